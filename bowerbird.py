@@ -1,0 +1,112 @@
+"""The command line. Thin: each command imports its room when it runs, so --help answers at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# The libraries phone home unless told not to.
+for _name, _value in {
+    "GX_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "true",
+    "BENTOML_DO_NOT_TRACK": "true",
+    "DVC_NO_ANALYTICS": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "TOKENIZERS_PARALLELISM": "false",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import typer  # noqa: E402
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+ROOT = Path()
+
+
+def _stage(module: str) -> None:
+    """Run the stage function ``run`` of ``module`` on this folder's params.yaml."""
+    import importlib
+
+    from components.settings import SettingsError, load_settings
+
+    try:
+        importlib.import_module(module).run(load_settings(), ROOT)
+    except (SettingsError, FileNotFoundError, ValueError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def ingest() -> None:
+    """The shop's files and the feedback become the raw tables."""
+    _stage("components.data.sources")
+
+
+@app.command()
+def validate() -> None:
+    """Check the raw tables; bad rows go to quarantine with their reason."""
+    _stage("components.data.expectations")
+
+
+@app.command()
+def preprocess() -> None:
+    """Clean, engineer features, split by time."""
+    _stage("components.data.split")
+
+
+@app.command()
+def corpus() -> None:
+    """Build the corpus from the catalogue's and the reviews' texts."""
+    _stage("components.language.corpus")
+
+
+@app.command()
+def pretrain() -> None:
+    """Continue pre-training the language model on the corpus."""
+    _stage("components.language.pretraining")
+
+
+@app.command()
+def finetune() -> None:
+    """Fine-tune the language model for recommendation."""
+    _stage("components.language.finetuning")
+
+
+@app.command()
+def encode() -> None:
+    """Encode every product."""
+    _stage("components.language.encoder")
+
+
+@app.command()
+def train() -> None:
+    """Fit the candidate models."""
+    _stage("components.recommenders.training")
+
+
+@app.command()
+def rank() -> None:
+    """Fit the ranker over the candidates."""
+    _stage("components.recommenders.hybrid")
+
+
+@app.command()
+def evaluate() -> None:
+    """Judge every model on the held-out newest weeks."""
+    _stage("components.evaluation.report")
+
+
+@app.command()
+def watch() -> None:
+    """Build the reference that served traffic is compared with and calibrate its alert."""
+    _stage("monitoring.drift")
+
+
+@app.command()
+def register() -> None:
+    """Log and register the model in MLflow."""
+    _stage("components.registry")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""The trade: data, language, recommenders, evaluation. No orchestrator, no server."""

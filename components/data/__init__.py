@@ -1,0 +1,1 @@
+"""From the shop's files to clean, coded, time-split tables."""

@@ -1,0 +1,261 @@
+"""The prepared tables in memory: coded interactions with CSR offsets, histories, catalogue.
+
+In: ``data/prepared`` (see ``schema``) and ``models/vectors``. Out: the arrays every recommender
+is fitted on and asked with. A history is a slice, so nothing loops over interactions in Python.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from components.data.schema import SPLITS
+
+DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Histories:
+    """What a batch of users did, oldest first, and the moment each is asked for.
+
+    items: int32 (events,) item codes; user b's are ``items[offsets[b]:offsets[b + 1]]``.
+    times: int64 (events,) seconds since 1970.
+    offsets: int64 (batch + 1,).
+    now: int64 (batch,) seconds since 1970; no event is later.
+    """
+
+    items: np.ndarray
+    times: np.ndarray
+    offsets: np.ndarray
+    now: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @classmethod
+    def from_lists(cls, items: list[list[int]], now: int = 0) -> Histories:
+        """Return histories of item codes alone, one second apart, the last one at ``now``.
+
+        >>> Histories.from_lists([[3, 1], []]).lengths().tolist()
+        [2, 0]
+        """
+        lengths = np.array([len(one) for one in items], dtype=np.int64)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        flat = np.array([code for one in items for code in one], dtype=np.int32)
+        steps_back = np.repeat(offsets[1:], lengths) - 1 - np.arange(len(flat))
+        return cls(flat, now - steps_back, offsets, np.full(len(items), now, dtype=np.int64))
+
+    def lengths(self) -> np.ndarray:
+        """Return int64 (batch,): events in each history."""
+        return np.diff(self.offsets)
+
+    def rows(self) -> np.ndarray:
+        """Return int64 (events,): the row of the batch each event belongs to."""
+        return np.repeat(np.arange(len(self)), self.lengths())
+
+    def steps_back(self) -> np.ndarray:
+        """Return int64 (events,): 0 for a history's newest event, 1 for the one before, …"""
+        return np.repeat(self.offsets[1:], self.lengths()) - 1 - np.arange(len(self.items))
+
+    def take(self, rows: slice) -> Histories:
+        """Return the histories of a slice of the batch (step 1)."""
+        start, stop, _ = rows.indices(len(self))
+        first, last = self.offsets[start], self.offsets[stop]
+        return Histories(
+            self.items[first:last],
+            self.times[first:last],
+            self.offsets[start : stop + 1] - first,
+            self.now[start:stop],
+        )
+
+    def last(self, n: int) -> Histories:
+        """Return the histories cut to their ``n`` newest events."""
+        keep = self.steps_back() < n
+        lengths = np.minimum(self.lengths(), n)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return Histories(self.items[keep], self.times[keep], offsets, self.now)
+
+    def matrix(self, n_items: int, decay: float = 1.0) -> sp.csr_matrix:
+        """Return float32 CSR (batch, n_items): the sum of decay**steps_back over an item's events.
+
+        ``decay`` in (0, 1]: 1 counts events, less lets old events fade.
+        """
+        weights = np.power(np.float32(decay), self.steps_back()).astype(np.float32)
+        return sp.csr_matrix(
+            (weights, (self.rows(), self.items)), shape=(len(self), n_items), dtype=np.float32
+        )
+
+    def seen(self, n_items: int) -> sp.csr_matrix:
+        """Return CSR (batch, n_items) with a 1 at every item of a history."""
+        matrix = self.matrix(n_items)
+        matrix.sum_duplicates()
+        matrix.data[:] = 1.0
+        return matrix
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Coded interactions sorted by (user, time).
+
+    users, items: int32 (n,). times: int64 (n,) seconds since 1970. events: int8 (n,), index into
+    ``schema.EVENTS``. quantities, prices, ratings: float32 (n,), NaN where unknown. splits: int8
+    (n,), index into ``schema.SPLITS``. n_users, n_items: sizes of the vocabularies.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    times: np.ndarray
+    events: np.ndarray
+    quantities: np.ndarray
+    prices: np.ndarray
+    ratings: np.ndarray
+    splits: np.ndarray
+    n_users: int
+    n_items: int
+    offsets: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        counts = np.bincount(self.users, minlength=self.n_users)
+        object.__setattr__(self, "offsets", np.concatenate([[0], np.cumsum(counts)]))
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        users: np.ndarray,
+        items: np.ndarray,
+        times: np.ndarray,
+        n_users: int | None = None,
+        n_items: int | None = None,
+    ) -> Interactions:
+        """Return purchases of one unit from three arrays in any order."""
+        order = np.lexsort((times, users))
+        n = len(users)
+        nan = np.full(n, np.nan, dtype=np.float32)
+        return cls(
+            np.asarray(users, dtype=np.int32)[order],
+            np.asarray(items, dtype=np.int32)[order],
+            np.asarray(times, dtype=np.int64)[order],
+            np.full(n, 3, dtype=np.int8),
+            np.ones(n, dtype=np.float32),
+            nan,
+            nan,
+            np.zeros(n, dtype=np.int8),
+            n_users if n_users is not None else int(users.max(initial=-1)) + 1,
+            n_items if n_items is not None else int(items.max(initial=-1)) + 1,
+        )
+
+    def where(self, mask: np.ndarray) -> Interactions:
+        """Return the interactions where ``mask`` (bool (n,)) is true; vocabularies stay."""
+        names = ("users", "items", "times", "events", "quantities", "prices", "ratings", "splits")
+        return replace(self, **{name: getattr(self, name)[mask] for name in names})
+
+    def split(self, *names: str) -> Interactions:
+        """Return the interactions of the named splits, for example ``split("train")``."""
+        return self.where(np.isin(self.splits, [SPLITS.index(name) for name in names]))
+
+    def histories(self, users: np.ndarray, now: np.ndarray | int) -> Histories:
+        """Return everything ``users`` (int (batch,)) did strictly before ``now`` (seconds)."""
+        users = np.asarray(users)
+        now = np.broadcast_to(np.asarray(now, dtype=np.int64), users.shape)
+        starts, stops = self.offsets[users], self.offsets[users + 1]
+        lengths = stops - starts
+        bounds = np.concatenate([[0], np.cumsum(lengths)])
+        rows = np.repeat(np.arange(len(users)), lengths)
+        index = np.arange(bounds[-1]) - bounds[rows] + starts[rows]
+        keep = self.times[index] < now[rows]
+        kept = np.bincount(rows[keep], minlength=len(users))
+        return Histories(
+            self.items[index[keep]],
+            self.times[index[keep]],
+            np.concatenate([[0], np.cumsum(kept)]),
+            now.copy(),
+        )
+
+    def matrix(self) -> sp.csr_matrix:
+        """Return float32 CSR (n_users, n_items) with a 1 for every pair that met."""
+        matrix = sp.csr_matrix(
+            (np.ones(len(self), dtype=np.float32), (self.users, self.items)),
+            shape=(self.n_users, self.n_items),
+        )
+        matrix.sum_duplicates()
+        matrix.data[:] = 1.0
+        return matrix
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The items, row number = code.
+
+    table: the prepared items table. vectors: float32 (n_items, width), the language model's unit
+    vectors, or None before the encoder ran.
+    """
+
+    table: pd.DataFrame
+    vectors: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Object (n_items,): the shop's own item ids."""
+        return self.table["item_id"].to_numpy()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything ``data/prepared`` holds. validation_start, test_start, end: seconds since 1970."""
+
+    interactions: Interactions
+    catalogue: Catalogue
+    users: pd.DataFrame
+    validation_start: int
+    test_start: int
+    end: int
+
+
+def load_prepared(folder: str | Path, vectors: str | Path | None = None) -> Prepared:
+    """Return the prepared tables of ``folder``, with the item vectors of ``vectors`` if given.
+
+    Raises:
+        FileNotFoundError: a file is missing; run ``dvc repro preprocess`` (or ``encode``) first.
+    """
+    folder = Path(folder)
+    table = pd.read_parquet(folder / "items.parquet")
+    users = pd.read_parquet(folder / "users.parquet")
+    frame = pd.read_parquet(folder / "interactions.parquet")
+    times = json.loads((folder / "split.json").read_text())
+    interactions = Interactions(
+        *(
+            frame[name].to_numpy()
+            for name in (
+                "user",
+                "item",
+                "timestamp",
+                "event",
+                "quantity",
+                "price",
+                "rating",
+                "split",
+            )
+        ),
+        n_users=len(users),
+        n_items=len(table),
+    )
+    encoded = np.load(Path(vectors) / "items.npy") if vectors is not None else None
+    return Prepared(
+        interactions,
+        Catalogue(table, encoded),
+        users,
+        times["validation_start"],
+        times["test_start"],
+        times["end"],
+    )

@@ -1,0 +1,86 @@
+"""The contract's tables: column names and types, in one place.
+
+Raw and valid tables (``data/raw``, ``data/valid``) hold the shop's own ids as strings. Prepared
+tables (``data/prepared``) hold dense int32 codes: the code of an item or user is its row number
+in ``items.parquet`` or ``users.parquet``, which makes those two files the vocabulary.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+EVENTS = ("view", "click", "cart", "purchase", "rating")
+"""Event names in the order of their int8 codes in the prepared interactions."""
+
+UTC = pa.timestamp("us", tz="UTC")
+
+INTERACTIONS = pa.schema(
+    [
+        ("user_id", pa.string()),  # null where the shop did not know the customer: quarantined
+        ("item_id", pa.string()),
+        ("event", pa.string()),  # one of EVENTS
+        ("rating", pa.float32()),  # 1 to 5, null for other events
+        ("quantity", pa.float32()),  # 1 where the shop has none
+        ("price", pa.float32()),  # of one unit, null where the shop has none
+        ("timestamp", UTC),
+        ("order_id", pa.string()),  # null where the shop has none
+        ("impression_id", pa.string()),  # the served recommendation that led here, else null
+        ("source", pa.string()),  # file the row came from
+        ("source_row", pa.int64()),  # and its row number there, from 0
+    ]
+)
+
+ITEMS = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("title", pa.string()),
+        ("description", pa.string()),
+        ("brand", pa.string()),
+        ("categories", pa.list_(pa.string())),  # most general first
+        ("categories_inferred", pa.bool_()),  # true: made from the title, not the shop's own
+        ("price", pa.float32()),
+        ("currency", pa.string()),
+        ("available", pa.bool_()),
+        ("source", pa.string()),
+    ]
+)
+
+USERS = pa.schema([("user_id", pa.string()), ("country", pa.string()), ("source", pa.string())])
+
+REVIEWS = pa.schema(
+    [
+        ("user_id", pa.string()),  # null where the source has none
+        ("item_id", pa.string()),
+        ("rating", pa.float32()),
+        ("title", pa.string()),
+        ("text", pa.string()),
+        ("category", pa.string()),
+        ("timestamp", UTC),  # null where the source has none
+        ("source", pa.string()),
+        ("source_row", pa.int64()),
+    ]
+)
+
+TABLES = {"interactions": INTERACTIONS, "items": ITEMS, "users": USERS, "reviews": REVIEWS}
+
+PREPARED_INTERACTIONS = pa.schema(
+    [
+        ("user", pa.int32()),
+        ("item", pa.int32()),
+        ("event", pa.int8()),  # index into EVENTS
+        ("timestamp", pa.int64()),  # seconds since 1970, UTC
+        ("quantity", pa.float32()),
+        ("price", pa.float32()),
+        ("rating", pa.float32()),
+        ("split", pa.int8()),  # index into SPLITS
+    ]
+)
+"""Sorted by (user, timestamp, item); one row for each user, item and moment."""
+
+SPLITS = ("train", "validation", "test")
+
+# items.parquet of data/prepared: ITEMS' columns, row number = code, and these features, all
+# known at the start of the validation window
+ITEM_FEATURES = ("popularity", "first_seen", "age_days", "main_category")
+# users.parquet of data/prepared: USERS' columns, row number = code, and these features
+USER_FEATURES = ("recency_days", "frequency", "spend")

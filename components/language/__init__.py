@@ -1,0 +1,1 @@
+"""From product texts and reviews to a language model of the shop and a vector per product."""

@@ -1,0 +1,1 @@
+"""Models that score products for a history; see ``base.Recommender`` for their one face."""

