@@ -1,0 +1,56 @@
+# Each target sets itself up: a second run reuses the environment and DVC's cache.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+export PATH := $(abspath $(BIN)):$(PATH)
+export GX_ANALYTICS_ENABLED = false
+export DO_NOT_TRACK = true
+export BENTOML_DO_NOT_TRACK = true
+export DVC_NO_ANALYTICS = true
+export MLFLOW_DISABLE_TELEMETRY = true
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: help run test test-slow lint serve ui bench lock clean
+
+help:            ## this list
+	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+
+$(STAMP): requirements/lock.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -r requirements/lock.txt
+	$(BIN)/pip install --quiet --no-deps -e .
+	touch $(STAMP)
+
+run: $(STAMP)    ## the whole chain on the embedded shop, then what was learned and what to do next
+	dvc repro
+	bowerbird summary
+
+test: $(STAMP)   ## every test but the slow ones
+	bash tests/system-packages.sh
+	ruff check .
+	ruff format --check .
+	lint-imports
+	pytest
+
+test-slow: $(STAMP) ## the slow ones
+	bash tests/system-packages.sh
+	pytest -m slow
+
+serve: $(STAMP)  ## the endpoint and its pages on http://127.0.0.1:3000
+	bowerbird serve
+
+ui: $(STAMP)     ## Prefect on :4200, MLflow on :5000, and the scheduled flows
+	bowerbird ui
+
+bench: $(STAMP)  ## the benchmarks that need no other environment
+	python -m benchmarks
+
+lock: $(STAMP)   ## write requirements/lock.txt anew from what pyproject.toml allows
+	bash requirements/lock.sh
+
+clean:           ## remove what runs leave behind (environment and DVC cache stay)
+	rm -rf data/raw data/valid data/quarantine data/prepared data/corpus models reports var

@@ -1,0 +1,439 @@
+"""The hybrid: every candidate model proposes, a learned ranker orders what they proposed.
+
+In: ``models/candidates`` (the fitted candidates), ``data/prepared``, ``models/vectors``.
+Out: ``models/hybrid``, the self-contained folder that is evaluated, registered and served.
+
+Two stages, as in Covington et al. (RecSys 2016): candidates from each model, then LambdaMART
+(Burges 2010, here LightGBM) over the models' scores and what is known of the item, the history
+and how the two fit. The ranker learns on the validation window with candidates that were fitted
+before it, and is then put over candidates that were fitted before the test window.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from tqdm import tqdm
+
+from components.data.dataset import (
+    DAY,
+    Catalogue,
+    Histories,
+    Interactions,
+    Prepared,
+    load_prepared,
+)
+from components.recommenders.base import MISSING, Recommender
+from components.recommenders.training import load_model
+from components.settings import Rank, Settings
+
+RECENT_DAYS = (7, 28)
+ITEM_STATISTICS = ("log_count", *(f"log_count_{days}d" for days in RECENT_DAYS), "age", "last_sale")
+PAIR_FEATURES = ("log_price", "price_ratio", "category_affinity", "times_seen")
+HISTORY_FEATURES = ("history_events", "history_items", "days_since_last", "days_known")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Candidates of a batch: pair p is item ``items[p]`` for the batch's row ``rows[p]``.
+
+    rows: int64 (pairs,) ascending. items: int32 (pairs,). features: float32 (pairs, features).
+    """
+
+    rows: np.ndarray
+    items: np.ndarray
+    features: np.ndarray
+
+
+class Hybrid(Recommender):
+    """LambdaMART over the candidates of several fitted recommenders."""
+
+    name = "hybrid"
+
+    def __init__(
+        self,
+        settings: Rank,
+        candidates: dict[str, Recommender],
+        ranker: lgb.Booster | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.settings = settings
+        self.candidates = candidates
+        self.ranker = ranker
+        self.seed = seed
+
+    def feature_names(self) -> list[str]:
+        """Return the names of the ranker's features, in the order of their columns."""
+        models = [f"{name}_{kind}" for name in self.candidates for kind in ("score", "rank")]
+        return [*models, *ITEM_STATISTICS, *PAIR_FEATURES, *HISTORY_FEATURES]
+
+    def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
+        """Learn what is known of each item from ``train``, which the candidates were fitted on."""
+        self.catalogue = catalogue
+        end = int(train.times.max(initial=0))
+        self.item_statistics = _item_statistics(train, len(catalogue), end)
+        self._read_catalogue()
+        return self
+
+    def _read_catalogue(self) -> None:
+        table = self.catalogue.table
+        price = table["price"].to_numpy(dtype=np.float32, na_value=np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self._log_price = np.log(np.where(price > 0, price, np.nan)).astype(np.float32)
+        codes, names = pd.factorize(table["main_category"])
+        self._n_categories = len(names)
+        self._category = np.where(codes < 0, len(names), codes)
+
+    def fit_ranker(self, histories: Histories, targets: sp.csr_matrix, exclude_seen: bool) -> Self:
+        """Fit the ranker so that the targets come first among the candidates.
+
+        histories: what each user had done. targets: CSR (users, items), nonzero where the user
+        then bought the item. One user in five is held out to stop the trees early (on NDCG@10).
+        """
+        pairs = self._all_pairs(histories, exclude_seen)
+        labels = _lookup(targets, pairs.rows, pairs.items) > 0
+        # A user none of whose candidates was bought teaches the ranker nothing.
+        hits = np.bincount(pairs.rows, weights=labels, minlength=len(histories)) > 0
+        held_out = np.random.default_rng(self.seed).random(len(histories)) < 0.2
+        sets = []
+        for users in (hits & ~held_out, hits & held_out):
+            chosen = users[pairs.rows]
+            groups = np.bincount(pairs.rows[chosen], minlength=len(histories))
+            sets.append(
+                lgb.Dataset(
+                    pairs.features[chosen],
+                    label=labels[chosen].astype(np.int8),
+                    group=groups[groups > 0],
+                    feature_name=self.feature_names(),
+                    reference=sets[0] if sets else None,
+                    free_raw_data=False,
+                )
+            )
+        if not (hits & ~held_out).any() or not (hits & held_out).any():
+            raise ValueError(
+                "the ranker has nothing to learn from: no candidate was bought in the validation "
+                "window; use a longer preprocess.validation_days or more rank.candidates_per_model"
+            )
+        self.ranker = lgb.train(
+            {
+                "objective": "lambdarank",
+                "metric": "ndcg",
+                "eval_at": [10],
+                "lambdarank_truncation_level": 30,
+                "learning_rate": self.settings.learning_rate,
+                "num_leaves": self.settings.leaves,
+                "min_data_in_leaf": self.settings.min_leaf,
+                "feature_fraction": 0.7,
+                "bagging_fraction": 0.8,
+                "bagging_freq": 1,
+                "lambda_l2": 5.0,
+                "seed": self.seed,
+                "deterministic": True,
+                "force_row_wise": True,
+                "verbosity": -1,
+            },
+            sets[0],
+            num_boost_round=self.settings.trees,
+            valid_sets=[sets[1]],
+            callbacks=[lgb.early_stopping(40, verbose=False)],
+        )
+        return self
+
+    def score(self, histories: Histories) -> np.ndarray:
+        """Return float32 (batch, items): the ranker's score, -inf for what nobody proposed."""
+        dense = np.full((len(histories), len(self.catalogue)), -np.inf, dtype=np.float32)
+        pairs = self._pairs(histories, exclude_seen=False, available=None)
+        dense[pairs.rows, pairs.items] = self._rank(pairs.features)
+        return dense
+
+    def recommend(
+        self,
+        histories: Histories,
+        k: int,
+        exclude_seen: bool = True,
+        available: np.ndarray | None = None,
+        batch_size: int = 256,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As ``Recommender.recommend``; excluded items do not take a candidate's place."""
+        ids = np.full((len(histories), k), MISSING, dtype=np.int32)
+        scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
+        for start in range(0, len(histories), batch_size):
+            batch = histories.take(slice(start, start + batch_size))
+            pairs = self._pairs(batch, exclude_seen, available)
+            ranked = self._rank(pairs.features)
+            order = np.lexsort((pairs.items, -ranked, pairs.rows))
+            rows = pairs.rows[order]
+            position = np.arange(len(rows)) - np.searchsorted(rows, rows)
+            best = order[position < k]
+            at = (start + pairs.rows[best], position[position < k])
+            ids[at], scores[at] = pairs.items[best], ranked[best]
+        return ids, scores
+
+    def _rank(self, features: np.ndarray) -> np.ndarray:
+        if self.ranker is None:
+            raise ValueError("the hybrid has no ranker yet: call fit_ranker first")
+        if not len(features):
+            return np.empty(0, dtype=np.float32)
+        # One thread: a request has a few hundred rows, and threads would fight between requests.
+        threads = 1 if len(features) < 10_000 else 0
+        return self.ranker.predict(features, num_threads=threads).astype(np.float32)
+
+    def _all_pairs(self, histories: Histories, exclude_seen: bool, batch_size: int = 256) -> Pairs:
+        parts = []
+        for start in tqdm(range(0, len(histories), batch_size), desc="candidates", unit="batch"):
+            batch = histories.take(slice(start, start + batch_size))
+            pairs = self._pairs(batch, exclude_seen, None)
+            parts.append(Pairs(pairs.rows + start, pairs.items, pairs.features))
+        return Pairs(
+            np.concatenate([part.rows for part in parts]),
+            np.concatenate([part.items for part in parts]),
+            np.concatenate([part.features for part in parts]),
+        )
+
+    def _pairs(
+        self, histories: Histories, exclude_seen: bool, available: np.ndarray | None
+    ) -> Pairs:
+        """Return every model's best items for each history, with the ranker's features."""
+        batch, n_items = len(histories), len(self.catalogue)
+        refused = np.zeros((batch, n_items), dtype=bool)
+        if exclude_seen:
+            refused[histories.rows(), histories.items] = True
+        if available is not None:
+            refused[:, ~available] = True
+        unsold = self.item_statistics[:, 0] == 0
+        proposed = np.zeros((batch, n_items), dtype=bool)
+        columns, at_pairs = [], []
+        for model in self.candidates.values():
+            scores = model.score(histories)
+            scores[refused] = -np.inf
+            top = self._propose(scores, self.settings.candidates_per_model, proposed)
+            if unsold.any():
+                # What was never sold can only be found by its text: it gets places of its own,
+                # or the sold items would always fill the list.
+                fresh = np.where(unsold, scores, -np.inf)
+                self._propose(fresh, max(1, self.settings.candidates_per_model // 5), proposed)
+            ranks = np.zeros((batch, n_items), dtype=np.float32)
+            at, position = top
+            ranks[at] = 1.0 / (1.0 + position)
+            at_pairs.append((scores, ranks))
+        rows, items = np.nonzero(proposed)
+        items = items.astype(np.int32)
+        for scores, ranks in at_pairs:
+            columns += [_standardised(scores, rows, items), ranks[rows, items]]
+        seen = histories.matrix(n_items)
+        features = np.column_stack(
+            [
+                *columns,
+                self.item_statistics[items],
+                *self._pair_features(histories, seen, rows, items),
+                *(column[rows] for column in _history_features(histories, seen)),
+            ]
+        )
+        return Pairs(rows, items, features.astype(np.float32, copy=False))
+
+    @staticmethod
+    def _propose(
+        scores: np.ndarray, n: int, proposed: np.ndarray
+    ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """Mark each row's n best items in ``proposed``; return where they are and their positions.
+
+        An item with its row's lowest score is not proposed: the model has nothing to say of it,
+        as a neighbour model of an item without common buyers, or any model of an empty history.
+        """
+        top = _best(scores, n)
+        lowest = np.where(np.isfinite(scores), scores, np.inf).min(axis=1, keepdims=True)
+        said = np.take_along_axis(scores, top, axis=1) > lowest
+        rows, position = np.nonzero(said)
+        at = (rows, top[said])
+        proposed[at] = True
+        return at, position
+
+    def _pair_features(
+        self, histories: Histories, seen: sp.csr_matrix, rows: np.ndarray, items: np.ndarray
+    ) -> list[np.ndarray]:
+        """Return the columns PAIR_FEATURES, each (pairs,)."""
+        price = self._log_price[items]
+        known = ~np.isnan(self._log_price[histories.items])
+        counts = np.bincount(histories.rows()[known], minlength=len(histories))
+        sums = np.bincount(
+            histories.rows()[known],
+            weights=self._log_price[histories.items[known]],
+            minlength=len(histories),
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            usual = sums / counts
+        width = self._n_categories + 1  # the last one is for items without a category
+        affinity = np.bincount(
+            histories.rows() * width + self._category[histories.items],
+            minlength=len(histories) * width,
+        ).reshape(len(histories), width)
+        share = affinity / np.maximum(affinity.sum(axis=1, keepdims=True), 1)
+        return [
+            price,
+            price - usual[rows],
+            share[rows, self._category[items]],
+            _lookup(seen, rows, items),
+        ]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"item_statistics": self.item_statistics}
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "settings": self.settings.model_dump(),
+            "candidates": list(self.candidates),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+        model = cls(Rank(**config["settings"]), {}, seed=config["seed"])
+        model.item_statistics = arrays["item_statistics"]
+        return model
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model folder: everything that serving needs, and nothing pickled."""
+        folder = Path(folder)
+        super().save(folder)
+        if self.ranker is not None:
+            self.ranker.save_model(folder / "ranker.txt")
+        for name, model in self.candidates.items():
+            model.save(folder / "candidates" / name)
+        self.catalogue.table.to_parquet(folder / "items.parquet")
+        if self.catalogue.vectors is not None:
+            np.save(folder / "vectors.npy", self.catalogue.vectors)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Return the model of a folder that ``save`` wrote; vectors are memory-mapped."""
+        folder = Path(folder)
+        model = super().load(folder)
+        names = json.loads((folder / "model.json").read_text())["candidates"]
+        model.candidates = {name: load_model(folder / "candidates" / name) for name in names}
+        if (folder / "ranker.txt").exists():
+            model.ranker = lgb.Booster(model_file=folder / "ranker.txt")
+        vectors = folder / "vectors.npy"
+        model.catalogue = Catalogue(
+            pd.read_parquet(folder / "items.parquet"),
+            np.load(vectors, mmap_mode="r") if vectors.exists() else None,
+        )
+        model._read_catalogue()
+        return model
+
+
+def _best(scores: np.ndarray, n: int) -> np.ndarray:
+    """Return int64 (batch, n): each row's n best items, best first."""
+    n = min(n, scores.shape[1])
+    part = np.argpartition(-scores, n - 1, axis=1)[:, :n]
+    order = np.argsort(-np.take_along_axis(scores, part, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(part, order, axis=1)
+
+
+def _standardised(scores: np.ndarray, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Return (pairs,): the scores at the pairs as z-scores within their row.
+
+    Models score in units of their own; within a row only the order and the gaps mean something.
+    """
+    finite = np.isfinite(scores)
+    filled = np.where(finite, scores, 0.0)
+    count = np.maximum(finite.sum(axis=1), 1)
+    mean = filled.sum(axis=1) / count
+    variance = np.maximum((filled**2).sum(axis=1) / count - mean**2, 0.0)
+    spread = np.sqrt(variance)
+    z = (filled[rows, items] - mean[rows]) / np.where(spread > 1e-9, spread, 1.0)[rows]
+    return np.where(finite[rows, items], z, np.nan)
+
+
+def _lookup(matrix: sp.csr_matrix, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Return float32 (pairs,): the entries of a CSR matrix at the pairs, 0 where it has none."""
+    return np.asarray(matrix[rows, items], dtype=np.float32).ravel()
+
+
+def _item_statistics(train: Interactions, n_items: int, end: int) -> np.ndarray:
+    """Return float32 (items, len(ITEM_STATISTICS)): how much and how lately each was bought.
+
+    Counts are of events, as log(1 + n). Age and time since the last sale are in days before
+    ``end``, NaN for what was never sold.
+    """
+    columns = [np.log1p(np.bincount(train.items, minlength=n_items))]
+    for days in RECENT_DAYS:
+        recent = train.items[train.times > end - days * DAY]
+        columns.append(np.log1p(np.bincount(recent, minlength=n_items)))
+    first = np.full(n_items, np.inf)
+    last = np.full(n_items, -np.inf)
+    np.minimum.at(first, train.items, train.times)
+    np.maximum.at(last, train.items, train.times)
+    for moment in (first, last):
+        columns.append(np.where(np.isfinite(moment), (end - moment) / DAY, np.nan))
+    return np.column_stack(columns).astype(np.float32)
+
+
+def _history_features(histories: Histories, seen: sp.csr_matrix) -> list[np.ndarray]:
+    """Return the columns HISTORY_FEATURES, each (batch,)."""
+    lengths = histories.lengths()
+    known = lengths > 0
+    days_since = np.full(len(histories), np.nan, dtype=np.float32)
+    days_known = np.full(len(histories), np.nan, dtype=np.float32)
+    newest = histories.times[histories.offsets[1:][known] - 1]
+    oldest = histories.times[histories.offsets[:-1][known]]
+    days_since[known] = (histories.now[known] - newest) / DAY
+    days_known[known] = (histories.now[known] - oldest) / DAY
+    return [np.log1p(lengths), np.log1p(np.diff(seen.indptr)), days_since, days_known]
+
+
+def load_candidates(folder: str | Path, names: list[str]) -> dict[str, Recommender]:
+    """Return the fitted candidates of ``folder`` by name, in the order of ``names``."""
+    return {name: load_model(Path(folder) / name) for name in names}
+
+
+def write_profiles(prepared: Prepared, file: Path) -> None:
+    """Write what every user did, by the shop's ids, so that serving knows them from the start."""
+    interactions = prepared.interactions
+    pd.DataFrame(
+        {
+            "user_id": prepared.users["user_id"].to_numpy()[interactions.users],
+            "item_id": prepared.catalogue.ids[interactions.items],
+            "timestamp": pd.to_datetime(interactions.times, unit="s", utc=True),
+        }
+    ).to_parquet(file)
+
+
+def run(settings: Settings, root: Path) -> None:
+    """The stage ``rank``: models/candidates → models/hybrid."""
+    from components.evaluation.protocol import ranker_task
+
+    prepared = load_prepared(root / "data/prepared", root / "models/vectors")
+    interactions, catalogue = prepared.interactions, prepared.catalogue
+    names = list(settings.train.candidates)
+    folder = root / "models/candidates"
+
+    earlier = interactions.where(interactions.times < prepared.validation_start)
+    learner = Hybrid(
+        settings.rank, load_candidates(folder / "validation", names), seed=settings.seed
+    ).fit(earlier, catalogue)
+    histories, targets = ranker_task(prepared, "validation", settings.train.exclude_seen)
+    learner.fit_ranker(histories, targets, settings.train.exclude_seen)
+
+    until_test = interactions.where(interactions.times < prepared.test_start)
+    model = Hybrid(
+        settings.rank,
+        load_candidates(folder / "test", names),
+        ranker=learner.ranker,
+        seed=settings.seed,
+    ).fit(until_test, catalogue)
+
+    partial = root / "models/.hybrid"
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save(partial)
+    write_profiles(prepared, partial / "profiles.parquet")
+    out = root / "models/hybrid"
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
