@@ -186,6 +186,8 @@ class Serve(Section):
 
 class Monitor(Section):
     window_days: PositiveInt = 7
+    reference_weeks: PositiveInt = 8
+    webhook: str = ""
     sample_rows: PositiveInt = 50000
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
     embedding_components: PositiveInt = 8

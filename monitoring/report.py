@@ -1,0 +1,207 @@
+"""A verdict → pages a person can open and a file a machine can read.
+
+In: a ``Verdict``, its window, the reference. Out: a folder with ``index.html`` (the verdict in
+plain words, the score over the weeks, what each statistic was, which items rose and fell),
+``report.html`` (Evidently's own, every column's distribution) and ``verdict.json``. The pages
+need no network.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.dates as dates
+import matplotlib.pyplot as plt
+import pandas as pd
+from evidently import DataDefinition, Dataset, Report
+from evidently.core.report import Snapshot
+from evidently.metrics import ValueDrift
+from jinja2 import Environment
+
+from monitoring.drift import Reference, Verdict, load_reference
+from monitoring.statistics import (
+    CATEGORICAL,
+    MIN_VALUES,
+    NUMERIC,
+    cap_rows,
+    clean_window,
+    components_of,
+    features,
+)
+
+MOVERS = 10
+SHOWN = tuple(name for name in (*NUMERIC, *CATEGORICAL) if name != "item")
+"""Columns of Evidently's report; thousands of items make no readable plot and are told apart."""
+
+
+def write_report(
+    verdict: Verdict,
+    window: pd.DataFrame,
+    reference: Reference | str | Path,
+    folder: str | Path,
+    seed: int = 42,
+) -> Path:
+    """Return ``folder`` with index.html, report.html and verdict.json in it, whole or not at all.
+
+    window: the interactions that ``detect`` judged. Verdicts of sibling folders are drawn into
+    the plot as the windows before this one.
+    """
+    if not isinstance(reference, Reference):
+        reference = load_reference(reference)
+    frame = clean_window(window)
+    frame = frame[frame["event"].isin(reference.events)].reset_index(drop=True)
+    current = cap_rows(features(frame, reference.vocabulary), reference.sample_rows, seed)
+    folder = Path(folder)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    if verdict.enough:
+        evidently_report(verdict, reference.table, current).save_html(str(partial / "report.html"))
+    earlier = [
+        json.loads(file.read_text())
+        for file in sorted(folder.parent.glob("*/verdict.json"))
+        if file.parent != folder
+    ]
+    page = (
+        Environment(autoescape=True)
+        .from_string(_PAGE)
+        .render(
+            verdict=verdict,
+            plot=_plot(verdict, reference, earlier),
+            movers=_movers(reference, current),
+            sample_rows=reference.sample_rows,
+        )
+    )
+    (partial / "index.html").write_text(page, encoding="utf-8")
+    (partial / "verdict.json").write_text(verdict.to_json(), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return folder
+
+
+def evidently_report(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame) -> Snapshot:
+    """Return Evidently's report of two feature tables, with the verdict's thresholds.
+
+    Columns with fewer than MIN_VALUES known values on either side are left out.
+    """
+    numeric = [*NUMERIC, *components_of(reference)]
+    names = [
+        name
+        for name in (*SHOWN, *components_of(reference))
+        if min(reference[name].notna().sum(), current[name].notna().sum()) >= MIN_VALUES
+    ]
+    thresholds = {one.name: one.threshold for one in verdict.statistics}
+    definition = DataDefinition(
+        numerical_columns=[name for name in names if name in numeric],
+        categorical_columns=[name for name in names if name not in numeric],
+    )
+    metrics = [
+        ValueDrift(
+            column=name,
+            method="wasserstein" if name in numeric else "jensenshannon",
+            threshold=thresholds.get("text" if name.startswith("text_") else name),
+        )
+        for name in names
+    ]
+    tables = [
+        Dataset.from_pandas(table[names].reset_index(drop=True), definition)
+        for table in (current, reference)
+    ]
+    return Report(metrics).run(*tables)
+
+
+def _plot(verdict: Verdict, reference: Reference, earlier: list[dict]) -> str:
+    """Return a PNG (base64) of the ordinary weeks' scores, the served windows' and the alarm."""
+    figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
+    ordinary = [(week["start"], week["score"]) for week in reference.weeks]
+    judged = [one for one in earlier if one["enough"] and one["start"] < verdict.start]
+    served = [(one["start"], one["score"]) for one in judged]
+    if verdict.enough:
+        served.append((verdict.start, verdict.score))
+    for points, label, style in ((ordinary, "ordinary weeks", "o-"), (served, "served", "s-")):
+        if points:
+            when = pd.to_datetime([start for start, _ in points], utc=True, format="ISO8601")
+            axes.plot(when, [score for _, score in points], style, ms=4, lw=1, label=label)
+    threshold = verdict.threshold or reference.scales[-1].threshold
+    axes.axhline(threshold, color="crimson", lw=1, ls="--", label="alarm")
+    axes.set_ylabel("score")
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    axes.legend(frameon=False, loc="upper left")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    plt.close(figure)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _movers(reference: Reference, current: pd.DataFrame) -> list[dict]:
+    """Return the items whose share of the events rose most, then those whose share fell most."""
+    shares = pd.DataFrame(
+        {
+            "before": reference.table["item"].value_counts(normalize=True),
+            "now": current["item"].value_counts(normalize=True),
+        }
+    ).fillna(0.0)
+    change = (shares["now"] - shares["before"]).sort_values(kind="stable")
+    chosen = [*change.index[-MOVERS:][::-1], *change.index[:MOVERS]]
+    return [{"item": item, **shares.loc[item].to_dict()} for item in dict.fromkeys(chosen)]
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ "Drift" if verdict.drifted else "No drift" }}: {{ verdict.start[:10] }}</title>
+<style>
+body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}
+h1{padding:.4rem .8rem;border-left:.5rem solid {{ "#c0392b" if verdict.drifted else "#2e7d32" }}}
+table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .8rem;text-align:right}
+td:first-child,th:first-child{text-align:left}tr.drifted{background:#fdecea;font-weight:600}
+th{border-bottom:1px solid #999}img{max-width:100%}.note{color:#555}
+</style></head><body>
+{%- set judged = verdict.enough %}
+<h1>{% if not judged %}Not enough data to judge
+{%- elif verdict.drifted %}Drift: this window is unlike the weeks the model learned from
+{%- else %}No drift: this window is like the weeks the model learned from{% endif %}</h1>
+<p>Window {{ verdict.start }} to {{ verdict.end }}, {{ verdict.rows }} events in
+{{ verdict.visits }} visits ({{ verdict.rows_left_out }} rows left out), against
+{{ verdict.reference_start[:10] }} to {{ verdict.reference_end[:10] }}.</p>
+{% if verdict.sampled %}<p><strong>Sampled:</strong> {{ verdict.rows_used }} of
+{{ verdict.rows }} events (whole visits drawn at random, at most {{ sample_rows }} events).</p>
+{% endif %}
+<ul>{% for reason in verdict.reasons %}<li>{{ reason }}</li>{% endfor %}</ul>
+{% if judged %}
+<p>Score {{ "%.2f"|format(verdict.score) }}; the alarm is at
+{{ "%.2f"|format(verdict.threshold) }}. 0 is an ordinary week's middle and 1 its 90th percentile,
+of the statistic that is furthest off. The alarm aims at
+{{ "%.0f"|format(100 * verdict.false_alarm_rate) }} % false alarms on ordinary weeks.</p>{% endif %}
+<img alt="score of each week and the alarm" src="data:image/png;base64,{{ plot }}">
+{% if judged %}
+<h2>Statistics</h2>
+<table><tr><th>statistic</th><th>value</th><th>ordinary</th><th>alarm from</th><th>score</th></tr>
+{% for one in verdict.statistics %}<tr{% if one.drifted %} class="drifted"{% endif %}>
+<td>{{ one.label }}</td>
+{% if one.value is none %}<td colspan="4">too little data</td>{% else %}
+<td>{{ "%.3f"|format(one.value) }}</td><td>{{ "%.3f"|format(one.ordinary) }}</td>
+<td>{{ "%.3f"|format(one.threshold) }}</td><td>{{ "%.2f"|format(one.score) }}</td>{% endif %}
+</tr>{% endfor %}</table>
+<p><a href="report.html">Evidently's report</a>: the distribution of every column.</p>
+<h2>Items whose share moved most</h2>
+<table><tr><th>item</th><th>reference</th><th>this window</th></tr>
+{% for one in movers %}<tr><td>{{ one.item }}</td><td>{{ "%.2f"|format(100 * one.before) }} %</td>
+<td>{{ "%.2f"|format(100 * one.now) }} %</td></tr>{% endfor %}</table>{% endif %}
+{% for title, facts in (("Scores of the served model (shown, not part of the alarm)",
+verdict.scores), ("Outcomes of the served recommendations", verdict.outcomes)) %}{% if facts %}
+<h2>{{ title }}</h2><table>{% for name, value in facts.items() if value is not mapping %}
+<tr><td>{{ name.replace("_", " ") }}</td>
+<td>{{ "%.3f"|format(value) if value is float else value }}</td></tr>{% endfor %}</table>
+{% endif %}{% endfor %}
+<p class="note">The same verdict for machines: <a href="verdict.json">verdict.json</a>.</p>
+</body></html>
+"""

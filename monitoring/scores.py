@@ -1,0 +1,106 @@
+"""What the served model would have said before the window, against what was then bought.
+
+In: the model folder ``models/hybrid`` with its profiles, and a window of interactions. Out: one
+row a user with the mean score of the best k items and whether one of them was then bought.
+
+The reference is the test window, the only weeks the model has not learned from: on the weeks it
+learned from its hits are too many. That is a handful of weeks, too few to calibrate an alarm on,
+so scores are shown beside the verdict and do not decide it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from evidently.legacy.calculations.stattests import wasserstein_stat_test
+from evidently.legacy.core import ColumnType
+
+from components.data.dataset import Histories
+from components.recommenders.base import Recommender
+from monitoring.outcomes import interval
+from monitoring.statistics import MIN_VALUES
+
+K = 20
+MAX_USERS = 300
+"""Users drawn from one window: a hit rate is known to ±0.05 then."""
+
+
+def score_users(
+    model: Recommender,
+    items: pd.Index,
+    past: pd.DataFrame,
+    window: pd.DataFrame,
+    seed: int,
+) -> pd.DataFrame:
+    """Return user_id, hit (bool) and score (float) of the window's users who have a past.
+
+    items: item ids, position = the model's code. past, window: user_id, item_id, timestamp; of
+    ``past`` only what lies before the window's first event counts. hit: at least one of the K
+    best items the user had not had was interacted with in the window. At most MAX_USERS users,
+    drawn at random; those who came back only for what they already had are left out.
+    """
+    start = window["timestamp"].min()
+    past = past[past["timestamp"] < start].assign(code=lambda f: items.get_indexer(f["item_id"]))
+    past = past[past["code"] >= 0]
+    now = window.assign(code=items.get_indexer(window["item_id"]))
+    pairs = now[["user_id", "code"]].drop_duplicates()
+    had = past[["user_id", "code"]].drop_duplicates().assign(had=True)
+    pairs = pairs.merge(had, how="left", on=["user_id", "code"])
+    pairs = pairs[pairs["had"].isna() & pairs["user_id"].isin(past["user_id"])]
+    users = np.sort(pairs["user_id"].unique())
+    if len(users) > MAX_USERS:
+        users = np.sort(np.random.default_rng(seed).choice(users, MAX_USERS, replace=False))
+    if not len(users):
+        return pd.DataFrame({"user_id": [], "hit": [], "score": []})
+    row = pd.Index(users)
+    past = past.assign(row=row.get_indexer(past["user_id"]))
+    past = past[past["row"] >= 0].sort_values(["row", "timestamp", "code"])
+    seconds = past["timestamp"].astype("datetime64[s, UTC]").astype("int64").to_numpy()
+    counts = np.bincount(past["row"], minlength=len(users))
+    histories = Histories(
+        past["code"].to_numpy(dtype=np.int32),
+        seconds,
+        np.concatenate([[0], np.cumsum(counts)]),
+        np.full(len(users), int(start.timestamp()), dtype=np.int64),
+    )
+    ids, scores = model.recommend(histories, K)  # (users, K) each
+    bought = pairs.assign(row=row.get_indexer(pairs["user_id"]))
+    bought = bought[bought["row"] >= 0]
+    width = len(items) + 1  # code -1, unknown, becomes the last column and never a hit
+    wanted = np.zeros((len(users), width), dtype=bool)
+    wanted[bought["row"], bought["code"]] = True
+    wanted[:, -1] = False
+    hit = np.take_along_axis(wanted, ids.astype(np.int64), axis=1).any(axis=1)
+    finite = np.where(np.isfinite(scores), scores, np.nan)
+    some = np.isfinite(finite).any(axis=1)
+    score = np.full(len(users), np.nan)
+    score[some] = np.nanmean(finite[some], axis=1)
+    return pd.DataFrame({"user_id": users, "hit": hit, "score": score})
+
+
+def compare_scores(reference: pd.DataFrame, current: pd.DataFrame) -> dict[str, Any]:
+    """Return hit rates with 95 % intervals, the scores' distance, and whether it got worse.
+
+    worse: the window's interval lies wholly below the reference's. The distance is Wasserstein's
+    in standard deviations of the reference. Fewer than MIN_VALUES users: only their number.
+    """
+    result: dict[str, Any] = {"users": len(current), "reference_users": len(reference)}
+    if min(len(current), len(reference)) < MIN_VALUES:
+        return result
+    for prefix, table in (("", current), ("reference_", reference)):
+        hits = int(table["hit"].sum())
+        low, high = interval(hits, len(table))
+        result |= {
+            f"{prefix}hit_rate@{K}": hits / len(table),
+            f"{prefix}hit_rate@{K}_low": low,
+            f"{prefix}hit_rate@{K}_high": high,
+        }
+    result["score_distance"] = float(
+        wasserstein_stat_test(
+            reference["score"].dropna(), current["score"].dropna(), ColumnType.Numerical, None
+        ).drift_score
+    )
+    result["worse"] = result[f"hit_rate@{K}_high"] < result[f"reference_hit_rate@{K}_low"]
+    return result

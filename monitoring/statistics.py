@@ -1,0 +1,216 @@
+"""A window of interactions → the statistics that say how far it lies from the reference.
+
+In: interactions by the shop's ids (``schema.INTERACTIONS``). Out: a feature table, one row an
+event, and a dictionary of distances. The distances are Evidently's own drift methods, called
+directly: a report of Evidently over the same feature tables shows the same figures. They are
+distances, not p-values, which on thousands of rows call every difference significant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from evidently.legacy.calculations.stattests import jensenshannon_stat_test, wasserstein_stat_test
+from evidently.legacy.core import ColumnType
+
+from components.data.dataset import Prepared
+from components.data.schema import EVENTS
+
+NUMERIC = ("price", "quantity", "basket")
+CATEGORICAL = ("hour", "weekday", "country", "category", "item")
+SHARES = ("unseen_items", "new_texts", "new_users")
+STATISTICS = (*NUMERIC, *CATEGORICAL, "text", *SHARES)
+
+LABELS = {
+    "price": "unit price",
+    "quantity": "quantity of a line",
+    "basket": "lines of a visit",
+    "hour": "hour of the day",
+    "weekday": "day of the week",
+    "country": "country",
+    "category": "mix of categories",
+    "item": "mix of items",
+    "text": "meaning of the items' texts",
+    "unseen_items": "share of events on items the reference weeks did not have",
+    "new_texts": "share of events on items the language model has not encoded",
+    "new_users": "share of events by users the reference weeks did not have",
+}
+
+MIN_VALUES = 30
+"""Fewer known values than this of a column, and its statistic is not judged."""
+
+REQUIRED = ("user_id", "item_id", "event", "timestamp")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What was known of items and users when the reference was built.
+
+    items: item ids, position = code. categories: object (n_items,), None where there is none.
+    projected: float32 (n_items, components), the item vectors on their principal components,
+    NaN rows for items without a vector; None before the encoder ran. countries: country by
+    user id.
+    """
+
+    items: pd.Index
+    categories: np.ndarray
+    projected: np.ndarray | None
+    countries: pd.Series
+
+
+def by_shop_ids(prepared: Prepared) -> pd.DataFrame:
+    """Return the prepared interactions with the shop's own ids: REQUIRED, price and quantity."""
+    interactions = prepared.interactions
+    return pd.DataFrame(
+        {
+            "user_id": prepared.users["user_id"].to_numpy()[interactions.users],
+            "item_id": prepared.catalogue.ids[interactions.items],
+            "event": np.array(EVENTS, dtype=object)[interactions.events],
+            "timestamp": pd.to_datetime(interactions.times, unit="s", utc=True),
+            "quantity": interactions.quantities,
+            "price": interactions.prices,
+        }
+    )
+
+
+def clean_window(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that can be judged, in order of time, with every column there.
+
+    As in the prepared tables: one row for each user, item, event and moment. Rows without user,
+    item or time are left out.
+
+    Raises:
+        ValueError: a column of REQUIRED is missing.
+    """
+    missing = [name for name in REQUIRED if name not in frame]
+    if missing:
+        raise ValueError(
+            f"the window has no column {', '.join(missing)}; monitoring reads the contract's "
+            f"interactions, which have {', '.join(REQUIRED)}"
+        )
+    frame = frame.dropna(subset=list(REQUIRED)).drop_duplicates(
+        ["user_id", "item_id", "event", "timestamp"]
+    )
+    frame = frame.assign(
+        user_id=frame["user_id"].astype(str),
+        item_id=frame["item_id"].astype(str),
+        timestamp=pd.to_datetime(frame["timestamp"], utc=True),
+        **{name: np.nan for name in ("price", "quantity") if name not in frame},
+    )
+    return frame.sort_values(["timestamp", "user_id", "item_id"], ignore_index=True)
+
+
+def features(frame: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
+    """Return one row for each event of a ``clean_window``.
+
+    Columns: visit (a user's events of one UTC day, int), user_id, item (id), day, price and
+    quantity (natural logarithms), basket (log of a visit's lines, on its first line only, else
+    NaN), hour, weekday (0 = Monday), country (the frame's own column where it has one, else the
+    user's known one), category, text_0, text_1, … (principal components), new_text (bool).
+    """
+    code = vocabulary.items.get_indexer(frame["item_id"])
+    known = code >= 0
+    day = frame["timestamp"].dt.floor("D")
+    visit = frame.groupby([frame["user_id"], day], sort=False).ngroup().to_numpy()
+    lines = np.bincount(visit)[visit]
+    first = ~pd.Series(visit).duplicated().to_numpy()
+    country = frame["user_id"].map(vocabulary.countries)
+    if "country" in frame:
+        country = frame["country"].where(frame["country"].notna(), country)
+    columns = {
+        "visit": visit,
+        "user_id": frame["user_id"].to_numpy(),
+        "item": frame["item_id"].to_numpy(),
+        "day": day.to_numpy(),
+        "price": _log(frame["price"]),
+        "quantity": _log(frame["quantity"]),
+        "basket": np.where(first, np.log(lines), np.nan),
+        "hour": frame["timestamp"].dt.hour.to_numpy(),
+        "weekday": frame["timestamp"].dt.weekday.to_numpy(),
+        "country": country.to_numpy(dtype=object),
+        "category": np.where(known, vocabulary.categories[code], None),
+        "new_text": ~known,
+    }
+    if vocabulary.projected is not None:
+        points = np.where(known[:, None], vocabulary.projected[code], np.nan)  # (rows, components)
+        columns |= {name_of_component(i): points[:, i] for i in range(points.shape[1])}
+        columns["new_text"] = np.isnan(points[:, 0])
+    return pd.DataFrame(columns)
+
+
+def name_of_component(i: int) -> str:
+    """Return the feature table's column of the i-th principal component."""
+    return f"text_{i}"
+
+
+def components_of(table: pd.DataFrame) -> list[str]:
+    """Return the names of a feature table's principal components."""
+    return [name for name in table if name.startswith("text_")]
+
+
+def draw_visits(table: pd.DataFrame, visits: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Return the rows of ``visits`` visits drawn without replacement (all, if there are fewer)."""
+    every = table["visit"].unique()
+    if visits >= len(every):
+        return table
+    return table[table["visit"].isin(rng.choice(every, visits, replace=False))]
+
+
+def cap_rows(table: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
+    """Return at most ``rows`` rows of a feature table: whole visits, drawn at random."""
+    if len(table) <= rows:
+        return table
+    sizes = table.groupby("visit").size().sample(frac=1, random_state=seed)
+    keep = sizes.index[sizes.cumsum() <= rows]
+    return table[table["visit"].isin(keep)]
+
+
+def statistics(
+    reference: pd.DataFrame, current: pd.DataFrame, window_days: int
+) -> dict[str, float]:
+    """Return each of STATISTICS for two feature tables, NaN where there is too little to judge.
+
+    NUMERIC: Wasserstein distance in standard deviations of the reference. CATEGORICAL:
+    Jensen-Shannon distance (natural logarithm, 0 to 0.83). text: mean of the components'
+    Wasserstein distances. SHARES: 0 to 1. The weekday is judged only where the window spans at
+    least ``window_days - 1`` days: part of a week has other weekdays by nature.
+    """
+    values = {name: _wasserstein(reference[name], current[name]) for name in NUMERIC}
+    for name in CATEGORICAL:
+        values[name] = _jensenshannon(reference[name], current[name])
+    days = (current["day"].max() - current["day"].min()).days + 1 if len(current) else 0
+    if days < window_days - 1:
+        values["weekday"] = np.nan
+    parts = [_wasserstein(reference[name], current[name]) for name in components_of(reference)]
+    values["text"] = float(np.mean(parts)) if parts else np.nan
+    values["unseen_items"] = _share(~current["item"].isin(reference["item"].unique()))
+    values["new_texts"] = _share(current["new_text"])
+    values["new_users"] = _share(~current["user_id"].isin(reference["user_id"].unique()))
+    return values
+
+
+def _log(column: pd.Series) -> np.ndarray:
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(values > 0, np.log(values), np.nan)
+
+
+def _wasserstein(reference: pd.Series, current: pd.Series) -> float:
+    return _distance(wasserstein_stat_test, ColumnType.Numerical, reference, current)
+
+
+def _jensenshannon(reference: pd.Series, current: pd.Series) -> float:
+    return _distance(jensenshannon_stat_test, ColumnType.Categorical, reference, current)
+
+
+def _distance(test, kind: ColumnType, reference: pd.Series, current: pd.Series) -> float:
+    reference, current = reference.dropna(), current.dropna()
+    if min(len(reference), len(current)) < MIN_VALUES:
+        return np.nan
+    return float(test(reference, current, kind, None).drift_score)
+
+
+def _share(mask: pd.Series) -> float:
+    return float(mask.mean()) if len(mask) >= MIN_VALUES else np.nan
