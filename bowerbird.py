@@ -103,6 +103,26 @@ def watch() -> None:
 
 
 @app.command()
+def monitor(
+    window: Path = typer.Option(None, help="Parquet file of interactions; default: data/feedback"),
+) -> None:
+    """Judge the newest traffic: verdict, report, alert. Drift is no error: exit code 0."""
+    from components.settings import SettingsError, load_settings
+    from monitoring.judge import judge
+
+    try:
+        found = judge(load_settings(), ROOT, window)
+    except (SettingsError, FileNotFoundError, ValueError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    state = "drift" if found.verdict.drifted else "no drift"
+    typer.echo(state if found.verdict.enough else "not enough data")
+    for reason in found.verdict.reasons:
+        typer.echo(f"  {reason}")
+    typer.echo(f"report: {found.folder / 'index.html'}")
+
+
+@app.command()
 def register() -> None:
     """Log and register the model in MLflow."""
     _stage("components.registry")

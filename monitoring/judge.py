@@ -1,0 +1,82 @@
+"""One look at the newest traffic: window → verdict → report → alert. What flow and CLI call.
+
+In: ``data/feedback`` (or a file), ``models/reference``, ``models/hybrid`` if there is one.
+Out: ``reports/monitoring/<day>``, and on drift a line in ``var/monitoring/alerts.jsonl``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from components.data.schema import INTERACTIONS
+from components.settings import Settings
+from monitoring.alerts import append_alert
+from monitoring.drift import Verdict, detect, load_reference
+from monitoring.outcomes import outcomes
+from monitoring.report import write_report
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """folder: where the report lies. retrain: whether retraining should start."""
+
+    verdict: Verdict
+    folder: Path
+    retrain: bool
+
+
+def judge(
+    settings: Settings,
+    root: Path,
+    window: Path | None = None,
+    impressions: pd.DataFrame | None = None,
+) -> Judgement:
+    """Return the verdict on a window of traffic, its report written and its alert raised.
+
+    window: a Parquet file of the contract's interactions, judged whole; without it the newest
+    ``monitor.window_days`` of the feedback folder are. impressions: see ``outcomes``.
+
+    Raises:
+        FileNotFoundError: no such window file, or no reference yet.
+    """
+    monitor = settings.monitor
+    frame = (
+        read_window(window)
+        if window is not None
+        else newest_feedback(root / settings.ingest.feedback, monitor.window_days)
+    )
+    reference = load_reference(root / "models/reference")
+    model = root / "models/hybrid"
+    verdict = detect(
+        frame, reference, model if (model / "model.json").exists() else None, settings.seed
+    )
+    verdict = replace(verdict, outcomes=outcomes(frame, impressions))
+    name = verdict.start[:10] or "empty"
+    folder = root / "reports/monitoring" / name
+    write_report(verdict, frame, reference, folder, settings.seed)
+    retrain = append_alert(verdict, root / "var/monitoring/alerts.jsonl", monitor.webhook)
+    return Judgement(verdict, folder, retrain)
+
+
+def read_window(file: Path) -> pd.DataFrame:
+    """Return the interactions of a Parquet file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if not Path(file).exists():
+        raise FileNotFoundError(f"no such window file: {file}")
+    return pd.read_parquet(file)
+
+
+def newest_feedback(folder: Path, days: int) -> pd.DataFrame:
+    """Return the newest ``days`` of the folder's Parquet files, counted from their last event."""
+    parts = [pd.read_parquet(file) for file in sorted(Path(folder).glob("**/*.parquet"))]
+    if not parts:
+        return INTERACTIONS.empty_table().to_pandas()
+    frame = pd.concat(parts, ignore_index=True)
+    times = pd.to_datetime(frame["timestamp"], utc=True)
+    return frame[times > times.max() - pd.Timedelta(days=days)].reset_index(drop=True)
