@@ -187,6 +187,7 @@ class Serve(Section):
 class Monitor(Section):
     window_days: PositiveInt = 7
     reference_weeks: PositiveInt = 8
+    reference_age: PositiveInt = 2
     webhook: str = ""
     sample_rows: PositiveInt = 50000
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05

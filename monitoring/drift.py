@@ -5,7 +5,9 @@ newest weeks of the data, the principal components of the item vectors, the cali
 ``reports/calibration.json``. Later: a window of new interactions → ``detect`` → ``Verdict``.
 
 How the alarm is calibrated (docs/monitoring.md tells it at length): every week of the data is
-compared with the ``monitor.reference_weeks`` weeks before it, as served traffic will be. Each
+compared with ``monitor.reference_weeks`` weeks before it, as served traffic will be: with those
+just before it, and with those that ended up to ``monitor.reference_age`` weeks earlier, because a
+reference grows that old between two trainings and a shop's range moves on meanwhile. Each
 statistic is put on one scale, 0 at its ordinary weeks' median and 1 at their 90th percentile. A
 window's score is its largest statistic on that scale, and the threshold is the score that a share
 of ``monitor.false_alarm_rate`` of the ordinary weeks exceeds. The largest of them all is what is
@@ -45,9 +47,6 @@ from monitoring.statistics import (
 
 SIZES = (50, 100, 200)
 """Visits that ordinary weeks are thinned to; the first is the least that is judged at all."""
-
-DRAWS = 3
-"""Thinned copies of each ordinary week at each size."""
 
 MIN_WEEKS = 10
 """Fewer ordinary weeks than this cannot calibrate an alarm."""
@@ -286,25 +285,27 @@ def weekly_tables(
     return dict(list(table[complete].groupby("week")))
 
 
-def before(tables: dict[int, pd.DataFrame], week: int, settings: Monitor) -> pd.DataFrame:
-    """Return the feature table of the ``reference_weeks`` windows before ``week``."""
-    weeks = range(week - settings.reference_weeks, week)
+def before(tables: dict[int, pd.DataFrame], week: int, age: int, settings: Monitor) -> pd.DataFrame:
+    """Return the feature table of the ``reference_weeks`` windows that end ``age`` before."""
+    last = week - age
+    weeks = range(last - settings.reference_weeks, last)
     return pd.concat([tables[w] for w in weeks if w in tables], ignore_index=True)
 
 
-def ordinary_weeks(tables: dict[int, pd.DataFrame], settings: Monitor) -> list[int]:
-    """Return the windows that have a whole reference before them and enough visits.
+def ordinary_weeks(tables: dict[int, pd.DataFrame], settings: Monitor, age: int = 0) -> list[int]:
+    """Return the windows with enough visits and, ``age`` windows earlier, a whole reference.
 
     Raises:
         ValueError: fewer than MIN_WEEKS.
     """
-    first = min(tables) + settings.reference_weeks
+    first = min(tables) + settings.reference_weeks + age
     weeks = [w for w, t in tables.items() if w >= first and t["visit"].nunique() >= SIZES[0]]
     if len(weeks) < MIN_WEEKS:
         raise ValueError(
-            f"data/prepared has {len(weeks)} windows of {settings.window_days} days with "
-            f"{settings.reference_weeks} windows before them and {SIZES[0]} visits or more; an "
-            f"alarm needs {MIN_WEEKS}: lower monitor.window_days or monitor.reference_weeks"
+            f"data/prepared has {len(weeks)} windows of {settings.window_days} days that have "
+            f"{SIZES[0]} visits or more and {settings.reference_weeks} + {age} windows before "
+            f"them; an alarm needs {MIN_WEEKS}: lower monitor.window_days, "
+            "monitor.reference_weeks or monitor.reference_age"
         )
     return weeks
 
@@ -312,28 +313,28 @@ def ordinary_weeks(tables: dict[int, pd.DataFrame], settings: Monitor) -> list[i
 def measure(
     tables: dict[int, pd.DataFrame], settings: Monitor, seed: int
 ) -> tuple[pd.DataFrame, dict[int, pd.DataFrame]]:
-    """Return the statistics of the ordinary weeks, whole (by week) and thinned (by size)."""
+    """Return the statistics of the ordinary weeks, whole and thinned (by size).
+
+    One row for each week and each age of the reference from 0 to ``reference_age - 1``, in order
+    of time, with the columns week, age, visits and STATISTICS.
+    """
     rng = np.random.default_rng(seed)
-    whole: dict[int, dict[str, float]] = {}
+    ages = range(settings.reference_age)
+    pairs = sorted((w, age) for age in ages for w in ordinary_weeks(tables, settings, age))
+    whole: list[dict[str, float]] = []
     thinned: dict[int, list[dict[str, float]]] = {size: [] for size in SIZES}
-    for week in tqdm(ordinary_weeks(tables, settings), desc="ordinary weeks", unit="week"):
-        reference = cap_rows(before(tables, week, settings), settings.sample_rows, seed)
+    for week, age in tqdm(pairs, desc="ordinary weeks", unit="pair"):
+        reference = cap_rows(before(tables, week, age, settings), settings.sample_rows, seed)
         current = cap_rows(tables[week], settings.sample_rows, seed)
         visits = current["visit"].nunique()
-        whole[week] = {
-            "visits": visits,
-            **statistics(reference, current, settings.window_days),
-        }
+        about = {"week": week, "age": age, "visits": visits}
+        whole.append({**about, **statistics(reference, current, settings.window_days)})
         for size in SIZES:
-            if visits < size:
-                continue
-            for _ in range(DRAWS):
+            if visits >= size:
                 drawn = draw_visits(current, size, rng)
-                thinned[size].append(statistics(reference, drawn, settings.window_days))
-    return (
-        pd.DataFrame.from_dict(whole, orient="index"),
-        {size: pd.DataFrame(rows) for size, rows in thinned.items()},
-    )
+                values = statistics(reference, drawn, settings.window_days)
+                thinned[size].append({**about, **values})
+    return pd.DataFrame(whole), {size: pd.DataFrame(rows) for size, rows in thinned.items()}
 
 
 def fit_scale(values: pd.DataFrame, visits: float, rate: float) -> Scale:
@@ -364,9 +365,10 @@ def calibrate(
 ) -> tuple[list[Scale], pd.DataFrame, dict[str, float]]:
     """Return the scales by size, the whole weeks' statistics and score, and flat figures.
 
-    The figures: ``false_alarm_rate`` is leave-one-out (each week judged by a threshold that the
-    others set); ``held_out_false_alarm_rate`` is that of the later weeks, each judged by a
-    threshold that only the weeks before it set, as it goes in service.
+    The figures: ``false_alarm_rate`` is leave-one-week-out (each week judged by a threshold that
+    the others set); ``held_out_false_alarm_rate`` is that of the later weeks, each judged by a
+    threshold that only the weeks before it set, as it goes in service. Both are over all ages of
+    the reference.
     """
     rate = settings.false_alarm_rate
     whole, thinned = measure(tables, settings, seed)
@@ -374,26 +376,27 @@ def calibrate(
     scales = [
         fit_scale(values, size, rate)
         for size, values in thinned.items()
-        if size < usual and len(values) >= MIN_WEEKS * DRAWS
+        if size < usual and values["week"].nunique() >= MIN_WEEKS
     ]
     scales.append(fit_scale(whole, usual, rate))
     whole["score"] = [scales[-1].score(row) for row in whole.to_dict("records")]
 
-    cut = max(MIN_WEEKS, round(len(whole) * EARLIER_SHARE))
-    held_out = [
-        alarms(whole.iloc[[at]], fit_scale(whole.iloc[:at], usual, rate))[0]
-        for at in range(cut, len(whole))
-    ]
-    left_out = [
-        alarms(whole.loc[[week]], fit_scale(whole.drop(week), usual, rate))[0]
-        for week in whole.index
-    ]
+    weeks = whole["week"].unique()
+    later = weeks[max(MIN_WEEKS, round(len(weeks) * EARLIER_SHARE)) :]
+    left_out, held_out = [], []
+    for week in weeks:
+        judged = whole[whole["week"] == week]
+        others = whole[whole["week"] != week]
+        left_out.append(alarms(judged, fit_scale(others, usual, rate)))
+        if week in later:
+            past = whole[whole["week"] < week]
+            held_out.append(alarms(judged, fit_scale(past, usual, rate)))
     figures = {
         "threshold": scales[-1].threshold,
-        "false_alarm_rate": float(np.mean(left_out)),
-        "held_out_false_alarm_rate": float(np.mean(held_out)) if held_out else 0.0,
-        "weeks": len(whole),
-        "held_out_weeks": len(held_out),
+        "false_alarm_rate": float(np.concatenate(left_out).mean()),
+        "held_out_false_alarm_rate": float(np.concatenate(held_out or [[0]]).mean()),
+        "weeks": len(weeks),
+        "held_out_weeks": len(later),
         "visits_per_week": usual,
     }
     return scales, whole, figures
@@ -448,13 +451,14 @@ def run(settings: Settings, root: Path) -> None:
             "rows": len(tables[week]),
             **{name: _number(value) for name, value in row.items()},
         }
-        for week, row in whole.to_dict("index").items()
+        for week, row in whole[whole["age"] == 0].set_index("week").to_dict("index").items()
     ]
     calibration = {
         **figures,
         "target_false_alarm_rate": monitor.false_alarm_rate,
         "window_days": monitor.window_days,
         "reference_weeks": monitor.reference_weeks,
+        "reference_age": monitor.reference_age,
         "reference_start": start.isoformat(),
         "reference_end": end.isoformat(),
         "sample_rows": monitor.sample_rows,
