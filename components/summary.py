@@ -1,0 +1,64 @@
+"""What a finished run learned, in a screenful: read from the reports, printed by the CLI."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+NEXT = """\
+What to do next
+  make serve                         the endpoint and its pages on http://{host}:{port}
+  make ui                            Prefect :4200, MLflow :5000 and the scheduled flows
+  open reports/evaluation/report.html   every model, with plots
+  open reports/data_docs/index.html     what was expected of the data, and what came
+  docs/bring-your-own-data.md        the same for your own shop: name your files in params.yaml"""
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise FileNotFoundError(f"{file} is missing: the run has not finished; type `dvc repro`")
+    return json.loads(file.read_text())
+
+
+def summary(root: Path, host: str, port: int) -> str:
+    """Return the text that ends ``make run``.
+
+    Raises:
+        FileNotFoundError: a report is missing because the run has not finished.
+    """
+    reports = root / "reports"
+    validation = _read(reports / "validation.json")
+    pretrain, finetune = _read(reports / "pretrain.json"), _read(reports / "finetune.json")
+    registration = _read(reports / "registration.json")
+    table = pd.read_csv(reports / "evaluation.csv")
+    lines = ["", "What was learned", ""]
+    for name, counts in validation.items():
+        lines.append(
+            f"  {name:<13}{counts['rows']:>9,} rows = {counts['kept']:>9,} kept"
+            f" + {counts['quarantined']:>9,} quarantined"
+        )
+    lines += [
+        "",
+        f"  pre-training   loss {pretrain['loss_start']:.2f} → {pretrain['loss_end']:.2f}",
+        f"  fine-tuning    loss {finetune['loss_start']:.2f} → {finetune['loss_end']:.2f}",
+        "",
+        "  held-out newest weeks, all items ranked (95 % interval)",
+    ]
+    for row in table.sort_values("ndcg@10", ascending=False).itertuples(index=False):
+        record = dict(zip(table.columns, row, strict=True))
+        lines.append(
+            f"    {record['model']:<22} NDCG@10 {record['ndcg@10']:.4f}"
+            f"  [{record['low']:.4f}, {record['high']:.4f}]   recall@10 {record['recall@10']:.4f}"
+            f"   coverage {record['coverage@10']:.2f}"
+        )
+    lines += [
+        "",
+        f"  registered as version {registration['version']}, alias {registration['alias']}",
+        "",
+        NEXT.format(host=host, port=port),
+        "",
+    ]
+    return "\n".join(lines)
