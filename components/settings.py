@@ -46,6 +46,8 @@ class Source(Section):
     columns: dict[str, str]
     event: Event = "purchase"
     item_prefix: str = ""
+    item_id_case: Literal["keep", "upper"] = "keep"
+    timestamp_format: str | None = None
 
 
 class Ingest(Section):
@@ -61,6 +63,7 @@ class Ingest(Section):
 class Validate(Section):
     max_bad_share: Share = 0.2
     non_product_codes: list[str] = []
+    cancelled_orders: str = ""
     min_timestamp: str = "2000-01-01"
 
 
