@@ -1,0 +1,47 @@
+"""Valid rows → clean rows: one interaction for each user, item and moment; one text for each item.
+
+In: ``data/valid``. Out: the tables ``features`` and ``split`` work on. Ibis expressions only.
+"""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+from ibis import _
+
+
+def clean_items(items: ir.Table) -> ir.Table:
+    """Return the items with tidy texts; an item without a title is called by its id."""
+    tidy = {
+        name: items[name].re_replace(r"(?s)<[^>]*>", " ").re_replace(r"\s+", " ").strip()
+        for name in ("title", "description", "brand")
+    }
+    return items.mutate(
+        title=ibis.coalesce(tidy["title"].nullif(""), items.item_id),
+        description=ibis.coalesce(tidy["description"], ""),
+        brand=ibis.coalesce(tidy["brand"], ""),
+        available=items.available.fill_null(True),
+    )
+
+
+def clean_interactions(interactions: ir.Table, items: ir.Table) -> ir.Table:
+    """Return one row for each user, item, event and moment, of items the catalogue knows.
+
+    A line that an order repeats (two deliveries of one product) is one purchase of the sum: the
+    quantities are added, the price is the mean of a unit's.
+    """
+    known = interactions.semi_join(items, "item_id")
+    one = known.group_by(["user_id", "item_id", "event", "timestamp"]).aggregate(
+        quantity=_.quantity.sum().cast("float32"),
+        price=((_.price * _.quantity).sum() / _.quantity.sum()).cast("float32"),
+        rating=_.rating.mean().cast("float32"),
+    )
+    return one
+
+
+def at_least(interactions: ir.Table, key: str, n: int) -> ir.Table:
+    """Return the interactions of users or items (``key``) that have at least ``n``."""
+    if n <= 1:
+        return interactions
+    counts = interactions.group_by(key).aggregate(n=_.count())
+    return interactions.semi_join(counts.filter(counts.n >= n), key)

@@ -1,0 +1,54 @@
+"""What is known of users and items at the start of the validation window.
+
+In: clean interactions and items. Out: the feature columns of ``data/prepared``'s items and users
+(``schema.ITEM_FEATURES``, ``schema.USER_FEATURES``). Only events before ``start`` count, so a
+model that reads them in training has seen nothing of the windows it is judged on.
+"""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+from ibis import _
+
+DAY = 86_400
+
+
+def item_features(items: ir.Table, interactions: ir.Table, start: int) -> ir.Table:
+    """Return ``items`` with its features, in the order of item_id.
+
+    popularity: events before ``start`` (seconds since 1970). first_seen: seconds since 1970 of
+    the first event before ``start``, null if none. age_days: days from then to ``start``.
+    main_category: the most specific category, null if none.
+    """
+    before = interactions.filter(_.seconds < start)
+    facts = before.group_by("item_id").aggregate(
+        popularity=_.count().cast("int32"), first_seen=_.seconds.min()
+    )
+    joined = items.left_join(facts, "item_id").drop("item_id_right")
+    return joined.mutate(
+        popularity=joined.popularity.fill_null(0),
+        age_days=((start - joined.first_seen) / DAY).cast("float32"),
+        main_category=ibis.ifelse(
+            joined.categories.length() > 0, joined.categories[-1], ibis.null("string")
+        ),
+    ).order_by("item_id")
+
+
+def user_features(users: ir.Table, interactions: ir.Table, start: int) -> ir.Table:
+    """Return ``users`` with recency, frequency and spend, in the order of user_id.
+
+    The classic three of customer analysis. recency_days: days from the user's newest event to
+    ``start``, null if none. frequency: moments (orders, visits) before ``start``. spend: the sum
+    of price times quantity of the purchases before ``start``.
+    """
+    before = interactions.filter(_.seconds < start)
+    facts = before.group_by("user_id").aggregate(
+        recency_days=((start - _.seconds.max()) / DAY).cast("float32"),
+        frequency=_.seconds.nunique().cast("int32"),
+        spend=(_.price * _.quantity).sum(where=_.event == "purchase").cast("float32"),
+    )
+    joined = users.left_join(facts, "user_id").drop("user_id_right")
+    return joined.mutate(
+        frequency=joined.frequency.fill_null(0), spend=joined.spend.fill_null(0.0)
+    ).order_by("user_id")

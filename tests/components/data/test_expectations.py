@@ -1,0 +1,133 @@
+"""Validate: every bad row is quarantined with its reason, and no row is lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import great_expectations as gx
+import pandas as pd
+import pytest
+
+from components.data import expectations
+from components.data.schema import INTERACTIONS, TABLES
+from components.settings import Settings
+
+NOW = pd.Timestamp("2021-01-01", tz="UTC")
+GOOD = {
+    "user_id": "u",
+    "item_id": "22423",
+    "event": "purchase",
+    "rating": None,
+    "quantity": 1.0,
+    "price": 2.0,
+    "timestamp": pd.Timestamp("2020-06-01", tz="UTC"),
+    "order_id": "500001",
+    "impression_id": None,
+    "source": "x",
+    "source_row": 0,
+}
+
+
+def check(
+    settings: Settings, changes: list[dict[str, object]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return good and quarantined rows of a table with one row for each of ``changes``."""
+    rows = [{**GOOD, "order_id": f"{n}", **change} for n, change in enumerate(changes)]
+    frame = pd.DataFrame(rows)[INTERACTIONS.names]
+    frame["rating"] = frame["rating"].astype("float32")
+    good, bad, _ = expectations.check_table(
+        gx.get_context(mode="ephemeral"), "interactions", frame, settings.validate_, NOW
+    )
+    return good, bad
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"user_id": None}, "no customer"),
+        ({"item_id": None}, "no item"),
+        ({"item_id": "POST"}, "not a product"),
+        ({"item_id": "m"}, "not a product"),
+        ({"item_id": "gift_0001_20"}, "not a product"),
+        ({"order_id": "C500001"}, "cancellation"),
+        ({"quantity": -3.0}, "quantity not positive"),
+        ({"price": 0.0}, "price not positive"),
+        ({"price": -1.0}, "price not positive"),
+        ({"timestamp": pd.NaT}, "no time"),
+        ({"timestamp": pd.Timestamp("1970-01-01", tz="UTC")}, "impossible time"),
+        ({"timestamp": pd.Timestamp("2021-02-01", tz="UTC")}, "impossible time"),
+        ({"event": "purchas"}, "unknown event"),
+        ({"event": "rating", "rating": 6.0}, "rating not within 1 to 5"),
+        ({"event": "rating"}, "rating event without a rating"),
+    ],
+)
+def test_a_bad_row_is_quarantined_with_its_reason(
+    settings: Settings, change: dict[str, object], reason: str
+) -> None:
+    good, bad = check(settings, [{}, change, {"item_id": "POSTCARD"}])
+    assert good["item_id"].tolist() == ["22423", "POSTCARD"]
+    assert bad["reasons"].tolist() == [[reason]]
+
+
+def test_a_price_the_shop_does_not_know_is_fine(settings: Settings) -> None:
+    good, bad = check(settings, [{"price": None}, {}])
+    assert (len(good), len(bad)) == (2, 0)
+
+
+def test_of_equal_rows_the_first_is_kept(settings: Settings) -> None:
+    same = {"order_id": "1", "user_id": "a"}
+    good, bad = check(
+        settings, [same, {**same, "source_row": 9, "source": "y"}, {**same, "quantity": 2.0}]
+    )
+    assert good["source"].tolist() == ["x", "x"]
+    assert bad["reasons"].tolist() == [["duplicate"]]
+
+
+def test_every_reason_of_a_row_is_told(settings: Settings) -> None:
+    _, bad = check(settings, [{}, {"price": 0.0, "user_id": None}])
+    assert sorted(bad["reasons"].iloc[0]) == ["no customer", "price not positive"]
+
+
+def test_the_real_shop_loses_no_row(small_shop: tuple[Path, Settings]) -> None:
+    root, _ = small_shop
+    report = json.loads((root / "reports/validation.json").read_text())
+    for table in TABLES:
+        counts = report[table]
+        frames = {
+            place: pd.read_parquet(root / "data" / place / f"{table}.parquet")
+            for place in ("raw", "valid", "quarantine")
+        }
+        assert counts["rows"] == counts["kept"] + counts["quarantined"] == len(frames["raw"])
+        assert counts["kept"] == len(frames["valid"])
+        assert (frames["quarantine"]["reasons"].str.len() > 0).all()
+    rows = [
+        pd.read_parquet(root / "data" / place / "interactions.parquet")["source_row"]
+        for place in ("valid", "quarantine")
+    ]
+    assert sorted(pd.concat(rows)) == list(range(report["interactions"]["rows"]))
+    raw = pd.read_parquet(root / "data/raw/interactions.parquet")
+    reasons = report["interactions"]["reasons"]
+    assert reasons["no customer"] == raw["user_id"].isna().sum()
+    assert reasons["cancellation"] == raw["order_id"].str.startswith("C").sum()
+    assert reasons["price not positive"] == (raw["price"] <= 0).sum()
+
+
+def test_the_pages_can_be_opened(small_shop: tuple[Path, Settings]) -> None:
+    docs = small_shop[0] / "reports/data_docs"
+    assert "interactions" in (docs / "index.html").read_text()
+    pages = [page.read_text() for page in docs.glob("validations/**/*.html")]
+    assert len(pages) == len(TABLES)
+    assert any("no customer" in page or "user_id" in page for page in pages)
+
+
+def test_too_many_bad_rows_stop_the_run(small_shop: tuple[Path, Settings], tmp_path: Path) -> None:
+    root, settings = small_shop
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/raw").symlink_to(root / "data/raw")
+    strict = settings.validate_.model_copy(update={"max_bad_share": 0.1})
+    with pytest.raises(ValueError, match=r"interactions: 2\d% .*no customer") as caught:
+        expectations.run(settings.model_copy(update={"validate_": strict}), tmp_path)
+    assert "data/quarantine" in str(caught.value)
+    assert (tmp_path / "data/quarantine/interactions.parquet").exists()  # to look at

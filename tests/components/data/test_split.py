@@ -1,0 +1,97 @@
+"""Preprocess: dense codes, no event on the wrong side of a boundary, features from the past."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from components.data.dataset import DAY, load_prepared
+from components.data.schema import EVENTS, PREPARED_INTERACTIONS, SPLITS
+from components.data.split import boundaries, run
+from components.settings import Preprocess, Settings
+
+
+def test_codes_are_rows_of_the_vocabularies(small_shop: tuple[Path, Settings]) -> None:
+    root, _ = small_shop
+    prepared = load_prepared(root / "data/prepared")
+    valid = pd.read_parquet(root / "data/valid/interactions.parquet")
+    x = prepared.interactions
+    coded = pd.DataFrame(
+        {
+            "user_id": prepared.users["user_id"].to_numpy()[x.users],
+            "item_id": prepared.catalogue.ids[x.items],
+            "seconds": x.times,
+            "quantity": x.quantities,
+        }
+    )
+    seconds = valid["timestamp"].astype("datetime64[s, UTC]").astype("int64")
+    merged = (
+        valid.assign(seconds=seconds)
+        .groupby(["user_id", "item_id", "seconds"], as_index=False)["quantity"]
+        .sum()
+    )
+    keys = ["user_id", "item_id", "seconds"]
+    pd.testing.assert_frame_equal(
+        coded.sort_values(keys).reset_index(drop=True),
+        merged.sort_values(keys).reset_index(drop=True),
+        check_dtype=False,
+    )
+    assert set(x.events) == {EVENTS.index("purchase")}
+
+
+def test_the_file_is_sorted_and_of_the_contract(prepared_folder: Path) -> None:
+    table = pq.read_table(prepared_folder / "interactions.parquet")
+    assert table.schema.equals(PREPARED_INTERACTIONS)
+    frame = table.to_pandas()
+    order = np.lexsort((frame["item"], frame["timestamp"], frame["user"]))
+    assert (order == np.arange(len(frame))).all()
+
+
+def test_nothing_of_the_future_is_in_the_training_data(prepared_folder: Path) -> None:
+    prepared = load_prepared(prepared_folder)
+    bounds = [0, prepared.validation_start, prepared.test_start, prepared.end]
+    assert all(moment % DAY == 0 for moment in bounds)
+    for name, low, high in zip(SPLITS, bounds[:-1], bounds[1:], strict=True):
+        times = prepared.interactions.split(name).times
+        assert len(times) > 0
+        assert times.min() >= low
+        assert times.max() < high
+
+
+def test_features_know_the_training_window_only(prepared_folder: Path) -> None:
+    prepared = load_prepared(prepared_folder)
+    train = prepared.interactions.split("train")
+    items, users = prepared.catalogue.table, prepared.users
+    popularity = np.bincount(train.items, minlength=len(items))
+    assert (items["popularity"] == popularity).all()
+    first = pd.Series(train.times).groupby(train.items).min()
+    assert (items["first_seen"].dropna().astype("int64") == first.to_numpy()).all()
+    newest = pd.Series(train.times).groupby(train.users).max()
+    recency = (prepared.validation_start - newest) / DAY
+    assert users["recency_days"].dropna().to_numpy() == pytest.approx(recency.to_numpy(), rel=1e-5)
+    spend = pd.Series(train.prices * train.quantities).groupby(train.users).sum()
+    assert users.loc[spend.index, "spend"].to_numpy() == pytest.approx(spend.to_numpy(), rel=1e-3)
+    visits = pd.Series(train.times).groupby(train.users).nunique()
+    assert (users.loc[visits.index, "frequency"] == visits).all()
+
+
+def test_windows_that_leave_nothing_to_train_on_are_refused() -> None:
+    with pytest.raises(ValueError, match="validation_days"):
+        boundaries(30 * DAY, 0, Preprocess(validation_days=28, test_days=28))
+
+
+def test_rare_items_and_users_can_be_left_out(
+    small_shop: tuple[Path, Settings], tmp_path: Path
+) -> None:
+    root, settings = small_shop
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/valid").symlink_to(root / "data/valid")
+    minima = settings.preprocess.model_copy(update={"min_user_interactions": 20})
+    run(settings.model_copy(update={"preprocess": minima}), tmp_path)
+    kept = load_prepared(tmp_path / "data/prepared").interactions
+    assert np.bincount(kept.users).min() >= 20
+    assert kept.n_users < load_prepared(root / "data/prepared").interactions.n_users
