@@ -1,0 +1,574 @@
+"""Events and impressions: durable before acknowledged, each event kept exactly once.
+
+In: events of shoppers (``submit``) and what was shown to them (``log_impression``). Out: the
+histories that profiles are updated from, and Parquet files for training (``export_events``,
+``export_impressions``).
+
+SQLite (WAL, synchronous=FULL) or PostgreSQL by URL, the same statements for both. One writer
+thread commits everything that queued up while the last commit ran (group commit), so the cost of
+an fsync is shared; a future resolves only after its commit. The queue is bounded: a full one
+raises ``StoreBusy`` at once (back-pressure), nothing is accepted that could be lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from components.data.schema import INTERACTIONS, UTC
+
+logger = logging.getLogger("bowerbird.serving")
+
+SECOND = 1_000_000
+DAY = 86_400 * SECOND
+"""Times in the store are integer microseconds since 1970, UTC: the same in every database."""
+
+WRITER_LOCK = 0x626F7765
+"""PostgreSQL's advisory lock of this store: rows become visible in the order of their ids, so
+that a reader who remembers the last id it saw never misses one."""
+
+_metadata = sa.MetaData()
+# SQLite counts rows by itself only in a column declared exactly INTEGER.
+_RowId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+EVENTS = sa.Table(
+    "events",
+    _metadata,
+    sa.Column("row_id", _RowId, primary_key=True, autoincrement=True),
+    sa.Column("event_id", sa.String(200), nullable=False, unique=True),
+    sa.Column("profile", sa.String(220), nullable=False),
+    sa.Column("user_id", sa.String(200)),
+    sa.Column("session_id", sa.String(200)),
+    sa.Column("item_id", sa.String(200), nullable=False),
+    sa.Column("event", sa.String(16), nullable=False),
+    sa.Column("rating", sa.Float),
+    sa.Column("quantity", sa.Float, nullable=False),
+    sa.Column("price", sa.Float),
+    sa.Column("timestamp", sa.BigInteger, nullable=False),
+    sa.Column("impression_id", sa.String(200)),
+    sa.Column("received_at", sa.BigInteger, nullable=False),
+    sa.Index("events_profile", "profile", "timestamp"),
+    sa.Index("events_received_at", "received_at"),
+    sqlite_autoincrement=True,
+)
+IMPRESSIONS = sa.Table(
+    "impressions",
+    _metadata,
+    sa.Column("row_id", _RowId, primary_key=True, autoincrement=True),
+    sa.Column("impression_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("profile", sa.String(220)),
+    sa.Column("user_id", sa.String(200)),
+    sa.Column("session_id", sa.String(200)),
+    sa.Column("item_ids", sa.Text, nullable=False),  # JSON lists, in the order of the positions
+    sa.Column("scores", sa.Text, nullable=False),
+    sa.Column("propensities", sa.Text, nullable=False),
+    sa.Column("model_version", sa.String(200), nullable=False),
+    sa.Column("source", sa.String(32), nullable=False),
+    sa.Column("timestamp", sa.BigInteger, nullable=False),
+    sa.Index("impressions_profile", "profile"),
+    sa.Index("impressions_timestamp", "timestamp"),
+    sqlite_autoincrement=True,
+)
+ERASURES = sa.Table(
+    "erasures",
+    _metadata,
+    sa.Column("row_id", _RowId, primary_key=True, autoincrement=True),
+    sa.Column("profile_hash", sa.String(64), nullable=False),
+    sa.Column("erased_at", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+IMPRESSION_FILE = pa.schema(
+    [
+        ("impression_id", pa.string()),
+        ("user_id", pa.string()),
+        ("item_ids", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float32())),
+        ("propensities", pa.list_(pa.float32())),
+        ("model_version", pa.string()),
+        ("source", pa.string()),
+        ("timestamp", UTC),
+    ]
+)
+
+
+class StoreBusy(RuntimeError):
+    """The queue of unwritten events is full; try again after ``retry_after`` seconds."""
+
+    retry_after = 1
+
+
+class StoreError(RuntimeError):
+    """The database refused or could not be reached; nothing of the batch was acknowledged."""
+
+
+def profile_of(user_id: str | None, session_id: str | None) -> str | None:
+    """Return the key a history is kept under: the user's, else the session's, else None.
+
+    >>> profile_of("7", "abc"), profile_of(None, "abc")
+    ('user:7', 'session:abc')
+    """
+    if user_id is not None:
+        return f"user:{user_id}"
+    return f"session:{session_id}" if session_id is not None else None
+
+
+def profile_hash(profile: str) -> str:
+    """Return what is remembered of an erased profile: SHA-256, not the id itself."""
+    return hashlib.sha256(profile.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Erasures:
+    """Erased profiles: hash → microseconds since 1970; what came later counts again."""
+
+    times: dict[str, int]
+    last_row: int
+
+
+@dataclass
+class _Batch:
+    """What the writer commits together. ``futures[i]`` waits for ``groups[i]``."""
+
+    groups: list[list[dict[str, Any]]] = field(default_factory=list)
+    futures: list[Future[list[bool]]] = field(default_factory=list)
+    impressions: list[dict[str, Any]] = field(default_factory=list)
+
+
+class EventStore:
+    """The one place that events are kept in.
+
+        store = EventStore("sqlite:///var/events/events.db")
+        store.submit([row]).result()   # [True]: durable now; [False]: was there already
+
+    max_pending: events that may wait for the writer. max_batch: events in one commit.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        root: str | Path = ".",
+        max_pending: int = 10_000,
+        max_batch: int = 2_000,
+    ) -> None:
+        self.engine = _engine(url, Path(root))
+        self.max_pending = max_pending
+        self.max_batch = max_batch
+        self._is_postgres = self.engine.dialect.name == "postgresql"
+        self._insert = (postgresql if self._is_postgres else sqlite).insert
+        try:
+            with self.engine.begin() as connection:
+                self._lock(connection)
+                # Several workers start at once: no look first, create after.
+                for table in _metadata.sorted_tables:
+                    connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+                    for index in table.indexes:
+                        connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+        except sa.exc.SQLAlchemyError as error:
+            raise StoreError(
+                f"cannot open the event store {self.engine.url.render_as_string()}: "
+                f"{error.__cause__ or error}; set serve.events_url"
+            ) from error
+        self._queue: queue.SimpleQueue[tuple[list[dict[str, Any]], Any] | None] = (
+            queue.SimpleQueue()
+        )
+        self._pending = 0
+        self._pending_lock = threading.Lock()
+        self._closed = False
+        self.impressions_dropped = 0
+        self._writer = threading.Thread(target=self._write_forever, name="events", daemon=True)
+        self._writer.start()
+
+    @property
+    def pending(self) -> int:
+        """Return how many events and impressions wait for the writer."""
+        return self._pending
+
+    def submit(self, rows: Sequence[dict[str, Any]]) -> Future[list[bool]]:
+        """Return a future of one bool a row, true: new, false: its event_id was there already.
+
+        The future resolves when the rows are durable. rows: the columns of EVENTS but row_id,
+        profile and received_at, which are filled in here; times in microseconds.
+
+        Raises:
+            StoreBusy: too many rows wait; none of these was taken.
+        """
+        now = time.time_ns() // 1000
+        filled = [
+            {
+                "rating": None,
+                "price": None,
+                "impression_id": None,
+                "quantity": 1.0,
+                "session_id": None,
+                "user_id": None,
+                **row,
+                "profile": profile_of(row.get("user_id"), row.get("session_id")),
+                "received_at": now,
+            }
+            for row in rows
+        ]
+        future: Future[list[bool]] = Future()
+        self._put(filled, future)
+        return future
+
+    def log_impression(self, row: dict[str, Any]) -> bool:
+        """Queue what was shown, without waiting; return whether there was room for it.
+
+        row: the columns of IMPRESSIONS but row_id and profile; the lists as lists. An answer
+        does not wait for its own record, so a crash can lose the last moment's impressions.
+        """
+        filled = {
+            **row,
+            "profile": profile_of(row["user_id"], row["session_id"]),
+            **{
+                name: json.dumps(row[name], separators=(",", ":"))
+                for name in ("item_ids", "scores", "propensities")
+            },
+        }
+        try:
+            self._put([filled], None)
+        except StoreBusy:
+            self.impressions_dropped += 1
+            return False
+        return True
+
+    def _put(self, rows: list[dict[str, Any]], future: Future[list[bool]] | None) -> None:
+        with self._pending_lock:
+            if self._closed:
+                raise StoreError("the event store is closed")
+            if self._pending + len(rows) > self.max_pending:
+                raise StoreBusy(f"{self._pending} events wait to be written; try again")
+            self._pending += len(rows)
+            self._queue.put((rows, future))
+
+    def _write_forever(self) -> None:
+        last = False
+        while not last:
+            batch, last = self._collect()
+            try:
+                results = self._commit(batch)
+            except (sa.exc.SQLAlchemyError, OSError) as error:
+                # The rows themselves stay out of the log: they are personal data.
+                logger.error("events not written (%s)", type(error).__name__)
+                for future in batch.futures:
+                    future.set_exception(StoreError("the event store could not write; try again"))
+            else:
+                for future, result in zip(batch.futures, results, strict=True):
+                    future.set_result(result)
+            with self._pending_lock:
+                self._pending -= sum(map(len, batch.groups)) + len(batch.impressions)
+
+    def _collect(self) -> tuple[_Batch, bool]:
+        """Return everything that waits, up to max_batch rows; true when the store closes."""
+        batch, size = _Batch(), 0
+        waits = True
+        while size < self.max_batch:
+            try:
+                entry = self._queue.get(block=waits)
+            except queue.Empty:
+                break
+            waits = False
+            if entry is None:
+                return batch, True
+            rows, future = entry
+            if future is None:
+                batch.impressions += rows
+            # A caller who gave up (a closed connection) cancels: nothing was promised to it.
+            elif future.set_running_or_notify_cancel():
+                batch.groups.append(rows)
+                batch.futures.append(future)
+            else:
+                with self._pending_lock:
+                    self._pending -= len(rows)
+            size += len(rows)
+        return batch, False
+
+    def _lock(self, connection: sa.Connection) -> None:
+        if self._is_postgres:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
+
+    def _commit(self, batch: _Batch) -> list[list[bool]]:
+        rows = [row for group in batch.groups for row in group]
+        new: set[str] = set()
+        if not rows and not batch.impressions:
+            return []
+        with self.engine.begin() as connection:
+            self._lock(connection)
+            if rows:
+                statement = (
+                    self._insert(EVENTS)
+                    .on_conflict_do_nothing(index_elements=["event_id"])
+                    .returning(EVENTS.c.event_id)
+                )
+                # One id twice in one statement is fine: the second finds the first.
+                new = set(connection.execute(statement, rows).scalars())
+            if batch.impressions:
+                connection.execute(
+                    self._insert(IMPRESSIONS).on_conflict_do_nothing(
+                        index_elements=["impression_id"]
+                    ),
+                    batch.impressions,
+                )
+        results = []
+        for group in batch.groups:
+            flags = []
+            for row in group:
+                flags.append(row["event_id"] in new)
+                new.discard(row["event_id"])  # of one id twice in a batch the first is the new one
+            results.append(flags)
+        return results
+
+    def close(self) -> None:
+        """Write what waits, then release the database."""
+        with self._pending_lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._writer.join()
+        self.engine.dispose()
+
+    def last_row(self) -> int:
+        """Return the newest event's row id, 0 when there is none."""
+        with self.engine.connect() as connection:
+            return connection.scalar(sa.select(sa.func.max(EVENTS.c.row_id))) or 0
+
+    def since(self, row_id: int, limit: int = 10_000) -> list[tuple[int, str, str, str, int]]:
+        """Return (row_id, profile, item_id, event, timestamp) of the events after ``row_id``."""
+        statement = (
+            sa.select(*_PROFILE_COLUMNS)
+            .where(EVENTS.c.row_id > row_id)
+            .order_by(EVENTS.c.row_id)
+            .limit(limit)
+        )
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(statement)]
+
+    def of_profile(self, profile: str, limit: int) -> list[tuple[int, str, str, str, int]]:
+        """Return the newest ``limit`` events of a profile, oldest first, as ``since`` does."""
+        statement = (
+            sa.select(*_PROFILE_COLUMNS)
+            .where(EVENTS.c.profile == profile)
+            .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.row_id.desc())
+            .limit(limit)
+        )
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(statement)][::-1]
+
+    def export_user(self, profile: str) -> dict[str, list[dict[str, Any]]]:
+        """Return everything kept of a profile: its events and its impressions, oldest first."""
+        with self.engine.connect() as connection:
+            tables = {
+                table.name: connection.execute(
+                    sa.select(table).where(table.c.profile == profile).order_by(table.c.row_id)
+                ).mappings()
+                for table in (EVENTS, IMPRESSIONS)
+            }
+            return {
+                name: [
+                    {key: value for key, value in row.items() if key not in ("row_id", "profile")}
+                    for row in rows
+                ]
+                for name, rows in tables.items()
+            }
+
+    def erase_user(self, profile: str) -> int:
+        """Delete everything kept of a profile and return how many events that were.
+
+        A hash of the key stays, so that what a model folder or an exported file still knows of
+        the profile is not used again.
+        """
+        with self.engine.begin() as connection:
+            self._lock(connection)
+            removed = connection.execute(sa.delete(EVENTS).where(EVENTS.c.profile == profile))
+            connection.execute(sa.delete(IMPRESSIONS).where(IMPRESSIONS.c.profile == profile))
+            connection.execute(
+                sa.insert(ERASURES),
+                {"profile_hash": profile_hash(profile), "erased_at": time.time_ns() // 1000},
+            )
+            return removed.rowcount
+
+    def erasures(self) -> Erasures:
+        """Return the erased profiles."""
+        with self.engine.connect() as connection:
+            rows = list(connection.execute(sa.select(ERASURES).order_by(ERASURES.c.row_id)))
+        return Erasures(
+            {row.profile_hash: row.erased_at for row in rows}, rows[-1].row_id if rows else 0
+        )
+
+    def counts(self, since: int = 0) -> dict[str, int]:
+        """Return how many events of each kind were received since a time in microseconds."""
+        statement = (
+            sa.select(EVENTS.c.event, sa.func.count())
+            .where(EVENTS.c.received_at >= since)
+            .group_by(EVENTS.c.event)
+        )
+        with self.engine.connect() as connection:
+            return {event: count for event, count in connection.execute(statement)}
+
+    def impressions(self, since: int = 0) -> int:
+        """Return how many recommendations were shown since a time in microseconds."""
+        statement = sa.select(sa.func.count()).where(IMPRESSIONS.c.timestamp >= since)
+        with self.engine.connect() as connection:
+            return connection.scalar(statement) or 0
+
+    def export_events(self, folder: str | Path) -> list[Path]:
+        """Write the events to ``folder`` as the contract's interactions; return changed files.
+
+        One file for each day of receipt, ``events-2026-11-24.parquet``. A file whose day has
+        neither new nor erased events is left as it is. Sessions without a user become users
+        ``session:<id>``.
+        """
+        return self._export(
+            EVENTS, EVENTS.c.received_at, Path(folder), "events", INTERACTIONS, _interactions
+        )
+
+    def export_impressions(self, folder: str | Path) -> list[Path]:
+        """Write the impressions to ``folder``, one file a day; return the changed files."""
+        return self._export(
+            IMPRESSIONS,
+            IMPRESSIONS.c.timestamp,
+            Path(folder),
+            "impressions",
+            IMPRESSION_FILE,
+            _impressions,
+        )
+
+    def _export(
+        self,
+        table: sa.Table,
+        moment: sa.Column[int],
+        folder: Path,
+        name: str,
+        schema: pa.Schema,
+        convert: Any,
+    ) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        day = moment.op("/")(sa.literal(DAY, sa.BigInteger)).label("day")
+        changed, current = [], set()
+        with self.engine.connect() as connection:
+            days = connection.execute(
+                sa.select(day, sa.func.count(), sa.func.max(table.c.row_id)).group_by(day)
+            ).all()
+            for number, count, newest in days:
+                date = time.strftime("%Y-%m-%d", time.gmtime(number * DAY // SECOND))
+                file = folder / f"{name}-{date}.parquet"
+                current.add(file)
+                state = {b"bowerbird.rows": str(count).encode(), b"bowerbird.last": b"%d" % newest}
+                if file.exists() and state.items() <= (pq.read_schema(file).metadata or {}).items():
+                    continue
+                partial = file.with_suffix(".partial")
+                statement = (
+                    sa.select(table)
+                    .where(moment >= number * DAY, moment < (number + 1) * DAY)
+                    .where(table.c.row_id <= newest)
+                    .order_by(table.c.row_id)
+                    .execution_options(yield_per=50_000)
+                )
+                with pq.ParquetWriter(partial, schema.with_metadata(state)) as writer:
+                    for rows in connection.execute(statement).mappings().partitions():
+                        writer.write_table(
+                            pa.Table.from_pydict(convert(rows), schema=schema).cast(
+                                schema.with_metadata(state)
+                            )
+                        )
+                partial.replace(file)
+                changed.append(file)
+        for file in set(folder.glob(f"{name}-????-??-??.parquet")) - current:
+            if b"bowerbird.last" in (pq.read_schema(file).metadata or {}):
+                file.unlink()  # every event of its day was erased
+                changed.append(file)
+        return sorted(changed)
+
+
+_PROFILE_COLUMNS = (
+    EVENTS.c.row_id,
+    EVENTS.c.profile,
+    EVENTS.c.item_id,
+    EVENTS.c.event,
+    EVENTS.c.timestamp,
+)
+
+
+def _user_of(row: Any) -> str:
+    return row["user_id"] if row["user_id"] is not None else row["profile"]
+
+
+def _interactions(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    """Return INTERACTIONS' columns of stored events."""
+    same = ("item_id", "event", "rating", "quantity", "price", "timestamp", "impression_id")
+    return {
+        "user_id": [_user_of(row) for row in rows],
+        **{name: [row[name] for row in rows] for name in same},
+        "order_id": [None] * len(rows),
+        "source": ["serving"] * len(rows),
+        "source_row": [row["row_id"] for row in rows],
+    }
+
+
+def _impressions(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    """Return IMPRESSION_FILE's columns of stored impressions."""
+    same = ("impression_id", "model_version", "source", "timestamp")
+    lists = ("item_ids", "scores", "propensities")
+    return {
+        "user_id": [_user_of(row) for row in rows],
+        **{name: [row[name] for row in rows] for name in same},
+        **{name: [json.loads(row[name]) for row in rows] for name in lists},
+    }
+
+
+def _engine(url: str, root: Path) -> sa.Engine:
+    """Return the database's engine; a relative SQLite file lies below ``root``."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise StoreError(
+            "serve.events_url is no database URL (sqlite:///… or postgresql://…)"
+        ) from (error)
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "postgresql":
+        return sa.create_engine(parsed, pool_pre_ping=True, pool_size=8)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        raise StoreError(
+            f"serve.events_url names {parsed.get_backend_name()}: use sqlite:///file or postgresql://"
+        )
+    file = root / parsed.database
+    file.parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(parsed.set(database=str(file)), connect_args={"timeout": 30})
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        with contextlib.closing(connection.cursor()) as cursor:
+            # Another process may hold the file while it is made.
+            cursor.execute("PRAGMA busy_timeout=30000")
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")
+
+    return engine
+
+
+@contextlib.contextmanager
+def open_store(url: str, root: str | Path = ".") -> Iterator[EventStore]:
+    """Open the store for a block and close it after."""
+    store = EventStore(url, root)
+    try:
+        yield store
+    finally:
+        store.close()
