@@ -420,7 +420,7 @@ class EventStore:
             .group_by(EVENTS.c.event)
         )
         with self.engine.connect() as connection:
-            return {event: count for event, count in connection.execute(statement)}
+            return {row[0]: row[1] for row in connection.execute(statement)}
 
     def impressions(self, since: int = 0) -> int:
         """Return how many recommendations were shown since a time in microseconds."""

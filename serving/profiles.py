@@ -1,0 +1,236 @@
+"""What each user did lately: the model's own profiles and the events received since.
+
+In: ``profiles.parquet`` of the model folder and the ``EventStore``. Out: the ``Histories`` that
+the engine is asked with. An event changes the very next answer: before each answer the store is
+read from the last row seen, so events that another worker accepted count as well.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from components.data.dataset import Histories
+from serving.events import SECOND, Erasures, EventStore, profile_hash
+
+
+class BaseProfiles:
+    """What the model's training data knows of each user, as CSR arrays.
+
+    end: seconds since 1970 of the newest event known to the model.
+    """
+
+    def __init__(self, frame: pd.DataFrame, items: pd.Index) -> None:
+        """Index ``frame`` (user_id, item_id, timestamp); ``items``: item ids, position = code."""
+        codes = items.get_indexer(frame["item_id"])
+        known = codes >= 0
+        users, self.users = pd.factorize(frame["user_id"].to_numpy()[known])
+        moments = pd.to_datetime(frame["timestamp"], utc=True).astype("datetime64[s, UTC]")
+        times = moments.astype("int64").to_numpy()[known]
+        order = np.lexsort((times, users))
+        self.items = codes[known][order].astype(np.int32)
+        self.times = times[order]
+        counts = np.bincount(users, minlength=len(self.users))
+        self.offsets = np.concatenate([[0], np.cumsum(counts)])
+        self.end = int(times.max(initial=0))
+        self._row = {user: row for row, user in enumerate(self.users)}
+
+    @classmethod
+    def load(cls, file: str | Path, items: pd.Index) -> BaseProfiles:
+        """Return the profiles of a model folder's ``profiles.parquet``."""
+        columns = ["user_id", "item_id", "timestamp"]
+        return cls(pd.read_parquet(file, columns=columns), items)
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def get(self, user_id: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return item codes and seconds of a user, oldest first; empty when unknown."""
+        row = self._row.get(user_id, -1)
+        if row < 0:
+            return self.items[:0], self.times[:0]
+        part = slice(self.offsets[row], self.offsets[row + 1])
+        return self.items[part], self.times[part]
+
+
+@dataclass
+class _Live:
+    """A profile's stored events, oldest first. last_row: the newest row that is in it."""
+
+    items: list[str] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    last_row: int = 0
+
+
+class LiveProfiles:
+    """The stored events of the profiles asked for lately, kept up to date.
+
+    A profile is read from the store when it is first asked for; later events are added by
+    ``refresh``. At most ``max_profiles`` are held (least recently asked for goes first).
+    """
+
+    def __init__(self, store: EventStore, max_history: int, max_profiles: int = 100_000) -> None:
+        self.store = store
+        self.max_history = max_history
+        self.max_profiles = max_profiles
+        self._live: OrderedDict[str, _Live] = OrderedDict()
+        self._last_row = store.last_row()
+        self._lock = threading.Lock()
+        self.erasures = Erasures({}, 0)
+        self.refresh_erasures()
+
+    def refresh(self) -> int:
+        """Take in the events stored since the last call and return how many there were."""
+        taken = 0
+        with self._lock:
+            while rows := self.store.since(self._last_row):
+                for row_id, profile, item, event, time in rows:
+                    live = self._live.get(profile)
+                    if live is not None and row_id > live.last_row:
+                        self._add(live, row_id, item, event, time)
+                self._last_row = rows[-1][0]
+                taken += len(rows)
+        return taken
+
+    def _add(self, live: _Live, row_id: int, item: str, event: str, time: int) -> None:
+        at = len(live.times)
+        while at and live.times[at - 1] > time:  # late events go where they belong
+            at -= 1
+        live.items.insert(at, item)
+        live.times.insert(at, time)
+        live.events.insert(at, event)
+        live.last_row = row_id
+        if len(live.items) > self.max_history:
+            del live.items[0], live.times[0], live.events[0]
+
+    def refresh_erasures(self) -> None:
+        """Forget the profiles that any worker erased since the last call."""
+        erasures = self.store.erasures()
+        if erasures.last_row == self.erasures.last_row:
+            return
+        with self._lock:
+            self.erasures = erasures
+            self._live.clear()
+
+    def get(self, profile: str) -> _Live:
+        """Return a profile's stored events."""
+        with self._lock:
+            live = self._live.get(profile)
+            if live is None:
+                live = _Live()
+                for row_id, _, item, event, time in self.store.of_profile(
+                    profile, self.max_history
+                ):
+                    live.items.append(item)
+                    live.times.append(time)
+                    live.events.append(event)
+                    live.last_row = max(live.last_row, row_id)
+                self._live[profile] = live
+                if len(self._live) > self.max_profiles:
+                    self._live.popitem(last=False)
+            else:
+                self._live.move_to_end(profile)
+            return live
+
+    def erased_at(self, profile: str) -> int | None:
+        """Return when the profile was erased (microseconds), None if it was not."""
+        if not self.erasures.times:
+            return None
+        return self.erasures.times.get(profile_hash(profile))
+
+
+@dataclass(frozen=True)
+class History:
+    """One asker's history in the codes of a model, oldest first.
+
+    items: int32 (n,). times: int64 (n,) seconds. now: seconds, not before any event.
+    events: what the stored ones were, by item code ("purchase", …).
+    """
+
+    items: np.ndarray
+    times: np.ndarray
+    now: int
+    events: dict[int, str]
+
+
+class Profiles:
+    """The histories of users in the codes of one loaded model."""
+
+    def __init__(
+        self, base: BaseProfiles, live: LiveProfiles, items: pd.Index, max_history: int
+    ) -> None:
+        self.base = base
+        self.live = live
+        self.max_history = max_history
+        self._code = {item: code for code, item in enumerate(items)}
+
+    def code(self, item_id: str) -> int:
+        """Return the item's code, -1 when the model does not know it."""
+        return self._code.get(item_id, -1)
+
+    def history(
+        self, user_id: str | None, profile: str | None, recent: Sequence[str] = ()
+    ) -> History:
+        """Return the newest ``max_history`` events of a user or session, then ``recent`` items.
+
+        Unknown items are left out. The clock is the asker's newest event, but not before the
+        model's newest: a model's features count days from the end of its training data, and
+        nothing else is known of the time since. An event that the model was trained with and the
+        store still holds counts once.
+        """
+        items, times = self.base.get(user_id)
+        events: dict[int, str] = {}
+        if profile is not None:
+            if len(items) and (erased := self.live.erased_at(profile)) is not None:
+                keep = times > erased // SECOND
+                items, times = items[keep], times[keep]
+            live = self.live.get(profile)
+            if live.items:
+                codes = np.array([self.code(item) for item in live.items], dtype=np.int32)
+                seconds = np.array(live.times, dtype=np.int64) // SECOND
+                known = codes >= 0
+                events = {
+                    int(code): event
+                    for code, event in zip(codes, live.events, strict=True)
+                    if code >= 0
+                }
+                items, times = _merge(items, times, codes[known], seconds[known])
+        now = max(self.base.end, int(times[-1]) if len(times) else 0)
+        if recent:
+            codes = np.array([self.code(item) for item in recent], dtype=np.int32)
+            codes = codes[codes >= 0]
+            items = np.concatenate([items, codes])
+            times = np.concatenate([times, now - np.arange(len(codes))[::-1]])
+            times = np.maximum.accumulate(times)
+        return History(items[-self.max_history :], times[-self.max_history :], now, events)
+
+
+def _merge(
+    items: np.ndarray, times: np.ndarray, more_items: np.ndarray, more_times: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return both histories as one, by time; one event for each item and second."""
+    items = np.concatenate([items, more_items])
+    times = np.concatenate([times, more_times])
+    order = np.lexsort((items, times))
+    items, times = items[order], times[order]
+    new = np.ones(len(items), dtype=bool)
+    new[1:] = (items[1:] != items[:-1]) | (times[1:] != times[:-1])
+    return items[new], times[new]
+
+
+def stack(histories: Sequence[History]) -> Histories:
+    """Return a batch of histories as the recommenders take them."""
+    lengths = [len(one.items) for one in histories]
+    return Histories(
+        np.concatenate([one.items for one in histories]).astype(np.int32, copy=False),
+        np.concatenate([one.times for one in histories]).astype(np.int64, copy=False),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.array([one.now for one in histories], dtype=np.int64),
+    )
