@@ -185,6 +185,8 @@ class Serve(Section):
     events_url: str = "sqlite:///var/events/events.db"
     max_k: PositiveInt = 100
     max_history: PositiveInt = 500
+    max_body: PositiveInt = 1_000_000
+    max_rate: Annotated[float, Field(ge=0)] = 1000.0
 
 
 class Monitor(Section):

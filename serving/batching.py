@@ -1,0 +1,103 @@
+"""Concurrent requests answered together, without waiting for company.
+
+One thread answers; whatever arrived while it was busy is its next batch. An idle service answers
+a lone request at once, a busy one shares the matrix products among all who wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from serving import metrics
+
+logger = logging.getLogger("bowerbird.serving")
+
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
+
+
+class TooManyWaiting(RuntimeError):
+    """More requests wait than may; try again in a second."""
+
+
+class Batcher(Generic[Asked, Answered]):
+    """``await batcher.ask(x)`` gives what ``answer([…, x, …])`` gave for x.
+
+    answer: called in the batcher's thread with up to ``max_batch()`` asks. max_waiting: asks
+    beyond it are refused.
+    """
+
+    _EMPTY = object()
+
+    def __init__(
+        self,
+        answer: Callable[[Sequence[Asked]], Sequence[Answered]],
+        max_batch: Callable[[], int],
+        max_waiting: int = 512,
+    ) -> None:
+        self._answer = answer
+        self._max_batch = max_batch
+        self._queue: queue.Queue[Any] = queue.Queue(max_waiting)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    async def ask(self, asked: Asked) -> Answered:
+        """Return the answer.
+
+        Raises:
+            TooManyWaiting: ``max_waiting`` asks wait already.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answered] = loop.create_future()
+        try:
+            self._queue.put_nowait((asked, loop, future))
+        except queue.Full as error:
+            raise TooManyWaiting("too many requests wait for an answer; try again") from error
+        return await future
+
+    def _run(self) -> None:
+        entry = self._queue.get()
+        while entry is not None:
+            entries = [entry]
+            entry = None
+            while len(entries) < self._max_batch():
+                try:
+                    entry = self._queue.get_nowait()
+                except queue.Empty:
+                    entry = self._EMPTY
+                if entry is None or entry is self._EMPTY:
+                    break
+                entries.append(entry)
+            metrics.BATCH.observe(len(entries))
+            for (_, loop, future), answer in zip(entries, self._answers(entries), strict=True):
+                loop.call_soon_threadsafe(_resolve, future, answer)
+            if entry is not None:
+                entry = self._queue.get()
+
+    def _answers(self, entries: list[Any]) -> Sequence[Any]:
+        """Return an answer or the error of each; what fails in company is asked again alone."""
+        try:
+            return self._answer([entry[0] for entry in entries])
+        except Exception as error:  # the requests that it belongs to log and answer it
+            if len(entries) == 1:
+                return [error]
+            return [answer for entry in entries for answer in self._answers([entry])]
+
+    def close(self) -> None:
+        """Answer what waits, then stop the thread."""
+        self._queue.put(None)
+        self._thread.join(timeout=5)
+
+
+def _resolve(future: asyncio.Future[Any], answer: Any) -> None:
+    if future.done():  # the client went away
+        return
+    if isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

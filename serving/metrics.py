@@ -1,0 +1,65 @@
+"""The Prometheus series of the serving room, over all workers.
+
+BentoML sets PROMETHEUS_MULTIPROC_DIR before it imports a service, which is when this is imported.
+BentoML's own request series are switched off: they are labelled with the raw path, which would
+put user ids into them and grow without bound. Here the label is the route.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+__all__ = ["CONTENT_TYPE_LATEST", "exposition"]
+
+_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+
+REQUESTS = Histogram(
+    "bowerbird_request_seconds",
+    "time to answer a request",
+    ["route", "status"],
+    buckets=_BUCKETS,
+)
+STAGES = Histogram(
+    "bowerbird_stage_seconds",
+    "time of one stage of a recommendation, for the batch it was made in",
+    ["stage"],
+    buckets=_BUCKETS,
+)
+BATCH = Histogram(
+    "bowerbird_batch_size", "asks answered together", buckets=(1, 2, 4, 8, 16, 32, 64)
+)
+RECOMMENDATIONS = Counter("bowerbird_recommendations", "answers to recommend", ["source"])
+ITEMS = Counter("bowerbird_recommended_items", "items recommended", ["source"])
+COLD = Counter("bowerbird_cold_recommendations", "answers for a history without a known item")
+EVENTS = Counter("bowerbird_events", "feedback events", ["event", "result"])
+REFUSED = Counter("bowerbird_refused", "requests refused", ["why"])
+IMPRESSIONS_DROPPED = Counter("bowerbird_impressions_dropped", "shown but not logged: queue full")
+SWAPS = Counter("bowerbird_model_loads", "model versions taken over", ["result"])
+LOADED = Gauge(
+    "bowerbird_model_loaded_timestamp_seconds",
+    "when the served model was loaded",
+    multiprocess_mode="mostrecent",
+)
+PENDING = Gauge(
+    "bowerbird_events_pending", "rows that wait to be written", multiprocess_mode="livesum"
+)
+
+
+def exposition() -> bytes:
+    """Return all series as Prometheus reads them, summed over the workers."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)
+    return generate_latest(registry)

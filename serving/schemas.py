@@ -1,0 +1,283 @@
+"""What the endpoints take and give: typed, checked, with examples; the OpenAPI comes from here."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from components.settings import Event
+
+Id = Annotated[
+    str,
+    # No control characters: they have no place in an id and PostgreSQL refuses NUL.
+    StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"),
+]
+Price = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+
+MAX_K = 1000
+MAX_LIST = 1000
+MAX_BATCH = 1000
+"""Hard limits; ``serve.max_k`` and ``serve.max_history`` of params.yaml may be lower."""
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+CLOCK_SKEW = timedelta(days=1)
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Filtered(Body):
+    """The filters that recommend, similar and search share."""
+
+    category: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        None, description="only products of this category, at any level; case does not matter"
+    )
+    min_price: Price | None = Field(None, description="products without a price do not meet it")
+    max_price: Price | None = None
+    available_only: bool = True
+
+
+class RecommendRequest(Filtered):
+    """Who asks: a user (known or new), a session, or nobody with a few recent items."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"user_id": "13085", "k": 5},
+                {"recent": ["85123A", "22423"], "k": 5, "max_price": 10, "exclude": ["21232"]},
+            ]
+        },
+    )
+
+    user_id: Id | None = None
+    session_id: Id | None = Field(None, description="of a shopper who is not signed in")
+    recent: list[Id] = Field(
+        [], max_length=MAX_LIST, description="item ids, the newest last, after what is known"
+    )
+    k: int = Field(10, ge=1, le=MAX_K)
+    exclude: list[Id] = Field([], max_length=MAX_LIST, description="item ids not to show")
+    exclude_seen: bool | None = Field(
+        None, description="leave out what is in the history; null: as the model was trained"
+    )
+    reasons: bool = Field(True, description="say why each item is shown")
+
+
+class SimilarRequest(Filtered):
+    """Which items something should go with: one, or a whole basket."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"item_ids": ["85123A"], "k": 5}]}
+    )
+
+    item_ids: list[Id] = Field(min_length=1, max_length=MAX_LIST)
+    k: int = Field(10, ge=1, le=MAX_K)
+
+
+class SearchRequest(Filtered):
+    """Words to search for; none: browse, the popular products first."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"query": "red retrospot bag", "max_price": 5, "k": 5}]},
+    )
+
+    query: str = Field("", max_length=500)
+    k: int = Field(20, ge=1, le=MAX_K)
+    offset: int = Field(0, ge=0, le=100_000)
+
+
+class Item(BaseModel):
+    """A product as pages show it."""
+
+    item_id: str
+    title: str
+    price: float | None
+    currency: str
+    categories: list[str]
+
+
+class ScoredItem(Item):
+    score: float = Field(description="higher is better; comparable within one source")
+    source: str = Field(description="hybrid, content, popular, similar or search")
+    reason: str | None = Field(None, description="a short text made of facts")
+
+
+class Answered(BaseModel):
+    items: list[ScoredItem]
+    model_version: str
+    unknown_items: list[str] = Field(
+        [], description="item ids of the request that the model does not know; they were ignored"
+    )
+
+
+class RecommendResponse(Answered):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {
+                            "item_id": "22423",
+                            "title": "REGENCY CAKESTAND 3 TIER",
+                            "price": 12.75,
+                            "currency": "GBP",
+                            "categories": ["Kitchen"],
+                            "score": 1.7,
+                            "source": "hybrid",
+                            "reason": "popular lately",
+                        }
+                    ],
+                    "model_version": "3",
+                    "unknown_items": [],
+                    "impression_id": "0f8c…",
+                    "source": "hybrid",
+                    "history_length": 12,
+                }
+            ]
+        }
+    )
+
+    impression_id: str = Field(description="name it in the feedback that follows")
+    source: str = Field(description="where the first item came from; none: nothing met the rules")
+    history_length: int = Field(description="events that the answer is based on")
+
+
+class SimilarResponse(Answered):
+    pass
+
+
+class SearchResponse(Answered):
+    total: int = Field(description="products that match")
+
+
+class FeedbackEvent(Body):
+    """What a shopper did. Sent again with the same event_id it is kept once."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "event_id": "b7f4c9a2",
+                    "user_id": "13085",
+                    "item_id": "85123A",
+                    "event": "purchase",
+                    "quantity": 2,
+                    "price": 2.55,
+                    "timestamp": "2026-11-24T12:00:00Z",
+                }
+            ]
+        },
+    )
+
+    event_id: Id = Field(
+        default_factory=lambda: uuid.uuid4().hex,
+        description="the sender's own id of this event; without it a repeated send counts twice",
+    )
+    user_id: Id | None = None
+    session_id: Id | None = None
+    item_id: Id
+    event: Event
+    rating: float | None = Field(None, ge=1, le=5, allow_inf_nan=False)
+    quantity: float = Field(1, gt=0, le=1e6, allow_inf_nan=False)
+    price: Price | None = Field(None, description="of one unit")
+    timestamp: AwareDatetime | None = Field(
+        None, description="with time zone; null: now. Late events go where they belong"
+    )
+    impression_id: Id | None = Field(None, description="the recommendation that led here")
+
+    @field_validator("timestamp")
+    @classmethod
+    def _possible(cls, value: datetime | None) -> datetime | None:
+        if value is not None and not EARLIEST <= value <= datetime.now(UTC) + CLOCK_SKEW:
+            raise ValueError("must lie between the year 2000 and tomorrow")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.user_id is None and self.session_id is None:
+            raise ValueError("user_id or session_id is needed: whose event is it?")
+        if self.event == "rating" and self.rating is None:
+            raise ValueError("an event of kind rating needs a rating from 1 to 5")
+        return self
+
+    def row(self) -> dict[str, Any]:
+        """Return the event as ``EventStore.submit`` takes it."""
+        moment = self.timestamp or datetime.now(UTC)
+        row = self.model_dump()
+        row["timestamp"] = int(moment.timestamp() * 1_000_000)
+        return row
+
+
+class FeedbackBatch(Body):
+    events: list[FeedbackEvent] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class FeedbackResponse(BaseModel):
+    """The events are durable when this arrives."""
+
+    accepted: int
+    duplicates: int = Field(description="events whose event_id was there already")
+    event_ids: list[str]
+    unknown_items: list[str] = Field(
+        [], description="item ids the model does not know yet; the events are kept all the same"
+    )
+
+
+class HistoryEvent(BaseModel):
+    item_id: str
+    title: str | None
+    event: str | None = Field(description="null: from the training data")
+    timestamp: datetime
+
+
+class HistoryResponse(BaseModel):
+    user_id: str
+    events: list[HistoryEvent] = Field(description="the newest last")
+
+
+class EraseResponse(BaseModel):
+    user_id: str
+    erased_events: int
+
+
+class ModelResponse(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+    version: str
+    items: int
+    users: int
+    candidates: list[str]
+    loaded_at: datetime
+    trained_until: datetime
+    last_load_error: str | None = Field(None, description="why a newer champion is not served")
+    limits: dict[str, int]
+
+
+class CategoriesResponse(BaseModel):
+    categories: list[dict[str, str | int]]
+
+
+class FieldProblem(BaseModel):
+    field: str
+    problem: str
+
+
+class ErrorResponse(BaseModel):
+    """What every refused request is answered with."""
+
+    error: str
+    fields: list[FieldProblem] = []

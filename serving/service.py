@@ -1,0 +1,370 @@
+"""The endpoint: BentoML around typed routes.
+
+In: HTTP. Out: recommendations, and events in the store. The routes are a FastAPI application
+mounted in the BentoML service: measured here, a mounted route answers about twice as fast as a
+``@bentoml.api`` method, and FastAPI's typed route 0.05 ms slower than a bare Starlette one.
+Recommendations are JSON already when they leave the engine's thread.
+
+Start with ``bowerbird serve``. $BOWERBIRD_ROOT: the folder that holds ``var`` and ``models``
+(default: the current one).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import bentoml
+from fastapi import FastAPI, Query, Request
+from fastapi import Path as PathParameter
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from components.settings import load_settings
+from serving import metrics
+from serving.batching import Batcher, TooManyWaiting
+from serving.events import StoreBusy, StoreError, profile_of
+from serving.guard import Guard, Keys, Refused
+from serving.schemas import (
+    MAX_K,
+    CategoriesResponse,
+    EraseResponse,
+    ErrorResponse,
+    FeedbackBatch,
+    FeedbackEvent,
+    FeedbackResponse,
+    HistoryEvent,
+    HistoryResponse,
+    Id,
+    ModelResponse,
+    RecommendRequest,
+    RecommendResponse,
+    SimilarRequest,
+    SimilarResponse,
+)
+from serving.shop import PACKAGED, Loaded, NotReady, Question, Shop, filters_of
+
+ROOT = Path(os.environ.get("BOWERBIRD_ROOT", "."))
+_params = ROOT / "params.yaml"
+settings = load_settings(
+    None if "BOWERBIRD_PARAMS" in os.environ or _params.exists() else PACKAGED / "params.yaml"
+)
+keys = Keys.from_environment()
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    422: {"model": ErrorResponse, "description": "a field is wrong; the answer names it"},
+    429: {"model": ErrorResponse, "description": "too many requests"},
+    503: {"model": ErrorResponse, "description": "not ready or overloaded: see Retry-After"},
+}
+_WRITE_ERRORS = {401: {"model": ErrorResponse, "description": "the API key is missing"}, **_ERRORS}
+_OPERATOR_ERRORS = {
+    403: {"model": ErrorResponse, "description": "the operator key is missing"},
+    **_WRITE_ERRORS,
+}
+
+app = FastAPI(
+    title="Bowerbird",
+    version="1",
+    description="Recommendations for an online shop. Liveness: GET /livez. Readiness: GET /readyz.",
+    docs_url=None,
+    redoc_url=None,
+)
+app.add_middleware(Guard, max_body=settings.serve.max_body, rate=settings.serve.max_rate)
+
+
+class Json(Response):
+    media_type = "application/json"
+
+
+def refusal(refused: Refused) -> Response:
+    return Json(refused.body(), refused.status_code, dict(refused.headers or {}))
+
+
+@app.exception_handler(RequestValidationError)
+async def invalid(_: Request, error: RequestValidationError) -> Response:
+    """Name each wrong field; what was sent is not echoed."""
+    problems = [
+        {
+            "field": ".".join(str(part) for part in problem["loc"][1:]) or "body",
+            "problem": problem["msg"].removeprefix("Value error, "),
+        }
+        for problem in error.errors()
+    ]
+    first = problems[0]
+    body = ErrorResponse.model_validate(
+        {"error": f"{first['field']}: {first['problem']}", "fields": problems}
+    )
+    return Json(body.model_dump_json(), 422)
+
+
+@app.exception_handler(HTTPException)
+async def refused_by_route(_: Request, error: HTTPException) -> Response:
+    return Json(ErrorResponse(error=str(error.detail)).model_dump_json(), error.status_code)
+
+
+@app.exception_handler(Refused)
+async def refused(_: Request, error: Refused) -> Response:
+    return refusal(error)
+
+
+@app.exception_handler(NotReady)
+async def not_ready(_: Request, error: NotReady) -> Response:
+    return refusal(Refused(503, "no model is in service yet", retry_after=2))
+
+
+@app.exception_handler(StoreBusy)
+@app.exception_handler(TooManyWaiting)
+async def busy(_: Request, error: Exception) -> Response:
+    return refusal(Refused(503, "overloaded: try again", retry_after=1))
+
+
+@app.exception_handler(StoreError)
+async def unwritten(_: Request, error: StoreError) -> Response:
+    return refusal(Refused(503, "the events could not be written: try again", retry_after=1))
+
+
+def shop_of(request: Request) -> Shop:
+    return request.app.state.shop
+
+
+def within(value: int, limit: int, field: str) -> None:
+    """Refuse a value above the limit that params.yaml sets."""
+    if value > limit:
+        raise Refused(422, f"{field} must be at most {limit}", field)
+
+
+@app.post("/recommend", response_model=RecommendResponse, responses=_ERRORS, tags=["shopper"])
+async def recommend(body: RecommendRequest, request: Request) -> Response:
+    """Recommend for a user, a session, or a few recent items."""
+    shop = shop_of(request)
+    shop.current()
+    within(body.k, settings.serve.max_k, "k")
+    within(len(body.recent), settings.serve.max_history, "recent")
+    question = Question(body, profile_of(body.user_id, body.session_id))
+    return Json(await request.app.state.batcher.ask(question))
+
+
+def similar_response(shop: Shop, body: SimilarRequest) -> SimilarResponse:
+    loaded = shop.current()
+    codes = {item: loaded.profiles.code(item) for item in body.item_ids}
+    known = [code for code in codes.values() if code >= 0]
+    if not known:
+        raise Refused(404, "the model knows none of these items", "item_ids")
+    engine = loaded.engine
+    answer = engine.similar(known, body.k, filters_of(body))
+    return SimilarResponse.model_validate(
+        {
+            "items": [
+                {**engine.describe(code), "score": score, "source": source}
+                for code, score, source in zip(
+                    answer.items, answer.scores, answer.sources, strict=True
+                )
+            ],
+            "model_version": loaded.version,
+            "unknown_items": [item for item, code in codes.items() if code < 0],
+        }
+    )
+
+
+_NOT_FOUND = {404: {"model": ErrorResponse, "description": "no such item"}}
+
+
+@app.post(
+    "/similar",
+    response_model=SimilarResponse,
+    responses={**_NOT_FOUND, **_ERRORS},
+    tags=["shopper"],
+)
+async def similar(body: SimilarRequest, request: Request) -> SimilarResponse:
+    """What goes with an item or with a whole basket."""
+    within(body.k, settings.serve.max_k, "k")
+    within(len(body.item_ids), settings.serve.max_history, "item_ids")
+    return await asyncio.to_thread(similar_response, shop_of(request), body)
+
+
+@app.get(
+    "/similar/{item_id:path}",
+    response_model=SimilarResponse,
+    responses={**_NOT_FOUND, **_ERRORS},
+    tags=["shopper"],
+)
+async def similar_to(
+    item_id: Annotated[Id, PathParameter()],
+    request: Request,
+    k: Annotated[int, Query(ge=1, le=MAX_K)] = 10,
+) -> SimilarResponse:
+    """What goes with one item."""
+    return await similar(SimilarRequest(item_ids=[item_id], k=k), request)
+
+
+async def keep(shop: Shop, events: list[FeedbackEvent]) -> FeedbackResponse:
+    """Return when the events are durable."""
+    written = shop.store.submit([event.row() for event in events])
+    flags = await asyncio.wrap_future(written)
+    loaded: Loaded | None = shop.loaded
+    unknown: dict[str, None] = {}
+    for event, new in zip(events, flags, strict=True):
+        metrics.EVENTS.labels(event.event, "accepted" if new else "duplicate").inc()
+        if loaded is not None and loaded.profiles.code(event.item_id) < 0:
+            unknown[event.item_id] = None
+    return FeedbackResponse(
+        accepted=sum(flags),
+        duplicates=len(flags) - sum(flags),
+        event_ids=[event.event_id for event in events],
+        unknown_items=list(unknown),
+    )
+
+
+@app.post("/feedback", response_model=FeedbackResponse, responses=_WRITE_ERRORS, tags=["shopper"])
+async def feedback(body: FeedbackEvent, request: Request) -> FeedbackResponse:
+    """Keep one event. It is durable when the answer arrives and counts in the next one."""
+    keys.check_api(request)
+    return await keep(shop_of(request), [body])
+
+
+@app.post(
+    "/feedback/batch", response_model=FeedbackResponse, responses=_WRITE_ERRORS, tags=["shopper"]
+)
+async def feedback_batch(body: FeedbackBatch, request: Request) -> FeedbackResponse:
+    """Keep several events: all of them, or none."""
+    keys.check_api(request)
+    return await keep(shop_of(request), body.events)
+
+
+def history_response(shop: Shop, user_id: str, limit: int) -> HistoryResponse:
+    loaded = shop.current()
+    profile = f"user:{user_id}"
+    history = loaded.profiles.base.get(user_id)
+    erased = shop.live.erased_at(profile)
+    events = [
+        HistoryEvent(
+            item_id=loaded.engine.items[code],
+            title=loaded.engine.titles[code],
+            event=None,
+            timestamp=time,
+        )
+        for code, time in zip(*(part.tolist() for part in history), strict=True)
+        if erased is None or time * 1_000_000 > erased
+    ]
+    for _, _, item_id, event, time in shop.store.of_profile(profile, limit):
+        code = loaded.profiles.code(item_id)
+        title = loaded.engine.titles[code] if code >= 0 else None
+        events.append(
+            HistoryEvent(item_id=item_id, title=title, event=event, timestamp=time / 1_000_000)
+        )
+    events.sort(key=lambda event: event.timestamp)
+    return HistoryResponse(user_id=user_id, events=events[-limit:])
+
+
+@app.get(
+    "/users/{user_id:path}/history",
+    response_model=HistoryResponse,
+    responses=_WRITE_ERRORS,
+    tags=["users"],
+)
+async def user_history(
+    user_id: Annotated[Id, PathParameter()],
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+) -> HistoryResponse:
+    """What is known of a user."""
+    keys.check_api(request)
+    return await asyncio.to_thread(history_response, shop_of(request), user_id, limit)
+
+
+@app.get("/users/{user_id:path}/export", responses=_WRITE_ERRORS, tags=["users"])
+async def user_export(
+    user_id: Annotated[Id, PathParameter()], request: Request
+) -> dict[str, list[dict[str, Any]]]:
+    """Everything that the store keeps of a user: events and impressions, as it is kept."""
+    keys.check_api(request)
+    return await asyncio.to_thread(shop_of(request).store.export_user, f"user:{user_id}")
+
+
+@app.delete(
+    "/users/{user_id:path}",
+    response_model=EraseResponse,
+    responses=_OPERATOR_ERRORS,
+    tags=["users"],
+)
+async def erase_user(user_id: Annotated[Id, PathParameter()], request: Request) -> EraseResponse:
+    """Forget a user: events and impressions now, exported files with the next export."""
+    keys.check_operator(request)
+    shop = shop_of(request)
+
+    def erase() -> int:
+        erased = shop.store.erase_user(f"user:{user_id}")
+        shop.live.refresh_erasures()
+        return erased
+
+    return EraseResponse(user_id=user_id, erased_events=await asyncio.to_thread(erase))
+
+
+@app.get("/model", response_model=ModelResponse, responses=_ERRORS, tags=["operation"])
+async def model(request: Request) -> ModelResponse:
+    """Which model is in service."""
+    shop = shop_of(request)
+    loaded = shop.current()
+    return ModelResponse(
+        version=loaded.version,
+        items=loaded.engine.n_items,
+        users=len(loaded.profiles.base),
+        candidates=list(loaded.engine.model.candidates),
+        loaded_at=loaded.loaded_at,
+        trained_until=loaded.profiles.base.end,
+        last_load_error=shop.load_error and "see the log",
+        limits={"k": settings.serve.max_k, "history": settings.serve.max_history},
+    )
+
+
+@app.get("/categories", response_model=CategoriesResponse, responses=_ERRORS, tags=["shopper"])
+async def categories(request: Request) -> CategoriesResponse:
+    """The catalogue's categories, the largest first."""
+    names = shop_of(request).current().engine.category_names()
+    return CategoriesResponse(categories=[{"name": n, "items": count} for n, count in names])
+
+
+@app.get("/metrics", tags=["operation"])
+async def prometheus() -> Response:
+    """The Prometheus series, over all workers."""
+    body = await asyncio.to_thread(metrics.exposition)
+    return Response(body, headers={"content-type": metrics.CONTENT_TYPE_LATEST})
+
+
+@app.get("/empty", include_in_schema=False)
+async def empty() -> Response:
+    """Nothing, through all that stands before an answer: what the benchmark compares with."""
+    return Json(b"{}")
+
+
+@bentoml.service(
+    name="bowerbird",
+    workers=int(os.environ.get("BOWERBIRD_WORKERS", "1")),
+    traffic={"timeout": 30},
+    # Both would write raw paths, which hold user ids; see serving/metrics.py.
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+)
+@bentoml.asgi_app(app, path="/")
+class Bowerbird:
+    """The worker: holds the shop's state for the routes above."""
+
+    def __init__(self) -> None:
+        self.shop = Shop(settings, ROOT)
+        self.batcher = Batcher(self.shop.answer, self.shop.max_batch)
+        app.state.shop, app.state.batcher = self.shop, self.batcher
+        self.shop.start()
+
+    def __is_ready__(self) -> bool:
+        return self.shop.loaded is not None
+
+    @bentoml.on_shutdown
+    def close(self) -> None:
+        """Answer and write what waits."""
+        with suppress(RuntimeError):
+            self.batcher.close()
+        self.shop.close()
