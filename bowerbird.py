@@ -128,5 +128,68 @@ def register() -> None:
     _stage("components.registry")
 
 
+@app.command()
+def serve(
+    host: str = typer.Option(None, help="default: serve.host of params.yaml"),
+    port: int = typer.Option(None, help="default: serve.port"),
+    workers: int = typer.Option(1, help="processes; more than one wants PostgreSQL for events"),
+) -> None:
+    """Serve the champion over HTTP, with its pages."""
+    import sys
+
+    from components.settings import SettingsError, load_settings
+    from serving.shop import PACKAGED, find_champion
+
+    try:
+        settings = load_settings()
+        find_champion(ROOT)
+    except (SettingsError, FileNotFoundError, ValueError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    os.environ["BOWERBIRD_ROOT"] = str(ROOT.resolve())
+    os.environ["BOWERBIRD_WORKERS"] = str(workers)
+    options = ["--host", host or settings.serve.host, "--port", str(port or settings.serve.port)]
+    options += ["--working-dir", str(PACKAGED)]
+    # In this process's place, so that signals reach the server.
+    os.execv(
+        sys.executable,
+        [sys.executable, "-m", "bentoml", "serve", "serving.service:Bowerbird", *options],
+    )
+
+
+@app.command()
+def package() -> None:
+    """Package the champion as a Bento and print its tag."""
+    from components.settings import SettingsError, load_settings
+    from serving.packaging import package as build
+
+    try:
+        tag = build(load_settings(), ROOT)
+    except (SettingsError, FileNotFoundError, ValueError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(tag)
+    typer.echo(f"serve it: bentoml serve {tag}    as a container: bentoml containerize {tag}")
+
+
+@app.command()
+def export_feedback() -> None:
+    """Write what was served and what came of it to Parquet, for ingest and the watch."""
+    from components.settings import SettingsError, load_settings
+    from serving.events import StoreError, open_store
+
+    try:
+        settings = load_settings()
+        with open_store(settings.serve.events_url, ROOT) as store:
+            files = store.export_events(ROOT / settings.ingest.feedback)
+            files += store.export_impressions(ROOT / "data/impressions")
+    except (SettingsError, StoreError, ValueError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    for file in files:
+        typer.echo(file)
+    typer.echo(f"{len(files)} files written")
+
+
 if __name__ == "__main__":
     app()

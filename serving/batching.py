@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from serving import metrics
 
-logger = logging.getLogger("bowerbird.serving")
+logger = logging.getLogger("bentoml.bowerbird")
 
 Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")

@@ -23,7 +23,7 @@ import pandas as pd
 from components.recommenders.hybrid import ITEM_STATISTICS, Hybrid
 from serving.profiles import History, stack
 
-logger = logging.getLogger("bowerbird.serving")
+logger = logging.getLogger("bentoml.bowerbird")
 
 SIMILAR_BY = ("item_neighbours", "content", "linear", "sequential")
 """Candidate models that say what goes with an item."""
@@ -249,9 +249,7 @@ class Engine:
             fresh = set(recent)
             for row in np.flatnonzero(cosine.max(axis=1) >= RELATED):
                 code = int(own[nearest[row]])
-                done = (
-                    "chose just now" if code in fresh else VERBS.get(history.events.get(code, ""))
-                )
+                done = "just chose" if code in fresh else VERBS.get(history.events.get(code, ""))
                 because = f"because you {done}" if done else "like something you had before:"
                 texts[row] = f"{because} {self.titles[code]}"
         for row, item in enumerate(answer.items):

@@ -32,7 +32,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from components.data.schema import INTERACTIONS, UTC
 
-logger = logging.getLogger("bowerbird.serving")
+logger = logging.getLogger("bentoml.bowerbird")
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
@@ -544,14 +544,16 @@ def _engine(url: str, root: Path) -> sa.Engine:
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() == "postgresql":
-        return sa.create_engine(parsed, pool_pre_ping=True, pool_size=8)
+        return sa.create_engine(parsed, pool_pre_ping=True, pool_size=8, hide_parameters=True)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         raise StoreError(
             f"serve.events_url names {parsed.get_backend_name()}: use sqlite:///file or postgresql://"
         )
     file = root / parsed.database
     file.parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(parsed.set(database=str(file)), connect_args={"timeout": 30})
+    engine = sa.create_engine(
+        parsed.set(database=str(file)), connect_args={"timeout": 30}, hide_parameters=True
+    )
 
     @sa.event.listens_for(engine, "connect")
     def configure(connection: Any, _: Any) -> None:

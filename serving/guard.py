@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 
 from serving import metrics
 
-logger = logging.getLogger("bowerbird.serving")
+logger = logging.getLogger("bentoml.bowerbird")
 
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),

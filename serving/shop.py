@@ -26,7 +26,7 @@ from serving.events import EventStore
 from serving.profiles import BaseProfiles, LiveProfiles, Profiles
 from serving.schemas import RecommendRequest
 
-logger = logging.getLogger("bowerbird.serving")
+logger = logging.getLogger("bentoml.bowerbird")
 
 PACKAGED = Path(__file__).resolve().parents[1]
 """The project's folder, or the Bento's source folder: where a packaged model lies."""
@@ -49,25 +49,27 @@ class Champion:
 def find_champion(root: Path) -> Champion:
     """Return what the pointer file names, else ``models/hybrid`` as version "unregistered".
 
+    Looked for in ``root``, then in the folder that this code was packaged with.
+
     Raises:
         FileNotFoundError: there is no model; ``make run`` makes one.
         ValueError: the pointer file is damaged.
     """
-    pointer = root / POINTER
-    if pointer.exists():
-        try:
-            named = json.loads(pointer.read_text(encoding="utf-8"))
-            version, folder = str(named["version"]), root / named["folder"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{POINTER} must hold version and folder: {error!r}") from error
-    else:
-        version, folder = "unregistered", root / UNREGISTERED
-        if not (folder / "model.json").exists():
-            folder = PACKAGED / UNREGISTERED
-    file = folder / "model.json"
-    if not file.exists():
-        raise FileNotFoundError(f"no model in {folder}: run `make run` first")
-    return Champion(version, folder, file.stat().st_mtime_ns)
+    for place in (root, PACKAGED):
+        pointer = place / POINTER
+        version, folder = "unregistered", place / UNREGISTERED
+        if pointer.exists():
+            try:
+                named = json.loads(pointer.read_text(encoding="utf-8"))
+                version, folder = str(named["version"]), place / named["folder"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"{POINTER} must hold version and folder: {error!r}") from error
+        file = folder / "model.json"
+        if file.exists():
+            return Champion(version, folder, file.stat().st_mtime_ns)
+        if pointer.exists():
+            raise FileNotFoundError(f"{POINTER} names {folder}, where there is no model")
+    raise FileNotFoundError(f"no model in {root / UNREGISTERED}: run `make run` first")
 
 
 @dataclass(frozen=True)

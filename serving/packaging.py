@@ -1,0 +1,52 @@
+"""The served model as a Bento: code, model folder, settings and exact requirements in one.
+
+In: the champion (or ``models/hybrid``), this code, ``params.yaml``, ``requirements/lock.txt``.
+Out: a Bento in BentoML's store; ``bentoml serve``, ``bentoml containerize`` take its tag.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import bentoml
+
+from components.settings import Settings
+from serving.shop import PACKAGED, POINTER, UNREGISTERED, find_champion
+
+CODE = ("components", "serving")
+SERVICE = "serving.service:Bowerbird"
+
+
+def package(settings: Settings, root: Path) -> str:
+    """Return the tag of a new Bento that serves the champion.
+
+    Raises:
+        FileNotFoundError: there is no model yet.
+    """
+    champion = find_champion(root)
+    with tempfile.TemporaryDirectory(prefix="bowerbird-bento-") as name:
+        staging = Path(name)
+        for folder in CODE:
+            shutil.copytree(
+                PACKAGED / folder, staging / folder, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        shutil.copytree(champion.folder, staging / UNREGISTERED)
+        params = root / "params.yaml"
+        shutil.copy(params if params.exists() else PACKAGED / "params.yaml", staging)
+        shutil.copy(PACKAGED / "requirements/lock.txt", staging / "requirements.txt")
+        pointer = staging / POINTER
+        pointer.parent.mkdir(parents=True)
+        pointer.write_text(
+            json.dumps({"version": champion.version, "folder": str(UNREGISTERED)}), encoding="utf-8"
+        )
+        bento = bentoml.build(
+            SERVICE,
+            build_ctx=str(staging),
+            labels={"model-version": champion.version, "model-name": settings.register_.model_name},
+            # The lock is exact already: nothing is resolved again at build time.
+            python={"requirements_txt": "requirements.txt", "lock_packages": False},
+        )
+    return str(bento.tag)
