@@ -176,9 +176,9 @@ def _timestamp(column: ir.Column, form: str | None) -> ir.Value:
     if kind.is_numeric():
         number = column.cast("float64")
         seconds = ibis.ifelse(number.abs() > 1e11, number / 1000, number)  # milliseconds
-        return (seconds * 1e6).cast("int64").as_timestamp("us").cast("timestamp('UTC')")
+        return _to_timestamp(seconds)
     if kind.is_string() and form is not None:
-        return _strptime(column, form)
+        return _try_strptime(column, form).cast("timestamp('UTC')")
     return column.try_cast("timestamp('UTC')")
 
 
@@ -187,8 +187,9 @@ def _try_strptime(text: str, form: str) -> ibis.dtype("timestamp"):  # type: ign
     """DuckDB's own: null where the text does not follow the form."""
 
 
-def _strptime(column: ir.Column, form: str) -> ir.Value:
-    return _try_strptime(column, form).cast("timestamp('UTC')")
+@ibis.udf.scalar.builtin(name="to_timestamp")
+def _to_timestamp(seconds: float) -> ibis.dtype("timestamp('UTC')"):  # type: ignore[valid-type]
+    """DuckDB's own: seconds since 1970 as an instant."""
 
 
 def _refuse_wrong_types(chosen: ir.Table, typed: ir.Table, file: File, table: str) -> None:
@@ -260,6 +261,12 @@ def feedback_of(con: ibis.BaseBackend, folder: Path, root: Path) -> list[ir.Tabl
                 source=ibis.literal(shown),
                 source_row=ibis.row_number(),
                 timestamp=found.timestamp.cast("timestamp('UTC')"),
+                **{
+                    # A column that is empty throughout a file has no type of its own.
+                    name: found[name].cast(ibis.dtype(INTERACTIONS.field(name).type))
+                    for name in INTERACTIONS.names
+                    if name not in ("source", "source_row", "timestamp")
+                },
                 **dict.fromkeys(("title", "description", "brand"), ibis.null("string")),
                 category=ibis.null("array<string>"),
                 country=ibis.null("string"),

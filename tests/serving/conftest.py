@@ -1,0 +1,212 @@
+"""A trained model, real servers over HTTP, and a PostgreSQL of our own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from components.recommenders import hybrid, training
+from components.settings import Settings
+from serving.engine import Engine
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def trained(
+    small_shop: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Settings]:
+    """A root with models/hybrid made by the real stages (few candidates, few trees); settings.
+
+    The product vectors are TF-IDF of the titles: the language model is another room's test.
+    """
+    source, small = small_shop
+    root = tmp_path_factory.mktemp("trained")
+    shutil.copytree(source / "data/prepared", root / "data/prepared")
+    train = small.train.model_copy(
+        update={"candidates": ["popularity", "item_neighbours", "content"]}
+    )
+    rank = small.rank.model_copy(update={"trees": 40})
+    settings = small.model_copy(update={"train": train, "rank": rank})
+    titles = pd.read_parquet(root / "data/prepared/items.parquet")["title"].fillna("")
+    words = TfidfVectorizer().fit_transform(titles)
+    vectors = TruncatedSVD(64, random_state=0).fit_transform(words).astype(np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    (root / "models/vectors").mkdir(parents=True)
+    np.save(root / "models/vectors/items.npy", vectors)
+    training.run(settings, root)
+    hybrid.run(settings, root)
+    shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")
+    return root, settings
+
+
+@pytest.fixture(scope="session")
+def engine(trained: tuple[Path, Settings]) -> Engine:
+    """The engine of the trained model."""
+    return Engine.load(trained[0] / "models/hybrid", "test")
+
+
+@pytest.fixture
+def shop_root(trained: tuple[Path, Settings], tmp_path: Path) -> Path:
+    """A root of its own with the trained model and nothing else."""
+    shutil.copytree(trained[0] / "models/hybrid", tmp_path / "root/models/hybrid")
+    shutil.copy(trained[0] / "params.yaml", tmp_path / "root/params.yaml")
+    return tmp_path / "root"
+
+
+class Server:
+    """A ``bentoml serve`` process of its own on a port of its own."""
+
+    def __init__(
+        self, root: Path, environment: dict[str, str] | None = None, target: str | None = None
+    ) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = root / "server.log"
+        self._command = [
+            *(sys.executable, "-m", "bentoml", "serve", target or "serving.service:Bowerbird"),
+            *("--host", "127.0.0.1", "--port", str(self.port)),
+        ]
+        self._environment = {
+            **os.environ,
+            "BOWERBIRD_ROOT": str(root),
+            "BENTOML_HOME": str(root / "bentoml"),
+            "BENTOML_DO_NOT_TRACK": "true",
+            "BOWERBIRD_SERVE__MAX_RATE": "0",
+            **(environment or {}),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, wait: bool = True) -> Server:
+        """Start the process and, unless told not to, wait until it is ready."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command,
+                cwd=REPOSITORY,
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        if wait:
+            self.wait()
+        return self
+
+    def wait(self, seconds: float = 90) -> None:
+        """Return when the server is ready."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+        raise TimeoutError(self.log.read_text())
+
+    def client(self) -> httpx.Client:
+        """Return a client of the server."""
+        return httpx.Client(base_url=self.url, timeout=30)
+
+    def stop(self, kill: bool = False) -> None:
+        """End the process and its children, with SIGKILL if told so."""
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL if kill else signal.SIGTERM)
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(timeout=20)
+        self.process = None
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Make servers, all of which end with the test."""
+    servers: list[Server] = []
+
+    def make(*arguments: object, **options: object) -> Server:
+        servers.append(Server(*arguments, **options))  # type: ignore[arg-type]
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def served(
+    trained: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
+    """A client of one running server that the module's tests share."""
+    root = tmp_path_factory.mktemp("served")
+    shutil.copytree(trained[0] / "models/hybrid", root / "models/hybrid")
+    shutil.copy(trained[0] / "params.yaml", root / "params.yaml")
+    server = Server(root).start()
+    with server.client() as client:
+        yield client
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a fresh PostgreSQL server."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    which = shutil.which("initdb")
+    if not found and not which:
+        pytest.skip("no PostgreSQL server programs: run tests/system-packages.sh as root")
+    programs = found[-1].parent if found else Path(which or "").parent
+    # initdb refuses root.
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = None if os.getuid() else ("postgres" if "postgres" in names else "nobody")
+    folder = Path(tempfile.mkdtemp(prefix="bowerbird-postgres-"))
+    if user:
+        shutil.chown(folder, user)
+    data, port = folder / "data", free_port()
+
+    def run(*command: object) -> None:
+        subprocess.run(
+            [str(part) for part in command],
+            check=True,
+            user=user,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+        )
+
+    run(programs / "initdb", "-D", data, "-U", "bowerbird", "-A", "trust", "-E", "UTF8")
+    options = f"-h 127.0.0.1 -p {port} -k {folder}"
+    run(programs / "pg_ctl", "-D", data, "-o", options, "-w", "-l", folder / "log", "start")
+    try:
+        yield f"postgresql://bowerbird@127.0.0.1:{port}/postgres"
+    finally:
+        run(programs / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)

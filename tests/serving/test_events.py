@@ -1,0 +1,224 @@
+"""The event store, on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+
+from components.data import sources
+from components.data.schema import INTERACTIONS
+from components.settings import Settings
+from serving.events import EVENTS, EventStore, StoreBusy, StoreError, profile_hash
+
+NOON = 1_795_521_600_000_000
+
+
+def event(number: int, **other: Any) -> dict[str, Any]:
+    return {
+        "event_id": f"e{number}",
+        "user_id": f"u{number % 3}",
+        "item_id": f"i{number}",
+        "event": "click",
+        "timestamp": NOON + number * 1_000_000,
+        **other,
+    }
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/events.db"
+    base = request.getfixturevalue("postgres")
+    name = f"test{time.time_ns()}"
+    admin = sa.create_engine(
+        sa.make_url(base).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return str(sa.make_url(base).set(database=name))
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[EventStore]:
+    store = EventStore(url)
+    yield store
+    store.close()
+
+
+def test_an_event_is_kept_once(store: EventStore) -> None:
+    assert store.submit([event(1), event(2)]).result(10) == [True, True]
+    assert store.submit([event(2), event(3), event(3)]).result(10) == [False, True, False]
+    assert [row[2] for row in store.since(0)] == ["i1", "i2", "i3"]
+
+
+def test_many_senders_at_once_lose_and_double_nothing(url: str) -> None:
+    stores = [EventStore(url) for _ in range(2)]  # two workers
+    new = []
+
+    def send(part: int) -> None:
+        store = stores[part % 2]
+        # Every event comes from two senders.
+        futures = [store.submit([event(n)]) for n in range(part // 2 * 100, part // 2 * 100 + 100)]
+        new.append(sum(future.result(30)[0] for future in futures))
+
+    threads = [threading.Thread(target=send, args=(part,)) for part in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    rows = stores[0].since(0)
+    assert sum(new) == 400
+    assert sorted(row[2] for row in rows) == sorted(f"i{n}" for n in range(400))
+    for store in stores:
+        store.close()
+
+
+def test_a_reader_that_follows_the_row_ids_misses_nothing(url: str) -> None:
+    writers, reader = [EventStore(url) for _ in range(2)], EventStore(url)
+    done = threading.Event()
+    seen: list[str] = []
+
+    def follow() -> None:
+        last = 0
+        while True:
+            finished = done.is_set()
+            rows = reader.since(last)
+            seen.extend(row[2] for row in rows)
+            last = rows[-1][0] if rows else last
+            if finished and not rows:
+                return
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    futures = [writers[n % 2].submit([event(n)]) for n in range(600)]
+    for future in futures:
+        future.result(30)
+    done.set()
+    follower.join(30)
+    assert sorted(seen) == sorted(f"i{n}" for n in range(600))
+    for store in (*writers, reader):
+        store.close()
+
+
+def test_late_events_come_in_their_place(store: EventStore) -> None:
+    rows = [event(n, user_id="anna", timestamp=NOON + n) for n in (5, 1, 3)]
+    store.submit(rows).result(10)
+    assert [row[2] for row in store.of_profile("user:anna", 10)] == ["i1", "i3", "i5"]
+    assert [row[2] for row in store.of_profile("user:anna", 2)] == ["i3", "i5"]
+
+
+def test_a_full_queue_refuses_instead_of_losing(tmp_path: Path) -> None:
+    store = EventStore(f"sqlite:///{tmp_path}/events.db", max_pending=5)
+    with pytest.raises(StoreBusy):
+        store.submit([event(n) for n in range(6)])
+    assert store.submit([event(n) for n in range(5)]).result(10) == [True] * 5
+    store.close()
+    assert len(EventStore(f"sqlite:///{tmp_path}/events.db").since(0)) == 5
+
+
+def test_what_cannot_be_written_is_not_acknowledged(store: EventStore) -> None:
+    with store.engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE events"))
+    with pytest.raises(StoreError):
+        store.submit([event(1)]).result(10)
+
+
+def test_closing_writes_what_waits(url: str) -> None:
+    store = EventStore(url)
+    futures = [store.submit([event(n)]) for n in range(50)]
+    store.close()
+    assert all(future.result(0) == [True] for future in futures)
+    with pytest.raises(StoreError):
+        store.submit([event(99)])
+
+
+def test_hostile_ids_are_only_text(store: EventStore) -> None:
+    nasty = "x'); DROP TABLE events; --"
+    store.submit([event(1, event_id=nasty, user_id=nasty, item_id=nasty)]).result(10)
+    assert store.of_profile(f"user:{nasty}", 5)[0][2] == nasty
+    assert store.erase_user("user:x' OR '1'='1") == 0
+    assert len(store.since(0)) == 1
+
+
+def test_export_is_what_ingest_reads(store: EventStore, tmp_path: Path, settings: Settings) -> None:
+    store.submit(
+        [
+            event(1, event="purchase", quantity=2.0, price=2.5, impression_id="imp"),
+            event(2, user_id=None, session_id="s9"),
+            event(3, event="rating", rating=4.0),
+        ]
+    ).result(10)
+    files = store.export_events(tmp_path / "data/feedback")
+    assert pq.read_schema(files[0]).equals(INTERACTIONS)
+    connection = sources.connect(settings.ingest)
+    table = sources.feedback_of(connection, Path("data/feedback"), tmp_path)[0].execute()
+    assert table["user_id"].tolist() == ["u1", "session:s9", "u0"]
+    assert table["impression_id"].tolist()[0] == "imp"
+    assert table["timestamp"].iloc[0] == pd.Timestamp(NOON + 1_000_000, unit="us", tz="UTC")
+    assert table["rating"].iloc[2] == 4.0
+
+
+def test_export_writes_only_what_changed(store: EventStore, tmp_path: Path) -> None:
+    store.submit([event(n) for n in range(6)]).result(10)
+    with store.engine.begin() as connection:  # three of them came yesterday
+        yesterday = EVENTS.c.received_at - 86_400_000_000
+        connection.execute(
+            sa.update(EVENTS).where(EVENTS.c.row_id <= 3).values(received_at=yesterday)
+        )
+    assert len(store.export_events(tmp_path)) == 2
+    assert store.export_events(tmp_path) == []
+    store.submit([event(7)]).result(10)
+    assert len(store.export_events(tmp_path)) == 1
+    assert len(pd.concat(map(pd.read_parquet, tmp_path.glob("*.parquet")))) == 7
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_erased_users_leave_store_and_exported_files(store: EventStore, tmp_path: Path) -> None:
+    store.submit([event(n) for n in range(9)]).result(10)
+    store.export_events(tmp_path)
+    assert store.erase_user("user:u1") == 3
+    store.export_events(tmp_path)
+    left = pd.concat(map(pd.read_parquet, tmp_path.glob("*.parquet")))
+    assert sorted(left["user_id"].unique()) == ["u0", "u2"]
+    assert store.export_user("user:u1") == {"events": [], "impressions": []}
+    assert list(store.erasures().times) == [profile_hash("user:u1")]
+    store.erase_user("user:u0")
+    store.erase_user("user:u2")
+    store.export_events(tmp_path)
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_impressions_are_exported_for_the_watch(store: EventStore, tmp_path: Path) -> None:
+    shown = {
+        "impression_id": "imp",
+        "user_id": "u1",
+        "session_id": None,
+        "item_ids": ["a", "b"],
+        "scores": [2.0, 1.0],
+        "propensities": [1.0, 1.0],
+        "model_version": "3",
+        "source": "hybrid",
+        "timestamp": NOON,
+    }
+    assert store.log_impression(shown)
+    store.submit([event(1)]).result(10)  # the queue is first in, first out
+    (file,) = store.export_impressions(tmp_path)
+    row = pd.read_parquet(file).iloc[0]
+    assert (row["impression_id"], row["model_version"]) == ("imp", "3")
+    assert row["item_ids"].tolist() == ["a", "b"]
+    assert store.export_user("user:u1")["impressions"][0]["impression_id"] == "imp"
+
+
+@pytest.mark.parametrize("wrong", ["mysql://x/y", "no url", "sqlite://"])
+def test_a_wrong_url_is_named(wrong: str) -> None:
+    with pytest.raises(StoreError, match=r"serve\.events_url"):
+        EventStore(wrong)
