@@ -1,0 +1,66 @@
+"""The Bento: built for real, and served from BentoML's store."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def environment(shop_root: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "BENTOML_HOME": str(shop_root / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "true",
+        "BOWERBIRD_PARAMS": str(REPOSITORY / "params.yaml"),
+    }
+
+
+def test_the_bento_is_built_and_answers(
+    serve: Callable[..., Any], shop_root: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "bowerbird.py", "package"],
+        cwd=shop_root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    tag = done.stdout.splitlines()[0]
+    (source,) = (shop_root / "bentoml/bentos/bowerbird").glob("*/src")
+    for name in ("params.yaml", "requirements.txt", "models/hybrid/ranker.txt", "serving/web"):
+        assert (source / name).exists(), name
+    assert not list(source.glob("**/*.pkl"))
+    elsewhere = tmp_path / "elsewhere"  # no model, no settings: all comes from the Bento
+    elsewhere.mkdir()
+    home = {"BENTOML_HOME": environment["BENTOML_HOME"], "BOWERBIRD_PARAMS": ""}
+    server = serve(elsewhere, home, target=tag).start()
+    with server.client() as client:
+        answer = client.post("/recommend", json={"k": 3}).json()
+        assert len(answer["items"]) == 3
+        assert client.get("/model").json()["version"] == "unregistered"
+    assert (elsewhere / "var/events/events.db").exists()
+
+
+def test_serve_without_a_model_says_what_to_do(tmp_path: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, REPOSITORY / "bowerbird.py", "serve"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not (REPOSITORY / "models/hybrid").exists():
+        assert done.returncode == 1
+        assert "make run" in done.stderr
