@@ -126,6 +126,7 @@ class MatrixFactorisation(Section):
 
 class Linear(Section):
     regularisation: PositiveFloat = 200.0
+    half_life_days: PositiveFloat = 365
     decay: Annotated[float, Field(gt=0, le=1)] = 0.99
     max_items: PositiveInt = 20000
 

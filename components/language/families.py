@@ -61,9 +61,7 @@ _BERT_SMALL = {
 }
 FAMILIES = {
     "bert": Family("masked", "BertForPreTraining", "BertTokenizer", True, False, _BERT_SMALL),
-    "roberta": Family(
-        "masked", "RobertaForMaskedLM", "RobertaTokenizer", False, True, _BERT_SMALL
-    ),
+    "roberta": Family("masked", "RobertaForMaskedLM", "RobertaTokenizer", False, True, _BERT_SMALL),
     "gpt2": Family(
         "causal",
         "GPT2LMHeadModel",

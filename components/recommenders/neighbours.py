@@ -1,0 +1,131 @@
+"""Collaborative filtering by neighbours: alike items (Sarwar et al., WWW 2001), alike users."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+from components.data.dataset import Catalogue, Histories, Interactions
+from components.recommenders.base import Recommender
+from components.settings import Neighbours
+
+
+def weighted(matrix: sp.csr_matrix, weighting: str) -> sp.csr_matrix:
+    """Return float32 CSR: a users × items matrix of ones, its users weighted by how telling they are.
+
+    cosine: 1. tfidf: log(items / items of the user), so that who buys everything tells little.
+    bm25: the same with the item's popularity saturated (Robertson and Zaragoza 2009, k1 = 1.2,
+    b = 0.75, an item being the document and its users the words).
+    """
+    matrix = matrix.astype(np.float32, copy=True).tocsr()
+    if weighting == "cosine":
+        return matrix
+    _users, items = matrix.shape
+    per_user = np.diff(matrix.indptr)
+    idf = np.log(items / np.maximum(per_user, 1))
+    if weighting == "bm25":
+        popularity = np.bincount(matrix.indices, minlength=items)
+        length = 1 - 0.75 + 0.75 * popularity / max(popularity.mean(), 1e-9)
+        matrix.data *= (2.2 / (1 + 1.2 * length))[matrix.indices].astype(np.float32)
+    matrix.data *= np.repeat(idf, per_user).astype(np.float32)
+    return matrix
+
+
+def row_normalised(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    """Return ``matrix`` with rows of length 1; empty rows stay empty."""
+    norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+    return (sp.diags(scale.astype(np.float32)) @ matrix).tocsr()
+
+
+def strongest(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
+    """Return CSR with only the ``k`` largest entries of each row."""
+    matrix = matrix.tocsr()
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    order = np.lexsort((matrix.indices, -matrix.data, rows))
+    place = np.arange(len(rows)) - matrix.indptr[rows]
+    kept = order[place < k]
+    return sp.csr_matrix(
+        (matrix.data[kept], (rows[kept], matrix.indices[kept])), shape=matrix.shape
+    )
+
+
+def _csr_arrays(matrix: sp.csr_matrix) -> dict[str, np.ndarray]:
+    return {
+        "data": matrix.data.astype(np.float32),
+        "indices": matrix.indices.astype(np.int32),
+        "indptr": matrix.indptr.astype(np.int64),
+        "shape": np.array(matrix.shape, dtype=np.int64),
+    }
+
+
+def _csr(arrays: dict[str, np.ndarray]) -> sp.csr_matrix:
+    return sp.csr_matrix(
+        (arrays["data"], arrays["indices"], arrays["indptr"]), shape=tuple(arrays["shape"])
+    )
+
+
+class _Neighbours(Recommender):
+    """What both kinds share: settings, and one sparse matrix that is all they learn."""
+
+    def __init__(self, settings: Neighbours) -> None:
+        self.settings = settings
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return _csr_arrays(self.matrix)
+
+    def config(self) -> dict[str, Any]:
+        return {"settings": self.settings.model_dump()}
+
+    @classmethod
+    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+        model = cls(Neighbours(**config["settings"]))
+        model.matrix = _csr(arrays)
+        return model
+
+
+class ItemNeighbours(_Neighbours):
+    """Scores an item by its similarity to the items of the history, the older the less.
+
+    ``matrix``: CSR (items, items), row i the items most alike to i, itself left out.
+    """
+
+    name = "item_neighbours"
+    ROWS = 4096  # items whose similarities are held at once
+
+    def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
+        items = row_normalised(weighted(train.matrix(), self.settings.weighting).T.tocsr())
+        blocks = []
+        for start in range(0, items.shape[0], self.ROWS):
+            block = (items[start : start + self.ROWS] @ items.T).tolil()
+            rows = np.arange(block.shape[0])
+            block[rows, rows + start] = 0
+            block = block.tocsr()
+            block.eliminate_zeros()
+            blocks.append(strongest(block, self.settings.neighbours))
+        self.matrix = sp.vstack(blocks).tocsr()
+        return self
+
+    def score(self, histories: Histories) -> np.ndarray:
+        past = histories.matrix(self.matrix.shape[0], self.settings.decay)
+        return np.asarray((past @ self.matrix).todense(), dtype=np.float32)
+
+
+class UserNeighbours(_Neighbours):
+    """Scores an item by how many of the users most alike to the history have it.
+
+    ``matrix``: CSR (users, items), what each training user has, weighted.
+    """
+
+    name = "user_neighbours"
+
+    def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
+        self.matrix = row_normalised(weighted(train.matrix(), self.settings.weighting))
+        return self
+
+    def score(self, histories: Histories) -> np.ndarray:
+        past = row_normalised(histories.matrix(self.matrix.shape[1], self.settings.decay))
+        alike = strongest(past @ self.matrix.T, self.settings.neighbours)
+        return np.asarray((alike @ self.matrix).todense(), dtype=np.float32)

@@ -1,0 +1,87 @@
+"""The candidate models, fitted twice: the stage ``train``.
+
+In: ``data/prepared``, ``models/vectors``. Out: ``models/candidates/{validation,test}/<name>``,
+each fitted on what lies before that window, and ``training.json`` with the seconds each took. A
+model that a killed run had finished, from the same data and settings, is not fitted again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from pathlib import Path
+
+from components.data.dataset import load_prepared
+from components.recommenders.base import Recommender
+from components.recommenders.content import Content
+from components.recommenders.factorisation import MatrixFactorisation
+from components.recommenders.linear import Linear
+from components.recommenders.neighbours import ItemNeighbours, UserNeighbours
+from components.recommenders.popularity import Popularity
+from components.recommenders.sequential import Sequential
+from components.settings import Settings
+
+MODELS: dict[str, type[Recommender]] = {
+    model.name: model
+    for model in (
+        Popularity,
+        ItemNeighbours,
+        UserNeighbours,
+        MatrixFactorisation,
+        Linear,
+        Content,
+        Sequential,
+    )
+}
+SEEDED = (MatrixFactorisation, Sequential)
+
+
+def build(name: str, settings: Settings) -> Recommender:
+    """Return the unfitted model ``name`` with its section of ``train``."""
+    model, section = MODELS[name], getattr(settings.train, name)
+    return model(section, settings.seed) if model in SEEDED else model(section)
+
+
+def load_model(folder: str | Path) -> Recommender:
+    """Return the model of ``folder``, of whatever kind it is."""
+    name = json.loads((Path(folder) / "model.json").read_text())["name"]
+    return MODELS[name].load(folder)
+
+
+def _fingerprint(settings: Settings, name: str, root: Path) -> str:
+    """Return a digest of everything the model ``name`` is made from."""
+    digest = hashlib.blake2b(f"{settings.seed} {getattr(settings.train, name)!r}".encode())
+    files = [*sorted((root / "data/prepared").iterdir()), root / "models/vectors/items.npy"]
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "blake2b").digest())
+    return digest.hexdigest()
+
+
+def run(settings: Settings, root: Path) -> None:
+    """The stage ``train``: data/prepared and models/vectors → models/candidates."""
+    prepared = load_prepared(root / "data/prepared", root / "models/vectors")
+    partial, out = root / "models/.candidates", root / "models/candidates"
+    seconds: dict[str, dict[str, float]] = {}
+    for window, start in (
+        ("validation", prepared.validation_start),
+        ("test", prepared.test_start),
+    ):
+        before = prepared.interactions.where(prepared.interactions.times < start)
+        seconds[window] = {}
+        for name in settings.train.candidates:
+            folder, mark = partial / window / name, _fingerprint(settings, name, root)
+            done = folder / "fitted.json"
+            if not done.exists() or json.loads(done.read_text())["fingerprint"] != mark:
+                shutil.rmtree(folder, ignore_errors=True)
+                began = time.perf_counter()
+                build(name, settings).fit(before, prepared.catalogue).save(folder)
+                taken = round(time.perf_counter() - began, 2)
+                done.write_text(json.dumps({"fingerprint": mark, "seconds": taken}))
+            seconds[window][name] = json.loads(done.read_text())["seconds"]
+            print(f"{window:<11}{name:<22}{seconds[window][name]:>8.1f} s")
+    (partial / "training.json").write_text(json.dumps(seconds, indent=2))
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
