@@ -1,0 +1,105 @@
+"""Metrics of ranked lists, vectorised over users.
+
+Everywhere: ``ids`` int (users, k), best first, ``MISSING`` (-1) where a list is short; ``targets``
+CSR (users, items), nonzero where relevant. Accuracy metrics return float64 (users,), each within
+0 and 1, and need at least one target for each user.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from components.recommenders.base import MISSING
+
+
+def hits(ids: np.ndarray, targets: sp.csr_matrix) -> np.ndarray:
+    """Return bool (users, k): which places of the lists hold a target."""
+    rows = np.broadcast_to(np.arange(len(ids))[:, None], ids.shape)
+    found = np.asarray(targets[rows, np.maximum(ids, 0)].todense()) > 0
+    return found & (ids != MISSING)
+
+
+def _count(targets: sp.csr_matrix) -> np.ndarray:
+    return np.diff(targets.indptr)
+
+
+def recall(ids: np.ndarray, targets: sp.csr_matrix) -> np.ndarray:
+    """Return the share of a user's targets that the list has."""
+    return hits(ids, targets).sum(axis=1) / _count(targets)
+
+
+def precision(ids: np.ndarray, targets: sp.csr_matrix) -> np.ndarray:
+    """Return the share of the list's k places that hold a target."""
+    return hits(ids, targets).mean(axis=1)
+
+
+def hit_rate(ids: np.ndarray, targets: sp.csr_matrix) -> np.ndarray:
+    """Return 1 where the list has a target, else 0."""
+    return hits(ids, targets).any(axis=1).astype(np.float64)
+
+
+def ndcg(ids: np.ndarray, targets: sp.csr_matrix) -> np.ndarray:
+    """Return the discounted gain over that of the best list of k (Järvelin and Kekäläinen 2002)."""
+    discount = 1 / np.log2(np.arange(2, ids.shape[1] + 2))
+    best = np.cumsum(discount)[np.minimum(_count(targets), ids.shape[1]) - 1]
+    return hits(ids, targets) @ discount / best
+
+
+def mrr(ids: np.ndarray, targets: sp.csr_matrix) -> np.ndarray:
+    """Return 1 / place of the first target, 0 without one."""
+    found = hits(ids, targets)
+    return np.where(found.any(axis=1), 1 / (found.argmax(axis=1) + 1), 0.0)
+
+
+def average_precision(ids: np.ndarray, targets: sp.csr_matrix) -> np.ndarray:
+    """Return the mean, over a user's targets (at most k), of the precision at their places."""
+    found = hits(ids, targets)
+    at = np.cumsum(found, axis=1) / np.arange(1, ids.shape[1] + 1)
+    return (at * found).sum(axis=1) / np.minimum(_count(targets), ids.shape[1])
+
+
+ACCURACY = {
+    "ndcg": ndcg,
+    "recall": recall,
+    "precision": precision,
+    "hit_rate": hit_rate,
+    "mrr": mrr,
+    "map": average_precision,
+}
+
+
+def coverage(ids: np.ndarray, n_items: int) -> float:
+    """Return the share of the catalogue that is in somebody's list."""
+    return len(np.unique(ids[ids != MISSING])) / n_items
+
+
+def gini(ids: np.ndarray, n_items: int) -> float:
+    """Return how unequally the items share the places: 0 all alike, near 1 a few have all."""
+    counts = np.sort(np.bincount(ids[ids != MISSING], minlength=n_items)).astype(np.float64)
+    if not counts.sum():
+        return 0.0
+    ranks = np.arange(1, n_items + 1)
+    return float(((2 * ranks - n_items - 1) * counts).sum() / (n_items * counts.sum()))
+
+
+def novelty(ids: np.ndarray, popularity: np.ndarray) -> float:
+    """Return the mean surprise of the listed items in bits (Vargas and Castells, RecSys 2011).
+
+    popularity: (items,) training events; an item's probability is (n + 1) / Σ(n + 1).
+    """
+    probability = (popularity + 1) / (popularity + 1).sum()
+    return float(-np.log2(probability[ids[ids != MISSING]]).mean())
+
+
+def diversity(ids: np.ndarray, vectors: np.ndarray) -> float:
+    """Return 1 − the mean cosine between two items of a list (Ziegler et al., WWW 2005).
+
+    vectors: (items, d) unit vectors.
+    """
+    kept = (ids != MISSING)[..., None]
+    total = (vectors[np.maximum(ids, 0)] * kept).sum(axis=1)  # (users, d)
+    n = kept.sum(axis=(1, 2))
+    pairs = n * (n - 1)
+    alike = (total**2).sum(axis=1) - n
+    return float(1 - (alike[pairs > 0] / pairs[pairs > 0]).mean())

@@ -1,0 +1,180 @@
+"""Every candidate beside the hybrid on the held-out newest weeks: the stage ``evaluate``.
+
+In: ``models/candidates/test``, ``models/hybrid``, ``data/prepared``. Out: ``reports/
+evaluation.csv`` (a row for each model), ``reports/evaluation.json`` (DVC's metrics) and
+``reports/evaluation/report.html``, one file with its plots inside.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+
+from components.data.dataset import Prepared, load_prepared
+from components.evaluation.metrics import ACCURACY, coverage, diversity, gini, ndcg, novelty
+from components.evaluation.protocol import Task, interval, lists, sliced_ndcg, window_task
+from components.recommenders.base import Recommender
+from components.recommenders.hybrid import Hybrid, load_candidates
+from components.settings import Evaluate, Settings
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+HEAD_SHARE = 0.2
+"""Head items are the fewest, most popular ones with this share of the catalogue."""
+
+
+def judge(
+    model: Recommender,
+    task: Task,
+    prepared: Prepared,
+    settings: Evaluate,
+    exclude_seen: bool,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the metrics of ``model`` on ``task``, slices included."""
+    longest = max([*settings.cutoffs, 10])
+    ids = lists(model, task, longest, exclude_seen)
+    n_items = len(prepared.catalogue)
+    train = prepared.interactions.where(prepared.interactions.times < prepared.test_start)
+    sold = np.bincount(train.items, minlength=n_items)
+    record: dict[str, Any] = {}
+    for k in sorted({*settings.cutoffs, 10}):
+        for name, metric in ACCURACY.items():
+            record[f"{name}@{k}"] = float(metric(ids[:, :k], task.targets).mean())
+        record[f"coverage@{k}"] = coverage(ids[:, :k], n_items)
+    top = ids[:, :10]
+    each = ndcg(top, task.targets)
+    record["low"], record["high"] = interval(each, settings.bootstrap_samples, seed)
+    record["gini@10"] = gini(top, n_items)
+    record["novelty@10"] = novelty(top, sold)
+    if prepared.catalogue.vectors is not None:
+        record["diversity@10"] = diversity(top, prepared.catalogue.vectors)
+    new = task.histories.lengths() == 0
+    record["new_users"], record["known_users"] = int(new.sum()), int((~new).sum())
+    record["ndcg@10_new_users"] = float(each[new].mean()) if new.any() else float("nan")
+    record["ndcg@10_known_users"] = float(each[~new].mean()) if (~new).any() else float("nan")
+    head = np.zeros(n_items, dtype=bool)
+    head[np.argsort(-sold, kind="stable")[: int(HEAD_SHARE * n_items)]] = True
+    for name, items in {"new_items": sold == 0, "head": head, "tail": ~head & (sold > 0)}.items():
+        record[f"ndcg@10_{name}"] = sliced_ndcg(top, task, items)
+    return record
+
+
+def _picture(figure: Any) -> str:
+    """Return a figure as the text of a data address."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    plt.close(figure)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def plots(table: pd.DataFrame) -> dict[str, str]:
+    """Return the report's pictures by their captions."""
+    table = table.sort_values("ndcg@10")
+    figure, axes = plt.subplots(figsize=(7, 3.2))
+    errors = np.array([table["ndcg@10"] - table["low"], table["high"] - table["ndcg@10"]])
+    axes.barh(table["model"], table["ndcg@10"], xerr=errors, color="#3b6ea5", capsize=3)
+    axes.set_xlabel("NDCG@10, with its 95 % interval")
+    pictures = {"Accuracy": _picture(figure)}
+    figure, axes = plt.subplots(figsize=(7, 3.6))
+    axes.scatter(table["coverage@10"], table["ndcg@10"], color="#3b6ea5")
+    for row in table.to_dict("records"):
+        axes.annotate(row["model"], (row["coverage@10"], row["ndcg@10"]), fontsize=8)
+    axes.set_xlabel("share of the catalogue that somebody is shown (coverage@10)")
+    axes.set_ylabel("NDCG@10")
+    pictures["Accuracy against variety"] = _picture(figure)
+    slices = ["known_users", "new_users", "head", "tail", "new_items"]
+    columns = table.set_index("model")[[f"ndcg@10_{name}" for name in slices]]
+    columns.columns = pd.Index([name.replace("_", " ") for name in slices])
+    figure, axes = plt.subplots(figsize=(7, 3.6))
+    columns.T.plot.bar(ax=axes, rot=0, width=0.8)
+    axes.set_ylabel("NDCG@10")
+    axes.legend(fontsize=7, ncols=2)
+    pictures["Who and what it works for"] = _picture(figure)
+    return pictures
+
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Evaluation</title>
+<meta name="viewport" content="width=device-width">
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse;font-size:.85rem}td,th{padding:.25rem .6rem;text-align:right;
+border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}img{max-width:100%}
+.wide{overflow-x:auto}</style>
+<h1>How good are the recommendations?</h1>
+<p>{{ users }} users who bought something new to them between {{ start }} and {{ end }}; each list
+was made from what came before, over all {{ items }} products. Best single model: {{ single }};
+the hybrid has {{ ratio }} times its NDCG@10.</p>
+{% for caption, picture in pictures.items() %}<h2>{{ caption }}</h2>
+<img alt="{{ caption }}" src="{{ picture }}">{% endfor %}
+<h2>All figures</h2><div class="wide"><table><tr>{% for name in columns %}<th>{{ name }}</th>
+{% endfor %}</tr>{% for row in rows %}<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}
+</tr>{% endfor %}</table></div>
+<p>NDCG@10 counts bought products in the ten places, the first places more. Coverage is the share
+of the catalogue shown to somebody. Novelty is the mean surprise in bits, diversity one minus the
+likeness of a list's products. New users have no history; new items were never sold before.</p>
+</html>"""
+
+
+def write_report(table: pd.DataFrame, facts: dict[str, Any], file: Path) -> None:
+    """Write the page: one file, its pictures inside, everything escaped."""
+    shown = ["model", *(name for name in table.columns if name != "model")]
+    rows = [
+        [f"{value:.4f}" if isinstance(value, float) else value for value in row]
+        for row in table.sort_values("ndcg@10", ascending=False)[shown].itertuples(index=False)
+    ]
+    page = jinja2.Environment(autoescape=True).from_string(PAGE)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(page.render(pictures=plots(table), columns=shown, rows=rows, **facts))
+
+
+def run(settings: Settings, root: Path) -> None:
+    """The stage ``evaluate``: the test window's verdict on every model."""
+    prepared = load_prepared(root / "data/prepared", root / "models/vectors")
+    exclude = settings.train.exclude_seen
+    task = window_task(prepared, "test", exclude)
+    models: dict[str, Recommender] = {
+        **load_candidates(root / "models/candidates/test", list(settings.train.candidates)),
+        "hybrid": Hybrid.load(root / "models/hybrid"),
+    }
+    table = pd.DataFrame(
+        [
+            {
+                "model": name,
+                **judge(model, task, prepared, settings.evaluate, exclude, settings.seed),
+            }
+            for name, model in models.items()
+        ]
+    )
+    best = table[table["model"] != "hybrid"].set_index("model")["ndcg@10"]
+    hybrid = float(table.set_index("model").loc["hybrid", "ndcg@10"])
+    ratio = hybrid / max(float(best.max()), 1e-12)
+    reports = root / "reports"
+    table.to_csv(reports / "evaluation.csv", index=False)
+    metrics = {
+        record.pop("model"): {
+            key: None if value != value else value for key, value in record.items()
+        }
+        for record in table.to_dict("records")
+    }
+    metrics["hybrid_to_best_single"] = ratio
+    (reports / "evaluation.json").write_text(json.dumps(metrics, indent=2))
+    facts = {
+        "users": f"{len(task.users):,}",
+        "items": f"{len(prepared.catalogue):,}",
+        "start": pd.Timestamp(prepared.test_start, unit="s").date(),
+        "end": pd.Timestamp(prepared.end, unit="s").date(),
+        "single": best.idxmax(),
+        "ratio": f"{ratio:.2f}",
+    }
+    write_report(table, facts, reports / "evaluation/report.html")
+    shown = ["model", "ndcg@10", "low", "high", "recall@10", "mrr@10", "coverage@10"]
+    print(table.sort_values("ndcg@10", ascending=False)[shown].to_string(index=False))
