@@ -85,6 +85,6 @@ def interval(
 
 
 def sliced_ndcg(ids: np.ndarray, task: Task, items: np.ndarray) -> float:
-    """Return the mean NDCG of full lists judged on targets among ``items`` alone; NaN without any."""
+    """Return the mean NDCG of lists judged on targets among ``items`` alone; NaN without."""
     rows, targets = task.only(items)
     return float(ndcg(ids[rows], targets).mean()) if len(rows) else float("nan")

@@ -13,7 +13,7 @@ from components.settings import Neighbours
 
 
 def weighted(matrix: sp.csr_matrix, weighting: str) -> sp.csr_matrix:
-    """Return float32 CSR: a users × items matrix of ones, its users weighted by how telling they are.
+    """Return float32 CSR: users × items of ones, users weighted by how telling they are.
 
     cosine: 1. tfidf: log(items / items of the user), so that who buys everything tells little.
     bm25: the same with the item's popularity saturated (Robertson and Zaragoza 2009, k1 = 1.2,
