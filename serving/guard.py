@@ -157,7 +157,10 @@ class Guard:
             nonlocal status, begun
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
-                message = {**message, "headers": [*message.get("headers", []), *SECURITY_HEADERS]}
+                own = message.get("headers", [])
+                named = {name for name, _ in own}
+                added = [header for header in SECURITY_HEADERS if header[0] not in named]
+                message = {**message, "headers": [*own, *added]}
             await send(message)
 
         try:

@@ -267,6 +267,20 @@ class ModelResponse(BaseModel):
     limits: dict[str, int]
 
 
+class StatusResponse(BaseModel):
+    """The last 24 hours of the store, and what the pipeline last reported."""
+
+    events_today: dict[str, int]
+    impressions_today: int
+    events_pending: int
+    impressions_dropped: int
+    drift: dict[str, Any] | None = Field(
+        description="the newest verdict; page: its report's path below /reports"
+    )
+    validation: dict[str, Any] | None = Field(description="reports/validation.json")
+    alerts: list[dict[str, Any]] = Field(description="the newest drift alerts, newest first")
+
+
 class CategoriesResponse(BaseModel):
     categories: list[dict[str, str | int]]
 

@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import bentoml
+import numpy as np
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi.responses import FileResponse, Response
+from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from components.settings import load_settings
@@ -29,6 +32,7 @@ from serving import metrics
 from serving.batching import Batcher, TooManyWaiting
 from serving.events import StoreBusy, StoreError, profile_of
 from serving.guard import Guard, Keys, Refused
+from serving.reports import latest_alerts, latest_drift, validation
 from serving.schemas import (
     MAX_K,
     CategoriesResponse,
@@ -43,8 +47,11 @@ from serving.schemas import (
     ModelResponse,
     RecommendRequest,
     RecommendResponse,
+    SearchRequest,
+    SearchResponse,
     SimilarRequest,
     SimilarResponse,
+    StatusResponse,
 )
 from serving.shop import PACKAGED, Loaded, NotReady, Question, Shop, filters_of
 
@@ -54,6 +61,15 @@ settings = load_settings(
     None if "BOWERBIRD_PARAMS" in os.environ or _params.exists() else PACKAGED / "params.yaml"
 )
 keys = Keys.from_environment()
+WEB = Path(__file__).parent / "web"
+_REPORT_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     422: {"model": ErrorResponse, "description": "a field is wrong; the answer names it"},
@@ -65,6 +81,10 @@ _OPERATOR_ERRORS = {
     403: {"model": ErrorResponse, "description": "the operator key is missing"},
     **_WRITE_ERRORS,
 }
+_REPORT_POLICY = (
+    "sandbox allow-scripts allow-popups; default-src 'self' 'unsafe-inline' 'unsafe-eval' "
+    "data: blob:; frame-ancestors 'none'"
+)
 
 app = FastAPI(
     title="Bowerbird",
@@ -201,6 +221,35 @@ async def similar_to(
     return await similar(SimilarRequest(item_ids=[item_id], k=k), request)
 
 
+def search_response(shop: Shop, body: SearchRequest) -> SearchResponse:
+    loaded = shop.current()
+    engine = loaded.engine
+    mask = engine.mask(filters_of(body))
+    if body.query.strip():
+        codes, scores = loaded.search.find(body.query, mask)
+    else:
+        codes = engine.by_popularity[mask[engine.by_popularity]]
+        scores = np.zeros(len(codes))
+    page = slice(body.offset, body.offset + body.k)
+    return SearchResponse.model_validate(
+        {
+            "items": [
+                {**engine.describe(code), "score": score, "source": "search"}
+                for code, score in zip(codes[page].tolist(), scores[page].tolist(), strict=True)
+            ],
+            "model_version": loaded.version,
+            "total": len(codes),
+        }
+    )
+
+
+@app.post("/search", response_model=SearchResponse, responses=_ERRORS, tags=["shopper"])
+async def search(body: SearchRequest, request: Request) -> SearchResponse:
+    """Find products by words; without words, browse them, the popular ones first."""
+    within(body.k, settings.serve.max_k, "k")
+    return await asyncio.to_thread(search_response, shop_of(request), body)
+
+
 async def keep(shop: Shop, events: list[FeedbackEvent]) -> FeedbackResponse:
     """Return when the events are durable."""
     written = shop.store.submit([event.row() for event in events])
@@ -333,6 +382,55 @@ async def prometheus() -> Response:
     """The Prometheus series, over all workers."""
     body = await asyncio.to_thread(metrics.exposition)
     return Response(body, headers={"content-type": metrics.CONTENT_TYPE_LATEST})
+
+
+@app.get("/status", response_model=StatusResponse, responses=_ERRORS, tags=["operation"])
+async def status(request: Request) -> StatusResponse:
+    """What the operator's page shows beside /model and /metrics."""
+    keys.check_api(request)
+    shop = shop_of(request)
+
+    def collect() -> StatusResponse:
+        since = time.time_ns() // 1000 - 24 * 3600 * 1_000_000
+        return StatusResponse(
+            events_today=shop.store.counts(since),
+            impressions_today=shop.store.impressions(since),
+            events_pending=shop.store.pending,
+            impressions_dropped=shop.store.impressions_dropped,
+            drift=latest_drift(ROOT),
+            validation=validation(ROOT),
+            alerts=latest_alerts(ROOT),
+        )
+
+    return await asyncio.to_thread(collect)
+
+
+@app.get("/reports/{path:path}", include_in_schema=False)
+async def report(path: str, request: Request) -> Response:
+    """A report that the pipeline wrote; its scripts run in a sandbox, away from this origin."""
+    keys.check_api(request)
+    base = (ROOT / "reports").resolve()
+    file = (base / path).resolve()
+    if not file.is_relative_to(base) or not file.is_file() or file.suffix not in _REPORT_TYPES:
+        raise Refused(404, "no such report")
+    return FileResponse(
+        file,
+        media_type=_REPORT_TYPES[file.suffix],
+        headers={"content-security-policy": _REPORT_POLICY},
+    )
+
+
+@app.get("/", include_in_schema=False)
+async def shopper_page() -> Response:
+    return FileResponse(WEB / "index.html")
+
+
+@app.get("/operator", include_in_schema=False)
+async def operator_page() -> Response:
+    return FileResponse(WEB / "operator.html")
+
+
+app.mount("/web", StaticFiles(directory=WEB), name="web")
 
 
 @app.get("/empty", include_in_schema=False)

@@ -25,11 +25,14 @@ from serving.engine import Answer, Ask, Engine, Filters
 from serving.events import EventStore
 from serving.profiles import BaseProfiles, LiveProfiles, Profiles
 from serving.schemas import RecommendRequest
+from serving.search import Search
 
 logger = logging.getLogger("bentoml.bowerbird")
 
 PACKAGED = Path(__file__).resolve().parents[1]
-"""The project's folder, or the Bento's source folder: where a packaged model lies."""
+"""The project's folder, or the Bento's source folder."""
+
+IN_BENTO = (PACKAGED.parent / "bento.yaml").exists()
 
 POINTER = Path("var/serving/champion.json")
 UNREGISTERED = Path("models/hybrid")
@@ -49,13 +52,13 @@ class Champion:
 def find_champion(root: Path) -> Champion:
     """Return what the pointer file names, else ``models/hybrid`` as version "unregistered".
 
-    Looked for in ``root``, then in the folder that this code was packaged with.
+    Looked for in ``root``, then in the Bento that this code is in, if it is in one.
 
     Raises:
         FileNotFoundError: there is no model; ``make run`` makes one.
         ValueError: the pointer file is damaged.
     """
-    for place in (root, PACKAGED):
+    for place in (root, PACKAGED) if IN_BENTO else (root,):
         pointer = place / POINTER
         version, folder = "unregistered", place / UNREGISTERED
         if pointer.exists():
@@ -79,6 +82,7 @@ class Loaded:
     champion: Champion
     engine: Engine
     profiles: Profiles
+    search: Search
     loaded_at: datetime
 
     @property
@@ -171,7 +175,9 @@ class Shop:
         engine = Engine.load(champion.folder, champion.version)
         base = BaseProfiles.load(champion.folder / "profiles.parquet", engine.items)
         profiles = Profiles(base, self.live, engine.items, self.settings.serve.max_history)
-        return Loaded(champion, engine, profiles, datetime.now(UTC))
+        table = engine.model.catalogue.table
+        search = Search.load(champion.folder, table, engine.vectors)
+        return Loaded(champion, engine, profiles, search, datetime.now(UTC))
 
     def answer(self, questions: Sequence[Question]) -> list[bytes]:
         """Return the JSON of a ``RecommendResponse`` for each question, one batch.

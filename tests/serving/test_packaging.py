@@ -61,6 +61,5 @@ def test_serve_without_a_model_says_what_to_do(tmp_path: Path, environment: dict
         text=True,
         check=False,
     )
-    if not (REPOSITORY / "models/hybrid").exists():
-        assert done.returncode == 1
-        assert "make run" in done.stderr
+    assert done.returncode == 1
+    assert "make run" in done.stderr

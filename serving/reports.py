@@ -1,0 +1,59 @@
+"""What the pipeline last reported, for the operator's page.
+
+In: ``reports`` and ``var/monitoring`` of the root, as the pipeline wrote them. Out: small JSON.
+A file that is missing or half written is shown as not there: the page must open all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger("bentoml.bowerbird")
+
+VERDICT = ("drifted", "enough", "score", "threshold", "reasons", "start", "end", "rows", "outcomes")
+
+
+def read_json(file: Path) -> Any | None:
+    """Return the file's content, None where there is no whole JSON in it."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        logger.warning("cannot read %s: %s", file.name, type(error).__name__)
+        return None
+
+
+def latest_drift(root: Path) -> dict[str, Any] | None:
+    """Return the newest drift verdict and its page's path below /reports, None before the first."""
+    files = sorted((root / "reports/monitoring").glob("[!.]*/verdict.json"))
+    verdict = read_json(files[-1]) if files else None
+    if not isinstance(verdict, dict):
+        return None
+    shown = {name: verdict.get(name) for name in VERDICT}
+    return {**shown, "page": f"monitoring/{files[-1].parent.name}/index.html"}
+
+
+def validation(root: Path) -> dict[str, Any] | None:
+    """Return reports/validation.json: rows kept and quarantined of each table, with reasons."""
+    found = read_json(root / "reports/validation.json")
+    return found if isinstance(found, dict) else None
+
+
+def latest_alerts(root: Path, n: int = 10) -> list[dict[str, Any]]:
+    """Return the newest ``n`` drift alerts, newest first; a torn line is left out."""
+    file = root / "var/monitoring/alerts.jsonl"
+    if not file.exists():
+        return []
+    alerts = []
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines()[-n:]:
+        try:
+            alert = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(alert, dict):
+            alerts.append(alert)
+    return alerts[::-1]

@@ -1,0 +1,46 @@
+// What both pages share. Text from outside only ever becomes a text node, never markup.
+
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "onclick") made.addEventListener("click", value);
+    else if (value !== null && value !== undefined) made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined).map(
+    (child) => (child instanceof Node ? child : document.createTextNode(String(child)))));
+  return made;
+}
+
+export async function api(path, body, method) {
+  const headers = {};
+  const key = sessionStorage.getItem("key");
+  if (key) headers["X-API-Key"] = key;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const answer = await fetch(path, {
+    method: method || (body === undefined ? "GET" : "POST"),
+    headers,
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const isJson = (answer.headers.get("content-type") || "").includes("json");
+  const found = isJson ? await answer.json() : await answer.text();
+  if (!answer.ok) {
+    const error = new Error((found && found.error) || `the server answered ${answer.status}`);
+    error.status = answer.status;
+    throw error;
+  }
+  return found;
+}
+
+export function money(price, currency) {
+  if (price === null) return "no price";
+  try {
+    return new Intl.NumberFormat(undefined, { style: "currency", currency }).format(price);
+  } catch {
+    return `${price} ${currency}`;
+  }
+}
+
+export function say(where, text, isError = false) {
+  where.textContent = text;
+  where.classList.toggle("error", isError);
+}
