@@ -294,16 +294,16 @@ def history_response(shop: Shop, user_id: str, limit: int) -> HistoryResponse:
             item_id=loaded.engine.items[code],
             title=loaded.engine.titles[code],
             event=None,
-            timestamp=time,
+            timestamp=seconds,
         )
-        for code, time in zip(*(part.tolist() for part in history), strict=True)
-        if erased is None or time * 1_000_000 > erased
+        for code, seconds in zip(*(part.tolist() for part in history), strict=True)
+        if erased is None or seconds * 1_000_000 > erased
     ]
-    for _, _, item_id, event, time in shop.store.of_profile(profile, limit):
+    for _, _, item_id, event, moment in shop.store.of_profile(profile, limit):
         code = loaded.profiles.code(item_id)
         title = loaded.engine.titles[code] if code >= 0 else None
         events.append(
-            HistoryEvent(item_id=item_id, title=title, event=event, timestamp=time / 1_000_000)
+            HistoryEvent(item_id=item_id, title=title, event=event, timestamp=moment / 1_000_000)
         )
     events.sort(key=lambda event: event.timestamp)
     return HistoryResponse(user_id=user_id, events=events[-limit:])
@@ -440,7 +440,8 @@ async def empty() -> Response:
 
 
 @bentoml.service(
-    name="bowerbird",
+    # Not "bowerbird": in the project's folder BentoML would take such a tag for bowerbird.py.
+    name="bowerbird-shop",
     workers=int(os.environ.get("BOWERBIRD_WORKERS", "1")),
     traffic={"timeout": 30},
     # Both would write raw paths, which hold user ids; see serving/metrics.py.

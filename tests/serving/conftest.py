@@ -162,6 +162,12 @@ def serve() -> Iterator[Callable[..., Server]]:
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def make_server() -> type[Server]:
+    """The class of servers, for fixtures that live longer than one test."""
+    return Server
+
+
 @pytest.fixture(scope="module")
 def served(
     trained: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFactory

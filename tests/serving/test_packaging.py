@@ -37,7 +37,7 @@ def test_the_bento_is_built_and_answers(
     )
     assert done.returncode == 0, done.stderr
     tag = done.stdout.splitlines()[0]
-    (source,) = (shop_root / "bentoml/bentos/bowerbird").glob("*/src")
+    (source,) = (shop_root / "bentoml/bentos/bowerbird-shop").glob("*/src")
     for name in ("params.yaml", "requirements.txt", "models/hybrid/ranker.txt", "serving/web"):
         assert (source / name).exists(), name
     assert not list(source.glob("**/*.pkl"))

@@ -1,0 +1,148 @@
+"""The pages in a real Chromium: clicks change the shelf, text stays text, keyboard and phone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pandas as pd
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"><b>bag</b>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no Chromium: run tests/system-packages.sh as root")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    window.set_window_size(1200, 900)
+    yield window
+    window.quit()
+
+
+@pytest.fixture(scope="module")
+def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, make_server: Any) -> Iterator[str]:
+    """The URL of a server whose best-selling product has a hostile title, with a drift report."""
+    root = tmp_path_factory.mktemp("pages")
+    shutil.copytree(trained[0] / "models/hybrid", root / "models/hybrid")
+    shutil.copy(trained[0] / "params.yaml", root / "params.yaml")
+    file = root / "models/hybrid/items.parquet"
+    table = pd.read_parquet(file)
+    table.loc[table["popularity"].idxmax(), "title"] = HOSTILE
+    table.to_parquet(file)
+    report = root / "reports/monitoring/2026-01-02"
+    report.mkdir(parents=True)
+    (report / "index.html").write_text("<title>drift</title><p>all is well</p>")
+    verdict = {"drifted": True, "enough": True, "reasons": [HOSTILE], "rows": 5}
+    times = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}
+    (report / "verdict.json").write_text(json.dumps(verdict | times))
+    reasons = {"no customer": 3}
+    tables = {"interactions": {"rows": 9, "kept": 6, "quarantined": 3, "reasons": reasons}}
+    (root / "reports/validation.json").write_text(json.dumps(tables))
+    server = make_server(root).start()
+    yield server.url
+    server.stop()
+
+
+def shelf(browser: webdriver.Chrome) -> list[str]:
+    found = browser.find_elements(By.CSS_SELECTOR, "#shelf li")
+    return [item.get_attribute("data-item") or "" for item in found]
+
+
+def until(browser: webdriver.Chrome, condition: Any) -> Any:
+    return WebDriverWait(browser, 20).until(lambda _: condition())
+
+
+def complaints(browser: webdriver.Chrome) -> list[str]:
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def visit(browser: webdriver.Chrome, page: str) -> None:
+    browser.get(page)
+    browser.execute_script("sessionStorage.clear()")
+    browser.get(page)
+    until(browser, lambda: len(shelf(browser)) == 8)
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#results li"))
+
+
+def test_a_click_changes_the_shelf(browser: webdriver.Chrome, page: str) -> None:
+    visit(browser, page)
+    before = shelf(browser)
+    browser.find_element(By.CSS_SELECTOR, "#shelf li:nth-child(3) .look").click()
+    until(browser, lambda: shelf(browser) != before)
+    assert before[2] not in shelf(browser)
+    assert len(shelf(browser)) == 8
+    until(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, "#similar li")) == 4)
+    assert "looked at" in browser.find_element(By.ID, "trail").text
+    assert browser.find_elements(By.CSS_SELECTOR, "#shelf li.new")
+    assert "From 1 things" in browser.find_element(By.ID, "shelf-note").text
+    assert complaints(browser) == []
+
+
+def test_text_from_the_catalogue_stays_text(browser: webdriver.Chrome, page: str) -> None:
+    visit(browser, page)
+    titles = [found.text for found in browser.find_elements(By.CSS_SELECTOR, "#results .title")]
+    assert any("onerror" in title.lower() for title in titles)
+    assert browser.find_elements(By.CSS_SELECTOR, "main img, main b") == []
+    assert browser.title == "Bowerbird: the shop"
+
+
+def test_search_by_keyboard(browser: webdriver.Chrome, page: str) -> None:
+    visit(browser, page)
+    browser.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
+    assert browser.switch_to.active_element.get_attribute("class") == "skip"
+    query = browser.find_element(By.ID, "query")
+    query.send_keys("t-light holder", Keys.ENTER)
+    until(
+        browser,
+        lambda: "holder" in browser.find_element(By.CSS_SELECTOR, "#results .title").text.lower(),
+    )
+    before = shelf(browser)
+    browser.find_element(By.CSS_SELECTOR, "#results li .buy").send_keys(Keys.ENTER)
+    until(browser, lambda: shelf(browser) != before)
+
+
+def test_nothing_is_wider_than_a_phone(browser: webdriver.Chrome, page: str) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True},
+    )
+    try:
+        for path in ("/", "/operator"):
+            browser.get(page + path)
+            until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#shelf li, #model dd"))
+            width = browser.execute_script("return document.documentElement.scrollWidth")
+            assert width <= 360
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_operator_sees_model_traffic_latency_drift_and_quality(
+    browser: webdriver.Chrome, page: str
+) -> None:
+    httpx.post(f"{page}/recommend", json={"k": 3})
+    browser.get(f"{page}/operator")
+    until(browser, lambda: "unregistered" in browser.find_element(By.ID, "model").text)
+    text = browser.find_element(By.TAG_NAME, "main").text
+    for expected in ("item_neighbours", "/recommend", "Drift", "no customer: 3", "onerror"):
+        assert expected in text
+    assert browser.find_elements(By.CSS_SELECTOR, "main img") == []
+    assert complaints(browser) == []
+    browser.find_element(By.LINK_TEXT, "Open the report").click()
+    until(browser, lambda: browser.title == "drift")
+    for escape in ("..%2f..%2fparams.yaml", "%2e%2e/params.yaml", "/etc/passwd"):
+        assert httpx.get(f"{page}/reports/{escape}").status_code == 404
