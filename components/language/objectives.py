@@ -83,7 +83,7 @@ class Batches:
     def _pair(
         self, document: int, random: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return two sentences and whether the second one follows in the document (0) or not (1)."""
+        """Return two sentences, and whether the second follows in the document (0) or not (1)."""
         low, high = self.corpus.documents[document], self.corpus.documents[document + 1]
         half = self.max_length // 2
         at = int(random.integers(low, high))
@@ -122,7 +122,7 @@ class Batches:
 
 
 def losses(model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the masked language model's and the next sentence's mean loss of BertForPreTraining."""
+    """Return the mean losses of BertForPreTraining: masked words, next sentence."""
     hidden = model.bert(
         input_ids=batch.ids, token_type_ids=batch.segments, attention_mask=batch.attention
     )
