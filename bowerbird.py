@@ -19,7 +19,9 @@ for _name, _value in {
 
 import typer  # noqa: E402
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+)
 ROOT = Path()
 
 
@@ -126,6 +128,103 @@ def monitor(
 def register() -> None:
     """Log and register the model in MLflow."""
     _stage("components.registry")
+
+
+@app.command()
+def summary() -> None:
+    """Say what the last run learned and what to do next."""
+    from components.settings import SettingsError, load_settings
+    from components.summary import summary as text
+
+    try:
+        settings = load_settings()
+        typer.echo(text(ROOT, settings.serve.host, settings.serve.port))
+    except (SettingsError, FileNotFoundError, ValueError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def models() -> None:
+    """List the registered versions, newest first."""
+    for one in _registry().versions():
+        score = "" if one.ndcg is None else f"NDCG@10 {one.ndcg:.4f}"
+        made = f"{one.created:%Y-%m-%d %H:%M}"
+        typer.echo(f"{one.version:>4}  {made}  {score:<15}  {' '.join(one.aliases)}")
+
+
+@app.command()
+def promote(version: str) -> None:
+    """Make a version the champion; a running endpoint takes it over by itself."""
+    from components.registry import RegistryError
+
+    try:
+        _registry().promote(version)
+    except RegistryError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"version {version} is the champion")
+
+
+@app.command()
+def rollback() -> None:
+    """Go back to the champion before the present one."""
+    from components.registry import RegistryError
+
+    try:
+        typer.echo(f"version {_registry().rollback()} is the champion again")
+    except RegistryError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
+def _registry():  # type: ignore[no-untyped-def]
+    from components.registry import Registry
+    from components.settings import SettingsError, load_settings
+
+    try:
+        return Registry(load_settings(), ROOT)
+    except SettingsError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def flows() -> None:
+    """Run the scheduled flows against the Prefect server of $PREFECT_API_URL."""
+    from components.settings import SettingsError, load_settings
+    from flows.deployments import serve_flows
+
+    try:
+        serve_flows(load_settings())
+    except SettingsError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def ui() -> None:
+    """Prefect's and MLflow's pages on this machine, and the scheduled flows."""
+    from components.settings import SettingsError, load_settings
+
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    # Set before prefect is imported, which reads them then. The project keeps its own database.
+    os.environ.setdefault("PREFECT_HOME", str((ROOT / "var/prefect").resolve()))
+    url = f"http://{settings.flows.host}:{settings.flows.prefect_port}"
+    os.environ["PREFECT_API_URL"] = f"{url}/api"
+    from flows.deployments import pages, serve_flows
+
+    try:
+        with pages(settings, ROOT) as (prefect, mlflow):
+            typer.echo(f"Prefect {prefect}   MLflow {mlflow}   stop with Ctrl-C")
+            serve_flows(settings)
+    except RuntimeError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
 
 
 @app.command()

@@ -200,6 +200,17 @@ class Monitor(Section):
     embedding_components: PositiveInt = 8
 
 
+class Flows(Section):
+    host: str = "127.0.0.1"
+    prefect_port: Annotated[int, Field(ge=1, le=65535)] = 4200
+    mlflow_port: Annotated[int, Field(ge=1, le=65535)] = 5000
+    training: str = "0 3 * * 0"
+    monitoring: str = "0 6 * * *"
+    retraining: str = ""
+    retries: Annotated[int, Field(ge=0)] = 2
+    retry_delay_seconds: Annotated[float, Field(ge=0)] = 10
+
+
 class Settings(Section):
     seed: int = 42
     ingest: Ingest
@@ -215,6 +226,7 @@ class Settings(Section):
     register_: Register = Field(default=Register(), alias="register")
     serve: Serve = Serve()
     monitor: Monitor = Monitor()
+    flows: Flows = Flows()
 
     @classmethod
     def sections(cls) -> set[str]:

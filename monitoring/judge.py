@@ -37,7 +37,8 @@ def judge(
     """Return the verdict on a window of traffic, its report written and its alert raised.
 
     window: a Parquet file of the contract's interactions, judged whole; without it the newest
-    ``monitor.window_days`` of the feedback folder are. impressions: see ``outcomes``.
+    ``monitor.window_days`` of the feedback folder are. impressions: see ``outcomes``; by default
+    those that serving exported.
 
     Raises:
         FileNotFoundError: no such window file, or no reference yet.
@@ -53,6 +54,8 @@ def judge(
     verdict = detect(
         frame, reference, model if (model / "model.json").exists() else None, settings.seed
     )
+    if impressions is None:
+        impressions = served_impressions(root / "data/impressions", frame)
     verdict = replace(verdict, outcomes=outcomes(frame, impressions))
     name = verdict.start[:10] or "empty"
     folder = root / "reports/monitoring" / name
@@ -80,3 +83,15 @@ def newest_feedback(folder: Path, days: int) -> pd.DataFrame:
     frame = pd.concat(parts, ignore_index=True)
     times = pd.to_datetime(frame["timestamp"], utc=True)
     return frame[times > times.max() - pd.Timedelta(days=days)].reset_index(drop=True)
+
+
+def served_impressions(folder: Path, frame: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the exported impressions of the time that ``frame`` spans, None without any."""
+    columns = ["impression_id", "model_version", "timestamp"]
+    parts = [pd.read_parquet(file, columns=columns) for file in sorted(folder.glob("*.parquet"))]
+    if not parts or frame.empty:
+        return None
+    served = pd.concat(parts, ignore_index=True)
+    times = pd.to_datetime(frame["timestamp"], utc=True)
+    shown = pd.to_datetime(served["timestamp"], utc=True)
+    return served[(shown >= times.min()) & (shown <= times.max())].reset_index(drop=True)

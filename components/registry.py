@@ -1,0 +1,398 @@
+"""Model versions: logged and registered in MLflow, one of them the champion.
+
+In: ``models/hybrid``, ``models/language/finetuned``, ``models/reference``, the reports. Out: an
+MLflow run and model version, its folder ``var/serving/models/<version>``, the pointer
+``var/serving/champion.json`` that serving follows, and ``reports/registration.json``.
+
+The alias ``champion`` is what is served, ``challenger`` the newest version that was judged against
+it, ``previous`` the champion before: ``rollback`` goes back to it. The first version becomes
+champion; a later one only if it is better on the newest held-out time (``evaluation.compare``).
+
+A version is complete before any alias names it, and the pointer is replaced in one step: whatever
+is killed in between, the last good model goes on serving and the same command finishes the work.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import mlflow
+import pandas as pd
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array
+
+from components.data.dataset import Prepared, load_prepared
+from components.evaluation.compare import Comparison, compare
+from components.settings import Settings
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+SERVING = Path("var/serving")
+POINTER = SERVING / "champion.json"
+_HERE = Path(__file__).parent
+_SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec(Array(DataType.string), "recent_items")]),
+    outputs=Schema(
+        [ColSpec(Array(DataType.string), "item_ids"), ColSpec(Array(DataType.double), "scores")]
+    ),
+    params=ParamSchema([ParamSpec("k", DataType.long, 10)]),
+)
+
+
+class RegistryError(ValueError):
+    """There is no such version, or nothing to go back to; the message says what there is."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version. aliases: of champion, challenger, previous. created: UTC."""
+
+    version: str
+    aliases: tuple[str, ...]
+    created: datetime
+    run_id: str
+    data_version: str
+    ndcg: float | None
+
+
+class Registry:
+    """The shop's versions in MLflow and the folders they are served from."""
+
+    def __init__(self, settings: Settings, root: Path) -> None:
+        self.settings = settings
+        self.root = Path(root)
+        self.name = settings.register_.model_name
+        uri = settings.register_.tracking_uri
+        prefix = "sqlite:///"
+        if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
+            file = (self.root / uri.removeprefix(prefix)).resolve()
+            file.parent.mkdir(parents=True, exist_ok=True)
+            uri = f"{prefix}{file}"
+        self.uri = uri
+        mlflow.set_tracking_uri(uri)
+        self.client = MlflowClient(uri)
+
+    def folder(self, version: str) -> Path:
+        """Return where a version's files lie."""
+        return self.root / SERVING / "models" / version
+
+    def experiment(self) -> str:
+        """Return the id of the shop's experiment, made if it is not there."""
+        found = self.client.get_experiment_by_name(self.name)
+        if found is not None:
+            return str(found.experiment_id)
+        artifacts = (self.root / self.settings.register_.artifacts).resolve()
+        return str(self.client.create_experiment(self.name, artifacts.as_uri()))
+
+    def alias(self, alias: str) -> str | None:
+        """Return the version that an alias names, or None."""
+        try:
+            return str(self.client.get_model_version_by_alias(self.name, alias).version)
+        except MlflowException:
+            return None
+
+    def find(self, digest: str) -> str | None:
+        """Return the version whose model folder has this digest, or None."""
+        for found in self._all():
+            if found.tags.get("digest") == digest:
+                return str(found.version)
+        return None
+
+    def versions(self) -> list[Version]:
+        """Return all versions, newest first."""
+        aliases = {name: self.alias(name) for name in (CHAMPION, CHALLENGER, PREVIOUS)}
+        return [
+            Version(
+                str(found.version),
+                tuple(name for name, version in aliases.items() if version == str(found.version)),
+                datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+                found.run_id or "",
+                found.tags.get("data_version", ""),
+                float(found.tags["ndcg_at_10"]) if "ndcg_at_10" in found.tags else None,
+            )
+            for found in self._all()
+        ]
+
+    def _all(self) -> list[ModelVersion]:
+        found = self.client.search_model_versions(f"name = '{self.name}'")
+        return sorted(found, key=lambda version: -int(version.version))
+
+    def promote(self, version: str) -> None:
+        """Make ``version`` the champion; the one before becomes ``previous``.
+
+        Raises:
+            RegistryError: there is no such version.
+        """
+        with self.lock():
+            self._promote(version)
+
+    def _promote(self, version: str) -> None:
+        known = [found.version for found in self.versions()]
+        if version not in known:
+            there = ", ".join(known) or "none yet: run `make run`"
+            raise RegistryError(f"there is no version {version}; there are: {there}")
+        self.restore(version)
+        before = self.alias(CHAMPION)
+        if before is not None and before != version:
+            self.client.set_registered_model_alias(self.name, PREVIOUS, before)
+        self.client.set_registered_model_alias(self.name, CHAMPION, version)
+        if self.alias(CHALLENGER) == version:
+            self.client.delete_registered_model_alias(self.name, CHALLENGER)
+        self.point()
+
+    def restore(self, version: str) -> None:
+        """Bring a version's folder back from MLflow's artifacts if it is not there."""
+        folder = self.folder(version)
+        if (folder / "model.json").exists():
+            return
+        with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
+            downloaded = mlflow.artifacts.download_artifacts(
+                f"models:/{self.name}/{version}", dst_path=name
+            )
+            (model,) = Path(downloaded).glob("artifacts/*/model.json")
+            partial = folder.with_name(f".{version}")
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(model.parent, partial)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+
+    def prune(self) -> None:
+        """Remove the served folders of versions without an alias; MLflow still has them."""
+        kept = {one.version for one in self.versions() if one.aliases}
+        for folder in (self.root / SERVING / "models").glob("*"):
+            if folder.name not in kept:
+                shutil.rmtree(folder)
+
+    def rollback(self) -> str:
+        """Make the champion before the present one champion again; return its version.
+
+        Raises:
+            RegistryError: there was none.
+        """
+        with self.lock():
+            version = self.alias(PREVIOUS)
+            if version is None:
+                raise RegistryError("there is no earlier champion to go back to")
+            self._promote(version)
+            return version
+
+    def point(self) -> None:
+        """Make the pointer that serving follows name the champion: durable, in one step."""
+        version = self.alias(CHAMPION)
+        if version is None:
+            return
+        named = {"version": version, "folder": str(SERVING / "models" / version)}
+        pointer = self.root / POINTER
+        if pointer.exists() and pointer.read_text(encoding="utf-8") == json.dumps(named):
+            return
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        partial = pointer.with_name(".champion.json")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(named))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(pointer)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the registry for this process: two runs must not both change the champion."""
+        place = self.root / SERVING / ".lock"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def folder_digest(folder: Path) -> str:
+    """Return a digest of the names and the content of all files in ``folder``."""
+    total = hashlib.blake2b(digest_size=16)
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        total.update(str(file.relative_to(folder)).encode() + b"\0")
+        with file.open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+def commit(root: Path) -> str:
+    """Return the git commit of ``root``, "+" after it where files were changed, "" without git."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        head = git("rev-parse", "HEAD")
+        return f"{head}+" if head and git("status", "--porcelain", "-uno") else head
+    except OSError:
+        return ""
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as one level: {"train.linear.decay": 0.99, …}."""
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            out |= flat(value, f"{prefix}{name}.")
+        else:
+            out[prefix + name] = value
+    return out
+
+
+def model_card(settings: Settings, prepared: Prepared, table: pd.DataFrame, facts: dict) -> str:
+    """Return the card of the model (Mitchell et al., Model cards for model reporting, 2019)."""
+    template = jinja2.Environment(trim_blocks=False).from_string(
+        (_HERE / "model_card.md.jinja").read_text(encoding="utf-8")
+    )
+    return template.render(
+        name=settings.register_.model_name,
+        candidates=settings.train.candidates,
+        encoder=settings.pretrain.encoder,
+        interactions=f"{len(prepared.interactions.users):,}",
+        users=f"{len(prepared.users):,}",
+        items=f"{len(prepared.catalogue):,}",
+        test_start=pd.Timestamp(prepared.test_start, unit="s").date(),
+        end=pd.Timestamp(prepared.end, unit="s").date(),
+        table=table.sort_values("ndcg@10", ascending=False).to_dict("records"),
+        **facts,
+    )
+
+
+def assemble(settings: Settings, root: Path, card: str, out: Path) -> None:
+    """Write a version's folder: the hybrid with encoder, drift reference, settings and card."""
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(root / "models/hybrid", out)
+    for source, name in (
+        ("models/language/finetuned", "encoder"),
+        ("models/reference", "reference"),
+    ):
+        if (root / source).is_dir():
+            shutil.copytree(root / source, out / name)
+    shutil.copy(root / "reports/evaluation.json", out / "metrics.json")
+    settled = settings.model_dump(mode="json", by_alias=True)
+    (out / "params.yaml").write_text(yaml.safe_dump(settled, sort_keys=False), encoding="utf-8")
+    (out / "model_card.md").write_text(card, encoding="utf-8")
+
+
+def log_version(registry: Registry, root: Path, folder: Path, card: str, facts: dict) -> str:
+    """Log a run with parameters, metrics, reports and the model; return its new version."""
+    settings = registry.settings
+    evaluation = json.loads((root / "reports/evaluation.json").read_text())
+    tags = {
+        "data_version": facts["data_version"],
+        "digest": facts["digest"],
+        "ndcg_at_10": f"{evaluation['hybrid']['ndcg@10']:.6f}",
+    }
+    with mlflow.start_run(experiment_id=registry.experiment()):
+        parameters = flat(settings.model_dump(mode="json", by_alias=True))
+        mlflow.log_params({name: str(value)[:6000] for name, value in parameters.items()})
+        mlflow.log_metrics(
+            {
+                name.replace("@", "_at_"): value
+                for name, value in flat(evaluation).items()
+                if isinstance(value, int | float)
+            }
+        )
+        mlflow.set_tags({**tags, "mlflow.source.git.commit": facts["commit"].rstrip("+")})
+        mlflow.set_tag("mlflow.note.content", card)
+        for name in ("evaluation", "evaluation.csv", "validation.json", "calibration.json"):
+            place = root / "reports" / name
+            if place.is_dir():
+                mlflow.log_artifacts(str(place), f"reports/{name}")
+            elif place.exists():
+                mlflow.log_artifact(str(place), "reports")
+        lock = root / "requirements/lock.txt"
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(_HERE / "pyfunc_model.py"),
+            artifacts={"model": str(folder)},
+            code_paths=[str(_HERE)],
+            signature=_SIGNATURE,
+            # Named, so that MLflow does not load the model in another process to find them.
+            pip_requirements=str(lock) if lock.exists() else ["bowerbird"],
+        )
+        version = mlflow.register_model(logged.model_uri, registry.name, tags=tags)
+        registry.client.update_model_version(registry.name, version.version, card)
+        mlflow.set_tag("model_version", version.version)
+    return str(version.version)
+
+
+def run(settings: Settings, root: Path) -> None:
+    """The stage ``register``. A model that is registered already is not registered again."""
+    registry = Registry(settings, root)
+    prepared = load_prepared(root / "data/prepared")
+    evaluation = json.loads((root / "reports/evaluation.json").read_text())
+    facts = {
+        "data_version": folder_digest(root / "data/prepared"),
+        "digest": folder_digest(root / "models/hybrid"),
+        "commit": commit(root),
+        "ratio": evaluation["hybrid_to_best_single"],
+    }
+    table = pd.read_csv(root / "reports/evaluation.csv")
+    card = model_card(settings, prepared, table, facts)
+    with registry.lock():
+        version = registry.find(facts["digest"])
+        if version is None or not (registry.folder(version) / "model.json").exists():
+            new = root / SERVING / "models/.new"
+            assemble(settings, root, card, new)
+            version = version or log_version(registry, root, new, card, facts)
+            shutil.rmtree(registry.folder(version), ignore_errors=True)
+            new.rename(registry.folder(version))
+        comparison = judge(registry, version, prepared)
+        registry.point()
+        registry.prune()
+    alias = next((a for a in (CHAMPION, CHALLENGER) if registry.alias(a) == version), "")
+    found = next(one for one in registry.versions() if one.version == version)
+    registration = {
+        "version": version,
+        "alias": alias,
+        "run_id": found.run_id,
+        "data_version": facts["data_version"],
+        "comparison": comparison and comparison.as_dict(),
+    }
+    (root / "reports/registration.json").write_text(json.dumps(registration, indent=2))
+    print(f"version {version}: {alias or 'neither champion nor challenger'}")
+
+
+def judge(registry: Registry, version: str, prepared: Prepared) -> Comparison | None:
+    """Make ``version`` champion or challenger; return how it did against the champion, if any."""
+    champion = registry.alias(CHAMPION)
+    if champion == version:
+        return None
+    if champion is None:
+        registry._promote(version)
+        return None
+    registry.restore(champion)
+    found = compare(
+        registry.folder(champion), registry.folder(version), prepared, registry.settings
+    )
+    registry.client.set_registered_model_alias(registry.name, CHALLENGER, version)
+    for name, value in found.as_dict().items():
+        registry.client.set_model_version_tag(
+            registry.name, version, f"against_{champion}.{name}", str(value)
+        )
+    print(
+        f"on {found.users:,} users NDCG@10 {found.challenger:.4f} against the champion's "
+        f"{found.champion:.4f}: {found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+    )
+    if found.better:
+        registry._promote(version)
+    return found

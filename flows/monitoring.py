@@ -1,0 +1,75 @@
+"""The watch as a flow: the newest traffic is judged; drift becomes a Prefect event.
+
+The event ``bowerbird.drift`` starts the deployment of ``flows/retraining.py``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.events import emit_event
+
+from components.settings import load_settings
+from flows.stages import run_command
+from monitoring.judge import Judgement, judge
+
+DRIFT = "bowerbird.drift"
+
+
+@task(retries=2, retry_delay_seconds=5)
+def export_feedback() -> None:
+    """Write what was served and what came of it to Parquet."""
+    run_command([sys.executable, "-m", "bowerbird", "export-feedback"], "export-feedback")
+
+
+@task(retries=1, retry_delay_seconds=5)
+def judge_window() -> Judgement:
+    """Judge the newest window: verdict, report, alert."""
+    return judge(load_settings(), Path())
+
+
+def resource() -> str:
+    """Return the id of this shop in Prefect's events."""
+    return f"bowerbird.shop.{load_settings().register_.model_name}"
+
+
+@flow(name="monitoring", log_prints=True)
+def monitoring() -> bool:
+    """Return whether the newest traffic has drifted; if so, the event was emitted."""
+    export_feedback()
+    found = judge_window()
+    verdict = found.verdict
+    state = "drift" if verdict.drifted else "no drift" if verdict.enough else "not enough data"
+    lines = [
+        f"# {state}",
+        "",
+        f"{verdict.rows:,} events, {verdict.start[:10]} to {verdict.end[:10]}. Score "
+        f"{verdict.score:.2f}, alarm above {verdict.threshold:.2f}.",
+        "",
+        *(f"- {reason}" for reason in verdict.reasons),
+    ]
+    create_markdown_artifact("\n".join(lines), key="drift")
+    page = (found.folder / "index.html").resolve()
+    create_link_artifact(page.as_uri(), "the drift report", key="drift-page")
+    get_run_logger().info("%s: %s", state, page)
+    if found.retrain:
+        emit_event(
+            DRIFT,
+            resource={"prefect.resource.id": resource()},
+            payload={
+                "score": verdict.score,
+                "threshold": verdict.threshold,
+                "reasons": list(verdict.reasons),
+                "start": verdict.start,
+                "end": verdict.end,
+                "report": str(page),
+            },
+        )
+    return bool(found.retrain)
+
+
+if __name__ == "__main__":
+    monitoring()

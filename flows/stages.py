@@ -1,0 +1,123 @@
+"""One Prefect task for one stage of ``dvc.yaml``: the DAG is DVC's, the tasks only run it.
+
+In: ``dvc.yaml``. Out: what ``dvc repro --single-item <stage>`` writes, its log in the task's log
+and its progress bar as a progress artifact.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from graphlib import TopologicalSorter
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import yaml
+from prefect import get_run_logger, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+PERCENT = re.compile(r"(\d{1,3})%\|")
+"""How tqdm writes how far it is."""
+
+LAST_LINES = 25
+
+
+class StageFailed(RuntimeError):
+    """A command ended with an error; the message holds its last lines."""
+
+
+def stages(file: Path = Path("dvc.yaml")) -> list[str]:
+    """Return the names of the stages, each after those whose outputs it reads.
+
+    Raises:
+        FileNotFoundError: there is no ``dvc.yaml``: not run in the project's folder.
+    """
+    if not file.exists():
+        raise FileNotFoundError(f"there is no {file} in {Path.cwd()}: run in the project's folder")
+    defined: dict[str, dict[str, Any]] = yaml.safe_load(file.read_text())["stages"]
+
+    def paths(stage: dict[str, Any], *kinds: str) -> list[PurePosixPath]:
+        entries = [entry for kind in kinds for entry in stage.get(kind, [])]
+        names = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
+        return [PurePosixPath(name) for name in names]
+
+    made = {
+        out: name
+        for name, stage in defined.items()
+        for out in paths(stage, "outs", "metrics", "plots")
+    }
+    graph = {
+        name: {
+            maker
+            for dep in paths(stage, "deps")
+            for out, maker in made.items()
+            if out == dep or out in dep.parents or dep in out.parents
+        }
+        for name, stage in defined.items()
+    }
+    return list(TopologicalSorter(graph).static_order())
+
+
+def pieces(stream: IO[bytes]) -> Iterator[str]:
+    """Yield what a command prints, at each end of line and each return of a progress bar."""
+    rest = b""
+    while part := stream.read1(65536):  # type: ignore[attr-defined]
+        *whole, rest = re.split(rb"[\r\n]", rest + part)
+        yield from (piece.decode(errors="replace").rstrip() for piece in whole if piece.strip())
+    if rest.strip():
+        yield rest.decode(errors="replace").rstrip()
+
+
+def run_command(command: list[str], name: str) -> None:
+    """Run a command, its lines into the run's log, its progress bars into an artifact.
+
+    Raises:
+        StageFailed: it ended with another code than 0.
+    """
+    log = get_run_logger()
+    bar, shown, moment = None, -1, 0.0
+    last: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        for piece in pieces(process.stdout):
+            found = PERCENT.search(piece)
+            if found is None:
+                log.info(piece)
+                last = [*last, piece][-LAST_LINES:]
+                continue
+            percent = min(int(found.group(1)), 100)
+            if percent == shown or (time.monotonic() - moment < 1 and percent < 100):
+                continue
+            shown, moment = percent, time.monotonic()
+            if bar is None:
+                bar = create_progress_artifact(float(percent), description=name)
+            else:
+                update_progress_artifact(bar, float(percent))
+    if process.returncode:
+        raise StageFailed(f"{name} ended with code {process.returncode}:\n" + "\n".join(last))
+
+
+@task(task_run_name="{stage}")
+def run_stage(stage: str) -> float:
+    """Bring one stage up to date; return the seconds it took. Nothing to do is done at once."""
+    began = time.perf_counter()
+    run_command([sys.executable, "-m", "dvc", "repro", "--single-item", stage], stage)
+    return round(time.perf_counter() - began, 1)
+
+
+@contextmanager
+def only_one(file: Path = Path("var/flows/training.lock")) -> Iterator[None]:
+    """Wait until no other flow run trains in this folder, and keep others waiting meanwhile."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            get_run_logger().info("another run is training here: waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,91 @@
+"""The pipeline as a flow: every stage of ``dvc.yaml``, one task each, then what came of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from components.settings import load_settings
+from flows.stages import only_one, run_stage, stages
+
+
+@flow(name="training", log_prints=True)
+def training() -> dict[str, Any]:
+    """Bring the model up to date; return the registration (version, alias, comparison).
+
+    A stage whose inputs did not change is not run again, so a run that was killed goes on where
+    it was, and a run without news ends at once.
+    """
+    return train()
+
+
+def train() -> dict[str, Any]:
+    """Run all stages in the present flow run."""
+    settings = load_settings().flows
+    run = run_stage.with_options(
+        retries=settings.retries, retry_delay_seconds=settings.retry_delay_seconds
+    )
+    with only_one():
+        seconds = {stage: run(stage) for stage in stages()}
+        return publish(seconds)
+
+
+def publish(seconds: dict[str, float]) -> dict[str, Any]:
+    """Put the run's results into the UI as artifacts; return the registration."""
+    reports = Path("reports")
+    create_table_artifact(
+        [{"stage": stage, "seconds": value} for stage, value in seconds.items()],
+        key="stages",
+        description="How long each stage took; seconds of a stage that was up to date are DVC's.",
+    )
+    validation = json.loads((reports / "validation.json").read_text())
+    create_table_artifact(
+        [
+            {"table": name, **{key: counts[key] for key in ("rows", "kept", "quarantined")}}
+            for name, counts in validation.items()
+        ],
+        key="validation",
+        description="Rows in = rows kept + rows in quarantine (data/quarantine has the reasons).",
+    )
+    table = pd.read_csv(reports / "evaluation.csv").sort_values("ndcg@10", ascending=False)
+    shown = ["model", "ndcg@10", "low", "high", "recall@10", "mrr@10", "coverage@10"]
+    create_table_artifact(
+        table[shown].round(4).to_dict("records"),
+        key="evaluation",
+        description="Every model on the held-out newest weeks, all items ranked.",
+    )
+    create_link_artifact(
+        (reports / "evaluation/report.html").resolve().as_uri(), "the report", key="evaluation-page"
+    )
+    registration: dict[str, Any] = json.loads((reports / "registration.json").read_text())
+    create_markdown_artifact(describe(registration), key="registration")
+    get_run_logger().info(
+        "version %s is %s", registration["version"], registration["alias"] or "not used"
+    )
+    return registration
+
+
+def describe(registration: dict[str, Any]) -> str:
+    """Return the registration in words."""
+    lines = [f"# Version {registration['version']}: {registration['alias'] or 'not used'}", ""]
+    found = registration["comparison"]
+    if found is None:
+        lines.append("There was no other champion to compare it with.")
+    else:
+        verdict = "better: promoted" if found["better"] else "not better: the champion stays"
+        lines.append(
+            f"On {found['users']:,} users of the newest held-out time NDCG@10 is "
+            f"{found['challenger']:.4f}, the champion's {found['champion']:.4f}, the difference "
+            f"{found['difference']:+.4f} (95 % interval {found['low']:+.4f} to "
+            f"{found['high']:+.4f}): {verdict}."
+        )
+    return "\n".join([*lines, "", f"Data version `{registration['data_version']}`."])
+
+
+if __name__ == "__main__":
+    training()
