@@ -241,7 +241,7 @@ def load_settings(path: str | Path | None = None) -> Settings:
         SettingsError: no such file, not YAML, an unknown key, or a value out of range; the
             message names the file and each wrong key with what was expected.
     """
-    file = Path(path or os.environ.get("BOWERBIRD_PARAMS", "params.yaml"))
+    file = Path(path or os.environ.get("BOWERBIRD_PARAMS") or "params.yaml")
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:

@@ -58,7 +58,7 @@ from serving.shop import PACKAGED, Loaded, NotReady, Question, Shop, filters_of
 ROOT = Path(os.environ.get("BOWERBIRD_ROOT", "."))
 _params = ROOT / "params.yaml"
 settings = load_settings(
-    None if "BOWERBIRD_PARAMS" in os.environ or _params.exists() else PACKAGED / "params.yaml"
+    None if os.environ.get("BOWERBIRD_PARAMS") or _params.exists() else PACKAGED / "params.yaml"
 )
 keys = Keys.from_environment()
 WEB = Path(__file__).parent / "web"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.data import expectations, sources, split
+from components.recommenders import hybrid, training
 from components.settings import Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -54,3 +59,31 @@ def small_shop(
 def prepared_folder(small_shop: tuple[Path, Settings]) -> Path:
     """``data/prepared`` of the small shop. Read only."""
     return small_shop[0] / "data/prepared"
+
+
+@pytest.fixture(scope="session")
+def trained(
+    small_shop: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Settings]:
+    """A root with models/hybrid made by the real stages (few candidates, few trees); settings.
+
+    The product vectors are TF-IDF of the titles: the language model is another room's test.
+    """
+    source, small = small_shop
+    root = tmp_path_factory.mktemp("trained")
+    shutil.copytree(source / "data/prepared", root / "data/prepared")
+    train = small.train.model_copy(
+        update={"candidates": ["popularity", "item_neighbours", "content"]}
+    )
+    rank = small.rank.model_copy(update={"trees": 40})
+    settings = small.model_copy(update={"train": train, "rank": rank})
+    titles = pd.read_parquet(root / "data/prepared/items.parquet")["title"].fillna("")
+    words = TfidfVectorizer().fit_transform(titles)
+    vectors = TruncatedSVD(64, random_state=0).fit_transform(words).astype(np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    (root / "models/vectors").mkdir(parents=True)
+    np.save(root / "models/vectors/items.npy", vectors)
+    training.run(settings, root)
+    hybrid.run(settings, root)
+    shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")
+    return root, settings

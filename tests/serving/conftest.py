@@ -16,13 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
-import numpy as np
-import pandas as pd
 import pytest
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
 
-from components.recommenders import hybrid, training
 from components.settings import Settings
 from serving.engine import Engine
 
@@ -34,34 +29,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-@pytest.fixture(scope="session")
-def trained(
-    small_shop: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Settings]:
-    """A root with models/hybrid made by the real stages (few candidates, few trees); settings.
-
-    The product vectors are TF-IDF of the titles: the language model is another room's test.
-    """
-    source, small = small_shop
-    root = tmp_path_factory.mktemp("trained")
-    shutil.copytree(source / "data/prepared", root / "data/prepared")
-    train = small.train.model_copy(
-        update={"candidates": ["popularity", "item_neighbours", "content"]}
-    )
-    rank = small.rank.model_copy(update={"trees": 40})
-    settings = small.model_copy(update={"train": train, "rank": rank})
-    titles = pd.read_parquet(root / "data/prepared/items.parquet")["title"].fillna("")
-    words = TfidfVectorizer().fit_transform(titles)
-    vectors = TruncatedSVD(64, random_state=0).fit_transform(words).astype(np.float32)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    (root / "models/vectors").mkdir(parents=True)
-    np.save(root / "models/vectors/items.npy", vectors)
-    training.run(settings, root)
-    hybrid.run(settings, root)
-    shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")
-    return root, settings
 
 
 @pytest.fixture(scope="session")

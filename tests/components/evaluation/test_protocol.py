@@ -1,0 +1,66 @@
+"""What a model is asked and judged on: nothing of the future, only what was new to the user."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from components.data.dataset import load_prepared
+from components.evaluation.protocol import interval, sliced_ndcg, window_task
+
+
+@pytest.fixture(scope="module")
+def prepared(prepared_folder):
+    return load_prepared(prepared_folder)
+
+
+@pytest.mark.parametrize("window", ["validation", "test"])
+def test_histories_end_where_targets_begin(prepared, window) -> None:
+    task = window_task(prepared, window, exclude_seen=True)
+    start = prepared.validation_start if window == "validation" else prepared.test_start
+    assert len(task.users) > 20
+    assert (task.histories.times < start).all()
+    x = prepared.interactions
+    later = x.where(x.times >= start).matrix()
+    assert task.targets.multiply(later[task.users]).nnz == task.targets.nnz
+
+
+def test_targets_are_new_to_the_user(prepared) -> None:
+    strict = window_task(prepared, "test", exclude_seen=True)
+    loose = window_task(prepared, "test", exclude_seen=False)
+    n_items = len(prepared.catalogue)
+    assert strict.targets.multiply(strict.histories.seen(n_items)).nnz == 0
+    assert loose.targets.multiply(loose.histories.seen(n_items)).nnz > 0
+
+
+def test_new_users_are_asked_with_an_empty_history(prepared) -> None:
+    task = window_task(prepared, "test", exclude_seen=True)
+    empty = task.histories.lengths() == 0
+    assert 0 < empty.sum() < len(empty)
+    x = prepared.interactions
+    first = np.array([x.times[x.users == user].min() for user in task.users[empty]])
+    assert (first >= prepared.test_start).all()
+
+
+def test_slices_judge_only_their_items(prepared) -> None:
+    task = window_task(prepared, "test", exclude_seen=True)
+    n_items = len(prepared.catalogue)
+    chosen = np.arange(n_items) % 2 == 0
+    rows, targets = task.only(chosen)
+    perfect = np.full((len(task.users), 10), -1, dtype=np.int32)
+    for row, target in zip(rows, range(len(rows)), strict=True):
+        wanted = targets[target].indices[:10]
+        perfect[row, : len(wanted)] = wanted
+    assert sliced_ndcg(perfect, task, chosen) == pytest.approx(1)
+    assert sliced_ndcg(perfect, task, ~chosen) == pytest.approx(0)
+
+
+def test_interval_holds_the_mean_and_narrows_with_more_users() -> None:
+    draws = np.random.default_rng(0).random(4000)
+    low, high = interval(draws, 400, seed=1)
+    few_low, few_high = interval(draws[:100], 400, seed=1)
+    assert low < draws.mean() < high
+    assert high - low < (few_high - few_low) / 3
+    # The normal approximation of the same interval.
+    half = 1.96 * draws.std() / np.sqrt(len(draws))
+    assert (high - low) / 2 == pytest.approx(half, rel=0.15)
