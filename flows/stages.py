@@ -7,6 +7,7 @@ and its progress bar as a progress artifact.
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import subprocess
 import sys
@@ -82,7 +83,14 @@ def run_command(command: list[str], name: str) -> None:
     log = get_run_logger()
     bar, shown, moment = None, -1, 0.0
     last: list[str] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    # Stages are commands of this environment, also where it was not activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PATH": path},
+    ) as process:
         assert process.stdout is not None
         for piece in pieces(process.stdout):
             found = PERCENT.search(piece)

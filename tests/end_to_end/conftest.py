@@ -1,0 +1,176 @@
+"""A shop of its own: the project's files in a fresh git repository, with a quarter of the
+customers, small budgets, and ports that nobody else uses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHARE = 4
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class House:
+    """The shop's folder, and how commands are run in it."""
+
+    root: Path
+    environment: dict[str, str]
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def start(self, *command: str, log: str) -> subprocess.Popen[bytes]:
+        """Start a command in a process group of its own."""
+        with (self.root / log).open("ab") as out:
+            process = subprocess.Popen(
+                command,
+                cwd=self.root,
+                env=self.environment,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.running.append(process)
+        return process
+
+    def kill(self, process: subprocess.Popen[bytes], how: int = signal.SIGKILL) -> None:
+        """End a process and its children."""
+        if process.poll() is None:
+            os.killpg(process.pid, how)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(timeout=30)
+
+    def kill_when(self, there: Callable[[], bool], *command: str, seconds: float = 300) -> None:
+        """Start a command and kill -9 it with its children as soon as ``there`` is true."""
+        process = self.start(*command, log="killed.log")
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not there():
+            assert process.poll() is None, (self.root / "killed.log").read_text()
+            time.sleep(0.02)
+        assert there()
+        self.kill(process)
+
+
+def small(params: dict[str, Any], ports: tuple[int, int, int]) -> dict[str, Any]:
+    """Return the repository's params with small budgets."""
+    params["ingest"]["interactions"][0]["path"] = "datasets/lines.parquet"
+    params["ingest"]["reviews"][0]["path"] = "datasets/reviews.csv.gz"
+    params["pretrain"] |= {"steps": 8, "batch_size": 16, "checkpoint_every": 2, "log_every": 1}
+    params["finetune"] |= {"steps": 4, "batch_size": 16, "checkpoint_every": 2, "log_every": 1}
+    params["train"]["candidates"] = [
+        "popularity",
+        "item_neighbours",
+        "matrix_factorisation",
+        "content",
+        "sequential",
+    ]
+    params["train"]["matrix_factorisation"] |= {"factors": 16, "iterations": 4}
+    params["train"]["sequential"] |= {"epochs": 1, "max_length": 20, "dimensions": 32}
+    params["rank"] |= {"trees": 60}
+    params["evaluate"] |= {"bootstrap_samples": 200}
+    params["serve"] |= {"port": ports[0], "max_rate": 0}
+    params["flows"] |= {
+        "prefect_port": ports[1],
+        "mlflow_port": ports[2],
+        "training": "",
+        "monitoring": "",
+        "retraining": "",
+        "retries": 1,
+        "retry_delay_seconds": 1,
+    }
+    return params
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    root = tmp_path_factory.mktemp("house")
+    for name in ("components", "flows", "monitoring", "serving", "requirements", ".dvc"):
+        ignored = shutil.ignore_patterns("__pycache__", "cache", "tmp", "config.local")
+        shutil.copytree(REPOSITORY / name, root / name, ignore=ignored)
+    for name in ("bowerbird.py", "dvc.yaml", "pyproject.toml", ".gitignore", ".dvcignore"):
+        shutil.copy(REPOSITORY / name, root / name)
+    (root / "data/feedback").mkdir(parents=True)
+    (root / "data/feedback/.gitkeep").touch()
+    (root / "datasets").mkdir()
+    lines = pd.read_parquet(REPOSITORY / "datasets/online-retail/2009-2010.parquet")
+    customer = lines["Customer ID"].fillna(pd.Series(lines.index, lines.index))
+    lines[customer % SHARE == 0].to_parquet(root / "datasets/lines.parquet")
+    reviews = pd.read_csv(REPOSITORY / "datasets/clothing-reviews/reviews.csv.gz")
+    reviews.head(600).to_csv(root / "datasets/reviews.csv.gz", index=False)
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    ports = (free_port(), free_port(), free_port())
+    (root / "params.yaml").write_text(yaml.safe_dump(small(params, ports), sort_keys=False))
+    programs = str(Path(sys.executable).parent)
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("BOWERBIRD_", "PREFECT_", "MLFLOW_", "DVC_"))
+    }
+    environment |= {
+        "PATH": os.pathsep.join([programs, os.environ["PATH"]]),
+        "BENTOML_HOME": str(root / "var/bentoml"),
+        "DVC_NO_ANALYTICS": "true",
+        "PREFECT_HOME": str(root / "var/prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{ports[1]}/api",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+    }
+    house = House(root, environment)
+    house.run("git", "init", "-q")
+    house.run("git", "add", ".")
+    house.run(
+        *("git", "-c", "user.name=shop", "-c", "user.email=shop@example.com"),
+        *("commit", "-qm", "the shop"),
+    )
+    yield house
+    for process in house.running:
+        house.kill(process, signal.SIGTERM)
+
+
+@pytest.fixture(scope="session")
+def trained_house(house: House) -> House:
+    """The house after ``dvc repro`` that was killed with -9 in three stages on its way."""
+    checkpoint = house.root / "models/language/checkpoints/pretrain/log.json"
+    house.kill_when(lambda: (house.root / "data/raw").exists(), "dvc", "repro")
+    house.kill_when(checkpoint.exists, "dvc", "repro")
+    fitted = house.root / "models/.candidates/validation/item_neighbours/fitted.json"
+    house.kill_when(fitted.exists, "dvc", "repro")
+    began = fitted.stat().st_mtime_ns
+    done = house.run("dvc", "repro")
+    (house.root / "repro.log").write_text(done.stdout + done.stderr)
+    after = house.root / "models/candidates/validation/item_neighbours/fitted.json"
+    assert after.stat().st_mtime_ns == began, "a model that was finished was fitted again"
+    return house

@@ -1,0 +1,264 @@
+"""The whole circle: endpoint, feedback, drift, Prefect's event, retraining, takeover.
+
+A real Prefect server, the served deployments, a real BentoML process; the feedback is the shop's
+real second year, with a last week in which only what hardly ever sold is bought.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHARE = 4
+WEEKS = 10
+
+
+def wait_until(there: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Return what ``there`` returns once it is true."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if found := there():
+                return found
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.5)
+    raise TimeoutError(what)
+
+
+@pytest.fixture(scope="module")
+def ports(trained_house: Any) -> dict[str, str]:
+    params = yaml.safe_load((trained_house.root / "params.yaml").read_text())
+    return {
+        "shop": f"http://127.0.0.1:{params['serve']['port']}",
+        "prefect": f"http://127.0.0.1:{params['flows']['prefect_port']}",
+        "mlflow": f"http://127.0.0.1:{params['flows']['mlflow_port']}",
+    }
+
+
+@pytest.fixture(scope="module")
+def endpoint(trained_house: Any, ports: dict[str, str]) -> Iterator[httpx.Client]:
+    process = trained_house.start("bowerbird", "serve", log="serve.log")
+    with httpx.Client(base_url=ports["shop"], timeout=30) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200, 90, "the endpoint")
+        yield client
+    trained_house.kill(process, signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def prefect(trained_house: Any, ports: dict[str, str]) -> Iterator[httpx.Client]:
+    process = trained_house.start("bowerbird", "ui", log="ui.log")
+    with httpx.Client(base_url=f"{ports['prefect']}/api", timeout=30) as client:
+
+        def deployed() -> bool:
+            assert process.poll() is None, (trained_house.root / "ui.log").read_text()
+            found = client.post("/deployments/filter", json={}).json()
+            return {f"{one['name']}" for one in found} == {"shop"} and len(found) == 3
+
+        wait_until(deployed, 180, "the deployments")
+        yield client
+    trained_house.kill(process, signal.SIGINT)
+
+
+def second_year(known: pd.Series) -> list[dict[str, Any]]:
+    """Return the first weeks of the second year as the endpoint's events; known: items."""
+    lines = pd.read_parquet(REPOSITORY / "datasets/online-retail/2010-2011.parquet")
+    end = lines["InvoiceDate"].min().normalize() + pd.Timedelta(weeks=WEEKS)
+    good = (
+        (lines["Customer ID"] % SHARE == 0)
+        & (lines["Quantity"] > 0)
+        & (lines["Price"] > 0)
+        & (lines["InvoiceDate"] < end)
+    )
+    lines = lines[good].reset_index(drop=True)
+    last = lines["InvoiceDate"] >= end - pd.Timedelta(weeks=1)
+    rare = known.sort_values().index[:150].to_numpy()
+    items = lines["StockCode"].str.upper().to_numpy(dtype=object)
+    items[last] = np.random.default_rng(0).choice(rare, int(last.sum()))
+    return [
+        {
+            "event_id": f"line-{number}",
+            "user_id": str(int(user)),
+            "item_id": str(item),
+            "event": "purchase",
+            "quantity": float(quantity),
+            "price": float(price),
+            "timestamp": f"{moment.isoformat()}Z",
+        }
+        for number, (user, item, quantity, price, moment) in enumerate(
+            zip(
+                lines["Customer ID"],
+                items,
+                lines["Quantity"],
+                lines["Price"],
+                lines["InvoiceDate"],
+                strict=True,
+            )
+        )
+    ]
+
+
+class Caller(threading.Thread):
+    """Asks the endpoint again and again; remembers every answer's status and model version."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.url, self.over = url, threading.Event()
+        self.statuses: list[int] = []
+        self.versions: list[str] = []
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self.url, timeout=30) as client:
+            while not self.over.is_set():
+                answer = client.post("/recommend", json={"user_id": "13085", "k": 5})
+                self.statuses.append(answer.status_code)
+                self.versions.append(answer.json().get("model_version"))
+                time.sleep(0.05)
+
+
+def runs(prefect: httpx.Client, name: str) -> list[dict[str, Any]]:
+    body = {"flows": {"name": {"any_": [name]}}, "sort": "EXPECTED_START_TIME_DESC"}
+    return prefect.post("/flow_runs/filter", json=body).json()
+
+
+def finished(prefect: httpx.Client, run_id: str) -> str | None:
+    state = prefect.get(f"/flow_runs/{run_id}").json()["state"]["type"]
+    return state if state in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+
+
+def deployment(prefect: httpx.Client, flow: str) -> str:
+    return prefect.get(f"/deployments/name/{flow}/shop").json()["id"]
+
+
+def start(prefect: httpx.Client, flow: str) -> str:
+    body = {"state": {"type": "SCHEDULED"}}
+    made = prefect.post(f"/deployments/{deployment(prefect, flow)}/create_flow_run", json=body)
+    return made.json()["id"]
+
+
+def test_mlflow_shows_the_version(prefect: httpx.Client, ports: dict[str, str]) -> None:
+    found = httpx.get(
+        f"{ports['mlflow']}/api/2.0/mlflow/registered-models/get", params={"name": "bowerbird"}
+    ).json()["registered_model"]
+    assert found["aliases"] == [{"alias": "champion", "version": "1"}]
+
+
+def test_the_training_flow_without_news_only_looks(
+    trained_house: Any, prefect: httpx.Client
+) -> None:
+    run = start(prefect, "training")
+    state = wait_until(lambda: finished(prefect, run), 240, "training")
+    assert state == "COMPLETED", (trained_house.root / "ui.log").read_text()[-4000:]
+    tasks = prefect.post("/task_runs/filter", json={"flow_runs": {"id": {"any_": [run]}}}).json()
+    stages = yaml.safe_load((trained_house.root / "dvc.yaml").read_text())["stages"]
+    assert {task["name"] for task in tasks} == set(stages)
+    artifacts = prefect.post("/artifacts/filter", json={}).json()
+    assert {"stages", "validation", "evaluation", "registration"} <= {
+        artifact["key"] for artifact in artifacts
+    }
+    registration = json.loads((trained_house.root / "reports/registration.json").read_text())
+    assert registration["version"] == "1"
+
+
+def test_drift_in_the_feedback_ends_in_a_judged_challenger(
+    trained_house: Any, prefect: httpx.Client, endpoint: httpx.Client, ports: dict[str, str]
+) -> None:
+    root = trained_house.root
+    items = pd.read_parquet(root / "data/prepared/items.parquet").set_index("item_id")
+    events = second_year(items["popularity"])
+    for first in range(0, len(events), 500):
+        answer = endpoint.post("/feedback/batch", json={"events": events[first : first + 500]})
+        assert answer.status_code == 200, answer.text
+    again = endpoint.post("/feedback/batch", json={"events": events[:500]}).json()
+    assert (again["accepted"], again["duplicates"]) == (0, 500)
+
+    caller = Caller(ports["shop"])
+    caller.start()
+    watch = start(prefect, "monitoring")
+    state = wait_until(lambda: finished(prefect, watch), 120, "monitoring")
+    assert state == "COMPLETED", (root / "ui.log").read_text()[-4000:]
+    verdict = json.loads(max(root.glob("reports/monitoring/*/verdict.json")).read_text())
+    assert verdict["drifted"], verdict
+    assert (root / "var/monitoring/alerts.jsonl").read_text().count("\n") == 1
+
+    retraining = wait_until(lambda: runs(prefect, "retraining"), 60, "the trigger")[0]
+    assert retraining["created_by"]["type"] == "AUTOMATION"
+    assert "drift" in retraining["parameters"]["reason"]
+    state = wait_until(lambda: finished(prefect, retraining["id"]), 400, "retraining")
+    assert state == "COMPLETED", (root / "ui.log").read_text()[-6000:]
+
+    registration = json.loads((root / "reports/registration.json").read_text())
+    assert registration["version"] == "2"
+    found = registration["comparison"]
+    assert found["users"] > 10
+    assert found["difference"] == pytest.approx(found["challenger"] - found["champion"])
+    champion = json.loads((root / "var/serving/champion.json").read_text())["version"]
+    assert champion == ("2" if found["better"] else "1")
+    assert registration["alias"] == ("champion" if found["better"] else "challenger")
+    raw = pd.read_parquet(root / "data/raw/interactions.parquet", columns=["source"])
+    assert (raw["source"] == "serving").sum() == len(events)
+
+    wait_until(lambda: endpoint.get("/model").json()["version"] == champion, 30, "takeover")
+    time.sleep(1)
+    caller.over.set()
+    caller.join(timeout=60)
+    assert len(caller.statuses) > 100
+    assert set(caller.statuses) == {200}
+    assert caller.versions[-1] == champion
+
+
+def test_promote_and_rollback_reach_the_running_endpoint(
+    trained_house: Any, endpoint: httpx.Client
+) -> None:
+    trained_house.run("bowerbird", "promote", "1")
+    wait_until(lambda: endpoint.get("/model").json()["version"] == "1", 30, "version 1")
+    trained_house.run("bowerbird", "promote", "2")
+    wait_until(lambda: endpoint.get("/model").json()["version"] == "2", 30, "version 2")
+    listed = trained_house.run("bowerbird", "models").stdout
+    assert "champion" in listed.splitlines()[0]
+    done = trained_house.run("bowerbird", "rollback")
+    assert "version 1 is the champion again" in done.stdout
+    wait_until(lambda: endpoint.get("/model").json()["version"] == "1", 30, "rollback")
+    unknown = trained_house.run("bowerbird", "promote", "99", check=False)
+    assert unknown.returncode == 1
+    assert "there is no version 99" in unknown.stderr
+
+
+def test_a_stage_that_fails_is_tried_again_and_leaves_the_champion(
+    trained_house: Any, prefect: httpx.Client
+) -> None:
+    file = trained_house.root / "params.yaml"
+    before = file.read_text()
+    pointer = (trained_house.root / "var/serving/champion.json").read_text()
+    params = yaml.safe_load(before)
+    params["ingest"]["interactions"][0]["columns"]["user_id"] = "No Such Column"
+    file.write_text(yaml.safe_dump(params, sort_keys=False))
+    try:
+        run = start(prefect, "training")
+        assert wait_until(lambda: finished(prefect, run), 120, "training") == "FAILED"
+    finally:
+        file.write_text(before)
+    tasks = prefect.post("/task_runs/filter", json={"flow_runs": {"id": {"any_": [run]}}}).json()
+    assert [(task["name"], task["run_count"]) for task in tasks] == [("ingest", 2)]
+    logs = prefect.post("/logs/filter", json={"logs": {"flow_run_id": {"any_": [run]}}}).json()
+    assert any("No Such Column" in line["message"] for line in logs)
+    assert (trained_house.root / "var/serving/champion.json").read_text() == pointer
+
+
+def test_python_of_the_tests_is_the_one_of_the_commands(trained_house: Any) -> None:
+    """Else the chain would be tested with another environment than the one installed."""
+    found = trained_house.run("python", "-c", "import sys; print(sys.prefix)").stdout.strip()
+    assert found == sys.prefix

@@ -1,0 +1,105 @@
+"""``dvc repro`` as a user types it: whole, resumed after kill -9, and idle without news."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+import yaml
+
+
+def test_a_run_killed_three_times_ends_in_a_registered_champion(trained_house: Any) -> None:
+    reports = trained_house.root / "reports"
+    registration = json.loads((reports / "registration.json").read_text())
+    assert (registration["version"], registration["alias"]) == ("1", "champion")
+    pointer = json.loads((trained_house.root / "var/serving/champion.json").read_text())
+    assert (trained_house.root / pointer["folder"] / "model.json").exists()
+    for counts in json.loads((reports / "validation.json").read_text()).values():
+        assert counts["rows"] == counts["kept"] + counts["quarantined"]
+    table = pd.read_csv(reports / "evaluation.csv").set_index("model")
+    assert table.loc["hybrid", "ndcg@10"] > table["ndcg@10"].drop("hybrid").max()
+    assert {"popularity", "item_neighbours", "content", "sequential"} <= set(table.index)
+    page = (reports / "evaluation/report.html").read_text()
+    assert page.count("data:image/png;base64,") >= 3
+    assert (reports / "data_docs/index.html").exists()
+    losses = json.loads((reports / "pretrain.json").read_text())
+    assert losses["loss_end"] < losses["loss_start"]
+
+
+def test_pretraining_was_taken_up_where_it_was_killed(trained_house: Any) -> None:
+    log = pd.read_csv(trained_house.root / "reports/pretrain.csv")
+    assert log["step"].is_monotonic_increasing
+    assert log["step"].is_unique
+
+
+def test_the_summary_names_what_was_learned(trained_house: Any) -> None:
+    text = trained_house.run("bowerbird", "summary").stdout
+    assert "hybrid" in text
+    assert "registered as version 1, alias champion" in text
+    assert "make serve" in text
+
+
+def test_a_second_run_does_nothing(trained_house: Any) -> None:
+    done = trained_house.run("dvc", "repro")
+    assert "Running stage" not in done.stdout + done.stderr
+    assert json.loads(trained_house.run("dvc", "status", "--json").stdout) == {}
+
+
+def test_one_parameter_reruns_only_what_depends_on_it(trained_house: Any) -> None:
+    file = trained_house.root / "params.yaml"
+    before = file.read_text()
+    params = yaml.safe_load(before)
+    params["evaluate"]["bootstrap_samples"] = 150
+    file.write_text(yaml.safe_dump(params, sort_keys=False))
+    try:
+        stale = json.loads(trained_house.run("dvc", "status", "--json").stdout)
+        assert list(stale) == ["evaluate"]
+        difference = trained_house.run("dvc", "params", "diff", "--json").stdout
+        assert "evaluate.bootstrap_samples" in difference
+        would = trained_house.run("dvc", "repro", "--dry").stdout
+        assert "bowerbird evaluate" in would
+        assert "bowerbird train" not in would
+    finally:
+        file.write_text(before)
+
+
+def test_metrics_and_plots(trained_house: Any) -> None:
+    shown = json.loads(trained_house.run("dvc", "metrics", "show", "--json").stdout)
+    metrics = shown[""]["data"]["reports/evaluation.json"]["data"]
+    assert 0 < metrics["hybrid"]["ndcg@10"] < 1
+    trained_house.run("dvc", "plots", "show", "--out", "var/plots")
+    page = (trained_house.root / "var/plots/index.html").read_text()
+    assert "reports/pretrain.csv" in page
+
+
+def test_bad_settings_stop_with_the_key_and_what_to_do(trained_house: Any) -> None:
+    file = trained_house.root / "params.yaml"
+    before = file.read_text()
+    try:
+        file.write_text(before.replace("batch_size: 16", "batch_size: none", 1))
+        done = trained_house.run("bowerbird", "pretrain", check=False)
+        assert done.returncode == 1
+        assert "pretrain.batch_size" in done.stderr
+        params = yaml.safe_load(before)
+        params["ingest"]["interactions"][0]["path"] = "datasets/none.parquet"
+        file.write_text(yaml.safe_dump(params, sort_keys=False))
+        done = trained_house.run("bowerbird", "ingest", check=False)
+        assert done.returncode == 1
+        assert "datasets/none.parquet" in done.stderr
+        assert "Traceback" not in done.stderr
+    finally:
+        file.write_text(before)
+
+
+def test_the_logged_model_answers_through_mlflow(trained_house: Any) -> None:
+    code = (
+        "import mlflow, pandas as pd;"
+        "mlflow.set_tracking_uri('sqlite:///var/mlflow/mlflow.db');"
+        "model = mlflow.pyfunc.load_model('models:/bowerbird@champion');"
+        "frame = pd.DataFrame({'recent_items': [['85123A', '22423'], []]});"
+        "answer = model.predict(frame, params={'k': 7});"
+        "print([len(row) for row in answer['item_ids']], '85123A' in answer['item_ids'][0])"
+    )
+    done = trained_house.run("python", "-c", code)
+    assert done.stdout.splitlines()[-1] == "[7, 7] False"
