@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# The libraries phone home unless told not to.
+# The libraries phone home unless told not to. Threads that wait for each other sleep instead of
+# spinning: with an endpoint beside it, training took twice as long on two cores without this.
 for _name, _value in {
     "GX_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "true",
@@ -14,6 +15,7 @@ for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "TOKENIZERS_PARALLELISM": "false",
+    "OMP_WAIT_POLICY": "PASSIVE",
 }.items():
     os.environ.setdefault(_name, _value)
 

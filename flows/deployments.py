@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 from prefect import serve
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.deployments.runner import RunnerDeployment
+from prefect.deployments.runner import EntrypointType, RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 
 from components.settings import Settings
@@ -35,17 +35,26 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
         return [CronSchedule(cron=cron, timezone=zone)] if cron else []
 
     f = settings.flows
+    # By module: run as a script, flows/monitoring.py would stand for the package monitoring.
+    by = EntrypointType.MODULE_PATH
     return [
         training.to_deployment(
-            "shop", schedules=schedules(f.training), description=training.description
+            "shop",
+            schedules=schedules(f.training),
+            description=training.description,
+            entrypoint_type=by,
         ),
         monitoring.to_deployment(
-            "shop", schedules=schedules(f.monitoring), description=monitoring.description
+            "shop",
+            schedules=schedules(f.monitoring),
+            description=monitoring.description,
+            entrypoint_type=by,
         ),
         retraining.to_deployment(
             "shop",
             schedules=schedules(f.retraining),
             description=retraining.description,
+            entrypoint_type=by,
             # One at a time: drift that is seen again meanwhile waits for what comes of this one.
             concurrency_limit=1,
             triggers=[

@@ -43,11 +43,13 @@ def monitoring() -> bool:
     found = judge_window()
     verdict = found.verdict
     state = "drift" if verdict.drifted else "no drift" if verdict.enough else "not enough data"
+    window = f"{verdict.rows:,} events, {verdict.start[:10]} to {verdict.end[:10]}."
+    if verdict.score is not None and verdict.threshold is not None:
+        window += f" Score {verdict.score:.2f}, alarm above {verdict.threshold:.2f}."
     lines = [
         f"# {state}",
         "",
-        f"{verdict.rows:,} events, {verdict.start[:10]} to {verdict.end[:10]}. Score "
-        f"{verdict.score:.2f}, alarm above {verdict.threshold:.2f}.",
+        window,
         "",
         *(f"- {reason}" for reason in verdict.reasons),
     ]
@@ -69,7 +71,3 @@ def monitoring() -> bool:
             },
         )
     return bool(found.retrain)
-
-
-if __name__ == "__main__":
-    monitoring()

