@@ -11,6 +11,7 @@ import httpx
 import pandas as pd
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -59,12 +60,17 @@ def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, make_server: An
 
 
 def shelf(browser: webdriver.Chrome) -> list[str]:
-    found = browser.find_elements(By.CSS_SELECTOR, "#shelf li")
-    return [item.get_attribute("data-item") or "" for item in found]
+    # In one step: between two the page may have drawn the shelf anew.
+    script = "return [...document.querySelectorAll('#shelf li')].map(li => li.dataset.item)"
+    return browser.execute_script(script)
 
 
 def until(browser: webdriver.Chrome, condition: Any) -> Any:
-    return WebDriverWait(browser, 20).until(lambda _: condition())
+    """Return what ``condition`` returns once it is true; the page may be drawn anew meanwhile."""
+    patient = WebDriverWait(
+        browser, 20, ignored_exceptions=[NoSuchElementException, StaleElementReferenceException]
+    )
+    return patient.until(lambda _: condition())
 
 
 def complaints(browser: webdriver.Chrome) -> list[str]:
@@ -87,7 +93,7 @@ def test_a_click_changes_the_shelf(browser: webdriver.Chrome, page: str) -> None
     assert before[2] not in shelf(browser)
     assert len(shelf(browser)) == 8
     until(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, "#similar li")) == 4)
-    assert "looked at" in browser.find_element(By.ID, "trail").text
+    assert "looked at" in browser.find_element(By.ID, "trail").text.lower()
     assert browser.find_elements(By.CSS_SELECTOR, "#shelf li.new")
     assert "From 1 things" in browser.find_element(By.ID, "shelf-note").text
     assert complaints(browser) == []

