@@ -64,6 +64,7 @@ NAMES = {
 
 NUMBERS = ("rating", "quantity", "price")
 CATEGORY_SEPARATOR = r"\s*[>|/]\s*"
+RARE_SINGULAR = 20
 HEAD_WORD_ITEMS = 8
 """A word names an inferred category only if this many titles have it."""
 _COLOURS = (
@@ -318,7 +319,10 @@ def infer_categories(titles: pd.Series) -> pd.Series:
     """
     words = titles.fillna("").str.lower().str.findall(r"[^\W\d_]{3,}").explode()
     singular = words.str.removesuffix("s")
-    words = words.where(~singular.isin(words), singular)
+    often = words.value_counts()
+    # A singular that hardly occurs is a slip of the pen: christmas is no plural.
+    common = singular.map(often).fillna(0) * RARE_SINGULAR >= words.map(often)
+    words = words.where(~common, singular)
     words = words[~words.isin(NO_HEAD_WORDS)].dropna()
     counts = words.groupby(words).transform(lambda column: column.index.nunique())
     heads = words[counts >= HEAD_WORD_ITEMS].groupby(level=0).last()

@@ -96,6 +96,7 @@ def test_a_click_changes_the_shelf(browser: webdriver.Chrome, page: str) -> None
     assert "looked at" in browser.find_element(By.ID, "trail").text.lower()
     assert browser.find_elements(By.CSS_SELECTOR, "#shelf li.new")
     assert "From 1 things" in browser.find_element(By.ID, "shelf-note").text
+    assert not browser.find_element(By.ID, "key").is_displayed()  # no key is needed here
     assert complaints(browser) == []
 
 
