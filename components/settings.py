@@ -27,6 +27,8 @@ CandidateName = Literal[
     "matrix_factorisation",
     "linear",
     "content",
+    "words",
+    "knowledge",
     "sequential",
 ]
 
@@ -135,6 +137,14 @@ class Content(Section):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.95
 
 
+class Words(Section):
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.95
+
+
+class Knowledge(Section):
+    rules: Path = Path("rules.yaml")
+
+
 class Sequential(Section):
     dimensions: PositiveInt = 64
     layers: PositiveInt = 2
@@ -156,6 +166,8 @@ class Train(Section):
     matrix_factorisation: MatrixFactorisation = MatrixFactorisation()
     linear: Linear = Linear()
     content: Content = Content()
+    words: Words = Words()
+    knowledge: Knowledge = Knowledge()
     sequential: Sequential = Sequential()
 
 

@@ -210,6 +210,18 @@ class Catalogue:
         return self.table["item_id"].to_numpy()
 
 
+def item_text(table: pd.DataFrame) -> list[str]:
+    """Return what is read of each product: title, brand, the shop's categories, text."""
+    own = (
+        table["categories"]
+        .map(lambda names: " > ".join(names))
+        .mask(table["categories_inferred"], "")
+    )  # an inferred category is made of the title: it says nothing new
+    columns = [table["title"], table["brand"].fillna(""), own, table["description"].fillna("")]
+    parts = pd.concat(columns, axis=1).to_numpy()
+    return [". ".join(part for part in row if part).lower() for row in parts]
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Everything ``data/prepared`` holds. validation_start, test_start, end: seconds since 1970."""

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import AutoModel, AutoTokenizer
 
+from components.data.dataset import item_text
 from components.language.families import locate, weights_digest
 from components.settings import Settings
 
@@ -62,18 +63,6 @@ class TextEncoder:
         hidden = self.model(**batch).last_hidden_state.float()  # (texts, length, width)
         mask = batch["attention_mask"][..., None].float()
         return F.normalize((hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1), dim=1)
-
-
-def item_text(table: pd.DataFrame) -> list[str]:
-    """Return what the encoder reads of each product: title, brand, the shop's categories, text."""
-    own = (
-        table["categories"]
-        .map(lambda names: " > ".join(names))
-        .mask(table["categories_inferred"], "")
-    )  # an inferred category is made of the title: it says nothing new
-    columns = [table["title"], table["brand"].fillna(""), own, table["description"].fillna("")]
-    parts = pd.concat(columns, axis=1).to_numpy()
-    return [". ".join(part for part in row if part).lower() for row in parts]
 
 
 def encode_cached(encoder: TextEncoder, digest: str, texts: list[str], folder: Path) -> np.ndarray:

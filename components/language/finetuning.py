@@ -16,8 +16,8 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from components.data.dataset import Interactions, load_prepared
-from components.language.encoder import TextEncoder, item_text
+from components.data.dataset import Interactions, item_text, load_prepared
+from components.language.encoder import TextEncoder
 from components.language.families import save_model, weights_digest
 from components.language.loop import ends, train
 from components.language.pretraining import fingerprint

@@ -32,6 +32,8 @@ class Recommender(ABC):
     """Base of all recommenders: ``score`` is theirs, ``recommend``, ``save``, ``load`` are here."""
 
     name: ClassVar[str]
+    forbids: ClassVar[bool] = False
+    """Whether its -inf holds for everybody: the hybrid then shows such an item of no model."""
 
     @abstractmethod
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:

@@ -1,14 +1,17 @@
-"""By text: what reads like the history. Scores items that nobody has bought yet."""
+"""By text: what reads like the history, in meaning or in words. Finds items nobody has bought."""
 
 from __future__ import annotations
 
 from typing import Any, Self
 
 import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
 
-from components.data.dataset import Catalogue, Histories, Interactions
+from components.data.dataset import Catalogue, Histories, Interactions, item_text
 from components.recommenders.base import Recommender
+from components.recommenders.neighbours import csr_arrays, csr_of
 from components.settings import Content as ContentSettings
+from components.settings import Words as WordsSettings
 
 
 def whitened(vectors: np.ndarray) -> np.ndarray:
@@ -51,4 +54,44 @@ class Content(Recommender):
     def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         model = cls(ContentSettings(**config["settings"]))
         model.vectors = arrays["vectors"]
+        return model
+
+
+class Words(Recommender):
+    """Cosine of TF-IDF vectors of the products' texts and the history's decayed sum of them.
+
+    Salton and Buckley 1988. Beside the language model it knows the shop's own words: names of
+    series, brands and attributes. ``matrix``: CSR (items, words), rows of length 1.
+    """
+
+    name = "words"
+
+    def __init__(self, settings: WordsSettings) -> None:
+        self.settings = settings
+
+    def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
+        """Learn the words of the catalogue; ``train`` is not used."""
+        vectoriser = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+        try:
+            self.matrix = vectoriser.fit_transform(item_text(catalogue.table)).astype(np.float32)
+        except ValueError as error:  # scikit-learn's word for no word at all
+            raise ValueError("words needs products with titles: there are none") from error
+        return self
+
+    def score(self, histories: Histories) -> np.ndarray:
+        past = histories.matrix(self.matrix.shape[0], self.settings.decay) @ self.matrix
+        scores = np.asarray((past @ self.matrix.T).todense(), dtype=np.float32)
+        norms = np.sqrt(np.asarray(past.multiply(past).sum(axis=1)))
+        return scores / np.maximum(norms, 1e-12).astype(np.float32)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return csr_arrays(self.matrix)
+
+    def config(self) -> dict[str, Any]:
+        return {"settings": self.settings.model_dump()}
+
+    @classmethod
+    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+        model = cls(WordsSettings(**config["settings"]))
+        model.matrix = csr_of(arrays)
         return model

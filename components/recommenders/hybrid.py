@@ -211,8 +211,11 @@ class Hybrid(Recommender):
         unsold = self.item_statistics[:, 0] == 0
         proposed = np.zeros((batch, n_items), dtype=bool)
         columns, at_pairs = [], []
-        for model in self.candidates.values():
-            scores = model.score(histories)
+        all_scores = [model.score(histories) for model in self.candidates.values()]
+        for model, scores in zip(self.candidates.values(), all_scores, strict=True):
+            if model.forbids:
+                refused |= np.isneginf(scores)
+        for scores in all_scores:
             scores[refused] = -np.inf
             top = self._propose(scores, self.settings.candidates_per_model, proposed)
             if unsold.any():

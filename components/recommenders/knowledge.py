@@ -159,6 +159,7 @@ class Knowledge(Recommender):
     """
 
     name = "knowledge"
+    forbids = True
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules

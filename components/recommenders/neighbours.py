@@ -52,7 +52,8 @@ def strongest(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
     )
 
 
-def _csr_arrays(matrix: sp.csr_matrix) -> dict[str, np.ndarray]:
+def csr_arrays(matrix: sp.csr_matrix) -> dict[str, np.ndarray]:
+    """Return the arrays that ``csr_of`` makes a sparse matrix of again."""
     return {
         "data": matrix.data.astype(np.float32),
         "indices": matrix.indices.astype(np.int32),
@@ -61,7 +62,8 @@ def _csr_arrays(matrix: sp.csr_matrix) -> dict[str, np.ndarray]:
     }
 
 
-def _csr(arrays: dict[str, np.ndarray]) -> sp.csr_matrix:
+def csr_of(arrays: dict[str, np.ndarray]) -> sp.csr_matrix:
+    """Return the matrix that ``csr_arrays`` took apart."""
     return sp.csr_matrix(
         (arrays["data"], arrays["indices"], arrays["indptr"]), shape=tuple(arrays["shape"])
     )
@@ -74,7 +76,7 @@ class _Neighbours(Recommender):
         self.settings = settings
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return _csr_arrays(self.matrix)
+        return csr_arrays(self.matrix)
 
     def config(self) -> dict[str, Any]:
         return {"settings": self.settings.model_dump()}
@@ -82,7 +84,7 @@ class _Neighbours(Recommender):
     @classmethod
     def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         model = cls(Neighbours(**config["settings"]))
-        model.matrix = _csr(arrays)
+        model.matrix = csr_of(arrays)
         return model
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from components.data.dataset import load_prepared
 from components.recommenders.base import Recommender
-from components.recommenders.content import Content
+from components.recommenders.content import Content, Words
 from components.recommenders.factorisation import MatrixFactorisation
+from components.recommenders.knowledge import Knowledge, load_rules
 from components.recommenders.linear import Linear
 from components.recommenders.neighbours import ItemNeighbours, UserNeighbours
 from components.recommenders.popularity import Popularity
@@ -32,15 +33,23 @@ MODELS: dict[str, type[Recommender]] = {
         MatrixFactorisation,
         Linear,
         Content,
+        Words,
+        Knowledge,
         Sequential,
     )
 }
 SEEDED = (MatrixFactorisation, Sequential)
 
 
-def build(name: str, settings: Settings) -> Recommender:
-    """Return the unfitted model ``name`` with its section of ``train``."""
+def build(name: str, settings: Settings, root: Path = Path()) -> Recommender:
+    """Return the unfitted model ``name`` with its section of ``train``.
+
+    Raises:
+        RulesError: the rules file of ``knowledge`` is missing or wrong.
+    """
     model, section = MODELS[name], getattr(settings.train, name)
+    if model is Knowledge:
+        return Knowledge(load_rules(root / section.rules))
     return model(section, settings.seed) if model in SEEDED else model(section)
 
 
@@ -54,6 +63,8 @@ def _fingerprint(settings: Settings, name: str, root: Path) -> str:
     """Return a digest of everything the model ``name`` is made from."""
     digest = hashlib.blake2b(f"{settings.seed} {getattr(settings.train, name)!r}".encode())
     files = [*sorted((root / "data/prepared").iterdir()), root / "models/vectors/items.npy"]
+    if name == Knowledge.name:
+        files.append(root / settings.train.knowledge.rules)
     for file in files:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "blake2b").digest())
@@ -77,7 +88,7 @@ def run(settings: Settings, root: Path) -> None:
             if not done.exists() or json.loads(done.read_text())["fingerprint"] != mark:
                 shutil.rmtree(folder, ignore_errors=True)
                 began = time.perf_counter()
-                build(name, settings).fit(before, prepared.catalogue).save(folder)
+                build(name, settings, root).fit(before, prepared.catalogue).save(folder)
                 taken = round(time.perf_counter() - began, 2)
                 done.write_text(json.dumps({"fingerprint": mark, "seconds": taken}))
             seconds[window][name] = json.loads(done.read_text())["seconds"]

@@ -121,7 +121,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Any:
     for name in ("components", "flows", "monitoring", "serving", "requirements", ".dvc"):
         ignored = shutil.ignore_patterns("__pycache__", "cache", "tmp", "config.local")
         shutil.copytree(REPOSITORY / name, root / name, ignore=ignored)
-    for name in ("bowerbird.py", "dvc.yaml", "pyproject.toml", ".gitignore", ".dvcignore"):
+    for name in (
+        "bowerbird.py",
+        "dvc.yaml",
+        "rules.yaml",
+        "pyproject.toml",
+        ".gitignore",
+        ".dvcignore",
+    ):
         shutil.copy(REPOSITORY / name, root / name)
     (root / "data/feedback").mkdir(parents=True)
     (root / "data/feedback/.gitkeep").touch()

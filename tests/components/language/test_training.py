@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
-from components.data.dataset import load_prepared
+from components.data.dataset import item_text, load_prepared
 from components.language import corpus, encoder, finetuning, loop, pretraining
-from components.language.encoder import TextEncoder, encode_cached, item_text
+from components.language.encoder import TextEncoder, encode_cached
 from components.language.objectives import IGNORED, Batches
 from components.settings import Settings
 
