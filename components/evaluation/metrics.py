@@ -103,3 +103,65 @@ def diversity(ids: np.ndarray, vectors: np.ndarray) -> float:
     pairs = n * (n - 1)
     alike = (total**2).sum(axis=1) - n
     return float(1 - (alike[pairs > 0] / pairs[pairs > 0]).mean())
+
+
+def serendipity(ids: np.ndarray, targets: sp.csr_matrix, obvious: np.ndarray) -> float:
+    """Return the mean share of places with a target that the obvious list would not have shown.
+
+    Ge, Delgado-Battenfeld and Jannach, RecSys 2010. obvious: int (users, m), what a primitive
+    recommender (popularity) shows.
+    """
+    expected = np.zeros(ids.shape, dtype=bool)
+    for column in obvious.T:  # m steps over all users
+        expected |= ids == column[:, None]
+    return float((hits(ids, targets) & ~expected).mean())
+
+
+def popularity_lift(ids: np.ndarray, histories: sp.csr_matrix, popularity: np.ndarray) -> float:
+    """Return how much more popular the lists are than what their users like, as a share.
+
+    (lists − histories) / histories, each the mean over users of their items' mean popularity
+    (Abdollahpouri et al., RecSys 2020); 0 is as popular, 1 twice. Users without history are left
+    out. histories: CSR (users, items). popularity: (items,) training events.
+    """
+    lengths = np.diff(histories.indptr)
+    known = lengths > 0
+    liked = (histories @ popularity)[known] / lengths[known]
+    mask = ids[known] != MISSING
+    listed = popularity[np.maximum(ids[known], 0)] * mask
+    shown = listed.sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
+    return float(shown.mean() / liked.mean() - 1) if known.any() else float("nan")
+
+
+def miscalibration(
+    ids: np.ndarray, histories: sp.csr_matrix, categories: np.ndarray, alpha: float = 0.01
+) -> float:
+    """Return the mean Kullback-Leibler divergence (nats) of a list's categories from the
+    history's: 0 where somebody who buys 70 % mugs is shown 70 % mugs (Steck, RecSys 2018).
+
+    histories: CSR (users, items) of ones. categories: int (items,), -1 unknown. alpha: share of
+    the history's distribution mixed into the list's, so that the divergence is finite.
+    """
+    n = int(categories.max(initial=-1)) + 1
+    kept = categories >= 0
+    if not n:
+        return float("nan")
+    one_hot = sp.csr_matrix(
+        (np.ones(kept.sum()), (np.flatnonzero(kept), categories[kept])), shape=(len(categories), n)
+    )
+    past = np.asarray((histories @ one_hot).todense())
+    users = len(ids)
+    place = np.repeat(np.arange(users), ids.shape[1])[ids.ravel() != MISSING]
+    flat = ids.ravel()[ids.ravel() != MISSING]
+    shown = np.zeros((users, n))
+    inside = kept[flat]
+    np.add.at(shown, (place[inside], categories[flat][inside]), 1)
+    both = (past.sum(axis=1) > 0) & (shown.sum(axis=1) > 0)
+    if not both.any():
+        return float("nan")
+    p = past[both] / past[both].sum(axis=1, keepdims=True)
+    q = shown[both] / shown[both].sum(axis=1, keepdims=True)
+    mixed = (1 - alpha) * q + alpha * p
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = np.where(p > 0, p * np.log(p / mixed), 0.0)
+    return float(parts.sum(axis=1).mean())

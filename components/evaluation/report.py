@@ -19,8 +19,25 @@ import numpy as np
 import pandas as pd
 
 from components.data.dataset import Prepared, load_prepared
-from components.evaluation.metrics import ACCURACY, coverage, diversity, gini, ndcg, novelty
-from components.evaluation.protocol import Task, interval, lists, sliced_ndcg, window_task
+from components.evaluation.metrics import (
+    ACCURACY,
+    coverage,
+    diversity,
+    gini,
+    miscalibration,
+    ndcg,
+    novelty,
+    popularity_lift,
+    serendipity,
+)
+from components.evaluation.protocol import (
+    Task,
+    interval,
+    lists,
+    paired_p_value,
+    sliced_ndcg,
+    window_task,
+)
 from components.recommenders.base import Recommender
 from components.recommenders.hybrid import Hybrid, load_candidates
 from components.settings import Evaluate, Settings
@@ -39,8 +56,8 @@ def judge(
     settings: Evaluate,
     exclude_seen: bool,
     seed: int,
-) -> dict[str, Any]:
-    """Return the metrics of ``model`` on ``task``, slices included."""
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the metrics of ``model`` on ``task``, slices included, and NDCG@10 of each user."""
     longest = max([*settings.cutoffs, 10])
     ids = lists(model, task, longest, exclude_seen)
     n_items = len(prepared.catalogue)
@@ -58,6 +75,12 @@ def judge(
     record["novelty@10"] = novelty(top, sold)
     if prepared.catalogue.vectors is not None:
         record["diversity@10"] = diversity(top, prepared.catalogue.vectors)
+    seen = task.histories.seen(n_items)
+    obvious = np.argsort(-sold, kind="stable")[None, :10].repeat(len(top), axis=0)
+    record["serendipity@10"] = serendipity(top, task.targets, obvious)
+    record["popularity_lift@10"] = popularity_lift(top, seen, sold)
+    category = pd.factorize(prepared.catalogue.table["main_category"])[0]
+    record["miscalibration@10"] = miscalibration(top, seen, category)
     new = task.histories.lengths() == 0
     record["new_users"], record["known_users"] = int(new.sum()), int((~new).sum())
     record["ndcg@10_new_users"] = float(each[new].mean()) if new.any() else float("nan")
@@ -66,7 +89,14 @@ def judge(
     head[np.argsort(-sold, kind="stable")[: int(HEAD_SHARE * n_items)]] = True
     for name, items in {"new_items": sold == 0, "head": head, "tail": ~head & (sold > 0)}.items():
         record[f"ndcg@10_{name}"] = sliced_ndcg(top, task, items)
-    return record
+    events = task.histories.lengths()
+    edges = np.quantile(events[~new], [1 / 3, 2 / 3]) if (~new).any() else [0, 0]
+    for name, users in {
+        "little_active": ~new & (events <= edges[0]),
+        "very_active": ~new & (events > edges[1]),
+    }.items():
+        record[f"ndcg@10_{name}_users"] = float(each[users].mean()) if users.any() else float("nan")
+    return record, each
 
 
 def _picture(figure: Any) -> str:
@@ -120,7 +150,11 @@ the hybrid has {{ ratio }} times its NDCG@10.</p>
 </tr>{% endfor %}</table></div>
 <p>NDCG@10 counts bought products in the ten places, the first places more. Coverage is the share
 of the catalogue shown to somebody. Novelty is the mean surprise in bits, diversity one minus the
-likeness of a list's products. New users have no history; new items were never sold before.</p>
+likeness of a list's products. Serendipity is the share of places with a bought product that a
+list of the most popular would not have had. Popularity lift says how much more popular the lists
+are than what their users bought, miscalibration how far their categories are from the history's.
+p_against_hybrid: how likely so large a difference is if both are equally good. New users have no
+history; new items were never sold before.</p>
 </html>"""
 
 
@@ -145,15 +179,16 @@ def run(settings: Settings, root: Path) -> None:
         **load_candidates(root / "models/candidates/test", list(settings.train.candidates)),
         "hybrid": Hybrid.load(root / "models/hybrid"),
     }
-    table = pd.DataFrame(
-        [
-            {
-                "model": name,
-                **judge(model, task, prepared, settings.evaluate, exclude, settings.seed),
-            }
-            for name, model in models.items()
-        ]
-    )
+    judged = {
+        name: judge(model, task, prepared, settings.evaluate, exclude, settings.seed)
+        for name, model in models.items()
+    }
+    table = pd.DataFrame([{"model": name, **record} for name, (record, _) in judged.items()])
+    samples = settings.evaluate.bootstrap_samples
+    table["p_against_hybrid"] = [
+        paired_p_value(each, judged["hybrid"][1], samples, settings.seed)
+        for _, each in judged.values()
+    ]
     best = table[table["model"] != "hybrid"].set_index("model")["ndcg@10"]
     hybrid = float(table.set_index("model").loc["hybrid", "ndcg@10"])
     ratio = hybrid / max(float(best.max()), 1e-12)

@@ -108,3 +108,32 @@ def test_missing_places_count_as_misses_and_as_nothing_else() -> None:
     assert metrics.precision(ids, targets)[0] == pytest.approx(1 / 3)
     assert metrics.recall(ids, targets)[0] == 1
     assert metrics.coverage(ids, 4) == 0.25
+
+
+def test_serendipity_counts_hits_that_popularity_would_not_have_shown() -> None:
+    ids = np.array([[0, 1], [2, 3]])
+    targets = sp.csr_matrix(np.array([[1, 1, 0, 0], [0, 0, 0, 1.0]]))
+    obvious = np.array([[0, 2], [0, 2]])
+    assert metrics.serendipity(ids, targets, obvious) == pytest.approx(2 / 4)
+
+
+def test_popularity_lift_is_zero_for_what_the_users_have_and_one_for_twice() -> None:
+    sold = np.array([10, 20, 40, 5])
+    histories = sp.csr_matrix(np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0.0]]))
+    same = np.array([[0], [1], [2]])
+    twice = np.array([[1], [2], [2]])
+    assert metrics.popularity_lift(same, histories, sold) == pytest.approx(0)
+    assert metrics.popularity_lift(twice, histories, sold) == pytest.approx(1)
+
+
+def test_miscalibration_is_the_divergence_scipy_computes() -> None:
+    from scipy.stats import entropy
+
+    categories = np.array([0, 0, 1, 1, -1])
+    histories = sp.csr_matrix(np.array([[1, 1, 1, 0, 0.0]]))
+    ids = np.array([[3, 2, 0, 4]])  # categories 1, 1, 0; the last has none
+    p, q = np.array([2 / 3, 1 / 3]), np.array([1 / 3, 2 / 3])
+    expected = entropy(p, 0.99 * q + 0.01 * p)
+    assert metrics.miscalibration(ids, histories, categories) == pytest.approx(expected)
+    alike = np.array([[0, 1, 2, MISSING]])
+    assert metrics.miscalibration(alike, histories, categories) == pytest.approx(0, abs=1e-12)

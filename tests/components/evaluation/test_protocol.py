@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.data.dataset import load_prepared
-from components.evaluation.protocol import interval, sliced_ndcg, window_task
+from components.data.dataset import Interactions, load_prepared
+from components.evaluation.protocol import (
+    interval,
+    leave_one_out_task,
+    paired_p_value,
+    sliced_ndcg,
+    window_task,
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +70,35 @@ def test_interval_holds_the_mean_and_narrows_with_more_users() -> None:
     # The normal approximation of the same interval.
     half = 1.96 * draws.std() / np.sqrt(len(draws))
     assert (high - low) / 2 == pytest.approx(half, rel=0.15)
+
+
+def test_leave_one_out_asks_for_the_newest_event_of_those_who_have_two() -> None:
+    x = Interactions.from_arrays(
+        np.array([0, 0, 0, 1, 2, 2]), np.array([5, 3, 4, 1, 2, 0]), np.arange(6), 3, 6
+    )
+    train, task = leave_one_out_task(x)
+    assert task.users.tolist() == [0, 2]
+    assert task.targets.indices.tolist() == [4, 0]
+    assert task.histories.items.tolist() == [5, 3, 2]
+    assert len(train.users) == 3
+    _, validation = leave_one_out_task(x, back=2)
+    assert validation.users.tolist() == [0]
+    assert validation.histories.items.tolist() == [5]
+
+
+def test_the_paired_test_tells_a_difference_from_noise() -> None:
+    random = np.random.default_rng(5)
+    base = random.random(300)
+    noise = random.standard_normal(300)
+    assert paired_p_value(base, base, 500, 0) == 1
+    assert paired_p_value(base, base + 0.1 + 0.1 * noise, 500, 0) < 0.01
+    flat = [
+        paired_p_value(base, base + 0.1 * random.standard_normal(300), 200, seed)
+        for seed in range(60)
+    ]
+    assert np.mean(np.array(flat) < 0.05) < 0.2  # about one in twenty, as a p-value must
+    from scipy.stats import ttest_rel
+
+    shifted = base + 0.01 + 0.1 * noise
+    theirs = ttest_rel(base, shifted).pvalue
+    assert paired_p_value(base, shifted, 5000, 0) == pytest.approx(theirs, abs=0.03)
