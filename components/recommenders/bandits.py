@@ -1,0 +1,215 @@
+"""Exploration of a served list: ε-greedy and Thompson sampling, with every propensity.
+
+In: scores of the candidates, from any recommender. Out: the list to show and, for each shown item,
+the propensity that ``evaluation.offpolicy`` and ``recommenders.policy`` need later.
+
+    ids, propensities = EpsilonGreedy(0.1).choose(scores, k=10, random=np.random.default_rng())
+
+Everywhere: ``scores`` float (batch, n), -inf is never shown; ``ids`` int32 (batch, k), columns of
+``scores``, ``MISSING`` where a row has fewer than k candidates. A propensity is the *marginal*
+probability, over the policy's own draws, of this item at this very place, float64 (batch, k), 0
+at MISSING: the action is item × place, as in the Open Bandit Dataset (Saito et al., 2021). Give
+the best few hundred candidates, not a catalogue: whatever is given may be shown.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from components.recommenders.base import MISSING, top_k
+
+BLOCK = 2_000_000
+"""Values drawn at once."""
+
+
+class Explorer(ABC):
+    """A policy that draws lists."""
+
+    @abstractmethod
+    def choose(
+        self, scores: np.ndarray, k: int, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return a drawn list of each row and its propensities, both (batch, k)."""
+
+    @abstractmethod
+    def propensities(
+        self, scores: np.ndarray, ids: np.ndarray, random: np.random.Generator
+    ) -> np.ndarray:
+        """Return the propensity of each place of any lists ``ids``, (batch, k)."""
+
+
+@dataclass(frozen=True)
+class EpsilonGreedy(Explorer):
+    """At each place: with probability ``epsilon`` any item that is left, else the best one left.
+
+    Propensities are exact.
+    """
+
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.epsilon <= 1:
+            raise ValueError(f"epsilon must lie within 0 and 1, not {self.epsilon}")
+
+    def choose(
+        self, scores: np.ndarray, k: int, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        batch, n = scores.shape
+        order, _ = top_k(scores, n)
+        count = (order != MISSING).sum(axis=1)
+        rows = np.arange(batch)
+        taken = np.arange(n) >= count[:, None]  # (batch, n) by rank
+        # The largest key left is a uniform draw among the items left, whatever was taken before.
+        keys = random.random((batch, n))
+        ranks = np.full((batch, k), MISSING)
+        for place in range(min(k, n)):
+            keys[taken] = -1.0
+            explore = random.random(batch) < self.epsilon
+            picked = np.where(explore, keys.argmax(axis=1), taken.argmin(axis=1))
+            left = place < count
+            ranks[left, place] = picked[left]
+            taken[rows, picked] = True
+        ids = np.where(ranks >= 0, order[rows[:, None], ranks], MISSING).astype(np.int32)
+        return ids, self._of_ranks(ranks, count)
+
+    def propensities(
+        self, scores: np.ndarray, ids: np.ndarray, random: np.random.Generator | None = None
+    ) -> np.ndarray:
+        order, _ = top_k(scores, scores.shape[1])
+        rank = np.full((len(scores), scores.shape[1] + 1), MISSING)
+        rows, columns = np.nonzero(order != MISSING)
+        rank[rows, order[rows, columns]] = columns
+        asked = np.where(ids == MISSING, scores.shape[1], ids)
+        return self._of_ranks(
+            np.take_along_axis(rank, asked, axis=1), (order != MISSING).sum(axis=1)
+        )
+
+    def _of_ranks(self, ranks: np.ndarray, count: np.ndarray) -> np.ndarray:
+        k = ranks.shape[1]
+        found = np.zeros(ranks.shape)
+        for n in np.unique(count[count > 0]):  # rows with as many candidates share a table
+            rows = count == n
+            table = _place_probabilities(int(n), k, self.epsilon)
+            known = np.minimum(ranks[rows], len(table) - 1)
+            found[rows] = np.where(known >= 0, table[known, np.arange(k)], 0.0)
+        return found
+
+
+@lru_cache(maxsize=1024)
+def _place_probabilities(n: int, k: int, epsilon: float) -> np.ndarray:
+    """Return (k + 1, k): the probability that the item of rank r among n is at place j.
+
+    By the number m of better items already shown while this one is not: below m = r the best item
+    left is another, at m = r it is this one. All ranks from k on are alike: only a random draw
+    shows them.
+    """
+    ranks = np.arange(k + 1)
+    waiting = np.zeros((k + 1, k + 1))  # (rank, m): still waiting, with m better ones shown
+    waiting[:, 0] = 1.0
+    better = ranks[:, None] - ranks[None, :]  # (rank, m) better ones left
+    better[k] = n  # more better ones than places: m never gets there
+    first = better == 0
+    table = np.zeros((k + 1, k))
+    for place in range(min(k, n)):
+        left = n - place
+        table[:, place] = (waiting * ((1 - epsilon) * first + epsilon / left)).sum(axis=1)
+        others = np.clip(np.minimum(better, left - 1), 0, None)
+        up = np.where(first, 0.0, (1 - epsilon) + epsilon * others / left)
+        stay = epsilon * (left - 1 - others) / left
+        waiting, risen = waiting * stay, waiting * up
+        waiting[:, 1:] += risen[:, :-1]
+    return table
+
+
+class Thompson(Explorer):
+    """Draw what each item may be worth, show the best k of the draw.
+
+    A propensity is estimated from ``draws`` further lists as (c + 1) / (draws + 1), c of them with
+    the item at the place. The one added keeps it above 0, and for c binomial it makes the inverse
+    nearly unbiased: E[1 / estimate] = (1 − (1 − p)^(draws + 1)) / p.
+    """
+
+    draws: int
+
+    @abstractmethod
+    def sample(self, scores: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+        """Return (size, batch, n): drawn values."""
+
+    def choose(
+        self, scores: np.ndarray, k: int, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        ids = self._lists(scores, k, 1, random)[0]
+        return ids, self.propensities(scores, ids, random)
+
+    def propensities(
+        self, scores: np.ndarray, ids: np.ndarray, random: np.random.Generator
+    ) -> np.ndarray:
+        count = np.zeros(ids.shape)
+        step = max(1, BLOCK // max(scores.size, 1))
+        for start in range(0, self.draws, step):
+            drawn = self._lists(scores, ids.shape[1], min(step, self.draws - start), random)
+            count += (drawn == ids).sum(axis=0)
+        return np.where(ids == MISSING, 0.0, (count + 1) / (self.draws + 1))
+
+    def _lists(
+        self, scores: np.ndarray, k: int, size: int, random: np.random.Generator
+    ) -> np.ndarray:
+        """Return int32 (size, batch, k): lists of ``size`` draws."""
+        values = np.where(np.isneginf(scores), -np.inf, self.sample(scores, size, random))
+        return top_k(values.reshape(-1, scores.shape[1]), k)[0].reshape(size, len(scores), k)
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianThompson(Thompson):
+    """Each item's worth is normal around its score (Thompson 1933; Agrawal and Goyal, ICML 2013).
+
+    deviation: in the score's unit, one for all or (n,) or (batch, n): larger where less is known.
+    """
+
+    deviation: float | np.ndarray
+    draws: int = 1000
+
+    def __post_init__(self) -> None:
+        if not (np.asarray(self.deviation) >= 0).all():
+            raise ValueError("deviation must not be negative")
+
+    def sample(self, scores: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+        noise = random.standard_normal((size, *scores.shape), dtype=np.float32)
+        return scores + noise * np.asarray(self.deviation, dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class BetaThompson(Thompson):
+    """Each item's click rate is Beta(1 + clicks, 1 + skips) (Chapelle and Li, NeurIPS 2011).
+
+    clicks, skips: float (n,) or (batch, n), how often each candidate was shown and clicked, or
+    not. Of the scores only -inf counts.
+    """
+
+    clicks: np.ndarray
+    skips: np.ndarray
+    draws: int = 1000
+
+    def __post_init__(self) -> None:
+        if (np.asarray(self.clicks) < 0).any() or (np.asarray(self.skips) < 0).any():
+            raise ValueError("clicks and skips must not be negative")
+
+    def sample(self, scores: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+        alpha, beta = np.add(self.clicks, 1.0), np.add(self.skips, 1.0)
+        return random.beta(alpha, beta, (size, *scores.shape))
+
+
+def click_counts(
+    ids: np.ndarray, clicked: np.ndarray, n_items: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return clicks and skips of each item, float64 (n_items,) each.
+
+    ids: int, any shape, shown items, ``MISSING`` skipped. clicked: bool, the same shape.
+    """
+    shown = ids != MISSING
+    clicks = np.bincount(ids[shown], clicked[shown], minlength=n_items)
+    return clicks, np.bincount(ids[shown], minlength=n_items) - clicks
