@@ -200,6 +200,10 @@ class Serve(Section):
     max_history: PositiveInt = 500
     max_body: PositiveInt = 1_000_000
     max_rate: Annotated[float, Field(ge=0)] = 1000.0
+    writer: str = ""
+    writer_model: str = ""
+    writer_tokens: PositiveInt = 256
+    writer_timeout: PositiveFloat = 20.0
 
 
 class Monitor(Section):

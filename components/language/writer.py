@@ -1,0 +1,181 @@
+"""A language model that writes: it words the answers of a conversation, when one is configured.
+
+In: chat messages ``{"role": "system" | "user" | "assistant", "content": text}``. Out: the answer,
+piece by piece. ``serve.writer`` of params.yaml chooses:
+
+    ""                         none: nothing is loaded and nothing is needed
+    models/language/writer     a folder with a causal model that ``save_pretrained`` wrote
+    http://127.0.0.1:8000/v1   any service that speaks the OpenAI chat completions protocol, with
+                               the model's name in ``serve.writer_model`` and the key, where one
+                               is needed, in the environment's BOWERBIRD_WRITER_KEY
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from components.settings import Serve
+
+KEY = "BOWERBIRD_WRITER_KEY"
+
+
+class WriterError(RuntimeError):
+    """The writing model cannot be opened or did not answer; the message says what to do."""
+
+
+class Writer(Protocol):
+    def write(self, messages: Iterable[Mapping[str, str]]) -> Iterator[str]:
+        """Yield the answer to ``messages``, in pieces, as it is written.
+
+        Closing the iterator stops the writing.
+
+        Raises:
+            WriterError: no answer, or none within ``serve.writer_timeout`` seconds. Pieces may
+                have come before.
+        """
+        ...
+
+
+def open_writer(settings: Serve) -> Writer | None:
+    """Return the writer that ``settings.writer`` names, None for "".
+
+    Raises:
+        WriterError: the folder holds no causal model, or an address comes without a model's name.
+    """
+    if not settings.writer:
+        return None
+    limits = settings.writer_tokens, settings.writer_timeout
+    if settings.writer.startswith(("http://", "https://")):
+        if not settings.writer_model:
+            raise WriterError(
+                f"serve.writer_model: name the model that {settings.writer} shall answer with"
+            )
+        return RemoteWriter(settings.writer, settings.writer_model, *limits)
+    return LocalWriter(settings.writer, *limits)
+
+
+class RemoteWriter:
+    """A service that speaks the OpenAI chat completions protocol, streaming.
+
+    tokens: at most so many are written. timeout: seconds for the whole answer.
+    """
+
+    def __init__(self, address: str, model: str, tokens: int = 256, timeout: float = 20.0) -> None:
+        from openai import OpenAI  # 1 to 2 s to import: only where one is configured
+
+        self.address, self.model, self.tokens, self.timeout = address, model, tokens, timeout
+        # Services on one's own machine ask for no key, the client insists on one.
+        key = os.environ.get(KEY) or "none"
+        self._client = OpenAI(base_url=address, api_key=key, timeout=timeout, max_retries=1)
+
+    def write(self, messages: Iterable[Mapping[str, str]]) -> Iterator[str]:
+        from openai import OpenAIError
+
+        until = time.monotonic() + self.timeout
+        request: Any = {"model": self.model, "messages": list(messages), "stream": True}
+        try:
+            with self._client.chat.completions.create(**request, max_tokens=self.tokens) as stream:
+                for chunk in stream:
+                    # The client's own limit is for one read: a trickle would never meet it.
+                    if time.monotonic() > until:
+                        raise WriterError(self._late())
+                    if chunk.choices and chunk.choices[0].delta.content:
+                        yield chunk.choices[0].delta.content
+        except OpenAIError as error:
+            raise WriterError(
+                f"serve.writer: {self.address} did not answer with {self.model}: "
+                f"{type(error).__name__}: {error!s:.200}"
+            ) from error
+
+    def _late(self) -> str:
+        return f"serve.writer: {self.address} took more than {self.timeout:g} s (writer_timeout)"
+
+
+class LocalWriter:
+    """A causal model of transformers, in this process.
+
+    tokens: at most so many are written. timeout: seconds for the whole answer; what is written by
+    then stands.
+    """
+
+    def __init__(self, folder: str | Path, tokens: int = 256, timeout: float = 20.0) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        if not Path(folder).is_dir():
+            raise WriterError(f"serve.writer: there is no folder {folder}")
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self.model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+        except (OSError, ValueError) as error:
+            raise WriterError(
+                f"serve.writer: {folder} holds no causal model that transformers can open: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        self.tokens, self.timeout = tokens, timeout
+        self._turn = threading.Lock()
+
+    def prompt(self, messages: Iterable[Mapping[str, str]]) -> Any:
+        """Return the model's inputs: by its chat template, without one as a plain dialogue."""
+        messages = [dict(message) for message in messages]
+        if self.tokenizer.chat_template:
+            encoded = self.tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            )
+        else:
+            lines = [f"{message['role']}: {message['content']}" for message in messages]
+            encoded = self.tokenizer("\n".join([*lines, "assistant:"]), return_tensors="pt")
+        # A model with a fixed number of places keeps the newest, and room for the answer.
+        places = getattr(self.model.config, "max_position_embeddings", None)
+        kept = max(1, places - self.tokens) if places else encoded["input_ids"].shape[1]
+        return {
+            name: encoded[name][:, -kept:].to(self.model.device)
+            for name in ("input_ids", "attention_mask")
+        }
+
+    def write(self, messages: Iterable[Mapping[str, str]]) -> Iterator[str]:
+        import torch
+        from transformers import StoppingCriteriaList, TextIteratorStreamer
+
+        closed = threading.Event()
+        inputs = self.prompt(messages)
+        streamer: Any = TextIteratorStreamer(
+            self.tokenizer, skip_prompt=True, skip_special_tokens=True
+        )
+        failed: list[BaseException] = []
+
+        def stop(ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+            return torch.full((len(ids),), closed.is_set(), device=ids.device)
+
+        def generate() -> None:
+            try:
+                # Two at once would each take twice as long.
+                if not self._turn.acquire(timeout=self.timeout):
+                    raise TimeoutError(f"busy for more than {self.timeout:g} s (writer_timeout)")
+                try:
+                    self.model.generate(
+                        **inputs,
+                        streamer=streamer,
+                        max_new_tokens=self.tokens,
+                        max_time=self.timeout,
+                        do_sample=False,
+                        pad_token_id=self.tokenizer.eos_token_id,
+                        stopping_criteria=StoppingCriteriaList([stop]),
+                    )
+                finally:
+                    self._turn.release()
+            except Exception as error:  # the reader must hear of it, whatever it is
+                failed.append(error)
+                streamer.end()
+
+        threading.Thread(target=generate, name="writer", daemon=True).start()
+        try:
+            yield from (piece for piece in streamer if piece)
+        finally:
+            closed.set()
+        if failed:
+            raise WriterError(f"serve.writer: the model stopped: {failed[0]}") from failed[0]
