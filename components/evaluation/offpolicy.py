@@ -4,6 +4,11 @@ In: for each logged decision the reward, the probability with which the served p
 action, and the probability with which the judged policy would have. Out: an ``Estimate`` with its
 interval and its effective sample size; with too few effective samples it refuses to judge.
 
+A decision is one action, arrays (n,), or a list of k places, arrays (n, k). A list is worth the sum
+of its places' rewards, and the action is item × place, its probability marginal (the item-position
+estimator of Li, Abbasi-Yadkori, Kveton et al., KDD 2018): right where a click depends on the item
+and its place, not on its neighbours. A place left empty has reward 0 and probabilities 1.
+
 IPS: Horvitz and Thompson 1952. SNIPS: Swaminathan and Joachims, NeurIPS 2015. Doubly robust:
 Dudík, Langford and Li, ICML 2011.
 """
@@ -22,10 +27,11 @@ Z = 1.959963984540054
 
 @dataclass(frozen=True)
 class Estimate:
-    """value: mean reward of the judged policy; low, high: 95 % interval (normal approximation).
+    """value: mean reward of the judged policy's decisions; low, high: 95 % interval (normal).
 
-    effective: (Σw)² / Σw², Kish's effective sample size. judged: false where it is below the
-    least that was asked for; ``reason`` says so, and value and interval are not to be used.
+    effective: (Σw)² / Σw², Kish's effective sample size, of a list the least of its places'.
+    judged: false where it is below the least that was asked for; ``reason`` says so, and value and
+    interval are not to be used.
     """
 
     value: float
@@ -38,15 +44,18 @@ class Estimate:
 
 
 def weights(logged: np.ndarray, judged: np.ndarray, cap: float | None = None) -> np.ndarray:
-    """Return judged / logged probabilities (n,), at most ``cap``.
+    """Return judged / logged probabilities (n,) or (n, k), at most ``cap``.
 
     Raises:
         ValueError: shapes differ, or a logged probability is not within 0 (exclusive) and 1: an
             action that was taken had a chance, so the log is wrong.
     """
     logged, judged = np.asarray(logged, dtype=np.float64), np.asarray(judged, dtype=np.float64)
-    if logged.shape != judged.shape or logged.ndim != 1:
-        raise ValueError(f"one probability for each decision: {logged.shape} and {judged.shape}")
+    if logged.shape != judged.shape or logged.ndim not in (1, 2):
+        raise ValueError(
+            f"one probability for each decision, or each of its places: {logged.shape} and "
+            f"{judged.shape}"
+        )
     if not ((logged > 0) & (logged <= 1)).all():
         raise ValueError("logged propensities must lie within 0 (exclusive) and 1")
     if not ((judged >= 0) & (judged <= 1)).all():
@@ -55,10 +64,17 @@ def weights(logged: np.ndarray, judged: np.ndarray, cap: float | None = None) ->
     return found if cap is None else np.minimum(found, cap)
 
 
+def _places(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Return float64 (n, k) of each array, k = 1 where it has one action a decision."""
+    return [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in arrays]
+
+
 def _estimate(value: float, deviations: np.ndarray, w: np.ndarray, least: float) -> Estimate:
+    """deviations: (n,), what each decision adds to the value above the mean. w: (n, k)."""
     n = len(w)
-    total = float(w.sum())
-    effective = total**2 / float((w**2).sum()) if total else 0.0
+    total, squares = w.sum(axis=0), (w**2).sum(axis=0)
+    shares = np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
+    effective = float(shares.min(initial=np.inf)) if n else 0.0
     half = Z * float(np.sqrt((deviations**2).sum())) / n if n else float("nan")
     judged = effective >= least
     reason = (
@@ -79,10 +95,10 @@ def ips(
 ) -> Estimate:
     """Return the inverse propensity estimate: unbiased without ``cap``, of high variance.
 
-    rewards, logged, judged: (n,).
+    rewards, logged, judged: (n,) or (n, k).
     """
-    w = weights(logged, judged, cap)
-    earned = w * np.asarray(rewards, dtype=np.float64)
+    w, r = _places(weights(logged, judged, cap), rewards)
+    earned = (w * r).sum(axis=1)
     value = float(earned.mean())
     return _estimate(value, earned - value, w, least)
 
@@ -96,14 +112,15 @@ def snips(
 ) -> Estimate:
     """Return the self-normalised estimate: a little biased, of less variance, within the rewards.
 
-    rewards, logged, judged: (n,). Without any weight the value is NaN and nothing is judged.
+    rewards, logged, judged: (n,) or (n, k), each place normalised by itself. Where a place has no
+    weight at all the value is NaN and nothing is judged.
     """
-    w = weights(logged, judged, cap)
-    rewards = np.asarray(rewards, dtype=np.float64)
-    mean = w.mean() if len(w) else 0.0
-    value = float((w * rewards).sum() / w.sum()) if mean else float("nan")
-    deviations = w * (rewards - value) / mean if mean else np.full(len(w), np.nan)  # delta method
-    return _estimate(value, deviations, w, least)
+    w, r = _places(weights(logged, judged, cap), rewards)
+    mean = w.mean(axis=0) if len(w) else np.zeros(w.shape[1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        each = (w * r).mean(axis=0) / mean if len(w) else np.full(w.shape[1], np.nan)
+        deviations = (w * (r - each) / mean).sum(axis=1)  # delta method
+    return _estimate(float(each.sum()), deviations, w, least)
 
 
 def doubly_robust(
@@ -117,12 +134,12 @@ def doubly_robust(
 ) -> Estimate:
     """Return the doubly robust estimate: right if the propensities or the predictions are.
 
-    predicted: (n,) the reward model's prediction for the action that was taken. expected: (n,)
-    its prediction averaged over the judged policy's actions in the same context. The model must
-    not have been fitted on these very decisions (cross-fit).
+    rewards, logged, judged: (n,) or (n, k). predicted: the same shape, the reward model's
+    prediction for the action that was taken. expected: the same shape, its prediction averaged
+    over the judged policy's actions in the same context and place. The model must not have been
+    fitted on these very decisions (cross-fit).
     """
-    w = weights(logged, judged, cap)
-    rewards = np.asarray(rewards, dtype=np.float64)
-    earned = np.asarray(expected) + w * (rewards - np.asarray(predicted))
+    w, r, taken, mean = _places(weights(logged, judged, cap), rewards, predicted, expected)
+    earned = (mean + w * (r - taken)).sum(axis=1)
     value = float(earned.mean())
     return _estimate(value, earned - value, w, least)

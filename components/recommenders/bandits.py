@@ -125,7 +125,7 @@ def _place_probabilities(n: int, k: int, epsilon: float) -> np.ndarray:
     return table
 
 
-class Thompson(Explorer):
+class Sampler(Explorer):
     """Draw what each item may be worth, show the best k of the draw.
 
     A propensity is estimated from ``draws`` further lists as (c + 1) / (draws + 1), c of them with
@@ -164,14 +164,14 @@ class Thompson(Explorer):
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianThompson(Thompson):
+class GaussianThompson(Sampler):
     """Each item's worth is normal around its score (Thompson 1933; Agrawal and Goyal, ICML 2013).
 
     deviation: in the score's unit, one for all or (n,) or (batch, n): larger where less is known.
     """
 
     deviation: float | np.ndarray
-    draws: int = 1000
+    draws: int = 300
 
     def __post_init__(self) -> None:
         if not (np.asarray(self.deviation) >= 0).all():
@@ -183,7 +183,7 @@ class GaussianThompson(Thompson):
 
 
 @dataclass(frozen=True, eq=False)
-class BetaThompson(Thompson):
+class BetaThompson(Sampler):
     """Each item's click rate is Beta(1 + clicks, 1 + skips) (Chapelle and Li, NeurIPS 2011).
 
     clicks, skips: float (n,) or (batch, n), how often each candidate was shown and clicked, or
@@ -192,7 +192,7 @@ class BetaThompson(Thompson):
 
     clicks: np.ndarray
     skips: np.ndarray
-    draws: int = 1000
+    draws: int = 300
 
     def __post_init__(self) -> None:
         if (np.asarray(self.clicks) < 0).any() or (np.asarray(self.skips) < 0).any():
@@ -201,6 +201,25 @@ class BetaThompson(Thompson):
     def sample(self, scores: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
         alpha, beta = np.add(self.clicks, 1.0), np.add(self.skips, 1.0)
         return random.beta(alpha, beta, (size, *scores.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax(Sampler):
+    """Places are filled in turn from softmax(score / temperature) of the items left.
+
+    Drawn by the Gumbel trick (Kool, van Hoof and Welling, ICML 2019): what a stochastic policy
+    such as ``recommenders.policy`` shows.
+    """
+
+    temperature: float = 1.0
+    draws: int = 300
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be above 0, not {self.temperature}")
+
+    def sample(self, scores: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+        return scores + self.temperature * random.gumbel(size=(size, *scores.shape))
 
 
 def click_counts(

@@ -13,6 +13,7 @@ from components.recommenders.bandits import (
     BetaThompson,
     EpsilonGreedy,
     GaussianThompson,
+    Softmax,
     click_counts,
 )
 from components.recommenders.base import MISSING, top_k
@@ -91,6 +92,15 @@ def test_beta_draws_follow_the_counts() -> None:
     assert found[0] == pytest.approx([chance, chance], abs=0.01)
 
 
+def test_softmax_fills_the_places_in_turn() -> None:
+    chances = np.array([0.5, 0.3, 0.2])
+    policy = Softmax(2.0, draws=20_000)
+    asked = np.array([[0, 1, 2]], dtype=np.int32)
+    found = policy.propensities(2.0 * np.log(chances)[None], asked, np.random.default_rng(0))
+    second = sum(chances[one] * 0.3 / (1 - chances[one]) for one in (0, 2))
+    assert found[0, :2] == pytest.approx([0.5, second], abs=0.015)
+
+
 def test_inverse_propensities_of_thompson_are_nearly_unbiased() -> None:
     policy = GaussianThompson(1.0, draws=50)
     scores = np.tile([0.4, 0.0, -0.3], (20_000, 1))
@@ -112,5 +122,7 @@ def test_bad_parameters_are_refused() -> None:
         EpsilonGreedy(1.2)
     with pytest.raises(ValueError, match="deviation"):
         GaussianThompson(-1.0)
+    with pytest.raises(ValueError, match="temperature"):
+        Softmax(0.0)
     with pytest.raises(ValueError, match="clicks"):
         BetaThompson(np.array([-1.0]), np.array([0.0]))

@@ -1,0 +1,116 @@
+"""A shop whose truth is known: tastes, click rates, and what any policy would earn.
+
+Out: histories to fit recommenders on, and logs of any ``bandits.Explorer`` with its propensities,
+so that estimates, policies and bandits can be held against the true value. Clicks follow the
+position-based model (Richardson, Dominowska and Ragno, WWW 2007): a click needs a look at the
+place, with a probability that falls with the place, and an attractive item.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from components.data.dataset import DAY, Histories, Interactions
+from components.recommenders.bandits import Explorer
+from components.recommenders.base import MISSING
+
+NOW = 1_700_000_000
+"""When the histories end and the lists are shown, seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """What was shown and what came of it.
+
+    histories: of the user at each of the n decisions. users: int (n,). ids: int32 (n, k), MISSING
+    where a list is short. propensities: float64 (n, k), marginal of item × place. rewards:
+    float64 (n, k).
+    """
+
+    histories: Histories
+    users: np.ndarray
+    ids: np.ndarray
+    propensities: np.ndarray
+    rewards: np.ndarray
+
+
+@dataclass(frozen=True)
+class Shop:
+    """rates: float64 (users, items), the chance of a click on an item that is looked at.
+
+    past: what the users bought before anything was logged. looks: float64 (k,), how often each
+    place is looked at.
+    """
+
+    rates: np.ndarray
+    past: Interactions
+    looks: np.ndarray
+
+    @classmethod
+    def make(
+        cls,
+        n_users: int = 400,
+        n_items: int = 60,
+        dimensions: int = 4,
+        purchases: int = 8,
+        places: int = 5,
+        base_rate: float = 0.1,
+        mismatch: float = 1.0,
+        seed: int = 0,
+    ) -> Shop:
+        """Return a shop with ``purchases`` past events of each user.
+
+        mismatch: how much more an item is clicked, or less, than its purchases tell (standard
+        deviation in logits): what only the log can teach.
+        """
+        random = np.random.default_rng(seed)
+        tastes = random.standard_normal((n_users, dimensions))
+        items = random.standard_normal((n_items, dimensions)) / np.sqrt(dimensions)
+        liking = 2.0 * tastes @ items.T  # (users, items)
+        surprise = mismatch * random.standard_normal(n_items)
+        rates = expit(liking + surprise + np.log(base_rate / (1 - base_rate)))
+        drawn = liking + random.gumbel(size=liking.shape)
+        bought = np.argsort(-drawn, axis=1)[:, :purchases]
+        times = NOW - DAY * random.integers(1, 200, bought.size)
+        past = Interactions.from_arrays(
+            np.repeat(np.arange(n_users), purchases), bought.ravel(), times, n_users, n_items
+        )
+        return cls(rates, past, 1 / np.arange(1, places + 1))
+
+    def histories(self, users: np.ndarray) -> Histories:
+        """Return what ``users`` bought."""
+        return self.past.histories(users, NOW)
+
+    def expected(self, users: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Return float64 (n, k): the true chance of a click at each place."""
+        rates = self.rates[users[:, None], np.maximum(ids, 0)]
+        return np.where(ids == MISSING, 0.0, rates * self.looks[: ids.shape[1]])
+
+    def serve(
+        self, users: np.ndarray, scores: np.ndarray, explorer: Explorer, random: np.random.Generator
+    ) -> Log:
+        """Return the log of one list for each of ``users``; scores: (n, items)."""
+        ids, propensities = explorer.choose(scores, len(self.looks), random)
+        clicked = random.random(ids.shape) < self.expected(users, ids)
+        return Log(self.histories(users), users, ids, propensities, clicked.astype(np.float64))
+
+    def value(
+        self,
+        users: np.ndarray,
+        scores: np.ndarray,
+        explorer: Explorer,
+        random: np.random.Generator,
+        repeats: int = 1,
+    ) -> float:
+        """Return the true clicks of a list, averaged over the policy's draws."""
+        k = len(self.looks)
+        drawn = (explorer.choose(scores, k, random)[0] for _ in range(repeats))
+        return float(np.mean([self.expected(users, ids).sum(axis=1).mean() for ids in drawn]))
+
+    def best(self, users: np.ndarray) -> float:
+        """Return the true clicks of the best lists there are."""
+        k = len(self.looks)
+        return float((-np.sort(-self.rates[users], axis=1)[:, :k] @ self.looks).mean())
