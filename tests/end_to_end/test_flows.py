@@ -65,7 +65,10 @@ def prefect(trained_house: Any, ports: dict[str, str]) -> Iterator[httpx.Client]
 
         def deployed() -> bool:
             assert process.poll() is None, (trained_house.root / "ui.log").read_text()
-            found = client.post("/deployments/filter", json={}).json()
+            answer = client.post("/deployments/filter", json={})
+            if answer.status_code != 200:  # a starting server's database may be busy
+                return False
+            found = answer.json()
             return {f"{one['name']}" for one in found} == {"shop"} and len(found) == 3
 
         wait_until(deployed, 180, "the deployments")
