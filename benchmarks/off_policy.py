@@ -130,7 +130,7 @@ def main() -> None:
         "",
         f"With the first 100 impressions of the BTS log alone: {few.reason}. Judged: {few.judged}.",
         "",
-        f"{table['holds'].sum()} of {len(table)} intervals hold the own click rate, which is itself "
+        f"{table['holds'].sum()} of {len(table)} intervals hold the own click rate, itself "
         "uncertain: all overlap its interval. The logs hold 46 and 69 clicks; that is too few to "
         "say which policy is better.",
     ]

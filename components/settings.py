@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -30,6 +30,7 @@ CandidateName = Literal[
     "words",
     "knowledge",
     "sequential",
+    "policy",
 ]
 
 
@@ -157,6 +158,23 @@ class Sequential(Section):
     id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
 
 
+class Policy(Section):
+    base: CandidateName = "linear"
+    k: PositiveInt = 10
+    correction: Literal["top_k", "off_policy", "none"] = "top_k"
+    behaviour: Literal["auto", "logged", "estimated"] = "auto"
+    cap: PositiveFloat = 20.0
+    min_impressions: PositiveInt = 1000
+    rewards: dict[Event, float] = {"click": 1.0, "cart": 1.0, "purchase": 1.0}
+    dimensions: PositiveInt = 32
+    temperature: PositiveFloat = 0.5
+    epochs: PositiveInt = 10
+    batch_size: PositiveInt = 256
+    learning_rate: PositiveFloat = 1e-2
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.95
+
+
 class Train(Section):
     exclude_seen: bool = True
     candidates: list[CandidateName] = Field(min_length=1)
@@ -169,6 +187,14 @@ class Train(Section):
     words: Words = Words()
     knowledge: Knowledge = Knowledge()
     sequential: Sequential = Sequential()
+    policy: Policy = Policy()
+
+    @model_validator(mode="after")
+    def _base_first(self) -> Train:
+        names, base = list(self.candidates), self.policy.base
+        if "policy" in names and base not in names[: names.index("policy")]:
+            raise ValueError(f"policy starts from {base}: put {base} before policy in candidates")
+        return self
 
 
 class Rank(Section):

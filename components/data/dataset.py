@@ -73,6 +73,13 @@ class Histories:
             self.now[start:stop],
         )
 
+    def pick(self, rows: np.ndarray) -> Histories:
+        """Return the histories of any rows (int) of the batch, in that order."""
+        lengths = self.lengths()[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        index = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Histories(self.items[index], self.times[index], offsets, self.now[rows])
+
     def last(self, n: int) -> Histories:
         """Return the histories cut to their ``n`` newest events."""
         keep = self.steps_back() < n

@@ -11,9 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit
 
-from components.data.dataset import DAY, Histories, Interactions
+from components.data.dataset import DAY, Catalogue, Histories, Interactions
+from components.data.impressions import Log
 from components.recommenders.bandits import Explorer
 from components.recommenders.base import MISSING
 
@@ -22,31 +24,16 @@ NOW = 1_700_000_000
 
 
 @dataclass(frozen=True)
-class Log:
-    """What was shown and what came of it.
-
-    histories: of the user at each of the n decisions. users: int (n,). ids: int32 (n, k), MISSING
-    where a list is short. propensities: float64 (n, k), marginal of item × place. rewards:
-    float64 (n, k).
-    """
-
-    histories: Histories
-    users: np.ndarray
-    ids: np.ndarray
-    propensities: np.ndarray
-    rewards: np.ndarray
-
-
-@dataclass(frozen=True)
 class Shop:
     """rates: float64 (users, items), the chance of a click on an item that is looked at.
 
-    past: what the users bought before anything was logged. looks: float64 (k,), how often each
-    place is looked at.
+    past: what the users bought before anything was logged. catalogue: the items, whose text
+    vectors say roughly what they are. looks: float64 (k,), how often each place is looked at.
     """
 
     rates: np.ndarray
     past: Interactions
+    catalogue: Catalogue
     looks: np.ndarray
 
     @classmethod
@@ -78,7 +65,11 @@ class Shop:
         past = Interactions.from_arrays(
             np.repeat(np.arange(n_users), purchases), bought.ravel(), times, n_users, n_items
         )
-        return cls(rates, past, 1 / np.arange(1, places + 1))
+        text = items + 0.1 * random.standard_normal(items.shape)
+        text /= np.linalg.norm(text, axis=1, keepdims=True)
+        table = pd.DataFrame({"item_id": [f"item {code}" for code in range(n_items)]})
+        catalogue = Catalogue(table, text.astype(np.float32))
+        return cls(rates, past, catalogue, 1 / np.arange(1, places + 1))
 
     def histories(self, users: np.ndarray) -> Histories:
         """Return what ``users`` bought."""
@@ -95,7 +86,7 @@ class Shop:
         """Return the log of one list for each of ``users``; scores: (n, items)."""
         ids, propensities = explorer.choose(scores, len(self.looks), random)
         clicked = random.random(ids.shape) < self.expected(users, ids)
-        return Log(self.histories(users), users, ids, propensities, clicked.astype(np.float64))
+        return Log(self.histories(users), ids, propensities, clicked.astype(np.float64))
 
     def value(
         self,

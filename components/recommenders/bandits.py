@@ -223,12 +223,14 @@ class Softmax(Sampler):
 
 
 def click_counts(
-    ids: np.ndarray, clicked: np.ndarray, n_items: int
+    ids: np.ndarray, clicked: np.ndarray, n_items: int, looks: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return clicks and skips of each item, float64 (n_items,) each.
 
-    ids: int, any shape, shown items, ``MISSING`` skipped. clicked: bool, the same shape.
+    ids: int (n, k), shown items by place, ``MISSING`` skipped. clicked: bool, the same shape.
+    looks: (k,), how often a place is looked at: no click there is that much of a skip.
     """
     shown = ids != MISSING
+    skipped = ~clicked * (np.ones(ids.shape[1]) if looks is None else looks)
     clicks = np.bincount(ids[shown], clicked[shown], minlength=n_items)
-    return clicks, np.bincount(ids[shown], minlength=n_items) - clicks
+    return clicks, np.bincount(ids[shown], skipped[shown], minlength=n_items)

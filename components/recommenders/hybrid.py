@@ -393,8 +393,12 @@ def _history_features(histories: Histories, seen: sp.csr_matrix) -> list[np.ndar
 
 
 def load_candidates(folder: str | Path, names: list[str]) -> dict[str, Recommender]:
-    """Return the fitted candidates of ``folder`` by name, in the order of ``names``."""
-    return {name: load_model(Path(folder) / name) for name in names}
+    """Return the fitted candidates of ``folder`` by name, in the order of ``names``.
+
+    A policy that had no log to learn from was left out in training, and is here.
+    """
+    there = [name for name in names if name != "policy" or (Path(folder) / name).exists()]
+    return {name: load_model(Path(folder) / name) for name in there}
 
 
 def write_profiles(prepared: Prepared, file: Path) -> None:

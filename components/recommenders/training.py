@@ -1,8 +1,9 @@
 """The candidate models, fitted twice: the stage ``train``.
 
-In: ``data/prepared``, ``models/vectors``. Out: ``models/candidates/{validation,test}/<name>``,
-each fitted on what lies before that window, and ``training.json`` with the seconds each took. A
-model that a killed run had finished, from the same data and settings, is not fitted again.
+In: ``data/prepared``, ``models/vectors``, and ``data/impressions`` for ``policy``. Out:
+``models/candidates/{validation,test}/<name>``, each fitted on what lies before that window, and
+``training.json`` with the seconds each took. A model that a killed run had finished, from the same
+data and settings, is not fitted again.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import shutil
 import time
 from pathlib import Path
 
-from components.data.dataset import load_prepared
+from components.data.dataset import Prepared, load_prepared
+from components.data.impressions import Log, load_log
 from components.recommenders.base import Recommender
 from components.recommenders.content import Content, Words
 from components.recommenders.factorisation import MatrixFactorisation
 from components.recommenders.knowledge import Knowledge, load_rules
 from components.recommenders.linear import Linear
 from components.recommenders.neighbours import ItemNeighbours, UserNeighbours
+from components.recommenders.policy import NoLog, Policy, usable
 from components.recommenders.popularity import Popularity
 from components.recommenders.sequential import Sequential
 from components.settings import Settings
@@ -36,9 +39,11 @@ MODELS: dict[str, type[Recommender]] = {
         Words,
         Knowledge,
         Sequential,
+        Policy,
     )
 }
-SEEDED = (MatrixFactorisation, Sequential)
+IMPRESSIONS = "data/impressions"
+SEEDED = (MatrixFactorisation, Sequential, Policy)
 
 
 def build(name: str, settings: Settings, root: Path = Path()) -> Recommender:
@@ -65,10 +70,29 @@ def _fingerprint(settings: Settings, name: str, root: Path) -> str:
     files = [*sorted((root / "data/prepared").iterdir()), root / "models/vectors/items.npy"]
     if name == Knowledge.name:
         files.append(root / settings.train.knowledge.rules)
+    if name == Policy.name:
+        base = settings.train.policy.base
+        digest.update(_fingerprint(settings, base, root).encode())
+        for folder in (root / IMPRESSIONS, root / settings.ingest.feedback):
+            files += sorted(folder.rglob("*.parquet"))
     for file in files:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "blake2b").digest())
     return digest.hexdigest()
+
+
+def served(settings: Settings, root: Path, prepared: Prepared) -> Log | None:
+    """Return the log that ``policy`` learns from; None, and say why, where it cannot."""
+    if Policy.name not in settings.train.candidates:
+        return None
+    section = settings.train.policy
+    log = load_log(root / IMPRESSIONS, root / settings.ingest.feedback, prepared, section.rewards)
+    try:
+        usable(log.before(prepared.validation_start), section)
+    except NoLog as why:
+        print(f"{why} (before the validation window). It is left out.")
+        return None
+    return log
 
 
 def run(settings: Settings, root: Path) -> None:
@@ -76,19 +100,26 @@ def run(settings: Settings, root: Path) -> None:
     prepared = load_prepared(root / "data/prepared", root / "models/vectors")
     partial, out = root / "models/.candidates", root / "models/candidates"
     seconds: dict[str, dict[str, float]] = {}
+    log = served(settings, root, prepared)
+    names = [one for one in settings.train.candidates if one != Policy.name or log is not None]
     for window, start in (
         ("validation", prepared.validation_start),
         ("test", prepared.test_start),
     ):
         before = prepared.interactions.where(prepared.interactions.times < start)
         seconds[window] = {}
-        for name in settings.train.candidates:
+        for name in names:
             folder, mark = partial / window / name, _fingerprint(settings, name, root)
             done = folder / "fitted.json"
             if not done.exists() or json.loads(done.read_text())["fingerprint"] != mark:
                 shutil.rmtree(folder, ignore_errors=True)
                 began = time.perf_counter()
-                build(name, settings, root).fit(before, prepared.catalogue).save(folder)
+                model = build(name, settings, root)
+                if isinstance(model, Policy):
+                    assert log is not None
+                    model.base = load_model(partial / window / settings.train.policy.base)
+                    model.log = log.before(start)
+                model.fit(before, prepared.catalogue).save(folder)
                 taken = round(time.perf_counter() - began, 2)
                 done.write_text(json.dumps({"fingerprint": mark, "seconds": taken}))
             seconds[window][name] = json.loads(done.read_text())["seconds"]

@@ -130,8 +130,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Any:
         ".dvcignore",
     ):
         shutil.copy(REPOSITORY / name, root / name)
-    (root / "data/feedback").mkdir(parents=True)
-    (root / "data/feedback/.gitkeep").touch()
+    for folder in ("data/feedback", "data/impressions"):
+        (root / folder).mkdir(parents=True)
+        (root / folder / ".gitkeep").touch()
     (root / "datasets").mkdir()
     lines = pd.read_parquet(REPOSITORY / "datasets/online-retail/2009-2010.parquet")
     customer = lines["Customer ID"].fillna(pd.Series(lines.index, lines.index))

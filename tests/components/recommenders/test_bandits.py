@@ -115,6 +115,8 @@ def test_click_counts() -> None:
     clicks, skips = click_counts(ids, np.array([[True, False], [True, True]]), 4)
     assert clicks.tolist() == [1, 0, 1, 0]
     assert skips.tolist() == [0, 0, 1, 0]
+    _, skips = click_counts(ids, np.array([[True, False], [True, True]]), 4, np.array([1.0, 0.5]))
+    assert skips.tolist() == [0, 0, 0.5, 0]
 
 
 def test_bad_parameters_are_refused() -> None:

@@ -1,0 +1,109 @@
+"""Served lists and what came of them, coded: what a policy learns from and is judged on.
+
+In: ``data/impressions`` and ``data/feedback``, as ``bowerbird export-feedback`` writes them, and
+the prepared tables, whose vocabularies and histories are used. Out: a ``Log``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from components.data.dataset import Histories, Prepared
+
+COLUMNS = ("impression_id", "user_id", "item_ids", "propensities", "timestamp")
+
+
+@dataclass(frozen=True)
+class Log:
+    """n decisions, one list of up to k items each.
+
+    histories: of the user at each decision. ids: int32 (n, k) item codes by place, -1 where there
+    is none. propensities: float64 (n, k), the marginal probability with which the served
+    policy put this item at this place, NaN where it was not logged. rewards: float64 (n, k).
+    """
+
+    histories: Histories
+    ids: np.ndarray
+    propensities: np.ndarray
+    rewards: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def pick(self, rows: np.ndarray) -> Log:
+        """Return the decisions ``rows`` (int), in that order."""
+        return Log(
+            self.histories.pick(rows), self.ids[rows], self.propensities[rows], self.rewards[rows]
+        )
+
+    def before(self, moment: int) -> Log:
+        """Return the decisions strictly before ``moment`` (seconds since 1970)."""
+        return self.pick(np.flatnonzero(self.histories.now < moment))
+
+
+def _tables(folder: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    parts = []
+    for file in sorted(folder.rglob("*.parquet")):
+        try:
+            parts.append(pd.read_parquet(file, columns=list(columns)))
+        except (OSError, ValueError) as error:  # pyarrow's own errors are among these
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"{file} does not have the columns {', '.join(columns)} that `bowerbird "
+                f"export-feedback` writes ({reason}): take it away or export again"
+            ) from error
+    if not parts:
+        return pd.DataFrame(columns=list(columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def load_log(
+    impressions: str | Path, feedback: str | Path, prepared: Prepared, rewards: dict[str, float]
+) -> Log:
+    """Return the log of two folders of exported Parquet files; it may be empty.
+
+    rewards: what an event on a shown item is worth ({"click": 1, …}); of several events on one
+    item the most valuable counts. Items that the prepared tables do not know are -1; a
+    history is what the prepared tables know of the user before the list was shown.
+
+    Raises:
+        ValueError: a file lacks columns, or an impression has not as many propensities as items.
+    """
+    shown = _tables(Path(impressions), COLUMNS).drop_duplicates("impression_id")
+    seconds = pd.to_datetime(shown["timestamp"], utc=True).astype("int64") // 10**9
+    shown = shown.assign(seconds=seconds).sort_values(["seconds", "impression_id"])
+    lengths = shown["item_ids"].map(len).to_numpy(dtype=np.int64)
+    wrong = lengths != shown["propensities"].map(len).to_numpy(dtype=np.int64)
+    if wrong.any():
+        raise ValueError(
+            f"impression {shown['impression_id'].to_numpy()[wrong][0]} in {impressions}: "
+            "propensities must be as many as item_ids"
+        )
+    n, k = len(shown), int(lengths.max(initial=0))
+    filled = np.arange(k) < lengths[:, None]
+    items = pd.Index(prepared.catalogue.ids)
+    flat = np.concatenate([[], *shown["item_ids"]]).astype(object)
+    ids = np.full((n, k), -1, dtype=np.int32)
+    ids[filled] = items.get_indexer(flat)
+    propensities = np.full((n, k), np.nan)
+    propensities[filled] = np.concatenate([[], *shown["propensities"]]).astype(np.float64)
+
+    events = _tables(Path(feedback), ("impression_id", "item_id", "event"))
+    events = events.assign(worth=events["event"].map(rewards).astype(float)).dropna()
+    best = events.groupby(["impression_id", "item_id"])["worth"].max()
+    keys = pd.MultiIndex.from_arrays([np.repeat(shown["impression_id"], lengths), flat])
+    earned = np.zeros((n, k))
+    earned[filled] = best.reindex(keys).fillna(0.0).to_numpy()
+
+    users = pd.Index(prepared.users["user_id"]).get_indexer(shown["user_id"])
+    now = shown["seconds"].to_numpy(dtype=np.int64)
+    known = np.flatnonzero(users >= 0)
+    past = prepared.interactions.histories(users[known], now[known])
+    counts = np.zeros(n, dtype=np.int64)
+    counts[known] = past.lengths()
+    histories = Histories(past.items, past.times, np.concatenate([[0], np.cumsum(counts)]), now)
+    return Log(histories, ids, propensities, earned)
