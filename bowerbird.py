@@ -95,6 +95,27 @@ def rank() -> None:
 
 
 @app.command()
+def tune(
+    model: str = typer.Argument(help="a candidate, for example linear"),
+    trials: int = typer.Option(30, min=1, help="finished trials, those of earlier runs included"),
+    timeout: float = typer.Option(None, help="seconds after which no new trial begins"),
+) -> None:
+    """Search a model's parameters on the validation window; a killed search goes on."""
+    from components.recommenders.search import snippet
+    from components.recommenders.search import tune as search
+    from components.settings import SettingsError, load_settings
+
+    try:
+        study = search(model, load_settings(), ROOT, trials, timeout)
+        typer.echo(f"best of validation: NDCG@10 {study.best_value:.4f}, for params.yaml:")
+        typer.echo(snippet(study, model))
+    except (SettingsError, FileNotFoundError, ValueError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"report: {ROOT / 'var/search' / model}")
+
+
+@app.command()
 def evaluate() -> None:
     """Judge every model on the held-out newest weeks."""
     _stage("components.evaluation.report")

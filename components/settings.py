@@ -205,6 +205,11 @@ class Rank(Section):
     min_leaf: PositiveInt = 50
 
 
+class Search(Section):
+    storage: str = "sqlite:///var/search/studies.db"
+    user_shares: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.15, 0.4, 1.0], min_length=1)
+
+
 class Evaluate(Section):
     cutoffs: list[PositiveInt] = [5, 10, 20]
     bootstrap_samples: PositiveInt = 1000
@@ -264,6 +269,7 @@ class Settings(Section):
     encode: Encode = Encode()
     train: Train
     rank: Rank = Rank()
+    search: Search = Search()
     evaluate: Evaluate = Evaluate()
     register_: Register = Field(default=Register(), alias="register")
     serve: Serve = Serve()

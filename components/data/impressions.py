@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from components.data.dataset import Histories, Prepared
+from components.settings import Event
 
 COLUMNS = ("impression_id", "user_id", "item_ids", "propensities", "timestamp")
 
@@ -62,7 +63,7 @@ def _tables(folder: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def load_log(
-    impressions: str | Path, feedback: str | Path, prepared: Prepared, rewards: dict[str, float]
+    impressions: str | Path, feedback: str | Path, prepared: Prepared, rewards: dict[Event, float]
 ) -> Log:
     """Return the log of two folders of exported Parquet files; it may be empty.
 

@@ -61,6 +61,8 @@ class Head(nn.Module):
     A and bias start at zero: before any feedback the policy is the base model's.
     """
 
+    text: torch.Tensor
+
     def __init__(self, vectors: torch.Tensor, dimensions: int, temperature: float) -> None:
         super().__init__()
         self.register_buffer("text", vectors, persistent=False)  # (items, width)

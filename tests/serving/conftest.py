@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,39 +145,3 @@ def served(
     with server.client() as client:
         yield client
     server.stop()
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a fresh PostgreSQL server."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    which = shutil.which("initdb")
-    if not found and not which:
-        pytest.skip("no PostgreSQL server programs: run tests/system-packages.sh as root")
-    programs = found[-1].parent if found else Path(which or "").parent
-    # initdb refuses root.
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    user = None if os.getuid() else ("postgres" if "postgres" in names else "nobody")
-    folder = Path(tempfile.mkdtemp(prefix="bowerbird-postgres-"))
-    if user:
-        shutil.chown(folder, user)
-    data, port = folder / "data", free_port()
-
-    def run(*command: object) -> None:
-        subprocess.run(
-            [str(part) for part in command],
-            check=True,
-            user=user,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
-        )
-
-    run(programs / "initdb", "-D", data, "-U", "bowerbird", "-A", "trust", "-E", "UTF8")
-    options = f"-h 127.0.0.1 -p {port} -k {folder}"
-    run(programs / "pg_ctl", "-D", data, "-o", options, "-w", "-l", folder / "log", "start")
-    try:
-        yield f"postgresql://bowerbird@127.0.0.1:{port}/postgres"
-    finally:
-        run(programs / "pg_ctl", "-D", data, "-m", "immediate", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
