@@ -79,6 +79,7 @@ class Preprocess(Section):
 
 class Corpus(Section):
     min_characters: PositiveInt = 12
+    languages: list[str] = []
     near_duplicate_similarity: Share = 0.9
     validation_share: Share = 0.05
     max_length: Annotated[int, Field(ge=8, le=512)] = 64

