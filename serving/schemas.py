@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AwareDatetime,
@@ -28,6 +28,9 @@ Price = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 MAX_K = 1000
 MAX_LIST = 1000
 MAX_BATCH = 1000
+MAX_TERMS = 12
+MAX_PROPOSALS = 20
+MAX_SHOWN = 200
 """Hard limits; ``serve.max_k`` and ``serve.max_history`` of params.yaml may be lower."""
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -161,6 +164,72 @@ class SimilarResponse(Answered):
 
 class SearchResponse(Answered):
     total: int = Field(description="products that match")
+
+
+Term = Annotated[str, StringConstraints(min_length=1, max_length=80)]
+
+
+class ConversationState(Body):
+    """What a conversation has come to. The client sends it back with the next message.
+
+    The service keeps none of it, so any worker can answer and there is nothing to erase. It holds
+    only what the shopper said and saw, and is not signed: an answer never depends on it for what
+    exists, is available or costs what.
+    """
+
+    conversation_id: Id
+    turn: int = Field(0, ge=0, le=10_000)
+    said_at: int = Field(0, ge=0, le=10**11, description="seconds since 1970; too old: begun anew")
+    things: list[Term] = Field([], max_length=MAX_TERMS)
+    details: list[Term] = Field([], max_length=MAX_TERMS)
+    purpose: list[Term] = Field([], max_length=MAX_TERMS)
+    needs: list[Term] = Field([], max_length=MAX_TERMS)
+    refused: list[Term] = Field([], max_length=MAX_TERMS)
+    min_price: Price | None = None
+    max_price: Price | None = None
+    level: Literal["cheap", "dear"] | None = None
+    like: Id | None = Field(None, description="the item that the proposals should be like")
+    last: list[Id] = Field([], max_length=MAX_PROPOSALS, description="shown last, in order")
+    shown: list[Id] = Field([], max_length=MAX_SHOWN, description="shown for this need")
+    rejected: list[Id] = Field([], max_length=MAX_SHOWN)
+
+
+class ConversationRequest(Body):
+    """One message, with the state that the last answer gave."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"message": "a gift for a child under 10 pounds, no plastic", "user_id": "13085"}
+            ]
+        },
+    )
+
+    message: str = Field(min_length=1, max_length=500)
+    state: ConversationState | None = Field(None, description="null: a new conversation")
+    user_id: Id | None = None
+    session_id: Id | None = None
+    k: int = Field(5, ge=1, le=MAX_PROPOSALS)
+    stream: bool = Field(
+        False,
+        description="answer as server-sent events: proposals (this answer without its text), "
+        "text (a piece of it), done (this answer)",
+    )
+
+
+class ConversationResponse(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+    text: str
+    question: str | None = Field(description="what is asked back when the need is too open")
+    options: list[str] = Field(description="messages that a click may send next")
+    items: list[ScoredItem] = Field(description="proposals, best first, all of them available")
+    understood: list[str] = Field(description="what the proposals were looked for by")
+    relaxed: list[str] = Field(description="what had to be given up, or nothing was left")
+    state: ConversationState
+    model_version: str
+    impression_id: str | None = Field(description="name it in the feedback that follows")
 
 
 class FeedbackEvent(Body):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -17,9 +18,13 @@ import numpy as np
 import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sklearn.feature_extraction.text import CountVectorizer
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
+
+SLIP = 0.8
+"""Similarity (difflib) from which on an unknown word is taken for a slip of a known one."""
 
 
 class RulesError(ValueError):
@@ -33,7 +38,9 @@ class _Strict(BaseModel):
 class Which(_Strict):
     """Products: those that meet every condition that is given.
 
-    words: all of them as whole words in title or description, case ignored. category: any level.
+    words: all of them as whole words in title, description, brand or categories, singular or
+    plural, case ignored.
+    category: any level.
     """
 
     words: list[str] = []
@@ -64,29 +71,48 @@ class Need(_Strict):
 
 
 class Rules(_Strict):
+    """synonyms: a word, and other words or phrases by which products say the same."""
+
     goes_with: list[GoesWith] = []
     needs: list[Need] = []
+    synonyms: dict[str, list[str]] = {}
+
+    def said(self, word: str) -> str:
+        """Return the word with its synonyms, as ``Items.word`` takes them."""
+        parts = word.casefold().split(" or ")
+        others = [other for part in parts for other in self.synonyms.get(part, [])]
+        return " or ".join(dict.fromkeys([*parts, *others]))
 
 
 @dataclass(frozen=True)
 class Request:
-    """needs: names of needs. must, must_not: words. budget: the highest price."""
+    """What is asked for. Within a field and in this order the fields, the weightier wish first.
 
-    needs: tuple[str, ...] = ()
-    must: tuple[str, ...] = ()
+    must_not: words, or phrases all of whose words must not meet in one product. must: words, also
+    alternatives ("mug or cup"). needs: names of needs. min_price, budget: limits of the price.
+    should: words that are given up before the price is.
+    """
+
     must_not: tuple[str, ...] = ()
+    must: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     category: str | None = None
+    min_price: float | None = None
     budget: float | None = None
+    should: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Found:
     """allowed: bool (items,). fired: what was asked and holds for all of them. relaxed: what had
-    to be given up, because with it nothing was left."""
+    to be given up, because with it nothing was left. possible: bool (items,), not refused, whatever
+    the wishes. wishes: each wish's own bool (items,)."""
 
     allowed: np.ndarray
+    possible: np.ndarray
     fired: tuple[str, ...]
     relaxed: tuple[str, ...]
+    wishes: dict[str, np.ndarray]
 
 
 def load_rules(file: str | Path) -> Rules:
@@ -110,41 +136,116 @@ def load_rules(file: str | Path) -> Rules:
         raise RulesError(f"{file}: {wrong}") from error
 
 
-class _Items:
-    """The catalogue as conditions ask for it."""
+def stem(word: str) -> str:
+    """Return an English word without its plural ending, as Harman's S stemmer (JASIS 1991).
+
+    Only to compare words with: "christmas" becomes "christma" on both sides.
+
+    >>> [stem(word) for word in ("berries", "boxes", "mugs", "glass", "glasses")]
+    ['berry', 'box', 'mug', 'glass', 'glass']
+    """
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith(("xes", "ches", "shes", "sses", "zes")):
+        return word[:-2]
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
+        return word[:-1]
+    return word
+
+
+class Items:
+    """The catalogue as conditions ask for it: words, categories and brands → item codes."""
 
     def __init__(self, table: pd.DataFrame) -> None:
-        columns = [
-            table[name].fillna("").astype(str) for name in ("title", "description") if name in table
-        ]
-        self.text = columns[0].str.cat(columns[1:], sep=" ").str.lower()
+        self.n = len(table)
+        names = [name for name in ("title", "description", "brand") if name in table]
+        columns = [table[name].fillna("").astype(str) for name in names]
+        if "categories" in table:
+            columns.append(table["categories"].map(lambda n: " ".join(n) if n is not None else ""))
+        counter = CountVectorizer(token_pattern=r"(?u)[^\W_]+", binary=True, dtype=np.int8)
+        texts = columns[0].str.cat(columns[1:], sep=" ")
+        if not texts.str.contains(r"[^\W_]").any():
+            texts = pd.Series(["nothing"])  # scikit-learn refuses to count no word at all
+        self._by_word = counter.fit_transform(texts).tocsc()
+        self._names = counter.get_feature_names_out()
+        self._columns: dict[str, list[int]] = {}
+        for word, column in counter.vocabulary_.items():
+            self._columns.setdefault(stem(word), []).append(column)
         self.price = table["price"].to_numpy(dtype=np.float64, na_value=np.nan)
-        none = pd.Series("", index=table.index)
-        self.brand = (table["brand"].fillna("") if "brand" in table else none).str.lower()
-        lists = table["categories"] if "categories" in table else none.map(lambda _: [])
-        self.categories = [
-            {str(name).casefold() for name in names} if names is not None else set()
-            for names in lists
+        self.available = (
+            table["available"].fillna(True).to_numpy(dtype=bool)
+            if "available" in table
+            else np.ones(self.n, dtype=bool)
+        )
+        self._brands = (
+            table["brand"].fillna("").astype(str).str.casefold().to_numpy()
+            if "brand" in table
+            else np.full(self.n, "")
+        )
+        self._categories: dict[str, np.ndarray] = {}
+        if "categories" in table:
+            names = table["categories"].reset_index(drop=True).explode().dropna().astype(str)
+            by_name = names.groupby(names.str.casefold()).groups
+            self._categories = {name: codes.to_numpy() for name, codes in by_name.items()}
+
+    def knows(self, word: str) -> bool:
+        """Return whether some product's text has the word, singular or plural."""
+        return stem(word.casefold()) in self._columns
+
+    def nearest(self, word: str) -> str | None:
+        """Return the known word that ``word`` is probably a slip of, None if there is none."""
+        wanted = stem(word.casefold())
+        like = [
+            known
+            for known in self._columns
+            if known[0] == wanted[:1] and abs(len(known) - len(wanted)) <= 1
         ]
+        found = get_close_matches(wanted, like, 1, SLIP) if len(wanted) >= 5 else []
+        return found[0] if found else None
 
     def word(self, word: str) -> np.ndarray:
-        """Return bool (items,): whose text has the word, also in the plural with s."""
-        pattern = rf"\b{re.escape(word.lower())}s?\b"
-        return self.text.str.contains(pattern, regex=True).to_numpy()
+        """Return bool (items,): whose text has the word, or all words of a phrase.
+
+        Singular or plural; "mug or cup" has either.
+        """
+        alternatives = word.casefold().split(" or ")
+        return np.any([self._phrase(one) for one in alternatives], axis=0)
+
+    def _phrase(self, phrase: str) -> np.ndarray:
+        mask = np.ones(self.n, dtype=bool)
+        for token in re.findall(r"[^\W_]+", phrase):
+            has = np.zeros(self.n, dtype=bool)
+            for column in self._columns.get(stem(token), ()):
+                start, stop = self._by_word.indptr[column : column + 2]
+                has[self._by_word.indices[start:stop]] = True
+            mask &= has
+        return mask
+
+    def words_of(self, mask: np.ndarray) -> dict[str, int]:
+        """Return word → how many items of ``mask`` (bool (items,)) have it, the most common first.
+
+        Singular and plural are counted apart.
+        """
+        counts = np.asarray(mask.astype(np.int32) @ self._by_word).ravel()
+        order = np.argsort(-counts, kind="stable")
+        order = order[counts[order] > 0]
+        return dict(zip(self._names[order].tolist(), counts[order].tolist(), strict=True))
 
     def category(self, name: str) -> np.ndarray:
-        wanted = name.casefold()
-        return np.fromiter((wanted in names for names in self.categories), bool, len(self.text))
+        """Return bool (items,): in the category, at any level."""
+        mask = np.zeros(self.n, dtype=bool)
+        mask[self._categories.get(name.casefold(), [])] = True
+        return mask
 
     def meets(self, which: Which) -> np.ndarray:
         """Return bool (items,). A product without a price meets no limit of price."""
-        mask = np.ones(len(self.text), dtype=bool)
+        mask = np.ones(self.n, dtype=bool)
         for word in which.words:
             mask &= self.word(word)
         if which.category is not None:
             mask &= self.category(which.category)
         if which.brand is not None:
-            mask &= (self.brand == which.brand.lower()).to_numpy()
+            mask &= self._brands == which.brand.casefold()
         if which.min_price is not None:
             mask &= self.price >= which.min_price
         if which.max_price is not None:
@@ -166,7 +267,7 @@ class Knowledge(Recommender):
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         """Find the products each rule speaks of; ``train`` is not used."""
-        items = _Items(catalogue.table)
+        items = Items(catalogue.table)
         nothing = np.zeros(len(catalogue), dtype=bool)
         rules = self.rules.goes_with
 
@@ -219,20 +320,21 @@ class Knowledge(Recommender):
         return model
 
 
-def satisfy(request: Request, rules: Rules, table: pd.DataFrame) -> Found:
-    """Return the products of ``table`` that meet a request, relaxed as little as need be.
+def satisfy(request: Request, rules: Rules, items: Items, hard: np.ndarray | None = None) -> Found:
+    """Return the products that meet a request, relaxed as little as need be.
 
-    What must not be is never given up. If nothing is left, one wish after the other is given up,
-    each time the one whose loss leaves the most products, until something is left.
+    What must not be is never given up, nor ``hard`` (bool (items,); default: what is available).
+    A wish is kept if a product is left that meets it and the weightier wishes kept so far: of all
+    that can hold together, what matters most (preferred relaxation, Junker, AAAI 2004).
 
     Raises:
         ValueError: there is no need of that name.
     """
-    items = _Items(table)
     by_name = {need.name: need for need in rules.needs}
-    allowed = table["available"].to_numpy(dtype=bool) if "available" in table else None
-    hard = np.ones(len(table), dtype=bool) if allowed is None else allowed.copy()
-    wishes: dict[str, np.ndarray] = {}
+    allowed = (items.available if hard is None else hard).copy()
+    for word in request.must_not:
+        allowed &= ~items.word(rules.said(word))
+    wishes = {f"with {word}": items.word(rules.said(word)) for word in request.must}
     for name in request.needs:
         if name not in by_name:
             known = ", ".join(by_name) or "none"
@@ -240,24 +342,21 @@ def satisfy(request: Request, rules: Rules, table: pd.DataFrame) -> Found:
         need = by_name[name]
         wishes[name] = np.any([items.meets(which) for which in need.wants], axis=0)
         for which in need.not_:
-            hard &= ~items.meets(which)
-    for word in request.must_not:
-        hard &= ~items.word(word)
-    for word in request.must:
-        wishes[f"with {word}"] = items.word(word)
+            allowed &= ~items.meets(which)
     if request.category is not None:
         wishes[f"in {request.category}"] = items.category(request.category)
+    if request.min_price is not None:
+        wishes[f"from {request.min_price:g}"] = items.meets(Which(min_price=request.min_price))
     if request.budget is not None:
         wishes[f"up to {request.budget:g}"] = items.meets(Which(max_price=request.budget))
+    wishes |= {f"with {word}": items.word(rules.said(word)) for word in request.should}
 
-    kept, relaxed = dict(wishes), []
-
-    def left(names: list[str]) -> np.ndarray:
-        return np.all([hard, *(kept[name] for name in names)], axis=0)
-
-    while kept and not left(list(kept)).any():
-        count = {name: left([other for other in kept if other != name]).sum() for name in kept}
-        given_up = max(count, key=lambda name: count[name])
-        relaxed.append(given_up)
-        del kept[given_up]
-    return Found(left(list(kept)), tuple(kept), tuple(relaxed))
+    possible, fired, relaxed = allowed, [], []
+    for name, mask in wishes.items():
+        both = allowed & mask
+        if both.any():
+            allowed = both
+            fired.append(name)
+        else:
+            relaxed.append(name)
+    return Found(allowed, possible, tuple(fired), tuple(relaxed), wishes)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.knowledge import (
+    Items,
     Knowledge,
     Request,
     Rules,
@@ -59,7 +60,7 @@ def model() -> Knowledge:
 
 
 def found(request: Request) -> tuple[list[str], tuple[str, ...]]:
-    result = satisfy(request, RULES, TABLE)
+    result = satisfy(request, RULES, Items(TABLE))
     return TABLE["item_id"][result.allowed].tolist(), result.relaxed
 
 
@@ -110,13 +111,31 @@ def test_wishes_are_given_up_one_by_one_and_exclusions_never() -> None:
     items, relaxed = found(Request(needs=("child",), budget=2))
     assert items == ["doll", "toy"]
     assert relaxed == ("up to 2",)
-    items, relaxed = found(Request(must=("teapot", "doll")))
-    assert len(relaxed) == 1
-    assert items in (["pot"], ["doll"])
+    assert found(Request(must=("teapot", "doll"))) == (["pot"], ("with doll",))
+    assert found(Request(must=("doll", "toy"), budget=6, should=("tin",))) == (
+        ["doll"],
+        ("with toy", "up to 6", "with tin"),
+    )
     items, _ = found(Request(needs=("child",), must_not=("doll", "toy")))
     assert not {"doll", "toy", "wine"} & set(items)
     with pytest.raises(ValueError, match="there are: child"):
         found(Request(needs=("dog",)))
+
+
+def test_plurals_synonyms_alternatives_and_phrases() -> None:
+    items = Items(TABLE)
+    rules = RULES.model_copy(update={"synonyms": {"plastic": ["tin"], "cup": ["teacup"]}})
+    assert items.word("wheel").tolist() == items.word("WHEELS").tolist()
+    assert items.word("toy").sum() == 2
+    assert items.word("tin toy").sum() == 1
+    assert items.word("tin or rag").sum() == 2
+    assert not items.word("zzz").any()
+    assert items.knows("dolls")
+    assert items.nearest("teepot") == "teapot"
+    assert items.nearest("elephant") is None
+    toys = satisfy(Request(must=("toy",), must_not=("plastic",)), rules, items)
+    assert "with toy" in toys.relaxed  # the tin toy is refused with plastic
+    assert satisfy(Request(must=("cup",)), rules, items).allowed.tolist() == [0, 1, 0, 0, 0, 0]
 
 
 @given(
@@ -124,7 +143,7 @@ def test_wishes_are_given_up_one_by_one_and_exclusions_never() -> None:
     st.one_of(st.none(), st.floats(0, 20)),
 )
 def test_something_is_left_and_it_is_available(must: list[str], budget: float | None) -> None:
-    result = satisfy(Request(must=tuple(must), budget=budget), RULES, TABLE)
+    result = satisfy(Request(must=tuple(must), budget=budget), RULES, Items(TABLE))
     assert result.allowed.any()
     assert not result.allowed[5]
     assert len(result.fired) + len(result.relaxed) == len(must) + (budget is not None)
@@ -161,5 +180,6 @@ def test_the_embedded_shops_rules_speak_of_its_products(prepared_folder: Path) -
     for rule, having, offer in zip(rules.goes_with, model.having, model.offer, strict=True):
         assert having.any(), rule.name
         assert offer.any(), rule.name
+    items = Items(table)
     for need in rules.needs:
-        assert satisfy(Request(needs=(need.name,)), rules, table).relaxed == (), need.name
+        assert satisfy(Request(needs=(need.name,)), rules, items).relaxed == (), need.name
