@@ -232,6 +232,7 @@ class Serve(Section):
     max_history: PositiveInt = 500
     max_body: PositiveInt = 1_000_000
     max_rate: Annotated[float, Field(ge=0)] = 1000.0
+    conversation_minutes: PositiveInt = 60
     writer: str = ""
     writer_model: str = ""
     writer_tokens: PositiveInt = 256

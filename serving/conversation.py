@@ -23,12 +23,16 @@ from serving.needs import DETAILS, Said, parse
 from serving.profiles import History, stack
 from serving.schemas import MAX_SHOWN, MAX_TERMS, ConversationState
 from serving.search import Search
+from serving.wording import Titles
 
 TEXT, LIKE, TASTE, POPULAR = 1.0, 2.0, 0.7, 0.3
 """Weights of the rankings that are fused."""
 
 DEPTH = 500
 """Places of each ranking that count."""
+
+NO_NEWS = ("often bought", "chosen by your history as a whole")
+"""Reasons that are left out where there is anything better to say."""
 
 FEW = 3
 """With fewer products that meet everything, close ones are shown beside them."""
@@ -64,6 +68,7 @@ class Conversation:
         self.knowledge = knowledge if isinstance(knowledge, Knowledge) else None
         self.rules = self.knowledge.rules if self.knowledge else Rules()
         self._said_as = {word: need.name for need in self.rules.needs for word in need.said_as}
+        self.titles = Titles(engine.titles)
         self._code = {item: code for code, item in enumerate(engine.items)}
         currencies = {currency for currency in engine.currencies if currency}
         self.currency = currencies.pop() if len(currencies) == 1 else None
@@ -91,6 +96,8 @@ class Conversation:
     def _advance(self, state: ConversationState, said: Said) -> ConversationState:
         """Return the state after a message; a refinement adds, a new need replaces."""
         new = state.model_copy(deep=True)
+        # Another model may have come since, with other rules.
+        new.needs = [name for name in new.needs if name in self._said_as.values()]
         if said.fresh:
             new.things, new.details, new.purpose, new.needs = [], [], [], []
             new.like, new.level, new.shown = None, None, []
@@ -168,7 +175,7 @@ class Conversation:
             notes.append(f"Nothing is {_listed(self._plain(found.relaxed))}.")
         question = "What should it be, or whom is it for?"
         codes = self._ranked(found.allowed, state, history)[: min(k, FEW)].tolist()
-        text = " ".join([*notes, question, "To start with, what is liked here:"])
+        text = " ".join([*notes, question, "Until then, what others like:"])
         state.last = [self.engine.items[code] for code in codes]
         return Reply(
             text if codes else question,
@@ -201,6 +208,9 @@ class Conversation:
             allowed = allowed.copy()
             allowed[[self._code[item] for item in before.shown if item in self._code]] = False
         ranked = self._ranked(allowed, state, history)
+        if _price_gone(found):
+            away = self._beyond(state)[ranked]
+            ranked = ranked[np.argsort(away, kind="stable")]
         codes = ranked[:k].tolist()
         close: list[int] = []
         if len(codes) < min(FEW, k) and said.move != "more" and state.things:
@@ -208,17 +218,21 @@ class Conversation:
         relaxed = self._plain(found.relaxed)
         options = self._refinements(allowed, state, len(ranked) > k)
         if relaxed and codes:
-            notes.append(f"Nothing here has it all, so I let go of: {_listed(relaxed)}.")
+            notes.append(f"I have nothing that is all of that, so I let go of {_listed(relaxed)}.")
+            if _price_gone(found):
+                notes.append("These are the nearest in price:")
         if not codes and not close:
-            notes.append("That was all I have for this." if before.shown else "Nothing fits that.")
+            notes.append("That was all I have for this." if state.shown else "Nothing fits that.")
             options = ["any price", "start over"] if state.max_price is not None else ["start over"]
         elif close:
-            count = "None" if not codes else "Only one" if len(codes) == 1 else f"Only {len(codes)}"
-            notes.append(f"{count} of these meets everything; the rest come close:")
-        else:
-            notes.append(self._opening_line(codes, state, said))
+            whole = "Only the first meets" if len(codes) == 1 else f"The first {len(codes)} meet"
+            start = f"{whole} everything; the rest come" if codes else "These come"
+            notes.append(f"{start} close:")
+        elif not relaxed:
+            notes.append(self._opening_line(len(codes), state, said))
         shown = codes + close
-        state.last = [self.engine.items[code] for code in shown]
+        if shown:
+            state.last = [self.engine.items[code] for code in shown]
         state.shown = list(dict.fromkeys([*state.shown, *state.last]))[-MAX_SHOWN:]
         return Reply(
             " ".join(notes),
@@ -245,13 +259,14 @@ class Conversation:
 
     def _by_level(self, allowed: np.ndarray, state: ConversationState) -> np.ndarray:
         """Return the cheaper or dearer third of ``allowed`` where "cheap" or "luxury" was said."""
-        prices = self.engine.prices[allowed]
-        if state.level is None or not np.isfinite(prices).any():
+        codes = np.flatnonzero(allowed & np.isfinite(self.engine.prices))
+        if state.level is None or not len(codes):
             return allowed
-        with np.errstate(invalid="ignore"):
-            if state.level == "cheap":
-                return allowed & (self.engine.prices <= np.nanquantile(prices, 1 / 3))
-            return allowed & (self.engine.prices >= np.nanquantile(prices, 2 / 3))
+        by_price = codes[np.argsort(self.engine.prices[codes], kind="stable")]
+        by_price = by_price if state.level == "cheap" else by_price[::-1]
+        mask = np.zeros_like(allowed)
+        mask[by_price[: max(FEW, len(codes) // 3)]] = True
+        return mask
 
     def _ranked(
         self, allowed: np.ndarray, state: ConversationState, history: History
@@ -277,6 +292,13 @@ class Conversation:
         found = np.flatnonzero(allowed)
         return found[np.argsort(-fused[found], kind="stable")]
 
+    def _beyond(self, state: ConversationState) -> np.ndarray:
+        """Return float (items,): by how much each price lies outside the limits, inf unknown."""
+        low = 0.0 if state.min_price is None else state.min_price
+        high = np.inf if state.max_price is None else state.max_price
+        prices = np.nan_to_num(self.engine.prices, nan=np.inf)
+        return np.maximum(np.maximum(low - prices, prices - high), 0.0)
+
     def _close(
         self, found: Found, allowed: np.ndarray, state: ConversationState, history: History
     ) -> list[int]:
@@ -299,7 +321,7 @@ class Conversation:
         return f"{symbol}{number}" if symbol else f"{number} {self.currency or ''}".strip()
 
     def _understood(self, state: ConversationState) -> list[str]:
-        parts = [*state.details[::-1], *state.things, *(f"for: {need}" for need in state.needs)]
+        parts = [*state.details[::-1], *state.things, *state.needs]
         said = {
             word for need in self.rules.needs if need.name in state.needs for word in need.said_as
         }
@@ -332,17 +354,15 @@ class Conversation:
             if limit is not None:
                 yield f"Prices here are in {self.currency}: I read that as {self._money(limit)}."
 
-    def _opening_line(self, codes: list[int], state: ConversationState, said: Said) -> str:
-        many = "One idea" if len(codes) == 1 else f"{len(codes)} ideas"
-        more = {"more": "more ", "cheaper": "cheaper ", "dearer": "dearer "}.get(
+    def _opening_line(self, found: int, state: ConversationState, said: Said) -> str:
+        kind = {"more": "more ", "cheaper": "cheaper ", "dearer": "dearer "}.get(
             said.move or "", ""
         )
-        what = ", ".join(self._understood(state))
-        return (
-            f"{many.replace(' idea', f' {more}idea')}: {what}."
-            if what
-            else f"{many} to start from:"
-        )
+        count = f"Here is one {kind}idea" if found == 1 else f"Here are {found} {kind}ideas"
+        words = len(state.details) + len(state.things)
+        parts = self._understood(state)
+        what = ", ".join([" ".join(parts[:words]), *parts[words:]] if words else parts)
+        return f"{count}: {what}." if what else f"{count} to start from."
 
     def _reasons(
         self, codes: list[int], state: ConversationState, found: Found, history: History
@@ -355,22 +375,20 @@ class Conversation:
         for code, liked in zip(codes, taste, strict=True):
             met = [name for name, mask in found.wishes.items() if mask[code]]
             missed = self._plain(name for name in found.wishes if name not in met)
-            facts = [f"not {_listed(missed)}"] if missed else []
-            words = [wish.removeprefix("with ") for wish in met if wish.startswith("with ")]
-            if words:
-                facts.append(f"it is {_listed([word.split(' or ')[0] for word in words[::-1]])}")
-            for name in met:
-                if name in needs:
-                    for which in needs[name].wants:
-                        if self.items.meets(which)[code] and which.words:
-                            facts.append(f"“{' '.join(which.words)}” suits {name}")
-                            break
-            if state.max_price is not None and self.engine.prices[code] <= state.max_price:
-                price = self._money(float(self.engine.prices[code]))
-                facts.append(f"{price} is within {self._money(state.max_price)}")
+            facts = [f"not {wish}" for wish in missed]
+            facts += [f"{word}, as you asked" for word in state.details if f"with {word}" in met]
+            for need in (needs[name] for name in met if name in needs):
+                suits = [which for which in need.wants if self.items.meets(which)[code]]
+                if suits and suits[0].words:
+                    facts.append(f"“{' '.join(suits[0].words)}” suits {need.name}")
+            price = float(self.engine.prices[code])
+            if state.max_price is not None and price <= state.max_price:
+                facts.append(f"{self._money(price)} is within {self._money(state.max_price)}")
             if state.refused:
-                facts.append(f"its text does not mention {_listed(state.refused[:3], 'or')}")
-            texts.append("; ".join([*facts, *([liked] if liked else [])]))
+                facts.append(f"no mention of {_listed(state.refused[:3], 'or')}")
+            if liked not in NO_NEWS or not facts:
+                facts.append(liked)
+            texts.append("; ".join(facts))
         return texts
 
     def _openings(self, mask: np.ndarray) -> list[str]:
@@ -404,7 +422,7 @@ class Conversation:
                     options.append(f"up to {self._money(limit)}")
         if more:
             options.append("show more")
-        if total > 1 and state.last == []:
+        if total > 1 and not state.shown:
             options.append("cheaper")
         return options
 

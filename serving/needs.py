@@ -171,7 +171,10 @@ _MOVES: list[tuple[Move, str]] = [
         "dearer",
         rf"\b(?:more expensive|pricier|dearer|better quality|fancier){_NO_SUM}(?: than {_ONE})?",
     ),
-    ("reject", rf"\b(?:not|no to|i don't (?:like|want)|don't (?:like|want)|remove) {_ONE}"),
+    (
+        "reject",
+        rf"\b(?:not|no to|i don't (?:like|want)|don't (?:like|want)|remove) {_ONE}(?! to\b)",
+    ),
     ("reject", rf"\b(?:not|none of|i don't (?:like|want)|don't (?:like|want)) ?{_ALL}"),
     (
         "more",

@@ -232,6 +232,10 @@ class ConversationResponse(BaseModel):
     impression_id: str | None = Field(description="name it in the feedback that follows")
 
 
+class ConversationText(BaseModel):
+    text: str
+
+
 class FeedbackEvent(Body):
     """What a shopper did. Sent again with the same event_id it is kept once."""
 

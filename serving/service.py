@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ import numpy as np
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
@@ -36,6 +37,9 @@ from serving.reports import latest_alerts, latest_drift, validation
 from serving.schemas import (
     MAX_K,
     CategoriesResponse,
+    ConversationRequest,
+    ConversationResponse,
+    ConversationText,
     EraseResponse,
     ErrorResponse,
     FeedbackBatch,
@@ -47,6 +51,7 @@ from serving.schemas import (
     ModelResponse,
     RecommendRequest,
     RecommendResponse,
+    ScoredItem,
     SearchRequest,
     SearchResponse,
     SimilarRequest,
@@ -54,6 +59,7 @@ from serving.schemas import (
     StatusResponse,
 )
 from serving.shop import PACKAGED, Loaded, NotReady, Question, Shop, filters_of
+from serving.wording import worded
 
 ROOT = Path(os.environ.get("BOWERBIRD_ROOT", "."))
 _params = ROOT / "params.yaml"
@@ -248,6 +254,68 @@ async def search(body: SearchRequest, request: Request) -> SearchResponse:
     """Find products by words; without words, browse them, the popular ones first."""
     within(body.k, settings.serve.max_k, "k")
     return await asyncio.to_thread(search_response, shop_of(request), body)
+
+
+def converse(
+    shop: Shop, body: ConversationRequest
+) -> Iterator[tuple[str, ConversationResponse | ConversationText]]:
+    """Yield ("proposals", answer without its text), ("text", a piece of it)…, ("done", answer)."""
+    loaded = shop.current()
+    state = body.state
+    if state is not None and time.time() - state.said_at > settings.serve.conversation_minutes * 60:
+        state = None
+    shop.live.refresh()
+    profile = profile_of(body.user_id, body.session_id)
+    history = loaded.profiles.history(body.user_id, profile)
+    reply = loaded.conversation.reply(body.message, state, history, body.k)
+    items = [
+        {**loaded.engine.describe(code), "score": 0.0, "source": "conversation", "reason": reason}
+        for code, reason in zip(reply.items, reply.reasons, strict=True)
+    ]
+    metrics.CONVERSATION.labels("question" if reply.question else "answer").inc()
+    shown = [item["item_id"] for item in items]
+    impression_id = None
+    if shown:
+        scores, certain = [0.0] * len(shown), [1.0] * len(shown)
+        impression_id = shop.log_shown(body, shown, scores, certain, loaded.version, "conversation")
+    answer = ConversationResponse(
+        text="",
+        question=reply.question,
+        options=reply.options,
+        items=[ScoredItem.model_validate(item) for item in items],
+        understood=reply.understood,
+        relaxed=reply.relaxed,
+        state=reply.state,
+        model_version=loaded.version,
+        impression_id=impression_id,
+    )
+    yield "proposals", answer
+    titles = loaded.conversation.titles
+    for sentence in worded(shop.writer, body.message, reply.text, items, titles):
+        answer.text += sentence
+        yield "text", ConversationText(text=sentence)
+    answer.text = answer.text.rstrip()
+    yield "done", answer
+
+
+@app.post("/conversation", response_model=ConversationResponse, responses=_ERRORS, tags=["shopper"])
+async def conversation(body: ConversationRequest, request: Request) -> Response:
+    """Find by need: say what is looked for, then refine what was found."""
+    shop = shop_of(request)
+    shop.current()
+    if body.stream:
+
+        def events() -> Iterator[str]:
+            for event, part in converse(shop, body):
+                yield f"event: {event}\ndata: {part.model_dump_json()}\n\n"
+
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    def whole() -> str:
+        *_, (_, answer) = converse(shop, body)
+        return answer.model_dump_json()
+
+    return Json(await asyncio.to_thread(whole))
 
 
 async def keep(shop: Shop, events: list[FeedbackEvent]) -> FeedbackResponse:

@@ -19,12 +19,14 @@ from pathlib import Path
 
 import orjson
 
+from components.language.writer import open_writer
 from components.settings import Settings
 from serving import metrics
+from serving.conversation import Conversation
 from serving.engine import Answer, Ask, Engine, Filters
 from serving.events import EventStore
 from serving.profiles import BaseProfiles, LiveProfiles, Profiles
-from serving.schemas import RecommendRequest
+from serving.schemas import ConversationRequest, RecommendRequest
 from serving.search import Search
 
 logger = logging.getLogger("bentoml.bowerbird")
@@ -83,6 +85,7 @@ class Loaded:
     engine: Engine
     profiles: Profiles
     search: Search
+    conversation: Conversation
     loaded_at: datetime
 
     @property
@@ -110,6 +113,7 @@ class Shop:
         self.root = root
         self.store = EventStore(settings.serve.events_url, root)
         self.live = LiveProfiles(self.store, settings.serve.max_history)
+        self.writer = open_writer(settings.serve)
         self.loaded: Loaded | None = None
         self.load_error: str | None = None
         self._failed: Champion | None = None
@@ -177,7 +181,8 @@ class Shop:
         profiles = Profiles(base, self.live, engine.items, self.settings.serve.max_history)
         table = engine.model.catalogue.table
         search = Search.load(champion.folder, table, engine.vectors)
-        return Loaded(champion, engine, profiles, search, datetime.now(UTC))
+        conversation = Conversation(engine, search)
+        return Loaded(champion, engine, profiles, search, conversation, datetime.now(UTC))
 
     def answer(self, questions: Sequence[Question]) -> list[bytes]:
         """Return the JSON of a ``RecommendResponse`` for each question, one batch.
@@ -223,7 +228,6 @@ class Shop:
         self, loaded: Loaded, question: Question, ask: Ask, answer: Answer, unknown: list[str]
     ) -> bytes:
         engine, request = loaded.engine, question.request
-        impression_id = uuid.uuid4().hex
         reasons: Sequence[str | None] = [None] * len(answer.items)
         if request.reasons:
             codes = [loaded.profiles.code(item) for item in request.recent]
@@ -239,21 +243,10 @@ class Shop:
             metrics.ITEMS.labels(source).inc(answer.sources.count(source))
         if not len(ask.history.items):
             metrics.COLD.inc()
-        logged = self.store.log_impression(
-            {
-                "impression_id": impression_id,
-                "user_id": request.user_id,
-                "session_id": request.session_id,
-                "item_ids": [item["item_id"] for item in items],
-                "scores": answer.scores,
-                "propensities": [1.0] * len(items),  # nothing is drawn at random
-                "model_version": loaded.version,
-                "source": answer.source,
-                "timestamp": time.time_ns() // 1000,
-            }
-        )
-        if not logged:
-            metrics.IMPRESSIONS_DROPPED.inc()
+        shown = [item["item_id"] for item in items]
+        impression_id = self.log_shown(
+            request, shown, answer.scores, [1.0] * len(items), loaded.version, answer.source
+        )  # propensities of 1: nothing is drawn at random
         return orjson.dumps(
             {
                 "items": items,
@@ -264,6 +257,34 @@ class Shop:
                 "history_length": len(ask.history.items),
             }
         )
+
+    def log_shown(
+        self,
+        asker: RecommendRequest | ConversationRequest,
+        item_ids: list[str],
+        scores: list[float],
+        propensities: list[float],
+        version: str,
+        source: str,
+    ) -> str:
+        """Log an impression, unless the queue is full, and return its id."""
+        impression_id = uuid.uuid4().hex
+        logged = self.store.log_impression(
+            {
+                "impression_id": impression_id,
+                "user_id": asker.user_id,
+                "session_id": asker.session_id,
+                "item_ids": item_ids,
+                "scores": scores,
+                "propensities": propensities,
+                "model_version": version,
+                "source": source,
+                "timestamp": time.time_ns() // 1000,
+            }
+        )
+        if not logged:
+            metrics.IMPRESSIONS_DROPPED.inc()
+        return impression_id
 
 
 def filters_of(request: object) -> Filters:
