@@ -25,6 +25,7 @@ CandidateName = Literal[
     "item_neighbours",
     "user_neighbours",
     "matrix_factorisation",
+    "rating_factorisation",
     "linear",
     "content",
     "words",
@@ -119,6 +120,8 @@ class Neighbours(Section):
     neighbours: PositiveInt = 200
     weighting: Literal["cosine", "tfidf", "bm25"] = "bm25"
     decay: Annotated[float, Field(gt=0, le=1)] = 0.98
+    half_life_days: PositiveFloat | None = None
+    max_history: PositiveInt = 1000
 
 
 class MatrixFactorisation(Section):
@@ -126,13 +129,24 @@ class MatrixFactorisation(Section):
     iterations: PositiveInt = 12
     regularisation: PositiveFloat = 0.05
     confidence: PositiveFloat = 10.0
+    half_life_days: PositiveFloat | None = None
+    decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class RatingFactorisation(Section):
+    factors: Annotated[int, Field(ge=0)] = 16
+    iterations: PositiveInt = 15
+    regularisation: PositiveFloat = 4.0
 
 
 class Linear(Section):
+    form: Literal["auto", "dense", "sparse"] = "auto"
     regularisation: PositiveFloat = 200.0
     half_life_days: PositiveFloat = 365
     decay: Annotated[float, Field(gt=0, le=1)] = 0.99
-    max_items: PositiveInt = 20000
+    max_items: PositiveInt = 6000
+    neighbours: PositiveInt = 100
+    max_history: PositiveInt = 1000
 
 
 class Content(Section):
@@ -183,6 +197,7 @@ class Train(Section):
     item_neighbours: Neighbours = Neighbours()
     user_neighbours: Neighbours = Neighbours()
     matrix_factorisation: MatrixFactorisation = MatrixFactorisation()
+    rating_factorisation: RatingFactorisation = RatingFactorisation()
     linear: Linear = Linear()
     content: Content = Content()
     words: Words = Words()
