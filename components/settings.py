@@ -227,6 +227,7 @@ class Search(Section):
 
 
 class Evaluate(Section):
+    protocol: Literal["time", "leave_one_out"] = "time"
     cutoffs: list[PositiveInt] = [5, 10, 20]
     bootstrap_samples: PositiveInt = 1000
     max_users: Annotated[int, Field(ge=0)] = 0
