@@ -305,6 +305,7 @@ def export_feedback() -> None:
         with open_store(settings.serve.events_url, ROOT) as store:
             files = store.export_events(ROOT / settings.ingest.feedback)
             files += store.export_impressions(ROOT / "data/impressions")
+            files += store.export_items(ROOT / "data/catalogue")
     except (SettingsError, StoreError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error

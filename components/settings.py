@@ -10,8 +10,9 @@ value for services that run outside DVC (for example ``BOWERBIRD_SERVE__EVENTS_U
 from __future__ import annotations
 
 import os
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -240,6 +241,54 @@ class Register(Section):
     min_gain: float = 0.0
 
 
+class Boost(Section):
+    """Products of a campaign, up to and with the day ``until`` (UTC).
+
+    weight: in standard deviations of the scores the product is ranked among; less than 0 demotes.
+    """
+
+    until: date
+    weight: Annotated[float, Field(ge=-10, le=10)] = 1.0
+    items: list[str] = []
+    category: str | None = None
+    brand: str | None = None
+
+    @model_validator(mode="after")
+    def _names_products(self) -> Self:
+        if not (self.items or self.category or self.brand):
+            raise ValueError("a boost needs items, a category or a brand")
+        return self
+
+
+class Rules(Section):
+    pool: PositiveInt = 100
+    max_per_category: Annotated[int, Field(ge=0)] = 0
+    max_per_brand: Annotated[int, Field(ge=0)] = 0
+    diversity: Share = 0.0
+    boosts: list[Boost] = []
+
+
+class Exploration(Section):
+    policy: Literal["none", "epsilon_greedy", "thompson"] = "none"
+    slots: PositiveInt = 2
+    candidates: PositiveInt = 50
+    epsilon: Share = 0.2
+    deviation: PositiveFloat = 0.5
+
+
+class Experiment(Section):
+    """Two arms: the champion as it is served, and one that differs in what is given here."""
+
+    name: str = Field("", max_length=100)
+    share: Share = 0.5
+    model: Literal["champion", "challenger"] = "challenger"
+    rules: Rules | None = None
+    exploration: Exploration | None = None
+    outcome: list[Event] = Field(["click", "cart", "purchase"], min_length=1)
+    window_hours: PositiveFloat = 24
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+
+
 class Serve(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 3000
@@ -253,6 +302,11 @@ class Serve(Section):
     writer_model: str = ""
     writer_tokens: PositiveInt = 256
     writer_timeout: PositiveFloat = 20.0
+    exact_items: PositiveInt = 100_000
+    cache_mb: Annotated[float, Field(ge=0)] = 64
+    rules: Rules = Rules()
+    exploration: Exploration = Exploration()
+    experiment: Experiment = Experiment()
 
 
 class Monitor(Section):

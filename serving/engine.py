@@ -5,7 +5,8 @@ and why. Vectorised over the batch and the catalogue; Python loops only over ask
 items shown to each.
 
 Fallbacks, in this order and only for places that are still free: the hybrid, what is near the
-history by its text, what is popular. There is always an answer while a product meets the filters.
+history by its text, what is popular in the history's categories, what is popular. There is always
+an answer while a product meets the filters.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Ask:
 class Answer:
     """items: int (n,) codes, best first; n ≤ k. scores: float (n,), comparable within a source.
 
-    sources: "hybrid", "content" or "popular", one an item.
+    sources: "hybrid", "content", "segment" (popular in the history's categories) or "popular",
+    one an item.
     """
 
     items: list[int]
@@ -90,6 +92,7 @@ class Engine:
         table = model.catalogue.table
         self.n_items = len(table)
         self.items = pd.Index(table["item_id"].astype(str))
+        self.ids: list[str] = self.items.tolist()
         self.titles: list[str] = table["title"].fillna("").astype(str).tolist()
         self.prices = table["price"].to_numpy(dtype=np.float64, na_value=np.nan)
         self.currencies: list[str] = table["currency"].fillna("").astype(str).tolist()
@@ -99,6 +102,8 @@ class Engine:
             for names in table["categories"]
         ]
         self._category_items = _inverted(self.categories)
+        main = table["main_category"] if "main_category" in table else pd.Series(index=table.index)
+        self._main_category = pd.factorize(main)[0]
         self.vectors = model.catalogue.vectors
         statistics = dict(zip(ITEM_STATISTICS, model.item_statistics.T, strict=True))
         order = (statistics["log_count"], statistics["log_count_28d"], statistics["log_count_7d"])
@@ -195,14 +200,28 @@ class Engine:
             best = best[free[best] & np.isfinite(scores[best])]
             self._append(answer, best, scores[best], "content")
             free[best] = False
-        popular = self.by_popularity[free[self.by_popularity]][: ask.k - len(answer.items)]
-        self._append(answer, popular, np.zeros(len(popular)), "popular")
+        if len(ask.history.items) and len(answer.items) < ask.k:
+            own = np.unique(self._main_category[ask.history.items])
+            inside = free & np.isin(self._main_category, own[own >= 0])
+            self._append_popular(answer, inside, ask.k, "segment")
+            free[answer.items] = False
+        self._append_popular(answer, free, ask.k, "popular")
         if not answer.items:
             # All that is left was seen before: still better than an empty shelf.
             seen = mask.copy()
             seen[list(ask.exclude)] = False
-            popular = self.by_popularity[seen[self.by_popularity]][: ask.k]
-            self._append(answer, popular, np.zeros(len(popular)), "popular")
+            self._append_popular(answer, seen, ask.k, "popular")
+
+    def _append_popular(self, answer: Answer, free: np.ndarray, k: int, source: str) -> None:
+        popular = self.by_popularity[free[self.by_popularity]][: k - len(answer.items)]
+        self._append(answer, popular, np.zeros(len(popular)), source)
+
+    def rerank(self, history: History, items: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``items`` (distinct codes) best first for the history, and the ranker's scores."""
+        codes = np.array(items, dtype=np.int64)
+        scores = self.model.score_items(stack([history]), codes)[0]
+        order = np.argsort(-scores, kind="stable")
+        return codes[order], scores[order]
 
     @staticmethod
     def _append(answer: Answer, items: np.ndarray, scores: np.ndarray, source: str) -> None:
@@ -259,6 +278,8 @@ class Engine:
                 texts[row] = "new in the shop"
             elif self._popular[item]:
                 texts[row] = "popular lately"
+            elif answer.sources[row] == "segment":
+                texts[row] = f"popular in {self.categories[item][-1]}"
             elif answer.sources[row] == "hybrid" and len(own):
                 texts[row] = "chosen by your history as a whole"
             else:
@@ -269,7 +290,7 @@ class Engine:
         """Return what a page shows of an item."""
         price = self.prices[code]
         return {
-            "item_id": self.items[code],
+            "item_id": self.ids[code],
             "title": self.titles[code],
             "price": None if np.isnan(price) else round(float(price), 4),
             "currency": self.currencies[code],

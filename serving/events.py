@@ -17,6 +17,7 @@ import hashlib
 import json
 import logging
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -93,6 +94,44 @@ ERASURES = sa.Table(
     sqlite_autoincrement=True,
 )
 
+EXPOSURES = sa.Table(
+    "exposures",
+    _metadata,
+    sa.Column("row_id", _RowId, primary_key=True, autoincrement=True),
+    sa.Column("experiment", sa.String(100), nullable=False),
+    sa.Column("profile", sa.String(220), nullable=False),
+    sa.Column("arm", sa.String(16), nullable=False),
+    sa.Column("model_version", sa.String(200), nullable=False),
+    sa.Column("timestamp", sa.BigInteger, nullable=False),  # of the first one: no other is kept
+    sa.Index("exposures_once", "experiment", "profile", unique=True),
+    sa.Index("exposures_profile", "profile"),
+    sqlite_autoincrement=True,
+)
+CATALOGUE = sa.Table(
+    "catalogue",
+    _metadata,
+    sa.Column("item_id", sa.String(200), primary_key=True),
+    # Null: as the model knows it.
+    sa.Column("title", sa.Text),
+    sa.Column("description", sa.Text),
+    sa.Column("brand", sa.Text),
+    sa.Column("categories", sa.Text),  # JSON list
+    sa.Column("price", sa.Float),
+    sa.Column("currency", sa.String(3)),
+    sa.Column("available", sa.Boolean),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Index("catalogue_revision", "revision"),
+)
+
+ITEM_FILE = pa.schema(
+    [
+        *(pa.field(name, pa.string()) for name in ("item_id", "title", "description", "brand")),
+        ("category", pa.string()),  # levels joined with " > ", as ingest reads them
+        ("price", pa.float32()),
+        ("currency", pa.string()),
+        ("available", pa.bool_()),
+    ]
+)
 IMPRESSION_FILE = pa.schema(
     [
         ("impression_id", pa.string()),
@@ -150,6 +189,19 @@ class _Batch:
     impressions: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class ArmOutcome:
+    """users: shoppers exposed to the arm. converted: those with an outcome event in the window.
+
+    versions: the model versions that they were first shown.
+    """
+
+    arm: str
+    users: int
+    converted: int
+    versions: tuple[str, ...]
+
+
 class EventStore:
     """The one place that events are kept in.
 
@@ -184,6 +236,12 @@ class EventStore:
                 f"cannot open the event store {self.engine.url.render_as_string()}: "
                 f"{error.__cause__ or error}; set serve.events_url"
             ) from error
+        self._counter_lock = threading.Lock()
+        self._counter: Any = None
+        if not self._is_postgres:
+            self._counter = sqlite3.connect(
+                str(self.engine.url.database), check_same_thread=False, isolation_level=None
+            )
         self._queue: queue.SimpleQueue[tuple[list[dict[str, Any]], Any] | None] = (
             queue.SimpleQueue()
         )
@@ -230,17 +288,10 @@ class EventStore:
     def log_impression(self, row: dict[str, Any]) -> bool:
         """Queue what was shown, without waiting; return whether there was room for it.
 
-        row: the columns of IMPRESSIONS but row_id and profile; the lists as lists. An answer
+        row: the columns of IMPRESSIONS but row_id and profile; the lists as JSON. An answer
         does not wait for its own record, so a crash can lose the last moment's impressions.
         """
-        filled = {
-            **row,
-            "profile": profile_of(row["user_id"], row["session_id"]),
-            **{
-                name: json.dumps(row[name], separators=(",", ":"))
-                for name in ("item_ids", "scores", "propensities")
-            },
-        }
+        filled = {**row, "profile": profile_of(row["user_id"], row["session_id"])}
         try:
             self._put([filled], None)
         except StoreBusy:
@@ -342,7 +393,25 @@ class EventStore:
             self._closed = True
             self._queue.put(None)
         self._writer.join()
+        if self._counter is not None:
+            self._counter.close()
         self.engine.dispose()
+
+    def counter(self) -> int | None:
+        """Return a number that changes with every new event, without a wait; None: not to be had.
+
+        SQLite is asked for it in microseconds; PostgreSQL lies across a network.
+        """
+        if self._counter is None:
+            return None
+        try:
+            with self._counter_lock:
+                found = self._counter.execute(
+                    "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
+                ).fetchone()
+        except sqlite3.Error:
+            return None
+        return found[0] if found else 0
 
     def last_row(self) -> int:
         """Return the newest event's row id, 0 when there is none."""
@@ -397,12 +466,138 @@ class EventStore:
         with self.engine.begin() as connection:
             self._lock(connection)
             removed = connection.execute(sa.delete(EVENTS).where(EVENTS.c.profile == profile))
-            connection.execute(sa.delete(IMPRESSIONS).where(IMPRESSIONS.c.profile == profile))
+            for table in (IMPRESSIONS, EXPOSURES):
+                connection.execute(sa.delete(table).where(table.c.profile == profile))
             connection.execute(
                 sa.insert(ERASURES),
                 {"profile_hash": profile_hash(profile), "erased_at": time.time_ns() // 1000},
             )
             return removed.rowcount
+
+    def expose(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Keep that shoppers were first shown an arm; durable on return.
+
+        rows: the columns of EXPOSURES but row_id. A shopper's later exposures change nothing.
+        """
+        with self.engine.begin() as connection:
+            self._lock(connection)
+            connection.execute(
+                self._insert(EXPOSURES).on_conflict_do_nothing(
+                    index_elements=["experiment", "profile"]
+                ),
+                list(rows),
+            )
+
+    def experiments(self) -> list[str]:
+        """Return the names of the experiments that anybody was exposed to."""
+        statement = sa.select(EXPOSURES.c.experiment).distinct().order_by(EXPOSURES.c.experiment)
+        with self.engine.connect() as connection:
+            return list(connection.scalars(statement))
+
+    def outcomes(
+        self, experiment: str, events: Sequence[str], window_hours: float
+    ) -> list[ArmOutcome]:
+        """Return what became of each arm of an experiment.
+
+        A shopper converted if one of ``events`` followed the first exposure within the window.
+        """
+        end = EXPOSURES.c.timestamp + int(window_hours * 3600 * SECOND)
+        followed = sa.exists().where(
+            EVENTS.c.profile == EXPOSURES.c.profile,
+            EVENTS.c.event.in_(list(events)),
+            EVENTS.c.timestamp >= EXPOSURES.c.timestamp,
+            EVENTS.c.timestamp < end,
+        )
+        converted = sa.case((followed, 1), else_=0)
+        mine = EXPOSURES.c.experiment == experiment
+        counts = (
+            sa.select(EXPOSURES.c.arm, sa.func.count(), sa.func.sum(converted))
+            .where(mine)
+            .group_by(EXPOSURES.c.arm)
+            .order_by(EXPOSURES.c.arm)
+        )
+        named = sa.select(EXPOSURES.c.arm, EXPOSURES.c.model_version).where(mine).distinct()
+        with self.engine.connect() as connection:
+            versions: dict[str, list[str]] = {}
+            for arm, version in connection.execute(named):
+                versions.setdefault(arm, []).append(version)
+            return [
+                ArmOutcome(arm, users, int(hits or 0), tuple(sorted(versions[arm])))
+                for arm, users, hits in connection.execute(counts)
+            ]
+
+    def put_items(self, rows: Sequence[dict[str, Any]]) -> int:
+        """Keep products or changes of products; return the catalogue's new revision.
+
+        rows: the columns of CATALOGUE but revision, ``categories`` as a list; None leaves what
+        was known. Durable on return, all rows or none.
+        """
+        revision = sa.select(sa.func.coalesce(sa.func.max(CATALOGUE.c.revision), 0) + 1)
+        names = [
+            column.name for column in CATALOGUE.c if column.name not in ("item_id", "revision")
+        ]
+        filled = [
+            {
+                **dict.fromkeys(names),
+                **row,
+                "categories": None
+                if row.get("categories") is None
+                else json.dumps(row["categories"], ensure_ascii=False),
+            }
+            for row in rows
+        ]
+        with self.engine.begin() as connection:
+            self._lock(connection)
+            if not self._is_postgres:  # SQLite locks at the first write; the revision is read first
+                connection.execute(sa.text("UPDATE catalogue SET revision = revision WHERE 0"))
+            new = connection.scalar(revision)
+            statement = self._insert(CATALOGUE)
+            statement = statement.on_conflict_do_update(
+                index_elements=["item_id"],
+                set_={
+                    **{
+                        name: sa.func.coalesce(statement.excluded[name], CATALOGUE.c[name])
+                        for name in names
+                    },
+                    "revision": statement.excluded.revision,
+                },
+            )
+            connection.execute(statement, [{**row, "revision": new} for row in filled])
+            return int(new or 0)
+
+    def revision(self) -> int:
+        """Return the catalogue's revision: it grows with every ``put_items``."""
+        with self.engine.connect() as connection:
+            return connection.scalar(sa.select(sa.func.max(CATALOGUE.c.revision))) or 0
+
+    def items(self) -> list[dict[str, Any]]:
+        """Return all kept products, in the order of their ids."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(CATALOGUE).order_by(CATALOGUE.c.item_id))
+            return [
+                {**row, "categories": json.loads(row["categories"]) if row["categories"] else None}
+                for row in rows.mappings()
+            ]
+
+    def export_items(self, folder: str | Path) -> list[Path]:
+        """Write the kept products that have a title to ``folder``/items.parquet, for ingest.
+
+        Return the file, or nothing when there is no such product.
+        """
+        rows = [row for row in self.items() if row["title"]]
+        if not rows:
+            return []
+        columns = {
+            name: [row[name] for row in rows] for name in ITEM_FILE.names if name != "category"
+        }
+        columns["category"] = [" > ".join(row["categories"] or []) or None for row in rows]
+        columns["available"] = [row["available"] is not False for row in rows]
+        file = Path(folder) / "items.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial")
+        pq.write_table(pa.Table.from_pydict(columns, schema=ITEM_FILE), partial)
+        partial.replace(file)
+        return [file]
 
     def erasures(self) -> Erasures:
         """Return the erased profiles."""

@@ -8,6 +8,8 @@ put user ids into them and grow without bound. Here the label is the route.
 from __future__ import annotations
 
 import os
+from functools import cache
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -36,6 +38,17 @@ STAGES = Histogram(
     ["stage"],
     buckets=_BUCKETS,
 )
+STAGE = {name: STAGES.labels(name) for name in ("profile", "rank", "rules", "answer")}
+CACHED = Counter("bowerbird_cached_recommendations", "answers whose ranking was at hand")
+FALLBACKS = Counter(
+    "bowerbird_fallback_pages", "pages with places that the hybrid left free, by filler", ["source"]
+)
+CANDIDATES = Counter("bowerbird_candidates", "products proposed to the ranker", ["model"])
+COVERAGE = Gauge(
+    "bowerbird_catalogue_coverage",
+    "share of the catalogue recommended since the model was loaded; the widest worker's",
+    multiprocess_mode="max",
+)
 BATCH = Histogram(
     "bowerbird_batch_size", "asks answered together", buckets=(1, 2, 4, 8, 16, 32, 64)
 )
@@ -56,6 +69,24 @@ LOADED = Gauge(
 PENDING = Gauge(
     "bowerbird_events_pending", "rows that wait to be written", multiprocess_mode="livesum"
 )
+
+
+@cache
+def _answer_counters(source: str, sources: tuple[tuple[str, int], ...]) -> tuple[Any, ...]:
+    return (
+        RECOMMENDATIONS.labels(source),
+        tuple((ITEMS.labels(name), count) for name, count in sources),
+    )
+
+
+def count_answer(source: str, sources: tuple[tuple[str, int], ...], cold: bool) -> None:
+    """Count one answer. sources: how many of its items came from each."""
+    answers, items = _answer_counters(source, sources)
+    answers.inc()
+    for counter, count in items:
+        counter.inc(count)
+    if cold:
+        COLD.inc()
 
 
 def exposition() -> bytes:

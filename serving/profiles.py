@@ -81,6 +81,7 @@ class LiveProfiles:
         self.max_history = max_history
         self.max_profiles = max_profiles
         self._live: OrderedDict[str, _Live] = OrderedDict()
+        self._counter = store.counter()
         self._last_row = store.last_row()
         self._lock = threading.Lock()
         self.erasures = Erasures({}, 0)
@@ -90,6 +91,9 @@ class LiveProfiles:
         """Take in the events stored since the last call and return how many there were."""
         taken = 0
         with self._lock:
+            counter = self.store.counter()
+            if counter is not None and counter == self._counter:
+                return 0
             while rows := self.store.since(self._last_row):
                 for row_id, profile, item, event, time in rows:
                     live = self._live.get(profile)
@@ -97,6 +101,7 @@ class LiveProfiles:
                         self._add(live, row_id, item, event, time)
                 self._last_row = rows[-1][0]
                 taken += len(rows)
+            self._counter = counter
         return taken
 
     def _add(self, live: _Live, row_id: int, item: str, event: str, time: int) -> None:
@@ -138,6 +143,16 @@ class LiveProfiles:
             else:
                 self._live.move_to_end(profile)
             return live
+
+    def state(self, profile: str) -> tuple[int, int | None] | None:
+        """Return what changes whenever the profile's stored history does; None: not in memory."""
+        live = self._live.get(profile)
+        return None if live is None else (live.last_row, self.erased_at(profile))
+
+    def is_current(self) -> bool:
+        """Return whether surely no event came since the last ``refresh``; False: it must be run."""
+        counter = self.store.counter()
+        return counter is not None and counter == self._counter
 
     def erased_at(self, profile: str) -> int | None:
         """Return when the profile was erased (microseconds), None if it was not."""

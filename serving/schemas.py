@@ -23,6 +23,7 @@ Id = Annotated[
     # No control characters: they have no place in an id and PostgreSQL refuses NUL.
     StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"),
 ]
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 Price = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 MAX_K = 1000
@@ -76,6 +77,36 @@ class RecommendRequest(Filtered):
         None, description="leave out what is in the history; null: as the model was trained"
     )
     reasons: bool = Field(True, description="say why each item is shown")
+    page: Literal["home", "product", "basket"] = Field(
+        "home", description="product, basket: what is shown there weighs more than older history"
+    )
+    page_items: list[Id] = Field(
+        [], max_length=MAX_LIST, description="the item ids on that page; they are not shown again"
+    )
+
+    @model_validator(mode="after")
+    def _page_has_items(self) -> Self:
+        if self.page == "home" and self.page_items:
+            raise ValueError("page_items belong to page product or basket")
+        if self.page == "product" and not self.page_items:
+            raise ValueError("page product needs the product in page_items")
+        return self
+
+
+class RerankRequest(Body):
+    """A list of the shop's own, to be put into the asker's order."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"user_id": "13085", "item_ids": ["85123A", "22423", "21232"]}]
+        },
+    )
+
+    user_id: Id | None = None
+    session_id: Id | None = None
+    recent: list[Id] = Field([], max_length=MAX_LIST)
+    item_ids: list[Id] = Field(min_length=1, max_length=MAX_LIST)
 
 
 class SimilarRequest(Filtered):
@@ -114,7 +145,7 @@ class Item(BaseModel):
 
 class ScoredItem(Item):
     score: float = Field(description="higher is better; comparable within one source")
-    source: str = Field(description="hybrid, content, popular, similar or search")
+    source: str = Field(description="hybrid, content, segment, popular, similar, search or rerank")
     reason: str | None = Field(None, description="a short text made of facts")
 
 
@@ -156,6 +187,13 @@ class RecommendResponse(Answered):
     impression_id: str = Field(description="name it in the feedback that follows")
     source: str = Field(description="where the first item came from; none: nothing met the rules")
     history_length: int = Field(description="events that the answer is based on")
+    arm: str | None = Field(None, description="control or treatment while an experiment runs")
+
+
+class RerankResponse(Answered):
+    """All items of the list that are known, best first."""
+
+    impression_id: str
 
 
 class SimilarResponse(Answered):
@@ -352,10 +390,73 @@ class StatusResponse(BaseModel):
     )
     validation: dict[str, Any] | None = Field(description="reports/validation.json")
     alerts: list[dict[str, Any]] = Field(description="the newest drift alerts, newest first")
+    versions: list[dict[str, Any]] = Field(
+        [], description="registered model versions, newest first, with their aliases"
+    )
 
 
 class CategoriesResponse(BaseModel):
     categories: list[dict[str, str | int]]
+
+
+class ItemUpdate(Body):
+    """A new product (with a title at least), or what changed of one: what is left out stays."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "item_id": "23999",
+                    "title": "Red retrospot lunch bag",
+                    "description": "Insulated, 30 x 20 cm",
+                    "categories": ["Kitchen", "Bag"],
+                    "price": 4.95,
+                    "currency": "GBP",
+                },
+                {"item_id": "85123A", "price": 2.75, "available": False},
+            ]
+        },
+    )
+
+    item_id: Id
+    title: Text | None = Field(None, min_length=1, max_length=1000)
+    description: Text | None = Field(None, max_length=20_000)
+    brand: Text | None = Field(None, max_length=200)
+    categories: list[Annotated[Text, Field(min_length=1, max_length=200)]] | None = Field(
+        None, max_length=20, description="the most general first"
+    )
+    price: Price | None = None
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
+    available: bool | None = None
+
+
+class ItemsRequest(Body):
+    items: list[ItemUpdate] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class ItemsResponse(BaseModel):
+    """The products are durable when this arrives."""
+
+    items: int
+    revision: int = Field(description="of the catalogue; it grows with every change")
+    live: bool = Field(description="whether this worker recommends them already; else: in seconds")
+
+
+class PromoteRequest(Body):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": "3"}]})
+
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")]
+
+
+class PromoteResponse(BaseModel):
+    version: str = Field(description="the champion now; every worker takes it over in seconds")
+
+
+class ExperimentsResponse(BaseModel):
+    experiments: list[dict[str, Any]] = Field(
+        description="the running one first: arms with rates and intervals, difference, verdict"
+    )
 
 
 class FieldProblem(BaseModel):

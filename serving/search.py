@@ -40,7 +40,7 @@ class Search:
         self._by_word = _fit(self._words, texts)
         self._by_letters = _fit(self._letters, titles)
         self._vectors = vectors
-        self._encoder = encoder
+        self.encoder = encoder
 
     @classmethod
     def load(cls, folder: str | Path, table: pd.DataFrame, vectors: np.ndarray | None) -> Search:
@@ -67,8 +67,8 @@ class Search:
         if not (matches & mask).any():
             matches = letters >= NEAR
         scores = words + 0.5 * letters
-        if self._encoder is not None and self._vectors is not None:
-            meaning = np.asarray(self._vectors) @ np.asarray(self._encoder.encode([query]))[0]
+        if self.encoder is not None and self._vectors is not None:
+            meaning = np.asarray(self._vectors) @ np.asarray(self.encoder.encode([query]))[0]
             near = np.argsort(np.where(mask, -meaning, np.inf), kind="stable")[:MEANING]
             scores = scores + 0.3 * meaning
             matches[near] = True

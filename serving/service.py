@@ -29,7 +29,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from components.settings import load_settings
-from serving import metrics
+from serving import metrics, operation
+from serving.answers import Answers, Question
 from serving.batching import Batcher, TooManyWaiting
 from serving.events import StoreBusy, StoreError, profile_of
 from serving.guard import Guard, Keys, Refused
@@ -51,6 +52,8 @@ from serving.schemas import (
     ModelResponse,
     RecommendRequest,
     RecommendResponse,
+    RerankRequest,
+    RerankResponse,
     ScoredItem,
     SearchRequest,
     SearchResponse,
@@ -58,7 +61,7 @@ from serving.schemas import (
     SimilarResponse,
     StatusResponse,
 )
-from serving.shop import PACKAGED, Loaded, NotReady, Question, Shop, filters_of
+from serving.shop import PACKAGED, Loaded, NotReady, Shop, filters_of
 from serving.wording import worded
 
 ROOT = Path(os.environ.get("BOWERBIRD_ROOT", "."))
@@ -99,6 +102,8 @@ app = FastAPI(
     docs_url=None,
     redoc_url=None,
 )
+app.include_router(operation.router)
+app.state.keys = keys
 app.add_middleware(Guard, max_body=settings.serve.max_body, rate=settings.serve.max_rate)
 
 
@@ -170,8 +175,22 @@ async def recommend(body: RecommendRequest, request: Request) -> Response:
     shop.current()
     within(body.k, settings.serve.max_k, "k")
     within(len(body.recent), settings.serve.max_history, "recent")
+    within(len(body.page_items), settings.serve.max_history, "page_items")
     question = Question(body, profile_of(body.user_id, body.session_id))
-    return Json(await request.app.state.batcher.ask(question))
+    kept = request.app.state.answers.from_cache(question)
+    return Json(kept if kept is not None else await request.app.state.batcher.ask(question))
+
+
+@app.post("/rerank", response_model=RerankResponse, responses=_ERRORS, tags=["shopper"])
+async def rerank(body: RerankRequest, request: Request) -> Response:
+    """Put a list of the shop's own into the order that suits the asker."""
+    shop = shop_of(request)
+    shop.current()
+    within(len(body.item_ids), settings.serve.max_history, "item_ids")
+    within(len(body.recent), settings.serve.max_history, "recent")
+    answers: Answers = request.app.state.answers
+    profile = profile_of(body.user_id, body.session_id)
+    return Json(await asyncio.to_thread(answers.rerank, body, profile))
 
 
 def similar_response(shop: Shop, body: SimilarRequest) -> SimilarResponse:
@@ -468,6 +487,7 @@ async def status(request: Request) -> StatusResponse:
             drift=latest_drift(ROOT),
             validation=validation(ROOT),
             alerts=latest_alerts(ROOT),
+            versions=operation.versions(shop),
         )
 
     return await asyncio.to_thread(collect)
@@ -522,8 +542,9 @@ class Bowerbird:
 
     def __init__(self) -> None:
         self.shop = Shop(settings, ROOT)
-        self.batcher = Batcher(self.shop.answer, self.shop.max_batch)
-        app.state.shop, app.state.batcher = self.shop, self.batcher
+        answers = Answers(self.shop)
+        self.batcher = Batcher(answers.answer, self.shop.max_batch)
+        app.state.shop, app.state.answers, app.state.batcher = self.shop, answers, self.batcher
         self.shop.start()
 
     def __is_ready__(self) -> bool:

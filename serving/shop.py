@@ -1,32 +1,41 @@
-"""What one worker holds: the event store, the profiles, the model in service and its successor.
+"""What one worker holds: the event store, the profiles, the models in service.
 
-In: ``var/serving/champion.json`` (or ``models/hybrid``) and the event store. Out: answers. A
-changed pointer is taken over without a restart: the new model is loaded beside the old one and
-put in its place by one assignment, so every request is answered by one whole model.
+In: ``var/serving/champion.json`` (or ``models/hybrid``), ``challenger.json`` beside it while an
+experiment needs it, and the event store. Out: the model that a shopper is served by. A changed
+pointer is taken over without a restart: the new model is loaded beside the old one and put in its
+place by one assignment, so every request is answered by one whole model. Products that came or
+changed since are laid over it the same way.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import threading
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import orjson
 
 from components.language.writer import open_writer
-from components.settings import Settings
+from components.recommenders.bandits import EpsilonGreedy, Explorer, GaussianThompson
+from components.settings import Exploration, Rules, Settings
 from serving import metrics
+from serving.catalogue import TextVectors, overlaid
 from serving.conversation import Conversation
-from serving.engine import Answer, Ask, Engine, Filters
+from serving.engine import Engine, Filters
 from serving.events import EventStore
+from serving.experiments import TREATMENT, arm_of
 from serving.profiles import BaseProfiles, LiveProfiles, Profiles
-from serving.schemas import ConversationRequest, RecommendRequest
+from serving.rules import RuleBook
+from serving.schemas import ConversationRequest, RecommendRequest, RerankRequest
 from serving.search import Search
 
 logger = logging.getLogger("bentoml.bowerbird")
@@ -37,6 +46,7 @@ PACKAGED = Path(__file__).resolve().parents[1]
 IN_BENTO = (PACKAGED.parent / "bento.yaml").exists()
 
 POINTER = Path("var/serving/champion.json")
+CHALLENGER = Path("var/serving/challenger.json")
 UNREGISTERED = Path("models/hybrid")
 LOOK_EVERY = 1.0
 """Seconds between two looks at the pointer."""
@@ -61,25 +71,61 @@ def find_champion(root: Path) -> Champion:
         ValueError: the pointer file is damaged.
     """
     for place in (root, PACKAGED) if IN_BENTO else (root,):
-        pointer = place / POINTER
-        version, folder = "unregistered", place / UNREGISTERED
-        if pointer.exists():
-            try:
-                named = json.loads(pointer.read_text(encoding="utf-8"))
-                version, folder = str(named["version"]), place / named["folder"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{POINTER} must hold version and folder: {error!r}") from error
-        file = folder / "model.json"
+        named = _named(place, POINTER)
+        if named is not None:
+            return named
+        file = place / UNREGISTERED / "model.json"
         if file.exists():
-            return Champion(version, folder, file.stat().st_mtime_ns)
-        if pointer.exists():
-            raise FileNotFoundError(f"{POINTER} names {folder}, where there is no model")
+            return Champion("unregistered", place / UNREGISTERED, file.stat().st_mtime_ns)
     raise FileNotFoundError(f"no model in {root / UNREGISTERED}: run `make run` first")
+
+
+def _named(place: Path, pointer: Path) -> Champion | None:
+    """Return the model that a pointer file below ``place`` names, None without the file."""
+    try:
+        text = (place / pointer).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        named = json.loads(text)
+        version, folder = str(named["version"]), place / named["folder"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{pointer} must hold version and folder: {error!r}") from error
+    file = folder / "model.json"
+    if not file.exists():
+        raise FileNotFoundError(f"{pointer} names {folder}, where there is no model")
+    return Champion(version, folder, file.stat().st_mtime_ns)
+
+
+_numbers = itertools.count()
+"""Each model in memory has a number of its own, so that nothing kept of another is taken for it."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is done with a ranked list: the shop's rules, then places to explore with."""
+
+    rules: RuleBook
+    exploration: Exploration
+    explorer: Explorer | None
+
+
+def explorer_of(settings: Exploration) -> Explorer | None:
+    """Return the policy that ``serve.exploration`` names, None for none."""
+    if settings.policy == "epsilon_greedy":
+        return EpsilonGreedy(settings.epsilon)
+    if settings.policy == "thompson":
+        return GaussianThompson(settings.deviation)
+    return None
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in memory with the profiles in its codes."""
+    """A model in memory with the profiles in its codes.
+
+    engine, profiles, search: with the products that came since. trained: the engine without them.
+    policies: of the control arm (served to all when no experiment runs) and of the treatment.
+    """
 
     champion: Champion
     engine: Engine
@@ -87,18 +133,29 @@ class Loaded:
     search: Search
     conversation: Conversation
     loaded_at: datetime
+    trained: Engine
+    texts: TextVectors | None
+    policies: tuple[Policy, Policy]
+    revision: int = 0
+    number: int = field(default_factory=lambda: next(_numbers))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_covered", np.zeros(self.engine.n_items, dtype=bool))
 
     @property
     def version(self) -> str:
         return self.champion.version
 
+    def policy(self, arm: str | None) -> Policy:
+        """Return what is done for an arm; None: no experiment."""
+        return self.policies[arm == TREATMENT]
 
-@dataclass(frozen=True)
-class Question:
-    """A recommend request with the limits applied. profile: key of the stored history."""
-
-    request: RecommendRequest
-    profile: str | None
+    def cover(self, codes: np.ndarray) -> None:
+        """Take note that these products were recommended."""
+        covered: np.ndarray = self._covered  # type: ignore[attr-defined]
+        if not covered[codes].all():
+            covered[codes] = True
+            metrics.COVERAGE.set(covered.mean())
 
 
 class NotReady(RuntimeError):
@@ -115,8 +172,11 @@ class Shop:
         self.live = LiveProfiles(self.store, settings.serve.max_history)
         self.writer = open_writer(settings.serve)
         self.loaded: Loaded | None = None
+        self.challenger: Loaded | None = None
         self.load_error: str | None = None
         self._failed: Champion | None = None
+        self._exposed: OrderedDict[str, None] = OrderedDict()
+        self._looking = threading.Lock()
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="champion", daemon=True)
 
@@ -141,6 +201,39 @@ class Shop:
             raise NotReady(self.load_error or "the model is being loaded")
         return loaded
 
+    def served_to(self, profile: str | None) -> tuple[Loaded, str | None]:
+        """Return the model for a shopper and the arm, None outside an experiment.
+
+        Raises:
+            NotReady: none is loaded yet.
+        """
+        loaded, experiment = self.current(), self.settings.serve.experiment
+        if not experiment.name or profile is None:
+            return loaded, None
+        second = self.challenger if experiment.model == "challenger" else loaded
+        if second is None:
+            return loaded, None
+        arm = arm_of(experiment, profile)
+        return (second if arm == TREATMENT else loaded), arm
+
+    def was_exposed(self, profile: str | None) -> bool:
+        """Return whether the shopper's exposure to the running experiment is surely kept."""
+        return profile in self._exposed
+
+    def expose(self, shoppers: Sequence[tuple[str, str, str]]) -> None:
+        """Keep the exposure of (profile, arm, model version) each; durable on return."""
+        new = [one for one in shoppers if one[0] not in self._exposed]
+        if not new:
+            return
+        now = time.time_ns() // 1000
+        columns = ("profile", "arm", "model_version")
+        same = {"experiment": self.settings.serve.experiment.name, "timestamp": now}
+        self.store.expose([{**dict(zip(columns, one, strict=True)), **same} for one in new])
+        for profile, _, _ in new:
+            self._exposed[profile] = None
+        while len(self._exposed) > self.live.max_profiles:
+            self._exposed.popitem(last=False)
+
     def max_batch(self) -> int:
         """Return how many asks the engine answers together."""
         return self.loaded.engine.max_batch if self.loaded else 1
@@ -156,7 +249,17 @@ class Shop:
             self._stop.wait(LOOK_EVERY)
 
     def look(self) -> None:
-        """Take over the champion if it is another than the one in service."""
+        """Take over the champion, the challenger and the products if they changed."""
+        with self._looking:
+            self._look_for_champion()
+            self._look_for_challenger()
+            revision = self.store.revision()
+            if self.loaded is not None and self.loaded.revision != revision:
+                self.loaded = self._with_items(self.loaded)
+            if self.challenger is not None and self.challenger.revision != revision:
+                self.challenger = self._with_items(self.challenger)
+
+    def _look_for_champion(self) -> None:
         champion: Champion | None = None
         try:
             champion = find_champion(self.root)
@@ -175,92 +278,74 @@ class Shop:
         metrics.LOADED.set_to_current_time()
         logger.info("serving model version %s", champion.version)
 
+    def _look_for_challenger(self) -> None:
+        experiment = self.settings.serve.experiment
+        if not experiment.name or experiment.model != "challenger":
+            return
+        named = _named(self.root, CHALLENGER)
+        if named is None or (self.loaded and named.version == self.loaded.version):
+            self.challenger = None
+        elif self.challenger is None or self.challenger.champion != named:
+            self.challenger = self._load(named)
+            logger.info("version %s is served to its share of shoppers", named.version)
+
     def _load(self, champion: Champion) -> Loaded:
         engine = Engine.load(champion.folder, champion.version)
         base = BaseProfiles.load(champion.folder / "profiles.parquet", engine.items)
         profiles = Profiles(base, self.live, engine.items, self.settings.serve.max_history)
         table = engine.model.catalogue.table
         search = Search.load(champion.folder, table, engine.vectors)
-        conversation = Conversation(engine, search)
-        return Loaded(champion, engine, profiles, search, conversation, datetime.now(UTC))
+        texts = None
+        if engine.vectors is not None:
+            texts = TextVectors(search, engine.vectors, search.encoder)
+        loaded = Loaded(
+            champion,
+            engine,
+            profiles,
+            search,
+            Conversation(engine, search),
+            datetime.now(UTC),
+            engine,
+            texts,
+            self._policies(engine),
+        )
+        return self._with_items(loaded) if self.store.revision() else loaded
 
-    def answer(self, questions: Sequence[Question]) -> list[bytes]:
-        """Return the JSON of a ``RecommendResponse`` for each question, one batch.
+    def _with_items(self, loaded: Loaded) -> Loaded:
+        """Return the model with the products of the store laid over what it was trained with."""
+        revision = self.store.revision()
+        model = overlaid(loaded.trained.model, self.store.items(), loaded.texts)
+        engine = Engine(model, loaded.version)
+        search = Search(model.catalogue.table, engine.vectors, loaded.search.encoder)
+        return replace(
+            loaded,
+            engine=engine,
+            profiles=Profiles(
+                loaded.profiles.base, self.live, engine.items, self.settings.serve.max_history
+            ),
+            search=search,
+            conversation=Conversation(engine, search),
+            policies=self._policies(engine),
+            revision=revision,
+            number=next(_numbers),
+        )
 
-        Runs in the engine's thread. What was shown is logged as an impression.
-        """
-        loaded = self.current()
-        engine, profiles = loaded.engine, loaded.profiles
-        started = time.perf_counter()
-        self.live.refresh()
-        asks, unknown = [], []
-        for question in questions:
-            request = question.request
-            history = profiles.history(request.user_id, question.profile, request.recent)
-            exclude = [profiles.code(item) for item in request.exclude]
-            named = [*request.recent, *request.exclude]
-            unknown.append([item for item in named if profiles.code(item) < 0])
-            asks.append(
-                Ask(
-                    history,
-                    request.k,
-                    filters_of(request),
-                    self.settings.train.exclude_seen
-                    if request.exclude_seen is None
-                    else request.exclude_seen,
-                    tuple(code for code in exclude if code >= 0),
-                )
-            )
-        ranked = time.perf_counter()
-        answers = engine.recommend(asks)
-        explained = time.perf_counter()
-        bodies = [
-            self._body(loaded, *parts)
-            for parts in zip(questions, asks, answers, unknown, strict=True)
-        ]
-        finished = time.perf_counter()
-        metrics.STAGES.labels("profile").observe(ranked - started)
-        metrics.STAGES.labels("rank").observe(explained - ranked)
-        metrics.STAGES.labels("answer").observe(finished - explained)
-        return bodies
+    def _policies(self, engine: Engine) -> tuple[Policy, Policy]:
+        serve = self.settings.serve
+        experiment = serve.experiment
 
-    def _body(
-        self, loaded: Loaded, question: Question, ask: Ask, answer: Answer, unknown: list[str]
-    ) -> bytes:
-        engine, request = loaded.engine, question.request
-        reasons: Sequence[str | None] = [None] * len(answer.items)
-        if request.reasons:
-            codes = [loaded.profiles.code(item) for item in request.recent]
-            reasons = engine.reasons(answer, ask.history, codes)
-        items = [
-            {**engine.describe(code), "score": score, "source": source, "reason": reason}
-            for code, score, source, reason in zip(
-                answer.items, answer.scores, answer.sources, reasons, strict=True
-            )
-        ]
-        metrics.RECOMMENDATIONS.labels(answer.source).inc()
-        for source in set(answer.sources):
-            metrics.ITEMS.labels(source).inc(answer.sources.count(source))
-        if not len(ask.history.items):
-            metrics.COLD.inc()
-        shown = [item["item_id"] for item in items]
-        impression_id = self.log_shown(
-            request, shown, answer.scores, [1.0] * len(items), loaded.version, answer.source
-        )  # propensities of 1: nothing is drawn at random
-        return orjson.dumps(
-            {
-                "items": items,
-                "model_version": loaded.version,
-                "unknown_items": list(dict.fromkeys(unknown)),
-                "impression_id": impression_id,
-                "source": answer.source,
-                "history_length": len(ask.history.items),
-            }
+        def policy(rules: Rules, exploration: Exploration) -> Policy:
+            book = RuleBook(rules, engine.model.catalogue.table, engine.vectors)
+            return Policy(book, exploration, explorer_of(exploration))
+
+        return (
+            policy(serve.rules, serve.exploration),
+            policy(experiment.rules or serve.rules, experiment.exploration or serve.exploration),
         )
 
     def log_shown(
         self,
-        asker: RecommendRequest | ConversationRequest,
+        asker: ConversationRequest | RecommendRequest | RerankRequest,
         item_ids: list[str],
         scores: list[float],
         propensities: list[float],
@@ -268,6 +353,19 @@ class Shop:
         source: str,
     ) -> str:
         """Log an impression, unless the queue is full, and return its id."""
+        lists = (orjson.dumps(one).decode() for one in (item_ids, scores, propensities))
+        return self.log_json(asker, *lists, version, source)
+
+    def log_json(
+        self,
+        asker: ConversationRequest | RecommendRequest | RerankRequest,
+        item_ids: str,
+        scores: str,
+        propensities: str,
+        version: str,
+        source: str,
+    ) -> str:
+        """As ``log_shown``, the lists as JSON."""
         impression_id = uuid.uuid4().hex
         logged = self.store.log_impression(
             {

@@ -1,0 +1,136 @@
+"""Routes of the shop's operator: products, experiments, promotion and rollback.
+
+In: HTTP with keys. Out: changes in the event store's database, or in the registry by its own
+command in another process: a worker that answers shoppers never loads MLflow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import sys
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from serving import experiments
+from serving.guard import Refused
+from serving.reports import read_json
+from serving.schemas import (
+    ErrorResponse,
+    ExperimentsResponse,
+    ItemsRequest,
+    ItemsResponse,
+    PromoteRequest,
+    PromoteResponse,
+)
+from serving.shop import Shop
+
+logger = logging.getLogger("bentoml.bowerbird")
+
+VERSIONS = "var/serving/versions.json"
+REGISTRY_SECONDS = 120
+"""How long the registry's command may take."""
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    401: {"model": ErrorResponse, "description": "the API key is missing"},
+    403: {"model": ErrorResponse, "description": "the operator key is missing"},
+    422: {"model": ErrorResponse, "description": "a field is wrong; the answer names it"},
+    429: {"model": ErrorResponse, "description": "too many requests"},
+    503: {"model": ErrorResponse, "description": "not ready or overloaded: see Retry-After"},
+}
+_REGISTRY_ERRORS = {
+    409: {"model": ErrorResponse, "description": "no such version, or no registry here"},
+    **ERRORS,
+}
+
+router = APIRouter(tags=["operation"])
+
+
+def _shop(request: Request) -> Shop:
+    return request.app.state.shop
+
+
+@router.put("/items", response_model=ItemsResponse, responses=ERRORS)
+async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
+    """Add products or change them: recommendable, searchable and filtered at once."""
+    request.app.state.keys.check_api(request)
+    shop = _shop(request)
+
+    def put() -> ItemsResponse:
+        loaded = shop.loaded
+        stored: set[str] | None = None
+        for at, item in enumerate(body.items):
+            if item.title is not None:
+                continue
+            if loaded is not None and loaded.profiles.code(item.item_id) >= 0:
+                continue
+            if stored is None:
+                stored = {row["item_id"] for row in shop.store.items() if row["title"]}
+            if loaded is not None and item.item_id not in stored:
+                raise Refused(422, "a new product needs a title", f"items.{at}.title")
+        revision = shop.store.put_items([item.model_dump() for item in body.items])
+        try:
+            shop.look()
+        except Exception as error:  # it is kept; the watch tries again and logs what is wrong
+            logger.exception("products not taken in: %s", type(error).__name__)
+        loaded = shop.loaded
+        live = loaded is not None and loaded.revision >= revision
+        return ItemsResponse(items=len(body.items), revision=revision, live=live)
+
+    return await asyncio.to_thread(put)
+
+
+@router.get("/experiments", response_model=ExperimentsResponse, responses=ERRORS)
+async def get_experiments(request: Request) -> ExperimentsResponse:
+    """Each experiment's arms, their rates, and whether one is better yet."""
+    request.app.state.keys.check_api(request)
+    shop = _shop(request)
+    found = await asyncio.to_thread(experiments.results, shop.store, shop.settings.serve.experiment)
+    return ExperimentsResponse(experiments=found)
+
+
+@router.post("/operator/promote", response_model=PromoteResponse, responses=_REGISTRY_ERRORS)
+async def promote(body: PromoteRequest, request: Request) -> PromoteResponse:
+    """Make a registered version the champion; needs the operator key."""
+    request.app.state.keys.check_operator(request)
+    return await _registry(_shop(request), "promote", body.version)
+
+
+@router.post("/operator/rollback", response_model=PromoteResponse, responses=_REGISTRY_ERRORS)
+async def rollback(request: Request) -> PromoteResponse:
+    """Go back to the champion before; needs the operator key."""
+    request.app.state.keys.check_operator(request)
+    return await _registry(_shop(request), "rollback")
+
+
+async def _registry(shop: Shop, *command: str) -> PromoteResponse:
+    if importlib.util.find_spec("bowerbird") is None or not (shop.root / VERSIONS).exists():
+        raise Refused(409, "there is no registry here: deploy the image of the wanted version")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bowerbird", *command),
+        cwd=shop.root,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        _, errors = await asyncio.wait_for(process.communicate(), REGISTRY_SECONDS)
+    except TimeoutError as error:
+        process.kill()
+        raise Refused(503, "the registry did not answer", retry_after=30) from error
+    if process.returncode:
+        lines = [line for line in errors.decode(errors="replace").splitlines() if line]
+        said = next((line for line in reversed(lines) if line.startswith("error: ")), None)
+        logger.error("bowerbird %s failed with %s", command[0], process.returncode)
+        raise Refused(
+            409, said.removeprefix("error: ") if said else "the registry refused: see log"
+        )
+    await asyncio.to_thread(shop.look)
+    return PromoteResponse(version=shop.current().version)
+
+
+def versions(shop: Shop) -> list[dict[str, Any]]:
+    """Return the registered versions as the registry last wrote them down, newest first."""
+    found = read_json(shop.root / VERSIONS)
+    return found if isinstance(found, list) else []

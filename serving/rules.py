@@ -1,0 +1,138 @@
+"""The shop's rules over a ranked list: boosts, diversity, caps per category and brand.
+
+In: the best few hundred products of one shopper with their scores. Out: their order on the page.
+Vectorised over the products; the only loop is over the places of the page.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pandas as pd
+
+from components.settings import Boost, Rules
+
+
+class RuleBook:
+    """``serve.rules`` for one catalogue.
+
+    table: the catalogue, row number = code. vectors: float32 (items, width) unit vectors or None;
+    without them diversity counts categories instead of text.
+    """
+
+    def __init__(self, rules: Rules, table: pd.DataFrame, vectors: np.ndarray | None) -> None:
+        self.rules = rules
+        self.vectors = vectors
+        self.category = _codes(table["main_category"]) if "main_category" in table else None
+        self.brand = _codes(table["brand"]) if "brand" in table else None
+        self._boosts = [
+            (boost.until, boost.weight, _boosted(boost, table)) for boost in rules.boosts
+        ]
+
+    @property
+    def idle(self) -> bool:
+        """Whether the ranker's order stands as it is."""
+        r = self.rules
+        return not (r.max_per_category or r.max_per_brand or r.diversity or r.boosts)
+
+    def order(
+        self,
+        items: np.ndarray,
+        scores: np.ndarray,
+        k: int,
+        today: date | None = None,
+        one_category: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of ``items`` come on the page, in order, and their scores with boosts.
+
+        items: int (n,) codes, best first. scores: float (n,). Of the answer, int positions in
+        ``items`` and float scores, at most k each. one_category: the page is of one category
+        anyhow, so the cap on categories does not count.
+
+        Diversity: maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998),
+        (1 − d) · relevance − d · max cosine to what is already on the page, with the relevance
+        scaled to 0…1 within the list.
+        """
+        if self.idle or not len(items):
+            return np.arange(min(k, len(items))), scores[:k]
+        r = self.rules
+        scores = self._with_boosts(items, scores, today)
+        order = np.argsort(-scores, kind="stable")
+        items, scores = items[order], scores[order]
+        caps = [
+            (codes[items], cap)
+            for codes, cap in (
+                (self.category, 0 if one_category else r.max_per_category),
+                (self.brand, r.max_per_brand),
+            )
+            if codes is not None and cap
+        ]
+        if not r.diversity:
+            keep = np.ones(len(items), dtype=bool)
+            for groups, cap in caps:
+                keep &= _within(groups, keep, cap)
+            return order[keep][:k], scores[keep][:k]
+        span = np.ptp(scores)
+        relevance = (scores - scores.min()) / (span if span > 0 else 1.0)
+        alike = self._alike(items)
+        nearest = np.zeros(len(items))
+        free = np.ones(len(items), dtype=bool)
+        chosen: list[int] = []
+        while len(chosen) < k and free.any():
+            gain = (1 - r.diversity) * relevance - r.diversity * nearest
+            best = int(np.where(free, gain, -np.inf).argmax())
+            chosen.append(best)
+            free[best] = False
+            np.maximum(nearest, alike[best], out=nearest)
+            for groups, cap in caps:
+                if groups[best] >= 0 and (groups[chosen] == groups[best]).sum() >= cap:
+                    free &= groups != groups[best]
+        return order[chosen], scores[chosen]
+
+    def _with_boosts(self, items: np.ndarray, scores: np.ndarray, today: date | None) -> np.ndarray:
+        today = today or datetime.now(UTC).date()
+        spread = scores.std() or 1.0
+        boosted = scores.astype(np.float64)
+        for until, weight, mask in self._boosts:
+            if today <= until:
+                boosted += weight * spread * mask[items]
+        return boosted
+
+    def _alike(self, items: np.ndarray) -> np.ndarray:
+        """Return (n, n) in 0…1: cosine of the texts, else 1 for products of one category."""
+        if self.vectors is not None:
+            near = np.asarray(self.vectors[items], dtype=np.float32)
+            return np.clip(near @ near.T, 0.0, 1.0)
+        if self.category is None:
+            return np.zeros((len(items), len(items)))
+        own = self.category[items]
+        return ((own[:, None] == own) & (own[:, None] >= 0)).astype(np.float64)
+
+
+def _codes(column: pd.Series) -> np.ndarray:
+    """Return int64 (items,): one number for each value, -1 where there is none (never capped)."""
+    return pd.factorize(column.replace("", None))[0]
+
+
+def _boosted(boost: Boost, table: pd.DataFrame) -> np.ndarray:
+    """Return bool (items,): the products that a boost names, by any of its conditions."""
+    mask = table["item_id"].isin(boost.items).to_numpy()
+    if boost.category is not None:
+        wanted = boost.category.casefold()
+        exploded = table["categories"].reset_index(drop=True).explode().dropna()
+        hit = exploded.astype(str).str.casefold() == wanted
+        mask[exploded.index[hit].to_numpy()] = True
+    if boost.brand is not None:
+        wanted = boost.brand.casefold()
+        mask |= (table["brand"].fillna("").str.casefold() == wanted).to_numpy()
+    return mask
+
+
+def _within(groups: np.ndarray, keep: np.ndarray, cap: int) -> np.ndarray:
+    """Return bool (n,): false from the (cap + 1)th kept member of a group on; -1 is no group."""
+    counted = keep & (groups >= 0)
+    place = pd.Series(groups[counted]).groupby(groups[counted]).cumcount().to_numpy()
+    within = np.ones(len(groups), dtype=bool)
+    within[np.flatnonzero(counted)[place >= cap]] = False
+    return within
