@@ -71,6 +71,7 @@ SPACES: dict[str, dict[str, Any]] = {
         "learning_rate": (LOG, 3e-4, 1e-2),
         "max_length": [20, 50, 100],
         "id_dropout": (PART, 0.0, 0.5),
+        "temperature": (LOG, 0.03, 0.2),
     },
 }
 """What is searched of each model: choices, or (kind, low, high)."""

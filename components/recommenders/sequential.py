@@ -1,28 +1,73 @@
 """A self-attentive model of the behaviour sequence whose item vectors come from text and id.
 
 SASRec (Kang and McAuley, ICDM 2018) with cross-entropy over the whole catalogue (Klenitskiy and
-Vasilev, RecSys 2023). Item vector = W · text + δ(id), δ dropped out whole at random in training,
-so that an item without a single sale has a place in the space (DropoutNet, Volkovs et al. 2017).
+Vasilev, RecSys 2023), sampled with logQ correction past a catalogue size. Item vector =
+W · text + δ(id), δ dropped out whole at random in training, so that an item without a single sale
+has a place in the space (DropoutNet, Volkovs et al. 2017). Vectors and states have length 1 and
+scores are cosines, so that such an item competes on equal terms.
 """
 
 from __future__ import annotations
 
-import itertools
+import hashlib
+import json
+import math
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from sklearn.decomposition import TruncatedSVD
+from sklearn.preprocessing import normalize
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
+from tqdm import trange
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
+from components.recommenders.content import Words, whitened
+from components.recommenders.softmax import sampled_softmax_loss, softmax_loss
 from components.settings import Sequential as SequentialSettings
+from components.settings import Words as WordsSettings
+
+WARM_UP = 0.1
+"""The share of the steps in which the learning rate rises; then it falls along a cosine."""
+
+
+class Block(nn.Module):
+    """Causal self-attention and a two-layer perceptron, each added to what came in (pre-norm)."""
+
+    def __init__(self, d: int, heads: int, reach: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention, self.norm_perceptron = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.query_key_value, self.out = nn.Linear(d, 3 * d), nn.Linear(d, d)
+        self.distance = nn.Parameter(torch.zeros(heads, reach))  # added to attention's logits
+        self.up, self.down = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor, distances: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return (batch, length, d). distances: (length, length) steps back; mask: see nobody."""
+        batch, length, d = x.shape
+        parts = self.query_key_value(self.norm_attention(x))
+        parts = parts.view(batch, length, 3, self.heads, d // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # (batch, heads, length, d / heads) each
+        bias = self.distance[:, distances].masked_fill(mask, -torch.inf)
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
+        seen = seen.transpose(1, 2).reshape(batch, length, d)
+        x = x + self.dropout(self.out(seen))
+        inner = self.dropout(F.gelu(self.up(self.norm_perceptron(x))))
+        return x + self.dropout(self.down(inner))
 
 
 class Network(nn.Module):
-    """Causal transformer over item vectors (pre-norm), positions counted from the newest event."""
+    """Item vectors, and a causal transformer over those of a history.
+
+    Positions are steps between events (Shaw et al. 2018), the same at each place of a sequence:
+    what was learned in the middle of one holds at its end, where it is asked for.
+    """
 
     def __init__(self, settings: SequentialSettings, text: torch.Tensor) -> None:
         super().__init__()
@@ -31,146 +76,262 @@ class Network(nn.Module):
         self.project = nn.Linear(text.shape[1], d, bias=False)
         self.delta = nn.Embedding(len(text), d)
         nn.init.normal_(self.delta.weight, std=0.02)
-        self.position = nn.Embedding(settings.max_length, d)
-        nn.init.normal_(self.position.weight, std=0.02)
-        layer = nn.TransformerEncoderLayer(
-            d, settings.heads, 4 * d, settings.dropout, "gelu", batch_first=True, norm_first=True
+        self.blocks = nn.ModuleList(
+            Block(d, settings.heads, settings.max_length, settings.dropout)
+            for _ in range(settings.layers)
         )
-        self.encoder = nn.TransformerEncoder(
-            layer, settings.layers, nn.LayerNorm(d), enable_nested_tensor=False
-        )
+        self.norm = nn.LayerNorm(d)
         self.dropout = nn.Dropout(settings.dropout)
 
-    def item_vectors(self, sold: torch.Tensor) -> torch.Tensor:
-        """Return (items, d). sold: float (items, 1), 0 where the id says nothing."""
-        delta = self.delta.weight * sold
+    def item_vectors(self, sold: torch.Tensor, codes: torch.Tensor | None = None) -> torch.Tensor:
+        """Return (items, d) unit vectors, of ``codes`` or of all.
+
+        sold: bool (items,), false where the id says nothing.
+        """
+        if codes is None:
+            text, delta = self.text, self.delta.weight
+        else:
+            text, delta, sold = self.text[codes], self.delta(codes), sold[codes]
         if self.training:
-            kept = torch.rand(len(delta), 1) >= self.settings.id_dropout
-            delta = delta * kept
-        return F.normalize(self.project(self.text), dim=1) + delta
+            sold = sold & (torch.rand(len(sold), device=sold.device) >= self.settings.id_dropout)
+        delta = delta * sold[:, None]
+        return F.normalize(F.normalize(self.project(text), dim=1) + delta, dim=1)
 
     def forward(self, items: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Return (batch, length, d). items: (batch, length) codes, right-aligned, -1 is padding."""
+        """Return (batch, length, d) unit vectors: where each history's next item is looked for.
+
+        items: (batch, length) rows of ``vectors``, right-aligned, -1 is padding.
+        """
         length = items.shape[1]
-        padding = items < 0
-        back = torch.arange(length - 1, -1, -1)
-        x = self.dropout(vectors[items.clamp(min=0)] + self.position(back))
-        later = torch.ones(length, length, dtype=torch.bool).triu(1)
-        mask = later[None] | padding[:, None, :]  # (batch, length, length)
-        mask = mask & ~torch.eye(length, dtype=torch.bool)  # a row of padding sees itself
-        mask = mask.repeat_interleave(self.settings.heads, dim=0)
-        return self.encoder(x, mask=mask)
+        place = torch.arange(length, device=items.device)
+        back = place[:, None] - place  # (length, length)
+        padding = (items < 0)[:, None, None, :]
+        mask = (back < 0) | padding & (back != 0)  # a place of padding sees itself: no NaN
+        x = vectors[items.clamp(min=0)] * math.sqrt(vectors.shape[1])
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x, back.clamp(min=0), mask)
+        return F.normalize(self.norm(x).float(), dim=-1)
 
 
-def right_aligned(histories: Histories, length: int) -> np.ndarray:
-    """Return int64 (batch, length): the newest items of each history at the right, else -1."""
-    newest = histories.last(length)
-    out = np.full((len(newest), length), -1, dtype=np.int64)
-    out[newest.rows(), length - 1 - newest.steps_back()] = newest.items
-    return out
+def right_aligned(items: np.ndarray, stops: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+    """Return int64 (batch, longest): the ``lengths`` items before each of ``stops``, else -1."""
+    width = int(lengths.max(initial=0))
+    place = np.arange(width)
+    index = np.maximum(stops[:, None] - width + place, 0)
+    block = np.where(place >= width - lengths[:, None], items[index], -1)
+    return torch.from_numpy(block.astype(np.int64))
+
+
+def windows(offsets: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where pieces of at most ``reach`` + 1 events stop and their lengths, int64 (pieces,).
+
+    Each user's events are cut from the newest back; neighbours share one event, the older one's
+    last target and the newer one's first input. Users of one event have none.
+    """
+    counts = np.maximum(np.diff(offsets) - 1, 0)
+    pieces = -(-counts // reach)
+    users = np.repeat(np.arange(len(counts)), pieces)
+    back = np.arange(len(users)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    stops = offsets[users + 1] - back * reach
+    return stops, np.minimum(stops - offsets[users], reach + 1)
+
+
+def schedule(progress: float) -> float:
+    """Return the share of the learning rate at ``progress`` (0 to 1) of the training."""
+    if progress < WARM_UP:
+        return progress / WARM_UP
+    return 0.5 + 0.5 * math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))
 
 
 class Sequential(Recommender):
-    """``vectors``: float32 (items, d), frozen from the network's text and id parts."""
+    """``vectors``: float32 (items, d), frozen from the network's text and id parts.
+
+    checkpoint: a file that ``fit`` writes after each epoch and goes on from, if it is of the same
+    data and settings.
+    """
 
     name = "sequential"
 
-    def __init__(self, settings: SequentialSettings, seed: int = 0) -> None:
+    def __init__(
+        self, settings: SequentialSettings, seed: int = 0, checkpoint: Path | None = None
+    ) -> None:
         self.settings = settings
         self.seed = seed
+        self.checkpoint = checkpoint
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # elsewhere bf16 is slower than fp32
+        self.fast = (
+            torch.cuda.is_bf16_supported()
+            if self.device.type == "cuda"
+            else torch.cpu._is_avx512_bf16_supported()
+        )
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
-        s = self.settings
+        text = torch.from_numpy(self._text(train, catalogue))
+        counts = torch.from_numpy(np.bincount(train.items, minlength=len(catalogue)))
+        counts = counts.to(self.device, torch.float32)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            self.network = Network(self.settings, text).to(self.device)
+            self._train(train, counts)
+        self.network.eval()
+        with torch.no_grad():
+            self.vectors = self.network.item_vectors(counts > 0).cpu().numpy()
+        self.network.cpu()
+        return self
+
+    def _text(self, train: Interactions, catalogue: Catalogue) -> np.ndarray:
+        """Return float32 (items, width): the whitened text vectors and, beside them, the words.
+
+        The words are the TF-IDF matrix's first singular vectors (LSA, Deerwester et al. 1990).
+        """
         if catalogue.vectors is None:
             raise ValueError(
                 "sequential needs the items' text vectors: run `bowerbird encode` first"
             )
-        text = torch.from_numpy(np.array(catalogue.vectors, dtype=np.float32))
-        counts = np.bincount(train.items, minlength=len(catalogue))
-        sold = torch.from_numpy((counts > 0).astype(np.float32))[:, None]
-        sequences = self._windows(train)
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            self.network = Network(s, text)
-            self._train(sequences, sold)
-        self.network.eval()
-        with torch.no_grad():
-            self.vectors = self.network.item_vectors(sold).numpy()
-        return self
+        meaning = whitened(catalogue.vectors)
+        if not self.settings.words:
+            return meaning
+        matrix = Words(WordsSettings()).fit(train, catalogue).matrix
+        width = min(self.settings.words, min(matrix.shape) - 1)
+        words = TruncatedSVD(width, random_state=self.seed).fit_transform(matrix)
+        return np.hstack([meaning, normalize(words)]).astype(np.float32) / np.float32(2**0.5)
 
-    def _windows(self, train: Interactions) -> list[np.ndarray]:
-        """Return every user's events in pieces of max_length + 1, neighbours sharing one event."""
-        step = self.settings.max_length
-        bounds = [
-            np.append(np.arange(start, stop - 1, step), stop - 1)
-            for start, stop in zip(train.offsets[:-1], train.offsets[1:], strict=True)
-            if stop - start > 1
-        ]
-        return [
-            train.items[low : high + 1]
-            for edges in bounds
-            for low, high in itertools.pairwise(edges)
-        ]
-
-    def _train(self, sequences: list[np.ndarray], sold: torch.Tensor) -> None:
+    def _train(self, train: Interactions, counts: torch.Tensor) -> None:
         s = self.settings
-        lengths = np.array([len(sequence) for sequence in sequences])
-        batches = [
-            np.sort(part)
-            for part in np.array_split(
-                np.argsort(lengths, kind="stable"), max(1, len(lengths) // s.batch_size)
-            )
-        ]
-        optimiser = torch.optim.AdamW(self.network.parameters(), lr=s.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, s.learning_rate, total_steps=s.epochs * len(batches), pct_start=0.1
-        )
-        shuffle = np.random.default_rng(self.seed)
-        fast = torch.cpu._is_avx512_bf16_supported()  # elsewhere bf16 is slower than fp32
+        stops, lengths = windows(train.offsets, s.max_length)
+        n_batches = max(1, len(stops) // s.batch_size)
+        optimiser = torch.optim.AdamW(self.network.parameters(), lr=s.learning_rate, fused=True)
+        mark = self._fingerprint(train)
+        self.losses = self._resume(optimiser, mark)
+        step_loss = self._full_loss if len(counts) <= s.full_softmax_items else self._sampled_loss
         self.network.train()
-        self.losses: list[float] = []
-        for _ in tqdm(range(s.epochs), desc="sequential", unit="epoch"):
-            total = 0.0
-            for index in shuffle.permutation(len(batches)):
-                chosen = [sequences[row] for row in batches[index]]
-                width = max(len(sequence) for sequence in chosen)
-                block = np.full((len(chosen), width), -1, dtype=np.int64)
-                for row, sequence in enumerate(chosen):
-                    block[row, width - len(sequence) :] = sequence
-                items = torch.from_numpy(block)
-                known = items[:, :-1] >= 0
-                with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-                    vectors = self.network.item_vectors(sold)
-                    hidden = self.network(items[:, :-1], vectors)  # (batch, width - 1, d)
-                    logits = self.network.dropout(hidden[known]) @ vectors.T  # (events, items)
-                loss = F.cross_entropy(logits.float(), items[:, 1:][known])
+        done = len(self.losses)
+        bar = trange(done, s.epochs, initial=done, total=s.epochs, desc=self.name, unit="epoch")
+        for epoch in bar:
+            shuffle = np.random.default_rng([self.seed, epoch])
+            torch.manual_seed(int(shuffle.integers(2**62)))  # an epoch's chance is its own
+            order = shuffle.permutation(len(stops))
+            order = order[np.argsort(lengths[order], kind="stable")]  # as little padding as can be
+            batches = np.array_split(order, n_batches)
+            total = torch.zeros((), device=self.device)
+            for step, chosen in enumerate(shuffle.permutation(n_batches)):
+                rows = batches[chosen]
+                items = right_aligned(train.items, stops[rows], lengths[rows]).to(self.device)
+                rate = s.learning_rate * schedule((epoch + (step + 1) / n_batches) / s.epochs)
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+                loss = step_loss(items, counts)
                 optimiser.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
                 optimiser.step()
-                schedule.step()
-                total += loss.item()
-            self.losses.append(total / len(batches))
+                total += loss.detach()
+            self.losses.append(total.item() / n_batches)
+            bar.set_postfix(loss=f"{self.losses[-1]:.3f}")
+            self._keep(optimiser, mark)
+        if self.checkpoint:
+            self.checkpoint.unlink(missing_ok=True)
+
+    def _full_loss(self, items: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """Return the cross-entropy over the catalogue. items: (batch, length), -1 is padding."""
+        known = items[:, :-1] >= 0
+        with self._autocast():
+            vectors = self.network.item_vectors(counts > 0).float()  # once a step
+            hidden = self.network(items[:, :-1], vectors)[known]  # (events, d)
+        kind = torch.bfloat16 if self.fast else torch.float32
+        scaled = hidden / self.settings.temperature
+        return softmax_loss(scaled, vectors, items[:, 1:][known], kind)
+
+    def _sampled_loss(self, items: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """Return the loss against negatives drawn half by sales, half evenly (Yang et al. 2020).
+
+        Only the vectors of the batch and of the sample are made.
+        """
+        n_items, m = len(counts), self.settings.negatives
+        share = 0.5 * counts / counts.sum() + 0.5 / n_items  # of the draws, by item
+        drawn = torch.cat(
+            [
+                torch.multinomial(counts, m - m // 2, replacement=True),
+                torch.randint(n_items, (m // 2,), device=self.device),
+            ]
+        )
+        known = items[:, :-1] >= 0
+        wanted = items[:, 1:][known]
+        codes, rows = torch.unique(torch.cat([items[items >= 0], drawn]), return_inverse=True)
+        local = items.clone()
+        local[items >= 0] = rows[: len(rows) - m]
+        with self._autocast():
+            vectors = self.network.item_vectors(counts > 0, codes).float()
+            hidden = self.network(local[:, :-1], vectors)[known] / self.settings.temperature
+            return sampled_softmax_loss(
+                hidden,
+                vectors[local[:, 1:][known]],
+                vectors[rows[len(rows) - m :]],
+                wanted,
+                drawn,
+                torch.log(share[drawn] * m),
+            )
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.fast)
+
+    def _fingerprint(self, train: Interactions) -> str:
+        """Return a digest of what is learned from: another's checkpoint is not taken up."""
+        digest = hashlib.blake2b(f"{self.settings!r} {self.seed}".encode())
+        for array in (train.items, train.offsets):
+            digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(self.network.text.cpu().numpy()))
+        return digest.hexdigest()
+
+    def _keep(self, optimiser: torch.optim.Optimizer, mark: str) -> None:
+        """Write weights, moments and losses to the checkpoint, all or nothing."""
+        if self.checkpoint is None:
+            return
+        tensors = {}
+        for name, weight in self.network.named_parameters():
+            tensors[name] = weight.detach()
+            tensors |= {f"{name}/{key}": value for key, value in optimiser.state[weight].items()}
+        partial = self.checkpoint.with_suffix(".partial")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, partial, {"fingerprint": mark, "losses": json.dumps(self.losses)})
+        partial.replace(self.checkpoint)
+
+    def _resume(self, optimiser: torch.optim.Optimizer, mark: str) -> list[float]:
+        """Take up the checkpoint if it is of this training; return the losses of its epochs."""
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return []
+        with safe_open(self.checkpoint, "pt", device=str(self.device)) as saved:
+            if saved.metadata()["fingerprint"] != mark:
+                return []
+            with torch.no_grad():
+                for name, weight in self.network.named_parameters():
+                    weight.copy_(saved.get_tensor(name))
+                    optimiser.state[weight] = {
+                        key: saved.get_tensor(f"{name}/{key}")
+                        for key in ("step", "exp_avg", "exp_avg_sq")
+                    }
+            return json.loads(saved.metadata()["losses"])
 
     def score(self, histories: Histories) -> np.ndarray:
         scores = np.zeros((len(histories), len(self.vectors)), dtype=np.float32)
         known = histories.lengths() > 0
         if not known.any():
             return scores
-        longest = int(min(self.settings.max_length, histories.lengths().max()))
-        items = torch.from_numpy(right_aligned(histories, longest)[known])
+        lengths = np.minimum(histories.lengths()[known], self.settings.max_length)
+        items = right_aligned(histories.items, histories.offsets[1:][known], lengths)
         vectors = torch.from_numpy(self.vectors)
         with torch.no_grad():
             hidden = self.network(items, vectors)[:, -1]  # (batch, d)
-        scores[known] = (hidden @ vectors.T).numpy()
+            scores[known] = (hidden @ vectors.T / self.settings.temperature).numpy()
         return scores
 
     def arrays(self) -> dict[str, np.ndarray]:
-        kept = ("position", "encoder")
         weights = {
             name: tensor.numpy()
             for name, tensor in self.network.state_dict().items()
-            if name.startswith(kept)
+            if name.startswith(("blocks", "norm"))
         }
         return {**weights, "vectors": self.vectors}
 

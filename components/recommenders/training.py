@@ -18,7 +18,7 @@ from components.data.dataset import Prepared, load_prepared
 from components.data.impressions import Log, load_log
 from components.recommenders.base import Recommender
 from components.recommenders.content import Content, Words
-from components.recommenders.factorisation import MatrixFactorisation, RatingFactorisation
+from components.recommenders.factorisation import MatrixFactorisation
 from components.recommenders.knowledge import Knowledge, load_rules
 from components.recommenders.linear import Linear
 from components.recommenders.neighbours import ItemNeighbours, UserNeighbours
@@ -34,7 +34,6 @@ MODELS: dict[str, type[Recommender]] = {
         ItemNeighbours,
         UserNeighbours,
         MatrixFactorisation,
-        RatingFactorisation,
         Linear,
         Content,
         Words,
@@ -44,7 +43,7 @@ MODELS: dict[str, type[Recommender]] = {
     )
 }
 IMPRESSIONS = "data/impressions"
-SEEDED = (MatrixFactorisation, RatingFactorisation, Sequential, Policy)
+SEEDED = (MatrixFactorisation, Sequential, Policy)
 
 
 def build(name: str, settings: Settings, root: Path = Path()) -> Recommender:
@@ -120,6 +119,8 @@ def run(settings: Settings, root: Path) -> None:
                     assert log is not None
                     model.base = load_model(partial / window / settings.train.policy.base)
                     model.log = log.before(start)
+                if isinstance(model, Sequential):  # the longest fit: its epochs are kept
+                    model.checkpoint = partial / window / "sequential.safetensors"
                 model.fit(before, prepared.catalogue).save(folder)
                 taken = round(time.perf_counter() - began, 2)
                 done.write_text(json.dumps({"fingerprint": mark, "seconds": taken}))

@@ -1,0 +1,91 @@
+"""Softmax cross-entropy over a catalogue: exact in bounded memory, or sampled.
+
+In: hidden states (n, d), item vectors (items, d), the codes bought. The n × items logits, which
+would be by far the largest array of a training, never live as a whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+
+class _ChunkedSoftmax(torch.autograd.Function):
+    """Logits, loss and both gradients of a chunk of rows while its logits are in the cache.
+
+    The loss is the end of the graph, so its gradients are known in the forward pass: backward
+    only scales them. (The idea of Liger's fused linear cross-entropy, Hsu et al. 2024.)
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        vectors: torch.Tensor,
+        targets: torch.Tensor,
+        dtype: torch.dtype,
+        chunk: int,
+    ) -> torch.Tensor:
+        n = len(hidden)
+        states, items = hidden.to(dtype), vectors.to(dtype)
+        across = items.T.contiguous()
+        d_hidden = torch.empty_like(states)
+        d_vectors = torch.zeros_like(vectors, dtype=torch.float32)
+        log_likelihood = torch.zeros((), device=hidden.device)
+        for start in range(0, n, chunk):
+            rows = slice(start, start + chunk)
+            part, wanted = states[rows], targets[rows]
+            error = torch.softmax(part @ across, dim=1)  # (chunk, items)
+            of_wanted = error.gather(1, wanted[:, None])
+            log_likelihood += of_wanted.float().clamp_min(1e-38).log().sum()
+            error.scatter_(1, wanted[:, None], of_wanted - 1)
+            torch.mm(error, items, out=d_hidden[rows])
+            d_vectors += error.T @ part
+        ctx.save_for_backward(d_hidden.to(hidden.dtype) / n, (d_vectors / n).to(vectors.dtype))
+        return -log_likelihood / n
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        d_hidden, d_vectors = ctx.saved_tensors
+        return grads[0] * d_hidden, grads[0] * d_vectors, None, None, None
+
+
+def softmax_loss(
+    hidden: torch.Tensor,
+    vectors: torch.Tensor,
+    targets: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
+    chunk: int = 384,
+) -> torch.Tensor:
+    """Return the mean cross-entropy of ``hidden @ vectors.T`` (a scalar) with its gradients.
+
+    hidden: (n, d). vectors: (items, d). targets: int64 (n,) rows of ``vectors``. dtype: of the
+    products; bfloat16 halves time and memory where the processor knows it. At most chunk × items
+    logits live at a time. To be called where gradients are wanted: it computes them at once.
+    """
+    return _ChunkedSoftmax.apply(hidden, vectors, targets, dtype, chunk)
+
+
+def sampled_softmax_loss(
+    hidden: torch.Tensor,
+    positive: torch.Tensor,
+    negative: torch.Tensor,
+    targets: torch.Tensor,
+    negatives: torch.Tensor,
+    log_expected: torch.Tensor,
+) -> torch.Tensor:
+    """Return the mean cross-entropy (a scalar) against sampled negatives, logQ-corrected.
+
+    Bengio and Senécal 2008; Yi et al. 2019. hidden: (n, d). positive: (n, d), the vectors bought.
+    negative: (m, d), vectors of the sampled codes. targets: (n,) and negatives: (m,) codes.
+    log_expected: (m,), log of how often each negative is expected in the sample, which makes the
+    sum over the sample an unbiased estimate of the sum over the catalogue.
+    """
+    of_wanted = (hidden * positive).sum(dim=1).float()
+    logits = (hidden @ negative.T).float() - log_expected
+    logits = logits.masked_fill(negatives == targets[:, None], -torch.inf)
+    return F.cross_entropy(
+        torch.cat([of_wanted[:, None], logits], dim=1), torch.zeros_like(targets)
+    )
