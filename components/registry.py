@@ -194,21 +194,28 @@ class Registry:
             return version
 
     def point(self) -> None:
-        """Make the pointer that serving follows name the champion: durable, in one step."""
-        version = self.alias(CHAMPION)
-        if version is None:
-            return
-        named = {"version": version, "folder": str(SERVING / "models" / version)}
-        pointer = self.root / POINTER
-        if pointer.exists() and pointer.read_text(encoding="utf-8") == json.dumps(named):
-            return
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        partial = pointer.with_name(".champion.json")
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(named))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(pointer)
+        """Write down what serving follows: champion, challenger, and the list of versions.
+
+        Each file is durable and changes in one step.
+        """
+        for alias in (CHAMPION, CHALLENGER):
+            version = self.alias(alias)
+            pointer = self.root / SERVING / f"{alias}.json"
+            if version is not None:
+                folder = SERVING / "models" / version
+                _write(pointer, {"version": version, "folder": str(folder)})
+            elif alias == CHALLENGER:
+                pointer.unlink(missing_ok=True)
+        shown = [
+            {
+                "version": one.version,
+                "aliases": list(one.aliases),
+                "created": one.created.isoformat(),
+                "ndcg": one.ndcg,
+            }
+            for one in self.versions()
+        ]
+        _write(self.root / SERVING / "versions.json", shown)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -218,6 +225,20 @@ class Registry:
         with place.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _write(file: Path, content: Any) -> None:
+    """Write JSON to a file, durable and in one step, unless it is there already."""
+    text = json.dumps(content)
+    if file.exists() and file.read_text(encoding="utf-8") == text:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(file)
 
 
 def folder_digest(folder: Path) -> str:

@@ -10,8 +10,9 @@ value for services that run outside DVC (for example ``BOWERBIRD_SERVE__EVENTS_U
 from __future__ import annotations
 
 import os
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -25,6 +26,7 @@ CandidateName = Literal[
     "item_neighbours",
     "user_neighbours",
     "matrix_factorisation",
+    "rating_factorisation",
     "linear",
     "content",
     "words",
@@ -119,6 +121,8 @@ class Neighbours(Section):
     neighbours: PositiveInt = 200
     weighting: Literal["cosine", "tfidf", "bm25"] = "bm25"
     decay: Annotated[float, Field(gt=0, le=1)] = 0.98
+    half_life_days: PositiveFloat | None = None
+    max_history: PositiveInt = 1000
 
 
 class MatrixFactorisation(Section):
@@ -126,13 +130,24 @@ class MatrixFactorisation(Section):
     iterations: PositiveInt = 12
     regularisation: PositiveFloat = 0.05
     confidence: PositiveFloat = 10.0
+    half_life_days: PositiveFloat | None = None
+    decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class RatingFactorisation(Section):
+    factors: Annotated[int, Field(ge=0)] = 16
+    iterations: PositiveInt = 15
+    regularisation: PositiveFloat = 4.0
 
 
 class Linear(Section):
+    form: Literal["auto", "dense", "sparse"] = "auto"
     regularisation: PositiveFloat = 200.0
     half_life_days: PositiveFloat = 365
     decay: Annotated[float, Field(gt=0, le=1)] = 0.99
-    max_items: PositiveInt = 20000
+    max_items: PositiveInt = 6000
+    neighbours: PositiveInt = 100
+    max_history: PositiveInt = 1000
 
 
 class Content(Section):
@@ -193,6 +208,7 @@ class Train(Section):
     item_neighbours: Neighbours = Neighbours()
     user_neighbours: Neighbours = Neighbours()
     matrix_factorisation: MatrixFactorisation = MatrixFactorisation()
+    rating_factorisation: RatingFactorisation = RatingFactorisation()
     linear: Linear = Linear()
     content: Content = Content()
     words: Words = Words()
@@ -222,6 +238,7 @@ class Search(Section):
 
 
 class Evaluate(Section):
+    protocol: Literal["time", "leave_one_out"] = "time"
     cutoffs: list[PositiveInt] = [5, 10, 20]
     bootstrap_samples: PositiveInt = 1000
     max_users: Annotated[int, Field(ge=0)] = 0
@@ -232,6 +249,54 @@ class Register(Section):
     tracking_uri: str = "sqlite:///var/mlflow/mlflow.db"
     artifacts: Path = Path("var/mlflow/artifacts")
     min_gain: float = 0.0
+
+
+class Boost(Section):
+    """Products of a campaign, up to and with the day ``until`` (UTC).
+
+    weight: in standard deviations of the scores the product is ranked among; less than 0 demotes.
+    """
+
+    until: date
+    weight: Annotated[float, Field(ge=-10, le=10)] = 1.0
+    items: list[str] = []
+    category: str | None = None
+    brand: str | None = None
+
+    @model_validator(mode="after")
+    def _names_products(self) -> Self:
+        if not (self.items or self.category or self.brand):
+            raise ValueError("a boost needs items, a category or a brand")
+        return self
+
+
+class Rules(Section):
+    pool: PositiveInt = 100
+    max_per_category: Annotated[int, Field(ge=0)] = 0
+    max_per_brand: Annotated[int, Field(ge=0)] = 0
+    diversity: Share = 0.0
+    boosts: list[Boost] = []
+
+
+class Exploration(Section):
+    policy: Literal["none", "epsilon_greedy", "thompson"] = "none"
+    slots: PositiveInt = 2
+    candidates: PositiveInt = 50
+    epsilon: Share = 0.2
+    deviation: PositiveFloat = 0.5
+
+
+class Experiment(Section):
+    """Two arms: the champion as it is served, and one that differs in what is given here."""
+
+    name: str = Field("", max_length=100)
+    share: Share = 0.5
+    model: Literal["champion", "challenger"] = "challenger"
+    rules: Rules | None = None
+    exploration: Exploration | None = None
+    outcome: list[Event] = Field(["click", "cart", "purchase"], min_length=1)
+    window_hours: PositiveFloat = 24
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
 
 
 class Serve(Section):
@@ -247,6 +312,11 @@ class Serve(Section):
     writer_model: str = ""
     writer_tokens: PositiveInt = 256
     writer_timeout: PositiveFloat = 20.0
+    exact_items: PositiveInt = 100_000
+    cache_mb: Annotated[float, Field(ge=0)] = 64
+    rules: Rules = Rules()
+    exploration: Exploration = Exploration()
+    experiment: Experiment = Experiment()
 
 
 class Monitor(Section):

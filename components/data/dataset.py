@@ -27,12 +27,14 @@ class Histories:
     times: int64 (events,) seconds since 1970.
     offsets: int64 (batch + 1,).
     now: int64 (batch,) seconds since 1970; no event is later.
+    ratings: float32 (events,), NaN where an event has none; None where no event has one.
     """
 
     items: np.ndarray
     times: np.ndarray
     offsets: np.ndarray
     now: np.ndarray
+    ratings: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -71,6 +73,7 @@ class Histories:
             self.times[first:last],
             self.offsets[start : stop + 1] - first,
             self.now[start:stop],
+            None if self.ratings is None else self.ratings[first:last],
         )
 
     def pick(self, rows: np.ndarray) -> Histories:
@@ -85,7 +88,8 @@ class Histories:
         keep = self.steps_back() < n
         lengths = np.minimum(self.lengths(), n)
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        return Histories(self.items[keep], self.times[keep], offsets, self.now)
+        ratings = None if self.ratings is None else self.ratings[keep]
+        return Histories(self.items[keep], self.times[keep], offsets, self.now, ratings)
 
     def matrix(self, n_items: int, decay: float = 1.0) -> sp.csr_matrix:
         """Return float32 CSR (batch, n_items): the sum of decay**steps_back over an item's events.
@@ -179,22 +183,41 @@ class Interactions:
         index = np.arange(bounds[-1]) - bounds[rows] + starts[rows]
         keep = self.times[index] < now[rows]
         kept = np.bincount(rows[keep], minlength=len(users))
+        ratings = self.ratings[index[keep]]
         return Histories(
             self.items[index[keep]],
             self.times[index[keep]],
             np.concatenate([[0], np.cumsum(kept)]),
             now.copy(),
+            None if np.isnan(ratings).all() else ratings,
         )
 
-    def matrix(self) -> sp.csr_matrix:
-        """Return float32 CSR (n_users, n_items) with a 1 for every pair that met."""
-        matrix = sp.csr_matrix(
-            (np.ones(len(self), dtype=np.float32), (self.users, self.items)),
-            shape=(self.n_users, self.n_items),
+    def newest(self, n: int) -> Interactions:
+        """Return the interactions without those that lie more than ``n`` of their user's back."""
+        place = np.arange(len(self)) - self.offsets[self.users]
+        return self.where(np.diff(self.offsets)[self.users] - place <= n)
+
+    def newest_of_pairs(self) -> np.ndarray:
+        """Return int64 (pairs,): where each (user, item) met last, in order of user and item."""
+        pairs = self.users.astype(np.int64) * self.n_items + self.items
+        order = np.argsort(pairs, kind="stable")  # stable: a pair's meetings stay in time's order
+        pairs = pairs[order]
+        return order[np.append(pairs[1:] != pairs[:-1], True)] if len(order) else order
+
+    def matrix(self, half_life_days: float | None = None) -> sp.csr_matrix:
+        """Return float32 CSR (n_users, n_items) with a 1 for every pair that met.
+
+        With ``half_life_days`` it is halved with every half-life that the pair's newest meeting
+        lies before the newest of all.
+        """
+        at = self.newest_of_pairs()
+        weights = np.ones(len(at), dtype=np.float32)
+        if half_life_days is not None:
+            days = (self.times.max(initial=0) - self.times[at]) / DAY
+            weights = np.exp2(-days / half_life_days).astype(np.float32)
+        return sp.csr_matrix(
+            (weights, (self.users[at], self.items[at])), shape=(self.n_users, self.n_items)
         )
-        matrix.sum_duplicates()
-        matrix.data[:] = 1.0
-        return matrix
 
 
 @dataclass(frozen=True)

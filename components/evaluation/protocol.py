@@ -8,7 +8,8 @@ user bought in it; a model judged on a window was fitted on what lies before.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from itertools import combinations
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -66,12 +67,15 @@ def ranker_task(
     return task.histories, task.targets
 
 
-def leave_one_out_task(x: Interactions, back: int = 1) -> tuple[Interactions, Task]:
+def leave_one_out_task(
+    x: Interactions, back: int = 1, exclude_seen: bool = False
+) -> tuple[Interactions, Task]:
     """Return what lies before each user's ``back``-th newest event, and that event as the target.
 
     The protocol of SASRec and its successors: test with ``back`` 1, validation with 2. Users with
     fewer events than ``back + 1`` are not asked. Unlike ``window_task`` it lets models learn from
     what other users did later: figures are comparable with papers, not with service.
+    exclude_seen: leave out users who had the target before.
     """
     place = np.arange(len(x.users)) - x.offsets[x.users]
     steps_back = np.diff(x.offsets)[x.users] - 1 - place
@@ -79,7 +83,12 @@ def leave_one_out_task(x: Interactions, back: int = 1) -> tuple[Interactions, Ta
     wanted = x.where(steps_back == back - 1)
     users = wanted.users[np.isin(wanted.users, train.users)]
     times = wanted.times[np.isin(wanted.users, train.users)]
-    return train, Task(users, train.histories(users, times + 1), wanted.matrix()[users])
+    task = Task(users, train.histories(users, times + 1), wanted.matrix()[users])
+    if exclude_seen:
+        had = task.targets.multiply(task.histories.seen(x.n_items))
+        rows = np.flatnonzero(np.asarray(had.sum(axis=1)).ravel() == 0)
+        task = Task(users[rows], task.histories.pick(rows), task.targets[rows])
+    return train, task
 
 
 def paired_p_value(first: np.ndarray, second: np.ndarray, samples: int, seed: int) -> float:
@@ -101,6 +110,42 @@ def paired_p_value(first: np.ndarray, second: np.ndarray, samples: int, seed: in
         rng=np.random.default_rng(seed),
     )
     return float(found.pvalue)
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Return p-values (tests,) corrected for there being several tests (Holm 1979).
+
+    >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p_values)
+    steps = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
+    out = np.empty(len(p_values))
+    out[order] = np.minimum(steps, 1.0)
+    return out
+
+
+def pairwise(each: dict[str, np.ndarray], samples: int, seed: int) -> list[dict[str, Any]]:
+    """Return, for every two models, the mean difference of a metric and its corrected p-value.
+
+    each: the metric of the same users (users,), by model.
+    """
+    pairs = list(combinations(each, 2))
+    found = np.array([paired_p_value(each[a], each[b], samples, seed) for a, b in pairs])
+    return [
+        {"better": a, "worse": b, "difference": float(each[a].mean() - each[b].mean()), "p": p}
+        if each[a].mean() >= each[b].mean()
+        else {"better": b, "worse": a, "difference": float((each[b] - each[a]).mean()), "p": p}
+        for (a, b), p in zip(pairs, holm(found).tolist(), strict=True)
+    ]
+
+
+def some_users(task: Task, most: int, seed: int) -> Task:
+    """Return the questions of at most ``most`` users, drawn at random; 0 is all."""
+    if not most or len(task.users) <= most:
+        return task
+    rows = np.sort(np.random.default_rng(seed).choice(len(task.users), most, replace=False))
+    return Task(task.users[rows], task.histories.pick(rows), task.targets[rows])
 
 
 def lists(model: Recommender, task: Task, k: int, exclude_seen: bool) -> np.ndarray:

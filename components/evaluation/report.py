@@ -1,8 +1,9 @@
-"""Every candidate beside the hybrid on the held-out newest weeks: the stage ``evaluate``.
+"""Every candidate beside the hybrid on what was held out: the stage ``evaluate``.
 
-In: ``models/candidates/test``, ``models/hybrid``, ``data/prepared``. Out: ``reports/
-evaluation.csv`` (a row for each model), ``reports/evaluation.json`` (DVC's metrics) and
-``reports/evaluation/report.html``, one file with its plots inside.
+In: ``models/candidates/test``, ``models/hybrid``, ``data/prepared``; under ``evaluate.protocol:
+leave_one_out`` the models are fitted anew. Out: ``reports/evaluation.csv`` (a row for each model),
+``reports/evaluation.json`` (DVC's metrics) and ``reports/evaluation``: ``report.html``, one file
+with its plots inside, and ``significance.csv``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from components.data.dataset import Prepared, load_prepared
+from components.data.dataset import Catalogue, Interactions, Prepared, load_prepared
 from components.evaluation.metrics import (
     ACCURACY,
     coverage,
@@ -33,13 +35,17 @@ from components.evaluation.metrics import (
 from components.evaluation.protocol import (
     Task,
     interval,
+    leave_one_out_task,
     lists,
     paired_p_value,
+    pairwise,
     sliced_ndcg,
+    some_users,
     window_task,
 )
 from components.recommenders.base import Recommender
 from components.recommenders.hybrid import Hybrid, load_candidates
+from components.recommenders.training import build
 from components.settings import Evaluate, Settings
 
 mpl.use("Agg")
@@ -49,19 +55,80 @@ HEAD_SHARE = 0.2
 """Head items are the fewest, most popular ones with this share of the catalogue."""
 
 
+@dataclass(frozen=True)
+class Contest:
+    """What is asked, of whom. train: what the judged models were fitted on."""
+
+    task: Task
+    train: Interactions
+    models: dict[str, Recommender]
+    question: str
+
+
+def by_time(settings: Settings, root: Path, prepared: Prepared) -> Contest:
+    """Return the fitted models and the test window: everybody's newest weeks."""
+    exclude = settings.train.exclude_seen
+    models: dict[str, Recommender] = {
+        **load_candidates(root / "models/candidates/test", list(settings.train.candidates)),
+        "hybrid": Hybrid.load(root / "models/hybrid"),
+    }
+    x = prepared.interactions
+    start, end = (
+        pd.Timestamp(moment, unit="s").date() for moment in (prepared.test_start, prepared.end)
+    )
+    return Contest(
+        window_task(prepared, "test", exclude),
+        x.where(x.times < prepared.test_start),
+        models,
+        f"who bought something new to them between {start} and {end}; each list was made from "
+        "what came before",
+    )
+
+
+def leave_one_out(settings: Settings, root: Path, prepared: Prepared) -> Contest:
+    """Return models fitted on all but each user's newest event, which is what is asked for.
+
+    The ranker learns on the event before it, over candidates that saw neither. The policy is left
+    out: its log is cut by time.
+    """
+    names = [name for name in settings.train.candidates if name != "policy"]
+    exclude, catalogue = settings.train.exclude_seen, prepared.catalogue
+
+    def fit(back: int) -> tuple[Interactions, Task, dict[str, Recommender]]:
+        train, task = leave_one_out_task(prepared.interactions, back, exclude)
+        built = {name: build(name, settings, root) for name in names}
+        return train, task, {name: one.fit(train, catalogue) for name, one in built.items()}
+
+    train, task, models = fit(2)
+    learner = Hybrid(settings.rank, models, seed=settings.seed).fit(train, catalogue)
+    ranker = learner.fit_ranker(task.histories, task.targets, exclude).ranker
+    train, task, models = fit(1)
+    hybrid = Hybrid(settings.rank, models, ranker, settings.seed).fit(train, catalogue)
+    return Contest(
+        task,
+        train,
+        {**models, "hybrid": hybrid},
+        "whose newest event is asked for; each list was made from their events before it "
+        "(leave-one-out), by models that know what others did later",
+    )
+
+
 def judge(
     model: Recommender,
     task: Task,
-    prepared: Prepared,
+    train: Interactions,
+    catalogue: Catalogue,
     settings: Evaluate,
     exclude_seen: bool,
     seed: int,
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Return the metrics of ``model`` on ``task``, slices included, and NDCG@10 of each user."""
+    """Return the metrics of ``model`` on ``task``, slices included, and NDCG@10 of each user.
+
+    train: what the model was fitted on, which says what is popular and what is new.
+    """
     longest = max([*settings.cutoffs, 10])
     ids = lists(model, task, longest, exclude_seen)
-    n_items = len(prepared.catalogue)
-    train = prepared.interactions.where(prepared.interactions.times < prepared.test_start)
+    n_items = len(catalogue)
     sold = np.bincount(train.items, minlength=n_items)
     record: dict[str, Any] = {}
     for k in sorted({*settings.cutoffs, 10}):
@@ -73,13 +140,13 @@ def judge(
     record["low"], record["high"] = interval(each, settings.bootstrap_samples, seed)
     record["gini@10"] = gini(top, n_items)
     record["novelty@10"] = novelty(top, sold)
-    if prepared.catalogue.vectors is not None:
-        record["diversity@10"] = diversity(top, prepared.catalogue.vectors)
+    if catalogue.vectors is not None:
+        record["diversity@10"] = diversity(top, catalogue.vectors)
     seen = task.histories.seen(n_items)
     obvious = np.argsort(-sold, kind="stable")[None, :10].repeat(len(top), axis=0)
     record["serendipity@10"] = serendipity(top, task.targets, obvious)
     record["popularity_lift@10"] = popularity_lift(top, seen, sold)
-    category = pd.factorize(prepared.catalogue.table["main_category"])[0]
+    category = pd.factorize(catalogue.table["main_category"])[0]
     record["miscalibration@10"] = miscalibration(top, seen, category)
     new = task.histories.lengths() == 0
     record["new_users"], record["known_users"] = int(new.sum()), int((~new).sum())
@@ -122,12 +189,14 @@ def plots(table: pd.DataFrame) -> dict[str, str]:
     axes.set_xlabel("share of the catalogue that somebody is shown (coverage@10)")
     axes.set_ylabel("NDCG@10")
     pictures["Accuracy against variety"] = _picture(figure)
-    slices = ["known_users", "new_users", "head", "tail", "new_items"]
+    slices = ["known_users", "new_users", "little_active_users", "very_active_users"]
+    slices += ["head", "tail", "new_items"]
     columns = table.set_index("model")[[f"ndcg@10_{name}" for name in slices]]
     columns.columns = pd.Index([name.replace("_", " ") for name in slices])
     figure, axes = plt.subplots(figsize=(7, 3.6))
     columns.T.plot.bar(ax=axes, rot=0, width=0.8)
     axes.set_ylabel("NDCG@10")
+    axes.tick_params(axis="x", labelsize=7)
     axes.legend(fontsize=7, ncols=2)
     pictures["Who and what it works for"] = _picture(figure)
     return pictures
@@ -140,14 +209,19 @@ table{border-collapse:collapse;font-size:.85rem}td,th{padding:.25rem .6rem;text-
 border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}img{max-width:100%}
 .wide{overflow-x:auto}</style>
 <h1>How good are the recommendations?</h1>
-<p>{{ users }} users who bought something new to them between {{ start }} and {{ end }}; each list
-was made from what came before, over all {{ items }} products. Best single model: {{ single }};
+<p>{{ users }} users {{ question }}, over all {{ items }} products. Best single model: {{ single }};
 the hybrid has {{ ratio }} times its NDCG@10.</p>
 {% for caption, picture in pictures.items() %}<h2>{{ caption }}</h2>
 <img alt="{{ caption }}" src="{{ picture }}">{% endfor %}
 <h2>All figures</h2><div class="wide"><table><tr>{% for name in columns %}<th>{{ name }}</th>
 {% endfor %}</tr>{% for row in rows %}<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}
 </tr>{% endfor %}</table></div>
+<h2>Which differences are more than chance</h2><table><tr><th>better</th><th>than</th>
+<th>by NDCG@10</th><th>p</th></tr>{% for one in pairs %}<tr><td>{{ one.better }}</td>
+<td>{{ one.worse }}</td><td>{{ "%.4f" | format(one.difference) }}</td>
+<td>{{ "%.3f" | format(one.p) }}{{ "" if one.p < 0.05 else " (may be chance)" }}</td></tr>
+{% endfor %}</table><p>Fisher's randomisation test on the same users, two-sided, corrected by Holm
+for the number of pairs.</p><h2>What they mean</h2>
 <p>NDCG@10 counts bought products in the ten places, the first places more. Coverage is the share
 of the catalogue shown to somebody. Novelty is the mean surprise in bits, diversity one minus the
 likeness of a list's products. Serendipity is the share of places with a bought product that a
@@ -171,17 +245,22 @@ def write_report(table: pd.DataFrame, facts: dict[str, Any], file: Path) -> None
 
 
 def run(settings: Settings, root: Path) -> None:
-    """The stage ``evaluate``: the test window's verdict on every model."""
+    """The stage ``evaluate``: the held-out part's verdict on every model."""
     prepared = load_prepared(root / "data/prepared", root / "models/vectors")
-    exclude = settings.train.exclude_seen
-    task = window_task(prepared, "test", exclude)
-    models: dict[str, Recommender] = {
-        **load_candidates(root / "models/candidates/test", list(settings.train.candidates)),
-        "hybrid": Hybrid.load(root / "models/hybrid"),
-    }
+    protocols = {"time": by_time, "leave_one_out": leave_one_out}
+    contest = protocols[settings.evaluate.protocol](settings, root, prepared)
+    task = some_users(contest.task, settings.evaluate.max_users, settings.seed)
     judged = {
-        name: judge(model, task, prepared, settings.evaluate, exclude, settings.seed)
-        for name, model in models.items()
+        name: judge(
+            model,
+            task,
+            contest.train,
+            prepared.catalogue,
+            settings.evaluate,
+            settings.train.exclude_seen,
+            settings.seed,
+        )
+        for name, model in contest.models.items()
     }
     table = pd.DataFrame([{"model": name, **record} for name, (record, _) in judged.items()])
     samples = settings.evaluate.bootstrap_samples
@@ -189,11 +268,14 @@ def run(settings: Settings, root: Path) -> None:
         paired_p_value(each, judged["hybrid"][1], samples, settings.seed)
         for _, each in judged.values()
     ]
+    pairs = pairwise({name: each for name, (_, each) in judged.items()}, samples, settings.seed)
     best = table[table["model"] != "hybrid"].set_index("model")["ndcg@10"]
     hybrid = float(table.set_index("model").loc["hybrid", "ndcg@10"])
     ratio = hybrid / max(float(best.max()), 1e-12)
     reports = root / "reports"
+    (reports / "evaluation").mkdir(parents=True, exist_ok=True)
     table.to_csv(reports / "evaluation.csv", index=False)
+    pd.DataFrame(pairs).to_csv(reports / "evaluation/significance.csv", index=False)
     metrics = {
         record.pop("model"): {
             key: None if value != value else value for key, value in record.items()
@@ -205,8 +287,8 @@ def run(settings: Settings, root: Path) -> None:
     facts = {
         "users": f"{len(task.users):,}",
         "items": f"{len(prepared.catalogue):,}",
-        "start": pd.Timestamp(prepared.test_start, unit="s").date(),
-        "end": pd.Timestamp(prepared.end, unit="s").date(),
+        "question": contest.question,
+        "pairs": sorted(pairs, key=lambda one: -one["difference"]),
         "single": best.idxmax(),
         "ratio": f"{ratio:.2f}",
     }

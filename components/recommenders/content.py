@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Self
 
 import numpy as np
@@ -14,14 +15,22 @@ from components.settings import Content as ContentSettings
 from components.settings import Words as WordsSettings
 
 
-def whitened(vectors: np.ndarray) -> np.ndarray:
-    """Return float32 (n, rank) unit vectors whose coordinates are uncorrelated, of equal variance.
+def whitening(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean (width,) and projection (width, rank), float32, to uncorrelated coordinates.
 
     Vectors of language models crowd in a narrow cone; whitening spreads them (Su et al. 2021).
     """
-    centred = vectors - vectors.mean(axis=0)
-    left, scale, _ = np.linalg.svd(centred.astype(np.float64), full_matrices=False)
-    spread = left[:, scale > 1e-6 * max(scale[0], 1e-12)]
+    mean = vectors.mean(axis=0)
+    centred = (vectors - mean).astype(np.float64)
+    _, scale, right = np.linalg.svd(centred, full_matrices=False)
+    kept = scale > 1e-6 * max(scale[0], 1e-12)
+    projection = right[kept].T / scale[kept] * np.sqrt(len(vectors))
+    return mean.astype(np.float32), projection.astype(np.float32)
+
+
+def whitened(vectors: np.ndarray, mean: np.ndarray, projection: np.ndarray) -> np.ndarray:
+    """Return float32 (n, rank): unit vectors of equal variance in every coordinate."""
+    spread = (vectors - mean) @ projection
     norms = np.linalg.norm(spread, axis=1, keepdims=True)
     return (spread / np.maximum(norms, 1e-12)).astype(np.float32)
 
@@ -37,15 +46,25 @@ class Content(Recommender):
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         if catalogue.vectors is None:
             raise ValueError("content needs the items' text vectors: run `bowerbird encode` first")
-        self.vectors = whitened(catalogue.vectors)
+        self.mean, self.projection = whitening(catalogue.vectors)
+        self.vectors = whitened(catalogue.vectors, self.mean, self.projection)
         return self
+
+    def extended(self, catalogue: Catalogue) -> Content:
+        """Return the model with the catalogue's further items, placed by their text."""
+        if catalogue.vectors is None:
+            raise ValueError("content needs the new items' text vectors")
+        model = copy.copy(self)
+        new = whitened(catalogue.vectors[len(self.vectors) :], self.mean, self.projection)
+        model.vectors = np.vstack([self.vectors, new])
+        return model
 
     def score(self, histories: Histories) -> np.ndarray:
         taste = histories.matrix(len(self.vectors), self.settings.decay) @ self.vectors
         return np.asarray(taste @ self.vectors.T, dtype=np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {"vectors": self.vectors}
+        return {"vectors": self.vectors, "mean": self.mean, "projection": self.projection}
 
     def config(self) -> dict[str, Any]:
         return {"settings": self.settings.model_dump()}
@@ -53,7 +72,9 @@ class Content(Recommender):
     @classmethod
     def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         model = cls(ContentSettings(**config["settings"]))
-        model.vectors = arrays["vectors"]
+        model.vectors, model.mean, model.projection = (
+            arrays[name] for name in ("vectors", "mean", "projection")
+        )
         return model
 
 
@@ -71,12 +92,19 @@ class Words(Recommender):
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         """Learn the words of the catalogue; ``train`` is not used."""
+        return self.learn(catalogue)
+
+    def learn(self, catalogue: Catalogue) -> Self:
         vectoriser = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
         try:
             self.matrix = vectoriser.fit_transform(item_text(catalogue.table)).astype(np.float32)
         except ValueError as error:  # scikit-learn's word for no word at all
             raise ValueError("words needs products with titles: there are none") from error
         return self
+
+    def extended(self, catalogue: Catalogue) -> Words:
+        """Return the model of the texts of all items."""
+        return Words(self.settings).learn(catalogue)
 
     def score(self, histories: Histories) -> np.ndarray:
         past = histories.matrix(self.matrix.shape[0], self.settings.decay) @ self.matrix

@@ -1,7 +1,8 @@
-"""Matrix factorisation of implicit feedback by alternating least squares.
+"""Matrix factorisation by alternating least squares, of implicit feedback and of ratings.
 
-iALS: Hu, Koren and Volinsky, ICDM 2008, with the Gram trick and the frequency-scaled
-regularisation of Rendle et al. (RecSys 2022).
+Implicit: iALS, Hu, Koren and Volinsky, ICDM 2008, with the Gram trick and the frequency-scaled
+regularisation of Rendle et al. (RecSys 2022). Ratings: the regularised squared loss with biases
+of Koren, Bell and Volinsky, IEEE Computer 2009.
 """
 
 from __future__ import annotations
@@ -16,48 +17,91 @@ from tqdm import trange
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
 from components.settings import MatrixFactorisation as MatrixFactorisationSettings
+from components.settings import RatingFactorisation as RatingFactorisationSettings
+
+BATCH_NUMBERS = 4_000_000
+"""How many numbers of gathered factors are held at once."""
 
 
 def solve(
-    matrix: sp.csr_matrix, factors: torch.Tensor, confidence: float, regularisation: float
+    weights: sp.csr_matrix,
+    targets: np.ndarray,
+    factors: torch.Tensor,
+    ridge: np.ndarray,
+    gram: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Return float32 (rows, d): the least-squares factors of the rows of ``matrix``.
+    """Return float32 (rows, d): for each row u the argmin of
+    Σ_met w (t − uᵀv)² + uᵀ(gram)u + ridge·|u|².
 
-    Minimises, for each row, confidence · Σ_met (1 − uᵀv)² + Σ_all (uᵀv)² + λ·|u|², λ being
-    regularisation · confidence · met. Rows are solved in batches of
-    equal padding; a new history is folded in by the same closed form.
+    weights: CSR (rows, n), the w > 0 of what each row met. targets: float32, the t, in the order
+    of ``weights.data``. factors: (n, d), the v. ridge: float (rows,) > 0, the same for rows that
+    met equally many. gram: (d, d), or None for zero. Rows that met nothing are 0.
+
+    Rows that met equally many are solved together, so nothing is padded but the few long ones.
+    With M = gram + ridge·I and V the row's weighted factors, a row that met fewer than d is
+    solved in its own size by (M + VᵀV)⁻¹Vᵀ = M⁻¹Vᵀ(I + VM⁻¹Vᵀ)⁻¹.
     """
-    rows, d = matrix.shape[0], factors.shape[1]
-    gram = factors.T @ factors  # (d, d)
-    lengths = np.diff(matrix.indptr)
-    out = torch.zeros(rows, d)
-    order = np.argsort(lengths, kind="stable")
-    order = order[lengths[order] > 0]
-    start = 0
+    d = factors.shape[1]
+    out = torch.zeros(weights.shape[0], d)
     eye = torch.eye(d)
+    lengths = np.diff(weights.indptr)
+    root = np.sqrt(weights.data)
+    order = np.argsort(lengths, kind="stable")
+    sizes = lengths[order]
+    start = int(np.searchsorted(sizes, 1))
     while start < len(order):
-        # About two million numbers at once, whatever the rows' lengths.
-        longest = lengths[order[min(start + 256, len(order)) - 1]]
-        size = max(1, min(256, int(2e6 // (longest * d)) or 1))
-        batch = order[start : start + size]
-        width = int(lengths[batch].max())
-        place = np.arange(width)[None, :]
+        longest = int(sizes[start])
+        if longest >= d:  # long rows are few of a length: padded to the longest of a batch
+            end = np.searchsorted(sizes, longest * 1.1, side="right")
+        else:
+            end = np.searchsorted(sizes, longest, side="right")
+        stop = min(int(end), start + max(1, BATCH_NUMBERS // (max(longest, d) * d)))
+        batch, width = order[start:stop], int(sizes[stop - 1])
+        place = np.arange(width)
         mask = place < lengths[batch][:, None]
-        at = np.where(mask, matrix.indptr[batch][:, None] + place, 0)
-        v = factors[torch.from_numpy(matrix.indices[at].astype(np.int64))]  # (b, width, d)
-        v = v * torch.from_numpy(mask.astype(np.float32))[..., None]
-        weight = regularisation * (confidence * torch.from_numpy(lengths[batch].astype("float32")))
-        left = gram + confidence * v.transpose(1, 2) @ v + (weight + 1e-3)[:, None, None] * eye
-        right = (1 + confidence) * v.sum(dim=1)  # (b, d)
-        out[torch.from_numpy(batch)] = torch.linalg.solve(left, right[..., None])[..., 0]
-        start += size
+        at = np.where(mask, weights.indptr[batch][:, None] + place, 0)
+        scale = torch.from_numpy(np.where(mask, root[at], 0.0).astype(np.float32))  # (b, width)
+        v = factors[torch.from_numpy(weights.indices[at].astype(np.int64))]
+        v *= scale[..., None]  # (b, width, d)
+        t = (torch.from_numpy(targets[at].astype(np.float32)) * scale)[..., None]
+        if width < d:
+            base = float(ridge[batch[0]]) * eye + (0 if gram is None else gram)
+            half = v @ torch.linalg.inv(base)  # (b, width, d)
+            small = half @ v.transpose(1, 2) + torch.eye(width)
+            dual = torch.cholesky_solve(t, torch.linalg.cholesky(small))
+            out[batch] = (half.transpose(1, 2) @ dual)[..., 0]
+        else:
+            left = v.transpose(1, 2) @ v
+            left += torch.from_numpy(ridge[batch].astype(np.float32))[:, None, None] * eye
+            if gram is not None:
+                left += gram
+            right = v.transpose(1, 2) @ t
+            out[batch] = torch.cholesky_solve(right, torch.linalg.cholesky(left))[..., 0]
+        start = stop
     return out
+
+
+def solve_implicit(
+    met: sp.csr_matrix, factors: torch.Tensor, confidence: float, regularisation: float
+) -> torch.Tensor:
+    """Return float32 (rows, d): the factors of the rows of ``met``, given those of its columns.
+
+    Minimises, for each row, confidence · Σ_met w (1 − uᵀv)² + Σ_all (uᵀv)² + λ·|u|², with w in
+    (0, 1] the entries of ``met`` and λ = regularisation · confidence · number met. A met pair
+    counts in both sums, so its least-squares target is (1 + confidence · w) / (confidence · w).
+    """
+    weights = met.copy()
+    weights.data = confidence * np.maximum(met.data, 1e-6)  # what faded to 0 was still met
+    targets = (1 + weights.data) / weights.data
+    ridge = regularisation * confidence * np.diff(met.indptr) + 1e-3
+    return solve(weights, targets, factors, ridge, gram=factors.T @ factors)
 
 
 class MatrixFactorisation(Recommender):
     """Implicit-feedback matrix factorisation; a history's vector is solved for when asked.
 
-    ``factors``: float32 (items, d).
+    Events count less the longer ago they are (``half_life_days``) and the further back in the
+    history they lie (``decay``). ``factors``: float32 (items, d).
     """
 
     name = "matrix_factorisation"
@@ -68,20 +112,23 @@ class MatrixFactorisation(Recommender):
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         s = self.settings
-        matrix = train.matrix()
+        matrix = train.matrix(s.half_life_days)
         transposed = matrix.T.tocsr()
         generator = torch.Generator().manual_seed(self.seed)
         items = torch.randn(len(catalogue), s.factors, generator=generator) / s.factors**0.5 * 0.1
         for _ in trange(s.iterations, desc="iALS", unit="sweep"):
-            users = solve(matrix, items, s.confidence, s.regularisation)
-            items = solve(transposed, users, s.confidence, s.regularisation)
+            users = solve_implicit(matrix, items, s.confidence, s.regularisation)
+            items = solve_implicit(transposed, users, s.confidence, s.regularisation)
         self.factors = items.numpy()
         return self
 
     def score(self, histories: Histories) -> np.ndarray:
-        seen = histories.seen(len(self.factors))
+        s = self.settings
+        seen = histories.matrix(len(self.factors), s.decay)
+        seen.sum_duplicates()
+        np.minimum(seen.data, 1.0, out=seen.data)
         items = torch.from_numpy(self.factors)
-        users = solve(seen, items, self.settings.confidence, self.settings.regularisation)
+        users = solve_implicit(seen, items, s.confidence, s.regularisation)
         return (users @ items.T).numpy()
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -94,4 +141,91 @@ class MatrixFactorisation(Recommender):
     def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         model = cls(MatrixFactorisationSettings(**config["settings"]), config["seed"])
         model.factors = arrays["factors"]
+        return model
+
+
+class RatingFactorisation(Recommender):
+    """Predicts ratings: mean + b_u + b_i + uᵀv; a history's b_u and u are solved for when asked.
+
+    Minimises Σ_rated (r − mean − b_u − b_i − uᵀv)² + λ(|b_u|² + |b_i|² + |u|² + |v|²) by
+    alternating least squares; each side's bias is one more coordinate, met by a 1 on the other
+    side. Of several ratings of one item the newest counts. A history without ratings is answered
+    with each item's mean, and an item without ratings has that of all. Without factors the biases
+    are learned alone.
+
+    ``factors``: float32 (items, d + 1), the bias first. ``mean``: float32 (1,).
+    """
+
+    name = "rating_factorisation"
+
+    def __init__(self, settings: RatingFactorisationSettings, seed: int = 0) -> None:
+        self.settings = settings
+        self.seed = seed
+
+    def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
+        """Learn the factors.
+
+        Raises:
+            ValueError: no interaction has a rating.
+        """
+        s = self.settings
+        rated = train.where(~np.isnan(train.ratings))
+        if not len(rated):
+            raise ValueError(
+                "rating_factorisation needs ratings and no interaction has one: map a rating "
+                "column in ingest.interactions, or take it out of train.candidates"
+            )
+        newest = rated.newest_of_pairs()
+        pairs = rated.users[newest], rated.items[newest]
+        ratings = rated.ratings[newest]
+        self.mean = np.array([ratings.mean()], dtype=np.float32)
+        matrix = sp.csr_matrix((ratings - self.mean, pairs), (train.n_users, len(catalogue)))
+        transposed = matrix.T.tocsr()
+        generator = torch.Generator().manual_seed(self.seed)
+        items = torch.randn(len(catalogue), s.factors + 1, generator=generator) * 0.1
+        items[:, 0] = 0.0
+        for _ in trange(s.iterations, desc="ratings", unit="sweep"):
+            users = self._side(matrix, items)
+            items = self._side(transposed, users)
+        self.factors = items.numpy()
+        return self
+
+    def _side(self, ratings: sp.csr_matrix, others: torch.Tensor) -> torch.Tensor:
+        """Return (rows, d + 1), bias first, of the rows of ``ratings`` (less the mean)."""
+        met = ratings.copy()
+        met.data = np.ones_like(ratings.data)
+        design = others.clone()
+        design[:, 0] = 1.0
+        targets = ratings.data - others[:, 0].numpy()[ratings.indices]
+        ridge = np.full(ratings.shape[0], self.settings.regularisation)
+        return solve(met, targets, design, ridge)
+
+    def score(self, histories: Histories) -> np.ndarray:
+        """Return float32 (batch, items): predicted ratings, in the units of the ratings."""
+        items = torch.from_numpy(self.factors)
+        users = torch.zeros(len(histories), items.shape[1])
+        if histories.ratings is not None:
+            rated = ~np.isnan(histories.ratings)
+            # A row's events lie in time's order: the newest rating of an item is its last.
+            pairs = histories.rows()[rated] * len(items) + histories.items[rated]
+            pairs, back = np.unique(pairs[::-1], return_index=True)
+            values = histories.ratings[rated][::-1][back] - self.mean
+            matrix = sp.csr_matrix(
+                (values, np.divmod(pairs, len(items))), (len(histories), len(items))
+            )
+            users = self._side(matrix, items)
+        affine = items.clone()
+        affine[:, 0] = 1.0
+        return (self.mean[0] + items[:, 0] + users @ affine.T).numpy()
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"factors": self.factors, "mean": self.mean}
+
+    def config(self) -> dict[str, Any]:
+        return {"settings": self.settings.model_dump(), "seed": self.seed}
+
+    @classmethod
+    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+        model = cls(RatingFactorisationSettings(**config["settings"]), config["seed"])
+        model.factors, model.mean = arrays["factors"], arrays["mean"]
         return model

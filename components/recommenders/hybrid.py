@@ -11,6 +11,7 @@ before it, and is then put over candidates that were fitted before the test wind
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from components.data.dataset import (
     load_prepared,
 )
 from components.recommenders.base import MISSING, Recommender
+from components.recommenders.extended import extended
 from components.recommenders.training import load_model
 from components.settings import Rank, Settings
 
@@ -154,6 +156,32 @@ class Hybrid(Recommender):
         dense[pairs.rows, pairs.items] = self._rank(pairs.features)
         return dense
 
+    def score_items(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        """Return float32 (batch, n): the ranker's score of each of ``items``, distinct codes (n,),
+        proposed or not."""
+        pairs = self._pairs(histories, exclude_seen=False, available=None, given=items)
+        dense = np.full((len(histories), len(self.catalogue)), -np.inf, dtype=np.float32)
+        dense[pairs.rows, pairs.items] = self._rank(pairs.features)
+        return dense[:, items]
+
+    def extended(self, catalogue: Catalogue) -> Hybrid:
+        """Return the hybrid for ``catalogue``: this one's items, maybe changed, then new ones.
+
+        New items count as never sold: they are found by their text. Nothing is trained.
+        """
+        model = copy.copy(self)
+        known, new = len(self.catalogue), len(catalogue) - len(self.catalogue)
+        model.catalogue = catalogue
+        model.candidates = {
+            name: extended(candidate, known, catalogue)
+            for name, candidate in self.candidates.items()
+        }
+        unsold = np.zeros((new, len(ITEM_STATISTICS)), dtype=np.float32)
+        unsold[:, -2:] = np.nan  # age, last_sale
+        model.item_statistics = np.vstack([self.item_statistics, unsold])
+        model._read_catalogue()
+        return model
+
     def recommend(
         self,
         histories: Histories,
@@ -199,9 +227,13 @@ class Hybrid(Recommender):
         )
 
     def _pairs(
-        self, histories: Histories, exclude_seen: bool, available: np.ndarray | None
+        self,
+        histories: Histories,
+        exclude_seen: bool,
+        available: np.ndarray | None,
+        given: np.ndarray | None = None,
     ) -> Pairs:
-        """Return every model's best items for each history, with the ranker's features."""
+        """Return every model's best items (or the ``given``) of each history, with features."""
         batch, n_items = len(histories), len(self.catalogue)
         refused = np.zeros((batch, n_items), dtype=bool)
         if exclude_seen:
@@ -227,6 +259,9 @@ class Hybrid(Recommender):
             at, position = top
             ranks[at] = 1.0 / (1.0 + position)
             at_pairs.append((scores, ranks))
+        if given is not None:
+            proposed[:] = False
+            proposed[:, given] = True
         rows, items = np.nonzero(proposed)
         items = items.astype(np.int32)
         for scores, ranks in at_pairs:

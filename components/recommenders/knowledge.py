@@ -267,6 +267,13 @@ class Knowledge(Recommender):
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         """Find the products each rule speaks of; ``train`` is not used."""
+        return self.learn(catalogue)
+
+    def extended(self, catalogue: Catalogue) -> Knowledge:
+        """Return the rules for all items."""
+        return Knowledge(self.rules).learn(catalogue)
+
+    def learn(self, catalogue: Catalogue) -> Self:
         items = Items(catalogue.table)
         nothing = np.zeros(len(catalogue), dtype=bool)
         rules = self.rules.goes_with

@@ -1,4 +1,8 @@
-"""A linear item-to-item model in closed form: EASE (Steck, WWW 2019), with recency."""
+"""A linear item-to-item model in closed form: EASE (Steck, WWW 2019), with recency.
+
+Each item is predicted from the others of a history by ridge regression: with X the users × items
+matrix and G = XᵀX, column j of the weights is argmin |X_j − X b|² + λ|b|², b_j = 0.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,92 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
+import torch
+from sparse_dot_topn import sp_matmul_topn
+from tqdm import tqdm
 
-from components.data.dataset import DAY, Catalogue, Histories, Interactions
+from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
+from components.recommenders.neighbours import csr_arrays, csr_of
 from components.settings import Linear as LinearSettings
+
+SYSTEM_NUMBERS = 2_000_000
+"""How many numbers of the systems of the sparse form are held at once."""
+
+
+def solve_dense(matrix: sp.csr_matrix, regularisation: float) -> np.ndarray:
+    """Return float32 (items, items): B = I − P diag(P)⁻¹, P = (G + λI)⁻¹.
+
+    By Cholesky in single precision: λ keeps G well conditioned.
+    """
+    gram = torch.from_numpy((matrix.T @ matrix).toarray())
+    gram.diagonal().add_(regularisation)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+    weights = -inverse / inverse.diagonal()
+    return weights.fill_diagonal_(0.0).numpy()
+
+
+def solve_sparse(matrix: sp.csr_matrix, regularisation: float, neighbours: int) -> sp.csr_matrix:
+    """Return float32 CSR (items, items): each column's ridge over a few items alone.
+
+    Item j is predicted from the ``neighbours`` items that alone would predict it best, which is
+    where G_ij² / (G_ii + λ) is largest (Ning and Karypis, ICDM 2011, choose so for SLIM). Given
+    them the solution is exact: (G_SS + λI) b = G_Sj. Items that never met j would only get small
+    negative weights. Memory: the Gram matrix of pairs that met, and items × neighbours.
+    """
+    n_items = matrix.shape[1]
+    transposed = matrix.T.tocsr()
+    gram = (transposed @ matrix).tocsr()
+    gram.sort_indices()  # a sorted row is looked up by bisection
+    diagonal = gram.diagonal()
+    scale = sp.diags(1 / np.sqrt(diagonal + np.float32(regularisation)))
+    best = sp_matmul_topn(transposed, (matrix @ scale).tocsr(), neighbours + 1)
+    columns = np.repeat(np.arange(n_items), np.diff(best.indptr))
+    others = best.indices != columns
+    columns, rows = columns[others], best.indices[others].astype(np.int64)
+    sizes = np.bincount(columns, minlength=n_items)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    values = np.zeros(len(rows), dtype=np.float32)
+    order = np.argsort(sizes, kind="stable")
+    order = order[sizes[order] > 0]
+    done = 0
+    progress = tqdm(total=len(order), desc="linear", unit="item")
+    while done < len(order):
+        step = max(1, SYSTEM_NUMBERS // int(sizes[order[min(done + 2000, len(order)) - 1]]) ** 2)
+        batch = order[done : done + min(step, 2000)]
+        place = np.arange(sizes[batch].max())
+        mask = place < sizes[batch][:, None]  # (b, width): shorter systems are padded
+        at = np.where(mask, starts[batch][:, None] + place, 0)
+        support = rows[at]
+        i, j = np.tril_indices(len(place), -1)
+        left = np.zeros((*support.shape, len(place)), dtype=np.float32)
+        lower = _entries(gram, support[:, i], support[:, j])
+        left[:, i, j] = lower * (mask[:, i] & mask[:, j])
+        left[:, place, place] = np.where(mask, diagonal[support] + regularisation, 1.0)
+        right = _entries(gram, support, np.broadcast_to(batch[:, None], support.shape)) * mask
+        factor = torch.linalg.cholesky(torch.from_numpy(left))  # reads the lower triangle alone
+        solved = torch.cholesky_solve(torch.from_numpy(right)[..., None], factor)[..., 0]
+        values[at[mask]] = solved.numpy()[mask]
+        done += len(batch)
+        progress.update(len(batch))
+    progress.close()
+    return sp.csr_matrix((values, (rows, columns)), shape=(n_items, n_items))
+
+
+def _entries(matrix: sp.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return float32, shaped as ``rows`` and ``columns``: the entries of ``matrix`` there."""
+    return np.asarray(matrix[rows.ravel(), columns.ravel()]).reshape(rows.shape)
 
 
 class Linear(Recommender):
-    """Predicts each item from the others of a history by ridge regression with a zero diagonal.
+    """EASE over the items that were sold, dense on small catalogues, sparse on large ones.
 
-    With Gram matrix G = XᵀX the weights are B = I − P diag(P)⁻¹, P = (G + λI)⁻¹. Events count
-    less the longer ago they are (``half_life_days``), so that last Christmas fades. Only the
-    ``max_items`` most popular items take part: time and memory are bounded by max_items³ and ².
+    Events count less the longer ago they are (``half_life_days``), so that last Christmas fades,
+    and the further back in the history they lie (``decay``). The dense form takes max_items² of
+    memory and max_items³ of time; the sparse one grows with the pairs of items that met, of each
+    user's ``max_history`` newest events.
 
-    ``weights``: float32 (kept, kept), ``kept``: int32 item codes.
+    ``weights``: float32 (kept, kept), an array or CSR. ``kept``: int32 item codes.
     """
 
     name = "linear"
@@ -28,37 +104,39 @@ class Linear(Recommender):
         self.settings = settings
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
+        """Learn the weights.
+
+        Raises:
+            ValueError: the form is dense and more than ``max_items`` items were sold.
+        """
+        s = self.settings
         self.n_items = len(catalogue)
-        counts = np.bincount(train.items, minlength=self.n_items)
-        popular = np.argsort(-counts, kind="stable")[: self.settings.max_items]
-        self.kept = np.sort(popular[counts[popular] > 0]).astype(np.int32)
-        days = (train.times.max(initial=0) - train.times) / DAY
-        # Square roots, because G squares them; a pair's newest meeting decides, not their number.
-        weights = np.exp2(-days / self.settings.half_life_days / 2).astype(np.float32)
-        order = np.lexsort((train.times, train.items, train.users))
-        pairs = train.users[order].astype(np.int64) * self.n_items + train.items[order]
-        newest = order[np.append(pairs[1:] != pairs[:-1], True)] if len(order) else order
-        matrix = sp.csr_matrix(
-            (weights[newest], (train.users[newest], train.items[newest])),
-            shape=(train.n_users, self.n_items),
-        )
-        chosen = matrix[:, self.kept]
-        gram = np.asarray((chosen.T @ chosen).todense(), dtype=np.float64)
-        gram[np.diag_indices_from(gram)] += self.settings.regularisation
-        inverse = np.linalg.inv(gram)
-        solved = -inverse / np.diag(inverse)[None, :]
-        np.fill_diagonal(solved, 0.0)
-        self.weights = solved.astype(np.float32)
+        self.kept = np.unique(train.items).astype(np.int32)
+        fits = len(self.kept) <= s.max_items
+        if s.form == "dense" and not fits:
+            raise ValueError(
+                f"train.linear.form is dense, but {len(self.kept):,} items were sold and "
+                f"train.linear.max_items is {s.max_items:,}: set form to auto or sparse"
+            )
+        # Twice the half-life is the square root of the weights, which G squares; a pair's newest
+        # meeting decides, not their number.
+        matrix = train.newest(s.max_history).matrix(2 * s.half_life_days)[:, self.kept]
+        if s.form == "dense" or (s.form == "auto" and fits):
+            self.weights = solve_dense(matrix, s.regularisation)
+        else:
+            self.weights = solve_sparse(matrix, s.regularisation, s.neighbours)
         return self
 
     def score(self, histories: Histories) -> np.ndarray:
         past = histories.matrix(self.n_items, self.settings.decay)[:, self.kept]
         scores = np.zeros((len(histories), self.n_items), dtype=np.float32)
-        scores[:, self.kept] = past @ self.weights
+        found = past @ self.weights
+        scores[:, self.kept] = found.toarray() if sp.issparse(found) else found
         return scores
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {"weights": self.weights, "kept": self.kept}
+        weights = csr_arrays(self.weights) if sp.issparse(self.weights) else {"dense": self.weights}
+        return {"kept": self.kept, **weights}
 
     def config(self) -> dict[str, Any]:
         return {"settings": self.settings.model_dump(), "n_items": self.n_items}
@@ -66,9 +144,6 @@ class Linear(Recommender):
     @classmethod
     def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         model = cls(LinearSettings(**config["settings"]))
-        model.n_items, model.weights, model.kept = (
-            config["n_items"],
-            arrays["weights"],
-            arrays["kept"],
-        )
+        model.n_items, model.kept = config["n_items"], arrays["kept"]
+        model.weights = arrays["dense"] if "dense" in arrays else csr_of(arrays)
         return model

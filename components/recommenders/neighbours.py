@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
+from sparse_dot_topn import sp_matmul_topn
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
@@ -13,7 +15,7 @@ from components.settings import Neighbours
 
 
 def weighted(matrix: sp.csr_matrix, weighting: str) -> sp.csr_matrix:
-    """Return float32 CSR: users × items of ones, users weighted by how telling they are.
+    """Return float32 CSR: ``matrix`` (users × items), users weighted by how telling they are.
 
     cosine: 1. tfidf: log(items / items of the user), so that who buys everything tells little.
     bm25: the same with the item's popularity saturated (Robertson and Zaragoza 2009, k1 = 1.2,
@@ -38,18 +40,6 @@ def row_normalised(matrix: sp.csr_matrix) -> sp.csr_matrix:
     norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
     scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
     return (sp.diags(scale.astype(np.float32)) @ matrix).tocsr()
-
-
-def strongest(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
-    """Return CSR with only the ``k`` largest entries of each row."""
-    matrix = matrix.tocsr()
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    order = np.lexsort((matrix.indices, -matrix.data, rows))
-    place = np.arange(len(rows)) - matrix.indptr[rows]
-    kept = order[place < k]
-    return sp.csr_matrix(
-        (matrix.data[kept], (rows[kept], matrix.indices[kept])), shape=matrix.shape
-    )
 
 
 def csr_arrays(matrix: sp.csr_matrix) -> dict[str, np.ndarray]:
@@ -91,23 +81,21 @@ class _Neighbours(Recommender):
 class ItemNeighbours(_Neighbours):
     """Scores an item by its similarity to the items of the history, the older the less.
 
-    ``matrix``: CSR (items, items), row i the items most alike to i, itself left out.
+    Similarities are of each user's ``max_history`` newest events; only each item's strongest are
+    ever held. ``matrix``: CSR (items, items), row i the items most alike to i, itself left out.
     """
 
     name = "item_neighbours"
-    ROWS = 4096  # items whose similarities are held at once
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
-        items = row_normalised(weighted(train.matrix(), self.settings.weighting).T.tocsr())
-        blocks = []
-        for start in range(0, items.shape[0], self.ROWS):
-            block = (items[start : start + self.ROWS] @ items.T).tolil()
-            rows = np.arange(block.shape[0])
-            block[rows, rows + start] = 0
-            block = block.tocsr()
-            block.eliminate_zeros()
-            blocks.append(strongest(block, self.settings.neighbours))
-        self.matrix = sp.vstack(blocks).tocsr()
+        met = train.newest(self.settings.max_history).matrix(self.settings.half_life_days)
+        items = row_normalised(weighted(met, self.settings.weighting).T.tocsr())
+        alike = sp_matmul_topn(items, items.T.tocsr(), self.settings.neighbours + 1)
+        rows = np.repeat(np.arange(items.shape[0]), np.diff(alike.indptr))
+        others = alike.indices != rows
+        self.matrix = sp.csr_matrix(
+            (alike.data[others], (rows[others], alike.indices[others])), shape=alike.shape
+        )
         return self
 
     def score(self, histories: Histories) -> np.ndarray:
@@ -124,10 +112,16 @@ class UserNeighbours(_Neighbours):
     name = "user_neighbours"
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
-        self.matrix = row_normalised(weighted(train.matrix(), self.settings.weighting))
+        met = train.matrix(self.settings.half_life_days)
+        self.matrix = row_normalised(weighted(met, self.settings.weighting))
         return self
+
+    @cached_property
+    def _by_item(self) -> sp.csr_matrix:
+        """CSR (items, users)."""
+        return self.matrix.T.tocsr()
 
     def score(self, histories: Histories) -> np.ndarray:
         past = row_normalised(histories.matrix(self.matrix.shape[1], self.settings.decay))
-        alike = strongest(past @ self.matrix.T, self.settings.neighbours)
+        alike = sp_matmul_topn(past, self._by_item, self.settings.neighbours)
         return np.asarray((alike @ self.matrix).todense(), dtype=np.float32)

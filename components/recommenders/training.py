@@ -18,7 +18,7 @@ from components.data.dataset import Prepared, load_prepared
 from components.data.impressions import Log, load_log
 from components.recommenders.base import Recommender
 from components.recommenders.content import Content, Words
-from components.recommenders.factorisation import MatrixFactorisation
+from components.recommenders.factorisation import MatrixFactorisation, RatingFactorisation
 from components.recommenders.knowledge import Knowledge, load_rules
 from components.recommenders.linear import Linear
 from components.recommenders.neighbours import ItemNeighbours, UserNeighbours
@@ -34,6 +34,7 @@ MODELS: dict[str, type[Recommender]] = {
         ItemNeighbours,
         UserNeighbours,
         MatrixFactorisation,
+        RatingFactorisation,
         Linear,
         Content,
         Words,
@@ -43,7 +44,7 @@ MODELS: dict[str, type[Recommender]] = {
     )
 }
 IMPRESSIONS = "data/impressions"
-SEEDED = (MatrixFactorisation, Sequential, Policy)
+SEEDED = (MatrixFactorisation, RatingFactorisation, Sequential, Policy)
 
 
 def build(name: str, settings: Settings, root: Path = Path()) -> Recommender:

@@ -119,6 +119,9 @@ def test_the_run_bears_parameters_metrics_and_versions(shop) -> None:
     table = pd.read_csv(root / "reports/evaluation.csv").set_index("model")
     assert run.data.metrics["hybrid.ndcg_at_10"] == pytest.approx(table.loc["hybrid", "ndcg@10"])
     assert run.data.tags["data_version"] == found["data_version"]
+    client = Registry(settings, root).client
+    page = client.download_artifacts(found["run_id"], "reports/evaluation/report.html")
+    assert Path(page).read_bytes() == (root / "reports/evaluation/report.html").read_bytes()
     (root / "data/prepared/split.json").write_text(
         (root / "data/prepared/split.json").read_text() + " "
     )

@@ -7,10 +7,13 @@ import pytest
 
 from components.data.dataset import Interactions, load_prepared
 from components.evaluation.protocol import (
+    holm,
     interval,
     leave_one_out_task,
     paired_p_value,
+    pairwise,
     sliced_ndcg,
+    some_users,
     window_task,
 )
 
@@ -102,3 +105,39 @@ def test_the_paired_test_tells_a_difference_from_noise() -> None:
     shifted = base + 0.01 + 0.1 * noise
     theirs = ttest_rel(base, shifted).pvalue
     assert paired_p_value(base, shifted, 5000, 0) == pytest.approx(theirs, abs=0.03)
+
+
+def test_holm_agrees_with_statsmodels() -> None:
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    p_values = np.random.default_rng(0).beta(0.3, 2, 28)
+    expected = multitest.multipletests(p_values, method="holm")[1]
+    assert holm(p_values) == pytest.approx(expected)
+
+
+def test_pairs_say_which_is_better_and_whether_it_is_chance() -> None:
+    random = np.random.default_rng(1)
+    base = random.random(400)
+    each = {"a": base, "b": base + 0.05, "c": base + 0.01 * random.standard_normal(400)}
+    found = {(one["better"], one["worse"]): one for one in pairwise(each, 2000, seed=0)}
+    assert found["b", "a"]["difference"] == pytest.approx(0.05)
+    assert found["b", "a"]["p"] < 0.01
+    assert found["b", "c"]["p"] < 0.01
+    (other,) = [one for pair, one in found.items() if "b" not in pair]
+    assert other["p"] > 0.05
+
+
+def test_some_users_are_drawn_once_and_for_all(prepared) -> None:
+    task = window_task(prepared, "test", exclude_seen=True)
+    few = some_users(task, 10, seed=3)
+    assert len(few.users) == few.targets.shape[0] == len(few.histories) == 10
+    assert few.users.tolist() == some_users(task, 10, seed=3).users.tolist()
+    assert set(few.users) <= set(task.users)
+    assert some_users(task, 0, seed=3) is task
+
+
+def test_leave_one_out_without_what_was_had_before(prepared) -> None:
+    _, every = leave_one_out_task(prepared.interactions)
+    _, fresh = leave_one_out_task(prepared.interactions, exclude_seen=True)
+    n_items = len(prepared.catalogue)
+    assert fresh.targets.multiply(fresh.histories.seen(n_items)).nnz == 0
+    assert 0 < len(fresh.users) < len(every.users)

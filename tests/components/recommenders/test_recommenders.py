@@ -18,7 +18,8 @@ from components.settings import Settings
 
 N_GROUPS, PER_GROUP, N_USERS = 6, 8, 240
 N_ITEMS = N_GROUPS * PER_GROUP
-LEARNED = sorted(set(MODELS) - {"knowledge", "policy"})  # which have tests of their own
+OWN_TESTS = {"knowledge", "policy", "rating_factorisation"}
+LEARNED = sorted(set(MODELS) - OWN_TESTS)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,9 @@ def test_text_finds_an_item_that_nobody_bought(world, quick, name) -> None:
     assert scores[hidden] > np.quantile(scores[others], 0.9)
 
 
-@pytest.mark.parametrize("name", ["item_neighbours", "linear", "content", "words"])
+@pytest.mark.parametrize(
+    "name", ["item_neighbours", "linear", "content", "words", "matrix_factorisation"]
+)
 def test_recent_events_count_more(world, quick, name) -> None:
     train, catalogue = world
     section = getattr(quick.train, name)
