@@ -39,7 +39,19 @@ CHOSEN = {
     "item_neighbours": {"neighbours": 200, "weighting": "cosine", "decay": 0.5},
     "user_neighbours": {"neighbours": 200, "weighting": "cosine", "decay": 0.7},
     "matrix_factorisation": {"factors": 128, "regularisation": 0.03, "confidence": 10.0},
-    "linear": {"regularisation": 50.0, "half_life_days": NEVER, "decay": 0.7},
+    "linear": {
+        "regularisation": 50.0,
+        "half_life_days": NEVER,
+        "decay": 0.7,
+        "max_items": 20_000,
+    },
+    "collective": {
+        "regularisation": 100.0,
+        "half_life_days": NEVER,
+        "decay": 0.75,
+        "max_items": 20_000,
+        "text_weight": 10.0,
+    },
     "content": {"decay": 0.7},
     "words": {"decay": 0.7},
     "sequential": {

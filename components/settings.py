@@ -28,6 +28,7 @@ CandidateName = Literal[
     "matrix_factorisation",
     "rating_factorisation",
     "linear",
+    "collective",
     "content",
     "words",
     "knowledge",
@@ -150,6 +151,12 @@ class Linear(Section):
     max_history: PositiveInt = 1000
 
 
+class Collective(Linear):
+    text_weight: PositiveFloat = 10.0
+    cold_neighbours: PositiveInt = 5
+    cold_boost: Annotated[float, Field(ge=0)] = 1.0
+
+
 class Content(Section):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.95
 
@@ -210,6 +217,7 @@ class Train(Section):
     matrix_factorisation: MatrixFactorisation = MatrixFactorisation()
     rating_factorisation: RatingFactorisation = RatingFactorisation()
     linear: Linear = Linear()
+    collective: Collective = Collective()
     content: Content = Content()
     words: Words = Words()
     knowledge: Knowledge = Knowledge()

@@ -6,6 +6,7 @@ import copy
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.data.dataset import Catalogue, Histories, Interactions, item_text
@@ -78,11 +79,24 @@ class Content(Recommender):
         return model
 
 
+def word_vectors(texts: list[str]) -> sp.csr_matrix:
+    """Return float32 CSR (texts, words): TF-IDF, rows of length 1 (Salton and Buckley 1988).
+
+    Raises:
+        ValueError: no text has a word.
+    """
+    vectoriser = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    try:
+        return vectoriser.fit_transform(texts).astype(np.float32)
+    except ValueError as error:  # scikit-learn's word for no word at all
+        raise ValueError("products need titles to be known by their words: none has") from error
+
+
 class Words(Recommender):
     """Cosine of TF-IDF vectors of the products' texts and the history's decayed sum of them.
 
-    Salton and Buckley 1988. Beside the language model it knows the shop's own words: names of
-    series, brands and attributes. ``matrix``: CSR (items, words), rows of length 1.
+    Beside the language model it knows the shop's own words: names of series, brands and
+    attributes. ``matrix``: CSR (items, words), rows of length 1.
     """
 
     name = "words"
@@ -95,11 +109,7 @@ class Words(Recommender):
         return self.learn(catalogue)
 
     def learn(self, catalogue: Catalogue) -> Self:
-        vectoriser = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
-        try:
-            self.matrix = vectoriser.fit_transform(item_text(catalogue.table)).astype(np.float32)
-        except ValueError as error:  # scikit-learn's word for no word at all
-            raise ValueError("words needs products with titles: there are none") from error
+        self.matrix = word_vectors(item_text(catalogue.table))
         return self
 
     def extended(self, catalogue: Catalogue) -> Words:

@@ -6,7 +6,7 @@ matrix and G = XᵀX, column j of the weights is argmin |X_j − X b|² + λ|b|�
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -99,6 +99,7 @@ class Linear(Recommender):
     """
 
     name = "linear"
+    section: ClassVar[type[LinearSettings]] = LinearSettings
 
     def __init__(self, settings: LinearSettings) -> None:
         self.settings = settings
@@ -121,11 +122,16 @@ class Linear(Recommender):
         # Twice the half-life is the square root of the weights, which G squares; a pair's newest
         # meeting decides, not their number.
         matrix = train.newest(s.max_history).matrix(2 * s.half_life_days)[:, self.kept]
-        if s.form == "dense" or (s.form == "auto" and fits):
-            self.weights = solve_dense(matrix, s.regularisation)
-        else:
-            self.weights = solve_sparse(matrix, s.regularisation, s.neighbours)
+        self._solve(matrix, s.form == "dense" or (s.form == "auto" and fits))
         return self
+
+    def _solve(self, matrix: sp.csr_matrix, dense: bool) -> None:
+        s = self.settings
+        self.weights = (
+            solve_dense(matrix, s.regularisation)
+            if dense
+            else solve_sparse(matrix, s.regularisation, s.neighbours)
+        )
 
     def score(self, histories: Histories) -> np.ndarray:
         past = histories.matrix(self.n_items, self.settings.decay)[:, self.kept]
@@ -143,7 +149,7 @@ class Linear(Recommender):
 
     @classmethod
     def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        model = cls(LinearSettings(**config["settings"]))
+        model = cls(cls.section(**config["settings"]))
         model.n_items, model.kept = config["n_items"], arrays["kept"]
         model.weights = arrays["dense"] if "dense" in arrays else csr_of(arrays)
         return model

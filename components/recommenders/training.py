@@ -17,6 +17,7 @@ from pathlib import Path
 from components.data.dataset import Prepared, load_prepared
 from components.data.impressions import Log, load_log
 from components.recommenders.base import Recommender
+from components.recommenders.collective import Collective
 from components.recommenders.content import Content, Words
 from components.recommenders.factorisation import MatrixFactorisation, RatingFactorisation
 from components.recommenders.knowledge import Knowledge, load_rules
@@ -36,6 +37,7 @@ MODELS: dict[str, type[Recommender]] = {
         MatrixFactorisation,
         RatingFactorisation,
         Linear,
+        Collective,
         Content,
         Words,
         Knowledge,
