@@ -45,6 +45,11 @@ NEIGHBOURS = {
     "weighting": ["cosine", "tfidf", "bm25"],
     "decay": DECAY,
 }
+LINEAR = {
+    "regularisation": (LOG, 1.0, 5000.0),
+    "half_life_days": (LOG, 30, 3650),
+    "decay": DECAY,
+}
 SPACES: dict[str, dict[str, Any]] = {
     "popularity": {"half_life_days": (LOG, 1, 180)},
     "item_neighbours": NEIGHBOURS,
@@ -54,11 +59,19 @@ SPACES: dict[str, dict[str, Any]] = {
         "iterations": (WHOLE, 4, 20),
         "regularisation": (LOG, 1e-3, 1.0),
         "confidence": (LOG, 1.0, 100.0),
-    },
-    "linear": {
-        "regularisation": (LOG, 1.0, 5000.0),
-        "half_life_days": (LOG, 30, 3650),
         "decay": DECAY,
+    },
+    "rating_factorisation": {
+        "factors": (WHOLE, 0, 64),
+        "iterations": (WHOLE, 5, 30),
+        "regularisation": (LOG, 0.3, 50.0),
+    },
+    "linear": LINEAR,
+    "collective": {
+        **LINEAR,
+        "text_weight": (LOG, 0.1, 100.0),
+        "cold_neighbours": (WHOLE, 1, 20),
+        "cold_boost": (PART, 0.0, 2.0),
     },
     "content": {"decay": DECAY},
     "words": {"decay": DECAY},
