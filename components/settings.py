@@ -100,10 +100,14 @@ class Pretrain(Section):
 
 
 class Finetune(Section):
-    steps: PositiveInt = 120
-    batch_size: PositiveInt = 64
+    head_steps: Annotated[int, Field(ge=0)] = 150
+    head_learning_rate: PositiveFloat = 1e-3
+    batch_size: PositiveInt = 512
+    steps: Annotated[int, Field(ge=0)] = 40
     learning_rate: PositiveFloat = 2e-5
+    products: PositiveInt = 64
     temperature: PositiveFloat = 0.05
+    negatives: PositiveInt = 20000
     checkpoint_every: PositiveInt = 40
     log_every: PositiveInt = 10
 

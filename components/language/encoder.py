@@ -15,17 +15,26 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import AutoModel, AutoTokenizer
 
 from components.data.dataset import item_text
-from components.language.families import locate, weights_digest
+from components.language.families import locate, save_model, weights_digest
 from components.settings import Settings
+
+HEAD = "head.safetensors"
 
 
 class TextEncoder:
-    """Mean of the last layer over a text's tokens, of length 1 (Reimers and Gurevych 2019)."""
+    """Mean of the last layer over a text's tokens (Reimers and Gurevych 2019), of length 1, and
+    through the linear head that fine-tuning has learned, if it has.
+
+    name: a folder or a name that ``families.locate`` knows. precision: what the model computes in;
+    auto is bf16 where the CPU is fast at it. training: keep the weights in fp32, so that they can
+    be trained (under autocast).
+    """
 
     def __init__(
         self,
@@ -33,36 +42,112 @@ class TextEncoder:
         max_length: int = 64,
         batch_size: int = 256,
         precision: Literal["auto", "fp32", "bf16"] = "auto",
+        training: bool = False,
     ) -> None:
         place = locate(str(name))
-        self.tokenizer = AutoTokenizer.from_pretrained(place)
-        self.model = AutoModel.from_pretrained(place).eval()
-        self.max_length, self.batch_size = max_length, batch_size
         self.fast = precision == "bf16" or (
             precision == "auto" and torch.cpu._is_avx512_bf16_supported()
         )
+        kind = torch.bfloat16 if self.fast and not training else torch.float32
+        self.tokenizer = AutoTokenizer.from_pretrained(place)
+        self.model = AutoModel.from_pretrained(place, dtype=kind).eval()
+        self.max_length, self.batch_size = max_length, batch_size
+        self.width = int(self.model.config.hidden_size)
+        self.head: torch.nn.Linear | None = None
+        file = Path(place) / HEAD
+        if file.exists():
+            self.head = linear(**load_file(file))
 
-    def encode(self, texts: list[str], progress: bool = False) -> np.ndarray:
-        """Return float32 (texts, width)."""
-        width = self.model.config.hidden_size
-        out = np.zeros((len(texts), width), dtype=np.float32)
-        # Batches of like length: little padding.
-        order = np.argsort([len(text) for text in texts], kind="stable")
-        starts = range(0, len(texts), self.batch_size)
-        for start in tqdm(starts, desc="encoding", unit="batch", disable=not progress):
-            rows = order[start : start + self.batch_size]
-            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.fast):
-                out[rows] = self.forward([texts[row] for row in rows]).float().numpy()
-        return out
+    def encode(
+        self, texts: list[str], progress: bool = False, with_head: bool = True
+    ) -> np.ndarray:
+        """Return float32 (texts, width) of length 1."""
+        ids = self._ids(list(dict.fromkeys(texts)))
+        row = {text: n for n, text in enumerate(dict.fromkeys(texts))}
+        out = np.zeros((len(ids), self.width), dtype=np.float32)
+        batches = self._batches(ids, self.batch_size)
+        mixed = self.fast and self.model.dtype == torch.float32
+        for rows in tqdm(batches, desc="encoding", unit="batch", disable=not progress):
+            with torch.inference_mode():
+                with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+                    found = self._means([ids[n] for n in rows])
+                out[rows] = (self.project(found) if with_head else found).numpy()
+        return out[[row[text] for text in texts]]
 
-    def forward(self, texts: list[str]) -> torch.Tensor:
-        """Return (texts, width) with gradients: what fine-tuning trains."""
-        batch = self.tokenizer(
-            texts, padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
-        )
-        hidden = self.model(**batch).last_hidden_state.float()  # (texts, length, width)
-        mask = batch["attention_mask"][..., None].float()
-        return F.normalize((hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1), dim=1)
+    def before_head(self, texts: list[str]) -> torch.Tensor:
+        """Return float32 (texts, width) of length 1, without the head, with gradients."""
+        ids = self._ids(texts)
+        batches = self._batches(ids, CHUNK)
+        found = torch.cat([self._means([ids[n] for n in rows]) for rows in batches])
+        return found[torch.from_numpy(np.argsort(np.concatenate(batches), kind="stable"))]
+
+    def project(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return (texts, width) of length 1: the vectors through the head, if there is one."""
+        return vectors if self.head is None else F.normalize(self.head(vectors), dim=1)
+
+    def save(self, folder: Path) -> None:
+        """Write model, tokenizer and head to ``folder``."""
+        save_model(self.model, self.tokenizer, folder)
+        if self.head is not None:
+            state = self.head.state_dict()
+            save_file({name: one.contiguous() for name, one in state.items()}, folder / HEAD)
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        return self.tokenizer(
+            texts,
+            truncation=True,
+            max_length=self.max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
+
+    @staticmethod
+    def _batches(ids: list[list[int]], size: int) -> list[np.ndarray]:
+        """Return rows of like length together, ``size`` a batch: little is padding."""
+        order = np.argsort([len(one) for one in ids], kind="stable")[::-1]
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+    def _means(self, ids: list[list[int]]) -> torch.Tensor:
+        """Return float32 (texts, width): the mean over the tokens, of length 1."""
+        batch = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt")
+        mask = batch["attention_mask"]
+        # Without padding there is nothing to mask, and attention is faster.
+        given = None if mask.all() else mask
+        hidden = self.model(input_ids=batch["input_ids"], attention_mask=given).last_hidden_state
+        weight = mask[..., None].float()  # (texts, length, 1)
+        return F.normalize((hidden.float() * weight).sum(dim=1), dim=1)
+
+
+CHUNK = 32
+"""Texts that go through the model together in training."""
+
+
+def linear(weight: torch.Tensor, bias: torch.Tensor) -> torch.nn.Linear:
+    """Return the layer of weight (out, in) and bias (out,)."""
+    layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    return layer
+
+
+def whitening(vectors: np.ndarray) -> torch.nn.Linear:
+    """Return the layer that makes the coordinates of ``vectors`` (texts, width) uncorrelated.
+
+    Vectors of language models crowd in a narrow cone; whitening spreads them (Su et al. 2021).
+    Scaled so that a vector is about one long.
+    """
+    centre = vectors.mean(axis=0, dtype=np.float64)
+    _, scale, axes = np.linalg.svd(vectors - centre, full_matrices=False)
+    kept = scale > 1e-3 * max(scale[0], 1e-12)
+    weight = np.zeros((vectors.shape[1],) * 2)
+    weight[: kept.sum()] = axes[kept] / scale[kept, None] * np.sqrt(len(vectors) / kept.sum())
+    return linear(torch.from_numpy(weight).float(), torch.from_numpy(-weight @ centre).float())
+
+
+def encoder_digest(name: str | Path) -> str:
+    """Return a digest of the weights, the head's included, of an encoder."""
+    head = Path(locate(str(name))) / HEAD
+    own = hashlib.blake2b(head.read_bytes(), digest_size=16).hexdigest() if head.exists() else ""
+    return weights_digest(str(name)) + own
 
 
 def encode_cached(encoder: TextEncoder, digest: str, texts: list[str], folder: Path) -> np.ndarray:
@@ -74,7 +159,7 @@ def encode_cached(encoder: TextEncoder, digest: str, texts: list[str], folder: P
         [hashlib.blake2b(f"{digest}{text}".encode(), digest_size=16).hexdigest() for text in texts]
     )
     file = folder / "cache.npz"
-    width = encoder.model.config.hidden_size
+    width = encoder.width
     known, vectors = np.empty(0, dtype="U32"), np.empty((0, width), dtype=np.float32)
     if file.exists():
         with np.load(file) as saved:
@@ -99,7 +184,7 @@ def run(settings: Settings, root: Path) -> None:
     s = settings.encode
     model, out = root / "models/language/finetuned", root / "models/vectors"
     encoder = TextEncoder(model, s.max_length, s.batch_size, s.precision)
-    digest = weights_digest(str(model))
+    digest = encoder_digest(model)
     texts = item_text(pd.read_parquet(root / "data/prepared/items.parquet"))
     vectors = encode_cached(encoder, digest, texts, out)
     partial = out / ".items.npy"

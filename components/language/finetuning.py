@@ -1,9 +1,17 @@
 """Fine-tuning for recommendation: the next product's text near the history's.
 
 In: ``models/language/pretrained``, ``data/prepared``. Out: ``models/language/finetuned``,
-``reports/finetune.{csv,json}``. InfoNCE with in-batch negatives (van den Oord et al. 2018): the
-mean vector of a user's last products against the product bought next, among the batch's others.
-Only the training window is read.
+``reports/finetune.{csv,json}``. Only the training window is read.
+
+InfoNCE (van den Oord et al. 2018) of the product bought next, given the text of the history. The
+negatives are the products of the whole catalogue, so the hardest are among them. Two phases:
+
+1. *head*: the encoder's last linear layer, over vectors that are computed once. Starts as the
+   whitening of the catalogue's vectors (Su et al. 2021); seconds to minutes.
+2. *encoder*: a step encodes some products anew, each text once, and asks for several purchases of
+   each; the others come from a memory bank of their last known vectors before the head (Wu et
+   al., CVPR 2018; Wang et al., CVPR 2020), so the head never meets stale ones. Small learning
+   rate: a bank bears slow drift only.
 """
 
 from __future__ import annotations
@@ -17,50 +25,147 @@ import torch
 from torch.nn import functional as F
 
 from components.data.dataset import Interactions, item_text, load_prepared
-from components.language.encoder import TextEncoder
-from components.language.families import save_model, weights_digest
+from components.language.batches import whole_passes
+from components.language.encoder import TextEncoder, whitening
+from components.language.families import weights_digest
 from components.language.loop import ends, train
 from components.language.pretraining import fingerprint
-from components.settings import Settings
+from components.settings import Finetune, Settings
 
-PAST = 3
+DECAY = 0.7
+"""Weight of a product in the history's vector against the one bought after it."""
+PAST = 8
 """Products of the history that make up a query."""
+EVENTS_PER_PRODUCT = 8
+"""At most so many purchases of one product are asked for in a step."""
 
 
-def draw(
-    train_data: Interactions, size: int, seed: int, step: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return past int (size, PAST), -1 where the history is shorter, and next int (size,)."""
-    random = np.random.default_rng([seed, step])
-    second = np.flatnonzero(train_data.users[1:] == train_data.users[:-1]) + 1
-    at = random.choice(second, size, replace=len(second) < size)
-    back = at[:, None] - np.arange(1, PAST + 1)
-    inside = back >= train_data.offsets[train_data.users[at]][:, None]
-    return np.where(inside, train_data.items[np.maximum(back, 0)], -1), train_data.items[at]
+class NextProduct:
+    """Draws purchases and gives the loss of the next product among all.
+
+    data: the only interactions learned from. Products without any are no negatives: nothing is
+    learned against what is new. vectors: float32 (products, width) of the texts before the head.
+
+    Raises:
+        ValueError: no user has bought two products.
+    """
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        texts: list[str],
+        vectors: np.ndarray,
+        data: Interactions,
+        settings: Finetune,
+        seed: int,
+    ) -> None:
+        self.encoder, self.texts, self.data = encoder, texts, data
+        self.settings, self.seed = settings, seed
+        second = np.flatnonzero(data.users[1:] == data.users[:-1]) + 1
+        second = second[data.items[second] != data.items[second - 1]]
+        if not len(second):
+            raise ValueError("finetune: no user bought two products before the validation window")
+        self.events = second[np.argsort(data.items[second], kind="stable")]
+        counts = np.bincount(data.items[second], minlength=data.n_items)
+        self.offsets = np.concatenate([[0], np.cumsum(counts)])
+        self.targets = np.flatnonzero(counts)
+        self.known = np.unique(data.items)
+        self.place = np.zeros(data.n_items, dtype=np.int64)
+        self.place[self.known] = np.arange(len(self.known))
+        for module in encoder.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0  # its noise would set the fresh vectors apart from the bank's
+        self.bank = torch.from_numpy(vectors[self.known])  # (known products, width)
+
+    def head_loss(self, step: int) -> torch.Tensor:
+        """Return the mean loss of step n's purchases, the vectors before the head as they are."""
+        events = whole_passes(self.events, self.settings.batch_size, self.seed, step)
+        return self._loss(self.bank, events, np.empty(0, dtype=np.int64), step)
+
+    def loss(self, step: int) -> torch.Tensor:
+        """Return the mean loss of step n's purchases, their products encoded anew."""
+        products = np.unique(whole_passes(self.targets, self.settings.products, self.seed, step))
+        counts = self.offsets[products + 1] - self.offsets[products]
+        owner = np.repeat(np.arange(len(products)), counts)
+        inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        random = np.random.default_rng([self.seed, 1, step]).random(len(owner))
+        events = self.events[self.offsets[products][owner] + inside]
+        events = events[np.lexsort((random, owner))][inside < EVENTS_PER_PRODUCT]
+        fresh = self.encoder.before_head([self.texts[item] for item in products])
+        rows = torch.from_numpy(self.place[products])
+        vectors = self.bank.index_copy(0, rows, fresh)
+        self.bank[rows] = fresh.detach()
+        return self._loss(vectors, events, self.place[products], step)
+
+    def past(self, events: np.ndarray) -> np.ndarray:
+        """Return int (events, PAST): what was bought before, newest first, -1 past the start."""
+        back = events[:, None] - np.arange(1, PAST + 1)
+        own = back >= self.data.offsets[self.data.users[events]][:, None]
+        return np.where(own, self.data.items[np.maximum(back, 0)], -1)
+
+    def _loss(
+        self, before_head: torch.Tensor, events: np.ndarray, rows: np.ndarray, step: int
+    ) -> torch.Tensor:
+        """``before_head``: (known products, width). ``rows``: the step's own among them."""
+        past, following = self.past(events), self.place[self.data.items[events]]
+        column, n = np.arange(len(self.known)), len(self.known)
+        if n > self.settings.negatives:  # a sample stands for the catalogue
+            random = np.random.default_rng([self.seed, 2, step])
+            sample = random.choice(n, self.settings.negatives, replace=False)
+            bought = self.place[past[past >= 0]]
+            chosen = np.unique(np.concatenate([sample, rows, following, bought]))
+            column[chosen] = np.arange(len(chosen))
+            before_head = before_head[torch.from_numpy(chosen)]
+        vectors = self.encoder.project(before_head)  # (candidates, width)
+        there = past >= 0
+        places = np.where(there, column[self.place[past]], 0)
+        weight = torch.from_numpy((there * DECAY ** np.arange(PAST)).astype(np.float32))
+        query = F.normalize(
+            (vectors[torch.from_numpy(places)] * weight[..., None]).sum(dim=1), dim=1
+        )  # (events, width)
+        logits = (query @ vectors.T).float() / self.settings.temperature  # (events, candidates)
+        target = column[following]
+        # What was just bought is no negative.
+        event, slot = np.nonzero(there & (places != target[:, None]))
+        seen = torch.from_numpy(event), torch.from_numpy(places[event, slot])
+        return F.cross_entropy(logits.index_put(seen, logits.new_tensor(-torch.inf)),
+                               torch.from_numpy(target))  # fmt: skip
 
 
-def contrastive_loss(
+def finetune(
     encoder: TextEncoder,
     texts: list[str],
-    past: np.ndarray,
-    following: np.ndarray,
-    temperature: float,
-) -> torch.Tensor:
-    """Return the mean InfoNCE loss of a batch (shapes as in ``draw``)."""
-    items, code = np.unique(np.append(past[past >= 0], following), return_inverse=True)
-    vectors = encoder.forward([texts[item] for item in items])  # (distinct items, width)
-    lookup = dict(zip(items.tolist(), range(len(items)), strict=True))
-    places = torch.tensor([[lookup.get(item, 0) for item in row] for row in past.tolist()])
-    weight = torch.from_numpy((past >= 0).astype(np.float32))[..., None]
-    query = F.normalize((vectors[places] * weight).sum(dim=1), dim=1)  # (batch, width)
-    target = vectors[torch.from_numpy(code[-len(following) :])]
-    logits = query @ target.T / temperature  # (batch, batch)
-    # Another row's next product is no negative if it is this row's too, or was just bought.
-    same = torch.from_numpy(following[None, :] == following[:, None])
-    bought = torch.from_numpy((past[:, :, None] == following[None, None, :]).any(axis=1))
-    own = torch.eye(len(following), dtype=torch.bool)
-    logits = logits.masked_fill((same | bought) & ~own, -torch.inf)
-    return F.cross_entropy(logits, torch.arange(len(following)))
+    data: Interactions,
+    settings: Finetune,
+    seed: int,
+    checkpoints: Path,
+    mark: str,
+) -> list[dict[str, float]]:
+    """Fine-tune ``encoder`` in place on next products and return the log, one record a step.
+
+    texts: of all products, row = code. data: the only interactions learned from. checkpoints:
+    where a killed training is taken up, if ``mark`` (digest of weights and data) is still its own.
+    """
+    if encoder.head is not None:
+        raise ValueError(
+            "finetune: this encoder is fine-tuned already; start from a pre-trained one"
+        )
+    vectors = encoder.encode(texts, progress=True, with_head=False)
+    encoder.head = whitening(vectors)
+    task = NextProduct(encoder, texts, vectors, data, settings, seed)
+    mark = fingerprint(seed, settings, mark)
+    every = settings.checkpoint_every
+    log = train(
+        encoder.head, lambda step: {"next_product": task.head_loss(step)}, settings.head_steps,
+        settings.head_learning_rate, checkpoints / "head", mark, every, "fine-tuning the head",
+    )  # fmt: skip
+    if settings.steps:
+        both = torch.nn.ModuleDict({"model": encoder.model, "head": encoder.head})
+        log += train(
+            both, lambda step: {"next_product": task.loss(step)}, settings.steps,
+            settings.learning_rate, checkpoints / "encoder", mark, every, "fine-tuning",
+        )  # fmt: skip
+    return [{**record, "step": step} for step, record in enumerate(log)]
 
 
 def run(settings: Settings, root: Path) -> None:
@@ -68,23 +173,14 @@ def run(settings: Settings, root: Path) -> None:
     s = settings.finetune
     prepared = load_prepared(root / "data/prepared")
     texts = item_text(prepared.catalogue.table)
-    before = prepared.interactions.split("train")
     start = root / "models/language/pretrained"
-    encoder = TextEncoder(start, settings.encode.max_length)
-
-    def step_losses(step: int) -> dict[str, torch.Tensor]:
-        past, following = draw(before, s.batch_size, settings.seed, step)
-        return {"contrastive": contrastive_loss(encoder, texts, past, following, s.temperature)}
-
-    mark = fingerprint(
-        settings.seed, s, weights_digest(str(start)), root / "data/prepared/interactions.parquet"
-    )
-    checkpoints = root / "models/language/checkpoints/finetune"
-    log = train(
-        encoder.model, step_losses, s.steps, s.learning_rate, checkpoints, mark,
-        s.checkpoint_every, "fine-tuning",
+    encoder = TextEncoder(start, settings.encode.max_length, training=True)
+    mark = fingerprint(weights_digest(str(start)), root / "data/prepared/interactions.parquet")
+    log = finetune(
+        encoder, texts, prepared.interactions.split("train"), s, settings.seed,
+        root / "models/language/checkpoints/finetune", mark,
     )  # fmt: skip
-    save_model(encoder.model, encoder.tokenizer, root / "models/language/finetuned")
+    encoder.save(root / "models/language/finetuned")
     first, last = ends(log)
     report = {"loss_start": first, "loss_end": last, "steps": len(log)}
     pd.DataFrame(log[:: s.log_every]).to_csv(root / "reports/finetune.csv", index=False)

@@ -90,7 +90,7 @@ def small(params: dict[str, Any], ports: tuple[int, int, int]) -> dict[str, Any]
     params["ingest"]["interactions"][0]["path"] = "datasets/lines.parquet"
     params["ingest"]["reviews"][0]["path"] = "datasets/reviews.csv.gz"
     params["pretrain"] |= {"steps": 8, "batch_size": 16, "checkpoint_every": 2, "log_every": 1}
-    params["finetune"] |= {"steps": 4, "batch_size": 16, "checkpoint_every": 2, "log_every": 1}
+    params["finetune"] |= {"head_steps": 8, "steps": 2, "checkpoint_every": 2, "log_every": 1}
     params["train"]["candidates"] = [
         "popularity",
         "item_neighbours",

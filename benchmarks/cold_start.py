@@ -1,0 +1,186 @@
+"""Products that nobody has bought yet: benchmarks/results/cold_start_NAME.md.
+
+    python -m benchmarks.cold_start ../shared/data/amazon-beauty-5core
+
+Folder and protocol are those of ``benchmarks.leave_one_out``, but ``SHARE`` of the items, drawn
+with ``SEED``, are taken out of all training interactions and of all histories. A user is *cold* if
+the next item is one of them, else *warm*; every item is ranked for both, those of the history are
+left out. Everything is chosen on validation. Texts: the full titles, and TF-IDF also over the five
+keywords an item of ``items.parquet``.
+
+The encoder is compared as it is packaged, pre-trained on the titles (120 steps of the stage
+``pretrain``) and fine-tuned on next products (``FINETUNE``, about ten minutes of one core), which
+reads neither validation nor test targets. Encoders and vectors are kept in ``var/benchmarks``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.leave_one_out import RESULTS, chosen_settings, read
+from components.data.dataset import Catalogue, Interactions, item_text
+from components.evaluation.metrics import ndcg
+from components.evaluation.protocol import Task, interval, leave_one_out_task
+from components.language import corpus, pretraining
+from components.language.encoder import TextEncoder, encode_cached, encoder_digest
+from components.language.families import weights_digest
+from components.language.finetuning import finetune
+from components.recommenders.base import Recommender
+from components.recommenders.training import build
+from components.settings import Settings, load_settings
+
+SHARE, SEED = 0.05, 42
+FINETUNE = {"head_steps": 300, "steps": 120, "products": 128}
+"""Chosen on validation."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is learned from and what is asked, without the cold items in either's past."""
+
+    train: Interactions
+    task: Task
+
+    def rows(self, cold: np.ndarray, wanted: bool) -> np.ndarray:
+        """Return the rows of the task whose target is cold (or not)."""
+        return np.flatnonzero(cold[self.task.targets.indices] == wanted)
+
+
+def cold_items(n_items: int) -> np.ndarray:
+    """Return bool (n_items,): the items that are taken out."""
+    chosen = np.random.default_rng(SEED).choice(n_items, round(SHARE * n_items), replace=False)
+    return np.isin(np.arange(n_items), chosen)
+
+
+def parts(x: Interactions, cold: np.ndarray) -> dict[str, Part]:
+    """Return validation and test, as ``leave_one_out`` has them, without the cold items."""
+    found = {}
+    for name, back in (("validation", 2), ("test", 1)):
+        train, task = leave_one_out_task(x, back)
+        train = train.where(~cold[train.items])
+        histories = train.histories(task.users, task.histories.now)
+        found[name] = Part(train, replace(task, histories=histories))
+    return found
+
+
+def pretrained(catalogue: Catalogue, settings: Settings, root: Path) -> Path:
+    """Return the folder of the encoder pre-trained on the titles by the shop's own stages."""
+    place = root / "models/language/pretrained"
+    if not place.exists():
+        for folder in ("data/prepared", "data/valid", "reports", "models/language"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        catalogue.table.to_parquet(root / "data/prepared/items.parquet")
+        columns = ["user_id", "item_id", "rating", "title", "text", "timestamp"]
+        pd.DataFrame(columns=columns, dtype=str).to_parquet(root / "data/valid/reviews.parquet")
+        corpus.run(settings, root)
+        pretraining.run(settings, root)
+    return place
+
+
+def finetuned(
+    start: str, texts: list[str], train: Interactions, settings: Settings, root: Path
+) -> Path:
+    """Return the folder of ``start`` fine-tuned on next products."""
+    name = f"{Path(start).name}-finetuned"
+    place = root / "models/language" / name
+    if not place.exists():
+        encoder = TextEncoder(start, settings.encode.max_length, training=True)
+        kept = root / "models/language/checkpoints" / name
+        finetune(
+            encoder, texts, train, settings.finetune, settings.seed, kept, weights_digest(start)
+        )
+        encoder.save(place)
+    return place
+
+
+def text_models(
+    folder: Path, catalogue: Catalogue, train: Interactions, settings: Settings, root: Path
+) -> dict[str, tuple[str, Catalogue]]:
+    """Return by title: which candidate model, over which texts and vectors of the products."""
+    texts = item_text(catalogue.table)
+    packaged = settings.pretrain.encoder
+    pre = pretrained(catalogue, settings, root)
+    encoders = {
+        "encoder as it is": packaged,
+        "encoder pre-trained": str(pre),
+        "encoder fine-tuned": str(finetuned(packaged, texts, train, settings, root)),
+        "encoder pre-trained and fine-tuned": str(
+            finetuned(str(pre), texts, train, settings, root)
+        ),
+    }
+    found = {"TF-IDF of titles": ("words", catalogue)}
+    items = pd.read_parquet(folder / "items.parquet")
+    if "keywords" in items:
+        table = catalogue.table.assign(title=items["keywords"].fillna(""))
+        found["TF-IDF of five keywords"] = ("words", Catalogue(table))
+    for title, name in encoders.items():
+        encoder = TextEncoder(name, settings.encode.max_length, settings.encode.batch_size)
+        vectors = encode_cached(encoder, encoder_digest(name), texts, root / "vectors" / title)
+        found[title] = ("content", Catalogue(catalogue.table, vectors))
+    return found
+
+
+def figures(model: Recommender, part: Part, cold: np.ndarray) -> dict[str, float]:
+    """Return NDCG@10 of the cold and of the warm users with their 95 % intervals."""
+    each = ndcg(model.recommend(part.task.histories, 10)[0], part.task.targets)
+    found = {}
+    for name, wanted in (("cold", True), ("warm", False)):
+        values = each[part.rows(cold, wanted)]
+        low, high = interval(values, 500, 0)
+        found |= {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    settings = chosen_settings(load_settings())
+    tuned = settings.finetune.model_copy(update=FINETUNE)
+    settings = settings.model_copy(update={"finetune": tuned})
+    x, catalogue = read(arguments.folder)
+    cold = cold_items(x.n_items)
+    split = parts(x, cold)
+    root = Path("var/benchmarks") / arguments.folder.name / "cold_start"
+    texts = text_models(arguments.folder, catalogue, split["validation"].train, settings, root)
+    rows = []
+    for name, part in split.items():
+        models: dict[str, Recommender] = {
+            title: build(kind, settings).fit(part.train, over)
+            for title, (kind, over) in texts.items()
+        }
+        for title, model in models.items():
+            rows.append({"model": title, "part": name, **figures(model, part, cold)})
+            print(rows[-1], flush=True)
+    users = {name: len(split["test"].rows(cold, name == "cold")) for name in ("cold", "warm")}
+    write(pd.DataFrame(rows), arguments.folder.name, users)
+
+
+def write(table: pd.DataFrame, name: str, users: dict[str, int]) -> None:
+    """Write the results as CSV and as a page."""
+    RESULTS.mkdir(exist_ok=True)
+    table.round(5).to_csv(RESULTS / f"cold_start_{name}.csv", index=False)
+    lines = [
+        f"# Cold start: {name}",
+        "",
+        "Made by `python -m benchmarks.cold_start`, whose docstring tells the protocol. NDCG@10",
+        f"over all items, 95 % interval in brackets; {users['cold']:,} cold and "
+        f"{users['warm']:,} warm test users.",
+    ]
+    for part in ("test", "validation"):
+        lines += ["", f"## {part}", "", "| model | cold users | warm users |", "|---|---|---|"]
+        lines += [
+            f"| {row['model']} | {row['cold']:.4f} ({row['cold_low']:.4f} – {row['cold_high']:.4f})"
+            f" | {row['warm']:.4f} ({row['warm_low']:.4f} – {row['warm_high']:.4f}) |"
+            for row in table[table["part"] == part].to_dict("records")
+        ]
+    (RESULTS / f"cold_start_{name}.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

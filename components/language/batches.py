@@ -1,0 +1,15 @@
+"""Batches that are a function of seed and step, so that a resumed training sees the same."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def whole_passes(values: np.ndarray, size: int, seed: int, step: int) -> np.ndarray:
+    """Return batch number ``step`` of ``size`` values: each comes once before any comes again."""
+    passes, at = np.divmod(np.arange(step * size, (step + 1) * size), len(values))
+    drawn = [
+        np.random.default_rng([seed, one]).permutation(values)[at[passes == one]]
+        for one in np.unique(passes)
+    ]
+    return np.concatenate(drawn)
