@@ -16,6 +16,7 @@ reads neither validation nor test targets. Encoders and vectors are kept in ``va
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -83,46 +84,43 @@ def pretrained(catalogue: Catalogue, settings: Settings, root: Path) -> Path:
 
 
 def finetuned(
-    start: str, texts: list[str], train: Interactions, settings: Settings, root: Path
-) -> Path:
-    """Return the folder of ``start`` fine-tuned on next products."""
-    name = f"{Path(start).name}-finetuned"
+    start: str, steps: int, texts: list[str], train: Interactions, settings: Settings, root: Path
+) -> str:
+    """Return the folder of ``start`` fine-tuned on next products: the head, then ``steps``."""
+    name = f"{Path(start).name}-finetuned-{steps}"
     place = root / "models/language" / name
     if not place.exists():
         encoder = TextEncoder(start, settings.encode.max_length, training=True)
+        tuned = settings.finetune.model_copy(update={"steps": steps})
         kept = root / "models/language/checkpoints" / name
-        finetune(
-            encoder, texts, train, settings.finetune, settings.seed, kept, weights_digest(start)
-        )
+        finetune(encoder, texts, train, tuned, settings.seed, kept, weights_digest(start))
         encoder.save(place)
-    return place
+    return str(place)
 
 
 def text_models(
     folder: Path, catalogue: Catalogue, train: Interactions, settings: Settings, root: Path
-) -> dict[str, tuple[str, Catalogue]]:
-    """Return by title: which candidate model, over which texts and vectors of the products."""
-    texts = item_text(catalogue.table)
-    packaged = settings.pretrain.encoder
-    pre = pretrained(catalogue, settings, root)
-    encoders = {
-        "encoder as it is": packaged,
-        "encoder pre-trained": str(pre),
-        "encoder fine-tuned": str(finetuned(packaged, texts, train, settings, root)),
-        "encoder pre-trained and fine-tuned": str(
-            finetuned(str(pre), texts, train, settings, root)
-        ),
-    }
-    found = {"TF-IDF of titles": ("words", catalogue)}
+) -> Iterator[tuple[str, str, Catalogue]]:
+    """Yield title, candidate model and the catalogue with the texts and vectors it is to read."""
+    yield "TF-IDF of titles", "words", catalogue
     items = pd.read_parquet(folder / "items.parquet")
     if "keywords" in items:
         table = catalogue.table.assign(title=items["keywords"].fillna(""))
-        found["TF-IDF of five keywords"] = ("words", Catalogue(table))
-    for title, name in encoders.items():
+        yield "TF-IDF of five keywords", "words", Catalogue(table)
+    yield "encoder as it is", "content", catalogue
+    texts, packaged = item_text(catalogue.table), settings.pretrain.encoder
+    steps = settings.finetune.steps
+    for title, open_encoder in {
+        "encoder fine-tuned, head alone": lambda: finetuned(
+            packaged, 0, texts, train, settings, root
+        ),
+        "encoder fine-tuned": lambda: finetuned(packaged, steps, texts, train, settings, root),
+        "encoder pre-trained": lambda: str(pretrained(catalogue, settings, root)),
+    }.items():
+        name = open_encoder()
         encoder = TextEncoder(name, settings.encode.max_length, settings.encode.batch_size)
         vectors = encode_cached(encoder, encoder_digest(name), texts, root / "vectors" / title)
-        found[title] = ("content", Catalogue(catalogue.table, vectors))
-    return found
+        yield title, "content", Catalogue(catalogue.table, vectors)
 
 
 def figures(model: Recommender, part: Part, cold: np.ndarray) -> dict[str, float]:
@@ -147,16 +145,15 @@ def main() -> None:
     cold = cold_items(x.n_items)
     split = parts(x, cold)
     root = Path("var/benchmarks") / arguments.folder.name / "cold_start"
-    texts = text_models(arguments.folder, catalogue, split["validation"].train, settings, root)
     rows = []
-    for name, part in split.items():
-        models: dict[str, Recommender] = {
-            title: build(kind, settings).fit(part.train, over)
-            for title, (kind, over) in texts.items()
-        }
-        for title, model in models.items():
-            rows.append({"model": title, "part": name, **figures(model, part, cold)})
-            print(rows[-1], flush=True)
+    for title, kind, over in text_models(
+        arguments.folder, catalogue, split["validation"].train, settings, root
+    ):
+        for name, part in split.items():
+            models: dict[str, Recommender] = {title: build(kind, settings).fit(part.train, over)}
+            for model in models.values():
+                rows.append({"model": title, "part": name, **figures(model, part, cold)})
+                print(rows[-1], flush=True)
     users = {name: len(split["test"].rows(cold, name == "cold")) for name in ("cold", "warm")}
     write(pd.DataFrame(rows), arguments.folder.name, users)
 
