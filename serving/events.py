@@ -623,6 +623,39 @@ class EventStore:
         with self.engine.connect() as connection:
             return connection.scalar(statement) or 0
 
+    def activity(self, since: int, step: int) -> list[dict[str, Any]]:
+        """Return what was shown and done in each step of time since ``since``, the newest last.
+
+        since, step: microseconds. Each step: ``start`` (seconds since 1970), ``impressions``,
+        ``events`` by kind, and ``followed``: events that named the impression they came from.
+        """
+        now = time.time_ns() // 1000
+        steps = [
+            {"start": start // SECOND, "impressions": 0, "events": {}, "followed": 0}
+            for start in range(since, now + 1, step)
+        ]
+        shown = ((IMPRESSIONS.c.timestamp - since) // step).label("step")
+        done = ((EVENTS.c.received_at - since) // step).label("step")
+        impressions = (
+            sa.select(shown, sa.func.count())
+            .where(IMPRESSIONS.c.timestamp >= since)
+            .group_by(sa.text("step"))
+        )
+        events = (
+            sa.select(done, EVENTS.c.event, sa.func.count(), sa.func.count(EVENTS.c.impression_id))
+            .where(EVENTS.c.received_at >= since)
+            .group_by(sa.text("step"), EVENTS.c.event)
+        )
+        with self.engine.connect() as connection:
+            for at, count in connection.execute(impressions):
+                if at < len(steps):
+                    steps[at]["impressions"] = count
+            for at, event, count, followed in connection.execute(events):
+                if at < len(steps):
+                    steps[at]["events"][event] = count
+                    steps[at]["followed"] += followed
+        return steps
+
     def export_events(self, folder: str | Path) -> list[Path]:
         """Write the events to ``folder`` as the contract's interactions; return changed files.
 

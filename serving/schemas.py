@@ -385,6 +385,10 @@ class StatusResponse(BaseModel):
     impressions_today: int
     events_pending: int
     impressions_dropped: int
+    activity: list[dict[str, Any]] = Field(
+        description="of each hour: start, impressions, events by kind, and followed: the events "
+        "that named an impression"
+    )
     drift: dict[str, Any] | None = Field(
         description="the newest verdict; page: its report's path below /reports"
     )

@@ -478,12 +478,14 @@ async def status(request: Request) -> StatusResponse:
     shop = shop_of(request)
 
     def collect() -> StatusResponse:
-        since = time.time_ns() // 1000 - 24 * 3600 * 1_000_000
+        hour = 3600 * 1_000_000
+        since = (time.time_ns() // 1000 // hour - 23) * hour
         return StatusResponse(
             events_today=shop.store.counts(since),
             impressions_today=shop.store.impressions(since),
             events_pending=shop.store.pending,
             impressions_dropped=shop.store.impressions_dropped,
+            activity=shop.store.activity(since, hour),
             drift=latest_drift(ROOT),
             validation=validation(ROOT),
             alerts=latest_alerts(ROOT),

@@ -11,7 +11,7 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-export async function api(path, body, method) {
+async function ask(path, body, method) {
   const headers = {};
   const key = sessionStorage.getItem("key");
   if (key) headers["X-API-Key"] = key;
@@ -21,14 +21,36 @@ export async function api(path, body, method) {
     headers,
     body: body === undefined ? undefined : JSON.stringify(body),
   });
+  if (answer.ok) return answer;
   const isJson = (answer.headers.get("content-type") || "").includes("json");
-  const found = isJson ? await answer.json() : await answer.text();
-  if (!answer.ok) {
-    const error = new Error((found && found.error) || `the server answered ${answer.status}`);
-    error.status = answer.status;
-    throw error;
+  const found = isJson ? await answer.json() : null;
+  const error = new Error((found && found.error) || `the server answered ${answer.status}`);
+  error.status = answer.status;
+  throw error;
+}
+
+export async function api(path, body, method) {
+  const answer = await ask(path, body, method);
+  const isJson = (answer.headers.get("content-type") || "").includes("json");
+  return isJson ? answer.json() : answer.text();
+}
+
+// Server-sent events of a POST → onEvent(name, data), one after the other.
+export async function stream(path, body, onEvent) {
+  const answer = await ask(path, { ...body, stream: true });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let held = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    held += value;
+    const blocks = held.split("\n\n");
+    held = blocks.pop();
+    for (const block of blocks) {
+      const [, name, data] = block.match(/^event: (.*)\ndata: (.*)$/) || [];
+      if (name) onEvent(name, JSON.parse(data));
+    }
   }
-  return found;
 }
 
 export function money(price, currency) {

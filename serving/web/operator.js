@@ -1,8 +1,14 @@
 // The operator's page: which model serves, what traffic it sees, what the watch last said.
 import { api, element, say } from "/web/common.js";
+import { bars, lines } from "/web/charts.js";
 
 const at = (id) => document.getElementById(id);
 const EVERY = 5000;
+const KEPT = 120;
+const ROUTE = "/recommend";
+let past = [];
+let before = null;
+let wanted = null;
 
 function pairs(where, entries) {
   where.replaceChildren(...entries.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
@@ -10,6 +16,9 @@ function pairs(where, entries) {
 
 const number = (value) => Number(value).toLocaleString();
 const moment = (text) => new Date(text).toLocaleString();
+const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+const clock = (date) => date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+const short = (value) => (value >= 10000 ? `${Math.round(value / 1000)}k` : `${Math.round(value * 100) / 100}`);
 const bound = (seconds) => (seconds === Infinity ? "over 5 s" : `${seconds * 1000} ms`);
 
 // Prometheus' text → [{ name, labels, value }]
@@ -22,11 +31,12 @@ function samples(text) {
   });
 }
 
-function latency(series) {
-  const routes = new Map();
+// Route → { count, failed, buckets: upper edge in seconds → requests within }
+function routes(series) {
+  const found = new Map();
   for (const { name, labels, value } of series) {
     if (!name || !name.startsWith("bowerbird_request_seconds")) continue;
-    const route = routes.get(labels.route) || { count: 0, failed: 0, buckets: new Map() };
+    const route = found.get(labels.route) || { count: 0, failed: 0, buckets: new Map() };
     if (name.endsWith("_count")) {
       route.count += value;
       if (Number(labels.status) >= 400) route.failed += value;
@@ -34,14 +44,55 @@ function latency(series) {
       const edge = labels.le === "+Inf" ? Infinity : Number(labels.le);
       route.buckets.set(edge, (route.buckets.get(edge) || 0) + value);
     }
-    routes.set(labels.route, route);
+    found.set(labels.route, route);
   }
-  const within = (route, share) => bound([...route.buckets].sort(([a], [b]) => a - b)
-    .find(([, count]) => count >= share * route.count)?.[0] ?? Infinity);
-  return [...routes].sort(([, a], [, b]) => b.count - a.count).map(([name, route]) => element("tr", {},
-    element("td", {}, name),
-    ...[number(route.count), number(route.failed), within(route, 0.5), within(route, 0.99)]
+  return found;
+}
+
+const edges = (buckets) => [...buckets].sort(([a], [b]) => a - b);
+const within = (route, share) => edges(route.buckets).find(([, count]) => count >= share * route.count)?.[0] ?? Infinity;
+
+function latency(found) {
+  return [...found].filter(([name]) => name !== "other").sort(([, a], [, b]) => b.count - a.count).map(([name, route]) => element("tr", {},
+    element("td", {}, name || "pages' files"),
+    ...[number(route.count), number(route.failed), bound(within(route, 0.5)), bound(within(route, 0.99))]
       .map((text) => element("td", { class: "number" }, text))));
+}
+
+// Milliseconds that a share of the requests between two looks took at most, straight within a bucket.
+function quantile(now, then, share) {
+  const counts = edges(now.buckets).map(([edge, count]) => [edge, count - (then?.buckets.get(edge) || 0)]);
+  const all = now.count - (then?.count || 0);
+  if (all <= 0) return null;
+  let [low, under] = [0, 0];
+  for (const [edge, count] of counts) {
+    if (count >= share * all) return 1000 * (edge === Infinity ? low : low + (edge - low) * (share * all - under) / Math.max(count - under, 1));
+    [low, under] = [edge, count];
+  }
+  return 1000 * low;
+}
+
+function overTime(found) {
+  const now = found.get(ROUTE);
+  if (!now) return;
+  if (before) past = [...past, { at: new Date(), half: quantile(now, before, 0.5), most: quantile(now, before, 0.99) }].slice(-KEPT);
+  before = now;
+  const shown = past.some((one) => one.half !== null);
+  at("latency-chart").replaceChildren(shown
+    ? lines("Latency of recommend in milliseconds", [past.map((one) => one.half), past.map((one) => one.most)],
+      past.map((one) => clock(one.at)), (value) => `${short(value)} ms`)
+    : element("p", { class: "note" }, "No recommendation was asked for while this page was open."));
+}
+
+function activity(hours) {
+  const labels = hours.map((hour) => clock(new Date(hour.start * 1000)));
+  const shown = hours.map((hour) => hour.impressions);
+  const done = hours.map((hour) => Object.values(hour.events).reduce((sum, count) => sum + count, 0));
+  at("traffic-chart").replaceChildren(bars("Lists shown and events, by hour", [shown, done], labels, short));
+  const rates = hours.map((hour) => (hour.impressions ? 100 * hour.followed / hour.impressions : null));
+  at("outcome-chart").replaceChildren(rates.some((rate) => rate !== null)
+    ? lines("Events that followed from a list, per hundred lists shown, by hour", [rates], labels, short)
+    : element("p", { class: "note" }, "No list was shown in the last 24 hours."));
 }
 
 function total(series, name, label) {
@@ -79,11 +130,77 @@ function quality(tables) {
     : "No validation report yet: make run writes one.");
 }
 
+function versions(found) {
+  at("versions-card").hidden = !found.length;
+  at("versions").replaceChildren(...found.map((one) => {
+    const champion = (one.aliases || []).includes("champion");
+    return element("tr", {},
+      element("td", {}, one.version),
+      element("td", {}, ...(one.aliases || []).map((alias) => element("span", { class: "badge" }, alias))),
+      element("td", { class: "number" }, one.ndcg === undefined || one.ndcg === null ? "–" : Number(one.ndcg).toFixed(4)),
+      element("td", {}, one.created ? moment(one.created) : "–"),
+      element("td", { class: "number" }, champion ? null : element("button", {
+        type: "button", onclick: () => confirmed(`Promote version ${one.version} to champion? All traffic moves to it in seconds.`,
+          "/operator/promote", { version: String(one.version) }),
+      }, "Promote")));
+  }));
+}
+
+function confirmed(question, path, body) {
+  wanted = { path, body };
+  at("confirm-text").textContent = question;
+  at("confirm").returnValue = "no";
+  at("confirm").showModal();
+}
+
+at("confirm").addEventListener("close", async () => {
+  if (at("confirm").returnValue !== "yes" || !wanted) return;
+  const key = at("operator-key").value;
+  const kept = sessionStorage.getItem("key");
+  try {
+    say(at("message"), "working on it …");
+    if (key) sessionStorage.setItem("key", key);
+    const { version } = await api(wanted.path, wanted.body, "POST");
+    await refresh();
+    say(at("message"), `version ${version} is the champion now`);
+  } catch (error) {
+    if (key && kept) sessionStorage.setItem("key", kept);
+    else if (key) sessionStorage.removeItem("key");
+    say(at("message"), error.message, true);
+  }
+});
+at("rollback").addEventListener("click", () => confirmed("Go back to the champion before this one?", "/operator/rollback"));
+
+function experiments(found) {
+  at("experiments-card").hidden = !found.length;
+  at("experiments").replaceChildren(...found.flatMap((one) => [
+    element("p", {}, element("strong", {}, one.name), one.running ? " " : " (ended) ",
+      element("span", { class: one.called ? "badge" : "note" }, one.verdict)),
+    element("table", {}, element("thead", {}, element("tr", {}, ...["Arm", "Models", "Shoppers", one.outcome.join(", "), "Rate", "95 % interval"]
+      .map((name, i) => element("th", { class: i > 1 ? "number" : null }, name)))),
+    element("tbody", {}, ...one.arms.map((arm) => element("tr", {},
+      element("td", {}, arm.arm), element("td", {}, arm.model_versions.join(", ") || "–"),
+      ...[number(arm.users), number(arm.converted), arm.rate === null ? "–" : percent(arm.rate, 2), `${percent(arm.low)} to ${percent(arm.high)}`]
+        .map((text) => element("td", { class: "number" }, text)))))),
+    element("p", { class: "note" }, `Difference ${percent(one.difference, 2)}, always-valid interval ${percent(one.low)} to ${percent(one.high)}: you may look as often as you like.`)]));
+}
+
 async function refresh() {
   try {
-    const [text, status] = await Promise.all([api("/metrics"), api("/status")]);
+    const [text, status, model] = await Promise.all([api("/metrics"), api("/status"), api("/model")]);
+    const tests = model.versions ? await api("/experiments") : { experiments: [] };
     const series = samples(text);
-    const model = await api("/model");
+    const found = routes(series);
+    const sources = total(series, "bowerbird_recommendations_total", "source");
+    const all = [...sources.values()].reduce((sum, value) => sum + value, 0);
+    const share = (value) => (all ? percent(value / all) : "–");
+    const cold = total(series, "bowerbird_cold_recommendations_total").get("") || 0;
+    const events = Object.values(status.events_today).reduce((sum, count) => sum + count, 0);
+    const asked = found.get(ROUTE);
+    at("tiles").replaceChildren(...[["Lists shown today", short(status.impressions_today)], ["Events today", short(events)],
+      ["Half of answers within", asked ? bound(within(asked, 0.5)) : "–"], ["99 % within", asked ? bound(within(asked, 0.99)) : "–"],
+      ["To the unknown (cold)", share(cold)], ["Model", model.version]]
+      .map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", { class: value.length > 8 ? "long" : null }, value))));
     pairs(at("model"), [["version", model.version], ["products", number(model.items)],
       ["users it knows", number(model.users)], ["candidates", model.candidates.join(", ")],
       ["trained until", moment(model.trained_until)], ["in service since", moment(model.loaded_at)],
@@ -91,16 +208,18 @@ async function refresh() {
     pairs(at("traffic"), [["recommendations shown", number(status.impressions_today)],
       ...Object.entries(status.events_today).map(([event, count]) => [event, number(count)]),
       ["events waiting", number(status.events_pending)]]);
-    const sources = total(series, "bowerbird_recommendations_total", "source");
-    const all = [...sources.values()].reduce((sum, value) => sum + value, 0);
-    const share = (value) => (all ? `${(100 * value / all).toFixed(1)} %` : "–");
     pairs(at("recommendations"), [["since the start", number(all)],
       ...[...sources].map(([name, count]) => [`led by ${name}`, share(count)]),
-      ["to the unknown (cold)", share(total(series, "bowerbird_cold_recommendations_total").get("") || 0)]]);
-    at("latency").replaceChildren(...latency(series));
+      ["to the unknown (cold)", share(cold)],
+      ...[...total(series, "bowerbird_conversation_total", "kind")].map(([kind, count]) => [`conversation: ${kind}s`, number(count)])]);
+    overTime(found);
+    activity(status.activity);
+    versions(model.versions || []);
+    experiments(tests.experiments);
+    at("latency").replaceChildren(...latency(found));
     drift(status.drift, status.alerts);
     quality(status.validation);
-    say(at("message"), `as of ${new Date().toLocaleTimeString()}`);
+    if (!at("message").textContent.includes("champion")) say(at("message"), `as of ${new Date().toLocaleTimeString()}`);
   } catch (error) {
     at("key").hidden = error.status !== 401;
     say(at("message"), error.message, true);

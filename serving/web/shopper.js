@@ -1,11 +1,19 @@
-// The shopper's page: a shelf that changes with each click, search, and what goes with an item.
-import { api, element, money, say } from "/web/common.js";
+// The shopper's page: a conversation, a shelf that changes with each click, search, what goes with an item.
+import { api, element, money, say, stream } from "/web/common.js";
+import { tile } from "/web/tile.js";
 
 const at = (id) => document.getElementById(id);
 const PAGE = 12;
+const TOAST = 5000;
 let shown = new Set();
-let impression = null;
 let offset = 0;
+let talk = null;
+let hush = 0;
+
+const named = (item) => {
+  const title = item.title.toLowerCase() || item.item_id;
+  return title.charAt(0).toUpperCase() + title.slice(1);
+};
 
 function who() {
   const user = sessionStorage.getItem("user");
@@ -18,15 +26,25 @@ function who() {
   return { session_id: session };
 }
 
-function card(item, isNew, fromShelf) {
-  const act = (event) => () => send(item, event, fromShelf);
+function toast(text, isError = false) {
+  say(at("message"), text, isError);
+  clearTimeout(hush);
+  if (!isError) hush = setTimeout(() => say(at("message"), ""), TOAST);
+}
+
+// impression: the id of the list it was shown in, null where none was logged
+function card(item, isNew, impression) {
+  const act = (event) => () => send(item, event, impression);
+  const name = named(item);
   return element("li", { class: isNew ? "new" : null, "data-item": item.item_id },
-    element("span", { class: "title" }, item.title.toLowerCase() || item.item_id),
-    element("span", { class: "meta" }, `${money(item.price, item.currency)} · ${item.categories.join(" › ") || "no category"}`),
-    item.reason ? element("span", { class: "reason" }, item.reason) : null,
+    tile(item),
+    element("span", { class: "title" }, name),
+    element("span", { class: "meta" }, element("span", { class: "price" }, money(item.price, item.currency)),
+      item.categories.length ? ` · ${item.categories.join(" › ")}` : ""),
+    item.reason ? element("span", { class: "reason" }, item.reason.toLowerCase()) : null,
     element("span", { class: "row" },
-      element("button", { type: "button", class: "look", onclick: act("click") }, "Look"),
-      element("button", { type: "button", class: "buy", onclick: act("purchase") }, "Buy")));
+      element("button", { type: "button", class: "look", "aria-label": `Look at ${name}`, onclick: act("click") }, "Look"),
+      element("button", { type: "button", class: "buy", "aria-label": `Buy ${name}`, onclick: act("purchase") }, "Buy")));
 }
 
 async function guarded(work) {
@@ -34,41 +52,42 @@ async function guarded(work) {
     await work();
   } catch (error) {
     at("key").hidden = error.status !== 401;
-    say(at("message"), error.message, true);
+    toast(error.message, true);
   }
 }
 
 async function shelf() {
   const answer = await api("/recommend", { ...who(), k: 8 });
   const before = shown;
-  impression = answer.impression_id;
   shown = new Set(answer.items.map((item) => item.item_id));
-  const changed = before.size ? answer.items.filter((item) => !before.has(item.item_id)).length : 0;
-  at("shelf").replaceChildren(...answer.items.map((item) => card(item, before.size > 0 && !before.has(item.item_id), true)));
+  const isNew = (item) => before.size > 0 && !before.has(item.item_id);
+  const changed = answer.items.filter(isNew).length;
+  at("shelf").replaceChildren(...answer.items.map((item) => card(item, isNew(item), answer.impression_id)));
   const count = answer.history_length;
   at("shelf-note").textContent = (count ? `From ${count} things you did` : "Nothing is known of you yet: what is popular")
-    + (changed ? `; ${changed} new on the shelf` : "") + `. Model ${answer.model_version}.`;
+    + (changed ? `; ${changed} new on the shelf` : "");
+  at("shelf-note").title = `model ${answer.model_version}`;
+  return changed;
 }
 
-function send(item, event, fromShelf) {
+function send(item, event, impression) {
   return guarded(async () => {
     await api("/feedback", {
-      ...who(), item_id: item.item_id, event, price: item.price,
-      impression_id: fromShelf ? impression : null,
+      ...who(), item_id: item.item_id, event, price: item.price, impression_id: impression,
       event_id: crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}`,
     });
     const done = event === "purchase" ? "bought" : "looked at";
-    at("trail").prepend(element("li", {}, `${done} ${item.title.toLowerCase() || item.item_id}`));
+    at("trail").prepend(element("li", {}, `${done} ${named(item)}`));
     at("trail-empty").hidden = true;
-    say(at("message"), `You ${done} ${item.title.toLowerCase()}: kept.`);
-    await Promise.all([shelf(), goesWith(item)]);
+    const [changed] = await Promise.all([shelf(), goesWith(item)]);
+    toast(`You ${done} ${named(item)}` + (changed ? `: ${changed} new on your shelf.` : ": kept."));
   });
 }
 
 async function goesWith(item) {
   const answer = await api("/similar", { item_ids: [item.item_id], k: 4 });
-  at("similar-title").textContent = `Goes with ${item.title.toLowerCase()}`;
-  at("similar").replaceChildren(...answer.items.map((other) => card(other, false, false)));
+  at("similar-title").textContent = `Goes with ${named(item)}`;
+  at("similar").replaceChildren(...answer.items.map((other) => card(other, false, null)));
   at("similar-part").hidden = false;
 }
 
@@ -78,13 +97,54 @@ async function search(append) {
   if (at("category").value) body.category = at("category").value;
   if (at("max-price").value) body.max_price = Number(at("max-price").value);
   const answer = await api("/search", body);
-  const cards = answer.items.map((item) => card(item, false, false));
+  const cards = answer.items.map((item) => card(item, false, null));
   if (append) at("results").append(...cards);
   else at("results").replaceChildren(...cards);
   at("found").textContent = `${answer.total} products`;
   at("more").hidden = offset + PAGE >= answer.total;
 }
 
+// --- the conversation ---
+
+function chips(options) {
+  return element("div", { class: "chips" }, ...options.map((option) =>
+    element("button", { type: "button", onclick: () => ask(option) }, option)));
+}
+
+function fill(where, answer) {
+  where.append(...[
+    answer.understood.length ? element("ul", { class: "tags", "aria-label": "What I looked for" },
+      ...answer.understood.map((part) => element("li", { class: answer.relaxed.includes(part) ? "gone" : null }, part))) : null,
+    answer.items.length ? element("ul", { class: "items" },
+      ...answer.items.map((item) => card(item, false, answer.impression_id))) : null,
+    answer.options.length ? chips(answer.options) : null].filter(Boolean));
+}
+
+async function ask(message) {
+  if (!message.trim() || at("say").classList.contains("busy")) return;
+  at("say").classList.add("busy");
+  for (const past of at("log").children) if (past.matches(".answer")) past.classList.add("past");
+  const text = element("p", { class: "waiting" });
+  const answer = element("div", { class: "answer" }, text);
+  at("log").append(element("p", { class: "said" }, message), answer);
+  at("need").value = "";
+  await guarded(() => stream("/conversation", { ...who(), message, state: talk, k: 4 }, (event, data) => {
+    if (event === "proposals") fill(answer, data);
+    if (event === "text") text.textContent += data.text;
+    if (event === "done") talk = data.state;
+    answer.scrollIntoView({ block: "nearest" });
+  }));
+  text.classList.remove("waiting");
+  if (!text.textContent) answer.remove();
+  at("say").classList.remove("busy");
+}
+
+async function greet() {
+  const { options } = await api("/conversation", { message: "hello", k: 1 });
+  at("log").replaceChildren(element("div", { class: "answer" }, chips(options)));
+}
+
+at("say").addEventListener("submit", (event) => { event.preventDefault(); ask(at("need").value); });
 at("search").addEventListener("submit", (event) => { event.preventDefault(); guarded(() => search(false)); });
 at("more").addEventListener("click", () => guarded(() => search(true)));
 at("who").addEventListener("submit", (event) => {
@@ -93,19 +153,23 @@ at("who").addEventListener("submit", (event) => {
   if (user) sessionStorage.setItem("user", user);
   else sessionStorage.removeItem("user");
   shown = new Set();
+  talk = null;
   at("trail").replaceChildren();
   at("trail-empty").hidden = false;
+  at("similar-part").hidden = true;
   guarded(shelf);
+  guarded(greet);
 });
 at("key").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem("key", at("api-key").value);
   at("key").hidden = true;
-  say(at("message"), "The key is used from now on.");
+  toast("The key is used from now on.");
 });
 
 at("user").value = sessionStorage.getItem("user") || "";
 guarded(shelf);
+guarded(greet);
 guarded(() => search(false));
 guarded(async () => {
   const { categories } = await api("/categories");

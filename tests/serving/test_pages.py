@@ -123,6 +123,56 @@ def test_search_by_keyboard(browser: webdriver.Chrome, page: str) -> None:
     until(browser, lambda: shelf(browser) != before)
 
 
+def test_a_need_is_said_refined_and_bought(browser: webdriver.Chrome, page: str) -> None:
+    visit(browser, page)
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#log .chips button"))
+    browser.find_element(By.ID, "need").send_keys("a candle under £4, no pink", Keys.ENTER)
+    items = "#log .answer:last-child .items li"
+    until(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, items)) == 4)
+    texts = [found.text.lower() for found in browser.find_elements(By.CSS_SELECTOR, items)]
+    assert all("candle" in text and "is within £4" in text for text in texts)
+    tags = [found.text for found in browser.find_elements(By.CSS_SELECTOR, "#log .tags li")]
+    assert tags == ["candle", "up to £4", "no pink"]
+    script = "return [...document.querySelectorAll(arguments[0])].map(li => li.dataset.item)"
+    first = browser.execute_script(script, items)
+    browser.find_element(By.XPATH, "//button[text()='show more']").send_keys(Keys.ENTER)
+    until(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, "#log .said")) == 2)
+    until(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, items)) == 4)
+    assert not set(first) & set(browser.execute_script(script, items))
+    before = shelf(browser)
+    browser.find_element(By.CSS_SELECTOR, f"{items} .buy").send_keys(Keys.ENTER)
+    until(browser, lambda: shelf(browser) != before)
+    assert "bought" in browser.find_element(By.ID, "trail").text
+    assert complaints(browser) == []
+
+
+def test_what_is_said_stays_text(browser: webdriver.Chrome, page: str) -> None:
+    visit(browser, page)
+    browser.find_element(By.ID, "need").send_keys(HOSTILE, Keys.ENTER)
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#log .answer:last-child .tags"))
+    assert HOSTILE in browser.find_element(By.CSS_SELECTOR, "#log .said").text
+    assert browser.find_elements(By.CSS_SELECTOR, "main img, main b") == []
+    assert browser.title == "Bowerbird: the shop"
+
+
+def test_every_field_has_a_name_and_dark_is_dark(browser: webdriver.Chrome, page: str) -> None:
+    for path in ("/", "/operator"):
+        browser.get(page + path)
+        until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#shelf li, #model dd"))
+        fields = browser.find_elements(By.CSS_SELECTOR, "input, select, button, [role=img]")
+        assert len(fields) > 4
+        shown = [field for field in fields if field.is_displayed()]
+        assert all(field.accessible_name for field in shown)
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    try:
+        colour = "return getComputedStyle(document.body).backgroundColor"
+        red, *_ = browser.execute_script(colour).removeprefix("rgb(").split(",")
+        assert int(red) < 60
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
 def test_nothing_is_wider_than_a_phone(browser: webdriver.Chrome, page: str) -> None:
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
@@ -141,13 +191,19 @@ def test_nothing_is_wider_than_a_phone(browser: webdriver.Chrome, page: str) -> 
 def test_the_operator_sees_model_traffic_latency_drift_and_quality(
     browser: webdriver.Chrome, page: str
 ) -> None:
-    httpx.post(f"{page}/recommend", json={"k": 3})
+    shown = httpx.post(f"{page}/recommend", json={"k": 3}).json()
+    event = {"session_id": "s", "item_id": shown["items"][0]["item_id"], "event": "click"}
+    httpx.post(f"{page}/feedback", json={**event, "impression_id": shown["impression_id"]})
     browser.get(f"{page}/operator")
     until(browser, lambda: "unregistered" in browser.find_element(By.ID, "model").text)
     text = browser.find_element(By.TAG_NAME, "main").text
     for expected in ("item_neighbours", "/recommend", "Drift", "no customer: 3", "onerror"):
         assert expected in text
     assert browser.find_elements(By.CSS_SELECTOR, "main img") == []
+    for chart, least in (("#traffic-chart rect", 24), ("#outcome-chart circle", 1)):
+        assert len(browser.find_elements(By.CSS_SELECTOR, chart)) >= least
+    httpx.post(f"{page}/recommend", json={"k": 3})
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#latency-chart circle"))
     assert complaints(browser) == []
     browser.find_element(By.LINK_TEXT, "Open the report").click()
     until(browser, lambda: browser.title == "drift")
