@@ -69,7 +69,6 @@ class Conversation:
         self.rules = self.knowledge.rules if self.knowledge else Rules()
         self._said_as = {word: need.name for need in self.rules.needs for word in need.said_as}
         self.titles = Titles(engine.titles)
-        self._code = {item: code for code, item in enumerate(engine.items)}
         currencies = {currency for currency in engine.currencies if currency}
         self.currency = currencies.pop() if len(currencies) == 1 else None
 
@@ -132,7 +131,7 @@ class Conversation:
         return [state.last[at]] if -len(state.last) <= at < len(state.last) else []
 
     def _critique_price(self, state: ConversationState, said: Said, shown: list[str]) -> None:
-        prices = self.engine.prices[[self._code[item] for item in shown if item in self._code]]
+        prices = self.engine.prices[self._codes(shown)]
         prices = prices[np.isfinite(prices)]
         cheaper = said.move == "cheaper"
         if not len(prices):
@@ -157,7 +156,7 @@ class Conversation:
 
     def _why(self, said: Said, state: ConversationState, history: History) -> Reply:
         named = self._named(said, state) or state.last[:1]
-        codes = [self._code[item] for item in named if item in self._code]
+        codes = self._codes(named)
         if not codes:
             return Reply("That product is no longer in the shop.", state)
         found = satisfy(_request(state), self.rules, self.items, self.engine.mask(Filters()))
@@ -206,7 +205,7 @@ class Conversation:
         allowed = self._by_level(found.allowed, state)
         if said.move in ("more", "cheaper", "dearer", "like"):
             allowed = allowed.copy()
-            allowed[[self._code[item] for item in before.shown if item in self._code]] = False
+            allowed[self._codes(before.shown)] = False
         ranked = self._ranked(allowed, state, history)
         if _price_gone(found):
             away = self._beyond(state)[ranked]
@@ -245,16 +244,19 @@ class Conversation:
             relaxed,
         )
 
+    def _codes(self, items: Iterable[str]) -> list[int]:
+        """Return the codes of those items that the model knows."""
+        codes = self.engine.items.get_indexer(list(items))
+        return codes[codes >= 0].tolist()
+
     # --- finding ---------------------------------------------------------------------------------
 
     def _possible(self, state: ConversationState, history: History) -> np.ndarray:
         """Return bool (items,): available, not rejected, not forbidden by a rule."""
         mask = self.engine.mask(Filters()).copy()
-        mask[[self._code[item] for item in state.rejected if item in self._code]] = False
+        mask[self._codes([*state.rejected, *filter(None, [state.like])])] = False
         if self.knowledge is not None and len(history.items):
             mask &= np.isfinite(self.knowledge.score(stack([history]))[0])
-        if state.like in self._code:
-            mask[self._code[state.like]] = False
         return mask
 
     def _by_level(self, allowed: np.ndarray, state: ConversationState) -> np.ndarray:
@@ -281,8 +283,8 @@ class Conversation:
         query = " ".join([*state.details[::-1], *state.things, *state.purpose])
         if query:
             add(self.search.find(query.replace(" or ", " "), allowed)[0], TEXT)
-        if state.like in self._code:
-            alike = np.array(self.engine.similar([self._code[state.like]], DEPTH).items, dtype=int)
+        if like := self._codes(filter(None, [state.like])):
+            alike = np.array(self.engine.similar(like, DEPTH).items, dtype=int)
             add(alike[allowed[alike]], LIKE)
         if len(history.items):
             ids = self.engine.model.recommend(stack([history]), DEPTH, False, allowed)[0][0]
@@ -326,8 +328,8 @@ class Conversation:
             word for need in self.rules.needs if need.name in state.needs for word in need.said_as
         }
         parts += [f"for {word}" for word in state.purpose if word not in said]
-        if state.like in self._code:
-            parts.append(f"like {self.engine.titles[self._code[state.like]].lower()}")
+        for code in self._codes(filter(None, [state.like])):
+            parts.append(f"like {self.engine.titles[code].lower()}")
         if state.min_price is not None:
             parts.append(f"from {self._money(state.min_price)}")
         if state.max_price is not None:

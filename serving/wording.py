@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -40,9 +41,14 @@ class Titles:
     """The catalogue's titles, to find them in a text."""
 
     def __init__(self, titles: Sequence[str]) -> None:
-        plain = pd.Series(titles, dtype=object).str.casefold()
+        self._titles = titles
+
+    @cached_property
+    def _known(self) -> set[str]:
+        """The titles of two words and more; made when a writer first needs them."""
+        plain = pd.Series(self._titles, dtype=object).str.casefold()
         plain = plain.str.replace(r"[\W_]+", " ", regex=True).str.strip()
-        self._known = set(plain[plain.str.contains(" ", regex=False)])
+        return set(plain[plain.str.contains(" ", regex=False)])
 
     def named_in(self, text: str) -> set[str]:
         """Return the titles of two words and more that ``text`` holds, in plain lower case."""

@@ -222,3 +222,29 @@ def test_impressions_are_exported_for_the_watch(store: EventStore, tmp_path: Pat
 def test_a_wrong_url_is_named(wrong: str) -> None:
     with pytest.raises(StoreError, match=r"serve\.events_url"):
         EventStore(wrong)
+
+
+def test_activity_counts_what_was_shown_done_and_followed_by_the_hour(store: EventStore) -> None:
+    hour = 3600 * 1_000_000
+    since = (time.time_ns() // 1000 // hour - 2) * hour
+    shown = {"user_id": "u", "session_id": None, "item_ids": "[]", "scores": "[]"}
+    for number, at in enumerate((since + 1, since + 2, since + 2 * hour)):
+        row = {"impression_id": f"n{number}", "timestamp": at, "propensities": "[]"}
+        assert store.log_impression({**shown, **row, "model_version": "1", "source": "hybrid"})
+    events = [event(1, impression_id="n1"), event(2), event(3, event="purchase")]
+    assert all(store.submit(events).result(10))
+    until = time.monotonic() + 10
+    while store.pending and time.monotonic() < until:
+        time.sleep(0.02)
+    hours = store.activity(since, hour)
+    assert [one["start"] for one in hours[:3]] == [
+        (since + n * hour) // 1_000_000 for n in (0, 1, 2)
+    ]
+    assert [one["impressions"] for one in hours[:3]] == [2, 0, 1]
+    assert hours[0]["events"] == {}
+    done = {"click": 0, "purchase": 0}
+    for one in hours[2:]:  # the clock may have struck meanwhile
+        for name, count in one["events"].items():
+            done[name] += count
+    assert done == {"click": 2, "purchase": 1}
+    assert sum(one["followed"] for one in hours) == 1
