@@ -27,7 +27,7 @@ from tqdm import trange
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
-from components.recommenders.content import Words, whitened
+from components.recommenders.content import Words, whitened, whitening
 from components.recommenders.softmax import sampled_softmax_loss, softmax_loss
 from components.settings import Sequential as SequentialSettings
 from components.settings import Words as WordsSettings
@@ -190,7 +190,7 @@ class Sequential(Recommender):
             raise ValueError(
                 "sequential needs the items' text vectors: run `bowerbird encode` first"
             )
-        meaning = whitened(catalogue.vectors)
+        meaning = whitened(catalogue.vectors, *whitening(catalogue.vectors))
         if not self.settings.words:
             return meaning
         matrix = Words(WordsSettings()).fit(train, catalogue).matrix
