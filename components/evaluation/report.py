@@ -21,6 +21,8 @@ import numpy as np
 import pandas as pd
 
 from components.data.dataset import Catalogue, Interactions, Prepared, load_prepared
+from components.data.impressions import load_log
+from components.evaluation.feedback import judge_served
 from components.evaluation.metrics import (
     ACCURACY,
     coverage,
@@ -45,7 +47,7 @@ from components.evaluation.protocol import (
 )
 from components.recommenders.base import Recommender
 from components.recommenders.hybrid import Hybrid, load_candidates
-from components.recommenders.training import build
+from components.recommenders.training import IMPRESSIONS, build
 from components.settings import Evaluate, Settings
 
 mpl.use("Agg")
@@ -221,7 +223,15 @@ the hybrid has {{ ratio }} times its NDCG@10.</p>
 <td>{{ one.worse }}</td><td>{{ "%.4f" | format(one.difference) }}</td>
 <td>{{ "%.3f" | format(one.p) }}{{ "" if one.p < 0.05 else " (may be chance)" }}</td></tr>
 {% endfor %}</table><p>Fisher's randomisation test on the same users, two-sided, corrected by Holm
-for the number of pairs.</p><h2>What they mean</h2>
+for the number of pairs.</p><h2>What they would have earned</h2>
+{% if served %}<table><tr><th>model</th><th>estimate</th><th>rewards a list</th><th>from</th></tr>
+{% for one in served %}<tr><td>{{ one.model }}</td><td>{{ one.estimator }}</td>
+<td>{% if one.value is none %}not judged{% else %}{{ "%.3f [%.3f, %.3f]" | format(one.value,
+one.low, one.high) }}{% endif %}</td><td>{{ one.reason }}</td></tr>{% endfor %}</table>
+<p>Estimated from the lists that were served in the same weeks and what came of them.</p>
+{% else %}<p>No served lists of the test window are in data/impressions, or the protocol is
+leave_one_out.</p>{% endif %}
+<h2>What they mean</h2>
 <p>NDCG@10 counts bought products in the ten places, the first places more. Coverage is the share
 of the catalogue shown to somebody. Novelty is the mean surprise in bits, diversity one minus the
 likeness of a list's products. Serendipity is the share of places with a bought product that a
@@ -242,6 +252,19 @@ def write_report(table: pd.DataFrame, facts: dict[str, Any], file: Path) -> None
     page = jinja2.Environment(autoescape=True).from_string(PAGE)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(page.render(pictures=plots(table), columns=shown, rows=rows, **facts))
+
+
+def _served(
+    settings: Settings, root: Path, prepared: Prepared, contest: Contest
+) -> list[dict[str, Any]]:
+    """Return what the models would have earned on the lists served in the test window."""
+    if settings.evaluate.protocol != "time":
+        return []  # these models were fitted on what came of the lists
+    folders = root / IMPRESSIONS, root / settings.ingest.feedback
+    log = load_log(*folders, prepared, settings.train.policy.rewards)
+    rows = np.flatnonzero(log.histories.now >= prepared.test_start)
+    exclude, n_items = settings.train.exclude_seen, len(prepared.catalogue)
+    return judge_served(contest.models, log.pick(rows), n_items, exclude, settings.seed)
 
 
 def run(settings: Settings, root: Path) -> None:
@@ -276,7 +299,7 @@ def run(settings: Settings, root: Path) -> None:
     (reports / "evaluation").mkdir(parents=True, exist_ok=True)
     table.to_csv(reports / "evaluation.csv", index=False)
     pd.DataFrame(pairs).to_csv(reports / "evaluation/significance.csv", index=False)
-    metrics = {
+    metrics: dict[str, Any] = {
         record.pop("model"): {
             key: None if value != value else value for key, value in record.items()
         }
@@ -284,10 +307,12 @@ def run(settings: Settings, root: Path) -> None:
     }
     metrics["hybrid_to_best_single"] = ratio
     (reports / "evaluation.json").write_text(json.dumps(metrics, indent=2))
+    served = _served(settings, root, prepared, contest)
     facts = {
         "users": f"{len(task.users):,}",
         "items": f"{len(prepared.catalogue):,}",
         "question": contest.question,
+        "served": served,
         "pairs": sorted(pairs, key=lambda one: -one["difference"]),
         "single": best.idxmax(),
         "ratio": f"{ratio:.2f}",
