@@ -27,6 +27,9 @@ from components.data.impressions import Log
 from components.recommenders.base import MISSING, Recommender
 from components.settings import Policy as PolicySettings
 
+LOWEST = -10.0
+"""Standardised scores below it count as it while learning."""
+
 
 class NoLog(ValueError):
     """There are too few served lists to learn from; the message says how to get them."""
@@ -56,7 +59,7 @@ def explored(log: Log) -> bool:
 
 
 class Head(nn.Module):
-    """Logits of a history: τ · base + (A · mean text of the history) · (B · text) + bias.
+    """Logits of a history: base / τ + (A · mean text of the history) · (B · text) + bias.
 
     A and bias start at zero: before any feedback the policy is the base model's.
     """
@@ -74,10 +77,7 @@ class Head(nn.Module):
         self.scale = nn.Parameter(torch.tensor(1.0 / temperature))
 
     def forward(self, past: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
-        """Return (batch, items). past: (batch, width), the mean text. base: like the result.
-
-        A base of -inf stays -inf.
-        """
+        """Return (batch, items). past: (batch, width), the mean text. base: like the result."""
         return self.scale * base + self.state(past) @ self.item(self.text).T + self.bias
 
 
@@ -149,7 +149,8 @@ class Policy(Recommender):
     def _log_chances(self, head: Head, log: Log) -> torch.Tensor:
         """Return (n, k): log π of the shown items; 0 where there is none."""
         past = self._past(log.histories, len(head.bias)) @ head.text.numpy()
-        base = standardised(self.base.score(log.histories))
+        # Where the base says never, not -inf: its product with a gradient of 0 is no number.
+        base = np.maximum(standardised(self.base.score(log.histories)), LOWEST)
         logits = head(torch.from_numpy(past), torch.from_numpy(base))
         ids = torch.from_numpy(log.ids.astype(np.int64))
         found = logits.log_softmax(dim=1).gather(1, ids.clamp(min=0))
@@ -213,7 +214,10 @@ class Policy(Recommender):
         return torch.where(torch.from_numpy(batch.ids == MISSING), 0.0, factor)
 
     def score(self, histories: Histories) -> np.ndarray:
-        """Return the policy's logits: ``bandits.Softmax`` over them draws its lists."""
+        """Return the policy's logits: ``bandits.Softmax`` over them draws its lists.
+
+        Where the base scores -inf, so does the policy.
+        """
         x = self.learned
         state = self._past(histories, len(x["bias"])) @ x["states"] + x["state_bias"]
         base = standardised(self.base.score(histories))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,6 +119,25 @@ def test_a_saved_policy_scores_alike_with_its_base(
     assert np.isfinite(loaded.score(newcomers)).all()
 
 
+class Never(ItemNeighbours):
+    """Forbids one item, as rules do."""
+
+    def score(self, histories: Histories) -> np.ndarray:
+        scores = super().score(histories)
+        scores[:, 3] = -np.inf
+        return scores
+
+
+def test_what_its_base_forbids_stays_forbidden(shop: Shop, log: Log) -> None:
+    base = Never(Neighbours(weighting="cosine")).fit(shop.past, shop.catalogue)
+    assert (log.ids == 3).any()
+    for behaviour in ("logged", "estimated"):
+        model = fit(shop, base, log.pick(np.arange(2000)), behaviour=behaviour, epochs=1)
+        scores = model.score(shop.histories(USERS))
+        assert np.isneginf(scores[:, 3]).all()
+        assert np.isfinite(np.delete(scores, 3, axis=1)).all()
+
+
 def test_a_log_that_teaches_nothing_is_refused(shop: Shop, base: ItemNeighbours, log: Log) -> None:
     with pytest.raises(NoLog, match="export-feedback"):
         fit(shop, base, log.pick(np.arange(10)))
@@ -168,9 +188,9 @@ def test_the_stage_leaves_it_out_until_lists_were_served(
         store.log_impression(
             {
                 "impression_id": f"imp{number}",
-                "item_ids": shown,
-                "scores": [3.0, 2.0, 1.0],
-                "propensities": [0.2, 0.2, 0.2],
+                "item_ids": json.dumps(shown),
+                "scores": "[3.0, 2.0, 1.0]",
+                "propensities": "[0.2, 0.2, 0.2]",
                 "model_version": "1",
                 "source": "hybrid",
                 **common,
