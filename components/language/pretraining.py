@@ -2,25 +2,37 @@
 
 In: ``data/corpus``. Out: ``models/language/pretrained``, ``reports/pretrain.{csv,json}``.
 (Don't stop pre-training: Gururangan et al., ACL 2020.)
+
+In many processes: ``torchrun --nproc-per-node 2 -m bowerbird pretrain``. Each computes its rows of
+every batch, so the batches and the loss are those of one process.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from transformers import AutoTokenizer
+from accelerate import Accelerator
+from transformers import AutoTokenizer, PreTrainedModel
 
-from components.language.corpus import Corpus, load_corpus
-from components.language.families import family_of, open_model, save_model, weights_digest
-from components.language.loop import ends, train
-from components.language.objectives import Batches, losses
-from components.settings import Settings
+from components.language.corpus import load_corpus
+from components.language.families import (
+    add_adapters,
+    family_of,
+    merge_adapters,
+    open_model,
+    save_model,
+    weights_digest,
+)
+from components.language.loop import Watch, ends, low_precision, train
+from components.language.objectives import Batch, Objective, objective_of
+from components.settings import Pretrain, Settings
 
 HELD_OUT_BATCHES = 8
 
@@ -33,74 +45,122 @@ def fingerprint(*parts: object) -> str:
     return digest.hexdigest()
 
 
-def _batches(corpus: Corpus, tokenizer, held_out: bool, settings: Settings) -> Batches:  # type: ignore[no-untyped-def]
-    vocabulary = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    documents = np.flatnonzero(corpus.held_out == held_out)
-    return Batches(
-        corpus,
-        documents if len(documents) else np.arange(len(corpus.held_out)),
-        (
-            tokenizer.cls_token_id,
-            tokenizer.sep_token_id,
-            tokenizer.pad_token_id,
-            tokenizer.mask_token_id,
-        ),
-        np.array([piece.startswith("##") for piece in vocabulary]),
-        settings.corpus.max_length,
-        settings.pretrain.mask_probability,
-        "nsp" in settings.pretrain.objectives,
-        settings.seed,
-    )
+def step_losses(
+    model: PreTrainedModel, objective: Objective, step: int, size: int, parts: int, share: tuple
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield the losses of step ``step``'s micro-batches, each a part of the batch's mean losses.
+
+    size: rows of the batch. parts: micro-batches it is computed in. share: this process's number
+    and how many there are; the mean over the processes is the loss of the whole batch.
+    """
+    batch = objective.draw(step, size)
+    asked = objective.asked(batch)
+    number, processes = share
+    rows = torch.arange(number, size, processes)
+    for chunk in rows.chunk(parts):
+        sums = objective.losses(model, _to({k: v[chunk] for k, v in batch.items()}, model))
+        yield {name: sums[name] * (processes / max(1, asked[name])) for name in sums}
 
 
-def perplexity(model: torch.nn.Module, batches: Batches, size: int) -> float:
-    """Return exp of the mean masked-language-model loss on fixed held-out batches."""
+def perplexity(
+    model: PreTrainedModel, objective: Objective, size: int, precision: str = "auto"
+) -> float:
+    """Return exp of the mean loss of a token asked for, on fixed held-out batches.
+
+    Of masked and permuted words it is the pseudo-perplexity: comparable within a family and a
+    tokenizer, not across them.
+    """
+    was_training = model.training
     model.eval()
-    with torch.no_grad():
-        found = [losses(model, batches.draw(n, size))[0].item() for n in range(HELD_OUT_BATCHES)]
-    return math.exp(float(np.mean(found)))
+    total: Counter[str] = Counter()
+    device = next(model.parameters()).device
+    with (
+        torch.no_grad(),
+        torch.autocast(device.type, torch.bfloat16, enabled=low_precision(device, precision)),
+    ):
+        for number in range(HELD_OUT_BATCHES):
+            batch = objective.draw(number, size)
+            total["asked"] += objective.asked(batch)[objective.loss]
+            total["loss"] += objective.losses(model, _to(batch, model))[objective.loss].item()
+    model.train(was_training)
+    return float(np.exp(total["loss"] / max(1, total["asked"])))
+
+
+def _to(batch: Batch, model: PreTrainedModel) -> Batch:
+    return {name: tensor.to(model.device) for name, tensor in batch.items()}
+
+
+def _too_short(model: PreTrainedModel, length: int) -> bool:
+    """Return whether ``model`` has fewer places than ``length``."""
+    places = getattr(model.config, "max_position_embeddings", -1)  # XLNet's are relative: none
+    if model.config.model_type == "roberta":
+        places -= model.config.pad_token_id + 1  # its places are counted from there
+    return 0 < places < length
 
 
 def run(settings: Settings, root: Path) -> None:
     """The stage ``pretrain``.
 
     Raises:
-        ValueError: the encoder is none of BERT's family.
+        ValueError: the encoder cannot be opened, or is none of the known families; or has fewer
+            places than ``corpus.max_length``; or ``pretrain.lora_rank`` without weights to adapt.
     """
     s = settings.pretrain
-    if family_of(s.encoder) != "bert":
-        raise ValueError(
-            f"pretrain.encoder: {s.encoder} is of the family {family_of(s.encoder)}; "
-            "this stage trains BERT's"
-        )
+    accelerator = Accelerator()
     corpus = load_corpus(root / "data/corpus")
     tokenizer = AutoTokenizer.from_pretrained(root / "data/corpus/tokenizer")
-    model, _ = open_model(s.encoder, tokenizer, settings.seed)
-    batches = _batches(corpus, tokenizer, False, settings)
-    unseen = _batches(corpus, tokenizer, True, settings)
-    before = perplexity(model, unseen, s.batch_size)
-
-    def step_losses(step: int) -> dict[str, torch.Tensor]:
-        mlm, nsp = losses(model, batches.draw(step, s.batch_size))
-        return {
-            name: part for name, part in {"mlm": mlm, "nsp": nsp}.items() if name in s.objectives
-        }
-
+    model, untrained = open_model(s.encoder, tokenizer, settings.seed)
+    if _too_short(model, settings.corpus.max_length):
+        raise ValueError(
+            f"corpus.max_length: {s.encoder} reads at most "
+            f"{model.config.max_position_embeddings} tokens, not {settings.corpus.max_length}"
+        )
+    model.to(accelerator.device)
+    objective = objective_of(settings, corpus, tokenizer, held_out=False)
+    unseen = objective_of(settings, corpus, tokenizer, held_out=True)
+    before = perplexity(model, unseen, s.batch_size, s.precision)
+    if s.lora_rank:
+        add_adapters(model, untrained, s.lora_rank, settings.seed)
+    share = accelerator.process_index, accelerator.num_processes
     mark = fingerprint(settings.seed, s, weights_digest(s.encoder), root / "data/corpus/tokens.npy")
-    checkpoints = root / "models/language/checkpoints/pretrain"
     log = train(
-        model, step_losses, s.steps, s.learning_rate, checkpoints, mark, s.checkpoint_every,
+        model,
+        lambda step: step_losses(model, objective, step, s.batch_size, s.accumulate, share),
+        s.steps,
+        s.learning_rate,
+        root / "models/language/checkpoints/pretrain",
+        mark,
+        s.checkpoint_every,
         "pre-training",
-    )  # fmt: skip
-    save_model(model, tokenizer, root / "models/language/pretrained")
+        Watch(
+            lambda: perplexity(model, unseen, s.batch_size, s.precision), s.eval_every, s.patience
+        ),
+        s.precision,
+    )
+    if s.lora_rank:
+        merge_adapters(model)
+    after = perplexity(model, unseen, s.batch_size, s.precision)
+    if accelerator.is_main_process:
+        save_model(model, tokenizer, root / "models/language/pretrained")
+        _report(log, before, after, s, root / "reports")
+    accelerator.wait_for_everyone()
+
+
+def _report(
+    log: list[dict[str, float]], before: float, after: float, s: Pretrain, folder: Path
+) -> None:
     start, end = ends(log)
     report = {
+        "family": family_of(s.encoder),
         "loss_start": start,
         "loss_end": end,
         "perplexity_before": before,
-        "perplexity_after": perplexity(model, unseen, s.batch_size),
+        "perplexity_after": after,
         "steps": len(log),
+        "stopped_early": len(log) < s.steps,
     }
-    pd.DataFrame(log[:: s.log_every]).to_csv(root / "reports/pretrain.csv", index=False)
-    (root / "reports/pretrain.json").write_text(json.dumps(report, indent=2))
+    table = pd.DataFrame(log)
+    kept = (np.arange(len(table)) % s.log_every == 0) | table["held_out"].notna()
+    table[kept].to_csv(folder / "pretrain.csv", index=False)
+    (folder / "pretrain.json").write_text(json.dumps(report, indent=2))
     print(json.dumps(report, indent=2))
