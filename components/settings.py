@@ -123,6 +123,14 @@ class Encode(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
+class Augment(Section):
+    purchases: bool = False
+    rare: PositiveInt = 5
+    per_item: PositiveInt = 20
+    weight: Share = 0.5
+    min_confidence: Share = 0.5
+
+
 class Popularity(Section):
     half_life_days: PositiveFloat = 14
 
@@ -366,6 +374,7 @@ class Settings(Section):
     pretrain: Pretrain = Pretrain()
     finetune: Finetune = Finetune()
     encode: Encode = Encode()
+    augment: Augment = Augment()
     train: Train
     rank: Rank = Rank()
     search: Search = Search()

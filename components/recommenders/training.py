@@ -16,6 +16,7 @@ from pathlib import Path
 
 from components.data.dataset import Prepared, load_prepared
 from components.data.impressions import Log, load_log
+from components.language.augmentation import purchases
 from components.recommenders.base import Recommender
 from components.recommenders.collective import Collective
 from components.recommenders.content import Content, Words
@@ -70,6 +71,7 @@ def load_model(folder: str | Path) -> Recommender:
 def _fingerprint(settings: Settings, name: str, root: Path) -> str:
     """Return a digest of everything the model ``name`` is made from."""
     digest = hashlib.blake2b(f"{settings.seed} {getattr(settings.train, name)!r}".encode())
+    digest.update(repr(settings.augment).encode())
     files = [*sorted((root / "data/prepared").iterdir()), root / "models/vectors/items.npy"]
     if name == Knowledge.name:
         files.append(root / settings.train.knowledge.rules)
@@ -110,6 +112,9 @@ def run(settings: Settings, root: Path) -> None:
         ("test", prepared.test_start),
     ):
         before = prepared.interactions.where(prepared.interactions.times < start)
+        if settings.augment.purchases:
+            before, made = purchases(before, prepared.catalogue, settings.augment, settings.seed)
+            print(f"{window:<11}{len(made):,} made-up purchases are learned from")
         seconds[window] = {}
         for name in names:
             folder, mark = partial / window / name, _fingerprint(settings, name, root)

@@ -1,0 +1,175 @@
+"""Made-up data where the shop has little: categories, item texts and purchases.
+
+In: the catalogue with its vectors, reviews, interactions. Out: rows that are marked as generated,
+with a confidence and a weight, filtered by ``augment.min_confidence``. They are for fitting only:
+whoever judges a model reads the tables without them (``ablation`` of ``benchmarks/augmentation``
+says what each gives on validation; all are off where it gives nothing).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from components.data.dataset import Catalogue, Interactions, item_text
+from components.settings import Augment
+
+if TYPE_CHECKING:  # transformers is slow to import, and not all that is here needs it
+    from components.language.encoder import TextEncoder
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
+SHARPNESS = 20.0
+"""Cosines are multiplied by it before they are made probabilities."""
+
+
+def zero_shot(
+    vectors: np.ndarray, names: list[str], encoder: TextEncoder, examples: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return label int (items,) and confidence float32 (items,) of items by their text alone.
+
+    vectors: unit vectors (items, width) of ``encoder``. names: of the labels. examples: int
+    (items,) the known labels, -1 where unknown; a label's prototype is then the mean of its name's
+    vector and of its examples' (Snell et al., NeurIPS 2017), else the name's alone (Yin et al.,
+    EMNLP 2019). Confidence: softmax of the cosines.
+    """
+    prototypes = encoder.encode(names)
+    if examples is not None:
+        known = examples >= 0
+        sums = np.zeros_like(prototypes)
+        np.add.at(sums, examples[known], vectors[known])
+        counts = np.bincount(examples[known], minlength=len(names))[:, None]
+        prototypes = prototypes + sums / np.maximum(counts, 1)
+    prototypes /= np.maximum(np.linalg.norm(prototypes, axis=1, keepdims=True), 1e-12)
+    logits = SHARPNESS * vectors @ prototypes.T  # (items, labels)
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    label = logits.argmax(axis=1)
+    return label, (odds.max(axis=1) / odds.sum(axis=1)).astype(np.float32)
+
+
+def categories(catalogue: Catalogue, encoder: TextEncoder, settings: Augment) -> pd.DataFrame:
+    """Return item (code), category, confidence and generated for items without a category.
+
+    Labels are the catalogue's own main categories. Empty where all or none have one.
+    """
+    if catalogue.vectors is None:
+        raise ValueError("augment: categories need the items' vectors: run `bowerbird encode`")
+    known, names = pd.factorize(catalogue.table["main_category"])
+    rows = np.flatnonzero(known < 0)
+    if not len(rows) or not len(names):
+        return _marked({"item": rows[:0], "category": [], "confidence": []})
+    label, confidence = zero_shot(catalogue.vectors, list(names), encoder, known)
+    rows = rows[confidence[rows] >= settings.min_confidence]
+    return _marked({"item": rows, "category": names[label[rows]], "confidence": confidence[rows]})
+
+
+def summaries(reviews: pd.DataFrame, encoder: TextEncoder, sentences: int = 2) -> pd.DataFrame:
+    """Return item_id, text, confidence and generated: the most central sentences of its reviews.
+
+    Centroid summarisation (Radev et al. 2004) over sentence vectors: the sentences nearest to the
+    mean of the product's, in the order they were written. Confidence: their mean cosine to it.
+    """
+    parts = reviews["text"].fillna("").map(_SENTENCE_END.split)
+    flat = pd.DataFrame({"item_id": reviews["item_id"], "text": parts}).explode("text")
+    flat = flat[flat["text"].str.len() > 0].reset_index(drop=True)
+    if flat.empty:
+        return _marked({"item_id": [], "text": [], "confidence": []})
+    item, ids = pd.factorize(flat["item_id"])
+    vectors = encoder.encode(flat["text"].tolist(), progress=True)
+    centre = np.zeros((len(ids), vectors.shape[1]), dtype=np.float32)
+    np.add.at(centre, item, vectors)
+    centre /= np.maximum(np.linalg.norm(centre, axis=1, keepdims=True), 1e-12)
+    flat["confidence"] = (vectors * centre[item]).sum(axis=1)
+    flat = flat.drop_duplicates(["item_id", "text"])
+    best = flat.sort_values("confidence", ascending=False, kind="stable")
+    best = best.groupby("item_id", sort=False).head(sentences).sort_index()
+    made = best.groupby("item_id", sort=False).agg({"text": " ".join, "confidence": "mean"})
+    return _marked(made.reset_index())
+
+
+def purchases(
+    train: Interactions, catalogue: Catalogue, settings: Augment, seed: int
+) -> tuple[Interactions, pd.DataFrame]:
+    """Return ``train`` with likely purchases of rare items, and those alone.
+
+    An item with fewer than ``augment.rare`` purchases gets the newest buyers of the item most
+    alike by text, at most ``augment.per_item``, if the cosine is at least
+    ``augment.min_confidence``. A made-up purchase weighs ``augment.weight`` times its confidence:
+    it is kept with that probability, so every model heeds the weight. The frame: user, item, time,
+    confidence, weight, generated.
+    """
+    if catalogue.vectors is None:
+        raise ValueError("augment: purchases need the items' vectors: run `bowerbird encode`")
+    sold = np.bincount(train.items, minlength=train.n_items)
+    rare, rich = np.flatnonzero(sold < settings.rare), np.flatnonzero(sold >= settings.rare)
+    if not len(rare) or not len(rich):
+        return train, _marked({"user": [], "item": [], "time": [], "confidence": []})
+    near = np.concatenate(
+        [
+            _best(catalogue.vectors[rare[start : start + 1024]], catalogue.vectors[rich])
+            for start in range(0, len(rare), 1024)
+        ],
+        axis=1,
+    )  # (2, rare): which of the rich, and the cosine
+    twin, cosine = rich[near[0].astype(np.int64)], near[1]
+    sure = cosine >= settings.min_confidence
+    rare, twin, cosine = rare[sure], twin[sure], cosine[sure]
+    # The events of each item, newest first: a slice of one order.
+    order = np.lexsort((-train.times, train.items))
+    starts = np.concatenate([[0], np.cumsum(sold)])
+    counts = np.minimum(sold[twin], settings.per_item)
+    owner = np.repeat(np.arange(len(rare)), counts)
+    inside = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    events = order[starts[twin][owner] + inside]
+    made = pd.DataFrame(
+        {
+            "user": train.users[events],
+            "item": rare[owner].astype(np.int32),
+            "time": train.times[events],
+            "confidence": cosine[owner].astype(np.float32),
+        }
+    ).drop_duplicates(["user", "item"])
+    made["weight"] = (settings.weight * made["confidence"]).clip(0, 1)
+    made = made[np.random.default_rng(seed).random(len(made)) < made["weight"]]
+    return _joined(train, made), _marked(made)
+
+
+def with_summaries(catalogue: Catalogue, made: pd.DataFrame, settings: Augment) -> list[str]:
+    """Return the items' texts with the sure summaries where the shop gave no description."""
+    sure = made[made["confidence"] >= settings.min_confidence].set_index("item_id")["text"]
+    bare = catalogue.table["description"].fillna("").eq("")
+    more = catalogue.table["item_id"].map(sure).where(bare).fillna("").str.lower()
+    texts = item_text(catalogue.table)
+    return [f"{one}. {extra}".rstrip(". ") for one, extra in zip(texts, more, strict=True)]
+
+
+def _best(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return (2, rows): the row of ``others`` with the highest cosine, and that cosine."""
+    near = rows @ others.T
+    return np.stack([near.argmax(axis=1), near.max(axis=1)])
+
+
+def _joined(train: Interactions, made: pd.DataFrame) -> Interactions:
+    n = len(made)
+    nan = np.full(n, np.nan, dtype=np.float32)
+    pairs = (
+        (train.users, made["user"]),
+        (train.items, made["item"]),
+        (train.times, made["time"]),
+        (train.events, np.full(n, train.events[0] if len(train) else 3)),
+        (train.quantities, np.ones(n)),
+        (train.prices, nan),
+        (train.ratings, nan),
+        (train.splits, np.zeros(n)),
+    )
+    columns = [np.append(old, np.asarray(new, dtype=old.dtype)) for old, new in pairs]
+    order = np.lexsort((columns[2], columns[0]))
+    return Interactions(
+        *(column[order] for column in columns), n_users=train.n_users, n_items=train.n_items
+    )
+
+
+def _marked(made: object) -> pd.DataFrame:
+    return pd.DataFrame(made).assign(generated=True)
