@@ -1,0 +1,221 @@
+"""Speed beside peers, on one benchmark folder: benchmarks/results/speed.md.
+
+    python -m benchmarks.speed ../shared/data/amazon-beauty-5core [--epochs 3]
+
+implicit's ALS against our matrix factorisation; RecTools' and RecBole's SASRec against ours: same
+data, dimensions, layers, heads, dropout, learning rate, longest history and epochs, cross-entropy
+over the whole catalogue; batches are each library's default. Every contender learns from what
+lies before the validation item and is asked for that item (no test item is touched), in a process
+of its own, one after the other, with the same number of threads. The peers live in an environment
+that the benchmark makes: var/benchmarks/peers, from benchmarks/peers/requirements.txt.
+
+Seconds are those of the library's fit, divided by the epochs, by the clock and of the processor
+(what counts where others use the machine); memory is the process's peak.
+Our model also runs without text, ids alone, as the peers do. At the end: the time our model takes
+to rank all items for all users, and the metrics of the lists.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.leave_one_out import CHOSEN, chosen_settings, read
+from components.data.dataset import Interactions
+from components.evaluation.metrics import hit_rate, ndcg
+from components.evaluation.protocol import Task, leave_one_out_task
+from components.recommenders.training import build
+from components.settings import load_settings
+
+RESULTS = Path(__file__).parent / "results"
+PEERS = Path(__file__).parent / "peers"
+OURS = {
+    "Bowerbird matrix factorisation": "matrix_factorisation",
+    "Bowerbird sequential": "sequential",
+    "Bowerbird sequential, ids alone": "sequential_ids",
+}
+THEIRS = {"implicit ALS": "als", "RecTools SASRec": "rectools", "RecBole SASRec": "recbole"}
+
+
+def options(epochs: int, threads: int) -> dict[str, Any]:
+    """Return what a peer is told: our chosen parameters under common names."""
+    sequence, factors = CHOSEN["sequential"], CHOSEN["matrix_factorisation"]
+    names = ("dimensions", "layers", "heads", "dropout", "learning_rate", "max_length")
+    return {
+        **{name: sequence[name] for name in names},
+        "confidence": factors["confidence"],
+        "regularisation": factors["regularisation"],
+        "epochs": epochs,
+        "threads": threads,
+    }
+
+
+def clocks() -> np.ndarray:
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def ours(name: str, folder: Path, epochs: int, out: Path) -> None:
+    """Fit one of our models, write its lists, seconds and peak memory, and evaluate it."""
+    x, catalogue = read(folder)
+    train, task = leave_one_out_task(x, 2)
+    settings = chosen_settings(load_settings())
+    if name == "sequential_ids":
+        # The same text for every item says nothing.
+        name, same = "sequential", np.ones((len(catalogue), 2), dtype=np.float32)
+        catalogue = replace(catalogue, vectors=same)
+        settings = with_values(settings, name, {"words": 0, "id_dropout": 0.0})
+    length = {"sequential": "epochs", "matrix_factorisation": "iterations"}[name]
+    model = build(name, with_values(settings, name, {length: epochs}))
+    began = clocks()
+    model.fit(train, catalogue)
+    fitted = clocks()
+    ids, _ = model.recommend(task.histories, 10)
+    ndcg(ids, task.targets), hit_rate(ids, task.targets)
+    np.savez(
+        out,
+        ids=ids,
+        seconds=fitted - began,
+        evaluation=clocks()[0] - fitted[0],
+        peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+
+
+def with_values(settings, name, values):  # type: ignore[no-untyped-def]
+    section = getattr(settings.train, name).model_copy(update=values)
+    return settings.model_copy(update={"train": settings.train.model_copy(update={name: section})})
+
+
+def peers_python() -> Path:
+    """Return the Python of the peers' environment, made at the first call."""
+    place = Path("var/benchmarks/peers")
+    python, wanted = place / "bin/python", (PEERS / "requirements.txt").read_text()
+    mark = place / "installed.txt"
+    if not mark.exists() or mark.read_text() != wanted:
+        subprocess.run([sys.executable, "-m", "venv", place], check=True)
+        install = [python, "-m", "pip", "install", "-q", "-r", PEERS / "requirements.txt"]
+        subprocess.run(install, check=True)
+        mark.write_text(wanted)
+    return python
+
+
+def export(train: Interactions, file: Path) -> None:
+    places = np.arange(len(train)) - train.offsets[train.users]
+    np.savez(file, users=train.users, items=train.items, places=places)
+
+
+def measured(title: str, folder: Path, work: Path, epochs: int, threads: int) -> dict[str, Any]:
+    """Run one contender in a process of its own and return its figures."""
+    out = work / f"{(OURS | THEIRS)[title]}.npz"
+    out.unlink(missing_ok=True)
+    if title in OURS:
+        command = [sys.executable, "-m", "benchmarks.speed", folder]
+        command += ["--contender", OURS[title], "--out", out, "--epochs", str(epochs)]
+    else:
+        told = json.dumps(options(epochs, threads))
+        command = [peers_python().absolute(), PEERS.absolute() / "run.py", THEIRS[title]]
+        command += [(work / "train.npz").absolute(), out.absolute(), told]
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = {**os.environ, **dict.fromkeys(names, str(threads)), "OPENBLAS_NUM_THREADS": "1"}
+    # RecBole writes its logs where it stands.
+    subprocess.run(command, check=True, env=environment, cwd=work if title in THEIRS else None)
+    found = np.load(out)
+    clock, processor = found["seconds"] / epochs
+    return {
+        "epochs": epochs,
+        "threads": threads,
+        "clock": float(clock),
+        "seconds": float(processor),
+        "peak": float(found["peak"]),
+        "evaluation": float(found["evaluation"]) if "evaluation" in found else np.nan,
+        "out": str(out),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--sweeps", type=int, default=12, help="of the matrix factorisations")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--only",
+        default="",
+        help="measure these titles again, separated by semicolons; all: those not measured yet",
+    )
+    parser.add_argument("--contender", help="run this one here (the benchmark calls itself)")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    if arguments.contender:
+        ours(arguments.contender, arguments.folder, arguments.epochs, arguments.out)
+        return
+    work = Path("var/benchmarks") / arguments.folder.name / "speed"
+    work.mkdir(parents=True, exist_ok=True)
+    x, _ = read(arguments.folder)
+    train, task = leave_one_out_task(x, 2)
+    export(train, work / "train.npz")
+    rows = {}
+    for title in (*THEIRS, *OURS):
+        sweeps = title in ("implicit ALS", "Bowerbird matrix factorisation")
+        epochs = arguments.sweeps if sweeps else arguments.epochs
+        kept = work / f"{(OURS | THEIRS)[title]}-{epochs}-{arguments.threads}.json"
+        if title in arguments.only.split(";") or not (arguments.only or kept.exists()):
+            row = measured(title, arguments.folder, work, epochs, arguments.threads)
+            row |= quality(np.load(row.pop("out"))["ids"][task.users], task)
+            kept.write_text(json.dumps(row))
+        if kept.exists():
+            rows[title] = json.loads(kept.read_text())
+            print(title, rows[title], flush=True)
+    write(rows, arguments.folder.name, len(task.users))
+
+
+def quality(ids: np.ndarray, task: Task) -> dict[str, Any]:
+    return {
+        "ndcg@10": float(ndcg(ids, task.targets).mean()),
+        "hr@10": float(hit_rate(ids, task.targets).mean()),
+    }
+
+
+def write(rows: dict[str, dict[str, float]], name: str, n_users: int) -> None:
+    """Write the page."""
+    head = "| | epochs | seconds an epoch: processor | clock | peak MiB | NDCG@10 | HR@10 |"
+    lines = [
+        f"# Speed beside peers: {name}",
+        "",
+        "Made by `python -m benchmarks.speed`, whose docstring tells the protocol. "
+        f"{platform.machine()}, {next(iter(rows.values()))['threads']} threads, validation items.",
+        "",
+        head,
+        "|---|---|---|---|---|---|---|",
+    ]
+    for title, row in rows.items():
+        times = f"{row['seconds']:.2f} | {row['clock']:.2f} | {row['peak']:,.0f}"
+        lines.append(
+            f"| {title} | {row['epochs']} | {times} | {row['ndcg@10']:.4f} | {row['hr@10']:.4f} |"
+        )
+    sequence = rows.get("Bowerbird sequential")
+    peers = [rows[title]["seconds"] for title in ("RecTools SASRec", "RecBole SASRec")
+             if title in rows]  # fmt: skip
+    if sequence and peers:
+        lines += [
+            "",
+            f"An epoch of ours takes {min(peers) / sequence['seconds']:.1f} times less than one of "
+            f"the faster SASRec. All items ranked for all {n_users:,} users, and the lists judged, "
+            f"in {sequence['evaluation']:.1f} s.",
+        ]
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "speed.md").write_text("\n".join([*lines, ""]))
+
+
+if __name__ == "__main__":
+    main()
