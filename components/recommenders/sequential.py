@@ -9,6 +9,7 @@ scores are cosines, so that such an item competes on equal terms.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -31,6 +32,9 @@ from components.recommenders.content import Words, whitened, whitening
 from components.recommenders.softmax import sampled_softmax_loss, softmax_loss
 from components.settings import Sequential as SequentialSettings
 from components.settings import Words as WordsSettings
+
+TEXT = ("mean", "projection", "project")
+"""What places an item by its text vector."""
 
 WARM_UP = 0.1
 """The share of the steps in which the learning rate rises; then it falls along a cosine."""
@@ -147,6 +151,7 @@ def schedule(progress: float) -> float:
 class Sequential(Recommender):
     """``vectors``: float32 (items, d), frozen from the network's text and id parts.
 
+    mean, projection: the whitening of the text vectors. project: float32 (d, rank), W.
     checkpoint: a file that ``fit`` writes after each epoch and goes on from, if it is of the same
     data and settings.
     """
@@ -179,7 +184,18 @@ class Sequential(Recommender):
         with torch.no_grad():
             self.vectors = self.network.item_vectors(counts > 0).cpu().numpy()
         self.network.cpu()
+        # W, for items to come; of their words nothing is kept
+        self.project = self.network.project.weight.detach().numpy()[:, : self.projection.shape[1]]
         return self
+
+    def extended(self, catalogue: Catalogue) -> Sequential:
+        """Return the model with the catalogue's further items, placed by W · text alone."""
+        if catalogue.vectors is None:
+            raise ValueError("sequential needs the new items' text vectors")
+        model = copy.copy(self)
+        new = whitened(catalogue.vectors[len(self.vectors) :], self.mean, self.projection)
+        model.vectors = np.vstack([self.vectors, normalize(new @ self.project.T)])
+        return model
 
     def _text(self, train: Interactions, catalogue: Catalogue) -> np.ndarray:
         """Return float32 (items, width): the whitened text vectors and, beside them, the words.
@@ -190,7 +206,8 @@ class Sequential(Recommender):
             raise ValueError(
                 "sequential needs the items' text vectors: run `bowerbird encode` first"
             )
-        meaning = whitened(catalogue.vectors, *whitening(catalogue.vectors))
+        self.mean, self.projection = whitening(catalogue.vectors)
+        meaning = whitened(catalogue.vectors, self.mean, self.projection)
         if not self.settings.words:
             return meaning
         matrix = Words(WordsSettings()).fit(train, catalogue).matrix
@@ -333,7 +350,8 @@ class Sequential(Recommender):
             for name, tensor in self.network.state_dict().items()
             if name.startswith(("blocks", "norm"))
         }
-        return {**weights, "vectors": self.vectors}
+        text = {name: getattr(self, name) for name in TEXT}
+        return {**weights, **text, "vectors": self.vectors}
 
     def config(self) -> dict[str, Any]:
         return {"settings": self.settings.model_dump(), "seed": self.seed}
@@ -341,7 +359,8 @@ class Sequential(Recommender):
     @classmethod
     def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         model = cls(SequentialSettings(**config["settings"]), config["seed"])
-        model.vectors = arrays.pop("vectors")
+        for name in (*TEXT, "vectors"):
+            setattr(model, name, arrays.pop(name))
         # The text and id parts are frozen in ``vectors``: the network needs no items of its own.
         model.network = Network(model.settings, torch.zeros(1, 1)).eval()
         state = {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,20 @@ def test_learns_the_order_and_places_an_unseen_item_by_its_text(full_softmax_ite
     warm = following != unseen
     assert (ids[warm, 0] == following[warm]).mean() > 0.8
     assert unseen in ids[~warm][0]
+
+
+def test_an_item_that_came_after_the_training_is_placed_by_its_text(tmp_path: Path) -> None:
+    train, catalogue = in_a_ring()
+    newest = N_ITEMS - 1
+    known = Catalogue(catalogue.table[:newest], catalogue.vectors[:newest])
+    settings = SMALL.model_copy(update={"epochs": 25, "id_dropout": 0.3})
+    earlier = train.where(train.items != newest)
+    Sequential(settings).fit(replace(earlier, n_items=newest), known).save(tmp_path)
+    model = Sequential.load(tmp_path).extended(catalogue)
+    asked = [[newest - 3, newest - 2, newest - 1], [10, 11, 12]]
+    ids, _ = model.recommend(Histories.from_lists(asked), k=5)
+    assert newest in ids[0]
+    assert newest not in ids[1]
 
 
 def test_leave_one_out_task_fits_its_windows() -> None:
