@@ -164,7 +164,7 @@ class Linear(Section):
     half_life_days: PositiveFloat = 365
     decay: Annotated[float, Field(gt=0, le=1)] = 0.99
     max_items: PositiveInt = 6000
-    neighbours: PositiveInt = 100
+    neighbours: PositiveInt = 50
     max_history: PositiveInt = 1000
 
 
@@ -249,7 +249,24 @@ class Train(Section):
         return self
 
 
+class Switch(Section):
+    events: Annotated[int, Field(ge=0)]
+    model: CandidateName
+
+
+class Cascade(Section):
+    models: list[CandidateName] = Field(default=["popularity", "words"], min_length=2)
+    keep: PositiveInt = 50
+
+
 class Rank(Section):
+    form: Literal["ranker", "weighted", "switching", "cascade"] | CandidateName = "ranker"
+    weighted: dict[CandidateName, Annotated[float, Field(ge=0)]] = {}
+    switching: list[Switch] = Field(
+        default=[Switch(events=0, model="popularity"), Switch(events=1, model="linear")],
+        min_length=1,
+    )
+    cascade: Cascade = Cascade()
     candidates_per_model: PositiveInt = 100
     trees: PositiveInt = 300
     leaves: Annotated[int, Field(ge=2)] = 31

@@ -46,6 +46,7 @@ from components.evaluation.protocol import (
     window_task,
 )
 from components.recommenders.base import Recommender
+from components.recommenders.blends import fit_weights
 from components.recommenders.hybrid import Hybrid, load_candidates
 from components.recommenders.training import IMPRESSIONS, build
 from components.settings import Evaluate, Settings
@@ -67,12 +68,19 @@ class Contest:
     question: str
 
 
+def blends(hybrid: Hybrid) -> dict[str, Recommender]:
+    """Return the forms of a hybrid without the ranker, by name; no single models."""
+    return {name: form for name, form in hybrid.forms().items() if name not in hybrid.candidates}
+
+
 def by_time(settings: Settings, root: Path, prepared: Prepared) -> Contest:
     """Return the fitted models and the test window: everybody's newest weeks."""
     exclude = settings.train.exclude_seen
+    hybrid = Hybrid.load(root / "models/hybrid")
     models: dict[str, Recommender] = {
         **load_candidates(root / "models/candidates/test", list(settings.train.candidates)),
-        "hybrid": Hybrid.load(root / "models/hybrid"),
+        **blends(hybrid),
+        "hybrid": hybrid,
     }
     x = prepared.interactions
     start, end = (
@@ -104,12 +112,13 @@ def leave_one_out(settings: Settings, root: Path, prepared: Prepared) -> Contest
     train, task, models = fit(2)
     learner = Hybrid(settings.rank, models, seed=settings.seed).fit(train, catalogue)
     ranker = learner.fit_ranker(task.histories, task.targets, exclude).ranker
+    weights = fit_weights(models, task.histories, task.targets, exclude)
     train, task, models = fit(1)
-    hybrid = Hybrid(settings.rank, models, ranker, settings.seed).fit(train, catalogue)
+    hybrid = Hybrid(settings.rank, models, ranker, settings.seed, weights).fit(train, catalogue)
     return Contest(
         task,
         train,
-        {**models, "hybrid": hybrid},
+        {**models, **blends(hybrid), "hybrid": hybrid},
         "whose newest event is asked for; each list was made from their events before it "
         "(leave-one-out), by models that know what others did later",
     )
@@ -292,7 +301,8 @@ def run(settings: Settings, root: Path) -> None:
         for _, each in judged.values()
     ]
     pairs = pairwise({name: each for name, (_, each) in judged.items()}, samples, settings.seed)
-    best = table[table["model"] != "hybrid"].set_index("model")["ndcg@10"]
+    single = table["model"].isin(settings.train.candidates)
+    best = table[single].set_index("model")["ndcg@10"]
     hybrid = float(table.set_index("model").loc["hybrid", "ndcg@10"])
     ratio = hybrid / max(float(best.max()), 1e-12)
     reports = root / "reports"

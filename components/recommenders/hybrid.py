@@ -33,6 +33,7 @@ from components.data.dataset import (
     load_prepared,
 )
 from components.recommenders.base import MISSING, Recommender
+from components.recommenders.blends import Blend, fit_weights, forms
 from components.recommenders.extended import extended
 from components.recommenders.training import load_model
 from components.settings import Rank, Settings
@@ -56,7 +57,11 @@ class Pairs:
 
 
 class Hybrid(Recommender):
-    """LambdaMART over the candidates of several fitted recommenders."""
+    """LambdaMART over the candidates of several fitted recommenders.
+
+    With ``rank.form`` another form than the ranker answers, made of the same candidates. weights:
+    of the weighted form, by name of the model.
+    """
 
     name = "hybrid"
 
@@ -66,11 +71,34 @@ class Hybrid(Recommender):
         candidates: dict[str, Recommender],
         ranker: lgb.Booster | None = None,
         seed: int = 0,
+        weights: dict[str, float] | None = None,
     ) -> None:
         self.settings = settings
         self.candidates = candidates
         self.ranker = ranker
         self.seed = seed
+        self.weights = weights or {}
+
+    def forms(self) -> dict[str, Blend]:
+        """Return what else these candidates can be: blends, and each model alone, by name."""
+        return forms(self.settings, self.candidates, self.weights)
+
+    def _form(self) -> Blend | None:
+        """Return what answers instead of the ranker, None if the ranker does.
+
+        Raises:
+            ValueError: ``rank.form`` needs a model that is not among the candidates.
+        """
+        name = self.settings.form
+        if name == "ranker":
+            return None
+        found = self.forms()
+        if name not in found:
+            raise ValueError(
+                f"rank.form is {name}, which needs models that train.candidates does not have; "
+                f"it has {', '.join(self.candidates)}"
+            )
+        return found[name]
 
     def feature_names(self) -> list[str]:
         """Return the names of the ranker's features, in the order of their columns."""
@@ -151,6 +179,8 @@ class Hybrid(Recommender):
 
     def score(self, histories: Histories) -> np.ndarray:
         """Return float32 (batch, items): the ranker's score, -inf for what nobody proposed."""
+        if (form := self._form()) is not None:
+            return form.score(histories)
         dense = np.full((len(histories), len(self.catalogue)), -np.inf, dtype=np.float32)
         pairs = self._pairs(histories, exclude_seen=False, available=None)
         dense[pairs.rows, pairs.items] = self._rank(pairs.features)
@@ -191,6 +221,8 @@ class Hybrid(Recommender):
         batch_size: int = 256,
     ) -> tuple[np.ndarray, np.ndarray]:
         """As ``Recommender.recommend``; excluded items do not take a candidate's place."""
+        if (form := self._form()) is not None:
+            return form.recommend(histories, k, exclude_seen, available, batch_size)
         ids = np.full((len(histories), k), MISSING, dtype=np.int32)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
         for start in range(0, len(histories), batch_size):
@@ -329,11 +361,14 @@ class Hybrid(Recommender):
             "settings": self.settings.model_dump(),
             "candidates": list(self.candidates),
             "seed": self.seed,
+            "weights": self.weights,
         }
 
     @classmethod
     def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        model = cls(Rank(**config["settings"]), {}, seed=config["seed"])
+        model = cls(
+            Rank(**config["settings"]), {}, seed=config["seed"], weights=config.get("weights")
+        )
         model.item_statistics = arrays["item_statistics"]
         return model
 
@@ -463,6 +498,7 @@ def run(settings: Settings, root: Path) -> None:
     ).fit(earlier, catalogue)
     histories, targets = ranker_task(prepared, "validation", settings.train.exclude_seen)
     learner.fit_ranker(histories, targets, settings.train.exclude_seen)
+    weights = fit_weights(learner.candidates, histories, targets, settings.train.exclude_seen)
 
     until_test = interactions.where(interactions.times < prepared.test_start)
     model = Hybrid(
@@ -470,6 +506,7 @@ def run(settings: Settings, root: Path) -> None:
         load_candidates(folder / "test", names),
         ranker=learner.ranker,
         seed=settings.seed,
+        weights=weights,
     ).fit(until_test, catalogue)
 
     partial = root / "models/.hybrid"

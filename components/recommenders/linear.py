@@ -52,7 +52,7 @@ def solve_sparse(matrix: sp.csr_matrix, regularisation: float, neighbours: int) 
     best = sp_matmul_topn(transposed, (matrix @ scale).tocsr(), neighbours + 1)
     columns = np.repeat(np.arange(n_items), np.diff(best.indptr))
     others = best.indices != columns
-    columns, rows = columns[others], best.indices[others].astype(np.int64)
+    columns, rows = columns[others], best.indices[others]
     sizes = np.bincount(columns, minlength=n_items)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     values = np.zeros(len(rows), dtype=np.float32)
