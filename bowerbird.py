@@ -83,6 +83,12 @@ def encode() -> None:
 
 
 @app.command()
+def text() -> None:
+    """Report what the text gives: encoder as it is, pre-trained, fine-tuned."""
+    _stage("components.evaluation.text")
+
+
+@app.command()
 def train() -> None:
     """Fit the candidate models."""
     _stage("components.recommenders.training")

@@ -177,7 +177,7 @@ def judge(
     return record, each
 
 
-def _picture(figure: Any) -> str:
+def picture(figure: Any) -> str:
     """Return a figure as the text of a data address."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
@@ -192,14 +192,14 @@ def plots(table: pd.DataFrame) -> dict[str, str]:
     errors = np.array([table["ndcg@10"] - table["low"], table["high"] - table["ndcg@10"]])
     axes.barh(table["model"], table["ndcg@10"], xerr=errors, color="#3b6ea5", capsize=3)
     axes.set_xlabel("NDCG@10, with its 95 % interval")
-    pictures = {"Accuracy": _picture(figure)}
+    pictures = {"Accuracy": picture(figure)}
     figure, axes = plt.subplots(figsize=(7, 3.6))
     axes.scatter(table["coverage@10"], table["ndcg@10"], color="#3b6ea5")
     for row in table.to_dict("records"):
         axes.annotate(row["model"], (row["coverage@10"], row["ndcg@10"]), fontsize=8)
     axes.set_xlabel("share of the catalogue that somebody is shown (coverage@10)")
     axes.set_ylabel("NDCG@10")
-    pictures["Accuracy against variety"] = _picture(figure)
+    pictures["Accuracy against variety"] = picture(figure)
     slices = ["known_users", "new_users", "little_active_users", "very_active_users"]
     slices += ["head", "tail", "new_items"]
     columns = table.set_index("model")[[f"ndcg@10_{name}" for name in slices]]
@@ -209,7 +209,7 @@ def plots(table: pd.DataFrame) -> dict[str, str]:
     axes.set_ylabel("NDCG@10")
     axes.tick_params(axis="x", labelsize=7)
     axes.legend(fontsize=7, ncols=2)
-    pictures["Who and what it works for"] = _picture(figure)
+    pictures["Who and what it works for"] = picture(figure)
     return pictures
 
 

@@ -1,0 +1,196 @@
+"""What the text gives: the stage ``text``.
+
+In: the encoder as it is, ``models/language/{pretrained,finetuned}`` and their reports,
+``data/prepared``. Out: ``reports/text.json`` (DVC's metrics) and ``reports/text/report.html``, one
+file with its plots inside: losses, perplexity, nearest products before and after, a map of the
+catalogue, and the content recommender over each encoder's vectors on the test window.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from sklearn.manifold import TSNE
+
+from components.data.dataset import Catalogue, Prepared, item_text, load_prepared
+from components.evaluation.metrics import ndcg
+from components.evaluation.protocol import interval, lists, window_task
+from components.evaluation.report import picture, plt
+from components.language.encoder import TextEncoder
+from components.recommenders.content import Content, Words
+from components.settings import Settings
+
+SHOWN = 20
+"""Products whose neighbours are shown."""
+NEAR = 3
+MAPPED = 1500
+"""Products on the map, the most sold."""
+COLOURS = 8
+"""Categories that have a colour of their own on the map."""
+AS_IS, PRETRAINED, FINETUNED = "as it is", "pre-trained", "fine-tuned"
+
+
+def neighbours(vectors: np.ndarray, items: np.ndarray, k: int) -> np.ndarray:
+    """Return int (items, k): the nearest others by cosine of unit ``vectors``, best first."""
+    near = vectors[items] @ vectors.T
+    near[np.arange(len(items)), items] = -np.inf
+    return np.argsort(-near, axis=1, kind="stable")[:, :k]
+
+
+def judged(prepared: Prepared, settings: Settings) -> dict[str, Any]:
+    """Return the content recommender's figures on the test window with its catalogue's vectors.
+
+    New items: those without a purchase in the training window, which fine-tuning never saw; what
+    was bought of them in the test window is the cold start.
+    """
+    before = prepared.interactions.where(prepared.interactions.times < prepared.test_start)
+    task = window_task(prepared, "test", settings.train.exclude_seen)
+    sold = np.bincount(prepared.interactions.split("train").items, minlength=before.n_items)
+    rows, targets = task.only(sold == 0)
+    found: dict[str, Any] = {"users": len(task.users), "new_item_users": len(rows)}
+    models = {"content": Content(settings.train.content), "words": Words(settings.train.words)}
+    if prepared.catalogue.vectors is None:
+        del models["content"]
+    else:
+        del models["words"]
+    for model in models.values():
+        ids = lists(model.fit(before, prepared.catalogue), task, 10, settings.train.exclude_seen)
+        for name, each in (
+            ("ndcg@10", ndcg(ids, task.targets)),
+            ("new_items_ndcg@10", ndcg(ids[rows], targets)),
+        ):
+            low, high = interval(each, settings.evaluate.bootstrap_samples, settings.seed)
+            mean = float(each.mean()) if len(each) else float("nan")
+            found |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+    return found
+
+
+def losses(logs: dict[str, pd.DataFrame]) -> str:
+    """Return the picture of the trainings' losses by step."""
+    figure, panels = plt.subplots(1, len(logs), figsize=(4.5 * len(logs), 3), squeeze=False)
+    for axes, (title, log) in zip(panels[0], logs.items(), strict=True):
+        axes.plot(log["step"], log["loss"], color="#3b6ea5")
+        axes.set(title=title, xlabel="step", ylabel="loss")
+    figure.tight_layout()
+    return picture(figure)
+
+
+def catalogue_map(vectors: np.ndarray, categories: pd.Series, seed: int) -> str:
+    """Return the picture of products in two dimensions (t-SNE: van der Maaten and Hinton 2008)."""
+    places = TSNE(
+        init="pca",
+        metric="cosine",
+        perplexity=min(30.0, (len(vectors) - 1) / 3),
+        max_iter=500,
+        random_state=seed,
+    ).fit_transform(vectors)
+    common = categories.value_counts().index[:COLOURS]
+    figure, axes = plt.subplots(figsize=(8, 6))
+    rest = ~categories.isin(common).to_numpy()
+    if rest.any():
+        axes.scatter(*places[rest].T, s=4, color="#cccccc", label="other")
+    for name in common:
+        axes.scatter(*places[(categories == name).to_numpy()].T, s=9, label=name)
+    axes.set(xticks=[], yticks=[])
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2)
+    return picture(figure)
+
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>What the text gives</title>
+<meta name="viewport" content="width=device-width">
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse;font-size:.85rem}td,th{padding:.25rem .6rem;text-align:left;
+vertical-align:top;border-bottom:1px solid #ddd}img{max-width:100%}.wide{overflow-x:auto}</style>
+<h1>What the text gives</h1>
+<h2>Recommending by text alone</h2>
+<p>The content recommender on the newest weeks, {{ users }} users; {{ new_item_users }} of them
+bought something that was not sold while the language model learned. NDCG@10 over all products,
+its 95 % interval in brackets.</p>
+<table><tr><th>vectors</th><th>all</th><th>new products</th></tr>
+{% for title, one in figures.items() %}<tr><td>{{ title }}</td>
+{% for name in ("ndcg@10", "new_items_ndcg@10") %}<td>{{ "%.4f" | format(one[name]) }}
+({{ "%.4f" | format(one[name + "_low"]) }} – {{ "%.4f" | format(one[name + "_high"]) }})</td>
+{% endfor %}</tr>{% endfor %}</table>
+<h2>Training</h2>
+<p>Perplexity on held-out text {{ "%.1f" | format(before) }} before and
+{{ "%.1f" | format(after) }} after pre-training.</p>
+<img alt="losses by step" src="{{ losses }}">
+<h2>Map of the catalogue</h2>
+<p>The {{ mapped }} most sold products by their fine-tuned vectors; near on the map is near in
+meaning to the model.</p>
+<img alt="map of the catalogue" src="{{ map }}">
+<h2>Nearest products, before and after</h2><div class="wide"><table>
+<tr><th>product</th><th>encoder as it is</th><th>fine-tuned</th></tr>
+{% for row in near %}<tr><td>{{ row.product }}</td>{% for titles in (row.before, row.after) %}
+<td>{{ titles | join("; ") }}</td>{% endfor %}</tr>{% endfor %}</table></div></html>"""
+
+
+def run(settings: Settings, root: Path) -> None:
+    """The stage ``text``."""
+    prepared = load_prepared(root / "data/prepared")
+    table, reports = prepared.catalogue.table, root / "reports"
+    texts, s = item_text(table), settings.encode
+    places = {
+        AS_IS: settings.pretrain.encoder,
+        PRETRAINED: str(root / "models/language/pretrained"),
+        FINETUNED: str(root / "models/language/finetuned"),
+    }
+    vectors = {
+        title: TextEncoder(place, s.max_length, s.batch_size, s.precision).encode(texts, True)
+        for title, place in places.items()
+        if not place.startswith("scratch:")
+    }
+    figures = {"words (TF-IDF)": judged(prepared, settings)}
+    for title, found in vectors.items():
+        over = Prepared(
+            prepared.interactions, Catalogue(table, found), prepared.users,
+            prepared.validation_start, prepared.test_start, prepared.end,
+        )  # fmt: skip
+        figures[f"encoder {title}"] = judged(over, settings)
+    (reports / "text.json").write_text(json.dumps(figures, indent=2).replace("NaN", "null"))
+
+    sold = np.bincount(
+        prepared.interactions.split("train").items, minlength=len(prepared.catalogue)
+    )
+    popular = np.argsort(-sold, kind="stable")
+    chosen = popular[: 10 * SHOWN : 10]
+    titles = table["title"].fillna("").to_numpy()
+    first = next(iter(vectors.values()))
+    near = [
+        {"product": titles[item], "before": titles[before], "after": titles[after]}
+        for item, before, after in zip(
+            chosen,
+            neighbours(first, chosen, NEAR),
+            neighbours(vectors[FINETUNED], chosen, NEAR),
+            strict=True,
+        )
+    ]
+    mapped = popular[:MAPPED]
+    pretrain = json.loads((reports / "pretrain.json").read_text())
+    logs = {"pre-training": "pretrain.csv", "fine-tuning": "finetune.csv"}
+    page = jinja2.Environment(autoescape=True).from_string(PAGE)
+    (reports / "text").mkdir(parents=True, exist_ok=True)
+    (reports / "text/report.html").write_text(
+        page.render(
+            figures=figures,
+            users=f"{next(iter(figures.values()))['users']:,}",
+            new_item_users=f"{next(iter(figures.values()))['new_item_users']:,}",
+            before=pretrain["perplexity_before"],
+            after=pretrain["perplexity_after"],
+            losses=losses({title: pd.read_csv(reports / file) for title, file in logs.items()}),
+            map=catalogue_map(
+                vectors[FINETUNED][mapped],
+                table["main_category"].iloc[mapped].fillna("none"),
+                settings.seed,
+            ),
+            mapped=f"{len(mapped):,}",
+            near=near,
+        )
+    )
+    for title, one in figures.items():
+        print(f"{title:<24}NDCG@10 {one['ndcg@10']:.4f}, new {one['new_items_ndcg@10']:.4f}")
