@@ -1,0 +1,45 @@
+"""Benchmarks by name, one after the other: python -m benchmarks [NAME ...]; without, the list.
+
+Each module of this folder is one question and says in its docstring what it needs; most take
+arguments of their own when they are called as ``python -m benchmarks.NAME``.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def available() -> dict[str, str]:
+    """Return the benchmarks by name with what each asks."""
+    found = {}
+    for file in sorted(HERE.glob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        if not file.name.startswith("_") and '__name__ == "__main__"' in text:
+            docstring = ast.get_docstring(ast.parse(text)) or ""
+            found[file.stem] = docstring.partition("\n")[0]
+    return found
+
+
+def main(names: list[str]) -> int:
+    benchmarks = available()
+    if not names:
+        for name, asks in benchmarks.items():
+            print(f"{name:<18}{asks}")
+        return 0
+    unknown = sorted(set(names) - set(benchmarks))
+    if unknown:
+        print(f"no such benchmark: {', '.join(unknown)}", file=sys.stderr)
+        return 2
+    return max(
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode
+        for name in names
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
