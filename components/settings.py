@@ -272,6 +272,7 @@ class Rank(Section):
     leaves: Annotated[int, Field(ge=2)] = 31
     learning_rate: PositiveFloat = 0.05
     min_leaf: PositiveInt = 50
+    truncation: PositiveInt = 30
 
 
 class Search(Section):

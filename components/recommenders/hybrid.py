@@ -157,7 +157,7 @@ class Hybrid(Recommender):
                 "objective": "lambdarank",
                 "metric": "ndcg",
                 "eval_at": [10],
-                "lambdarank_truncation_level": 30,
+                "lambdarank_truncation_level": self.settings.truncation,
                 "learning_rate": self.settings.learning_rate,
                 "num_leaves": self.settings.leaves,
                 "min_data_in_leaf": self.settings.min_leaf,
