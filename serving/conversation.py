@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -63,7 +64,6 @@ class Conversation:
     def __init__(self, engine: Engine, search: Search) -> None:
         self.engine = engine
         self.search = search
-        self.items = Items(engine.model.catalogue.table)
         knowledge = engine.model.candidates.get("knowledge")
         self.knowledge = knowledge if isinstance(knowledge, Knowledge) else None
         self.rules = self.knowledge.rules if self.knowledge else Rules()
@@ -71,6 +71,12 @@ class Conversation:
         self.titles = Titles(engine.titles)
         currencies = {currency for currency in engine.currencies if currency}
         self.currency = currencies.pop() if len(currencies) == 1 else None
+
+    @cached_property
+    def items(self) -> Items:
+        """The index of the catalogue's words; seconds to make where there are a million products,
+        so a changed product does not wait for it: the first message after it does."""
+        return Items(self.engine.model.catalogue.table)
 
     def reply(
         self, message: str, state: ConversationState | None, history: History, k: int

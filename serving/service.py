@@ -279,12 +279,12 @@ def converse(
     shop: Shop, body: ConversationRequest
 ) -> Iterator[tuple[str, ConversationResponse | ConversationText]]:
     """Yield ("proposals", answer without its text), ("text", a piece of it)…, ("done", answer)."""
-    loaded = shop.current()
+    profile = profile_of(body.user_id, body.session_id)
+    loaded, _ = shop.served_to(profile)
     state = body.state
     if state is not None and time.time() - state.said_at > settings.serve.conversation_minutes * 60:
         state = None
     shop.live.refresh()
-    profile = profile_of(body.user_id, body.session_id)
     history = loaded.profiles.history(body.user_id, profile)
     reply = loaded.conversation.reply(body.message, state, history, body.k)
     items = [

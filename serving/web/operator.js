@@ -8,7 +8,9 @@ const KEPT = 120;
 const ROUTE = "/recommend";
 let past = [];
 let before = null;
+const READ = 15000;
 let wanted = null;
+let heldUntil = 0;
 
 function pairs(where, entries) {
   where.replaceChildren(...entries.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
@@ -73,8 +75,7 @@ function quantile(now, then, share) {
 }
 
 function overTime(found) {
-  const now = found.get(ROUTE);
-  if (!now) return;
+  const now = found.get(ROUTE) || { count: 0, buckets: new Map() };
   if (before) past = [...past, { at: new Date(), half: quantile(now, before, 0.5), most: quantile(now, before, 0.99) }].slice(-KEPT);
   before = now;
   const shown = past.some((one) => one.half !== null);
@@ -146,6 +147,12 @@ function versions(found) {
   }));
 }
 
+// What an action led to stays long enough to be read.
+function hold(text, isError = false) {
+  heldUntil = Date.now() + READ;
+  say(at("message"), text, isError);
+}
+
 function confirmed(question, path, body) {
   wanted = { path, body };
   at("confirm-text").textContent = question;
@@ -158,15 +165,15 @@ at("confirm").addEventListener("close", async () => {
   const key = at("operator-key").value;
   const kept = sessionStorage.getItem("key");
   try {
-    say(at("message"), "working on it …");
+    hold("working on it …");
     if (key) sessionStorage.setItem("key", key);
     const { version } = await api(wanted.path, wanted.body, "POST");
     await refresh();
-    say(at("message"), `version ${version} is the champion now`);
+    hold(`version ${version} is the champion now`);
   } catch (error) {
     if (key && kept) sessionStorage.setItem("key", kept);
     else if (key) sessionStorage.removeItem("key");
-    say(at("message"), error.message, true);
+    hold(error.message, true);
   }
 });
 at("rollback").addEventListener("click", () => confirmed("Go back to the champion before this one?", "/operator/rollback"));
@@ -187,8 +194,8 @@ function experiments(found) {
 
 async function refresh() {
   try {
-    const [text, status, model] = await Promise.all([api("/metrics"), api("/status"), api("/model")]);
-    const tests = model.versions ? await api("/experiments") : { experiments: [] };
+    const [text, status, model, tests] = await Promise.all(
+      ["/metrics", "/status", "/model", "/experiments"].map((path) => api(path)));
     const series = samples(text);
     const found = routes(series);
     const sources = total(series, "bowerbird_recommendations_total", "source");
@@ -214,12 +221,12 @@ async function refresh() {
       ...[...total(series, "bowerbird_conversation_total", "kind")].map(([kind, count]) => [`conversation: ${kind}s`, number(count)])]);
     overTime(found);
     activity(status.activity);
-    versions(model.versions || []);
+    versions(status.versions);
     experiments(tests.experiments);
     at("latency").replaceChildren(...latency(found));
     drift(status.drift, status.alerts);
     quality(status.validation);
-    if (!at("message").textContent.includes("champion")) say(at("message"), `as of ${new Date().toLocaleTimeString()}`);
+    if (Date.now() > heldUntil) say(at("message"), `as of ${new Date().toLocaleTimeString()}`);
   } catch (error) {
     at("key").hidden = error.status !== 401;
     say(at("message"), error.message, true);

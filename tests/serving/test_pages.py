@@ -54,7 +54,14 @@ def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, make_server: An
     reasons = {"no customer": 3}
     tables = {"interactions": {"rows": 9, "kept": 6, "quarantined": 3, "reasons": reasons}}
     (root / "reports/validation.json").write_text(json.dumps(tables))
-    server = make_server(root).start()
+    versions = [
+        {"version": "2", "aliases": ["challenger"], "created": times["end"], "ndcg": 0.07},
+        {"version": "1", "aliases": ["champion"], "created": times["start"], "ndcg": 0.06},
+    ]
+    (root / "var/serving").mkdir(parents=True)
+    (root / "var/serving/versions.json").write_text(json.dumps(versions))
+    experiment = {"BOWERBIRD_SERVE__EXPERIMENT": "{name: more trees, model: champion}"}
+    server = make_server(root, experiment).start()
     yield server.url
     server.stop()
 
@@ -186,6 +193,27 @@ def test_nothing_is_wider_than_a_phone(browser: webdriver.Chrome, page: str) -> 
             assert width <= 360
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_operator_promotes_only_after_a_yes(browser: webdriver.Chrome, page: str) -> None:
+    browser.get(f"{page}/operator")
+    button = until(browser, lambda: browser.find_element(By.XPATH, "//button[text()='Promote']"))
+    rows = browser.find_elements(By.CSS_SELECTOR, "#versions tr")
+    assert ["challenger" in rows[0].text, "champion" in rows[1].text] == [True, True]
+    assert rows[1].find_elements(By.TAG_NAME, "button") == []
+    assert "more trees" in browser.find_element(By.ID, "experiments").text
+    button.click()
+    dialog = browser.find_element(By.ID, "confirm")
+    assert "version 2" in dialog.text
+    dialog.find_element(By.CSS_SELECTOR, "button[value=no]").click()
+    until(browser, lambda: not dialog.is_displayed())
+    message = browser.find_element(By.ID, "message")
+    assert "as of" in message.text  # nothing was asked of the server
+    until(browser, lambda: browser.find_element(By.XPATH, "//button[text()='Promote']")).click()
+    dialog.find_element(By.CSS_SELECTOR, "button.main").click()
+    until(browser, lambda: "error" in message.get_attribute("class"))
+    assert "2" in message.text  # there is no such version in this registry
+    browser.get_log("browser")  # the refusal is one of its complaints
 
 
 def test_the_operator_sees_model_traffic_latency_drift_and_quality(
