@@ -78,10 +78,14 @@ class Server:
                 start_new_session=True,
             )
         if wait:
-            self.wait()
+            try:
+                self.wait()
+            except BaseException:
+                self.stop(kill=True)  # a fixture that fails has no end of its own
+                raise
         return self
 
-    def wait(self, seconds: float = 90) -> None:
+    def wait(self, seconds: float = 180) -> None:
         """Return when the server is ready."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
