@@ -10,6 +10,7 @@ Critiques of what was shown ("cheaper", "like the second"): McCarthy et al., IUI
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Iterable
@@ -40,6 +41,9 @@ FEW = 3
 
 MANY = 12
 """With more products than this the answer offers ways to narrow them down."""
+
+PRICE_WISH = re.compile(r"(from|up to) (\d\S*)")
+"""How ``satisfy`` names a limit of the price."""
 
 SYMBOLS = {"GBP": "£", "EUR": "€", "USD": "$"}
 
@@ -313,7 +317,7 @@ class Conversation:
         """Return what is of the kind and the price but misses some other wish, best first."""
         pool = found.possible & ~allowed
         for name, meets in found.wishes.items():
-            if name.startswith(("from ", "up to ")) and name in found.fired:
+            if PRICE_WISH.fullmatch(name) and name in found.fired:
                 pool &= meets
         kinds = [found.wishes[f"with {thing}"] for thing in state.things]
         pool &= np.any(kinds, axis=0)
@@ -348,10 +352,9 @@ class Conversation:
         """Return the names of wishes as a shopper would say them."""
         plain = []
         for wish in wishes:
-            for limit in ("from ", "up to "):
-                if wish.startswith(limit):
-                    wish = limit + self._money(float(wish.removeprefix(limit)))
-            plain.append(wish.removeprefix("with "))
+            limit = PRICE_WISH.fullmatch(wish)
+            amount = f"{limit[1]} {self._money(float(limit[2]))}" if limit else None
+            plain.append(amount or wish.removeprefix("with "))
         return plain
 
     def _notes(self, said: Said, state: ConversationState) -> Iterable[str]:
@@ -448,7 +451,7 @@ def _is_open(state: ConversationState) -> bool:
 
 
 def _price_gone(found: Found) -> bool:
-    return any(wish.startswith(("from ", "up to ")) for wish in found.relaxed)
+    return any(PRICE_WISH.fullmatch(wish) for wish in found.relaxed)
 
 
 def _request(state: ConversationState) -> Request:

@@ -212,8 +212,9 @@ class Items:
         return np.any([self._phrase(one) for one in alternatives], axis=0)
 
     def _phrase(self, phrase: str) -> np.ndarray:
-        mask = np.ones(self.n, dtype=bool)
-        for token in re.findall(r"[^\W_]+", phrase):
+        tokens = re.findall(r"[^\W_]+", phrase)
+        mask = np.full(self.n, bool(tokens))
+        for token in tokens:
             has = np.zeros(self.n, dtype=bool)
             for column in self._columns.get(stem(token), ()):
                 start, stop = self._by_word.indptr[column : column + 2]

@@ -130,6 +130,7 @@ def test_plurals_synonyms_alternatives_and_phrases() -> None:
     assert items.word("tin toy").sum() == 1
     assert items.word("tin or rag").sum() == 2
     assert not items.word("zzz").any()
+    assert not items.word("!?").any()
     assert items.knows("dolls")
     assert items.nearest("teepot") == "teapot"
     assert items.nearest("elephant") is None
