@@ -60,8 +60,11 @@ def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, make_server: An
     ]
     (root / "var/serving").mkdir(parents=True)
     (root / "var/serving/versions.json").write_text(json.dumps(versions))
-    experiment = {"BOWERBIRD_SERVE__EXPERIMENT": "{name: more trees, model: champion}"}
-    server = make_server(root, experiment).start()
+    environment = {
+        "BOWERBIRD_SERVE__EXPERIMENT": "{name: more trees, model: champion}",
+        "BOWERBIRD_OPERATOR_KEY": "the owner's",
+    }
+    server = make_server(root, environment).start()
     yield server.url
     server.stop()
 
@@ -209,10 +212,11 @@ def test_the_operator_promotes_only_after_a_yes(browser: webdriver.Chrome, page:
     until(browser, lambda: not dialog.is_displayed())
     message = browser.find_element(By.ID, "message")
     assert "as of" in message.text  # nothing was asked of the server
-    until(browser, lambda: browser.find_element(By.XPATH, "//button[text()='Promote']")).click()
+    browser.find_element(By.ID, "rollback").click()
+    browser.find_element(By.ID, "operator-key").send_keys("a guess")
     dialog.find_element(By.CSS_SELECTOR, "button.main").click()
-    until(browser, lambda: "error" in message.get_attribute("class"))
-    assert "2" in message.text  # there is no such version in this registry
+    until(browser, lambda: "operator key" in message.text)
+    assert browser.execute_script("return sessionStorage.getItem('key')") is None
     browser.get_log("browser")  # the refusal is one of its complaints
 
 
