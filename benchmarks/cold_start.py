@@ -5,7 +5,7 @@
 Folder and protocol are those of ``benchmarks.leave_one_out``, but ``SHARE`` of the items, drawn
 with ``SEED``, are taken out of all training interactions and of all histories. A user is *cold* if
 the next item is one of them, else *warm*; every item is ranked for both, those of the history are
-left out. Everything is chosen on validation. Texts: the full titles, and TF-IDF also over the five
+left out. Texts: the full titles, and TF-IDF also over the five
 keywords an item of ``items.parquet``.
 
 The encoder is compared as it is packaged, pre-trained on the titles (120 steps of the stage
@@ -48,7 +48,7 @@ FINETUNE = {
     "products": 96,
     "temperature": 0.07,
 }
-"""Chosen on validation."""
+"""Set by hand, not searched."""
 HYBRID = ["collective", "sequential", "content", "words", "item_neighbours"]
 
 
