@@ -3,7 +3,7 @@
     python -m benchmarks.feedback
 
 ``evaluation.simulator``: 400 shoppers, 60 products, lists of five, places looked at with 1/place.
-Values are true expected clicks of a list, means over five shops with their standard deviation.
+Values are true expected clicks of a list, means over three shops with their standard deviation.
 
 1. Policies. Item neighbours fitted on past purchases rank, ε-greedy (0.3) serves and logs. From
    that log a policy is trained with the top-K correction, with the plain off-policy correction
@@ -33,7 +33,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 RESULTS = Path(__file__).parent / "results"
-SHOPS, SIZES, PLACES = 5, (2_000, 20_000), 5
+SHOPS, SIZES, PLACES = 3, (2_000, 20_000), 5
 GREEDY = EpsilonGreedy(0.0)
 TRAINED = {
     "uncorrected (REINFORCE on the log as it is)": {"correction": "none"},
