@@ -254,11 +254,14 @@ def main() -> None:
         if arguments.catalogue == "shop":
             if not (arguments.root / "models/hybrid/model.json").exists():
                 raise SystemExit("no model: run `make run` first")
-            shutil.copytree(arguments.root / "models/hybrid", root / "models/hybrid")
+            source = arguments.root
         else:
             from benchmarks.million import make
 
-            make(root, arguments.products)
+            source = arguments.root / f"var/benchmarks/{arguments.products}"
+            if not (source / "models/hybrid/profiles.parquet").exists():
+                make(source, arguments.products)
+        (root / "models").symlink_to((source / "models").resolve())
         shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")
         items = len(pd.read_parquet(root / "models/hybrid/items.parquet", columns=["item_id"]))
         table, facts = measure(root, arguments.seconds)

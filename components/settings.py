@@ -290,6 +290,7 @@ class Rank(Section):
     learning_rate: PositiveFloat = 0.05
     min_leaf: PositiveInt = 50
     truncation: PositiveInt = 30
+    exact_items: PositiveInt = 100_000
 
 
 class Search(Section):
@@ -372,7 +373,6 @@ class Serve(Section):
     writer_model: str = ""
     writer_tokens: PositiveInt = 256
     writer_timeout: PositiveFloat = 20.0
-    exact_items: PositiveInt = 100_000
     cache_mb: Annotated[float, Field(ge=0)] = 64
     rules: Rules = Rules()
     exploration: Exploration = Exploration()

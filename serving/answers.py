@@ -89,6 +89,7 @@ class Pages:
         self.max_bytes = max_bytes
         self._pages: OrderedDict[tuple[Any, ...], Page] = OrderedDict()
         self._bytes = 0
+        self._models: frozenset[int] = frozenset()
         self._lock = threading.Lock()
 
     def get(self, key: tuple[Any, ...]) -> Page | None:
@@ -98,9 +99,21 @@ class Pages:
                 self._pages.move_to_end(key)
             return page
 
+    def keep_only(self, models: frozenset[int]) -> None:
+        """Forget the pages of all but these models (by number), which could not be freed else."""
+        with self._lock:
+            if models == self._models:
+                return
+            self._models = models
+            for key in [
+                key for key, page in self._pages.items() if page.loaded.number not in models
+            ]:
+                self._bytes -= self._pages.pop(key).size
+
     def put(self, key: tuple[Any, ...], page: Page) -> None:
         with self._lock:
-            if key in self._pages or page.size > self.max_bytes:
+            known = key in self._pages or page.loaded.number not in self._models
+            if known or page.size > self.max_bytes:
                 return
             self._pages[key] = page
             self._bytes += page.size
@@ -136,6 +149,7 @@ class Answers:
         started = time.perf_counter()
         shop = self.shop
         shop.live.refresh()
+        self.pages.keep_only(shop.numbers())
         served = [shop.served_to(question.profile) for question in questions]
         shop.expose(
             [

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from components.recommenders.hybrid import ITEM_STATISTICS, Hybrid
+from serving import metrics
 from serving.profiles import History, stack
 
 logger = logging.getLogger("bentoml.bowerbird")
@@ -113,8 +114,10 @@ class Engine:
         top = self.by_popularity[: max(1, int(self.n_items * POPULAR_SHARE))]
         self._popular = np.zeros(self.n_items, dtype=bool)
         self._popular[top] = lately[top] > 0
+        model.count_proposed = lambda name, n: metrics.CANDIDATES.labels(name).inc(n)
         self._mask = lru_cache(maxsize=256)(self._make_mask)
-        self.max_batch = int(np.clip(4_000_000 // max(1, self.n_items), 1, 32))
+        scored = self.n_items if not model.nearest else model.settings.exact_items
+        self.max_batch = int(np.clip(4_000_000 // max(1, scored), 1, 32))
 
     @classmethod
     def load(cls, folder: str | Path, version: str) -> Engine:
@@ -239,19 +242,20 @@ class Engine:
         codes = np.array(items, dtype=np.int32)
         history = History(codes, np.zeros(len(codes), np.int64), 0, {})
         batch = stack([history])
-        fused = np.zeros(self.n_items)
+        among = self.model.shortlist(batch, mask)
+        fused = np.zeros(len(among))
         for name in SIMILAR_BY:
             model = self.model.candidates.get(name)
-            if model is None:
+            if model is None or not len(among):
                 continue
-            scores = np.where(mask, model.score(batch)[0], -np.inf)
+            scores = model.score_at(batch, among)[0]
             best = _top(scores, 200)
             # A model's lowest score is its word for "nothing to say".
             best = best[scores[best] > scores[np.isfinite(scores)].min(initial=np.inf)]
             fused[best] += 1.0 / (60.0 + np.arange(len(best)))
-        best = _top(np.where(mask, fused, -np.inf), k)
-        best = best[mask[best] & (fused[best] > 0)]
-        answer = Answer(best.tolist(), fused[best].tolist(), ["similar"] * len(best))
+        best = _top(fused, k) if len(among) else np.empty(0, dtype=np.int64)
+        best = best[fused[best] > 0]
+        answer = Answer(among[best].tolist(), fused[best].tolist(), ["similar"] * len(best))
         if len(best) < k:
             self._fall_back(Ask(history, k, filters, True, tuple(items)), mask, answer)
         return answer

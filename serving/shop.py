@@ -216,6 +216,11 @@ class Shop:
         arm = arm_of(experiment, profile)
         return (second if arm == TREATMENT else loaded), arm
 
+    def numbers(self) -> frozenset[int]:
+        """Return the numbers of the models in service."""
+        served = (self.loaded, self.challenger)
+        return frozenset(one.number for one in served if one is not None)
+
     def was_exposed(self, profile: str | None) -> bool:
         """Return whether the shopper's exposure to the running experiment is surely kept."""
         return profile in self._exposed

@@ -43,6 +43,13 @@ class Recommender(ABC):
     def score(self, histories: Histories) -> np.ndarray:
         """Return float32 (batch, items): higher is better, -inf means never."""
 
+    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        """Return float32 (batch, n): the scores of ``items``, codes (n,), and of no others.
+
+        For catalogues too large to be scored whole: models that can, score less than all.
+        """
+        return self.score(histories)[:, items]
+
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the learned arrays by name (for ``save``)."""

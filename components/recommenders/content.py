@@ -61,8 +61,14 @@ class Content(Recommender):
         return model
 
     def score(self, histories: Histories) -> np.ndarray:
-        taste = histories.matrix(len(self.vectors), self.settings.decay) @ self.vectors
-        return np.asarray(taste @ self.vectors.T, dtype=np.float32)
+        return np.asarray(self.queries(histories) @ self.vectors.T, dtype=np.float32)
+
+    def queries(self, histories: Histories) -> np.ndarray:
+        """Return float32 (batch, rank): whose inner products with ``vectors`` are the scores."""
+        return histories.matrix(len(self.vectors), self.settings.decay) @ self.vectors
+
+    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        return np.asarray(self.queries(histories) @ self.vectors[items].T, dtype=np.float32)
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"vectors": self.vectors, "mean": self.mean, "projection": self.projection}

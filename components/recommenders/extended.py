@@ -26,7 +26,7 @@ class Extended(Recommender):
         self.n_items = n_items
 
     def score(self, histories: Histories) -> np.ndarray:
-        scores = self.model.score(_within(histories, self.known))
+        scores = self.model.score(known_part(histories, self.known))
         finite = np.where(np.isfinite(scores), scores, np.inf)
         lowest = finite.min(axis=1, initial=np.inf, keepdims=True)
         new = np.where(np.isfinite(lowest), lowest, 0.0).astype(np.float32)
@@ -54,7 +54,7 @@ def extended(model: Recommender, known: int, catalogue: Catalogue) -> Recommende
     return own(catalogue) if own is not None else Extended(model, known, len(catalogue))
 
 
-def _within(histories: Histories, known: int) -> Histories:
+def known_part(histories: Histories, known: int) -> Histories:
     """Return the histories without the items from code ``known`` on."""
     keep = histories.items < known
     if keep.all():

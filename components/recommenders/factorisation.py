@@ -123,13 +123,19 @@ class MatrixFactorisation(Recommender):
         return self
 
     def score(self, histories: Histories) -> np.ndarray:
+        return self.queries(histories) @ self.factors.T
+
+    def queries(self, histories: Histories) -> np.ndarray:
+        """Return float32 (batch, d): whose inner products with ``factors`` are the scores."""
         s = self.settings
         seen = histories.matrix(len(self.factors), s.decay)
         seen.sum_duplicates()
         np.minimum(seen.data, 1.0, out=seen.data)
         items = torch.from_numpy(self.factors)
-        users = solve_implicit(seen, items, s.confidence, s.regularisation)
-        return (users @ items.T).numpy()
+        return solve_implicit(seen, items, s.confidence, s.regularisation).numpy()
+
+    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        return self.queries(histories) @ self.factors[items].T
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"factors": self.factors}

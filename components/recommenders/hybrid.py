@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -34,13 +35,18 @@ from components.data.dataset import (
 )
 from components.recommenders.base import MISSING, Recommender
 from components.recommenders.blends import Blend, fit_weights, forms
-from components.recommenders.extended import extended
+from components.recommenders.extended import Extended, extended, known_part
+from components.recommenders.nearest import Nearest
+from components.recommenders.neighbours import ItemNeighbours
+from components.recommenders.popularity import Popularity
 from components.recommenders.training import load_model
 from components.settings import Rank, Settings
 
 RECENT_DAYS = (7, 28)
 ITEM_STATISTICS = ("log_count", *(f"log_count_{days}d" for days in RECENT_DAYS), "age", "last_sale")
 PAIR_FEATURES = ("log_price", "price_ratio", "category_affinity", "times_seen")
+INDEXED = {"content": "vectors", "matrix_factorisation": "factors"}
+"""Models with vectors that are indexed on large catalogues, and what the vectors are called."""
 HISTORY_FEATURES = ("history_events", "history_items", "days_since_last", "days_known")
 
 
@@ -78,6 +84,9 @@ class Hybrid(Recommender):
         self.ranker = ranker
         self.seed = seed
         self.weights = weights or {}
+        self.nearest: dict[str, Nearest] = {}
+        self.count_proposed: Callable[[str, int], None] | None = None
+        """Told how many items each model proposed, for whoever keeps such counts."""
 
     def forms(self) -> dict[str, Blend]:
         """Return what else these candidates can be: blends, and each model alone, by name."""
@@ -111,9 +120,21 @@ class Hybrid(Recommender):
         end = int(train.times.max(initial=0))
         self.item_statistics = _item_statistics(train, len(catalogue), end)
         self._read_catalogue()
+        if len(catalogue) > self.settings.exact_items:
+            self.nearest = {
+                name: Nearest.of(getattr(self.candidates[name], vectors))
+                for name, vectors in INDEXED.items()
+                if name in self.candidates
+            }
         return self
 
     def _read_catalogue(self) -> None:
+        self._indexed = len(self.catalogue)
+        popularity = self.candidates.get("popularity")
+        counts = self.item_statistics[:, 0]
+        if isinstance(popularity, Popularity):
+            counts = popularity.popularity
+        self._popular = np.argsort(-counts, kind="stable")
         table = self.catalogue.table
         price = table["price"].to_numpy(dtype=np.float32, na_value=np.nan)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -210,6 +231,7 @@ class Hybrid(Recommender):
         unsold[:, -2:] = np.nan  # age, last_sale
         model.item_statistics = np.vstack([self.item_statistics, unsold])
         model._read_catalogue()
+        model._indexed = self._indexed
         return model
 
     def recommend(
@@ -252,11 +274,7 @@ class Hybrid(Recommender):
             batch = histories.take(slice(start, start + batch_size))
             pairs = self._pairs(batch, exclude_seen, None)
             parts.append(Pairs(pairs.rows + start, pairs.items, pairs.features))
-        return Pairs(
-            np.concatenate([part.rows for part in parts]),
-            np.concatenate([part.items for part in parts]),
-            np.concatenate([part.features for part in parts]),
-        )
+        return _joined(parts)
 
     def _pairs(
         self,
@@ -266,39 +284,99 @@ class Hybrid(Recommender):
         given: np.ndarray | None = None,
     ) -> Pairs:
         """Return every model's best items (or the ``given``) of each history, with features."""
-        batch, n_items = len(histories), len(self.catalogue)
+        if not self.nearest:
+            return self._pairs_within(histories, exclude_seen, available, given, None)
+        none = np.empty((0, len(self.feature_names())), dtype=np.float32)
+        parts = [Pairs(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32), none)]
+        for row in range(len(histories)):
+            one = histories.take(slice(row, row + 1))
+            within = self.shortlist(one, available)
+            if given is not None:
+                within = np.union1d(within, given)
+            if not len(within):
+                continue
+            part = self._pairs_within(one, exclude_seen, available, given, within)
+            parts.append(Pairs(part.rows + row, part.items, part.features))
+        return _joined(parts)
+
+    def shortlist(self, history: Histories, available: np.ndarray | None) -> np.ndarray:
+        """Return int64 (n,), ascending: the items worth scoring for one history.
+
+        All that are available, where they are no more than ``exact_items``; else what the models
+        find without scoring all: nearest vectors, neighbours, the most popular, and what came
+        after the training.
+        """
+        s = self.settings
+        if available is not None and np.count_nonzero(available) <= s.exact_items:
+            return np.flatnonzero(available)
+        if not self.nearest:
+            return np.arange(len(self.catalogue))
+        # Some of those found are refused later: seen, or not available.
+        n = 3 * s.candidates_per_model + int(history.lengths()[0])
+        found = [self._popular[:n], np.arange(self._indexed, len(self.catalogue))]
+        for name, model in self.candidates.items():
+            known = model.model if isinstance(model, Extended) else model
+            asked = known_part(history, self._indexed)
+            if name in self.nearest and len(asked.items):
+                found.append(self.nearest[name].search(known.queries(asked)[0], n))
+            elif isinstance(known, ItemNeighbours):
+                near = known.near(asked)
+                found.append(near.indices[np.argsort(-near.data, kind="stable")[:n]])
+        items = np.unique(np.concatenate([*found, history.items]))
+        return items if available is None else items[available[items]]
+
+    def _pairs_within(
+        self,
+        histories: Histories,
+        exclude_seen: bool,
+        available: np.ndarray | None,
+        given: np.ndarray | None,
+        within: np.ndarray | None,
+    ) -> Pairs:
+        """As ``_pairs``, but of the items ``within`` only (ascending codes; None: all)."""
+        batch = len(histories)
+        everything = within is None
+        within = np.arange(len(self.catalogue)) if within is None else within
+        n_items = len(within)
         refused = np.zeros((batch, n_items), dtype=bool)
         if exclude_seen:
-            refused[histories.rows(), histories.items] = True
+            rows, columns_of = _places(histories, within)
+            refused[rows, columns_of] = True
         if available is not None:
-            refused[:, ~available] = True
-        unsold = self.item_statistics[:, 0] == 0
+            refused[:, ~available[within]] = True
+        unsold = np.flatnonzero(self.item_statistics[within, 0] == 0)
         proposed = np.zeros((batch, n_items), dtype=bool)
         columns, at_pairs = [], []
-        all_scores = [model.score(histories) for model in self.candidates.values()]
+        all_scores = [
+            model.score(histories) if everything else model.score_at(histories, within)
+            for model in self.candidates.values()
+        ]
         for model, scores in zip(self.candidates.values(), all_scores, strict=True):
             if model.forbids:
                 refused |= np.isneginf(scores)
-        for scores in all_scores:
+        fresh = np.zeros((batch, len(unsold)), dtype=bool)
+        for name, scores in zip(self.candidates, all_scores, strict=True):
             scores[refused] = -np.inf
             top = self._propose(scores, self.settings.candidates_per_model, proposed)
-            if unsold.any():
+            if self.count_proposed is not None:
+                self.count_proposed(name, len(top[1]))
+            if len(unsold):
                 # What was never sold can only be found by its text: it gets places of its own,
                 # or the sold items would always fill the list.
-                fresh = np.where(unsold, scores, -np.inf)
-                self._propose(fresh, max(1, self.settings.candidates_per_model // 5), proposed)
+                n = max(1, self.settings.candidates_per_model // 5)
+                self._propose(scores[:, unsold], n, fresh)
             ranks = np.zeros((batch, n_items), dtype=np.float32)
             at, position = top
             ranks[at] = 1.0 / (1.0 + position)
             at_pairs.append((scores, ranks))
+        proposed[:, unsold] |= fresh
         if given is not None:
-            proposed[:] = False
-            proposed[:, given] = True
-        rows, items = np.nonzero(proposed)
-        items = items.astype(np.int32)
+            proposed[:] = np.isin(within, given)
+        rows, at_items = np.nonzero(proposed)
         for scores, ranks in at_pairs:
-            columns += [_standardised(scores, rows, items), ranks[rows, items]]
-        seen = histories.matrix(n_items)
+            columns += [_standardised(scores, rows, at_items), ranks[rows, at_items]]
+        items = within[at_items].astype(np.int32)
+        seen = histories.matrix(len(self.catalogue))
         features = np.column_stack(
             [
                 *columns,
@@ -383,6 +461,8 @@ class Hybrid(Recommender):
         self.catalogue.table.to_parquet(folder / "items.parquet")
         if self.catalogue.vectors is not None:
             np.save(folder / "vectors.npy", self.catalogue.vectors)
+        for name, nearest in self.nearest.items():
+            nearest.save(folder / f"{name}.usearch")
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -399,6 +479,11 @@ class Hybrid(Recommender):
             np.load(vectors, mmap_mode="r") if vectors.exists() else None,
         )
         model._read_catalogue()
+        model.nearest = {
+            name: Nearest.load(file)
+            for name in INDEXED
+            if (file := folder / f"{name}.usearch").exists()
+        }
         return model
 
 
@@ -460,6 +545,21 @@ def _history_features(histories: Histories, seen: sp.csr_matrix) -> list[np.ndar
     days_since[known] = (histories.now[known] - newest) / DAY
     days_known[known] = (histories.now[known] - oldest) / DAY
     return [np.log1p(lengths), np.log1p(np.diff(seen.indptr)), days_since, days_known]
+
+
+def _places(histories: Histories, within: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return row and position in ``within`` (ascending) of each event whose item is there."""
+    place = np.minimum(np.searchsorted(within, histories.items), max(0, len(within) - 1))
+    there = within[place] == histories.items if len(within) else np.zeros(len(place), dtype=bool)
+    return histories.rows()[there], place[there]
+
+
+def _joined(parts: list[Pairs]) -> Pairs:
+    return Pairs(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.items for part in parts]),
+        np.concatenate([part.features for part in parts]),
+    )
 
 
 def load_candidates(folder: str | Path, names: list[str]) -> dict[str, Recommender]:

@@ -99,8 +99,15 @@ class ItemNeighbours(_Neighbours):
         return self
 
     def score(self, histories: Histories) -> np.ndarray:
+        return self.near(histories).toarray()
+
+    def near(self, histories: Histories) -> sp.csr_matrix:
+        """Return float32 CSR (batch, items): the scores, of the items that are a neighbour."""
         past = histories.matrix(self.matrix.shape[0], self.settings.decay)
-        return np.asarray((past @ self.matrix).todense(), dtype=np.float32)
+        return (past @ self.matrix).tocsr().astype(np.float32)
+
+    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        return self.near(histories)[:, items].toarray()
 
 
 class UserNeighbours(_Neighbours):

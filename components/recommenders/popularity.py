@@ -29,6 +29,9 @@ class Popularity(Recommender):
     def score(self, histories: Histories) -> np.ndarray:
         return np.tile(self.popularity, (len(histories), 1))
 
+    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        return np.tile(self.popularity[items], (len(histories), 1))
+
     def arrays(self) -> dict[str, np.ndarray]:
         return {"popularity": self.popularity}
 

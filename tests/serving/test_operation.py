@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -196,35 +195,6 @@ def test_arms_are_served_exposed_and_judged(
         assert all(0 < p < 1 for p in propensities[3:])
         drawn += propensities[3] < 0.5
     assert 0 < drawn < len(arms["treatment"])
-
-
-def test_exploration_draws_as_often_as_it_says(trained: tuple[Path, Any], tmp_path: Path) -> None:
-    from components.settings import Exploration
-    from serving.answers import Answers, Question
-    from serving.schemas import RecommendRequest
-    from serving.shop import Shop
-
-    root, settings = trained
-    (tmp_path / "models").mkdir()
-    shutil.copytree(root / "models/hybrid", tmp_path / "models/hybrid")
-    exploration = Exploration(policy="epsilon_greedy", epsilon=0.4, slots=2, candidates=10)
-    serve = settings.serve.model_copy(update={"exploration": exploration})
-    shop = Shop(settings.model_copy(update={"serve": serve}), tmp_path)
-    shop.start()
-    wait_until(lambda: shop.loaded is not None)
-    answers = Answers(shop)
-    question = Question(RecommendRequest(k=5, reasons=False), None)
-    n = 3000
-    pages = [json.loads(answers.answer([question])[0])["items"] for _ in range(n)]
-    shop.close()
-    fourth = pd.Series([page[3]["item_id"] for page in pages]).value_counts() / n
-    with sqlite3.connect(tmp_path / "var/events/events.db") as connection:
-        logged = connection.execute("SELECT item_ids, propensities FROM impressions").fetchall()
-    assert len(logged) == n
-    said = {json.loads(shown)[3]: json.loads(p)[3] for shown, p in logged}
-    assert len({tuple(item["item_id"] for item in page[:3]) for page in pages}) == 1
-    for item, propensity in said.items():
-        assert fourth[item] == pytest.approx(propensity, abs=4 * np.sqrt(propensity / n))
 
 
 def test_operations_need_the_operator_and_a_registry(

@@ -1,0 +1,55 @@
+"""The nearest of many item vectors without looking at all of them.
+
+In: item vectors of a fitted model. Out: for a query, items with about the largest inner products.
+HNSW (Malkov and Yashunin, TPAMI 2020) by usearch; what it misses is measured in its test.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from usearch.index import Index
+
+CONNECTIVITY = 16
+EXPANSION_ADD = 128
+EXPANSION_SEARCH = 128
+
+
+class Nearest:
+    """An index over the rows of a matrix; a row's number is its id."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+
+    @classmethod
+    def of(cls, vectors: np.ndarray) -> Nearest:
+        """Return the index of float32 (items, width), kept as float16 in memory and on disk."""
+        index = Index(
+            ndim=vectors.shape[1],
+            metric="ip",
+            dtype="f16",
+            connectivity=CONNECTIVITY,
+            expansion_add=EXPANSION_ADD,
+            expansion_search=EXPANSION_SEARCH,
+        )
+        log = "indexing items" if sys.stderr.isatty() else False
+        index.add(np.arange(len(vectors)), np.ascontiguousarray(vectors), log=log)
+        return cls(index)
+
+    def search(self, query: np.ndarray, n: int) -> np.ndarray:
+        """Return int64 (≤ n,) ids: the nearest of a query (width,), nearest first."""
+        return np.asarray(self.index.search(query.astype(np.float32), n, threads=1).keys, np.int64)
+
+    def save(self, file: str | Path) -> None:
+        self.index.save(str(file))
+
+    @classmethod
+    def load(cls, file: str | Path) -> Nearest:
+        """Return the index of a file, memory-mapped: workers share its pages."""
+        index = Index.restore(str(file), view=True)
+        if index is None:
+            raise ValueError(f"{file} is no index of vectors")
+        index.expansion_search = EXPANSION_SEARCH
+        return cls(index)

@@ -1,0 +1,108 @@
+"""Kept pages and exploration, without HTTP in between."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.settings import Exploration, Settings
+from serving.answers import Answers, Question
+from serving.events import profile_of
+from serving.schemas import RecommendRequest
+from serving.shop import Shop
+
+
+@pytest.fixture
+def open_shop(trained: tuple[Path, Settings], tmp_path: Path) -> Iterator[Callable[..., Answers]]:
+    """Make the answers of a shop with the trained model and changed ``serve`` settings."""
+    root, settings = trained
+    shutil.copytree(root / "models/hybrid", tmp_path / "models/hybrid")
+    shops: list[Shop] = []
+
+    def make(**changed: Any) -> Answers:
+        serve = settings.serve.model_copy(update=changed)
+        shop = Shop(settings.model_copy(update={"serve": serve}), tmp_path)
+        shop.look()
+        shop.start()
+        shops.append(shop)
+        return Answers(shop)
+
+    yield make
+    for shop in shops:
+        shop.close()
+
+
+def asked(user: str | None, **fields: Any) -> Question:
+    request = RecommendRequest(user_id=user, **fields)
+    return Question(request, profile_of(user, None))
+
+
+def shown(body: bytes) -> list[str]:
+    return [item["item_id"] for item in json.loads(body)["items"]]
+
+
+def test_a_page_is_kept_until_its_shopper_acts(open_shop: Callable[..., Answers]) -> None:
+    answers = open_shop()
+    question, other = asked("u", k=5), asked("v", k=5)
+    assert answers.from_cache(question) is None
+    first, second = answers.answer([question, other])
+    kept = answers.from_cache(question)
+    assert kept is not None
+    assert json.loads(kept) == {
+        **json.loads(first),
+        "impression_id": json.loads(kept)["impression_id"],
+    }
+    event = {"event_id": "1", "user_id": "u", "item_id": shown(first)[0], "event": "click"}
+    answers.shop.store.submit([{**event, "timestamp": 1_700_000_000_000_000}]).result(10)
+    assert answers.from_cache(question) is None
+    (after,) = answers.answer([question])
+    assert shown(first)[0] not in shown(after)
+    other_kept = answers.from_cache(other)  # not theirs
+    assert other_kept is not None
+    assert shown(other_kept) == shown(second)
+    # Another request of the same shopper is another page.
+    assert answers.from_cache(asked("u", k=5, max_price=2.0)) is None
+
+
+def test_no_page_outlives_its_model_and_their_size_is_bounded(
+    open_shop: Callable[..., Answers],
+) -> None:
+    answers = open_shop(cache_mb=0.05)
+    answers.answer([asked(f"u{n}") for n in range(30)])
+    pages = answers.pages
+    assert 0 < len(pages._pages) < 30
+    assert pages._bytes == sum(page.size for page in pages._pages.values()) <= 50_000
+    answers.shop.store.put_items([{"item_id": "n", "title": "new t-light holder"}])
+    answers.shop.look()
+    answers.answer([asked("u29")])
+    assert {page.loaded.number for page in pages._pages.values()} == answers.shop.numbers()
+    assert pages._bytes == sum(page.size for page in pages._pages.values())
+    off = open_shop(cache_mb=0)
+    off.answer([asked("u")])
+    assert off.from_cache(asked("u")) is None
+
+
+def test_exploration_draws_as_often_as_it_says(
+    open_shop: Callable[..., Answers], tmp_path: Path
+) -> None:
+    exploration = Exploration(policy="epsilon_greedy", epsilon=0.4, slots=2, candidates=10)
+    answers, n = open_shop(exploration=exploration), 3000
+    question = asked(None, k=5, reasons=False)
+    pages = [shown(answers.answer([question])[0]) for _ in range(n)]
+    answers.shop.close()
+    fourth = pd.Series([page[3] for page in pages]).value_counts() / n
+    with sqlite3.connect(tmp_path / "var/events/events.db") as connection:
+        logged = connection.execute("SELECT item_ids, propensities FROM impressions").fetchall()
+    assert len(logged) == n
+    said = {json.loads(ids)[3]: json.loads(propensities)[3] for ids, propensities in logged}
+    assert len({tuple(page[:3]) for page in pages}) == 1
+    for item, propensity in said.items():
+        assert fourth[item] == pytest.approx(propensity, abs=4 * np.sqrt(propensity / n))
