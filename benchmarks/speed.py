@@ -193,7 +193,7 @@ def write(rows: dict[str, dict[str, float]], name: str, n_users: int) -> None:
         f"# Speed beside peers: {name}",
         "",
         "Made by `python -m benchmarks.speed`, whose docstring tells the protocol. "
-        f"{platform.machine()}, {next(iter(rows.values()))['threads']} threads, validation items.",
+        f"{platform.machine()}, threads: {next(iter(rows.values()))['threads']}; validation items.",
         "",
         head,
         "|---|---|---|---|---|---|---|",
@@ -213,6 +213,9 @@ def write(rows: dict[str, dict[str, float]], name: str, n_users: int) -> None:
             f"the faster SASRec. All items ranked for all {n_users:,} users, and the lists judged, "
             f"in {sequence['evaluation']:.1f} s.",
         ]
+    missing = [title for title in (*THEIRS, *OURS) if title not in rows]
+    if missing:
+        lines += ["", f"Not measured yet: {'; '.join(missing)}."]
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "speed.md").write_text("\n".join([*lines, ""]))
 
