@@ -47,8 +47,9 @@ serve: $(STAMP)  ## the endpoint and its pages on http://127.0.0.1:3000
 ui: $(STAMP)     ## Prefect on :4200, MLflow on :5000, and the scheduled flows
 	bowerbird ui
 
-bench: $(STAMP)  ## the benchmarks that need no other environment
-	python -m benchmarks
+bench: $(STAMP)  ## the short benchmarks of the embedded data, and a list of all
+	python -m benchmarks drift off_policy conversation
+	@echo 'more:' && python -m benchmarks
 
 lock: $(STAMP)   ## write requirements/lock.txt anew from what pyproject.toml allows
 	bash requirements/lock.sh
