@@ -19,6 +19,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.processes import end
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARE = 4
 
@@ -66,13 +68,7 @@ class House:
 
     def kill(self, process: subprocess.Popen[bytes], how: int = signal.SIGKILL) -> None:
         """End a process and its children."""
-        if process.poll() is None:
-            os.killpg(process.pid, how)
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(timeout=30)
+        end(process, how, seconds=60)
 
     def kill_when(self, there: Callable[[], bool], *command: str, seconds: float = 300) -> None:
         """Start a command and kill -9 it with its children as soon as ``there`` is true."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ import pytest
 
 from components.settings import Settings
 from serving.engine import Engine
+from tests.processes import end
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -107,13 +107,7 @@ class Server:
         """End the process and its children, with SIGKILL if told so."""
         if self.process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL if kill else signal.SIGTERM)
-        try:
-            self.process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(timeout=20)
+        end(self.process, signal.SIGKILL if kill else signal.SIGTERM)
         self.process = None
 
 
