@@ -111,7 +111,12 @@ def finetuned(
 
 
 def text_models(
-    folder: Path, catalogue: Catalogue, train: Interactions, settings: Settings, root: Path
+    folder: Path,
+    catalogue: Catalogue,
+    train: Interactions,
+    settings: Settings,
+    root: Path,
+    as_it_is: bool,
 ) -> Iterator[tuple[str, str, Catalogue]]:
     """Yield title, candidate model and the catalogue with the texts and vectors it is to read."""
     yield "TF-IDF of titles", "words", catalogue
@@ -120,6 +125,8 @@ def text_models(
         table = catalogue.table.assign(title=items["keywords"].fillna(""))
         yield "TF-IDF of five keywords", "words", Catalogue(table)
     yield "encoder as it is", "content", catalogue
+    if as_it_is:
+        return
     texts, packaged = item_text(catalogue.table), settings.pretrain.encoder
     steps = settings.finetune.steps
     for title, open_encoder in {
@@ -169,6 +176,9 @@ def figures(model: Recommender, part: Part, cold: np.ndarray) -> dict[str, float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument(
+        "--as-it-is", action="store_true", help="no other encoders, which take half an hour"
+    )
     arguments = parser.parse_args()
     settings = chosen_settings(load_settings())
     tuned = settings.finetune.model_copy(update=FINETUNE)
@@ -179,7 +189,8 @@ def main() -> None:
     root = Path("var/benchmarks") / arguments.folder.name / "cold_start"
     rows = []
     for title, kind, over in text_models(
-        arguments.folder, catalogue, split["validation"].train, settings, root
+        *(arguments.folder, catalogue, split["validation"].train, settings, root),
+        as_it_is=arguments.as_it_is,
     ):
         for name, part in split.items():
             models: dict[str, Recommender] = {title: build(kind, settings).fit(part.train, over)}
