@@ -17,7 +17,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,7 +85,20 @@ RANK = {
 """The hybrid's models and its ranker's parameters, chosen on validation: a fourth of the users held
 out of the ranker's training."""
 
-WITHOUT_TEXT = ["linear", "item_neighbours", "user_neighbours", "matrix_factorisation"]
+IDS_ALONE = {"words": 0, "id_dropout": 0.0}
+VARIANTS = {
+    "sequential_ids": ("sequential", IDS_ALONE, False),
+    "sequential_words": ("sequential", {}, False),
+    "sequential_encoder": ("sequential", {"words": 0}, True),
+}
+"""Models for the ablation of the text: model, what differs from ``CHOSEN``, with the encoder?"""
+TEXT_SOURCES = {
+    "hybrid without any text": ["linear", "sequential_ids", "item_neighbours"],
+    "hybrid, text by words alone": ["collective", "sequential_words", "words", "item_neighbours"],
+    "hybrid, text by the encoder alone": [
+        *("linear", "sequential_encoder", "content", "item_neighbours"),
+    ],
+}
 
 
 def read(folder: Path) -> tuple[Interactions, Catalogue]:
@@ -140,18 +155,32 @@ def chosen_settings(settings: Settings) -> Settings:
     )
 
 
+def with_values(settings: Settings, name: str, values: dict[str, Any]) -> Settings:
+    """Return settings with other parameters of one model."""
+    section = getattr(settings.train, name).model_copy(update=values)
+    return settings.model_copy(update={"train": settings.train.model_copy(update={name: section})})
+
+
+def without_encoder(catalogue: Catalogue) -> Catalogue:
+    """Return the catalogue with the same vector for every item, which says nothing."""
+    return replace(catalogue, vectors=np.ones((len(catalogue), 2), dtype=np.float32))
+
+
 def fitted(
     names: list[str], settings: Settings, train: Interactions, catalogue: Catalogue, folder: Path
 ) -> dict[str, Recommender]:
-    """Return the models fitted on ``train``; those in ``folder`` are loaded."""
+    """Return the models (or ``VARIANTS``) fitted on ``train``; those in ``folder`` are loaded."""
     models: dict[str, Recommender] = {}
     for name in names:
         place = folder / name
-        mark = repr(getattr(settings.train, name, None))
+        kind, values, encoder = VARIANTS.get(name, (name, {}, True))
+        chosen = with_values(settings, kind, values) if values else settings
+        mark = repr(getattr(chosen.train, kind, None))
         done = place / "fitted.json"
         if not done.exists() or json.loads(done.read_text())["settings"] != mark:
             began = time.perf_counter()
-            build(name, settings).fit(train, catalogue).save(place)
+            over = catalogue if encoder else without_encoder(catalogue)
+            build(kind, chosen).fit(train, over).save(place)
             seconds = round(time.perf_counter() - began, 1)
             done.write_text(json.dumps({"settings": mark, "seconds": seconds}))
             print(f"{folder.name}: {name} fitted in {seconds} s", flush=True)
@@ -195,10 +224,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--models", default=",".join(CHOSEN))
-    parser.add_argument("--ablation", action="store_true", help="the hybrid without each model")
+    parser.add_argument(
+        "--ablation", action="store_true", help="also the hybrid without each model and text source"
+    )
     arguments = parser.parse_args()
     names = arguments.models.split(",")
     members = [name for name in HYBRID if name in names]
+    if arguments.ablation:
+        names += VARIANTS
     settings = chosen_settings(load_settings())
     x, catalogue = read(arguments.folder)
     print(f"{x.n_users:,} users, {x.n_items:,} items, {len(x.users):,} interactions", flush=True)
@@ -221,7 +254,7 @@ def main() -> None:
         variants = {"hybrid": members}
         if arguments.ablation and form == "with":
             variants |= {f"hybrid without {n}": [m for m in members if m != n] for n in members}
-            variants["hybrid without any text"] = [n for n in WITHOUT_TEXT if n in names]
+            variants |= TEXT_SOURCES
         for title, chosen in variants.items():
             model = hybrid(chosen, settings, earlier, models, parts, catalogue, train)
             rows.append({"model": title, "form": form, **figures(model, test)})

@@ -25,13 +25,19 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.leave_one_out import CHOSEN, chosen_settings, read
+from benchmarks.leave_one_out import (
+    CHOSEN,
+    IDS_ALONE,
+    chosen_settings,
+    read,
+    with_values,
+    without_encoder,
+)
 from components.data.dataset import Interactions
 from components.evaluation.metrics import hit_rate, ndcg
 from components.evaluation.protocol import Task, leave_one_out_task
@@ -71,10 +77,8 @@ def ours(name: str, folder: Path, epochs: int, out: Path) -> None:
     train, task = leave_one_out_task(x, 2)
     settings = chosen_settings(load_settings())
     if name == "sequential_ids":
-        # The same text for every item says nothing.
-        name, same = "sequential", np.ones((len(catalogue), 2), dtype=np.float32)
-        catalogue = replace(catalogue, vectors=same)
-        settings = with_values(settings, name, {"words": 0, "id_dropout": 0.0})
+        name, catalogue = "sequential", without_encoder(catalogue)
+        settings = with_values(settings, name, IDS_ALONE)
     length = {"sequential": "epochs", "matrix_factorisation": "iterations"}[name]
     model = build(name, with_values(settings, name, {length: epochs}))
     began = clocks()
@@ -89,11 +93,6 @@ def ours(name: str, folder: Path, epochs: int, out: Path) -> None:
         evaluation=clocks()[0] - fitted[0],
         peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
-
-
-def with_values(settings, name, values):  # type: ignore[no-untyped-def]
-    section = getattr(settings.train, name).model_copy(update=values)
-    return settings.model_copy(update={"train": settings.train.model_copy(update={name: section})})
 
 
 def peers_python() -> Path:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -148,13 +148,17 @@ class Hybrid(Recommender):
 
         histories: what each user had done. targets: CSR (users, items), nonzero where the user
         then bought the item. One user in five is held out to stop the trees early (on NDCG@10).
+        A user who bought what had never been sold counts ``rank.unsold_weight`` times: those are
+        few, and a ranker that takes them as they come puts all that sold before all that did not.
         """
         pairs = self._all_pairs(histories, exclude_seen)
         labels = _lookup(targets, pairs.rows, pairs.items) > 0
         # A user none of whose candidates was bought teaches the ranker nothing.
         hits = np.bincount(pairs.rows, weights=labels, minlength=len(histories)) > 0
         held_out = np.random.default_rng(self.seed).random(len(histories)) < 0.2
-        sets = []
+        unsold = (self.item_statistics[:, 0] == 0).astype(np.float32)
+        weights = np.where(targets @ unsold > 0, self.settings.unsold_weight, 1.0)
+        sets: list[lgb.Dataset] = []
         for users in (hits & ~held_out, hits & held_out):
             chosen = users[pairs.rows]
             groups = np.bincount(pairs.rows[chosen], minlength=len(histories))
@@ -163,6 +167,7 @@ class Hybrid(Recommender):
                     pairs.features[chosen],
                     label=labels[chosen].astype(np.int8),
                     group=groups[groups > 0],
+                    weight=weights[pairs.rows[chosen]],
                     feature_name=self.feature_names(),
                     reference=sets[0] if sets else None,
                     free_raw_data=False,
@@ -562,7 +567,7 @@ def _joined(parts: list[Pairs]) -> Pairs:
     )
 
 
-def load_candidates(folder: str | Path, names: list[str]) -> dict[str, Recommender]:
+def load_candidates(folder: str | Path, names: Sequence[str]) -> dict[str, Recommender]:
     """Return the fitted candidates of ``folder`` by name, in the order of ``names``.
 
     A policy that had no log to learn from was left out in training, and is here.

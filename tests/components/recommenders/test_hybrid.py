@@ -12,7 +12,7 @@ import pytest
 
 from components.data.dataset import Histories, load_prepared
 from components.evaluation.metrics import ndcg
-from components.evaluation.protocol import lists, window_task
+from components.evaluation.protocol import lists, ranker_task, window_task
 from components.recommenders import hybrid, training
 from components.recommenders.hybrid import Hybrid, load_candidates
 from components.settings import Settings
@@ -102,6 +102,24 @@ def test_a_new_user_and_a_new_item_have_a_place(model, prepared) -> None:
     histories = x.histories(np.arange(40), now)
     scores = model.score(histories)
     assert np.isfinite(scores[:, unsold]).any()  # text proposes what was never sold
+
+
+def test_new_products_come_more_often_the_more_their_buyers_count(
+    trained: tuple[Path, Settings], prepared
+) -> None:
+    root, settings = trained
+    x = prepared.interactions
+    earlier = x.where(x.times < prepared.validation_start)
+    candidates = load_candidates(root / "models/candidates/validation", settings.train.candidates)
+    histories, targets = ranker_task(prepared, "validation", settings.train.exclude_seen)
+    shares = []
+    for weight in (1.0, 30.0):
+        rank = settings.rank.model_copy(update={"unsold_weight": weight})
+        model = Hybrid(rank, candidates, seed=settings.seed).fit(earlier, prepared.catalogue)
+        model.fit_ranker(histories, targets, settings.train.exclude_seen)
+        ids, _ = model.recommend(histories, 10)
+        shares.append((model.item_statistics[ids[ids >= 0], 0] == 0).mean())
+    assert shares[1] > shares[0]
 
 
 def test_without_anything_to_learn_from_it_says_so(model, prepared, settings) -> None:
