@@ -15,8 +15,9 @@ reads neither validation nor test targets. Encoders and vectors are kept in ``va
 The hybrid must say in one list what of the sold and what of the unsold comes first. Its ranker
 learns that on validation with as many other items taken out in the same way, over models that
 never saw those; users whose validation target is one of the tested cold items are left out. Users
-with such a target count ``UNSOLD_WEIGHT`` times in its training: the first of 1, 3, 6 and 12 that
-gave cold users more than half again, on validation users held out of the ranker's training.
+with such a target count ``UNSOLD_WEIGHT`` times in its training. Chosen on a third of the validation
+users, held out of that training; NDCG@10 cold / warm there by weight: 1: 0.024 / 0.083, 3: 0.056 /
+0.079, 6: 0.079 / 0.072, 12: 0.111 / 0.056.
 """
 
 from __future__ import annotations
