@@ -96,10 +96,12 @@ class Histories:
 
         ``decay`` in (0, 1]: 1 counts events, less lets old events fade.
         """
-        weights = np.power(np.float32(decay), self.steps_back()).astype(np.float32)
-        return sp.csr_matrix(
-            (weights, (self.rows(), self.items)), shape=(len(self), n_items), dtype=np.float32
-        )
+        weights = np.power(np.float32(decay), self.steps_back(), dtype=np.float32)
+        matrix = sp.csr_matrix((weights, self.items, self.offsets), shape=(len(self), n_items))
+        # Copies: what is summed below would else be this object's own arrays.
+        matrix.indices, matrix.indptr = matrix.indices.copy(), matrix.indptr.copy()
+        matrix.sum_duplicates()
+        return matrix
 
     def seen(self, n_items: int) -> sp.csr_matrix:
         """Return CSR (batch, n_items) with a 1 at every item of a history."""

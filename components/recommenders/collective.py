@@ -45,6 +45,7 @@ class Collective(Linear):
         s = self.settings
         self.n_items = len(catalogue)
         self.kept = np.arange(self.n_items, dtype=np.int32)
+        vars(self).pop("_place", None)
         fits = self.n_items <= s.max_items
         if s.form == "dense" and not fits:
             raise ValueError(

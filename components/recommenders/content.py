@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.data.dataset import Catalogue, Histories, Interactions, item_text
 from components.recommenders.base import Recommender
-from components.recommenders.neighbours import csr_arrays, csr_of
+from components.recommenders.neighbours import csr_arrays, csr_of, row_normalised
 from components.settings import Content as ContentSettings
 from components.settings import Words as WordsSettings
 
@@ -116,6 +117,7 @@ class Words(Recommender):
 
     def learn(self, catalogue: Catalogue) -> Self:
         self.matrix = word_vectors(item_text(catalogue.table))
+        vars(self).pop("_by_word", None)
         return self
 
     def extended(self, catalogue: Catalogue) -> Words:
@@ -123,10 +125,20 @@ class Words(Recommender):
         return Words(self.settings).learn(catalogue)
 
     def score(self, histories: Histories) -> np.ndarray:
-        past = histories.matrix(self.matrix.shape[0], self.settings.decay) @ self.matrix
-        scores = np.asarray((past @ self.matrix.T).todense(), dtype=np.float32)
-        norms = np.sqrt(np.asarray(past.multiply(past).sum(axis=1)))
-        return scores / np.maximum(norms, 1e-12).astype(np.float32)
+        return (self._past(histories) @ self._by_word).toarray()
+
+    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        return (self._past(histories) @ self.matrix[items].T).toarray()
+
+    def _past(self, histories: Histories) -> sp.csr_matrix:
+        """Return float32 CSR (batch, words), rows of length 1: the histories' decayed sums."""
+        past = histories.matrix(self.matrix.shape[0], self.settings.decay)
+        return row_normalised(past @ self.matrix)
+
+    @cached_property
+    def _by_word(self) -> sp.csr_matrix:
+        """CSR (words, items)."""
+        return self.matrix.T.tocsr()
 
     def arrays(self) -> dict[str, np.ndarray]:
         return csr_arrays(self.matrix)

@@ -27,10 +27,14 @@ class Extended(Recommender):
 
     def score(self, histories: Histories) -> np.ndarray:
         scores = self.model.score(known_part(histories, self.known))
-        finite = np.where(np.isfinite(scores), scores, np.inf)
-        lowest = finite.min(axis=1, initial=np.inf, keepdims=True)
-        new = np.where(np.isfinite(lowest), lowest, 0.0).astype(np.float32)
-        return np.hstack([scores, np.repeat(new, self.n_items - self.known, axis=1)])
+        return np.hstack([scores, _nothing_to_say(scores, self.n_items - self.known)])
+
+    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        old = items < self.known
+        scores = np.empty((len(histories), len(items)), dtype=np.float32)
+        scores[:, old] = self.model.score_at(known_part(histories, self.known), items[old])
+        scores[:, ~old] = _nothing_to_say(scores[:, old], len(items) - np.count_nonzero(old))
+        return scores
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         raise TypeError("an extended model is not trained: fit the model itself")
@@ -44,6 +48,14 @@ class Extended(Recommender):
     @classmethod
     def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         raise TypeError("an extended model is not saved")
+
+
+def _nothing_to_say(scores: np.ndarray, n: int) -> np.ndarray:
+    """Return float32 (batch, n): each row's lowest score, 0 where a row has none."""
+    finite = np.where(np.isfinite(scores), scores, np.inf)
+    lowest = finite.min(axis=1, initial=np.inf, keepdims=True)
+    new = np.where(np.isfinite(lowest), lowest, 0.0).astype(np.float32)
+    return np.repeat(new, n, axis=1)
 
 
 def extended(model: Recommender, known: int, catalogue: Catalogue) -> Recommender:

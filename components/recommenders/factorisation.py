@@ -7,6 +7,7 @@ of Koren, Bell and Volinsky, IEEE Computer 2009.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -34,27 +35,32 @@ def solve(
     Σ_met w (t − uᵀv)² + uᵀ(gram)u + ridge·|u|².
 
     weights: CSR (rows, n), the w > 0 of what each row met. targets: float32, the t, in the order
-    of ``weights.data``. factors: (n, d), the v. ridge: float (rows,) > 0, the same for rows that
-    met equally many. gram: (d, d), or None for zero. Rows that met nothing are 0.
+    of ``weights.data``. factors: (n, d), the v. ridge: float (rows,) > 0. gram: (d, d), or (d,)
+    where it is diagonal, or None for zero. Rows that met nothing are 0.
 
-    Rows that met equally many are solved together, so nothing is padded but the few long ones.
-    With M = gram + ridge·I and V the row's weighted factors, a row that met fewer than d is
-    solved in its own size by (M + VᵀV)⁻¹Vᵀ = M⁻¹Vᵀ(I + VM⁻¹Vᵀ)⁻¹.
+    Rows that met about equally many are padded and solved together. In the axes of gram, where
+    M = gram + ridge·I is diagonal, and with V the row's weighted factors, a row that met fewer
+    than d is solved in its own size by (M + VᵀV)⁻¹Vᵀ = M⁻¹Vᵀ(I + VM⁻¹Vᵀ)⁻¹.
     """
     d = factors.shape[1]
+    if gram is not None and gram.ndim == 2:
+        spectrum, axes = axes_of(gram)
+        return solve(weights, targets, factors @ axes, ridge, spectrum) @ axes.T
     out = torch.zeros(weights.shape[0], d)
-    eye = torch.eye(d)
+    diagonal = torch.from_numpy(ridge.astype(np.float32))[:, None].expand(-1, d)
+    if gram is not None:
+        diagonal = diagonal + gram  # (rows, d), of M
     lengths = np.diff(weights.indptr)
     root = np.sqrt(weights.data)
     order = np.argsort(lengths, kind="stable")
     sizes = lengths[order]
     start = int(np.searchsorted(sizes, 1))
+    padding = 1.1 if len(order) > 256 else 2.0  # of few rows the calls cost more than the padding
     while start < len(order):
         longest = int(sizes[start])
-        if longest >= d:  # long rows are few of a length: padded to the longest of a batch
-            end = np.searchsorted(sizes, longest * 1.1, side="right")
-        else:
-            end = np.searchsorted(sizes, longest, side="right")
+        end = np.searchsorted(sizes, max(longest * padding, 8), side="right")
+        if longest < d:
+            end = min(end, np.searchsorted(sizes, d))
         stop = min(int(end), start + max(1, BATCH_NUMBERS // (max(longest, d) * d)))
         batch, width = order[start:stop], int(sizes[stop - 1])
         place = np.arange(width)
@@ -65,36 +71,44 @@ def solve(
         v *= scale[..., None]  # (b, width, d)
         t = (torch.from_numpy(targets[at].astype(np.float32)) * scale)[..., None]
         if width < d:
-            base = float(ridge[batch[0]]) * eye + (0 if gram is None else gram)
-            half = v @ torch.linalg.inv(base)  # (b, width, d)
+            half = v / diagonal[batch][:, None]  # (b, width, d)
             small = half @ v.transpose(1, 2) + torch.eye(width)
             dual = torch.cholesky_solve(t, torch.linalg.cholesky(small))
             out[batch] = (half.transpose(1, 2) @ dual)[..., 0]
         else:
             left = v.transpose(1, 2) @ v
-            left += torch.from_numpy(ridge[batch].astype(np.float32))[:, None, None] * eye
-            if gram is not None:
-                left += gram
+            left.diagonal(dim1=1, dim2=2).add_(diagonal[batch])
             right = v.transpose(1, 2) @ t
             out[batch] = torch.cholesky_solve(right, torch.linalg.cholesky(left))[..., 0]
         start = stop
     return out
 
 
+def axes_of(gram: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the eigenvalues (d,), none below 0, and the eigenvectors (d, d) as columns."""
+    spectrum, axes = torch.linalg.eigh(gram)
+    return spectrum.clamp(min=0), axes
+
+
 def solve_implicit(
-    met: sp.csr_matrix, factors: torch.Tensor, confidence: float, regularisation: float
+    met: sp.csr_matrix,
+    factors: torch.Tensor,
+    confidence: float,
+    regularisation: float,
+    gram: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return float32 (rows, d): the factors of the rows of ``met``, given those of its columns.
 
     Minimises, for each row, confidence · Σ_met w (1 − uᵀv)² + Σ_all (uᵀv)² + λ·|u|², with w in
     (0, 1] the entries of ``met`` and λ = regularisation · confidence · number met. A met pair
     counts in both sums, so its least-squares target is (1 + confidence · w) / (confidence · w).
+    gram: Σ_all vvᵀ as ``solve`` takes it, for who has it at hand.
     """
     weights = met.copy()
     weights.data = confidence * np.maximum(met.data, 1e-6)  # what faded to 0 was still met
     targets = (1 + weights.data) / weights.data
     ridge = regularisation * confidence * np.diff(met.indptr) + 1e-3
-    return solve(weights, targets, factors, ridge, gram=factors.T @ factors)
+    return solve(weights, targets, factors, ridge, factors.T @ factors if gram is None else gram)
 
 
 class MatrixFactorisation(Recommender):
@@ -120,6 +134,7 @@ class MatrixFactorisation(Recommender):
             users = solve_implicit(matrix, items, s.confidence, s.regularisation)
             items = solve_implicit(transposed, users, s.confidence, s.regularisation)
         self.factors = items.numpy()
+        vars(self).pop("_in_axes", None)
         return self
 
     def score(self, histories: Histories) -> np.ndarray:
@@ -131,8 +146,17 @@ class MatrixFactorisation(Recommender):
         seen = histories.matrix(len(self.factors), s.decay)
         seen.sum_duplicates()
         np.minimum(seen.data, 1.0, out=seen.data)
-        items = torch.from_numpy(self.factors)
-        return solve_implicit(seen, items, s.confidence, s.regularisation).numpy()
+        axes, factors, spectrum = self._in_axes
+        found = solve_implicit(seen, factors, s.confidence, s.regularisation, spectrum)
+        return (found @ axes.T).numpy()
+
+    @cached_property
+    def _in_axes(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The axes (d, d) of the factors' Gram matrix, the factors (items, d) and the Gram matrix
+        (d,) in them: what every request needs, made once."""
+        factors = torch.from_numpy(self.factors)
+        spectrum, axes = axes_of(factors.T @ factors)
+        return axes, factors @ axes, spectrum
 
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
         return self.queries(histories) @ self.factors[items].T

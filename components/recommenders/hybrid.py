@@ -36,6 +36,7 @@ from components.data.dataset import (
 from components.recommenders.base import MISSING, Recommender
 from components.recommenders.blends import Blend, fit_weights, forms
 from components.recommenders.extended import Extended, extended, known_part
+from components.recommenders.forest import Forest
 from components.recommenders.nearest import Nearest
 from components.recommenders.neighbours import ItemNeighbours
 from components.recommenders.popularity import Popularity
@@ -47,6 +48,8 @@ ITEM_STATISTICS = ("log_count", *(f"log_count_{days}d" for days in RECENT_DAYS),
 PAIR_FEATURES = ("log_price", "price_ratio", "category_affinity", "times_seen")
 INDEXED = {"content": "vectors", "matrix_factorisation": "factors"}
 """Models with vectors that are indexed on large catalogues, and what the vectors are called."""
+NUMBERS = 50_000_000
+"""How many scores, of all models and histories, are held at once."""
 HISTORY_FEATURES = ("history_events", "history_items", "days_since_last", "days_known")
 
 
@@ -84,6 +87,7 @@ class Hybrid(Recommender):
         self.ranker = ranker
         self.seed = seed
         self.weights = weights or {}
+        self._forest: tuple[lgb.Booster, Forest | None] | None = None
         self.nearest: dict[str, Nearest] = {}
         self.count_proposed: Callable[[str, int], None] | None = None
         """Told how many items each model proposed, for whoever keeps such counts."""
@@ -132,6 +136,7 @@ class Hybrid(Recommender):
         self._indexed = len(self.catalogue)
         popularity = self.candidates.get("popularity")
         counts = self.item_statistics[:, 0]
+        self._unsold = counts == 0
         if isinstance(popularity, Popularity):
             counts = popularity.popularity
         self._popular = np.argsort(-counts, kind="stable")
@@ -216,9 +221,11 @@ class Hybrid(Recommender):
         """Return float32 (batch, n): the ranker's score of each of ``items``, distinct codes (n,),
         proposed or not."""
         pairs = self._pairs(histories, exclude_seen=False, available=None, given=items)
-        dense = np.full((len(histories), len(self.catalogue)), -np.inf, dtype=np.float32)
-        dense[pairs.rows, pairs.items] = self._rank(pairs.features)
-        return dense[:, items]
+        order = np.argsort(items)
+        place = order[np.searchsorted(items, pairs.items, sorter=order)]
+        scores = np.full((len(histories), len(items)), -np.inf, dtype=np.float32)
+        scores[pairs.rows, place] = self._rank(pairs.features)
+        return scores
 
     def extended(self, catalogue: Catalogue) -> Hybrid:
         """Return the hybrid for ``catalogue``: this one's items, maybe changed, then new ones.
@@ -256,7 +263,7 @@ class Hybrid(Recommender):
             batch = histories.take(slice(start, start + batch_size))
             pairs = self._pairs(batch, exclude_seen, available)
             ranked = self._rank(pairs.features)
-            order = np.lexsort((pairs.items, -ranked, pairs.rows))
+            order = _ranking(pairs.rows, ranked, pairs.items, len(self.catalogue))
             rows = pairs.rows[order]
             position = np.arange(len(rows)) - np.searchsorted(rows, rows)
             best = order[position < k]
@@ -269,9 +276,10 @@ class Hybrid(Recommender):
             raise ValueError("the hybrid has no ranker yet: call fit_ranker first")
         if not len(features):
             return np.empty(0, dtype=np.float32)
-        # One thread: a request has a few hundred rows, and threads would fight between requests.
-        threads = 1 if len(features) < 10_000 else 0
-        return self.ranker.predict(features, num_threads=threads).astype(np.float32)
+        if self._forest is None or self._forest[0] is not self.ranker:
+            self._forest = self.ranker, Forest.of(self.ranker)
+        ranker, forest = self._forest
+        return (forest or ranker).predict(features).astype(np.float32)
 
     def _all_pairs(self, histories: Histories, exclude_seen: bool, batch_size: int = 256) -> Pairs:
         parts = []
@@ -290,7 +298,20 @@ class Hybrid(Recommender):
     ) -> Pairs:
         """Return every model's best items (or the ``given``) of each history, with features."""
         if not self.nearest:
-            return self._pairs_within(histories, exclude_seen, available, given, None)
+            step = max(1, NUMBERS // (len(self.candidates) * len(self.catalogue)))
+            if len(histories) <= step:
+                return self._pairs_within(histories, exclude_seen, available, given, None)
+            starts = range(0, len(histories), step)
+            chunks = [histories.take(slice(start, start + step)) for start in starts]
+            parts = [
+                self._pairs_within(one, exclude_seen, available, given, None) for one in chunks
+            ]
+            return _joined(
+                [
+                    Pairs(part.rows + start, part.items, part.features)
+                    for start, part in zip(starts, parts, strict=True)
+                ]
+            )
         none = np.empty((0, len(self.feature_names())), dtype=np.float32)
         parts = [Pairs(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32), none)]
         for row in range(len(histories)):
@@ -343,98 +364,87 @@ class Hybrid(Recommender):
         everything = within is None
         within = np.arange(len(self.catalogue)) if within is None else within
         n_items = len(within)
+        # All models' scores lie in one array, so that each step below is one call for all of them.
+        scores = np.empty((len(self.candidates), batch, n_items), dtype=np.float32)
+        for at, model in enumerate(self.candidates.values()):
+            scores[at] = model.score(histories) if everything else model.score_at(histories, within)
+        history_rows, history_places = _places(histories, within)
         refused = np.zeros((batch, n_items), dtype=bool)
         if exclude_seen:
-            rows, columns_of = _places(histories, within)
-            refused[rows, columns_of] = True
+            refused[history_rows, history_places] = True
         if available is not None:
-            refused[:, ~available[within]] = True
-        unsold = np.flatnonzero(self.item_statistics[within, 0] == 0)
-        proposed = np.zeros((batch, n_items), dtype=bool)
-        columns, at_pairs = [], []
-        all_scores = [
-            model.score(histories) if everything else model.score_at(histories, within)
-            for model in self.candidates.values()
-        ]
-        for model, scores in zip(self.candidates.values(), all_scores, strict=True):
+            refused |= ~available[within]
+        for at, model in enumerate(self.candidates.values()):
             if model.forbids:
-                refused |= np.isneginf(scores)
-        fresh = np.zeros((batch, len(unsold)), dtype=bool)
-        for name, scores in zip(self.candidates, all_scores, strict=True):
-            scores[refused] = -np.inf
-            top = self._propose(scores, self.settings.candidates_per_model, proposed)
-            if self.count_proposed is not None:
-                self.count_proposed(name, len(top[1]))
-            if len(unsold):
-                # What was never sold can only be found by its text: it gets places of its own,
-                # or the sold items would always fill the list.
-                n = max(1, self.settings.candidates_per_model // 5)
-                self._propose(scores[:, unsold], n, fresh)
-            ranks = np.zeros((batch, n_items), dtype=np.float32)
-            at, position = top
-            ranks[at] = 1.0 / (1.0 + position)
-            at_pairs.append((scores, ranks))
-        proposed[:, unsold] |= fresh
+                refused |= np.isneginf(scores[at])
+        np.copyto(scores, -np.inf, where=refused)
+        flat = scores.reshape(-1, n_items)  # (models · batch, items)
+        finite = np.isfinite(flat)
+        lowest = np.where(finite, flat, np.float32(np.inf)).min(axis=1, initial=np.inf)
+        n = self.settings.candidates_per_model
+        rows, best, position = _best(flat, n, lowest)
+        if self.count_proposed is not None:
+            counts = np.bincount(rows // batch, minlength=len(self.candidates))
+            for name, count in zip(self.candidates, counts.tolist(), strict=True):
+                self.count_proposed(name, count)
+        proposed = np.zeros((batch, n_items), dtype=bool)
+        proposed[rows % batch, best] = True
+        unsold = np.flatnonzero(self._unsold if everything else self._unsold[within])
+        if len(unsold):
+            # What was never sold can only be found by its text: it gets places of its own,
+            # or the sold items would always fill the list.
+            of_unsold = flat[:, unsold]
+            floor = np.where(finite[:, unsold], of_unsold, np.float32(np.inf))
+            floor = floor.min(axis=1, initial=np.inf)
+            fresh_rows, fresh, _ = _best(of_unsold, max(1, n // 5), floor)
+            proposed[fresh_rows % batch, unsold[fresh]] = True
         if given is not None:
             proposed[:] = np.isin(within, given)
-        rows, at_items = np.nonzero(proposed)
-        for scores, ranks in at_pairs:
-            columns += [_standardised(scores, rows, at_items), ranks[rows, at_items]]
-        items = within[at_items].astype(np.int32)
-        seen = histories.matrix(len(self.catalogue))
-        features = np.column_stack(
-            [
-                *columns,
-                self.item_statistics[items],
-                *self._pair_features(histories, seen, rows, items),
-                *(column[rows] for column in _history_features(histories, seen)),
-            ]
-        )
-        return Pairs(rows, items, features.astype(np.float32, copy=False))
+        pair = np.flatnonzero(proposed)
+        pair_rows, places = np.divmod(pair, n_items)
+        items = within[places].astype(np.int32)
+        # A feature's values lie together: the trees are read feature by feature.
+        features = np.empty((len(self.feature_names()), len(pair)), dtype=np.float32)
+        models = len(self.candidates)
+        features[0 : 2 * models : 2] = _standardised(scores, finite, pair_rows, pair)
+        number = np.full(batch * n_items, -1, dtype=np.int32)
+        number[pair] = np.arange(len(pair), dtype=np.int32)
+        ranks = np.zeros((models, len(pair)), dtype=np.float32)
+        of_best = number[rows % batch * n_items + best]
+        there = of_best >= 0  # all, unless the items are given
+        ranks[rows[there] // batch, of_best[there]] = 1.0 / (1.0 + position[there])
+        features[1 : 2 * models : 2] = ranks
+        own = features[2 * models :]
+        own[: len(ITEM_STATISTICS)] = self.item_statistics[items].T
+        own = own[len(ITEM_STATISTICS) :]
+        seen = number[history_rows * n_items + history_places]
+        times_seen = np.bincount(seen[seen >= 0], minlength=len(pair))
+        fits = self._fit_to_history(histories, pair_rows, items)
+        for at, column in enumerate((*fits, times_seen)):
+            own[at] = column
+        own[len(PAIR_FEATURES) :] = _history_features(histories)[:, pair_rows]
+        return Pairs(pair_rows, items, features.T)
 
-    @staticmethod
-    def _propose(
-        scores: np.ndarray, n: int, proposed: np.ndarray
-    ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-        """Mark each row's n best items in ``proposed``; return where they are and their positions.
-
-        An item with its row's lowest score is not proposed: the model has nothing to say of it,
-        as a neighbour model of an item without common buyers, or any model of an empty history.
-        """
-        top = _best(scores, n)
-        lowest = np.where(np.isfinite(scores), scores, np.inf).min(axis=1, keepdims=True)
-        said = np.take_along_axis(scores, top, axis=1) > lowest
-        rows, position = np.nonzero(said)
-        at = (rows, top[said])
-        proposed[at] = True
-        return at, position
-
-    def _pair_features(
-        self, histories: Histories, seen: sp.csr_matrix, rows: np.ndarray, items: np.ndarray
-    ) -> list[np.ndarray]:
-        """Return the columns PAIR_FEATURES, each (pairs,)."""
+    def _fit_to_history(
+        self, histories: Histories, rows: np.ndarray, items: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the first three of PAIR_FEATURES, each (pairs,)."""
         price = self._log_price[items]
-        known = ~np.isnan(self._log_price[histories.items])
-        counts = np.bincount(histories.rows()[known], minlength=len(histories))
-        sums = np.bincount(
-            histories.rows()[known],
-            weights=self._log_price[histories.items[known]],
-            minlength=len(histories),
-        )
+        of_history = self._log_price[histories.items]
+        known = ~np.isnan(of_history)
+        history_rows = histories.rows()
+        counts = np.bincount(history_rows[known], minlength=len(histories))
+        sums = np.bincount(history_rows[known], weights=of_history[known], minlength=len(histories))
         with np.errstate(invalid="ignore", divide="ignore"):
-            usual = sums / counts
+            usual = (sums / counts).astype(np.float32)
         width = self._n_categories + 1  # the last one is for items without a category
         affinity = np.bincount(
-            histories.rows() * width + self._category[histories.items],
+            history_rows * width + self._category[histories.items],
             minlength=len(histories) * width,
-        ).reshape(len(histories), width)
-        share = affinity / np.maximum(affinity.sum(axis=1, keepdims=True), 1)
-        return [
-            price,
-            price - usual[rows],
-            share[rows, self._category[items]],
-            _lookup(seen, rows, items),
-        ]
+        )
+        share = affinity[rows * width + self._category[items]]
+        share = share / np.maximum(histories.lengths(), 1)[rows]
+        return price, price - usual[rows], share
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"item_statistics": self.item_statistics}
@@ -492,27 +502,73 @@ class Hybrid(Recommender):
         return model
 
 
-def _best(scores: np.ndarray, n: int) -> np.ndarray:
-    """Return int64 (batch, n): each row's n best items, best first."""
-    n = min(n, scores.shape[1])
-    part = np.argpartition(-scores, n - 1, axis=1)[:, :n]
-    order = np.argsort(-np.take_along_axis(scores, part, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(part, order, axis=1)
+def _best(
+    scores: np.ndarray, n: int, lowest: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each row's at most n best items above ``lowest``: rows, items, positions, (found,).
+
+    scores: float32 (rows, items). lowest: (rows,), each row's lowest finite score; an item with
+    it is left out: the model has nothing to say of it, as a neighbour model of an item without
+    common buyers, or any model of an empty history. Best first in each row; equal scores in order
+    of the items, so that an answer does not depend on its company.
+    """
+    n_rows, n_items = scores.shape
+    blocks = 4 * n
+    if n_items > 2 * blocks:
+        # The n-th best of the maxima of disjoint blocks is no better than the n-th best of all:
+        # partitioning the maxima is many times cheaper, and lets hardly more through.
+        whole = n_items - n_items % blocks
+        maxima = scores[:, :whole].reshape(n_rows, -1, blocks).max(axis=1)
+        nth = np.partition(maxima, blocks - n, axis=1)[:, blocks - n]
+    elif n_items > n:
+        nth = np.partition(scores, n_items - n, axis=1)[:, n_items - n]
+    else:
+        nth = np.full(n_rows, -np.inf, dtype=np.float32)
+    above = scores >= np.where(nth > lowest, nth, np.nextafter(lowest, np.float32(np.inf)))[:, None]
+    rows, items = np.divmod(np.flatnonzero(above), n_items)
+    order = _ranking(rows, scores[rows, items], items, n_items)
+    rows, items = rows[order], items[order]
+    position = np.arange(len(rows)) - np.searchsorted(rows, np.arange(n_rows))[rows]
+    kept = position < n
+    return rows[kept], items[kept], position[kept]
 
 
-def _standardised(scores: np.ndarray, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Return (pairs,): the scores at the pairs as z-scores within their row.
+def _ranking(rows: np.ndarray, scores: np.ndarray, items: np.ndarray, n_items: int) -> np.ndarray:
+    """Return the order by row, then by score, the best first, then by item (less than ``n_items``).
 
+    scores: float32. One sort of whole numbers, into which the three are packed: many times
+    cheaper than three sorts. There may be 2³² / n_items rows.
+    """
+    bits = np.ascontiguousarray(scores, dtype=np.float32).view(np.int32)
+    ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # as whole numbers floats are sign and size
+    worse = (np.int64(2**31 - 1) - ascending).astype(np.uint64)
+    shift = np.uint64(n_items.bit_length())
+    key = (rows.astype(np.uint64) << np.uint64(32) | worse) << shift | items.astype(np.uint64)
+    return np.argsort(key)
+
+
+def _standardised(
+    scores: np.ndarray, finite: np.ndarray, rows: np.ndarray, pairs: np.ndarray
+) -> np.ndarray:
+    """Return (models, pairs): the scores at the pairs as z-scores within their model's row.
+
+    scores: float32 (models, batch, items). finite: bool (models · batch, items), where they are.
+    rows: int (pairs,), of the batch. pairs: int (pairs,), in the flat (batch, items).
     Models score in units of their own; within a row only the order and the gaps mean something.
     """
-    finite = np.isfinite(scores)
-    filled = np.where(finite, scores, 0.0)
-    count = np.maximum(finite.sum(axis=1), 1)
+    models, batch, n_items = scores.shape
+    filled = np.where(finite, scores.reshape(-1, n_items), np.float32(0))
+    count = np.maximum(np.count_nonzero(finite, axis=1), 1)
     mean = filled.sum(axis=1) / count
-    variance = np.maximum((filled**2).sum(axis=1) / count - mean**2, 0.0)
+    variance = np.maximum(np.vecdot(filled, filled) / count - mean**2, 0.0)
     spread = np.sqrt(variance)
-    z = (filled[rows, items] - mean[rows]) / np.where(spread > 1e-9, spread, 1.0)[rows]
-    return np.where(finite[rows, items], z, np.nan)
+    scale = np.where(spread > 1e-9, spread, 1.0).reshape(models, batch).astype(np.float32)
+    mean = mean.reshape(models, batch).astype(np.float32)
+    z = scores.reshape(models, -1)[:, pairs]
+    z -= mean[:, rows]
+    z /= scale[:, rows]
+    z[~np.isfinite(z)] = np.nan
+    return z
 
 
 def _lookup(matrix: sp.csr_matrix, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
@@ -539,17 +595,22 @@ def _item_statistics(train: Interactions, n_items: int, end: int) -> np.ndarray:
     return np.column_stack(columns).astype(np.float32)
 
 
-def _history_features(histories: Histories, seen: sp.csr_matrix) -> list[np.ndarray]:
-    """Return the columns HISTORY_FEATURES, each (batch,)."""
-    lengths = histories.lengths()
-    known = lengths > 0
-    days_since = np.full(len(histories), np.nan, dtype=np.float32)
-    days_known = np.full(len(histories), np.nan, dtype=np.float32)
+def _history_features(histories: Histories) -> np.ndarray:
+    """Return float32 (4, batch), the HISTORY_FEATURES."""
+    lengths, items = histories.lengths(), histories.items
+    known = np.flatnonzero(lengths)
+    features = np.zeros((len(HISTORY_FEATURES), len(histories)), dtype=np.float32)
+    features[0] = np.log1p(lengths)
+    pairs = histories.rows() << 32 | items
+    pairs.sort()
+    distinct = np.append(pairs[1:] != pairs[:-1], True)[: len(pairs)]
+    features[1] = np.log1p(np.bincount(pairs[distinct] >> 32, minlength=len(histories)))
+    features[2:] = np.nan
     newest = histories.times[histories.offsets[1:][known] - 1]
     oldest = histories.times[histories.offsets[:-1][known]]
-    days_since[known] = (histories.now[known] - newest) / DAY
-    days_known[known] = (histories.now[known] - oldest) / DAY
-    return [np.log1p(lengths), np.log1p(np.diff(seen.indptr)), days_since, days_known]
+    features[2, known] = (histories.now[known] - newest) / DAY
+    features[3, known] = (histories.now[known] - oldest) / DAY
+    return features
 
 
 def _places(histories: Histories, within: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -289,14 +289,22 @@ class Knowledge(Recommender):
 
     def _fires(self, histories: Histories) -> np.ndarray:
         """Return bool (batch, rules)."""
-        seen = histories.seen(self.having.shape[1])
-        return np.asarray((seen @ self.having.T.astype(np.float32)) > 0)
+        fires = np.zeros((len(histories), len(self.having)), dtype=bool)
+        events, rules = np.nonzero(self.having[:, histories.items].T)
+        fires[histories.rows()[events], rules] = True
+        return fires
 
     def score(self, histories: Histories) -> np.ndarray:
-        fires = self._fires(histories).astype(np.float32)
-        weight = np.array([rule.weight for rule in self.rules.goes_with], dtype=np.float32)
-        scores = (fires * weight) @ self.offer.astype(np.float32)
-        scores[(fires @ self.never.astype(np.float32)) > 0] = -np.inf
+        return self.score_at(histories, slice(None))
+
+    def score_at(self, histories: Histories, items: np.ndarray | slice) -> np.ndarray:
+        fires = self._fires(histories)
+        fired = np.flatnonzero(fires.any(axis=0))  # of many rules few say something
+        fires = fires[:, fired].astype(np.float32)
+        goes_with = self.rules.goes_with
+        weight = np.array([goes_with[rule].weight for rule in fired], dtype=np.float32)
+        scores = (fires * weight) @ self.offer[fired][:, items].astype(np.float32)
+        scores[(fires @ self.never[fired][:, items].astype(np.float32)) > 0] = -np.inf
         return scores
 
     def explain(self, histories: Histories, items: np.ndarray) -> list[list[str]]:

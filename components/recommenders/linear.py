@@ -6,6 +6,7 @@ matrix and G = XᵀX, column j of the weights is argmin |X_j − X b|² + λ|b|�
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -113,6 +114,7 @@ class Linear(Recommender):
         s = self.settings
         self.n_items = len(catalogue)
         self.kept = np.unique(train.items).astype(np.int32)
+        vars(self).pop("_place", None)
         fits = len(self.kept) <= s.max_items
         if s.form == "dense" and not fits:
             raise ValueError(
@@ -134,11 +136,39 @@ class Linear(Recommender):
         )
 
     def score(self, histories: Histories) -> np.ndarray:
-        past = histories.matrix(self.n_items, self.settings.decay)[:, self.kept]
         scores = np.zeros((len(histories), self.n_items), dtype=np.float32)
-        found = past @ self.weights
+        found = self._past(histories) @ self.weights
         scores[:, self.kept] = found.toarray() if sp.issparse(found) else found
         return scores
+
+    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        scores = np.zeros((len(histories), len(items)), dtype=np.float32)
+        places = self._place[items]
+        there = places >= 0
+        if sp.issparse(self.weights):
+            found = (self._past(histories) @ self.weights)[:, places[there]].toarray()
+        else:
+            found = self._past(histories) @ self.weights[:, places[there]]
+        scores[:, there] = found
+        return scores
+
+    def _past(self, histories: Histories) -> sp.csr_matrix:
+        """Return CSR (batch, kept): the decayed histories, without what was never sold."""
+        past = histories.matrix(self.n_items, self.settings.decay)
+        places = self._place[past.indices]
+        known = places >= 0
+        past.data[~known] = 0.0
+        return sp.csr_matrix(
+            (past.data, np.where(known, places, 0), past.indptr),
+            shape=(len(histories), len(self.kept)),
+        )
+
+    @cached_property
+    def _place(self) -> np.ndarray:
+        """int32 (items,): where in ``kept`` an item is, -1 where it is not."""
+        places = np.full(self.n_items, -1, dtype=np.int32)
+        places[self.kept] = np.arange(len(self.kept), dtype=np.int32)
+        return places
 
     def arrays(self) -> dict[str, np.ndarray]:
         weights = csr_arrays(self.weights) if sp.issparse(self.weights) else {"dense": self.weights}

@@ -121,6 +121,7 @@ class UserNeighbours(_Neighbours):
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         met = train.matrix(self.settings.half_life_days)
         self.matrix = row_normalised(weighted(met, self.settings.weighting))
+        vars(self).pop("_by_item", None)
         return self
 
     @cached_property

@@ -332,17 +332,23 @@ class Sequential(Recommender):
             return json.loads(saved.metadata()["losses"])
 
     def score(self, histories: Histories) -> np.ndarray:
-        scores = np.zeros((len(histories), len(self.vectors)), dtype=np.float32)
+        return self.queries(histories) @ self.vectors.T
+
+    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        return self.queries(histories) @ self.vectors[items].T
+
+    def queries(self, histories: Histories) -> np.ndarray:
+        """Return float32 (batch, d): whose inner products with ``vectors`` are the scores."""
+        queries = np.zeros((len(histories), self.vectors.shape[1]), dtype=np.float32)
         known = histories.lengths() > 0
         if not known.any():
-            return scores
+            return queries
         lengths = np.minimum(histories.lengths()[known], self.settings.max_length)
         items = right_aligned(histories.items, histories.offsets[1:][known], lengths)
-        vectors = torch.from_numpy(self.vectors)
-        with torch.no_grad():
-            hidden = self.network(items, vectors)[:, -1]  # (batch, d)
-            scores[known] = (hidden @ vectors.T / self.settings.temperature).numpy()
-        return scores
+        with torch.inference_mode():
+            hidden = self.network(items, torch.from_numpy(self.vectors))[:, -1]
+            queries[known] = (hidden / self.settings.temperature).numpy()
+        return queries
 
     def arrays(self) -> dict[str, np.ndarray]:
         weights = {

@@ -92,6 +92,70 @@ def test_excluded_and_unavailable_items_do_not_come(model, prepared) -> None:
     assert (np.diff(listed, axis=1) <= 1e-6).all()
 
 
+def plain_features(model: Hybrid, histories: Histories) -> dict[tuple[int, int], np.ndarray]:
+    """Return (row, item) → features, made one history and one item at a time, nothing left out."""
+    found: dict[tuple[int, int], list[float]] = {}
+    n, unsold = model.settings.candidates_per_model, model.item_statistics[:, 0] == 0
+    price = model.catalogue.table["price"].to_numpy(dtype=np.float64, na_value=np.nan)
+    category = model.catalogue.table["main_category"].tolist()
+    all_scores = [one.score(histories).astype(np.float64) for one in model.candidates.values()]
+    for row in range(len(histories)):
+        one = histories.take(slice(row, row + 1))
+        own = one.items.tolist()
+        free = [item for item in range(len(model.catalogue)) if item not in own]
+        columns, proposed = [], set()
+        for scores in (of_model[row] for of_model in all_scores):
+            lowest, lowest_new = min(scores[free]), min(scores[[i for i in free if unsold[i]]])
+            said = [item for item in free if scores[item] > lowest]
+            best = sorted(said, key=lambda item: (-scores[item], item))
+            of_new = [item for item in best if unsold[item] and scores[item] > lowest_new]
+            proposed |= {*best[:n], *of_new[: n // 5]}
+            place = {item: at for at, item in enumerate(best[:n])}
+            columns.append((scores, scores[free].mean(), scores[free].std(), place))
+        for item in sorted(proposed):
+            features = []
+            for scores, mean, spread, place in columns:
+                features.append((scores[item] - mean) / spread if spread > 1e-9 else 0.0)
+                features.append(1 / (1 + place[item]) if item in place else 0.0)
+            usual = np.nanmean(np.log(price[own])) if own else np.nan
+            like = np.mean([category[one] == category[item] for one in own]) if own else 0.0
+            since = (one.now[0] - one.times[[-1, 0]]) / 86_400 if own else [np.nan, np.nan]
+            features += [*model.item_statistics[item], np.log(price[item])]
+            features += [np.log(price[item]) - usual, like, own.count(item)]
+            features += [np.log1p(len(own)), np.log1p(len(set(own))), *since]
+            found[row, item] = np.array(features)
+    return found
+
+
+def test_the_fast_way_is_the_plain_way(model, prepared) -> None:
+    """Candidates, features and order, against loops and LightGBM's own prediction."""
+    task = window_task(prepared, "test", exclude_seen=True)
+    some = task.histories.take(slice(40, 43))
+    histories = Histories(
+        some.items, some.times, np.append(some.offsets, some.offsets[-1]), np.append(some.now, 0)
+    )  # the last one is empty
+    plain = plain_features(model, histories)
+    pairs = model._pairs(histories, exclude_seen=True, available=None)
+    keys = list(zip(pairs.rows.tolist(), pairs.items.tolist(), strict=True))
+    assert keys == sorted(plain)
+    expected = np.array([plain[key] for key in keys])
+    assert pairs.features == pytest.approx(expected, rel=2e-3, abs=2e-3, nan_ok=True)
+    ids, scores = model.recommend(histories, 10)
+    ranked = model.ranker.predict(np.ascontiguousarray(pairs.features))
+    for row in range(len(histories)):
+        of_row = np.flatnonzero(pairs.rows == row)
+        order = of_row[np.lexsort((pairs.items[of_row], -ranked[of_row].astype(np.float32)))][:10]
+        assert ids[row].tolist() == pairs.items[order].tolist()
+        assert scores[row] == pytest.approx(ranked[order])
+
+
+def test_in_parts_as_at_once(model, prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    histories = window_task(prepared, "test", exclude_seen=True).histories.take(slice(0, 30))
+    whole = model.recommend(histories, 5)
+    monkeypatch.setattr(hybrid, "NUMBERS", 7 * len(model.candidates) * len(model.catalogue))
+    assert (model.recommend(histories, 5)[0] == whole[0]).all()
+
+
 def test_a_new_user_and_a_new_item_have_a_place(model, prepared) -> None:
     now = prepared.test_start
     ids, _ = model.recommend(Histories.from_lists([[]], now=now), 10)

@@ -101,6 +101,14 @@ def test_the_face(fitted, name) -> None:
 
 
 @pytest.mark.parametrize("name", LEARNED)
+def test_some_items_score_as_among_all(fitted, name) -> None:
+    histories = Histories.from_lists([[3, 17, 3], [], [40]], now=10**9)
+    items = np.array([2, 3, 17, 41])
+    found = fitted[name].score_at(histories, items)
+    assert found == pytest.approx(fitted[name].score(histories)[:, items], abs=1e-5)
+
+
+@pytest.mark.parametrize("name", LEARNED)
 def test_a_batch_answers_as_each_alone(fitted, name) -> None:
     now = 1_600_000_000 + 200 * DAY
     each = [of_group(1, 4), of_group(3, 2), [0, 9, 18]]
