@@ -81,6 +81,7 @@ RANK = {
     "learning_rate": 0.03,
     "min_leaf": 300,
     "truncation": 15,
+    "unsold_weight": 1.0,
 }
 """The hybrid's models and its ranker's parameters, chosen on validation: a fourth of the users held
 out of the ranker's training."""

@@ -290,7 +290,7 @@ class Rank(Section):
     learning_rate: PositiveFloat = 0.05
     min_leaf: PositiveInt = 50
     truncation: PositiveInt = 30
-    unsold_weight: PositiveFloat = 1.0
+    unsold_weight: PositiveFloat = 3.0
     exact_items: PositiveInt = 100_000
 
 
