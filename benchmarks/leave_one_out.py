@@ -89,13 +89,12 @@ out of the ranker's training."""
 IDS_ALONE = {"words": 0, "id_dropout": 0.0}
 VARIANTS = {
     "sequential_ids": ("sequential", IDS_ALONE, False),
-    "sequential_words": ("sequential", {}, False),
     "sequential_encoder": ("sequential", {"words": 0}, True),
 }
 """Models for the ablation of the text: model, what differs from ``CHOSEN``, with the encoder?"""
 TEXT_SOURCES = {
     "hybrid without any text": ["linear", "sequential_ids", "item_neighbours"],
-    "hybrid, text by words alone": ["collective", "sequential_words", "words", "item_neighbours"],
+    "hybrid, text by words alone": ["collective", "sequential_ids", "words", "item_neighbours"],
     "hybrid, text by the encoder alone": [
         *("linear", "sequential_encoder", "content", "item_neighbours"),
     ],
