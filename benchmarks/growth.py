@@ -53,6 +53,7 @@ MODELS = (
     "matrix_factorisation",
     "rating_factorisation",
     "linear",
+    "collective",
     "content",
     "words",
     "sequential",
