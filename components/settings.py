@@ -226,7 +226,7 @@ class Sequential(Section):
 
 
 class Policy(Section):
-    base: CandidateName = "linear"
+    base: CandidateName = "collective"
     k: PositiveInt = 10
     correction: Literal["top_k", "off_policy", "none"] = "top_k"
     behaviour: Literal["auto", "logged", "estimated"] = "auto"
@@ -280,15 +280,15 @@ class Rank(Section):
     form: Literal["ranker", "weighted", "switching", "cascade"] | CandidateName = "ranker"
     weighted: dict[CandidateName, Annotated[float, Field(ge=0)]] = {}
     switching: list[Switch] = Field(
-        default=[Switch(events=0, model="popularity"), Switch(events=1, model="linear")],
+        default=[Switch(events=0, model="popularity"), Switch(events=1, model="collective")],
         min_length=1,
     )
     cascade: Cascade = Cascade()
     candidates_per_model: PositiveInt = 100
     trees: PositiveInt = 300
-    leaves: Annotated[int, Field(ge=2)] = 31
+    leaves: Annotated[int, Field(ge=2)] = 15
     learning_rate: PositiveFloat = 0.05
-    min_leaf: PositiveInt = 50
+    min_leaf: PositiveInt = 200
     truncation: PositiveInt = 30
     unsold_weight: PositiveFloat = 3.0
     exact_items: PositiveInt = 100_000

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,8 @@ def small(params: dict[str, Any], ports: tuple[int, int, int]) -> dict[str, Any]
     return params
 
 
-@pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    root = tmp_path_factory.mktemp("house")
+def build_house(root: Path) -> House:
+    """Make the shop in the empty folder ``root``."""
     for name in ("components", "flows", "monitoring", "serving", "requirements", ".dvc"):
         ignored = shutil.ignore_patterns("__pycache__", "cache", "tmp", "config.local")
         shutil.copytree(REPOSITORY / name, root / name, ignore=ignored)
@@ -159,6 +158,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Any:
         *("git", "-c", "user.name=shop", "-c", "user.email=shop@example.com"),
         *("commit", "-qm", "the shop"),
     )
+    return house
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = build_house(tmp_path_factory.mktemp("house"))
     yield house
     for process in house.running:
         house.kill(process, signal.SIGTERM)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pytest
 import yaml
+
+from tests.end_to_end.conftest import build_house
 
 
 def test_a_run_killed_three_times_ends_in_a_registered_champion(trained_house: Any) -> None:
@@ -104,3 +110,25 @@ def test_the_logged_model_answers_through_mlflow(trained_house: Any) -> None:
     )
     done = trained_house.run("python", "-c", code)
     assert done.stdout.splitlines()[-1] == "[7, 7] False"
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_the_same_command_goes_on(tmp_path: Path) -> None:
+    """kill -9 a moment after each stage began, some before and some after it has written much."""
+    house = build_house(tmp_path)
+    random = np.random.default_rng(0)
+    stages = list(yaml.safe_load((house.root / "dvc.yaml").read_text())["stages"])
+    for stage in stages:
+        process = house.start("dvc", "repro", log=f"{stage}.log")
+        log = house.root / f"{stage}.log"
+        while f"Running stage '{stage}'" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        time.sleep(random.uniform(0.5, 3))
+        house.kill(process)
+    house.run("dvc", "repro")
+    registration = json.loads((house.root / "reports/registration.json").read_text())
+    assert registration["alias"] == "champion"
+    pointer = json.loads((house.root / "var/serving/champion.json").read_text())
+    assert (house.root / pointer["folder"] / "model.json").exists()
+    assert json.loads(house.run("dvc", "status", "--json").stdout) == {}

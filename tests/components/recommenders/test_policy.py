@@ -148,8 +148,8 @@ def test_a_log_that_teaches_nothing_is_refused(shop: Shop, base: ItemNeighbours,
 
 
 def test_its_base_must_stand_before_it(settings: Settings) -> None:
-    wrong = settings.train.model_dump() | {"candidates": ["policy", "linear"]}
-    with pytest.raises(ValidationError, match="put linear before policy"):
+    wrong = settings.train.model_dump() | {"candidates": ["policy", "collective"]}
+    with pytest.raises(ValidationError, match="put collective before policy"):
         type(settings.train).model_validate(wrong)
 
 
