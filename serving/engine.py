@@ -87,7 +87,15 @@ class Answer:
 class Engine:
     """Answers for one loaded model. Holds no state of users, so any thread may ask it."""
 
-    def __init__(self, model: Hybrid, version: str) -> None:
+    def __init__(
+        self,
+        model: Hybrid,
+        version: str,
+        before: Engine | None = None,
+        changed: np.ndarray | None = None,
+    ) -> None:
+        """``before``: an engine of the same products but for those ``changed``, int codes (n,),
+        and those after its own: what is alike is taken from it."""
         self.model = model
         self.version = version
         table = model.catalogue.table
@@ -98,11 +106,14 @@ class Engine:
         self.prices = table["price"].to_numpy(dtype=np.float64, na_value=np.nan)
         self.currencies: list[str] = table["currency"].fillna("").astype(str).tolist()
         self.available = table["available"].fillna(True).to_numpy(dtype=bool)
-        self.categories: list[list[str]] = [
-            [str(name) for name in names] if names is not None else []
-            for names in table["categories"]
-        ]
-        self._category_items = _inverted(self.categories)
+        self.categories: list[list[str]]
+        if before is None:
+            self.categories = [_names(names) for names in table["categories"]]
+            self._category_items = _inverted(self.categories)
+        else:
+            self.categories = [*before.categories, *([] for _ in range(before.n_items, len(table)))]
+            self._category_items = dict(before._category_items)
+            self._move([] if changed is None else changed.tolist())
         main = table["main_category"] if "main_category" in table else pd.Series(index=table.index)
         self._main_category = pd.factorize(main)[0]
         self.vectors = model.catalogue.vectors
@@ -132,6 +143,23 @@ class Engine:
         nobody = History(np.empty(0, np.int32), np.empty(0, np.int64), 0, {})
         engine.recommend([Ask(nobody, 10)])
         return engine
+
+    def _move(self, changed: list[int]) -> None:
+        """Put the products ``changed`` into the categories that the table now names."""
+        column = self.model.catalogue.table["categories"]
+        moved: dict[str, dict[int, bool]] = {}  # category → code → whether it is in it
+        for code in changed:
+            old, self.categories[code] = self.categories[code], _names(column.iloc[code])
+            inside = dict.fromkeys((name.casefold() for name in old), False)
+            inside |= dict.fromkeys((name.casefold() for name in self.categories[code]), True)
+            for name, there in inside.items():
+                moved.setdefault(name, {})[code] = there
+        for name, codes in moved.items():
+            stay = np.setdiff1d(self._category_items.get(name, []), list(codes)).astype(np.int64)
+            come = [code for code, there in codes.items() if there]
+            self._category_items[name] = np.union1d(stay, come).astype(np.int64)
+            if not len(self._category_items[name]):
+                del self._category_items[name]
 
     def category_names(self) -> list[tuple[str, int]]:
         """Return (category, number of items), the largest first."""
@@ -300,6 +328,10 @@ class Engine:
             "currency": self.currencies[code],
             "categories": self.categories[code],
         }
+
+
+def _names(names: Iterable[Any] | None) -> list[str]:
+    return [] if names is None else [str(name) for name in names]
 
 
 def _inverted(categories: list[list[str]]) -> dict[str, np.ndarray]:

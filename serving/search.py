@@ -1,16 +1,18 @@
 """Text search over the catalogue: words, near-words, and meaning where there is an encoder.
 
 In: the catalogue's texts, the item vectors and the model folder's optional ``encoder``. Out: the
-matching items, best first. Exact: one sparse product over the catalogue.
+matching items, best first. Exact: one sparse product with the query's words.
 """
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 NEAR = 0.35
@@ -27,18 +29,11 @@ class Search:
         self, table: pd.DataFrame, vectors: np.ndarray | None = None, encoder: Any | None = None
     ) -> None:
         """``encoder``: has ``encode(list of texts) -> (texts, width)`` in the vectors' space."""
-        titles = table["title"].fillna("").astype(str)
-        rest = [
-            table[name].fillna("").astype(str) for name in ("brand", "description") if name in table
-        ]
-        categories = table["categories"].map(
-            lambda names: " ".join(names) if names is not None else ""
+        texts, titles = _texts(table)
+        self._words = _Index.of(
+            TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"), texts
         )
-        texts = titles.str.cat([*rest, categories], sep=" ")
-        self._words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
-        self._letters = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 3))
-        self._by_word = _fit(self._words, texts)
-        self._by_letters = _fit(self._letters, titles)
+        self._letters = _Index.of(TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 3)), titles)
         self._vectors = vectors
         self.encoder = encoder
 
@@ -52,6 +47,22 @@ class Search:
             encoder = TextEncoder(Path(folder) / "encoder")
         return cls(table, vectors, encoder)
 
+    def extended(
+        self, table: pd.DataFrame, codes: np.ndarray, vectors: np.ndarray | None
+    ) -> Search:
+        """Return the search of a catalogue in which the products ``codes`` came or changed since.
+
+        Only their texts are read; how rare a word is stays as it was, a new word is rarest.
+        """
+        if self._words is None or self._letters is None:
+            return Search(table, vectors, self.encoder)
+        search = copy.copy(self)
+        texts, titles = _texts(table.iloc[codes])
+        search._words = self._words.extended(len(table), codes, texts)
+        search._letters = self._letters.extended(len(table), codes, titles)
+        search._vectors = vectors
+        return search
+
     def find(self, query: str, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return codes and scores of the items of ``mask`` (bool (items,)) that match, best first.
 
@@ -59,10 +70,9 @@ class Search:
         what means the same in other words, after what shares words.
         """
         empty = np.empty(0, dtype=np.int64), np.empty(0)
-        if self._by_word is None or self._by_letters is None:
+        if self._words is None or self._letters is None:
             return empty
-        words = self._by_word.dot(self._words.transform([query]).T).toarray().ravel()
-        letters = self._by_letters.dot(self._letters.transform([query]).T).toarray().ravel()
+        words, letters = self._words.cosines(query), self._letters.cosines(query)
         matches = words > 0
         if not (matches & mask).any():
             matches = letters >= NEAR
@@ -77,8 +87,65 @@ class Search:
         return found[order], scores[found][order]
 
 
-def _fit(vectorizer: TfidfVectorizer, texts: pd.Series) -> Any | None:
-    """Return the texts' matrix, None where there is no text at all."""
-    if not texts.str.contains(r"\w").any():
-        return None
-    return vectorizer.fit_transform(texts)
+class _Index:
+    """The texts of the catalogue by their terms, and those that came or changed since.
+
+    by_term: float64 CSR (terms, items), of the fitted vectorizer. late: CSR (late, terms and new
+    terms), the texts of ``codes``, which hold instead of what the first says of them.
+    """
+
+    def __init__(self, fitted: TfidfVectorizer, by_term: sp.csr_matrix) -> None:
+        self._fitted = self._vectorizer = fitted
+        self._by_term = by_term
+        self._n_items = by_term.shape[1]
+        self._codes = np.empty(0, dtype=np.int64)
+        self._late = sp.csr_matrix((0, by_term.shape[0]))
+
+    @classmethod
+    def of(cls, vectorizer: TfidfVectorizer, texts: pd.Series) -> _Index | None:
+        """Return the index of the texts, None where there is no text at all."""
+        if not texts.str.contains(r"\w").any():
+            return None
+        matrix = vectorizer.fit_transform(texts)
+        return cls(vectorizer, matrix.T.tocsr())
+
+    def extended(self, n_items: int, codes: np.ndarray, texts: pd.Series) -> _Index:
+        """Return the index with other texts at ``codes``, as far as it was fitted the same."""
+        index = copy.copy(self)
+        known, analyse = self._fitted.vocabulary_, self._fitted.build_analyzer()
+        new = dict.fromkeys(term for text in texts for term in analyse(text) if term not in known)
+        if new:
+            vocabulary = {**known, **{term: len(known) + at for at, term in enumerate(new)}}
+            rarest = np.full(len(new), self._fitted.idf_.max())
+            parameters = {**self._fitted.get_params(), "vocabulary": vocabulary}
+            index._vectorizer = TfidfVectorizer(**parameters)
+            index._vectorizer.idf_ = np.concatenate([self._fitted.idf_, rarest])
+        else:
+            index._vectorizer = self._fitted
+        index._n_items, index._codes = n_items, codes
+        index._late = index._vectorizer.transform(texts)
+        return index
+
+    def cosines(self, query: str) -> np.ndarray:
+        """Return float64 (items,): the cosine of each text and the query."""
+        asked = self._vectorizer.transform([query]).tocsr()
+        cosines = np.zeros(self._n_items)
+        known = asked.indices < self._by_term.shape[0]
+        terms, weights = asked.indices[known], asked.data[known]
+        of_known = sp.csr_matrix(
+            (weights, terms, [0, len(terms)]), shape=(1, self._by_term.shape[0])
+        )
+        found = (of_known @ self._by_term).tocsr()
+        cosines[found.indices] = found.data
+        cosines[self._codes] = (self._late @ asked.T).toarray().ravel()
+        return cosines
+
+
+def _texts(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Return what is searched of each product, and its title alone."""
+    titles = table["title"].fillna("").astype(str)
+    rest = [
+        table[name].fillna("").astype(str) for name in ("brand", "description") if name in table
+    ]
+    categories = table["categories"].map(lambda names: " ".join(names) if names is not None else "")
+    return titles.str.cat([*rest, categories], sep=" "), titles

@@ -21,12 +21,14 @@ from typing import Annotated, Any
 
 import bentoml
 import numpy as np
+import torch
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from threadpoolctl import threadpool_limits
 
 from components.settings import load_settings
 from serving import metrics, operation
@@ -543,6 +545,9 @@ class Bowerbird:
     """The worker: holds the shop's state for the routes above."""
 
     def __init__(self) -> None:
+        # Workers are what runs side by side: a few rows' products gain nothing from more threads.
+        torch.set_num_threads(1)
+        self.threads = threadpool_limits(1)
         self.shop = Shop(settings, ROOT)
         answers = Answers(self.shop)
         self.batcher = Batcher(answers.answer, self.shop.max_batch)

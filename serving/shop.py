@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import orjson
+import pandas as pd
 
 from components.language.writer import open_writer
 from components.recommenders.bandits import EpsilonGreedy, Explorer, GaussianThompson
@@ -319,9 +320,14 @@ class Shop:
     def _with_items(self, loaded: Loaded) -> Loaded:
         """Return the model with the products of the store laid over what it was trained with."""
         revision = self.store.revision()
-        model = overlaid(loaded.trained.model, self.store.items(), loaded.texts)
-        engine = Engine(model, loaded.version)
-        search = Search(model.catalogue.table, engine.vectors, loaded.search.encoder)
+        rows = self.store.items()
+        model = overlaid(loaded.trained.model, rows, loaded.texts)
+        table = model.catalogue.table
+        items = pd.Index(table["item_id"].astype(str))
+        codes = items.get_indexer([row["item_id"] for row in rows])
+        codes = np.sort(codes[codes >= 0])
+        engine = Engine(model, loaded.version, loaded.trained, codes)
+        search = loaded.search.extended(table, codes, engine.vectors)
         return replace(
             loaded,
             engine=engine,

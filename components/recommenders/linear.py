@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
-from components.recommenders.neighbours import csr_arrays, csr_of
+from components.recommenders.neighbours import columns_of, csr_arrays, csr_of, product
 from components.settings import Linear as LinearSettings
 
 SYSTEM_NUMBERS = 2_000_000
@@ -146,7 +146,7 @@ class Linear(Recommender):
         places = self._place[items]
         there = places >= 0
         if sp.issparse(self.weights):
-            found = (self._past(histories) @ self.weights)[:, places[there]].toarray()
+            found = columns_of(product(self._past(histories), self.weights), places[there])
         else:
             found = self._past(histories) @ self.weights[:, places[there]]
         scores[:, there] = found
