@@ -26,7 +26,7 @@ class TooManyWaiting(RuntimeError):
 
 
 class Batcher(Generic[Asked, Answered]):
-    """``await batcher.ask(x)`` gives what ``answer([…, x, …])`` gave for x.
+    """``await batcher.ask(x)`` gives what ``answer([…, x, …])`` gave for x, on one event loop.
 
     answer: called in the batcher's thread with up to ``max_batch()`` asks. max_waiting: asks
     beyond it are refused.
@@ -74,8 +74,9 @@ class Batcher(Generic[Asked, Answered]):
                     break
                 entries.append(entry)
             metrics.BATCH.observe(len(entries))
-            for (_, loop, future), answer in zip(entries, self._answers(entries), strict=True):
-                loop.call_soon_threadsafe(_resolve, future, answer)
+            # One call for the batch: each wakes the event loop and hands the interpreter over.
+            loop = entries[0][1]
+            loop.call_soon_threadsafe(_resolve, entries, self._answers(entries))
             if entry is not None:
                 entry = self._queue.get()
 
@@ -94,10 +95,11 @@ class Batcher(Generic[Asked, Answered]):
         self._thread.join(timeout=5)
 
 
-def _resolve(future: asyncio.Future[Any], answer: Any) -> None:
-    if future.done():  # the client went away
-        return
-    if isinstance(answer, BaseException):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
+def _resolve(entries: list[Any], answers: Sequence[Any]) -> None:
+    for (_, _, future), answer in zip(entries, answers, strict=True):
+        if future.done():  # the client went away
+            continue
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

@@ -25,7 +25,7 @@ import torch
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from threadpoolctl import threadpool_limits
@@ -319,7 +319,27 @@ def converse(
     yield "done", answer
 
 
-@app.post("/conversation", response_model=ConversationResponse, responses=_ERRORS, tags=["shopper"])
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "the answer; with stream: true server-sent events",
+        "content": {
+            "text/event-stream": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+                }
+            }
+        },
+    }
+}
+
+
+@app.post(
+    "/conversation",
+    response_model=ConversationResponse,
+    responses={**_STREAM, **_ERRORS},
+    tags=["shopper"],
+)
 async def conversation(body: ConversationRequest, request: Request) -> Response:
     """Find by need: say what is looked for, then refine what was found."""
     shop = shop_of(request)
@@ -466,7 +486,7 @@ async def categories(request: Request) -> CategoriesResponse:
     return CategoriesResponse(categories=[{"name": n, "items": count} for n, count in names])
 
 
-@app.get("/metrics", tags=["operation"])
+@app.get("/metrics", response_class=PlainTextResponse, tags=["operation"])
 async def prometheus() -> Response:
     """The Prometheus series, over all workers."""
     body = await asyncio.to_thread(metrics.exposition)

@@ -12,9 +12,9 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import random
 import threading
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -97,6 +97,10 @@ def _named(place: Path, pointer: Path) -> Champion | None:
         raise FileNotFoundError(f"{pointer} names {folder}, where there is no model")
     return Champion(version, folder, file.stat().st_mtime_ns)
 
+
+_random = random.Random()
+"""Of the ids of impressions, seeded by the system: asking it for each would cost a switch of
+threads each time."""
 
 _numbers = itertools.count()
 """Each model in memory has a number of its own, so that nothing kept of another is taken for it."""
@@ -377,7 +381,7 @@ class Shop:
         source: str,
     ) -> str:
         """As ``log_shown``, the lists as JSON."""
-        impression_id = uuid.uuid4().hex
+        impression_id = f"{_random.getrandbits(128):032x}"
         logged = self.store.log_impression(
             {
                 "impression_id": impression_id,
