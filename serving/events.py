@@ -39,6 +39,10 @@ SECOND = 1_000_000
 DAY = 86_400 * SECOND
 """Times in the store are integer microseconds since 1970, UTC: the same in every database."""
 
+LINGER = 0.02
+"""Seconds that impressions wait for company, unless an event comes: nobody waits for them, and
+a commit for each few would cost more than the recommendations they tell of."""
+
 WRITER_LOCK = 0x626F7765
 """PostgreSQL's advisory lock of this store: rows become visible in the order of their ids, so
 that a reader who remembers the last id it saw never misses one."""
@@ -249,6 +253,7 @@ class EventStore:
         self._pending_lock = threading.Lock()
         self._closed = False
         self.impressions_dropped = 0
+        self._urgent = threading.Event()
         self._writer = threading.Thread(target=self._write_forever, name="events", daemon=True)
         self._writer.start()
 
@@ -283,6 +288,7 @@ class EventStore:
         ]
         future: Future[list[bool]] = Future()
         self._put(filled, future)
+        self._urgent.set()
         return future
 
     def log_impression(self, row: dict[str, Any]) -> bool:
@@ -328,12 +334,17 @@ class EventStore:
     def _collect(self) -> tuple[_Batch, bool]:
         """Return everything that waits, up to max_batch rows; true when the store closes."""
         batch, size = _Batch(), 0
-        waits = True
+        waits, lingered = True, False
+        self._urgent.clear()
         while size < self.max_batch:
             try:
                 entry = self._queue.get(block=waits)
             except queue.Empty:
-                break
+                if batch.futures or lingered:
+                    break
+                lingered = True
+                self._urgent.wait(LINGER)
+                continue
             waits = False
             if entry is None:
                 return batch, True
@@ -392,6 +403,7 @@ class EventStore:
                 return
             self._closed = True
             self._queue.put(None)
+        self._urgent.set()
         self._writer.join()
         if self._counter is not None:
             self._counter.close()

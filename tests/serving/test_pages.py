@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,9 @@ from selenium.common.exceptions import NoSuchElementException, StaleElementRefer
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+
+from components import registry
+from components.evaluation import report
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><b>bag</b>"
 
@@ -241,3 +245,46 @@ def test_the_operator_sees_model_traffic_latency_drift_and_quality(
     until(browser, lambda: browser.title == "drift")
     for escape in ("..%2f..%2fparams.yaml", "%2e%2e/params.yaml", "/etc/passwd"):
         assert httpx.get(f"{page}/reports/{escape}").status_code == 404
+
+
+@pytest.mark.slow
+def test_the_operator_promotes_and_rolls_back_in_a_real_registry(
+    browser: webdriver.Chrome, trained: Any, tmp_path: Path, serve: Any
+) -> None:
+    source, settings = trained
+    for name in ("data", "models"):
+        shutil.copytree(source / name, tmp_path / name)
+    shutil.copy(source / "params.yaml", tmp_path / "params.yaml")
+    (tmp_path / "reports").mkdir()
+    evaluate = settings.evaluate.model_copy(update={"bootstrap_samples": 20})
+    settings = settings.model_copy(update={"evaluate": evaluate})
+    report.run(settings, tmp_path)
+    registry.run(settings, tmp_path)
+    statistics = tmp_path / "models/hybrid/model.json"
+    statistics.write_text(json.dumps(json.loads(statistics.read_text()) | {"seed": 7}))
+    registry.run(settings, tmp_path)
+    aliases = {one.version: one.aliases for one in registry.Registry(settings, tmp_path).versions()}
+    assert aliases == {"2": ("challenger",), "1": ("champion",)}
+
+    server = serve(tmp_path, {"BOWERBIRD_OPERATOR_KEY": "the owner's"}).start()
+    browser.get(f"{server.url}/operator")
+    browser.execute_script("sessionStorage.clear()")
+    browser.get(f"{server.url}/operator")
+
+    def said_yes(button: Any, version: str) -> None:
+        button.click()
+        dialog = browser.find_element(By.ID, "confirm")
+        key = browser.find_element(By.ID, "operator-key")
+        key.clear()
+        key.send_keys("the owner's")
+        dialog.find_element(By.CSS_SELECTOR, "button.main").click()
+        patient = WebDriverWait(browser, 90)  # MLflow is imported in a process of its own
+        patient.until(lambda _: httpx.get(f"{server.url}/model").json()["version"] == version)
+        patient.until(lambda _: f"version {version}" in browser.find_element(By.ID, "model").text)
+
+    promote = until(browser, lambda: browser.find_element(By.XPATH, "//button[text()='Promote']"))
+    said_yes(promote, "2")
+    kept = registry.Registry(settings, tmp_path)
+    assert (kept.alias("champion"), kept.alias("previous")) == ("2", "1")
+    said_yes(browser.find_element(By.ID, "rollback"), "1")
+    assert registry.Registry(settings, tmp_path).alias("champion") == "1"
