@@ -13,8 +13,9 @@ over a synthetic catalogue of 1,000,000 products, and a load generator in anothe
 
 At saturation (16 connections, closed loop) empty and recommend are asked in turn, three rounds,
 and the medians stand in the table. Then both are asked at half of recommend's saturation, paced,
-latency counted from the due moment. Then events a second accepted durably, and the memory
-(proportional set size) of all processes of the service.
+latency counted from the due moment. CPU milliseconds are of all threads of the service, a request:
+other work on the machine changes them least. Then events a second accepted durably, and the
+memory (proportional set size) of all processes of the service.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import sys
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +88,8 @@ class Service:
     def ask(
         self, requests: list[list[Any]], seconds: float, connections: int, rate: float = 0
     ) -> dict[str, float]:
-        """Return what the load generator measured."""
+        """Return what the load generator measured, and the service's CPU milliseconds a request."""
+        before = self.cpu_seconds()
         with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
             file.write("\n".join(map(json.dumps, requests)))
             file.flush()
@@ -100,15 +103,30 @@ class Service:
                 capture_output=True,
                 text=True,
             )
-        return json.loads(done.stdout)
+        found = json.loads(done.stdout)
+        found["cpu"] = (self.cpu_seconds() - before) / max(1, found["requests"]) * 1000
+        return found
 
-    def megabytes(self) -> float:
-        """Return the proportional set size of the service's processes."""
+    def processes(self) -> list[str]:
+        """Return the ids of the service's processes."""
         found = subprocess.run(
             ["pgrep", "-g", str(self.process.pid)], capture_output=True, text=True, check=True
         )
+        return found.stdout.split()
+
+    def cpu_seconds(self) -> float:
+        """Return what the service has used of the processors, user and system."""
+        ticks = 0
+        for pid in self.processes():
+            with suppress(FileNotFoundError):  # it ended meanwhile
+                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def megabytes(self) -> float:
+        """Return the proportional set size of the service's processes."""
         total = 0
-        for pid in found.stdout.split():
+        for pid in self.processes():
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
                     total += int(line.split()[1])
@@ -162,7 +180,10 @@ def saturated(
     for side in (0, 1):
         found = [pair[side] for pair in rounds]
         medians.append(
-            {name: statistics.median(one[name] for one in found) for name in ("rps", "p50", "p99")}
+            {
+                name: statistics.median(one[name] for one in found)
+                for name in ("rps", "p50", "p99", "cpu")
+            }
             | {"failures": sum(one["failures"] for one in found)}
         )
     return medians[0], medians[1]
@@ -188,10 +209,15 @@ def events(service: Service, seconds: float) -> dict[str, float]:
 
 def measure(root: Path, seconds: float) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return the table of request kinds, and the other figures."""
+    busy = os.getloadavg()[0]
     service = Service(root)
     rows = []
     try:
-        facts = {"seconds to ready": service.seconds_to_ready, "MB at start": service.megabytes()}
+        facts = {
+            "load average of the machine before": busy,
+            "seconds to ready": service.seconds_to_ready,
+            "MB at start": service.megabytes(),
+        }
         for name, requests in kinds(root / "models/hybrid").items():
             service.ask(requests[:200], 1, 1)
             empty, asked = saturated(service, requests, seconds)
@@ -206,6 +232,8 @@ def measure(root: Path, seconds: float) -> tuple[pd.DataFrame, dict[str, float]]
                     "empty rps": empty["rps"],
                     "recommend rps": asked["rps"],
                     "share": asked["rps"] / empty["rps"],
+                    "empty CPU ms": empty["cpu"],
+                    "recommend CPU ms": asked["cpu"],
                     "saturated p50 ms": asked["p50"],
                     "saturated p99 ms": asked["p99"],
                     "half: p50 more ms": paced["recommend"]["p50"] - paced["empty"]["p50"],
@@ -228,7 +256,8 @@ def report(catalogue: str, items: int, table: pd.DataFrame, facts: dict[str, flo
     """Return the section of one catalogue."""
     model = platform.processor() or platform.machine()
     shown = table.copy()
-    shown["share"] = shown["share"].map("{:.2f}".format)
+    for name in ("share", "empty CPU ms", "recommend CPU ms"):
+        shown[name] = shown[name].map("{:.2f}".format)
     lines = [
         f"## {items:,} products ({catalogue})",
         "",

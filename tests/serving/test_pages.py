@@ -280,7 +280,8 @@ def test_the_operator_promotes_and_rolls_back_in_a_real_registry(
         dialog.find_element(By.CSS_SELECTOR, "button.main").click()
         patient = WebDriverWait(browser, 90)  # MLflow is imported in a process of its own
         patient.until(lambda _: httpx.get(f"{server.url}/model").json()["version"] == version)
-        patient.until(lambda _: f"version {version}" in browser.find_element(By.ID, "model").text)
+        shown = "document.querySelector('#model dd')?.textContent"  # drawn anew meanwhile
+        patient.until(lambda _: browser.execute_script(f"return {shown}") == version)
 
     promote = until(browser, lambda: browser.find_element(By.XPATH, "//button[text()='Promote']"))
     said_yes(promote, "2")
