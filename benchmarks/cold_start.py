@@ -141,7 +141,7 @@ def text_models(
         "encoder pre-trained": lambda: str(pretrained(catalogue, settings, root)),
     }.items():
         name = open_encoder()
-        encoder = TextEncoder(name, settings.encode.max_length, settings.encode.batch_size)
+        encoder = TextEncoder(name, settings.encode.max_length)
         vectors = encode_cached(encoder, encoder_digest(name), texts, root / "vectors" / title)
         yield title, "content", Catalogue(catalogue.table, vectors)
 

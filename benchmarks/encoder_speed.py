@@ -41,7 +41,7 @@ def main() -> None:
     theirs = SentenceTransformer(locate(NAME), device="cpu")
     theirs.max_seq_length = LENGTH
     models = {"sentence-transformers, fp32": lambda texts: theirs.encode(texts)}
-    for precision in ("fp32", "bf16"):
+    for precision in ("fp32", "bf16", "int8"):
         models[f"ours, {precision}"] = TextEncoder(NAME, LENGTH, precision=precision).encode
     page = [
         "# Encoder speed",

@@ -135,9 +135,9 @@ class Finetune(Section):
 
 
 class Encode(Section):
-    batch_size: PositiveInt = 256
+    batch_tokens: PositiveInt = 2048
     max_length: Annotated[int, Field(ge=8, le=512)] = 64
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
 
 
 class Augment(Section):

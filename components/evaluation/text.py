@@ -141,7 +141,7 @@ def run(settings: Settings, root: Path) -> None:
         FINETUNED: str(root / "models/language/finetuned"),
     }
     vectors = {
-        title: TextEncoder(place, s.max_length, s.batch_size, s.precision).encode(texts, True)
+        title: TextEncoder(place, s.max_length, s.batch_tokens, s.precision).encode(texts, True)
         for title, place in places.items()
         if not place.startswith("scratch:")
     }

@@ -22,6 +22,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from components.data.dataset import item_text
 from components.language.families import locate, save_model, weights_digest
+from components.language.int8 import Int8Encoder
 from components.settings import Settings
 
 HEAD = "head.safetensors"
@@ -32,26 +33,33 @@ class TextEncoder:
     through the linear head that fine-tuning has learned, if it has.
 
     name: a folder or a name that ``families.locate`` knows. precision: what the model computes in;
-    auto is bf16 where the CPU is fast at it. training: keep the weights in fp32, so that they can
-    be trained (under autocast).
+    auto is bf16 where the CPU is fast at it; int8 is faster (``int8.py``). training: keep the
+    weights in fp32, so that they can be trained (under autocast).
     """
 
     def __init__(
         self,
         name: str | Path,
         max_length: int = 64,
-        batch_size: int = 256,
-        precision: Literal["auto", "fp32", "bf16"] = "auto",
+        batch_tokens: int = 2048,
+        precision: Literal["auto", "fp32", "bf16", "int8"] = "auto",
         training: bool = False,
     ) -> None:
         place = locate(str(name))
+        self.tokenizer = AutoTokenizer.from_pretrained(place)
+        # The backward pass of PyTorch's fused attention is slow on a CPU: 1.4 times as long a step.
+        attention = {"attn_implementation": "eager"} if training else {}
+        self.model = AutoModel.from_pretrained(place, dtype=torch.float32, **attention).eval()
+        self.integers: Int8Encoder | None = None
+        if precision == "int8" and not training:
+            self.integers = Int8Encoder(self.model)
+            self.model = self.model.to("meta")  # its weights are in the session now
         self.fast = precision == "bf16" or (
             precision == "auto" and torch.cpu._is_avx512_bf16_supported()
         )
-        kind = torch.bfloat16 if self.fast and not training else torch.float32
-        self.tokenizer = AutoTokenizer.from_pretrained(place)
-        self.model = AutoModel.from_pretrained(place, dtype=kind).eval()
-        self.max_length, self.batch_size = max_length, batch_size
+        if self.fast and not training and self.integers is None:
+            self.model = self.model.bfloat16()
+        self.max_length, self.batch_tokens = max_length, batch_tokens
         self.width = int(self.model.config.hidden_size)
         self.head: torch.nn.Linear | None = None
         file = Path(place) / HEAD
@@ -65,8 +73,8 @@ class TextEncoder:
         ids = self._ids(list(dict.fromkeys(texts)))
         row = {text: n for n, text in enumerate(dict.fromkeys(texts))}
         out = np.zeros((len(ids), self.width), dtype=np.float32)
-        batches = self._batches(ids, self.batch_size)
-        mixed = self.fast and self.model.dtype == torch.float32
+        batches = self._batches(ids, self.batch_tokens)
+        mixed = self.fast and self.integers is None and self.model.dtype == torch.float32
         for rows in tqdm(batches, desc="encoding", unit="batch", disable=not progress):
             with torch.inference_mode():
                 with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
@@ -102,24 +110,37 @@ class TextEncoder:
         )["input_ids"]
 
     @staticmethod
-    def _batches(ids: list[list[int]], size: int) -> list[np.ndarray]:
-        """Return rows of like length together, ``size`` a batch: little is padding."""
-        order = np.argsort([len(one) for one in ids], kind="stable")[::-1]
-        return [order[start : start + size] for start in range(0, len(order), size)]
+    def _batches(ids: list[list[int]], tokens: int) -> list[np.ndarray]:
+        """Return rows of like length together, ``tokens`` a batch (padding, too): little is."""
+        lengths = np.maximum([len(one) for one in ids], 1)
+        order = np.argsort(-lengths, kind="stable")
+        batches, start = [], 0
+        while start < len(order):
+            end = start + max(1, tokens // lengths[order[start]])
+            batches.append(order[start:end])
+            start = end
+        return batches
 
     def _means(self, ids: list[list[int]]) -> torch.Tensor:
         """Return float32 (texts, width): the mean over the tokens, of length 1."""
-        batch = self.tokenizer.pad({"input_ids": ids}, return_tensors="pt")
-        mask = batch["attention_mask"]
+        lengths = np.array([len(one) for one in ids])
+        there = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        padded = np.full(there.shape, self.tokenizer.pad_token_id or 0, dtype=np.int32)
+        padded[there] = np.concatenate(ids)
+        if self.integers is not None:
+            return F.normalize(torch.from_numpy(self.integers.means(padded, lengths)), dim=1)
+        mask = torch.from_numpy(there.astype(np.int64))
         # Without padding there is nothing to mask, and attention is faster.
-        given = None if mask.all() else mask
-        hidden = self.model(input_ids=batch["input_ids"], attention_mask=given).last_hidden_state
+        given = None if there.all() else mask
+        hidden = self.model(
+            input_ids=torch.from_numpy(padded), attention_mask=given
+        ).last_hidden_state
         weight = mask[..., None].float()  # (texts, length, 1)
         return F.normalize((hidden.float() * weight).sum(dim=1), dim=1)
 
 
-CHUNK = 32
-"""Texts that go through the model together in training."""
+CHUNK = 1024
+"""Tokens that go through the model together in training."""
 
 
 def linear(weight: torch.Tensor, bias: torch.Tensor) -> torch.nn.Linear:
@@ -183,7 +204,7 @@ def run(settings: Settings, root: Path) -> None:
     """The stage ``encode``."""
     s = settings.encode
     model, out = root / "models/language/finetuned", root / "models/vectors"
-    encoder = TextEncoder(model, s.max_length, s.batch_size, s.precision)
+    encoder = TextEncoder(model, s.max_length, s.batch_tokens, s.precision)
     digest = encoder_digest(model)
     texts = item_text(pd.read_parquet(root / "data/prepared/items.parquet"))
     vectors = encode_cached(encoder, digest, texts, out)
