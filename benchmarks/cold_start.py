@@ -9,15 +9,17 @@ left out. Texts: the full titles, and TF-IDF also over the five
 keywords an item of ``items.parquet``.
 
 The encoder is compared as it is packaged, pre-trained on the titles (120 steps of the stage
-``pretrain``) and fine-tuned on next products (``FINETUNE``, about ten minutes of one core), which
-reads neither validation nor test targets. Encoders and vectors are kept in ``var/benchmarks``.
+``pretrain``) and fine-tuned on next products, the head alone or also the encoder (``FINETUNE``,
+about ten minutes of one core), which reads neither validation nor test targets. Encoders and
+vectors are kept in ``var/benchmarks``. Vectors are whitened, except those of the head alone, which
+has done so.
 
 The hybrid must say in one list what of the sold and what of the unsold comes first. Its ranker
 learns that on validation with as many other items taken out in the same way, over models that
 never saw those; users whose validation target is one of the tested cold items are left out. Users
-with such a target count ``UNSOLD_WEIGHT`` times in its training. Chosen on a third of the validation
-users, held out of that training; NDCG@10 cold / warm there by weight: 1: 0.024 / 0.083, 3: 0.056 /
-0.079, 6: 0.079 / 0.072, 12: 0.111 / 0.056.
+with such a target count ``UNSOLD_WEIGHT`` times in its training. Chosen on a third of the
+validation users, held out of that training; NDCG@10 cold / warm there by weight: 1: 0.024 / 0.083,
+3: 0.056 / 0.079, 6: 0.079 / 0.072, 12: 0.111 / 0.056.
 """
 
 from __future__ import annotations
@@ -39,19 +41,15 @@ from components.language.encoder import TextEncoder, encode_cached, encoder_dige
 from components.language.families import weights_digest
 from components.language.finetuning import finetune
 from components.recommenders.base import Recommender
+from components.recommenders.content import Content
 from components.recommenders.hybrid import Hybrid
 from components.recommenders.training import build
 from components.settings import Settings, load_settings
 
 SHARE, SEED = 0.05, 42
-FINETUNE = {
-    "head_steps": 100,
-    "head_learning_rate": 3e-3,
-    "steps": 60,
-    "products": 96,
-    "temperature": 0.07,
-}
-"""Set by hand, not searched."""
+FINETUNE = {"steps": 60, "products": 96}
+"""Set by hand, not searched; the rest is as in params.yaml."""
+HEAD_ALONE = "encoder fine-tuned, head alone"
 UNSOLD_WEIGHT = 3.0
 HYBRID = ["collective", "sequential", "content", "words", "item_neighbours"]
 
@@ -121,29 +119,32 @@ def text_models(
     settings: Settings,
     root: Path,
     as_it_is: bool,
-) -> Iterator[tuple[str, str, Catalogue]]:
+    only: list[str],
+) -> Iterator[tuple[str, Recommender, Catalogue]]:
     """Yield title, candidate model and the catalogue with the texts and vectors it is to read."""
-    yield "TF-IDF of titles", "words", catalogue
+    words, content = build("words", settings), build("content", settings)
+    yield "TF-IDF of titles", words, catalogue
     items = pd.read_parquet(folder / "items.parquet")
     if "keywords" in items:
         table = catalogue.table.assign(title=items["keywords"].fillna(""))
-        yield "TF-IDF of five keywords", "words", Catalogue(table)
-    yield "encoder as it is", "content", catalogue
+        yield "TF-IDF of five keywords", words, Catalogue(table)
+    yield "encoder as it is", content, catalogue
     if as_it_is:
         return
     texts, packaged = item_text(catalogue.table), settings.pretrain.encoder
     steps = settings.finetune.steps
     for title, open_encoder in {
-        "encoder fine-tuned, head alone": lambda: finetuned(
-            packaged, 0, texts, train, settings, root
-        ),
-        "encoder fine-tuned": lambda: finetuned(packaged, steps, texts, train, settings, root),
+        HEAD_ALONE: lambda: finetuned(packaged, 0, texts, train, settings, root),
         "encoder pre-trained": lambda: str(pretrained(catalogue, settings, root)),
+        "encoder fine-tuned": lambda: finetuned(packaged, steps, texts, train, settings, root),
     }.items():
+        if only and title not in only:
+            continue
         name = open_encoder()
         encoder = TextEncoder(name, settings.encode.max_length)
         vectors = encode_cached(encoder, encoder_digest(name), texts, root / "vectors" / title)
-        yield title, "content", Catalogue(catalogue.table, vectors)
+        spread = settings.train.content.model_copy(update={"whiten": title != HEAD_ALONE})
+        yield title, Content(spread), Catalogue(catalogue.table, vectors)
 
 
 def hybrid_models(
@@ -184,6 +185,9 @@ def main() -> None:
     parser.add_argument(
         "--as-it-is", action="store_true", help="no other encoders, which take half an hour"
     )
+    parser.add_argument(
+        "--text", nargs="*", metavar="TITLE", help="no hybrid; of the other encoders only these"
+    )
     arguments = parser.parse_args()
     settings = chosen_settings(load_settings())
     tuned = settings.finetune.model_copy(update=FINETUNE)
@@ -193,20 +197,27 @@ def main() -> None:
     split = parts(x, cold)
     root = Path("var/benchmarks") / arguments.folder.name / "cold_start"
     rows = []
-    for title, kind, over in text_models(
+    for title, model, over in text_models(
         *(arguments.folder, catalogue, split["validation"].train, settings, root),
         as_it_is=arguments.as_it_is,
+        only=arguments.text or [],
     ):
         for name, part in split.items():
-            models: dict[str, Recommender] = {title: build(kind, settings).fit(part.train, over)}
-            for model in models.values():
-                rows.append({"model": title, "part": name, **figures(model, part, cold)})
-                print(rows[-1], flush=True)
-    for title, model in hybrid_models(x, catalogue, cold, settings, root / "hybrid").items():
+            fitted_model = model.fit(part.train, over)
+            rows.append({"model": title, "part": name, **figures(fitted_model, part, cold)})
+            print(rows[-1], flush=True)
+    blends = {}
+    if arguments.text is None:
+        blends = hybrid_models(x, catalogue, cold, settings, root / "hybrid")
+    for title, model in blends.items():
         rows.append({"model": title, "part": "test", **figures(model, split["test"], cold)})
         print(rows[-1], flush=True)
     users = {name: len(split["test"].rows(cold, name == "cold")) for name in ("cold", "warm")}
-    write(pd.DataFrame(rows), arguments.folder.name, users)
+    table, kept = pd.DataFrame(rows), RESULTS / f"cold_start_{arguments.folder.name}.csv"
+    if kept.exists():  # what was not measured now stays
+        old = pd.read_csv(kept)
+        table = pd.concat([table, old[~old["model"].isin(table["model"])]], ignore_index=True)
+    write(table, arguments.folder.name, users)
 
 
 def write(table: pd.DataFrame, name: str, users: dict[str, int]) -> None:

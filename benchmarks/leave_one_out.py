@@ -54,7 +54,7 @@ CHOSEN = {
         "max_items": 20_000,
         "text_weight": 10.0,
     },
-    "content": {"decay": 0.7},
+    "content": {"decay": 0.7, "whiten": True},
     "words": {"decay": 0.7},
     "sequential": {
         "dimensions": 128,

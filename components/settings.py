@@ -114,14 +114,14 @@ class Pretrain(Section):
 class Finetune(Section):
     tasks: list[Literal["next_product", "rating", "retrieval"]] = ["next_product", "retrieval"]
     head_steps: Annotated[int, Field(ge=0)] = 150
-    head_learning_rate: PositiveFloat = 1e-3
+    head_learning_rate: PositiveFloat = 1e-4
     batch_size: PositiveInt = 512
-    steps: Annotated[int, Field(ge=0)] = 40
+    steps: Annotated[int, Field(ge=0)] = 0
     learning_rate: PositiveFloat = 2e-5
     products: PositiveInt = 64
     queries: PositiveInt = 32
     reviews: PositiveInt = 16
-    temperature: PositiveFloat = 0.05
+    temperature: PositiveFloat = 0.1
     negatives: PositiveInt = 20000
     checkpoint_every: PositiveInt = 40
     log_every: PositiveInt = 10
@@ -193,6 +193,7 @@ class Collective(Linear):
 
 class Content(Section):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.95
+    whiten: bool = True
 
 
 class Words(Section):

@@ -42,7 +42,7 @@ def neighbours(vectors: np.ndarray, items: np.ndarray, k: int) -> np.ndarray:
     return np.argsort(-near, axis=1, kind="stable")[:, :k]
 
 
-def judged(prepared: Prepared, settings: Settings) -> dict[str, Any]:
+def judged(prepared: Prepared, settings: Settings, whiten: bool = True) -> dict[str, Any]:
     """Return the content recommender's figures on the test window with its catalogue's vectors.
 
     New items: those without a purchase in the training window, which fine-tuning never saw; what
@@ -53,7 +53,8 @@ def judged(prepared: Prepared, settings: Settings) -> dict[str, Any]:
     sold = np.bincount(prepared.interactions.split("train").items, minlength=before.n_items)
     rows, targets = task.only(sold == 0)
     found: dict[str, Any] = {"users": len(task.users), "new_item_users": len(rows)}
-    models = {"content": Content(settings.train.content), "words": Words(settings.train.words)}
+    content = settings.train.content.model_copy(update={"whiten": whiten})
+    models = {"content": Content(content), "words": Words(settings.train.words)}
     if prepared.catalogue.vectors is None:
         del models["content"]
     else:
@@ -151,7 +152,8 @@ def run(settings: Settings, root: Path) -> None:
             prepared.interactions, Catalogue(table, found), prepared.users,
             prepared.validation_start, prepared.test_start, prepared.end,
         )  # fmt: skip
-        figures[f"encoder {title}"] = judged(over, settings)
+        whiten = title != FINETUNED or settings.train.content.whiten
+        figures[f"encoder {title}"] = judged(over, settings, whiten)
     (reports / "text.json").write_text(json.dumps(figures, indent=2).replace("NaN", "null"))
 
     sold = np.bincount(

@@ -38,7 +38,11 @@ def whitened(vectors: np.ndarray, mean: np.ndarray, projection: np.ndarray) -> n
 
 
 class Content(Recommender):
-    """Cosine of the whitened text vector and the history's decayed sum of them."""
+    """Cosine of the whitened text vector and the history's decayed sum of them.
+
+    ``content.whiten: false`` leaves the vectors as they are. Whitening undoes every linear map
+    before it but for a rotation: what the fine-tuned head has learned would be lost.
+    """
 
     name = "content"
 
@@ -48,7 +52,12 @@ class Content(Recommender):
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         if catalogue.vectors is None:
             raise ValueError("content needs the items' text vectors: run `bowerbird encode` first")
-        self.mean, self.projection = whitening(catalogue.vectors)
+        width = catalogue.vectors.shape[1]
+        self.mean, self.projection = (
+            whitening(catalogue.vectors)
+            if self.settings.whiten
+            else (np.zeros(width, dtype=np.float32), np.eye(width, dtype=np.float32))
+        )
         self.vectors = whitened(catalogue.vectors, self.mean, self.projection)
         return self
 
