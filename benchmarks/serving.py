@@ -39,6 +39,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -107,30 +108,22 @@ class Service:
         found["cpu"] = (self.cpu_seconds() - before) / max(1, found["requests"]) * 1000
         return found
 
-    def processes(self) -> list[str]:
-        """Return the ids of the service's processes."""
-        found = subprocess.run(
-            ["pgrep", "-g", str(self.process.pid)], capture_output=True, text=True, check=True
-        )
-        return found.stdout.split()
+    def processes(self) -> list[psutil.Process]:
+        """Return the service's processes: BentoML's own and its workers."""
+        first = psutil.Process(self.process.pid)
+        return [first, *first.children(recursive=True)]
 
     def cpu_seconds(self) -> float:
         """Return what the service has used of the processors, user and system."""
-        ticks = 0
-        for pid in self.processes():
-            with suppress(FileNotFoundError):  # it ended meanwhile
-                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        seconds = 0.0
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                seconds += sum(process.cpu_times()[:2])
+        return seconds
 
     def megabytes(self) -> float:
         """Return the proportional set size of the service's processes."""
-        total = 0
-        for pid in self.processes():
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1])
-        return total / 1024
+        return sum(process.memory_full_info().pss for process in self.processes()) / 2**20
 
     def stop(self) -> None:
         os.killpg(self.process.pid, signal.SIGTERM)
