@@ -248,15 +248,12 @@ def measure(root: Path, seconds: float) -> tuple[pd.DataFrame, dict[str, float]]
 def report(catalogue: str, items: int, table: pd.DataFrame, facts: dict[str, float]) -> str:
     """Return the section of one catalogue."""
     model = platform.processor() or platform.machine()
-    shown = table.copy()
-    for name in ("share", "empty CPU ms", "recommend CPU ms"):
-        shown[name] = shown[name].map("{:.2f}".format)
     lines = [
         f"## {items:,} products ({catalogue})",
         "",
         f"{os.cpu_count()} cores, {model}; one worker; k = 10 with reasons.",
         "",
-        shown.to_markdown(index=False, floatfmt=".1f"),
+        table.to_markdown(index=False, floatfmt=".2f"),
         "",
         *(f"- {name}: {value:,.1f}" for name, value in facts.items()),
         "",
