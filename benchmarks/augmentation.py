@@ -18,15 +18,12 @@ import numpy as np
 
 from benchmarks.leave_one_out import RESULTS
 from components.data.dataset import Catalogue, load_prepared
-from components.evaluation.metrics import ndcg
-from components.evaluation.protocol import interval, lists, window_task
-from components.language.augmentation import categories, purchases
+from components.evaluation.text import CONFIDENCES, ablation
+from components.language.augmentation import categories
 from components.language.encoder import TextEncoder
-from components.recommenders.training import build
 from components.settings import load_settings
 
 MODELS = ("item_neighbours", "linear", "matrix_factorisation")
-CONFIDENCES = (0.5, 0.7, 0.9)
 
 
 def zero_shot_accuracy(
@@ -50,37 +47,20 @@ def main() -> None:
     root = parser.parse_args().root
     settings = load_settings()
     prepared = load_prepared(root / "data/prepared", root / "models/vectors")
-    x, catalogue = prepared.interactions, prepared.catalogue
-    before = x.where(x.times < prepared.validation_start)
-    task = window_task(prepared, "validation", settings.train.exclude_seen)
-    rare = np.bincount(before.items, minlength=x.n_items) < settings.augment.rare
-    rows, targets = task.only(rare)
-    table, plain = [], {}
-    for least in (None, *CONFIDENCES):
-        train, made = before, []
-        if least is not None:
-            changed = settings.augment.model_copy(update={"min_confidence": least})
-            train, made = purchases(before, catalogue, changed, settings.seed)
-        for name in MODELS:
-            model = build(name, settings).fit(train, catalogue)
-            ids = lists(model, task, 10, settings.train.exclude_seen)
-            each = ndcg(ids, task.targets)
-            few = ndcg(ids[rows], targets)
-            plain.setdefault(name, (each, few))
-            low, high = interval(each - plain[name][0], 500, 0)
-            low_few, high_few = interval(few - plain[name][1], 500, 0)
-            table.append(
-                f"| {name} | {'none' if least is None else least} | {len(made):,} "
-                f"| {each.mean():.4f} | {low:+.4f} – {high:+.4f} | {few.mean():.4f} "
-                f"| {low_few:+.4f} – {high_few:+.4f} |"
-            )
-            print(table[-1], flush=True)
+    table = []
+    for one in ablation(prepared, settings, MODELS, CONFIDENCES):
+        table.append(
+            f"| {one['model']} | {one['confidence'] or 'none'} | {one['made']:,} "
+            f"| {one['ndcg']:.4f} | {one['low']:+.4f} – {one['high']:+.4f} "
+            f"| {one['rare_ndcg']:.4f} | {one['rare_low']:+.4f} – {one['rare_high']:+.4f} |"
+        )
+        print(table[-1], flush=True)
     lines = [
         "# Made-up data",
         "",
         "Made by `python -m benchmarks.augmentation`, whose docstring tells the protocol: the",
-        f"embedded shop, validation window, {len(task.users):,} users, {len(rows):,} of them with "
-        f"a product that had fewer than {settings.augment.rare} purchases.",
+        f"embedded shop, validation window, {one['users']:,} users, {one['rare_users']:,} of them "
+        f"with a product that had fewer than {settings.augment.rare} purchases.",
         "",
         "| model | confidence ≥ | made up | NDCG@10 | gain, 95 % | rare products | gain, 95 % |",
         "|---|---|---|---|---|---|---|",
@@ -93,7 +73,7 @@ def main() -> None:
     ]
     encoder = TextEncoder(root / "models/language/finetuned")
     for least in (0.0, *CONFIDENCES):
-        filled, right = zero_shot_accuracy(catalogue, encoder, least, settings.seed)
+        filled, right = zero_shot_accuracy(prepared.catalogue, encoder, least, settings.seed)
         lines.append(f"| {least} | {filled:.3f} | {right:.3f} |")
         print(lines[-1], flush=True)
     (RESULTS / "augmentation.md").write_text("\n".join(lines) + "\n")
