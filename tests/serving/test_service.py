@@ -347,8 +347,9 @@ def test_two_workers_on_postgresql_see_each_others_events(
             event = {"user_id": user, "item_id": items[step], "event": "click"}
             assert client.post("/feedback", json=event).status_code == 200
         with server.client() as client:
-            for _ in range(50):
+            for _ in range(150):
                 answer = client.post("/recommend", json={"user_id": user})
-                if answer.status_code != 503:  # the other worker may still be loading
+                if answer.status_code != 503:
                     break
+                time.sleep(0.2)  # the other worker may still be loading
             assert answer.json()["history_length"] == step + 1
