@@ -23,13 +23,15 @@ ASKED = [
 
 
 class Service(ThreadingHTTPServer):
-    """Speaks the streaming chat completions protocol: answers with the last message, reversed."""
+    """Speaks the streaming chat completions protocol: answers with the last message, reversed,
+    or with what ``answer`` says."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
         self.requests: list[dict] = []
         self.keys: list[str | None] = []
         self.delay = 0.0
+        self.answer = ""
 
     @property
     def address(self) -> str:
@@ -53,7 +55,7 @@ class Answer(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        words = body["messages"][-1]["content"].split()[::-1]
+        words = self.server.answer.split() or body["messages"][-1]["content"].split()[::-1]
         deltas = [{"role": "assistant", "content": ""}, *({"content": f"{w} "} for w in words), {}]
         try:
             for delta in deltas:
