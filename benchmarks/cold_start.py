@@ -25,6 +25,7 @@ validation users, held out of that training; NDCG@10 cold / warm there by weight
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,8 +91,19 @@ def pretrained(catalogue: Catalogue, settings: Settings, root: Path) -> Path:
         for folder in ("data/prepared", "data/valid", "reports", "models/language"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         catalogue.table.to_parquet(root / "data/prepared/items.parquet")
-        columns = ["user_id", "item_id", "rating", "title", "text", "timestamp"]
-        pd.DataFrame(columns=columns, dtype=str).to_parquet(root / "data/valid/reviews.parquet")
+        # The stages read whole tables; of this shop only the titles say anything.
+        columns = {
+            "data/valid/reviews": ["user_id", "item_id", "rating", "title", "text", "timestamp"],
+            "data/prepared/users": ["user_id"],
+            "data/prepared/interactions": [
+                *("user", "item", "timestamp", "event", "quantity", "price", "rating", "split"),
+            ],
+        }
+        for name, names in columns.items():
+            kind = int if name.endswith("interactions") else str
+            pd.DataFrame(columns=names, dtype=kind).to_parquet(root / f"{name}.parquet")
+        split = {"validation_start": 0, "test_start": 0, "end": 0}
+        (root / "data/prepared/split.json").write_text(json.dumps(split))
         corpus.run(settings, root)
         pretraining.run(settings, root)
     return place
