@@ -145,7 +145,7 @@ def figure(table: pd.DataFrame, file: Path) -> None:
         axis.set_xlabel("interactions")
         axis.set_title(label, fontsize=10)
         axis.grid(alpha=0.3, which="both")
-    axes[0].legend(fontsize=7)
+    axes[-1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1))
     plt.tight_layout()
     plt.savefig(file, dpi=110)
 
