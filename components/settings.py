@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -421,6 +422,15 @@ class Settings(Section):
     monitor: Monitor = Monitor()
     flows: Flows = Flows()
 
+    @model_validator(mode="after")
+    def _content_fits_finetuning(self) -> Settings:
+        if self.finetune.steps and not self.train.content.whiten:
+            raise ValueError(
+                "finetune.steps trains the whole encoder, whose vectors are of use whitened only: "
+                "set train.content.whiten to true, or finetune.steps to 0"
+            )
+        return self
+
     @classmethod
     def sections(cls) -> set[str]:
         """Return the names of the sections as params.yaml spells them."""
@@ -451,12 +461,16 @@ def load_settings(path: str | Path | None = None) -> Settings:
     try:
         return Settings.model_validate(_with_environment(raw))
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            f" (found {problem['input']!r:.80})"
-            for problem in error.errors()
-        ]
+        lines = [f"  {_told(problem)}" for problem in error.errors()]
         raise SettingsError(f"{file} has wrong values:\n" + "\n".join(lines)) from error
+
+
+def _told(problem: ErrorDetails) -> str:
+    """Return the key, what is wrong, and what was found; a check of ours says all of it itself."""
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "value_error":
+        return ": ".join(filter(None, [place, str(problem["ctx"]["error"])]))
+    return f"{place}: {problem['msg']} (found {problem['input']!r:.80})"
 
 
 def _with_environment(raw: dict[str, Any]) -> dict[str, Any]:

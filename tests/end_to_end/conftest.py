@@ -94,6 +94,7 @@ def small(params: dict[str, Any], ports: tuple[int, int, int]) -> dict[str, Any]
         "content",
         "sequential",
     ]
+    params["train"]["content"]["whiten"] = True  # what whole-encoder steps need
     params["train"]["matrix_factorisation"] |= {"factors": 16, "iterations": 4}
     params["train"]["sequential"] |= {"epochs": 1, "max_length": 20, "dimensions": 32}
     params["rank"] |= {"trees": 60}
