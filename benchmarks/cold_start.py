@@ -17,7 +17,7 @@ has done so.
 The hybrid must say in one list what of the sold and what of the unsold comes first. Its ranker
 learns that on validation with as many other items taken out in the same way, over models that
 never saw those; users whose validation target is one of the tested cold items are left out. Users
-with such a target count ``UNSOLD_WEIGHT`` times in its training. Chosen on a third of the
+with such a target count ``UNSOLD_WEIGHT`` times in its training. Chosen on 30 % of the
 validation users, held out of that training; NDCG@10 cold / warm there by weight: 1: 0.024 / 0.083,
 3: 0.056 / 0.079, 6: 0.079 / 0.072, 12: 0.111 / 0.056.
 """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,10 +201,7 @@ def run(settings: Settings, root: Path) -> None:
     }
     figures = {"words (TF-IDF)": judged(prepared, settings)}
     for title, found in vectors.items():
-        over = Prepared(
-            prepared.interactions, Catalogue(table, found), prepared.users,
-            prepared.validation_start, prepared.test_start, prepared.end,
-        )  # fmt: skip
+        over = replace(prepared, catalogue=Catalogue(table, found))
         whiten = title != FINETUNED or settings.train.content.whiten
         figures[f"encoder {title}"] = judged(over, settings, whiten)
     (reports / "text.json").write_text(json.dumps(figures, indent=2).replace("NaN", "null"))
@@ -225,10 +223,7 @@ def run(settings: Settings, root: Path) -> None:
         )
     ]
     mapped = popular[:MAPPED]
-    over = Prepared(
-        prepared.interactions, Catalogue(table, vectors[FINETUNED]), prepared.users,
-        prepared.validation_start, prepared.test_start, prepared.end,
-    )  # fmt: skip
+    over = replace(prepared, catalogue=Catalogue(table, vectors[FINETUNED]))
     pretrain = json.loads((reports / "pretrain.json").read_text())
     logs = {"pre-training": "pretrain.csv", "fine-tuning": "finetune.csv"}
     page = jinja2.Environment(autoescape=True).from_string(PAGE)
