@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components.recommenders.hybrid import ITEM_STATISTICS, Hybrid
+from components.recommenders.hybrid import Hybrid
+from components.recommenders.pairs import ITEM_STATISTICS
 from serving import metrics
 from serving.profiles import History, stack
 

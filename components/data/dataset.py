@@ -64,6 +64,11 @@ class Histories:
         """Return int64 (events,): 0 for a history's newest event, 1 for the one before, …"""
         return np.repeat(self.offsets[1:], self.lengths()) - 1 - np.arange(len(self.items))
 
+    def weights(self, decay: float) -> np.ndarray:
+        """Return float32 (events,): decay**steps_back. ``decay`` in (0, 1]: 1 counts events, less
+        lets old ones fade."""
+        return np.power(np.float32(decay), self.steps_back(), dtype=np.float32)
+
     def take(self, rows: slice) -> Histories:
         """Return the histories of a slice of the batch (step 1)."""
         start, stop, _ = rows.indices(len(self))
@@ -92,12 +97,9 @@ class Histories:
         return Histories(self.items[keep], self.times[keep], offsets, self.now, ratings)
 
     def matrix(self, n_items: int, decay: float = 1.0) -> sp.csr_matrix:
-        """Return float32 CSR (batch, n_items): the sum of decay**steps_back over an item's events.
-
-        ``decay`` in (0, 1]: 1 counts events, less lets old events fade.
-        """
-        weights = np.power(np.float32(decay), self.steps_back(), dtype=np.float32)
-        matrix = sp.csr_matrix((weights, self.items, self.offsets), shape=(len(self), n_items))
+        """Return float32 CSR (batch, n_items): the sum of the ``weights`` of an item's events."""
+        shape = (len(self), n_items)
+        matrix = sp.csr_matrix((self.weights(decay), self.items, self.offsets), shape=shape)
         # Copies: what is summed below would else be this object's own arrays.
         matrix.indices, matrix.indptr = matrix.indices.copy(), matrix.indptr.copy()
         matrix.sum_duplicates()

@@ -12,7 +12,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.data.dataset import Catalogue, Histories, Interactions, item_text
 from components.recommenders.base import Recommender
-from components.recommenders.neighbours import csr_arrays, csr_of, row_normalised
+from components.recommenders.neighbours import csr_arrays, csr_of
+from components.recommenders.rows import summed_rows, summed_rows_at
 from components.settings import Content as ContentSettings
 from components.settings import Words as WordsSettings
 
@@ -76,7 +77,8 @@ class Content(Recommender):
 
     def queries(self, histories: Histories) -> np.ndarray:
         """Return float32 (batch, rank): whose inner products with ``vectors`` are the scores."""
-        return histories.matrix(len(self.vectors), self.settings.decay) @ self.vectors
+        weights = histories.weights(self.settings.decay)
+        return summed_rows(histories.items, weights, histories.offsets, self.vectors)
 
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
         return np.asarray(self.queries(histories) @ self.vectors[items].T, dtype=np.float32)
@@ -135,15 +137,20 @@ class Words(Recommender):
         return Words(self.settings).learn(catalogue)
 
     def score(self, histories: Histories) -> np.ndarray:
-        return (self._past(histories) @ self._by_word).toarray()
+        return summed_rows(*self._past(histories), self._by_word)
 
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
-        return (self._past(histories) @ self.matrix[items].T).toarray()
+        return summed_rows_at(*self._past(histories), self._by_word, items)
 
-    def _past(self, histories: Histories) -> sp.csr_matrix:
-        """Return float32 CSR (batch, words), rows of length 1: the histories' decayed sums."""
-        past = histories.matrix(self.matrix.shape[0], self.settings.decay)
-        return row_normalised(past @ self.matrix)
+    def _past(self, histories: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the histories' words, their weights (of each history of length 1) and offsets."""
+        weights = histories.weights(self.settings.decay)
+        past = summed_rows(histories.items, weights, histories.offsets, self.matrix)
+        rows, words = np.nonzero(past)
+        found = past[rows, words]
+        norms = np.sqrt(np.vecdot(past, past))[rows]
+        offsets = np.searchsorted(rows, np.arange(len(histories) + 1))
+        return words, found / norms, offsets
 
     @cached_property
     def _by_word(self) -> sp.csr_matrix:

@@ -7,96 +7,134 @@ of Koren, Bell and Volinsky, IEEE Computer 2009.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
-import torch
+from threadpoolctl import threadpool_limits
 from tqdm import trange
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
+from components.recommenders.compiled import compiled
+from components.recommenders.rows import merged_rows
 from components.settings import MatrixFactorisation as MatrixFactorisationSettings
 from components.settings import RatingFactorisation as RatingFactorisationSettings
 
-BATCH_NUMBERS = 4_000_000
-"""How many numbers of gathered factors are held at once."""
+ROWS = 1000
+"""Rows that one thread solves at a time."""
 
 
 def solve(
     weights: sp.csr_matrix,
     targets: np.ndarray,
-    factors: torch.Tensor,
+    factors: np.ndarray,
     ridge: np.ndarray,
-    gram: torch.Tensor | None = None,
-) -> torch.Tensor:
+    gram: np.ndarray | None = None,
+) -> np.ndarray:
     """Return float32 (rows, d): for each row u the argmin of
     Σ_met w (t − uᵀv)² + uᵀ(gram)u + ridge·|u|².
 
-    weights: CSR (rows, n), the w > 0 of what each row met. targets: float32, the t, in the order
-    of ``weights.data``. factors: (n, d), the v. ridge: float (rows,) > 0. gram: (d, d), or (d,)
-    where it is diagonal, or None for zero. Rows that met nothing are 0.
-
-    Rows that met about equally many are padded and solved together. In the axes of gram, where
-    M = gram + ridge·I is diagonal, and with V the row's weighted factors, a row that met fewer
-    than d is solved in its own size by (M + VᵀV)⁻¹Vᵀ = M⁻¹Vᵀ(I + VM⁻¹Vᵀ)⁻¹.
+    weights: CSR (rows, n), the w > 0 of what each row met. targets: float (entries,), the t, in
+    the order of ``weights.data``. factors: float32 (n, d), the v. ridge: float (rows,) > 0. gram:
+    (d, d), or (d,) where it is diagonal, or None for zero. Rows that met nothing are 0.
     """
-    d = factors.shape[1]
     if gram is not None and gram.ndim == 2:
         spectrum, axes = axes_of(gram)
         return solve(weights, targets, factors @ axes, ridge, spectrum) @ axes.T
-    out = torch.zeros(weights.shape[0], d)
-    diagonal = torch.from_numpy(ridge.astype(np.float32))[:, None].expand(-1, d)
-    if gram is not None:
-        diagonal = diagonal + gram  # (rows, d), of M
-    lengths = np.diff(weights.indptr)
-    root = np.sqrt(weights.data)
-    order = np.argsort(lengths, kind="stable")
-    sizes = lengths[order]
-    start = int(np.searchsorted(sizes, 1))
-    padding = 1.1 if len(order) > 256 else 2.0  # of few rows the calls cost more than the padding
-    while start < len(order):
-        longest = int(sizes[start])
-        end = np.searchsorted(sizes, max(longest * padding, 8), side="right")
-        if longest < d:
-            end = min(end, np.searchsorted(sizes, d))
-        stop = min(int(end), start + max(1, BATCH_NUMBERS // (max(longest, d) * d)))
-        batch, width = order[start:stop], int(sizes[stop - 1])
-        place = np.arange(width)
-        mask = place < lengths[batch][:, None]
-        at = np.where(mask, weights.indptr[batch][:, None] + place, 0)
-        scale = torch.from_numpy(np.where(mask, root[at], 0.0).astype(np.float32))  # (b, width)
-        v = factors[torch.from_numpy(weights.indices[at].astype(np.int64))]
-        v *= scale[..., None]  # (b, width, d)
-        t = (torch.from_numpy(targets[at].astype(np.float32)) * scale)[..., None]
-        if width < d:
-            half = v / diagonal[batch][:, None]  # (b, width, d)
-            small = half @ v.transpose(1, 2) + torch.eye(width)
-            dual = torch.cholesky_solve(t, torch.linalg.cholesky(small))
-            out[batch] = (half.transpose(1, 2) @ dual)[..., 0]
-        else:
-            left = v.transpose(1, 2) @ v
-            left.diagonal(dim1=1, dim2=2).add_(diagonal[batch])
-            right = v.transpose(1, 2) @ t
-            out[batch] = torch.cholesky_solve(right, torch.linalg.cholesky(left))[..., 0]
-        start = stop
+    diagonal = np.zeros(factors.shape[1], dtype=np.float32) if gram is None else gram
+    out = np.zeros((weights.shape[0], factors.shape[1]), dtype=np.float32)
+    arrays = [
+        np.ascontiguousarray(array, dtype=np.float32)
+        for array in (weights.data, targets, factors, diagonal, ridge)
+    ]
+
+    def part(start: int) -> None:
+        rows = slice(start, start + ROWS)
+        _solve(weights.indptr, weights.indices, *arrays, rows.start, out[rows])
+
+    if len(out) <= ROWS:
+        part(0)
+    else:
+        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as threads:
+            list(threads.map(part, range(0, len(out), ROWS)))
     return out
 
 
-def axes_of(gram: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the eigenvalues (d,), none below 0, and the eigenvectors (d, d) as columns."""
-    spectrum, axes = torch.linalg.eigh(gram)
-    return spectrum.clamp(min=0), axes
+@compiled
+def _solve(  # type: ignore[no-untyped-def]
+    indptr, indices, weights, targets, factors, gram, ridge, first, out
+):
+    """Solve the rows from ``first`` on, as many as ``out`` has.
+
+    With V the row's weighted factors and M = gram + ridge·I, which is diagonal, a row that met
+    fewer than d is solved in its own size: (M + VᵀV)⁻¹Vᵀ = M⁻¹Vᵀ(I + VM⁻¹Vᵀ)⁻¹.
+    """
+    d = factors.shape[1]
+    for row in range(len(out)):
+        start, stop = indptr[first + row], indptr[first + row + 1]
+        n = stop - start
+        if n == 0:
+            continue
+        v = np.empty((n, d), np.float32)
+        t = np.empty(n, np.float32)
+        for at in range(n):
+            scale = np.sqrt(weights[start + at])
+            t[at] = targets[start + at] * scale
+            for column in range(d):
+                v[at, column] = factors[indices[start + at], column] * scale
+        diagonal = gram + ridge[first + row]
+        if n < d:
+            half = v / diagonal
+            small = np.dot(half, v.T)
+            for at in range(n):
+                small[at, at] += 1
+            _solve_positive(small, t)
+            out[row] = np.dot(t, half)
+        else:
+            left = np.dot(v.T, v)
+            for column in range(d):
+                left[column, column] += diagonal[column]
+            out[row] = np.dot(t, v)
+            _solve_positive(left, out[row])
+
+
+@compiled
+def _solve_positive(left, right):  # type: ignore[no-untyped-def]
+    """Solve a positive definite system in place, by Cholesky; the answer is in ``right``."""
+    n = len(left)
+    for i in range(n):
+        for j in range(i + 1):
+            dot = left[i, j]
+            for k in range(j):
+                dot -= left[i, k] * left[j, k]
+            left[i, j] = np.sqrt(dot) if i == j else dot / left[j, j]
+    for i in range(n):
+        for k in range(i):
+            right[i] -= left[i, k] * right[k]
+        right[i] /= left[i, i]
+    for i in range(n - 1, -1, -1):
+        right[i] /= left[i, i]
+        for k in range(i):
+            right[k] -= left[i, k] * right[i]
+
+
+def axes_of(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return float32 eigenvalues (d,), none below 0, and eigenvectors (d, d) as columns."""
+    spectrum, axes = np.linalg.eigh(gram)
+    return np.maximum(spectrum, 0), axes
 
 
 def solve_implicit(
     met: sp.csr_matrix,
-    factors: torch.Tensor,
+    factors: np.ndarray,
     confidence: float,
     regularisation: float,
-    gram: torch.Tensor | None = None,
-) -> torch.Tensor:
+    gram: np.ndarray | None = None,
+) -> np.ndarray:
     """Return float32 (rows, d): the factors of the rows of ``met``, given those of its columns.
 
     Minimises, for each row, confidence · Σ_met w (1 − uᵀv)² + Σ_all (uᵀv)² + λ·|u|², with w in
@@ -104,11 +142,11 @@ def solve_implicit(
     counts in both sums, so its least-squares target is (1 + confidence · w) / (confidence · w).
     gram: Σ_all vvᵀ as ``solve`` takes it, for who has it at hand.
     """
-    weights = met.copy()
-    weights.data = confidence * np.maximum(met.data, 1e-6)  # what faded to 0 was still met
-    targets = (1 + weights.data) / weights.data
+    weights = confidence * np.maximum(met.data, 1e-6)  # what faded to 0 was still met
+    weighted = sp.csr_matrix((weights, met.indices, met.indptr), shape=met.shape)
+    targets = (1 + weights) / weights
     ridge = regularisation * confidence * np.diff(met.indptr) + 1e-3
-    return solve(weights, targets, factors, ridge, factors.T @ factors if gram is None else gram)
+    return solve(weighted, targets, factors, ridge, factors.T @ factors if gram is None else gram)
 
 
 class MatrixFactorisation(Recommender):
@@ -128,12 +166,13 @@ class MatrixFactorisation(Recommender):
         s = self.settings
         matrix = train.matrix(s.half_life_days)
         transposed = matrix.T.tocsr()
-        generator = torch.Generator().manual_seed(self.seed)
-        items = torch.randn(len(catalogue), s.factors, generator=generator) / s.factors**0.5 * 0.1
+        random = np.random.default_rng(self.seed)
+        items = random.standard_normal((len(catalogue), s.factors), dtype=np.float32)
+        items *= np.float32(0.1 / s.factors**0.5)
         for _ in trange(s.iterations, desc="iALS", unit="sweep"):
             users = solve_implicit(matrix, items, s.confidence, s.regularisation)
             items = solve_implicit(transposed, users, s.confidence, s.regularisation)
-        self.factors = items.numpy()
+        self.factors = items
         vars(self).pop("_in_axes", None)
         return self
 
@@ -143,20 +182,19 @@ class MatrixFactorisation(Recommender):
     def queries(self, histories: Histories) -> np.ndarray:
         """Return float32 (batch, d): whose inner products with ``factors`` are the scores."""
         s = self.settings
-        seen = histories.matrix(len(self.factors), s.decay)
-        seen.sum_duplicates()
-        np.minimum(seen.data, 1.0, out=seen.data)
+        weights = histories.weights(s.decay)
+        index, weights, offsets = merged_rows(histories.items, weights, histories.offsets)
+        shape = (len(histories), len(self.factors))
+        seen = sp.csr_matrix((np.minimum(weights, 1), index, offsets), shape=shape)
         axes, factors, spectrum = self._in_axes
-        found = solve_implicit(seen, factors, s.confidence, s.regularisation, spectrum)
-        return (found @ axes.T).numpy()
+        return solve_implicit(seen, factors, s.confidence, s.regularisation, spectrum) @ axes.T
 
     @cached_property
-    def _in_axes(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _in_axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The axes (d, d) of the factors' Gram matrix, the factors (items, d) and the Gram matrix
         (d,) in them: what every request needs, made once."""
-        factors = torch.from_numpy(self.factors)
-        spectrum, axes = axes_of(factors.T @ factors)
-        return axes, factors @ axes, spectrum
+        spectrum, axes = axes_of(self.factors.T @ self.factors)
+        return axes, self.factors @ axes, spectrum
 
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
         return self.queries(histories) @ self.factors[items].T
@@ -211,29 +249,30 @@ class RatingFactorisation(Recommender):
         self.mean = np.array([ratings.mean()], dtype=np.float32)
         matrix = sp.csr_matrix((ratings - self.mean, pairs), (train.n_users, len(catalogue)))
         transposed = matrix.T.tocsr()
-        generator = torch.Generator().manual_seed(self.seed)
-        items = torch.randn(len(catalogue), s.factors + 1, generator=generator) * 0.1
+        random = np.random.default_rng(self.seed)
+        items = random.standard_normal((len(catalogue), s.factors + 1), dtype=np.float32)
+        items *= np.float32(0.1)
         items[:, 0] = 0.0
         for _ in trange(s.iterations, desc="ratings", unit="sweep"):
             users = self._side(matrix, items)
             items = self._side(transposed, users)
-        self.factors = items.numpy()
+        self.factors = items
         return self
 
-    def _side(self, ratings: sp.csr_matrix, others: torch.Tensor) -> torch.Tensor:
+    def _side(self, ratings: sp.csr_matrix, others: np.ndarray) -> np.ndarray:
         """Return (rows, d + 1), bias first, of the rows of ``ratings`` (less the mean)."""
         met = ratings.copy()
         met.data = np.ones_like(ratings.data)
-        design = others.clone()
+        design = others.copy()
         design[:, 0] = 1.0
-        targets = ratings.data - others[:, 0].numpy()[ratings.indices]
+        targets = ratings.data - others[ratings.indices, 0]
         ridge = np.full(ratings.shape[0], self.settings.regularisation)
         return solve(met, targets, design, ridge)
 
     def score(self, histories: Histories) -> np.ndarray:
         """Return float32 (batch, items): predicted ratings, in the units of the ratings."""
-        items = torch.from_numpy(self.factors)
-        users = torch.zeros(len(histories), items.shape[1])
+        items = self.factors
+        users = np.zeros((len(histories), items.shape[1]), dtype=np.float32)
         if histories.ratings is not None:
             rated = ~np.isnan(histories.ratings)
             # A row's events lie in time's order: the newest rating of an item is its last.
@@ -244,9 +283,9 @@ class RatingFactorisation(Recommender):
                 (values, np.divmod(pairs, len(items))), (len(histories), len(items))
             )
             users = self._side(matrix, items)
-        affine = items.clone()
+        affine = items.copy()
         affine[:, 0] = 1.0
-        return (self.mean[0] + items[:, 0] + users @ affine.T).numpy()
+        return self.mean[0] + items[:, 0] + users @ affine.T
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"factors": self.factors, "mean": self.mean}

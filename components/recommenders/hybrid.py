@@ -15,7 +15,6 @@ import copy
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,7 +25,6 @@ import scipy.sparse as sp
 from tqdm import tqdm
 
 from components.data.dataset import (
-    DAY,
     Catalogue,
     Histories,
     Interactions,
@@ -39,30 +37,24 @@ from components.recommenders.extended import Extended, extended, known_part
 from components.recommenders.forest import Forest
 from components.recommenders.nearest import Nearest
 from components.recommenders.neighbours import ItemNeighbours
+from components.recommenders.pairs import (
+    HISTORY_FEATURES,
+    ITEM_STATISTICS,
+    PAIR_FEATURES,
+    ItemFacts,
+    Pairs,
+    item_statistics,
+    joined,
+    propose,
+)
 from components.recommenders.popularity import Popularity
 from components.recommenders.training import load_model
 from components.settings import Rank, Settings
 
-RECENT_DAYS = (7, 28)
-ITEM_STATISTICS = ("log_count", *(f"log_count_{days}d" for days in RECENT_DAYS), "age", "last_sale")
-PAIR_FEATURES = ("log_price", "price_ratio", "category_affinity", "times_seen")
 INDEXED = {"content": "vectors", "matrix_factorisation": "factors"}
 """Models with vectors that are indexed on large catalogues, and what the vectors are called."""
 NUMBERS = 50_000_000
 """How many scores, of all models and histories, are held at once."""
-HISTORY_FEATURES = ("history_events", "history_items", "days_since_last", "days_known")
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Candidates of a batch: pair p is item ``items[p]`` for the batch's row ``rows[p]``.
-
-    rows: int64 (pairs,) ascending. items: int32 (pairs,). features: float32 (pairs, features).
-    """
-
-    rows: np.ndarray
-    items: np.ndarray
-    features: np.ndarray
 
 
 class Hybrid(Recommender):
@@ -121,8 +113,7 @@ class Hybrid(Recommender):
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         """Learn what is known of each item from ``train``, which the candidates were fitted on."""
         self.catalogue = catalogue
-        end = int(train.times.max(initial=0))
-        self.item_statistics = _item_statistics(train, len(catalogue), end)
+        self.item_statistics = item_statistics(train, len(catalogue))
         self._read_catalogue()
         if len(catalogue) > self.settings.exact_items:
             self.nearest = {
@@ -136,17 +127,10 @@ class Hybrid(Recommender):
         self._indexed = len(self.catalogue)
         popularity = self.candidates.get("popularity")
         counts = self.item_statistics[:, 0]
-        self._unsold = counts == 0
         if isinstance(popularity, Popularity):
             counts = popularity.popularity
         self._popular = np.argsort(-counts, kind="stable")
-        table = self.catalogue.table
-        price = table["price"].to_numpy(dtype=np.float32, na_value=np.nan)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self._log_price = np.log(np.where(price > 0, price, np.nan)).astype(np.float32)
-        codes, names = pd.factorize(table["main_category"])
-        self._n_categories = len(names)
-        self._category = np.where(codes < 0, len(names), codes)
+        self._facts = ItemFacts.of(self.catalogue, self.item_statistics)
 
     def fit_ranker(self, histories: Histories, targets: sp.csr_matrix, exclude_seen: bool) -> Self:
         """Fit the ranker so that the targets come first among the candidates.
@@ -285,9 +269,8 @@ class Hybrid(Recommender):
         parts = []
         for start in tqdm(range(0, len(histories), batch_size), desc="candidates", unit="batch"):
             batch = histories.take(slice(start, start + batch_size))
-            pairs = self._pairs(batch, exclude_seen, None)
-            parts.append(Pairs(pairs.rows + start, pairs.items, pairs.features))
-        return _joined(parts)
+            parts.append(self._pairs(batch, exclude_seen, None))
+        return joined(parts, list(range(0, len(histories), batch_size)))
 
     def _pairs(
         self,
@@ -301,29 +284,20 @@ class Hybrid(Recommender):
             step = max(1, NUMBERS // (len(self.candidates) * len(self.catalogue)))
             if len(histories) <= step:
                 return self._pairs_within(histories, exclude_seen, available, given, None)
-            starts = range(0, len(histories), step)
+            starts = list(range(0, len(histories), step))
             chunks = [histories.take(slice(start, start + step)) for start in starts]
-            parts = [
-                self._pairs_within(one, exclude_seen, available, given, None) for one in chunks
-            ]
-            return _joined(
-                [
-                    Pairs(part.rows + start, part.items, part.features)
-                    for start, part in zip(starts, parts, strict=True)
-                ]
+            return joined(
+                [self._pairs_within(one, exclude_seen, available, given, None) for one in chunks],
+                starts,
             )
-        none = np.empty((0, len(self.feature_names())), dtype=np.float32)
-        parts = [Pairs(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32), none)]
+        parts = []
         for row in range(len(histories)):
             one = histories.take(slice(row, row + 1))
             within = self.shortlist(one, available)
             if given is not None:
                 within = np.union1d(within, given)
-            if not len(within):
-                continue
-            part = self._pairs_within(one, exclude_seen, available, given, within)
-            parts.append(Pairs(part.rows + row, part.items, part.features))
-        return _joined(parts)
+            parts.append(self._pairs_within(one, exclude_seen, available, given, within))
+        return joined(parts, list(range(len(parts))))
 
     def shortlist(self, history: Histories, available: np.ndarray | None) -> np.ndarray:
         """Return int64 (n,), ascending: the items worth scoring for one history.
@@ -346,8 +320,7 @@ class Hybrid(Recommender):
             if name in self.nearest and len(asked.items):
                 found.append(self.nearest[name].search(known.queries(asked)[0], n))
             elif isinstance(known, ItemNeighbours):
-                near = known.near(asked)
-                found.append(near.indices[np.argsort(-near.data, kind="stable")[:n]])
+                found.append(known.near(asked, n))
         items = np.unique(np.concatenate([*found, history.items]))
         return items if available is None else items[available[items]]
 
@@ -360,91 +333,31 @@ class Hybrid(Recommender):
         within: np.ndarray | None,
     ) -> Pairs:
         """As ``_pairs``, but of the items ``within`` only (ascending codes; None: all)."""
-        batch = len(histories)
-        everything = within is None
-        within = np.arange(len(self.catalogue)) if within is None else within
-        n_items = len(within)
-        # All models' scores lie in one array, so that each step below is one call for all of them.
-        scores = np.empty((len(self.candidates), batch, n_items), dtype=np.float32)
+        n_within = len(self.catalogue) if within is None else len(within)
+        # All models' scores lie in one array: what follows is one call for all of them.
+        scores = np.empty((len(self.candidates), len(histories), n_within), dtype=np.float32)
         for at, model in enumerate(self.candidates.values()):
-            scores[at] = model.score(histories) if everything else model.score_at(histories, within)
-        history_rows, history_places = _places(histories, within)
-        refused = np.zeros((batch, n_items), dtype=bool)
-        if exclude_seen:
-            refused[history_rows, history_places] = True
-        if available is not None:
-            refused |= ~available[within]
-        for at, model in enumerate(self.candidates.values()):
-            if model.forbids:
-                refused |= np.isneginf(scores[at])
-        np.copyto(scores, -np.inf, where=refused)
-        flat = scores.reshape(-1, n_items)  # (models · batch, items)
-        finite = np.isfinite(flat)
-        lowest = np.where(finite, flat, np.float32(np.inf)).min(axis=1, initial=np.inf)
-        n = self.settings.candidates_per_model
-        rows, best, position = _best(flat, n, lowest)
-        if self.count_proposed is not None:
-            counts = np.bincount(rows // batch, minlength=len(self.candidates))
-            for name, count in zip(self.candidates, counts.tolist(), strict=True):
-                self.count_proposed(name, count)
-        proposed = np.zeros((batch, n_items), dtype=bool)
-        proposed[rows % batch, best] = True
-        unsold = np.flatnonzero(self._unsold if everything else self._unsold[within])
-        if len(unsold):
-            # What was never sold can only be found by its text: it gets places of its own,
-            # or the sold items would always fill the list.
-            of_unsold = flat[:, unsold]
-            floor = np.where(finite[:, unsold], of_unsold, np.float32(np.inf))
-            floor = floor.min(axis=1, initial=np.inf)
-            fresh_rows, fresh, _ = _best(of_unsold, max(1, n // 5), floor)
-            proposed[fresh_rows % batch, unsold[fresh]] = True
+            scores[at] = (
+                model.score(histories) if within is None else model.score_at(histories, within)
+            )
+        chosen = given
         if given is not None:
-            proposed[:] = np.isin(within, given)
-        pair = np.flatnonzero(proposed)
-        pair_rows, places = np.divmod(pair, n_items)
-        items = within[places].astype(np.int32)
-        # A feature's values lie together: the trees are read feature by feature.
-        features = np.empty((len(self.feature_names()), len(pair)), dtype=np.float32)
-        models = len(self.candidates)
-        features[0 : 2 * models : 2] = _standardised(scores, finite, pair_rows, pair)
-        number = np.full(batch * n_items, -1, dtype=np.int32)
-        number[pair] = np.arange(len(pair), dtype=np.int32)
-        ranks = np.zeros((models, len(pair)), dtype=np.float32)
-        of_best = number[rows % batch * n_items + best]
-        there = of_best >= 0  # all, unless the items are given
-        ranks[rows[there] // batch, of_best[there]] = 1.0 / (1.0 + position[there])
-        features[1 : 2 * models : 2] = ranks
-        own = features[2 * models :]
-        own[: len(ITEM_STATISTICS)] = self.item_statistics[items].T
-        own = own[len(ITEM_STATISTICS) :]
-        seen = number[history_rows * n_items + history_places]
-        times_seen = np.bincount(seen[seen >= 0], minlength=len(pair))
-        fits = self._fit_to_history(histories, pair_rows, items)
-        for at, column in enumerate((*fits, times_seen)):
-            own[at] = column
-        own[len(PAIR_FEATURES) :] = _history_features(histories)[:, pair_rows]
-        return Pairs(pair_rows, items, features.T)
-
-    def _fit_to_history(
-        self, histories: Histories, rows: np.ndarray, items: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the first three of PAIR_FEATURES, each (pairs,)."""
-        price = self._log_price[items]
-        of_history = self._log_price[histories.items]
-        known = ~np.isnan(of_history)
-        history_rows = histories.rows()
-        counts = np.bincount(history_rows[known], minlength=len(histories))
-        sums = np.bincount(history_rows[known], weights=of_history[known], minlength=len(histories))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            usual = (sums / counts).astype(np.float32)
-        width = self._n_categories + 1  # the last one is for items without a category
-        affinity = np.bincount(
-            history_rows * width + self._category[histories.items],
-            minlength=len(histories) * width,
+            chosen = np.isin(np.arange(n_within) if within is None else within, given)
+        pairs = propose(
+            scores,
+            np.array([model.forbids for model in self.candidates.values()]),
+            histories,
+            self._facts,
+            self.settings.candidates_per_model,
+            exclude_seen,
+            available,
+            within,
+            chosen,
         )
-        share = affinity[rows * width + self._category[items]]
-        share = share / np.maximum(histories.lengths(), 1)[rows]
-        return price, price - usual[rows], share
+        if self.count_proposed is not None:
+            for name, count in zip(self.candidates, pairs.proposed.tolist(), strict=True):
+                self.count_proposed(name, count)
+        return pairs
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"item_statistics": self.item_statistics}
@@ -502,37 +415,6 @@ class Hybrid(Recommender):
         return model
 
 
-def _best(
-    scores: np.ndarray, n: int, lowest: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return each row's at most n best items above ``lowest``: rows, items, positions, (found,).
-
-    scores: float32 (rows, items). lowest: (rows,), each row's lowest finite score; an item with
-    it is left out: the model has nothing to say of it, as a neighbour model of an item without
-    common buyers, or any model of an empty history. Best first in each row; equal scores in order
-    of the items, so that an answer does not depend on its company.
-    """
-    n_rows, n_items = scores.shape
-    blocks = 4 * n
-    if n_items > 2 * blocks:
-        # The n-th best of the maxima of disjoint blocks is no better than the n-th best of all:
-        # partitioning the maxima is many times cheaper, and lets hardly more through.
-        whole = n_items - n_items % blocks
-        maxima = scores[:, :whole].reshape(n_rows, -1, blocks).max(axis=1)
-        nth = np.partition(maxima, blocks - n, axis=1)[:, blocks - n]
-    elif n_items > n:
-        nth = np.partition(scores, n_items - n, axis=1)[:, n_items - n]
-    else:
-        nth = np.full(n_rows, -np.inf, dtype=np.float32)
-    above = scores >= np.where(nth > lowest, nth, np.nextafter(lowest, np.float32(np.inf)))[:, None]
-    rows, items = np.divmod(np.flatnonzero(above), n_items)
-    order = _ranking(rows, scores[rows, items], items, n_items)
-    rows, items = rows[order], items[order]
-    position = np.arange(len(rows)) - np.searchsorted(rows, np.arange(n_rows))[rows]
-    kept = position < n
-    return rows[kept], items[kept], position[kept]
-
-
 def _ranking(rows: np.ndarray, scores: np.ndarray, items: np.ndarray, n_items: int) -> np.ndarray:
     """Return the order by row, then by score, the best first, then by item (less than ``n_items``).
 
@@ -547,85 +429,9 @@ def _ranking(rows: np.ndarray, scores: np.ndarray, items: np.ndarray, n_items: i
     return np.argsort(key)
 
 
-def _standardised(
-    scores: np.ndarray, finite: np.ndarray, rows: np.ndarray, pairs: np.ndarray
-) -> np.ndarray:
-    """Return (models, pairs): the scores at the pairs as z-scores within their model's row.
-
-    scores: float32 (models, batch, items). finite: bool (models · batch, items), where they are.
-    rows: int (pairs,), of the batch. pairs: int (pairs,), in the flat (batch, items).
-    Models score in units of their own; within a row only the order and the gaps mean something.
-    """
-    models, batch, n_items = scores.shape
-    filled = np.where(finite, scores.reshape(-1, n_items), np.float32(0))
-    count = np.maximum(np.count_nonzero(finite, axis=1), 1)
-    mean = filled.sum(axis=1) / count
-    variance = np.maximum(np.vecdot(filled, filled) / count - mean**2, 0.0)
-    spread = np.sqrt(variance)
-    scale = np.where(spread > 1e-9, spread, 1.0).reshape(models, batch).astype(np.float32)
-    mean = mean.reshape(models, batch).astype(np.float32)
-    z = scores.reshape(models, -1)[:, pairs]
-    z -= mean[:, rows]
-    z /= scale[:, rows]
-    z[~np.isfinite(z)] = np.nan
-    return z
-
-
 def _lookup(matrix: sp.csr_matrix, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
     """Return float32 (pairs,): the entries of a CSR matrix at the pairs, 0 where it has none."""
     return np.asarray(matrix[rows, items], dtype=np.float32).ravel()
-
-
-def _item_statistics(train: Interactions, n_items: int, end: int) -> np.ndarray:
-    """Return float32 (items, len(ITEM_STATISTICS)): how much and how lately each was bought.
-
-    Counts are of events, as log(1 + n). Age and time since the last sale are in days before
-    ``end``, NaN for what was never sold.
-    """
-    columns = [np.log1p(np.bincount(train.items, minlength=n_items))]
-    for days in RECENT_DAYS:
-        recent = train.items[train.times > end - days * DAY]
-        columns.append(np.log1p(np.bincount(recent, minlength=n_items)))
-    first = np.full(n_items, np.inf)
-    last = np.full(n_items, -np.inf)
-    np.minimum.at(first, train.items, train.times)
-    np.maximum.at(last, train.items, train.times)
-    for moment in (first, last):
-        columns.append(np.where(np.isfinite(moment), (end - moment) / DAY, np.nan))
-    return np.column_stack(columns).astype(np.float32)
-
-
-def _history_features(histories: Histories) -> np.ndarray:
-    """Return float32 (4, batch), the HISTORY_FEATURES."""
-    lengths, items = histories.lengths(), histories.items
-    known = np.flatnonzero(lengths)
-    features = np.zeros((len(HISTORY_FEATURES), len(histories)), dtype=np.float32)
-    features[0] = np.log1p(lengths)
-    pairs = histories.rows() << 32 | items
-    pairs.sort()
-    distinct = np.append(pairs[1:] != pairs[:-1], True)[: len(pairs)]
-    features[1] = np.log1p(np.bincount(pairs[distinct] >> 32, minlength=len(histories)))
-    features[2:] = np.nan
-    newest = histories.times[histories.offsets[1:][known] - 1]
-    oldest = histories.times[histories.offsets[:-1][known]]
-    features[2, known] = (histories.now[known] - newest) / DAY
-    features[3, known] = (histories.now[known] - oldest) / DAY
-    return features
-
-
-def _places(histories: Histories, within: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return row and position in ``within`` (ascending) of each event whose item is there."""
-    place = np.minimum(np.searchsorted(within, histories.items), max(0, len(within) - 1))
-    there = within[place] == histories.items if len(within) else np.zeros(len(place), dtype=bool)
-    return histories.rows()[there], place[there]
-
-
-def _joined(parts: list[Pairs]) -> Pairs:
-    return Pairs(
-        np.concatenate([part.rows for part in parts]),
-        np.concatenate([part.items for part in parts]),
-        np.concatenate([part.features for part in parts]),
-    )
 
 
 def load_candidates(folder: str | Path, names: Sequence[str]) -> dict[str, Recommender]:

@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
-from components.recommenders.neighbours import columns_of, csr_arrays, csr_of, product
+from components.recommenders.neighbours import csr_arrays, csr_of
+from components.recommenders.rows import summed_rows, summed_rows_at
 from components.settings import Linear as LinearSettings
 
 SYSTEM_NUMBERS = 2_000_000
@@ -136,32 +137,25 @@ class Linear(Recommender):
         )
 
     def score(self, histories: Histories) -> np.ndarray:
+        found = summed_rows(*self._past(histories), self.weights)
+        if len(self.kept) == self.n_items:
+            return found
         scores = np.zeros((len(histories), self.n_items), dtype=np.float32)
-        found = self._past(histories) @ self.weights
-        scores[:, self.kept] = found.toarray() if sp.issparse(found) else found
+        scores[:, self.kept] = found
         return scores
 
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
         scores = np.zeros((len(histories), len(items)), dtype=np.float32)
         places = self._place[items]
         there = places >= 0
-        if sp.issparse(self.weights):
-            found = columns_of(product(self._past(histories), self.weights), places[there])
-        else:
-            found = self._past(histories) @ self.weights[:, places[there]]
-        scores[:, there] = found
+        scores[:, there] = summed_rows_at(*self._past(histories), self.weights, places[there])
         return scores
 
-    def _past(self, histories: Histories) -> sp.csr_matrix:
-        """Return CSR (batch, kept): the decayed histories, without what was never sold."""
-        past = histories.matrix(self.n_items, self.settings.decay)
-        places = self._place[past.indices]
-        known = places >= 0
-        past.data[~known] = 0.0
-        return sp.csr_matrix(
-            (past.data, np.where(known, places, 0), past.indptr),
-            shape=(len(histories), len(self.kept)),
-        )
+    def _past(self, histories: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return places in ``kept``, weights and offsets; what was never sold weighs nothing."""
+        places = self._place[histories.items]
+        weights = np.where(places >= 0, histories.weights(self.settings.decay), np.float32(0))
+        return np.maximum(places, 0), weights, histories.offsets
 
     @cached_property
     def _place(self) -> np.ndarray:

@@ -11,6 +11,7 @@ from sparse_dot_topn import sp_matmul_topn
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
+from components.recommenders.rows import best_of_summed_rows, summed_rows, summed_rows_at
 from components.settings import Neighbours
 
 
@@ -59,40 +60,6 @@ def csr_of(arrays: dict[str, np.ndarray]) -> sp.csr_matrix:
     )
 
 
-def product(few: sp.csr_matrix, matrix: sp.csr_matrix) -> sp.csr_matrix:
-    """Return ``few`` @ ``matrix``, float32 CSR, for a ``few`` of few entries.
-
-    scipy's product takes time and memory for each column of ``matrix``, a million of them for a
-    large catalogue: past so many columns only the entries that are met are looked at.
-    """
-    starts, stops = matrix.indptr[few.indices], matrix.indptr[few.indices + 1]
-    lengths = (stops - starts).astype(np.int64)
-    ends = np.cumsum(lengths)
-    n_met = int(ends[-1]) if len(ends) else 0
-    if matrix.shape[1] < 20 * n_met:
-        return (few @ matrix).astype(np.float32, copy=False)
-    met = np.arange(n_met) + np.repeat(starts - ends + lengths, lengths)
-    n_rows, n_columns = few.shape[0], matrix.shape[1]
-    rows = np.repeat(np.repeat(np.arange(n_rows), np.diff(few.indptr)), lengths)
-    keys, place = np.unique(rows * n_columns + matrix.indices[met], return_inverse=True)
-    sums = np.bincount(place, matrix.data[met] * np.repeat(few.data, lengths), len(keys))
-    rows, columns = np.divmod(keys, n_columns)
-    indptr = np.searchsorted(rows, np.arange(n_rows + 1))
-    return sp.csr_matrix((sums.astype(np.float32), columns, indptr), shape=(n_rows, n_columns))
-
-
-def columns_of(matrix: sp.csr_matrix, columns: np.ndarray) -> np.ndarray:
-    """Return float32 (rows, n): some columns of a matrix of few entries."""
-    order = np.argsort(columns, kind="stable")
-    place = np.searchsorted(columns, matrix.indices, sorter=order)
-    there = place < len(columns)
-    there[there] = columns[order[place[there]]] == matrix.indices[there]
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    found = np.zeros((matrix.shape[0], len(columns)), dtype=np.float32)
-    found[rows[there], order[place[there]]] = matrix.data[there]
-    return found
-
-
 class _Neighbours(Recommender):
     """What both kinds share: settings, and one sparse matrix that is all they learn."""
 
@@ -133,14 +100,18 @@ class ItemNeighbours(_Neighbours):
         return self
 
     def score(self, histories: Histories) -> np.ndarray:
-        return self.near(histories).toarray()
-
-    def near(self, histories: Histories) -> sp.csr_matrix:
-        """Return float32 CSR (batch, items): the scores, of the items that are a neighbour."""
-        return product(histories.matrix(self.matrix.shape[0], self.settings.decay), self.matrix)
+        return summed_rows(*self._past(histories), self.matrix)
 
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
-        return columns_of(self.near(histories), items)
+        return summed_rows_at(*self._past(histories), self.matrix, items)
+
+    def near(self, history: Histories, n: int) -> np.ndarray:
+        """Return int64 (≤ n,): the items most alike to one history, in no order."""
+        index, weights, _ = self._past(history)
+        return best_of_summed_rows(index, weights, self.matrix, n)
+
+    def _past(self, histories: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return histories.items, histories.weights(self.settings.decay), histories.offsets
 
 
 class UserNeighbours(_Neighbours):

@@ -13,6 +13,7 @@ import copy
 import hashlib
 import json
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ from torch.nn import functional as F
 from tqdm import trange
 
 from components.data.dataset import Catalogue, Histories, Interactions
+from components.recommenders.attention import LastState
 from components.recommenders.base import Recommender
 from components.recommenders.content import Words, whitened, whitening
 from components.recommenders.softmax import sampled_softmax_loss, softmax_loss
@@ -184,6 +186,7 @@ class Sequential(Recommender):
         with torch.no_grad():
             self.vectors = self.network.item_vectors(counts > 0).cpu().numpy()
         self.network.cpu()
+        vars(self).pop("_last_state", None)
         # W, for items to come; of their words nothing is kept
         self.project = self.network.project.weight.detach().numpy()[:, : self.projection.shape[1]]
         return self
@@ -339,16 +342,14 @@ class Sequential(Recommender):
 
     def queries(self, histories: Histories) -> np.ndarray:
         """Return float32 (batch, d): whose inner products with ``vectors`` are the scores."""
-        queries = np.zeros((len(histories), self.vectors.shape[1]), dtype=np.float32)
-        known = histories.lengths() > 0
-        if not known.any():
-            return queries
-        lengths = np.minimum(histories.lengths()[known], self.settings.max_length)
-        items = right_aligned(histories.items, histories.offsets[1:][known], lengths)
-        with torch.inference_mode():
-            hidden = self.network(items, torch.from_numpy(self.vectors))[:, -1]
-            queries[known] = (hidden / self.settings.temperature).numpy()
-        return queries
+        lengths = np.minimum(histories.lengths(), self.settings.max_length)
+        states = self._last_state(histories.items, histories.offsets[1:], lengths, self.vectors)
+        return states / np.float32(self.settings.temperature)
+
+    @cached_property
+    def _last_state(self) -> LastState:
+        weights = {name: tensor.numpy() for name, tensor in self.network.state_dict().items()}
+        return LastState(weights, self.settings.layers)
 
     def arrays(self) -> dict[str, np.ndarray]:
         weights = {

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-import torch
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.factorisation import RatingFactorisation, solve, solve_implicit
@@ -28,15 +27,15 @@ def test_solve_is_the_dense_solution_of_each_row() -> None:
         (random.uniform(0.1, 3, len(rows)).astype(np.float32), (rows, columns)), (10, 40)
     )
     targets = random.standard_normal(weights.nnz).astype(np.float32)
-    factors = torch.from_numpy(random.standard_normal((40, 8)).astype(np.float32))
+    factors = random.standard_normal((40, 8)).astype(np.float32)
     ridge = 0.3 + 0.1 * lengths
     for gram in (None, factors.T @ factors):
-        found = solve(weights, targets, factors, ridge, gram).numpy()
+        found = solve(weights, targets, factors, ridge, gram)
         for row in range(len(lengths)):
             own = slice(weights.indptr[row], weights.indptr[row + 1])
-            v = factors.numpy()[weights.indices[own]].astype(np.float64)
+            v = factors[weights.indices[own]].astype(np.float64)
             w = np.diag(weights.data[own])
-            left = v.T @ w @ v + ridge[row] * np.eye(8) + (0 if gram is None else gram.numpy())
+            left = v.T @ w @ v + ridge[row] * np.eye(8) + (0 if gram is None else gram)
             expected = np.linalg.solve(left, v.T @ w @ targets[own])
             assert found[row] == pytest.approx(expected, abs=1e-4), row
 
@@ -47,7 +46,7 @@ def test_implicit_minimises_its_loss_over_all_items() -> None:
     factors = random.standard_normal((25, 4)).astype(np.float32)
     met = np.zeros((1, 25), dtype=np.float32)
     met[0, [2, 5, 11]] = [1.0, 0.5, 0.25]
-    found = solve_implicit(sp.csr_matrix(met), torch.from_numpy(factors), 7.0, 0.02).numpy()[0]
+    found = solve_implicit(sp.csr_matrix(met), factors, 7.0, 0.02)[0]
     ridge = 0.02 * 7 * 3 + 1e-3
     rows = [np.sqrt(7 * met[0])[:, None] * factors, factors, np.sqrt(ridge) * np.eye(4)]
     targets = [np.sqrt(7 * met[0]), met[0] > 0, np.zeros(4)]
@@ -107,7 +106,7 @@ def test_each_sweep_lowers_the_regularised_squared_loss(rated) -> None:
         matrix = sp.csr_matrix(
             (train.ratings - model.mean, (train.users, train.items)), (N_USERS, N_ITEMS)
         )
-        users = model._side(matrix, torch.from_numpy(model.factors)).numpy()
+        users = model._side(matrix, model.factors)
         errors = model.score(everybody(train))[train.users, train.items] - train.ratings
         losses.append((errors**2).sum() + 2.0 * ((users**2).sum() + (model.factors**2).sum()))
     assert (np.diff(losses) < 0).all(), losses
