@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -240,10 +241,10 @@ class EventStore:
                 f"cannot open the event store {self.engine.url.render_as_string()}: "
                 f"{error.__cause__ or error}; set serve.events_url"
             ) from error
-        self._counter_lock = threading.Lock()
-        self._counter: Any = None
+        self._reader_lock = threading.Lock()
+        self._reader: Any = None
         if not self._is_postgres:
-            self._counter = sqlite3.connect(
+            self._reader = sqlite3.connect(
                 str(self.engine.url.database), check_same_thread=False, isolation_level=None
             )
         self._queue: queue.SimpleQueue[tuple[list[dict[str, Any]], Any] | None] = (
@@ -405,25 +406,41 @@ class EventStore:
             self._queue.put(None)
         self._urgent.set()
         self._writer.join()
-        if self._counter is not None:
-            self._counter.close()
+        if self._reader is not None:
+            self._reader.close()
         self.engine.dispose()
 
-    def counter(self) -> int | None:
-        """Return a number that changes with every new event, without a wait; None: not to be had.
+    @property
+    def is_near(self) -> bool:
+        """Whether ``newest``, ``since`` and ``of_profile`` take microseconds: SQLite's do, and
+        PostgreSQL lies across a network."""
+        return self._reader is not None
 
-        SQLite is asked for it in microseconds; PostgreSQL lies across a network.
-        """
-        if self._counter is None:
+    def newest(self) -> int | None:
+        """Return a number that grows with every new event; None: ask ``since``."""
+        if self._reader is None:
             return None
         try:
-            with self._counter_lock:
-                found = self._counter.execute(
+            with self._reader_lock:
+                found = self._reader.execute(
                     "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
                 ).fetchone()
         except sqlite3.Error:
             return None
         return found[0] if found else 0
+
+    def _read(self, statement: sa.Select[Any], **values: Any) -> list[tuple[Any, ...]]:
+        """Return a statement's rows: on the hot path SQLite is asked without SQLAlchemy's share."""
+        if self._reader is None:
+            with self.engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(statement, values)]
+        text, names, constants = _as_sqlite(statement)
+        values = {**constants, **values}
+        try:
+            with self._reader_lock:
+                return self._reader.execute(text, [values[name] for name in names]).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError("the event store could not be read; try again") from error
 
     def last_row(self) -> int:
         """Return the newest event's row id, 0 when there is none."""
@@ -432,25 +449,11 @@ class EventStore:
 
     def since(self, row_id: int, limit: int = 10_000) -> list[tuple[int, str, str, str, int]]:
         """Return (row_id, profile, item_id, event, timestamp) of the events after ``row_id``."""
-        statement = (
-            sa.select(*_PROFILE_COLUMNS)
-            .where(EVENTS.c.row_id > row_id)
-            .order_by(EVENTS.c.row_id)
-            .limit(limit)
-        )
-        with self.engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(statement)]
+        return self._read(_SINCE, row_id=row_id, most=limit)
 
     def of_profile(self, profile: str, limit: int) -> list[tuple[int, str, str, str, int]]:
         """Return the newest ``limit`` events of a profile, oldest first, as ``since`` does."""
-        statement = (
-            sa.select(*_PROFILE_COLUMNS)
-            .where(EVENTS.c.profile == profile)
-            .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.row_id.desc())
-            .limit(limit)
-        )
-        with self.engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(statement)][::-1]
+        return self._read(_OF_PROFILE, profile=profile, most=limit)[::-1]
 
     def export_user(self, profile: str) -> dict[str, list[dict[str, Any]]]:
         """Return everything kept of a profile: its events and its impressions, oldest first."""
@@ -744,6 +747,28 @@ _PROFILE_COLUMNS = (
     EVENTS.c.event,
     EVENTS.c.timestamp,
 )
+
+
+_SINCE = (
+    sa.select(*_PROFILE_COLUMNS)
+    .where(EVENTS.c.row_id > sa.bindparam("row_id"))
+    .order_by(EVENTS.c.row_id)
+    .limit(sa.bindparam("most"))
+)
+_OF_PROFILE = (
+    sa.select(*_PROFILE_COLUMNS)
+    .where(EVENTS.c.profile == sa.bindparam("profile"))
+    .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.row_id.desc())
+    .limit(sa.bindparam("most"))
+)
+
+
+@cache
+def _as_sqlite(statement: sa.Select[Any]) -> tuple[str, Sequence[str], dict[str, Any]]:
+    """Return a statement as SQLite takes it, the names of its values in order, and the values it
+    brings itself."""
+    compiled = statement.compile(dialect=sqlite.dialect(paramstyle="qmark"))
+    return str(compiled), compiled.positiontup or (), compiled.params
 
 
 def _user_of(row: Any) -> str:

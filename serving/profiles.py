@@ -81,7 +81,7 @@ class LiveProfiles:
         self.max_history = max_history
         self.max_profiles = max_profiles
         self._live: OrderedDict[str, _Live] = OrderedDict()
-        self._counter = store.counter()
+        self._newest = store.newest()
         self._last_row = store.last_row()
         self._lock = threading.Lock()
         self.erasures = Erasures({}, 0)
@@ -91,8 +91,8 @@ class LiveProfiles:
         """Take in the events stored since the last call and return how many there were."""
         taken = 0
         with self._lock:
-            counter = self.store.counter()
-            if counter is not None and counter == self._counter:
+            newest = self.store.newest()
+            if newest is not None and newest == self._newest:
                 return 0
             while rows := self.store.since(self._last_row):
                 for row_id, profile, item, event, time in rows:
@@ -101,7 +101,7 @@ class LiveProfiles:
                         self._add(live, row_id, item, event, time)
                 self._last_row = rows[-1][0]
                 taken += len(rows)
-            self._counter = counter
+            self._newest = newest
         return taken
 
     def _add(self, live: _Live, row_id: int, item: str, event: str, time: int) -> None:
@@ -151,8 +151,8 @@ class LiveProfiles:
 
     def is_current(self) -> bool:
         """Return whether surely no event came since the last ``refresh``; False: it must be run."""
-        counter = self.store.counter()
-        return counter is not None and counter == self._counter
+        newest = self.store.newest()
+        return newest is not None and newest == self._newest
 
     def erased_at(self, profile: str) -> int | None:
         """Return when the profile was erased (microseconds), None if it was not."""

@@ -179,6 +179,11 @@ async def recommend(body: RecommendRequest, request: Request) -> Response:
     within(len(body.recent), settings.serve.max_history, "recent")
     within(len(body.page_items), settings.serve.max_history, "page_items")
     question = Question(body, profile_of(body.user_id, body.session_id))
+    if not shop.live.is_current():
+        if shop.store.is_near:
+            shop.live.refresh()
+        else:
+            await request.app.state.refresher.ask(None)
     kept = request.app.state.answers.from_cache(question)
     return Json(kept if kept is not None else await request.app.state.batcher.ask(question))
 
@@ -571,7 +576,10 @@ class Bowerbird:
         self.shop = Shop(settings, ROOT)
         answers = Answers(self.shop)
         self.batcher = Batcher(answers.answer, self.shop.max_batch)
-        app.state.shop, app.state.answers, app.state.batcher = self.shop, answers, self.batcher
+        # Who comes while the events are being read waits for the next reading: it may be theirs.
+        self.refresher = Batcher(lambda asks: [self.shop.live.refresh()] * len(asks), lambda: 512)
+        app.state.shop, app.state.answers = self.shop, answers
+        app.state.batcher, app.state.refresher = self.batcher, self.refresher
         self.shop.start()
 
     def __is_ready__(self) -> bool:
@@ -582,4 +590,5 @@ class Bowerbird:
         """Answer and write what waits."""
         with suppress(RuntimeError):
             self.batcher.close()
+            self.refresher.close()
         self.shop.close()
