@@ -377,6 +377,7 @@ class Serve(Section):
     writer_tokens: PositiveInt = 256
     writer_timeout: PositiveFloat = 20.0
     cache_mb: Annotated[float, Field(ge=0)] = 64
+    ranking: Literal["process", "thread"] = "process"
     rules: Rules = Rules()
     exploration: Exploration = Exploration()
     experiment: Experiment = Experiment()

@@ -14,6 +14,7 @@ import pandas as pd
 
 from components.data.dataset import Catalogue, item_text
 from components.recommenders.hybrid import Hybrid
+from serving.engine import Engine
 from serving.search import Search
 
 NEIGHBOURS = 5
@@ -74,6 +75,19 @@ def overlaid(
             assert vectors_of is not None
             vectors = np.vstack([vectors, vectors_of(new)])
     return model.extended(Catalogue(table, vectors))
+
+
+def overlaid_engine(
+    trained: Engine,
+    rows: Sequence[dict[str, Any]],
+    vectors_of: Callable[[pd.DataFrame], np.ndarray] | None,
+) -> tuple[Engine, np.ndarray]:
+    """Return an engine as ``overlaid`` says, and the codes of the products that came or changed."""
+    model = overlaid(trained.model, rows, vectors_of)
+    items = pd.Index(model.catalogue.table["item_id"].astype(str))
+    codes = items.get_indexer([row["item_id"] for row in rows])
+    codes = np.sort(codes[codes >= 0])
+    return Engine(model, trained.version, trained, codes), codes
 
 
 class TextVectors:

@@ -24,7 +24,7 @@ import pandas as pd
 from components.recommenders.hybrid import Hybrid
 from components.recommenders.pairs import ITEM_STATISTICS
 from serving import metrics
-from serving.profiles import History, stack
+from serving.history import History, stack
 
 logger = logging.getLogger("bentoml.bowerbird")
 
@@ -79,10 +79,9 @@ class Answer:
     scores: list[float]
     sources: list[str]
 
-    @property
-    def source(self) -> str:
-        """Return where the first item came from, "none" for an empty answer."""
-        return self.sources[0] if self.sources else "none"
+    def first(self, k: int) -> Answer:
+        """Return the answer cut to its first ``k`` items."""
+        return Answer(self.items[:k], self.scores[:k], self.sources[:k])
 
 
 class Engine:

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from components.data.dataset import Histories
 from serving.events import SECOND, Erasures, EventStore, profile_hash
+from serving.history import History
 
 
 class BaseProfiles:
@@ -125,7 +125,7 @@ class LiveProfiles:
             self._live.clear()
 
     def get(self, profile: str) -> _Live:
-        """Return a profile's stored events."""
+        """Return a profile's stored events, as they are now."""
         with self._lock:
             live = self._live.get(profile)
             if live is None:
@@ -142,37 +142,18 @@ class LiveProfiles:
                     self._live.popitem(last=False)
             else:
                 self._live.move_to_end(profile)
-            return live
+            return _Live(live.items.copy(), live.times.copy(), live.events.copy(), live.last_row)
 
     def state(self, profile: str) -> tuple[int, int | None] | None:
         """Return what changes whenever the profile's stored history does; None: not in memory."""
         live = self._live.get(profile)
         return None if live is None else (live.last_row, self.erased_at(profile))
 
-    def is_current(self) -> bool:
-        """Return whether surely no event came since the last ``refresh``; False: it must be run."""
-        newest = self.store.newest()
-        return newest is not None and newest == self._newest
-
     def erased_at(self, profile: str) -> int | None:
         """Return when the profile was erased (microseconds), None if it was not."""
         if not self.erasures.times:
             return None
         return self.erasures.times.get(profile_hash(profile))
-
-
-@dataclass(frozen=True)
-class History:
-    """One asker's history in the codes of a model, oldest first.
-
-    items: int32 (n,). times: int64 (n,) seconds. now: seconds, not before any event.
-    events: what the stored ones were, by item code ("purchase", …).
-    """
-
-    items: np.ndarray
-    times: np.ndarray
-    now: int
-    events: dict[int, str]
 
 
 class Profiles:
@@ -238,14 +219,3 @@ def _merge(
     new = np.ones(len(items), dtype=bool)
     new[1:] = (items[1:] != items[:-1]) | (times[1:] != times[:-1])
     return items[new], times[new]
-
-
-def stack(histories: Sequence[History]) -> Histories:
-    """Return a batch of histories as the recommenders take them."""
-    lengths = [len(one.items) for one in histories]
-    return Histories(
-        np.concatenate([one.items for one in histories]).astype(np.int32, copy=False),
-        np.concatenate([one.times for one in histories]).astype(np.int64, copy=False),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        np.array([one.now for one in histories], dtype=np.int64),
-    )

@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 from components.settings import load_settings
 from serving import metrics, operation
 from serving.answers import Answers, Question
-from serving.batching import Batcher, TooManyWaiting
+from serving.batching import TooManyWaiting
 from serving.events import StoreBusy, StoreError, profile_of
 from serving.guard import Guard, Keys, Refused
 from serving.reports import latest_alerts, latest_drift, validation
@@ -179,13 +179,7 @@ async def recommend(body: RecommendRequest, request: Request) -> Response:
     within(len(body.recent), settings.serve.max_history, "recent")
     within(len(body.page_items), settings.serve.max_history, "page_items")
     question = Question(body, profile_of(body.user_id, body.session_id))
-    if not shop.live.is_current():
-        if shop.store.is_near:
-            shop.live.refresh()
-        else:
-            await request.app.state.refresher.ask(None)
-    kept = request.app.state.answers.from_cache(question)
-    return Json(kept if kept is not None else await request.app.state.batcher.ask(question))
+    return Json(await request.app.state.answers.answer(question))
 
 
 @app.post("/rerank", response_model=RerankResponse, responses=_ERRORS, tags=["shopper"])
@@ -574,12 +568,8 @@ class Bowerbird:
         torch.set_num_threads(1)
         self.threads = threadpool_limits(1)
         self.shop = Shop(settings, ROOT)
-        answers = Answers(self.shop)
-        self.batcher = Batcher(answers.answer, self.shop.max_batch)
-        # Who comes while the events are being read waits for the next reading: it may be theirs.
-        self.refresher = Batcher(lambda asks: [self.shop.live.refresh()] * len(asks), lambda: 512)
-        app.state.shop, app.state.answers = self.shop, answers
-        app.state.batcher, app.state.refresher = self.batcher, self.refresher
+        self.answers = Answers(self.shop)
+        app.state.shop, app.state.answers = self.shop, self.answers
         self.shop.start()
 
     def __is_ready__(self) -> bool:
@@ -589,6 +579,5 @@ class Bowerbird:
     def close(self) -> None:
         """Answer and write what waits."""
         with suppress(RuntimeError):
-            self.batcher.close()
-            self.refresher.close()
+            self.answers.close()
         self.shop.close()

@@ -17,25 +17,25 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import orjson
-import pandas as pd
 
 from components.language.writer import open_writer
-from components.recommenders.bandits import EpsilonGreedy, Explorer, GaussianThompson
-from components.settings import Exploration, Rules, Settings
+from components.settings import Settings
 from serving import metrics
-from serving.catalogue import TextVectors, overlaid
+from serving.catalogue import TextVectors, overlaid_engine
 from serving.conversation import Conversation
 from serving.engine import Engine, Filters
 from serving.events import EventStore
 from serving.experiments import TREATMENT, arm_of
+from serving.pages import PageMaker
 from serving.profiles import BaseProfiles, LiveProfiles, Profiles
-from serving.rules import RuleBook
+from serving.ranking import Ranking
 from serving.schemas import ConversationRequest, RecommendRequest, RerankRequest
 from serving.search import Search
 
@@ -102,34 +102,19 @@ _random = random.Random()
 """Of the ids of impressions, seeded by the system: asking it for each would cost a switch of
 threads each time."""
 
+RANKING_SECONDS = 600
+"""The longest that a model is waited for."""
+
 _numbers = itertools.count()
 """Each model in memory has a number of its own, so that nothing kept of another is taken for it."""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What is done with a ranked list: the shop's rules, then places to explore with."""
-
-    rules: RuleBook
-    exploration: Exploration
-    explorer: Explorer | None
-
-
-def explorer_of(settings: Exploration) -> Explorer | None:
-    """Return the policy that ``serve.exploration`` names, None for none."""
-    if settings.policy == "epsilon_greedy":
-        return EpsilonGreedy(settings.epsilon)
-    if settings.policy == "thompson":
-        return GaussianThompson(settings.deviation)
-    return None
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A model in memory with the profiles in its codes.
 
-    engine, profiles, search: with the products that came since. trained: the engine without them.
-    policies: of the control arm (served to all when no experiment runs) and of the treatment.
+    engine, profiles, search, maker: with the products that came since. trained: the engine without
+    them. trained_number: of the model without them.
     """
 
     champion: Champion
@@ -140,9 +125,10 @@ class Loaded:
     loaded_at: datetime
     trained: Engine
     texts: TextVectors | None
-    policies: tuple[Policy, Policy]
+    maker: PageMaker
+    number: int
+    trained_number: int
     revision: int = 0
-    number: int = field(default_factory=lambda: next(_numbers))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_covered", np.zeros(self.engine.n_items, dtype=bool))
@@ -150,10 +136,6 @@ class Loaded:
     @property
     def version(self) -> str:
         return self.champion.version
-
-    def policy(self, arm: str | None) -> Policy:
-        """Return what is done for an arm; None: no experiment."""
-        return self.policies[arm == TREATMENT]
 
     def cover(self, codes: np.ndarray) -> None:
         """Take note that these products were recommended."""
@@ -176,6 +158,7 @@ class Shop:
         self.store = EventStore(settings.serve.events_url, root)
         self.live = LiveProfiles(self.store, settings.serve.max_history)
         self.writer = open_writer(settings.serve)
+        self.ranking = Ranking(settings.serve)
         self.loaded: Loaded | None = None
         self.challenger: Loaded | None = None
         self.load_error: str | None = None
@@ -193,6 +176,7 @@ class Shop:
         """Stop looking and write what waits."""
         self._stop.set()
         self._watcher.join(timeout=10)
+        self.ranking.close()
         self.store.close()
 
     def current(self) -> Loaded:
@@ -221,10 +205,9 @@ class Shop:
         arm = arm_of(experiment, profile)
         return (second if arm == TREATMENT else loaded), arm
 
-    def numbers(self) -> frozenset[int]:
-        """Return the numbers of the models in service."""
-        served = (self.loaded, self.challenger)
-        return frozenset(one.number for one in served if one is not None)
+    def in_service(self) -> list[Loaded]:
+        """Return the models in service."""
+        return [one for one in (self.loaded, self.challenger) if one is not None]
 
     def was_exposed(self, profile: str | None) -> bool:
         """Return whether the shopper's exposure to the running experiment is surely kept."""
@@ -244,14 +227,11 @@ class Shop:
         while len(self._exposed) > self.live.max_profiles:
             self._exposed.popitem(last=False)
 
-    def max_batch(self) -> int:
-        """Return how many asks the engine answers together."""
-        return self.loaded.engine.max_batch if self.loaded else 1
-
     def _watch(self) -> None:
         while not self._stop.is_set():
             try:
                 self.look()
+                self.ranking.watch()
                 self.live.refresh_erasures()
                 metrics.PENDING.set(self.store.pending)
             except Exception as error:  # the watch must outlive a bad model or a lost database
@@ -268,6 +248,8 @@ class Shop:
                 self.loaded = self._with_items(self.loaded)
             if self.challenger is not None and self.challenger.revision != revision:
                 self.challenger = self._with_items(self.challenger)
+            served = self.in_service()
+            self.ranking.keep_only({n for one in served for n in (one.number, one.trained_number)})
 
     def _look_for_champion(self) -> None:
         champion: Champion | None = None
@@ -300,6 +282,8 @@ class Shop:
             logger.info("version %s is served to its share of shoppers", named.version)
 
     def _load(self, champion: Champion) -> Loaded:
+        number = next(_numbers)
+        ready = self.ranking.load(number, champion.folder, champion.version)
         engine = Engine.load(champion.folder, champion.version)
         base = BaseProfiles.load(champion.folder / "profiles.parquet", engine.items)
         profiles = Profiles(base, self.live, engine.items, self.settings.serve.max_history)
@@ -317,46 +301,44 @@ class Shop:
             datetime.now(UTC),
             engine,
             texts,
-            self._policies(engine),
+            PageMaker(engine, self.settings.serve),
+            number,
+            number,
         )
+        self._await(ready)
         return self._with_items(loaded) if self.store.revision() else loaded
 
     def _with_items(self, loaded: Loaded) -> Loaded:
         """Return the model with the products of the store laid over what it was trained with."""
         revision = self.store.revision()
         rows = self.store.items()
-        model = overlaid(loaded.trained.model, rows, loaded.texts)
-        table = model.catalogue.table
-        items = pd.Index(table["item_id"].astype(str))
-        codes = items.get_indexer([row["item_id"] for row in rows])
-        codes = np.sort(codes[codes >= 0])
-        engine = Engine(model, loaded.version, loaded.trained, codes)
-        search = loaded.search.extended(table, codes, engine.vectors)
-        return replace(
+        engine, codes = overlaid_engine(loaded.trained, rows, loaded.texts)
+        number = next(_numbers)
+        new = None if engine.vectors is None else engine.vectors[loaded.trained.n_items :]
+        ready = self.ranking.overlay(number, loaded.trained_number, rows, new)
+        search = loaded.search.extended(engine.model.catalogue.table, codes, engine.vectors)
+        max_history = self.settings.serve.max_history
+        made = replace(
             loaded,
             engine=engine,
-            profiles=Profiles(
-                loaded.profiles.base, self.live, engine.items, self.settings.serve.max_history
-            ),
+            profiles=Profiles(loaded.profiles.base, self.live, engine.items, max_history),
             search=search,
             conversation=Conversation(engine, search),
-            policies=self._policies(engine),
+            maker=PageMaker(engine, self.settings.serve),
             revision=revision,
-            number=next(_numbers),
+            number=number,
         )
+        self._await(ready)
+        return made
 
-    def _policies(self, engine: Engine) -> tuple[Policy, Policy]:
-        serve = self.settings.serve
-        experiment = serve.experiment
-
-        def policy(rules: Rules, exploration: Exploration) -> Policy:
-            book = RuleBook(rules, engine.model.catalogue.table, engine.vectors)
-            return Policy(book, exploration, explorer_of(exploration))
-
-        return (
-            policy(serve.rules, serve.exploration),
-            policy(experiment.rules or serve.rules, experiment.exploration or serve.exploration),
-        )
+    def _await(self, ready: Future[None] | None) -> None:
+        """Wait until the ranking process has a model too, so that taking it over costs nobody."""
+        if ready is None:
+            return
+        try:
+            ready.result(RANKING_SECONDS)
+        except Exception as error:  # a thread ranks meanwhile
+            logger.error("the ranking process has no such model: %s", error)
 
     def log_shown(
         self,

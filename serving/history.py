@@ -1,0 +1,35 @@
+"""One asker's history, and a batch of them as the recommenders take it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.data.dataset import Histories
+
+
+@dataclass(frozen=True)
+class History:
+    """One asker's history in the codes of a model, oldest first.
+
+    items: int32 (n,). times: int64 (n,) seconds. now: seconds, not before any event.
+    events: what the stored ones were, by item code ("purchase", …).
+    """
+
+    items: np.ndarray
+    times: np.ndarray
+    now: int
+    events: dict[int, str]
+
+
+def stack(histories: Sequence[History]) -> Histories:
+    """Return a batch of histories as the recommenders take them."""
+    lengths = [len(one.items) for one in histories]
+    return Histories(
+        np.concatenate([one.items for one in histories]).astype(np.int32, copy=False),
+        np.concatenate([one.times for one in histories]).astype(np.int64, copy=False),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.array([one.now for one in histories], dtype=np.int64),
+    )

@@ -1,0 +1,223 @@
+"""What one shopper is to see: a model's ranking, the shop's rules, and the words beside each item.
+
+In: a ``Wish`` (a history and what was asked for, in a model's codes). Out: a ``Page``, the JSON of
+its items ready. Nothing here knows a shopper or a store, so pages are made wherever there is
+room: in the ranking process, or in a thread beside the endpoint.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import orjson
+
+from components.recommenders.bandits import EpsilonGreedy, Explorer, GaussianThompson
+from components.settings import Exploration, Rules, Serve
+from serving import metrics
+from serving.engine import Answer, Ask, Engine, Filters
+from serving.experiments import TREATMENT
+from serving.history import History
+from serving.rules import RuleBook
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One page asked for. exclude, just: item codes, not to be shown and done just now.
+
+    unknown: item ids of the request that the model does not know. arm: of the experiment, if any.
+    """
+
+    history: History
+    k: int
+    filters: Filters = field(default_factory=Filters)
+    exclude_seen: bool = True
+    exclude: tuple[int, ...] = ()
+    just: tuple[int, ...] = ()
+    unknown: tuple[str, ...] = ()
+    reasons: bool = True
+    arm: str | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """What one shopper is to see: ``fixed`` places, then candidates that places are drawn from.
+
+    ids, codes, scores, sources, fragments (an item's JSON): of one length, best first. shown: how
+    many places there are. end: the answer's JSON after its items. whole: all of it, where nothing
+    is drawn.
+    """
+
+    ids: list[str]
+    codes: np.ndarray
+    scores: list[float]
+    sources: list[str]
+    fragments: list[bytes]
+    fixed: int
+    shown: int
+    cold: bool
+    version: str
+    end: bytes
+    whole: Shown | None = None
+
+    @property
+    def size(self) -> int:
+        """Return about how many bytes it takes."""
+        return sum(map(len, self.fragments)) * (2 if self.whole else 1) + 200 * len(self.ids) + 1000
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What an answer and its impression say of the items, as JSON."""
+
+    items: bytes
+    ids: str
+    scores: str
+    propensities: str
+    source: str
+    sources: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def of(cls, page: Page, places: Sequence[int], propensities: list[float]) -> Shown:
+        """Return what is said of some places of a page, in that order."""
+        sources = [page.sources[at] for at in places]
+        return cls(
+            b",".join(page.fragments[at] for at in places),
+            _json([page.ids[at] for at in places]),
+            _json([page.scores[at] for at in places]),
+            _json(propensities),
+            sources[0] if sources else "none",
+            tuple(Counter(sources).items()),
+        )
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is done with a ranked list: the shop's rules, then places to explore with."""
+
+    rules: RuleBook
+    exploration: Exploration
+    explorer: Explorer | None
+
+
+def explorer_of(settings: Exploration) -> Explorer | None:
+    """Return the policy that ``serve.exploration`` names, None for none."""
+    if settings.policy == "epsilon_greedy":
+        return EpsilonGreedy(settings.epsilon)
+    if settings.policy == "thompson":
+        return GaussianThompson(settings.deviation)
+    return None
+
+
+class PageMaker:
+    """Pages of one model. Holds no state of shoppers, so any thread may ask it."""
+
+    def __init__(self, engine: Engine, serve: Serve) -> None:
+        self.engine = engine
+        self.serve = serve
+        experiment = serve.experiment
+
+        def policy(rules: Rules, exploration: Exploration) -> Policy:
+            book = RuleBook(rules, engine.model.catalogue.table, engine.vectors)
+            return Policy(book, exploration, explorer_of(exploration))
+
+        self._control = policy(serve.rules, serve.exploration)
+        self._treatment = policy(
+            experiment.rules or serve.rules, experiment.exploration or serve.exploration
+        )
+
+    def policy(self, arm: str | None) -> Policy:
+        """Return what is done for an arm; None: no experiment."""
+        return self._treatment if arm == TREATMENT else self._control
+
+    def pages(self, wishes: Sequence[Wish]) -> list[Page]:
+        """Return the page of each wish; they are ranked in one batch."""
+        with metrics.STAGE["rank"].time():
+            answers = self.engine.recommend([self._ask(wish) for wish in wishes])
+        with metrics.STAGE["rules"].time():
+            return [self._page(*pair) for pair in zip(wishes, answers, strict=True)]
+
+    def _ask(self, wish: Wish) -> Ask:
+        policy = self.policy(wish.arm)
+        k = wish.k
+        if not policy.rules.idle:
+            k = max(k, policy.rules.rules.pool)
+        if policy.explorer is not None:
+            k = max(k, wish.k + policy.exploration.candidates)
+        return Ask(wish.history, k, wish.filters, wish.exclude_seen, wish.exclude)
+
+    def _page(self, wish: Wish, answer: Answer) -> Page:
+        policy, engine = self.policy(wish.arm), self.engine
+        drawn, total = 0, wish.k
+        if policy.explorer is not None:
+            drawn = min(policy.exploration.slots, wish.k)
+            total = wish.k - drawn + policy.exploration.candidates
+        chosen = answer.first(total)
+        if not policy.rules.idle:
+            items = np.array(answer.items, dtype=np.int64)
+            one_category = wish.filters.category is not None
+            order, scores = policy.rules.order(
+                items, _comparable(answer), total, one_category=one_category
+            )
+            chosen = Answer(
+                items[order].tolist(), scores.tolist(), [answer.sources[at] for at in order]
+            )
+        for source in sorted(set(chosen.sources[: wish.k]) - {"hybrid"}):
+            metrics.FALLBACKS.labels(source).inc()
+        reasons: Sequence[str | None] = [None] * len(chosen.items)
+        if wish.reasons:
+            reasons = engine.reasons(chosen, wish.history, wish.just)
+        shown = min(wish.k, len(chosen.items))
+        end = orjson.dumps(
+            {
+                "model_version": engine.version,
+                "unknown_items": wish.unknown,
+                "history_length": len(wish.history.items),
+                "arm": wish.arm,
+            }
+        )
+        page = Page(
+            [engine.ids[code] for code in chosen.items],
+            np.array(chosen.items, dtype=np.int64),
+            chosen.scores,
+            chosen.sources,
+            [
+                orjson.dumps(
+                    {**engine.describe(code), "score": score, "source": source, "reason": reason}
+                )
+                for code, score, source, reason in zip(
+                    chosen.items, chosen.scores, chosen.sources, reasons, strict=True
+                )
+            ],
+            max(0, shown - drawn),
+            shown,
+            not len(wish.history.items),
+            engine.version,
+            end[1:],
+        )
+        if drawn and shown:
+            return page
+        return replace(page, whole=Shown.of(page, range(shown), [1.0] * shown))
+
+
+def _json(values: list[Any]) -> str:
+    return orjson.dumps(values).decode()
+
+
+def _comparable(answer: Answer) -> np.ndarray:
+    """Return scores in which no fallback stands above what came before it.
+
+    Scores of different sources have different units: each fallback goes on below the last score.
+    """
+    scores = np.array(answer.scores, dtype=np.float64)
+    first = np.array([source != "hybrid" for source in answer.sources], dtype=bool)
+    if not first.any():
+        return scores
+    start = int(first.argmax())
+    step = max(float(scores[:start].std()) if start else 1.0, 1e-6) / 100
+    base = scores[start - 1] if start else 0.0
+    scores[start:] = base - step * np.arange(1, len(scores) - start + 1)
+    return scores
