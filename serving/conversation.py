@@ -21,8 +21,8 @@ import numpy as np
 
 from components.recommenders.knowledge import Found, Items, Knowledge, Request, Rules, satisfy, stem
 from serving.engine import Answer, Engine, Filters
-from serving.needs import DETAILS, Said, parse
 from serving.history import History, stack
+from serving.needs import DETAILS, Said, parse
 from serving.schemas import MAX_SHOWN, MAX_TERMS, ConversationState
 from serving.search import Search
 from serving.wording import Titles

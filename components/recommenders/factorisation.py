@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from tqdm import trange
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
 from components.recommenders.compiled import compiled
-from components.recommenders.rows import merged_rows
+from components.recommenders.rows import inner_products, merged_rows
 from components.settings import MatrixFactorisation as MatrixFactorisationSettings
 from components.settings import RatingFactorisation as RatingFactorisationSettings
 
@@ -28,8 +29,25 @@ ROWS = 1000
 """Rows that one thread solves at a time."""
 
 
+@dataclass(frozen=True)
+class Met:
+    """What each row met: its entries are ``offsets[row]`` to ``offsets[row + 1]``.
+
+    columns: int (entries,). weights: float32 (entries,), above 0. offsets: int (rows + 1,).
+    """
+
+    columns: np.ndarray
+    weights: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, matrix: sp.csr_matrix) -> Met:
+        """Return the entries of a CSR matrix."""
+        return cls(matrix.indices, matrix.data, matrix.indptr)
+
+
 def solve(
-    weights: sp.csr_matrix,
+    met: Met,
     targets: np.ndarray,
     factors: np.ndarray,
     ridge: np.ndarray,
@@ -38,23 +56,22 @@ def solve(
     """Return float32 (rows, d): for each row u the argmin of
     Σ_met w (t − uᵀv)² + uᵀ(gram)u + ridge·|u|².
 
-    weights: CSR (rows, n), the w > 0 of what each row met. targets: float (entries,), the t, in
-    the order of ``weights.data``. factors: float32 (n, d), the v. ridge: float (rows,) > 0. gram:
-    (d, d), or (d,) where it is diagonal, or None for zero. Rows that met nothing are 0.
+    targets: float (entries,), the t. factors: float32 (n, d), the v of each column. ridge: float
+    (rows,) > 0. gram: (d, d), or (d,) where it is diagonal, or None for zero. Rows that met
+    nothing are 0.
     """
     if gram is not None and gram.ndim == 2:
         spectrum, axes = axes_of(gram)
-        return solve(weights, targets, factors @ axes, ridge, spectrum) @ axes.T
+        return solve(met, targets, factors @ axes, ridge, spectrum) @ axes.T
     diagonal = np.zeros(factors.shape[1], dtype=np.float32) if gram is None else gram
-    out = np.zeros((weights.shape[0], factors.shape[1]), dtype=np.float32)
+    out = np.zeros((len(met.offsets) - 1, factors.shape[1]), dtype=np.float32)
     arrays = [
         np.ascontiguousarray(array, dtype=np.float32)
-        for array in (weights.data, targets, factors, diagonal, ridge)
+        for array in (met.weights, targets, factors, diagonal, ridge)
     ]
 
     def part(start: int) -> None:
-        rows = slice(start, start + ROWS)
-        _solve(weights.indptr, weights.indices, *arrays, rows.start, out[rows])
+        _solve(met.offsets, met.columns, *arrays, start, out[start : start + ROWS])
 
     if len(out) <= ROWS:
         part(0)
@@ -66,7 +83,7 @@ def solve(
 
 @compiled
 def _solve(  # type: ignore[no-untyped-def]
-    indptr, indices, weights, targets, factors, gram, ridge, first, out
+    offsets, columns, weights, targets, factors, gram, ridge, first, out
 ):
     """Solve the rows from ``first`` on, as many as ``out`` has.
 
@@ -75,7 +92,7 @@ def _solve(  # type: ignore[no-untyped-def]
     """
     d = factors.shape[1]
     for row in range(len(out)):
-        start, stop = indptr[first + row], indptr[first + row + 1]
+        start, stop = offsets[first + row], offsets[first + row + 1]
         n = stop - start
         if n == 0:
             continue
@@ -85,7 +102,7 @@ def _solve(  # type: ignore[no-untyped-def]
             scale = np.sqrt(weights[start + at])
             t[at] = targets[start + at] * scale
             for column in range(d):
-                v[at, column] = factors[indices[start + at], column] * scale
+                v[at, column] = factors[columns[start + at], column] * scale
         diagonal = gram + ridge[first + row]
         if n < d:
             half = v / diagonal
@@ -129,24 +146,24 @@ def axes_of(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def solve_implicit(
-    met: sp.csr_matrix,
+    met: Met,
     factors: np.ndarray,
     confidence: float,
     regularisation: float,
     gram: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return float32 (rows, d): the factors of the rows of ``met``, given those of its columns.
+    """Return float32 (rows, d): the factors of the rows, given those of what they ``met``.
 
     Minimises, for each row, confidence · Σ_met w (1 − uᵀv)² + Σ_all (uᵀv)² + λ·|u|², with w in
-    (0, 1] the entries of ``met`` and λ = regularisation · confidence · number met. A met pair
+    (0, 1] the weights of ``met`` and λ = regularisation · confidence · number met. A met pair
     counts in both sums, so its least-squares target is (1 + confidence · w) / (confidence · w).
     gram: Σ_all vvᵀ as ``solve`` takes it, for who has it at hand.
     """
-    weights = confidence * np.maximum(met.data, 1e-6)  # what faded to 0 was still met
-    weighted = sp.csr_matrix((weights, met.indices, met.indptr), shape=met.shape)
+    weights = confidence * np.maximum(met.weights, 1e-6)  # what faded to 0 was still met
     targets = (1 + weights) / weights
-    ridge = regularisation * confidence * np.diff(met.indptr) + 1e-3
-    return solve(weighted, targets, factors, ridge, factors.T @ factors if gram is None else gram)
+    ridge = regularisation * confidence * np.diff(met.offsets) + 1e-3
+    gram = factors.T @ factors if gram is None else gram
+    return solve(Met(met.columns, weights, met.offsets), targets, factors, ridge, gram)
 
 
 class MatrixFactorisation(Recommender):
@@ -165,29 +182,28 @@ class MatrixFactorisation(Recommender):
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         s = self.settings
         matrix = train.matrix(s.half_life_days)
-        transposed = matrix.T.tocsr()
+        of_users, of_items = Met.of(matrix), Met.of(matrix.T.tocsr())
         random = np.random.default_rng(self.seed)
         items = random.standard_normal((len(catalogue), s.factors), dtype=np.float32)
         items *= np.float32(0.1 / s.factors**0.5)
         for _ in trange(s.iterations, desc="iALS", unit="sweep"):
-            users = solve_implicit(matrix, items, s.confidence, s.regularisation)
-            items = solve_implicit(transposed, users, s.confidence, s.regularisation)
+            users = solve_implicit(of_users, items, s.confidence, s.regularisation)
+            items = solve_implicit(of_items, users, s.confidence, s.regularisation)
         self.factors = items
         vars(self).pop("_in_axes", None)
         return self
 
     def score(self, histories: Histories) -> np.ndarray:
-        return self.queries(histories) @ self.factors.T
+        return inner_products(self.queries(histories), self.factors)
 
     def queries(self, histories: Histories) -> np.ndarray:
         """Return float32 (batch, d): whose inner products with ``factors`` are the scores."""
         s = self.settings
         weights = histories.weights(s.decay)
         index, weights, offsets = merged_rows(histories.items, weights, histories.offsets)
-        shape = (len(histories), len(self.factors))
-        seen = sp.csr_matrix((np.minimum(weights, 1), index, offsets), shape=shape)
+        met = Met(index, np.minimum(weights, np.float32(1)), offsets)
         axes, factors, spectrum = self._in_axes
-        return solve_implicit(seen, factors, s.confidence, s.regularisation, spectrum) @ axes.T
+        return solve_implicit(met, factors, s.confidence, s.regularisation, spectrum) @ axes.T
 
     @cached_property
     def _in_axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -197,7 +213,7 @@ class MatrixFactorisation(Recommender):
         return axes, self.factors @ axes, spectrum
 
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
-        return self.queries(histories) @ self.factors[items].T
+        return inner_products(self.queries(histories), self.factors[items])
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"factors": self.factors}
@@ -261,8 +277,7 @@ class RatingFactorisation(Recommender):
 
     def _side(self, ratings: sp.csr_matrix, others: np.ndarray) -> np.ndarray:
         """Return (rows, d + 1), bias first, of the rows of ``ratings`` (less the mean)."""
-        met = ratings.copy()
-        met.data = np.ones_like(ratings.data)
+        met = Met(ratings.indices, np.ones_like(ratings.data), ratings.indptr)
         design = others.copy()
         design[:, 0] = 1.0
         targets = ratings.data - others[ratings.indices, 0]

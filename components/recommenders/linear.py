@@ -18,7 +18,7 @@ from tqdm import tqdm
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
 from components.recommenders.neighbours import csr_arrays, csr_of
-from components.recommenders.rows import summed_rows, summed_rows_at
+from components.recommenders.rows import merged_rows, summed_rows, summed_rows_at
 from components.settings import Linear as LinearSettings
 
 SYSTEM_NUMBERS = 2_000_000
@@ -155,7 +155,7 @@ class Linear(Recommender):
         """Return places in ``kept``, weights and offsets; what was never sold weighs nothing."""
         places = self._place[histories.items]
         weights = np.where(places >= 0, histories.weights(self.settings.decay), np.float32(0))
-        return np.maximum(places, 0), weights, histories.offsets
+        return merged_rows(np.maximum(places, 0), weights, histories.offsets)
 
     @cached_property
     def _place(self) -> np.ndarray:

@@ -11,7 +11,12 @@ from sparse_dot_topn import sp_matmul_topn
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
-from components.recommenders.rows import best_of_summed_rows, summed_rows, summed_rows_at
+from components.recommenders.rows import (
+    best_of_summed_rows,
+    merged_rows,
+    summed_rows,
+    summed_rows_at,
+)
 from components.settings import Neighbours
 
 
@@ -111,7 +116,8 @@ class ItemNeighbours(_Neighbours):
         return best_of_summed_rows(index, weights, self.matrix, n)
 
     def _past(self, histories: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return histories.items, histories.weights(self.settings.decay), histories.offsets
+        weights = histories.weights(self.settings.decay)
+        return merged_rows(histories.items, weights, histories.offsets)
 
 
 class UserNeighbours(_Neighbours):

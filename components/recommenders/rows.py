@@ -1,4 +1,4 @@
-"""Weighted sums of a matrix's rows: what most models make of a history, compiled.
+"""What most models make of a history: weighted sums of a matrix's rows, and inner products.
 
 In: for each history the rows it names and their weights. Out: scores of all columns, of some, or
 the best columns. Dense and sparse (CSR) matrices alike; a large catalogue costs what is met.
@@ -12,6 +12,10 @@ import scipy.sparse as sp
 from components.recommenders.compiled import compiled
 
 Matrix = np.ndarray | sp.csr_matrix
+
+FEW = 8
+"""Queries up to which the compiled loop, which reads the vectors once from end to end, is faster
+than BLAS: for one it takes a third of the time."""
 
 
 def summed_rows(
@@ -65,6 +69,25 @@ def merged_rows(
     """Return index, weights and offsets with what a row names more than once named once, for the
     sum of the weights."""
     return _merged(index, weights, offsets)
+
+
+def inner_products(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Return float32 (batch, items). queries: (batch, d), vectors: (items, d), float32."""
+    if len(queries) > FEW:
+        return (vectors @ queries.T).T  # the many rows first: else BLAS takes twice as long
+    products = np.empty((len(queries), len(vectors)), dtype=np.float32)
+    _multiply(np.ascontiguousarray(queries), vectors, products)
+    return products
+
+
+@compiled
+def _multiply(queries, vectors, products):  # type: ignore[no-untyped-def]
+    for item in range(len(vectors)):
+        for row in range(len(queries)):
+            product = np.float32(0)
+            for column in range(vectors.shape[1]):
+                product += queries[row, column] * vectors[item, column]
+            products[row, item] = product
 
 
 @compiled

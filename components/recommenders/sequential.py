@@ -31,6 +31,7 @@ from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.attention import LastState
 from components.recommenders.base import Recommender
 from components.recommenders.content import Words, whitened, whitening
+from components.recommenders.rows import inner_products
 from components.recommenders.softmax import sampled_softmax_loss, softmax_loss
 from components.settings import Sequential as SequentialSettings
 from components.settings import Words as WordsSettings
@@ -335,10 +336,10 @@ class Sequential(Recommender):
             return json.loads(saved.metadata()["losses"])
 
     def score(self, histories: Histories) -> np.ndarray:
-        return self.queries(histories) @ self.vectors.T
+        return inner_products(self.queries(histories), self.vectors)
 
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
-        return self.queries(histories) @ self.vectors[items].T
+        return inner_products(self.queries(histories), self.vectors[items])
 
     def queries(self, histories: Histories) -> np.ndarray:
         """Return float32 (batch, d): whose inner products with ``vectors`` are the scores."""
