@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 
 from components.recommenders.hybrid import Hybrid
@@ -127,6 +128,7 @@ class Engine:
         self._popular[top] = lately[top] > 0
         model.count_proposed = lambda name, n: metrics.CANDIDATES.labels(name).inc(n)
         self._mask = lru_cache(maxsize=256)(self._make_mask)
+        self.described = lru_cache(maxsize=100_000)(self._described)
         scored = self.n_items if not model.nearest else model.settings.exact_items
         self.max_batch = int(np.clip(4_000_000 // max(1, scored), 1, 32))
 
@@ -317,6 +319,10 @@ class Engine:
             else:
                 texts[row] = "often bought"
         return texts
+
+    def _described(self, code: int) -> bytes:
+        """Return ``describe`` as JSON."""
+        return orjson.dumps(self.describe(code))
 
     def describe(self, code: int) -> dict[str, Any]:
         """Return what a page shows of an item."""

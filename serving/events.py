@@ -40,7 +40,7 @@ SECOND = 1_000_000
 DAY = 86_400 * SECOND
 """Times in the store are integer microseconds since 1970, UTC: the same in every database."""
 
-LINGER = 0.02
+LINGER = 0.1
 """Seconds that impressions wait for company, unless an event comes: nobody waits for them, and
 a commit for each few would cost more than the recommendations they tell of."""
 

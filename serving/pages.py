@@ -185,9 +185,9 @@ class PageMaker:
             chosen.scores,
             chosen.sources,
             [
-                orjson.dumps(
-                    {**engine.describe(code), "score": score, "source": source, "reason": reason}
-                )
+                engine.described(code)[:-1]
+                + b","
+                + orjson.dumps({"score": score, "source": source, "reason": reason})[1:]
                 for code, score, source, reason in zip(
                     chosen.items, chosen.scores, chosen.sources, reasons, strict=True
                 )

@@ -139,10 +139,11 @@ class Loaded:
 
     def cover(self, codes: np.ndarray) -> None:
         """Take note that these products were recommended."""
-        covered: np.ndarray = self._covered  # type: ignore[attr-defined]
-        if not covered[codes].all():
-            covered[codes] = True
-            metrics.COVERAGE.set(covered.mean())
+        self._covered[codes] = True  # type: ignore[attr-defined]
+
+    def coverage(self) -> float:
+        """Return the share of the catalogue that was recommended."""
+        return float(self._covered.mean())  # type: ignore[attr-defined]
 
 
 class NotReady(RuntimeError):
@@ -230,10 +231,12 @@ class Shop:
     def _watch(self) -> None:
         while not self._stop.is_set():
             try:
-                self.look()
                 self.ranking.watch()
+                self.look()
                 self.live.refresh_erasures()
                 metrics.PENDING.set(self.store.pending)
+                if self.loaded is not None:
+                    metrics.COVERAGE.set(self.loaded.coverage())
             except Exception as error:  # the watch must outlive a bad model or a lost database
                 logger.exception("the watch for a new model stumbled: %s", type(error).__name__)
             self._stop.wait(LOOK_EVERY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from components.data.dataset import Catalogue, Histories, Interactions, item_text
 from components.recommenders.base import Recommender
 from components.recommenders.neighbours import csr_arrays, csr_of
-from components.recommenders.rows import inner_products, summed_rows, summed_rows_at
+from components.recommenders.rows import inner_products, sparse_inner_products, summed_rows
 from components.settings import Content as ContentSettings
 from components.settings import Words as WordsSettings
 
@@ -128,7 +127,6 @@ class Words(Recommender):
 
     def learn(self, catalogue: Catalogue) -> Self:
         self.matrix = word_vectors(item_text(catalogue.table))
-        vars(self).pop("_by_word", None)
         return self
 
     def extended(self, catalogue: Catalogue) -> Words:
@@ -136,25 +134,16 @@ class Words(Recommender):
         return Words(self.settings).learn(catalogue)
 
     def score(self, histories: Histories) -> np.ndarray:
-        return summed_rows(*self._past(histories), self._by_word)
+        return sparse_inner_products(self._past(histories), self.matrix)
 
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
-        return summed_rows_at(*self._past(histories), self._by_word, items)
+        return sparse_inner_products(self._past(histories), self.matrix, items)
 
-    def _past(self, histories: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the histories' words, their weights (of each history of length 1) and offsets."""
+    def _past(self, histories: Histories) -> np.ndarray:
+        """Return float32 (batch, words), rows of length 1: the histories' decayed sums."""
         weights = histories.weights(self.settings.decay)
         past = summed_rows(histories.items, weights, histories.offsets, self.matrix)
-        rows, words = np.nonzero(past)
-        found = past[rows, words]
-        norms = np.sqrt(np.vecdot(past, past))[rows]
-        offsets = np.searchsorted(rows, np.arange(len(histories) + 1))
-        return words, found / norms, offsets
-
-    @cached_property
-    def _by_word(self) -> sp.csr_matrix:
-        """CSR (words, items)."""
-        return self.matrix.T.tocsr()
+        return past / np.maximum(np.sqrt(np.vecdot(past, past)), 1e-12)[:, None]
 
     def arrays(self) -> dict[str, np.ndarray]:
         return csr_arrays(self.matrix)

@@ -80,6 +80,26 @@ def inner_products(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return products
 
 
+def sparse_inner_products(
+    queries: np.ndarray, vectors: sp.csr_matrix, items: np.ndarray | None = None
+) -> np.ndarray:
+    """Return float32 (batch, items): as ``inner_products``, of CSR vectors, all or some of them."""
+    items = np.arange(vectors.shape[0]) if items is None else items
+    products = np.empty((len(queries), len(items)), dtype=np.float32)
+    _multiply_sparse(queries, vectors.data, vectors.indices, vectors.indptr, items, products)
+    return products
+
+
+@compiled
+def _multiply_sparse(queries, data, indices, indptr, items, products):  # type: ignore[no-untyped-def]
+    for row in range(len(queries)):
+        for place in range(len(items)):
+            product = np.float32(0)
+            for at in range(indptr[items[place]], indptr[items[place] + 1]):
+                product += queries[row, indices[at]] * data[at]
+            products[row, place] = product
+
+
 @compiled
 def _multiply(queries, vectors, products):  # type: ignore[no-untyped-def]
     for item in range(len(vectors)):
