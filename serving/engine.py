@@ -12,11 +12,10 @@ an answer while a product meets the filters.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -45,6 +44,12 @@ VERBS = {
     "purchase": "bought",
     "rating": "rated",
 }
+
+
+MASKS, DESCRIBED = 256, 100_000
+"""How many filters' masks and how many items' descriptions are kept."""
+
+Key, Made = TypeVar("Key"), TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -127,8 +132,8 @@ class Engine:
         self._popular = np.zeros(self.n_items, dtype=bool)
         self._popular[top] = lately[top] > 0
         model.count_proposed = lambda name, n: metrics.CANDIDATES.labels(name).inc(n)
-        self._mask = lru_cache(maxsize=256)(self._make_mask)
-        self.described = lru_cache(maxsize=100_000)(self._described)
+        self._masks: dict[Filters, np.ndarray] = {}
+        self._described: dict[int, bytes] = {}
         scored = self.n_items if not model.nearest else model.settings.exact_items
         self.max_batch = int(np.clip(4_000_000 // max(1, scored), 1, 32))
 
@@ -170,7 +175,7 @@ class Engine:
 
     def mask(self, filters: Filters) -> np.ndarray:
         """Return bool (items,): true where an item meets the filters."""
-        return self._mask(filters)
+        return _kept(self._masks, filters, self._make_mask, MASKS)
 
     def _make_mask(self, filters: Filters) -> np.ndarray:
         mask = self.available.copy() if filters.available_only else np.ones(self.n_items, bool)
@@ -320,9 +325,9 @@ class Engine:
                 texts[row] = "often bought"
         return texts
 
-    def _described(self, code: int) -> bytes:
+    def described(self, code: int) -> bytes:
         """Return ``describe`` as JSON."""
-        return orjson.dumps(self.describe(code))
+        return _kept(self._described, code, lambda one: orjson.dumps(self.describe(one)), DESCRIBED)
 
     def describe(self, code: int) -> dict[str, Any]:
         """Return what a page shows of an item."""
@@ -334,6 +339,20 @@ class Engine:
             "currency": self.currencies[code],
             "categories": self.categories[code],
         }
+
+
+def _kept(cache: dict[Key, Made], key: Key, make: Callable[[Key], Made], most: int) -> Made:
+    """Return ``make(key)``, made once while the cache has room; the oldest of ``most`` goes first.
+
+    Not ``lru_cache``: around a method it is a circle of references, which would keep a model that
+    was replaced in memory until Python looks for circles, and it is told not to look here.
+    """
+    found = cache.get(key)
+    if found is None:
+        if len(cache) >= most:
+            cache.pop(next(iter(cache)), None)
+        found = cache[key] = make(key)
+    return found
 
 
 def _names(names: Iterable[Any] | None) -> list[str]:

@@ -12,6 +12,7 @@ What passes between the two is pickled: both ends are ours, and nobody else can 
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import logging
 import os
@@ -229,6 +230,7 @@ class Served:
                     engine, _ = overlaid_engine(base.engine, rows, lambda _, found=vectors: found)
                     maker = PageMaker(engine, base.serve)
                 self._makers[number] = maker
+                gc.freeze()
                 self._send([(asked, None)])
             except Exception as error:  # the endpoint goes on with what it has
                 self._send([(asked, _plain(error))])

@@ -12,6 +12,7 @@ Start with ``bowerbird serve``. $BOWERBIRD_ROOT: the folder that holds ``var`` a
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Iterator
@@ -567,6 +568,12 @@ class Bowerbird:
         # Workers are what runs side by side: a few rows' products gain nothing from more threads.
         torch.set_num_threads(1)
         self.threads = threadpool_limits(1)
+        # Python's search for circles of references takes a third of a second over all the modules:
+        # once now, and never again over what is there. BentoML leaves some fifteen objects of each
+        # request until its timeout has passed: they are no reason to search either.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(2_000, 2, 1_000)
         self.shop = Shop(settings, ROOT)
         self.answers = Answers(self.shop)
         app.state.shop, app.state.answers = self.shop, self.answers

@@ -9,6 +9,7 @@ changed since are laid over it the same way.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import logging
@@ -269,6 +270,7 @@ class Shop:
             self.load_error, self._failed = message, champion
             return
         self.load_error = self._failed = None
+        gc.freeze()  # a look through a million products' objects would hold everybody up
         metrics.SWAPS.labels("done").inc()
         metrics.LOADED.set_to_current_time()
         logger.info("serving model version %s", champion.version)
