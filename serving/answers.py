@@ -24,7 +24,7 @@ from components.recommenders.bandits import Explorer
 from serving import metrics
 from serving.batching import Batcher
 from serving.history import History
-from serving.pages import Page, Shown, Wish
+from serving.pages import Choices, Page, Shown, Wish
 from serving.schemas import RecommendRequest, RerankRequest
 from serving.shop import Loaded, Shop, filters_of
 
@@ -104,8 +104,6 @@ class Answers:
             wish = self._wish(question, loaded, arm)
             page = await shop.ranking.page(loaded.number, loaded.maker, wish)
             self.pages.put(key, page, frozenset(one.number for one in shop.in_service()))
-            if page.whole is not None:
-                loaded.cover(page.codes)
         else:
             metrics.CACHED.inc()
         return self._answer(question, page, loaded, arm)
@@ -186,24 +184,24 @@ class Answers:
             arm,
         )
 
-    def _draw(self, page: Page, loaded: Loaded, explorer: Explorer) -> Shown:
+    def _draw(self, choices: Choices, explorer: Explorer) -> Shown:
         """Return a page with its last places drawn, each with its propensity."""
-        rest = np.array(page.scores[page.fixed :])
+        rest = np.array(choices.scores[choices.fixed :])
         # What the rules put first is best, whatever its score: the draw is by their order.
         spread = float(rest.std()) or 1.0
         rest = np.minimum.accumulate(rest) / spread - 1e-6 * np.arange(len(rest))
-        slots = page.shown - page.fixed
+        slots = choices.shown - choices.fixed
         drawn, propensities = explorer.choose(rest[None, :], slots, self.random)
-        at = [*range(page.fixed), *(page.fixed + drawn[0]).tolist()]
-        loaded.cover(page.codes[at])
-        return Shown.of(page, at, [1.0] * page.fixed + propensities[0].tolist())
+        at = [*range(choices.fixed), *(choices.fixed + drawn[0]).tolist()]
+        return choices.pick(at, [1.0] * choices.fixed + propensities[0].tolist())
 
     def _answer(self, question: Question, page: Page, loaded: Loaded, arm: str | None) -> bytes:
-        shown = page.whole
-        if shown is None:
+        shown = page.shown
+        if isinstance(shown, Choices):
             explorer = loaded.maker.policy(arm).explorer
             assert explorer is not None
-            shown = self._draw(page, loaded, explorer)
+            shown = self._draw(shown, explorer)
+        loaded.covered[shown.codes] = True
         metrics.count_answer(shown.source, shown.sources, page.cold)
         impression_id = self.shop.log_json(
             question.request,

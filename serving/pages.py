@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,36 +43,13 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Page:
-    """What one shopper is to see: ``fixed`` places, then candidates that places are drawn from.
+class Shown:
+    """What an answer and its impression say of the items, as JSON.
 
-    ids, codes, scores, sources, fragments (an item's JSON): of one length, best first. shown: how
-    many places there are. end: the answer's JSON after its items. whole: all of it, where nothing
-    is drawn.
+    codes: of the items. sources: how many came from each.
     """
 
-    ids: list[str]
-    codes: np.ndarray
-    scores: list[float]
-    sources: list[str]
-    fragments: list[bytes]
-    fixed: int
-    shown: int
-    cold: bool
-    version: str
-    end: bytes
-    whole: Shown | None = None
-
-    @property
-    def size(self) -> int:
-        """Return about how many bytes it takes."""
-        return sum(map(len, self.fragments)) * (2 if self.whole else 1) + 200 * len(self.ids) + 1000
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What an answer and its impression say of the items, as JSON."""
-
+    codes: list[int]
     items: bytes
     ids: str
     scores: str
@@ -80,18 +57,55 @@ class Shown:
     source: str
     sources: tuple[tuple[str, int], ...]
 
-    @classmethod
-    def of(cls, page: Page, places: Sequence[int], propensities: list[float]) -> Shown:
-        """Return what is said of some places of a page, in that order."""
-        sources = [page.sources[at] for at in places]
-        return cls(
-            b",".join(page.fragments[at] for at in places),
-            _json([page.ids[at] for at in places]),
-            _json([page.scores[at] for at in places]),
+
+@dataclass(frozen=True)
+class Choices:
+    """``fixed`` places of a page, then candidates that the others are drawn from, best first.
+
+    codes, ids, scores, sources, fragments (an item's JSON): of one length. shown: how many places
+    there are.
+    """
+
+    codes: list[int]
+    ids: list[str]
+    scores: list[float]
+    sources: list[str]
+    fragments: list[bytes]
+    fixed: int
+    shown: int
+
+    def pick(self, places: Sequence[int], propensities: list[float]) -> Shown:
+        """Return what is said of some candidates, in that order."""
+        sources = [self.sources[at] for at in places]
+        return Shown(
+            [self.codes[at] for at in places],
+            b",".join(self.fragments[at] for at in places),
+            _json([self.ids[at] for at in places]),
+            _json([self.scores[at] for at in places]),
             _json(propensities),
             sources[0] if sources else "none",
             tuple(Counter(sources).items()),
         )
+
+
+@dataclass(frozen=True)
+class Page:
+    """What one shopper is to see: the same each time, or drawn anew from ``shown``.
+
+    end: the answer's JSON after its items. cold: the history is empty.
+    """
+
+    shown: Shown | Choices
+    end: bytes
+    version: str
+    cold: bool
+
+    @property
+    def size(self) -> int:
+        """Return about how many bytes it takes."""
+        if isinstance(self.shown, Shown):
+            return len(self.shown.items) + 20 * len(self.shown.ids) + 2000
+        return sum(map(len, self.shown.fragments)) + 300 * len(self.shown.ids) + 2000
 
 
 @dataclass(frozen=True)
@@ -171,17 +185,9 @@ class PageMaker:
         if wish.reasons:
             reasons = engine.reasons(chosen, wish.history, wish.just)
         shown = min(wish.k, len(chosen.items))
-        end = orjson.dumps(
-            {
-                "model_version": engine.version,
-                "unknown_items": wish.unknown,
-                "history_length": len(wish.history.items),
-                "arm": wish.arm,
-            }
-        )
-        page = Page(
+        choices = Choices(
+            chosen.items,
             [engine.ids[code] for code in chosen.items],
-            np.array(chosen.items, dtype=np.int64),
             chosen.scores,
             chosen.sources,
             [
@@ -194,13 +200,22 @@ class PageMaker:
             ],
             max(0, shown - drawn),
             shown,
-            not len(wish.history.items),
-            engine.version,
-            end[1:],
         )
-        if drawn and shown:
-            return page
-        return replace(page, whole=Shown.of(page, range(shown), [1.0] * shown))
+        end = orjson.dumps(
+            {
+                "model_version": engine.version,
+                "unknown_items": wish.unknown,
+                "history_length": len(wish.history.items),
+                "arm": wish.arm,
+            }
+        )
+        same = not (drawn and shown)
+        return Page(
+            choices.pick(range(shown), [1.0] * shown) if same else choices,
+            end[1:],
+            engine.version,
+            not len(wish.history.items),
+        )
 
 
 def _json(values: list[Any]) -> str:

@@ -49,6 +49,9 @@ SWITCH = 0.0005
 answers take."""
 
 
+Waiting = Future[None] | asyncio.Future[Page]
+
+
 class Gone(RuntimeError):
     """The ranking process ended before it answered."""
 
@@ -56,17 +59,15 @@ class Gone(RuntimeError):
 class RankingProcess:
     """The endpoint's side of the pipe. Models are known by numbers.
 
-        process = RankingProcess(serve)
-        process.load(1, folder, "7").result()
-        page = process.page(1, wish).result()
-
-    Futures raise ``Gone`` where the process ended before it answered.
+    process = RankingProcess(serve)
+    process.load(1, folder, "7").result()
+    page = await process.page(1, wish)
     """
 
     def __init__(self, serve: Serve) -> None:
         self._serve = serve
         self._numbers = itertools.count()
-        self._waiting: dict[int, Future[Any]] = {}
+        self._waiting: dict[int, Waiting] = {}
         self._ready: set[int] = set()
         self._lock = threading.Lock()
         ours, theirs = socket.socketpair()
@@ -104,15 +105,18 @@ class RankingProcess:
         self._ready &= numbers
         self._send(("keep_only", numbers))
 
-    def page(self, number: int, wish: Wish) -> Future[Page]:
-        """Make a page of a model that ``has`` said is there.
+    async def page(self, number: int, wish: Wish) -> Page:
+        """Return a page of a model that ``has`` said is there.
 
         Raises:
             TooManyWaiting: MOST_WAITING pages wait already.
+            Gone: the process ended before it answered.
         """
         if len(self._waiting) >= MOST_WAITING:
             raise TooManyWaiting("too many requests wait for an answer; try again")
-        return self._ask("page", number, wish)
+        waiting: asyncio.Future[Page] = asyncio.get_running_loop().create_future()
+        self._ask(waiting, "page", number, wish)
+        return await waiting
 
     def close(self) -> None:
         """End the process."""
@@ -123,19 +127,18 @@ class RankingProcess:
         self._process.kill()
 
     def _make(self, number: int, *what: Any) -> Future[None]:
-        made = self._ask(what[0], number, *what[1:])
+        made: Future[None] = Future()
         made.add_done_callback(
             lambda done: self._ready.add(number) if done.exception() is None else None
         )
+        self._ask(made, what[0], number, *what[1:])
         return made
 
-    def _ask(self, *what: Any) -> Future[Any]:
-        future: Future[Any] = Future()
+    def _ask(self, waiting: Waiting, kind: str, *what: Any) -> None:
         number = next(self._numbers)
-        self._waiting[number] = future
-        if not self._send((what[0], number, *what[1:])) and self._waiting.pop(number, None):
-            future.set_exception(Gone("the ranking process ended"))
-        return future
+        self._waiting[number] = waiting
+        if not self._send((kind, number, *what)) and self._waiting.pop(number, None):
+            waiting.set_exception(Gone("the ranking process ended"))
 
     def _send(self, message: tuple[Any, ...]) -> bool:
         try:
@@ -148,18 +151,35 @@ class RankingProcess:
     def _receive(self) -> None:
         with suppress(OSError, EOFError):
             while True:
-                for number, answer in self._pipe.recv():
-                    future = self._waiting.pop(number)
-                    if not future.set_running_or_notify_cancel():
-                        continue
-                    if isinstance(answer, Exception):
-                        future.set_exception(answer)
-                    else:
-                        future.set_result(answer)
+                answers = self._pipe.recv()
+                _resolve([(self._waiting.pop(number), answer) for number, answer in answers])
         self._ready.clear()
         while self._waiting:
             with suppress(KeyError):
-                self._waiting.popitem()[1].set_exception(Gone("the ranking process ended"))
+                _resolve([(self._waiting.popitem()[1], Gone("the ranking process ended"))])
+
+
+def _resolve(answered: list[tuple[Waiting, Any]]) -> None:
+    """Give each its answer; an event loop's all in one call, since each call wakes it."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Waiting, Any]]] = {}
+    for waiting, answer in answered:
+        if isinstance(waiting, asyncio.Future):
+            by_loop.setdefault(waiting.get_loop(), []).append((waiting, answer))
+        else:
+            _set([(waiting, answer)])
+    for loop, of_loop in by_loop.items():
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            loop.call_soon_threadsafe(_set, of_loop)
+
+
+def _set(answered: list[tuple[Waiting, Any]]) -> None:
+    for waiting, answer in answered:
+        if waiting.done():  # the client went away
+            continue
+        if isinstance(answer, Exception):
+            waiting.set_exception(answer)
+        else:
+            waiting.set_result(answer)
 
 
 class Served:
@@ -299,7 +319,7 @@ class Ranking:
         process = self._process
         if process is not None and process.has(number):
             with suppress(Gone):
-                return await asyncio.wrap_future(process.page(number, wish))
+                return await process.page(number, wish)
         return await self._thread.ask((maker, wish))
 
     def close(self) -> None:

@@ -115,7 +115,7 @@ class Loaded:
     """A model in memory with the profiles in its codes.
 
     engine, profiles, search, maker: with the products that came since. trained: the engine without
-    them. trained_number: of the model without them.
+    them. trained_number: of the model without them. covered: bool (items,), what was recommended.
     """
 
     champion: Champion
@@ -129,22 +129,12 @@ class Loaded:
     maker: PageMaker
     number: int
     trained_number: int
+    covered: np.ndarray
     revision: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_covered", np.zeros(self.engine.n_items, dtype=bool))
 
     @property
     def version(self) -> str:
         return self.champion.version
-
-    def cover(self, codes: np.ndarray) -> None:
-        """Take note that these products were recommended."""
-        self._covered[codes] = True  # type: ignore[attr-defined]
-
-    def coverage(self) -> float:
-        """Return the share of the catalogue that was recommended."""
-        return float(self._covered.mean())  # type: ignore[attr-defined]
 
 
 class NotReady(RuntimeError):
@@ -237,7 +227,7 @@ class Shop:
                 self.live.refresh_erasures()
                 metrics.PENDING.set(self.store.pending)
                 if self.loaded is not None:
-                    metrics.COVERAGE.set(self.loaded.coverage())
+                    metrics.COVERAGE.set(self.loaded.covered.mean())
             except Exception as error:  # the watch must outlive a bad model or a lost database
                 logger.exception("the watch for a new model stumbled: %s", type(error).__name__)
             self._stop.wait(LOOK_EVERY)
@@ -309,6 +299,7 @@ class Shop:
             PageMaker(engine, self.settings.serve),
             number,
             number,
+            np.zeros(engine.n_items, dtype=bool),
         )
         self._await(ready)
         return self._with_items(loaded) if self.store.revision() else loaded
@@ -332,6 +323,7 @@ class Shop:
             maker=PageMaker(engine, self.settings.serve),
             revision=revision,
             number=number,
+            covered=np.zeros(engine.n_items, dtype=bool),
         )
         self._await(ready)
         return made
