@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import bentoml
 import numpy as np
 import torch
-from fastapi import FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
@@ -38,6 +38,7 @@ from serving.batching import TooManyWaiting
 from serving.events import StoreBusy, StoreError, profile_of
 from serving.guard import Guard, Keys, Refused
 from serving.reports import latest_alerts, latest_drift, validation
+from serving.routes import Json, JsonRoute
 from serving.schemas import (
     MAX_K,
     CategoriesResponse,
@@ -105,13 +106,9 @@ app = FastAPI(
     docs_url=None,
     redoc_url=None,
 )
-app.include_router(operation.router)
+hot = APIRouter(route_class=JsonRoute)
 app.state.keys = keys
 app.add_middleware(Guard, max_body=settings.serve.max_body, rate=settings.serve.max_rate)
-
-
-class Json(Response):
-    media_type = "application/json"
 
 
 def refusal(refused: Refused) -> Response:
@@ -171,7 +168,7 @@ def within(value: int, limit: int, field: str) -> None:
         raise Refused(422, f"{field} must be at most {limit}", field)
 
 
-@app.post("/recommend", response_model=RecommendResponse, responses=_ERRORS, tags=["shopper"])
+@hot.post("/recommend", response_model=RecommendResponse, responses=_ERRORS, tags=["shopper"])
 async def recommend(body: RecommendRequest, request: Request) -> Response:
     """Recommend for a user, a session, or a few recent items."""
     shop = shop_of(request)
@@ -183,7 +180,7 @@ async def recommend(body: RecommendRequest, request: Request) -> Response:
     return Json(await request.app.state.answers.answer(question))
 
 
-@app.post("/rerank", response_model=RerankResponse, responses=_ERRORS, tags=["shopper"])
+@hot.post("/rerank", response_model=RerankResponse, responses=_ERRORS, tags=["shopper"])
 async def rerank(body: RerankRequest, request: Request) -> Response:
     """Put a list of the shop's own into the order that suits the asker."""
     shop = shop_of(request)
@@ -359,7 +356,7 @@ async def conversation(body: ConversationRequest, request: Request) -> Response:
     return Json(await asyncio.to_thread(whole))
 
 
-async def keep(shop: Shop, events: list[FeedbackEvent]) -> FeedbackResponse:
+async def keep(shop: Shop, events: list[FeedbackEvent]) -> Response:
     """Return when the events are durable."""
     written = shop.store.submit([event.row() for event in events])
     flags = await asyncio.wrap_future(written)
@@ -369,25 +366,26 @@ async def keep(shop: Shop, events: list[FeedbackEvent]) -> FeedbackResponse:
         metrics.EVENTS.labels(event.event, "accepted" if new else "duplicate").inc()
         if loaded is not None and loaded.profiles.code(event.item_id) < 0:
             unknown[event.item_id] = None
-    return FeedbackResponse(
+    kept = FeedbackResponse(
         accepted=sum(flags),
         duplicates=len(flags) - sum(flags),
         event_ids=[event.event_id for event in events],
         unknown_items=list(unknown),
     )
+    return Json(kept.model_dump_json())
 
 
-@app.post("/feedback", response_model=FeedbackResponse, responses=_WRITE_ERRORS, tags=["shopper"])
-async def feedback(body: FeedbackEvent, request: Request) -> FeedbackResponse:
+@hot.post("/feedback", response_model=FeedbackResponse, responses=_WRITE_ERRORS, tags=["shopper"])
+async def feedback(body: FeedbackEvent, request: Request) -> Response:
     """Keep one event. It is durable when the answer arrives and counts in the next one."""
     keys.check_api(request)
     return await keep(shop_of(request), [body])
 
 
-@app.post(
+@hot.post(
     "/feedback/batch", response_model=FeedbackResponse, responses=_WRITE_ERRORS, tags=["shopper"]
 )
-async def feedback_batch(body: FeedbackBatch, request: Request) -> FeedbackResponse:
+async def feedback_batch(body: FeedbackBatch, request: Request) -> Response:
     """Keep several events: all of them, or none."""
     keys.check_api(request)
     return await keep(shop_of(request), body.events)
@@ -542,6 +540,8 @@ async def operator_page() -> Response:
     return FileResponse(WEB / "operator.html")
 
 
+app.include_router(hot)
+app.include_router(operation.router)
 app.mount("/web", StaticFiles(directory=WEB), name="web")
 
 
