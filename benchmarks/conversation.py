@@ -29,7 +29,7 @@ import pandas as pd
 
 from serving.conversation import Conversation
 from serving.engine import Engine, Filters
-from serving.profiles import History
+from serving.history import History
 from serving.search import Search
 
 RESULTS = Path(__file__).parent / "results"

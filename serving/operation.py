@@ -17,6 +17,7 @@ from fastapi import APIRouter, Request
 from serving import experiments
 from serving.guard import Refused
 from serving.reports import read_json
+from serving.routes import OPERATOR_ERRORS, shop_of
 from serving.schemas import (
     ErrorResponse,
     ExperimentsResponse,
@@ -33,30 +34,19 @@ VERSIONS = "var/serving/versions.json"
 REGISTRY_SECONDS = 120
 """How long the registry's command may take."""
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    401: {"model": ErrorResponse, "description": "the API key is missing"},
-    403: {"model": ErrorResponse, "description": "the operator key is missing"},
-    422: {"model": ErrorResponse, "description": "a field is wrong; the answer names it"},
-    429: {"model": ErrorResponse, "description": "too many requests"},
-    503: {"model": ErrorResponse, "description": "not ready or overloaded: see Retry-After"},
-}
 _REGISTRY_ERRORS = {
     409: {"model": ErrorResponse, "description": "no such version, or no registry here"},
-    **ERRORS,
+    **OPERATOR_ERRORS,
 }
 
 router = APIRouter(tags=["operation"])
 
 
-def _shop(request: Request) -> Shop:
-    return request.app.state.shop
-
-
-@router.put("/items", response_model=ItemsResponse, responses=ERRORS)
+@router.put("/items", response_model=ItemsResponse, responses=OPERATOR_ERRORS)
 async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
     """Add products or change them: recommendable, searchable and filtered at once."""
     request.app.state.keys.check_api(request)
-    shop = _shop(request)
+    shop = shop_of(request)
 
     def put() -> ItemsResponse:
         loaded = shop.loaded
@@ -82,11 +72,11 @@ async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
     return await asyncio.to_thread(put)
 
 
-@router.get("/experiments", response_model=ExperimentsResponse, responses=ERRORS)
+@router.get("/experiments", response_model=ExperimentsResponse, responses=OPERATOR_ERRORS)
 async def get_experiments(request: Request) -> ExperimentsResponse:
     """Each experiment's arms, their rates, and whether one is better yet."""
     request.app.state.keys.check_api(request)
-    shop = _shop(request)
+    shop = shop_of(request)
     found = await asyncio.to_thread(experiments.results, shop.store, shop.settings.serve.experiment)
     return ExperimentsResponse(experiments=found)
 
@@ -95,14 +85,14 @@ async def get_experiments(request: Request) -> ExperimentsResponse:
 async def promote(body: PromoteRequest, request: Request) -> PromoteResponse:
     """Make a registered version the champion; needs the operator key."""
     request.app.state.keys.check_operator(request)
-    return await _registry(_shop(request), "promote", body.version)
+    return await _registry(shop_of(request), "promote", body.version)
 
 
 @router.post("/operator/rollback", response_model=PromoteResponse, responses=_REGISTRY_ERRORS)
 async def rollback(request: Request) -> PromoteResponse:
     """Go back to the champion before; needs the operator key."""
     request.app.state.keys.check_operator(request)
-    return await _registry(_shop(request), "rollback")
+    return await _registry(shop_of(request), "rollback")
 
 
 async def _registry(shop: Shop, *command: str) -> PromoteResponse:

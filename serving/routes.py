@@ -1,4 +1,4 @@
-"""The hot path's routes: one JSON body in, a ready response out."""
+"""What the routes share: their errors, the shop behind them, and a quick kind of route."""
 
 from __future__ import annotations
 
@@ -12,6 +12,29 @@ from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
 from serving.guard import Refused
+from serving.schemas import ErrorResponse
+from serving.shop import Shop
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    422: {"model": ErrorResponse, "description": "a field is wrong; the answer names it"},
+    429: {"model": ErrorResponse, "description": "too many requests"},
+    503: {"model": ErrorResponse, "description": "not ready or overloaded: see Retry-After"},
+}
+WRITE_ERRORS = {401: {"model": ErrorResponse, "description": "the API key is missing"}, **ERRORS}
+OPERATOR_ERRORS = {
+    403: {"model": ErrorResponse, "description": "the operator key is missing"},
+    **WRITE_ERRORS,
+}
+
+
+def shop_of(request: Request) -> Shop:
+    return request.app.state.shop
+
+
+def within(value: int, limit: int, field: str) -> None:
+    """Refuse a value above the limit that params.yaml sets."""
+    if value > limit:
+        raise Refused(422, f"{field} must be at most {limit}", field)
 
 
 class Json(Response):
@@ -30,11 +53,12 @@ class JsonRoute(APIRoute):
         model = get_type_hints(endpoint)["body"]
 
         async def handle(request: Request) -> Response:
+            content = await request.body()
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind != "application/json":
                 raise Refused(422, "send JSON, as content-type application/json", "body")
             try:
-                body = model.model_validate_json(await request.body())
+                body = model.model_validate_json(content)
             except ValidationError as error:
                 problems = error.errors(include_url=False, include_input=False)
                 raise RequestValidationError(

@@ -15,58 +15,39 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import bentoml
-import numpy as np
 import torch
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import FastAPI, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from threadpoolctl import threadpool_limits
 
 from components.settings import load_settings
-from serving import metrics, operation
-from serving.answers import Answers, Question
+from serving import metrics, operation, shopping
+from serving.answers import Answers
 from serving.batching import TooManyWaiting
-from serving.events import StoreBusy, StoreError, profile_of
+from serving.events import StoreBusy, StoreError
 from serving.guard import Guard, Keys, Refused
 from serving.reports import latest_alerts, latest_drift, validation
-from serving.routes import Json, JsonRoute
+from serving.routes import ERRORS, OPERATOR_ERRORS, WRITE_ERRORS, Json, shop_of
 from serving.schemas import (
-    MAX_K,
     CategoriesResponse,
-    ConversationRequest,
-    ConversationResponse,
-    ConversationText,
     EraseResponse,
     ErrorResponse,
-    FeedbackBatch,
-    FeedbackEvent,
-    FeedbackResponse,
     HistoryEvent,
     HistoryResponse,
     Id,
     ModelResponse,
-    RecommendRequest,
-    RecommendResponse,
-    RerankRequest,
-    RerankResponse,
-    ScoredItem,
-    SearchRequest,
-    SearchResponse,
-    SimilarRequest,
-    SimilarResponse,
     StatusResponse,
 )
-from serving.shop import PACKAGED, Loaded, NotReady, Shop, filters_of
-from serving.wording import worded
+from serving.shop import PACKAGED, NotReady, Shop
 
 ROOT = Path(os.environ.get("BOWERBIRD_ROOT", "."))
 _params = ROOT / "params.yaml"
@@ -84,16 +65,6 @@ _REPORT_TYPES = {
     ".png": "image/png",
 }
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    422: {"model": ErrorResponse, "description": "a field is wrong; the answer names it"},
-    429: {"model": ErrorResponse, "description": "too many requests"},
-    503: {"model": ErrorResponse, "description": "not ready or overloaded: see Retry-After"},
-}
-_WRITE_ERRORS = {401: {"model": ErrorResponse, "description": "the API key is missing"}, **_ERRORS}
-_OPERATOR_ERRORS = {
-    403: {"model": ErrorResponse, "description": "the operator key is missing"},
-    **_WRITE_ERRORS,
-}
 _REPORT_POLICY = (
     "sandbox allow-scripts allow-popups; default-src 'self' 'unsafe-inline' 'unsafe-eval' "
     "data: blob:; frame-ancestors 'none'"
@@ -106,7 +77,9 @@ app = FastAPI(
     docs_url=None,
     redoc_url=None,
 )
-hot = APIRouter(route_class=JsonRoute)
+app.include_router(shopping.hot)  # first: the fewer routes are looked at before, the better
+app.include_router(shopping.router)
+app.include_router(operation.router)
 app.state.keys = keys
 app.add_middleware(Guard, max_body=settings.serve.max_body, rate=settings.serve.max_rate)
 
@@ -158,239 +131,6 @@ async def unwritten(_: Request, error: StoreError) -> Response:
     return refusal(Refused(503, "the events could not be written: try again", retry_after=1))
 
 
-def shop_of(request: Request) -> Shop:
-    return request.app.state.shop
-
-
-def within(value: int, limit: int, field: str) -> None:
-    """Refuse a value above the limit that params.yaml sets."""
-    if value > limit:
-        raise Refused(422, f"{field} must be at most {limit}", field)
-
-
-@hot.post("/recommend", response_model=RecommendResponse, responses=_ERRORS, tags=["shopper"])
-async def recommend(body: RecommendRequest, request: Request) -> Response:
-    """Recommend for a user, a session, or a few recent items."""
-    shop = shop_of(request)
-    shop.current()
-    within(body.k, settings.serve.max_k, "k")
-    within(len(body.recent), settings.serve.max_history, "recent")
-    within(len(body.page_items), settings.serve.max_history, "page_items")
-    question = Question(body, profile_of(body.user_id, body.session_id))
-    return Json(await request.app.state.answers.answer(question))
-
-
-@hot.post("/rerank", response_model=RerankResponse, responses=_ERRORS, tags=["shopper"])
-async def rerank(body: RerankRequest, request: Request) -> Response:
-    """Put a list of the shop's own into the order that suits the asker."""
-    shop = shop_of(request)
-    shop.current()
-    within(len(body.item_ids), settings.serve.max_history, "item_ids")
-    within(len(body.recent), settings.serve.max_history, "recent")
-    answers: Answers = request.app.state.answers
-    profile = profile_of(body.user_id, body.session_id)
-    return Json(await asyncio.to_thread(answers.rerank, body, profile))
-
-
-def similar_response(shop: Shop, body: SimilarRequest) -> SimilarResponse:
-    loaded = shop.current()
-    codes = {item: loaded.profiles.code(item) for item in body.item_ids}
-    known = [code for code in codes.values() if code >= 0]
-    if not known:
-        raise Refused(404, "the model knows none of these items", "item_ids")
-    engine = loaded.engine
-    answer = engine.similar(known, body.k, filters_of(body))
-    return SimilarResponse.model_validate(
-        {
-            "items": [
-                {**engine.describe(code), "score": score, "source": source}
-                for code, score, source in zip(
-                    answer.items, answer.scores, answer.sources, strict=True
-                )
-            ],
-            "model_version": loaded.version,
-            "unknown_items": [item for item, code in codes.items() if code < 0],
-        }
-    )
-
-
-_NOT_FOUND = {404: {"model": ErrorResponse, "description": "no such item"}}
-
-
-@app.post(
-    "/similar",
-    response_model=SimilarResponse,
-    responses={**_NOT_FOUND, **_ERRORS},
-    tags=["shopper"],
-)
-async def similar(body: SimilarRequest, request: Request) -> SimilarResponse:
-    """What goes with an item or with a whole basket."""
-    within(body.k, settings.serve.max_k, "k")
-    within(len(body.item_ids), settings.serve.max_history, "item_ids")
-    return await asyncio.to_thread(similar_response, shop_of(request), body)
-
-
-@app.get(
-    "/similar/{item_id:path}",
-    response_model=SimilarResponse,
-    responses={**_NOT_FOUND, **_ERRORS},
-    tags=["shopper"],
-)
-async def similar_to(
-    item_id: Annotated[Id, PathParameter()],
-    request: Request,
-    k: Annotated[int, Query(ge=1, le=MAX_K)] = 10,
-) -> SimilarResponse:
-    """What goes with one item."""
-    return await similar(SimilarRequest(item_ids=[item_id], k=k), request)
-
-
-def search_response(shop: Shop, body: SearchRequest) -> SearchResponse:
-    loaded = shop.current()
-    engine = loaded.engine
-    mask = engine.mask(filters_of(body))
-    if body.query.strip():
-        codes, scores = loaded.search.find(body.query, mask)
-    else:
-        codes = engine.by_popularity[mask[engine.by_popularity]]
-        scores = np.zeros(len(codes))
-    page = slice(body.offset, body.offset + body.k)
-    return SearchResponse.model_validate(
-        {
-            "items": [
-                {**engine.describe(code), "score": score, "source": "search"}
-                for code, score in zip(codes[page].tolist(), scores[page].tolist(), strict=True)
-            ],
-            "model_version": loaded.version,
-            "total": len(codes),
-        }
-    )
-
-
-@app.post("/search", response_model=SearchResponse, responses=_ERRORS, tags=["shopper"])
-async def search(body: SearchRequest, request: Request) -> SearchResponse:
-    """Find products by words; without words, browse them, the popular ones first."""
-    within(body.k, settings.serve.max_k, "k")
-    return await asyncio.to_thread(search_response, shop_of(request), body)
-
-
-def converse(
-    shop: Shop, body: ConversationRequest
-) -> Iterator[tuple[str, ConversationResponse | ConversationText]]:
-    """Yield ("proposals", answer without its text), ("text", a piece of it)…, ("done", answer)."""
-    profile = profile_of(body.user_id, body.session_id)
-    loaded, _ = shop.served_to(profile)
-    state = body.state
-    if state is not None and time.time() - state.said_at > settings.serve.conversation_minutes * 60:
-        state = None
-    shop.live.refresh()
-    history = loaded.profiles.history(body.user_id, profile)
-    reply = loaded.conversation.reply(body.message, state, history, body.k)
-    items = [
-        {**loaded.engine.describe(code), "score": 0.0, "source": "conversation", "reason": reason}
-        for code, reason in zip(reply.items, reply.reasons, strict=True)
-    ]
-    metrics.CONVERSATION.labels("question" if reply.question else "answer").inc()
-    shown = [item["item_id"] for item in items]
-    impression_id = None
-    if shown:
-        scores, certain = [0.0] * len(shown), [1.0] * len(shown)
-        impression_id = shop.log_shown(body, shown, scores, certain, loaded.version, "conversation")
-    answer = ConversationResponse(
-        text="",
-        question=reply.question,
-        options=reply.options,
-        items=[ScoredItem.model_validate(item) for item in items],
-        understood=reply.understood,
-        relaxed=reply.relaxed,
-        state=reply.state,
-        model_version=loaded.version,
-        impression_id=impression_id,
-    )
-    yield "proposals", answer
-    titles = loaded.conversation.titles
-    for sentence in worded(shop.writer, body.message, reply.text, items, titles):
-        answer.text += sentence
-        yield "text", ConversationText(text=sentence)
-    answer.text = answer.text.rstrip()
-    yield "done", answer
-
-
-_STREAM: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "the answer; with stream: true server-sent events",
-        "content": {
-            "text/event-stream": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
-                }
-            }
-        },
-    }
-}
-
-
-@app.post(
-    "/conversation",
-    response_model=ConversationResponse,
-    responses={**_STREAM, **_ERRORS},
-    tags=["shopper"],
-)
-async def conversation(body: ConversationRequest, request: Request) -> Response:
-    """Find by need: say what is looked for, then refine what was found."""
-    shop = shop_of(request)
-    shop.current()
-    if body.stream:
-
-        def events() -> Iterator[str]:
-            for event, part in converse(shop, body):
-                yield f"event: {event}\ndata: {part.model_dump_json()}\n\n"
-
-        return StreamingResponse(events(), media_type="text/event-stream")
-
-    def whole() -> str:
-        *_, (_, answer) = converse(shop, body)
-        return answer.model_dump_json()
-
-    return Json(await asyncio.to_thread(whole))
-
-
-async def keep(shop: Shop, events: list[FeedbackEvent]) -> Response:
-    """Return when the events are durable."""
-    written = shop.store.submit([event.row() for event in events])
-    flags = await asyncio.wrap_future(written)
-    loaded: Loaded | None = shop.loaded
-    unknown: dict[str, None] = {}
-    for event, new in zip(events, flags, strict=True):
-        metrics.EVENTS.labels(event.event, "accepted" if new else "duplicate").inc()
-        if loaded is not None and loaded.profiles.code(event.item_id) < 0:
-            unknown[event.item_id] = None
-    kept = FeedbackResponse(
-        accepted=sum(flags),
-        duplicates=len(flags) - sum(flags),
-        event_ids=[event.event_id for event in events],
-        unknown_items=list(unknown),
-    )
-    return Json(kept.model_dump_json())
-
-
-@hot.post("/feedback", response_model=FeedbackResponse, responses=_WRITE_ERRORS, tags=["shopper"])
-async def feedback(body: FeedbackEvent, request: Request) -> Response:
-    """Keep one event. It is durable when the answer arrives and counts in the next one."""
-    keys.check_api(request)
-    return await keep(shop_of(request), [body])
-
-
-@hot.post(
-    "/feedback/batch", response_model=FeedbackResponse, responses=_WRITE_ERRORS, tags=["shopper"]
-)
-async def feedback_batch(body: FeedbackBatch, request: Request) -> Response:
-    """Keep several events: all of them, or none."""
-    keys.check_api(request)
-    return await keep(shop_of(request), body.events)
-
-
 def history_response(shop: Shop, user_id: str, limit: int) -> HistoryResponse:
     loaded = shop.current()
     profile = f"user:{user_id}"
@@ -419,7 +159,7 @@ def history_response(shop: Shop, user_id: str, limit: int) -> HistoryResponse:
 @app.get(
     "/users/{user_id:path}/history",
     response_model=HistoryResponse,
-    responses=_WRITE_ERRORS,
+    responses=WRITE_ERRORS,
     tags=["users"],
 )
 async def user_history(
@@ -432,7 +172,7 @@ async def user_history(
     return await asyncio.to_thread(history_response, shop_of(request), user_id, limit)
 
 
-@app.get("/users/{user_id:path}/export", responses=_WRITE_ERRORS, tags=["users"])
+@app.get("/users/{user_id:path}/export", responses=WRITE_ERRORS, tags=["users"])
 async def user_export(
     user_id: Annotated[Id, PathParameter()], request: Request
 ) -> dict[str, list[dict[str, Any]]]:
@@ -444,7 +184,7 @@ async def user_export(
 @app.delete(
     "/users/{user_id:path}",
     response_model=EraseResponse,
-    responses=_OPERATOR_ERRORS,
+    responses=OPERATOR_ERRORS,
     tags=["users"],
 )
 async def erase_user(user_id: Annotated[Id, PathParameter()], request: Request) -> EraseResponse:
@@ -460,7 +200,7 @@ async def erase_user(user_id: Annotated[Id, PathParameter()], request: Request) 
     return EraseResponse(user_id=user_id, erased_events=await asyncio.to_thread(erase))
 
 
-@app.get("/model", response_model=ModelResponse, responses=_ERRORS, tags=["operation"])
+@app.get("/model", response_model=ModelResponse, responses=ERRORS, tags=["operation"])
 async def model(request: Request) -> ModelResponse:
     """Which model is in service."""
     shop = shop_of(request)
@@ -477,7 +217,7 @@ async def model(request: Request) -> ModelResponse:
     )
 
 
-@app.get("/categories", response_model=CategoriesResponse, responses=_ERRORS, tags=["shopper"])
+@app.get("/categories", response_model=CategoriesResponse, responses=ERRORS, tags=["shopper"])
 async def categories(request: Request) -> CategoriesResponse:
     """The catalogue's categories, the largest first."""
     names = shop_of(request).current().engine.category_names()
@@ -491,7 +231,7 @@ async def prometheus() -> Response:
     return Response(body, headers={"content-type": metrics.CONTENT_TYPE_LATEST})
 
 
-@app.get("/status", response_model=StatusResponse, responses=_ERRORS, tags=["operation"])
+@app.get("/status", response_model=StatusResponse, responses=ERRORS, tags=["operation"])
 async def status(request: Request) -> StatusResponse:
     """What the operator's page shows beside /model and /metrics."""
     keys.check_api(request)
@@ -540,8 +280,6 @@ async def operator_page() -> Response:
     return FileResponse(WEB / "operator.html")
 
 
-app.include_router(hot)
-app.include_router(operation.router)
 app.mount("/web", StaticFiles(directory=WEB), name="web")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import sqlite3
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 from components.settings import Exploration, Settings
+from serving import metrics
 from serving.answers import Answers, Question
 from serving.events import profile_of
 from serving.schemas import RecommendRequest
@@ -28,7 +30,7 @@ def open_shop(trained: tuple[Path, Settings], tmp_path: Path) -> Iterator[Callab
     shops: list[Shop] = []
 
     def make(**changed: Any) -> Answers:
-        serve = settings.serve.model_copy(update=changed)
+        serve = settings.serve.model_copy(update={"ranking": "thread", **changed})
         shop = Shop(settings.model_copy(update={"serve": serve}), tmp_path)
         shop.look()
         shop.start()
@@ -45,6 +47,18 @@ def asked(user: str | None, **fields: Any) -> Question:
     return Question(request, profile_of(user, None))
 
 
+def answer(answers: Answers, *questions: Question) -> list[bytes]:
+    async def all_at_once() -> list[bytes]:
+        return await asyncio.gather(*(answers.answer(question) for question in questions))
+
+    return asyncio.run(all_at_once())
+
+
+def kept() -> float:
+    """Return how many pages were at hand so far."""
+    return metrics.CACHED._value.get()
+
+
 def shown(body: bytes) -> list[str]:
     return [item["item_id"] for item in json.loads(body)["items"]]
 
@@ -52,42 +66,45 @@ def shown(body: bytes) -> list[str]:
 def test_a_page_is_kept_until_its_shopper_acts(open_shop: Callable[..., Answers]) -> None:
     answers = open_shop()
     question, other = asked("u", k=5), asked("v", k=5)
-    assert answers.from_cache(question) is None
-    first, second = answers.answer([question, other])
-    kept = answers.from_cache(question)
-    assert kept is not None
-    assert json.loads(kept) == {
+    before = kept()
+    first, second = answer(answers, question, other)
+    assert kept() == before
+    (again,) = answer(answers, question)
+    assert kept() == before + 1
+    assert json.loads(again) == {
         **json.loads(first),
-        "impression_id": json.loads(kept)["impression_id"],
+        "impression_id": json.loads(again)["impression_id"],
     }
+    assert json.loads(again)["impression_id"] != json.loads(first)["impression_id"]
     event = {"event_id": "1", "user_id": "u", "item_id": shown(first)[0], "event": "click"}
     answers.shop.store.submit([{**event, "timestamp": 1_700_000_000_000_000}]).result(10)
-    assert answers.from_cache(question) is None
-    (after,) = answers.answer([question])
+    (after,) = answer(answers, question)
+    assert kept() == before + 1
     assert shown(first)[0] not in shown(after)
-    other_kept = answers.from_cache(other)  # not theirs
-    assert other_kept is not None
-    assert shown(other_kept) == shown(second)
-    # Another request of the same shopper is another page.
-    assert answers.from_cache(asked("u", k=5, max_price=2.0)) is None
+    assert shown(answer(answers, other)[0]) == shown(second)  # not theirs
+    assert kept() == before + 2
+    answer(answers, asked("u", k=5, max_price=2.0))  # another request is another page
+    assert kept() == before + 2
 
 
 def test_no_page_outlives_its_model_and_their_size_is_bounded(
     open_shop: Callable[..., Answers],
 ) -> None:
     answers = open_shop(cache_mb=0.05)
-    answers.answer([asked(f"u{n}") for n in range(30)])
+    answer(answers, *(asked(f"u{n}") for n in range(30)))
     pages = answers.pages
     assert 0 < len(pages._pages) < 30
     assert pages._bytes == sum(page.size for page in pages._pages.values()) <= 50_000
     answers.shop.store.put_items([{"item_id": "n", "title": "new t-light holder"}])
     answers.shop.look()
-    answers.answer([asked("u29")])
-    assert {page.loaded.number for page in pages._pages.values()} == answers.shop.numbers()
+    answer(answers, asked("u29"))
+    assert {key[0] for key in pages._pages} == {one.number for one in answers.shop.in_service()}
     assert pages._bytes == sum(page.size for page in pages._pages.values())
     off = open_shop(cache_mb=0)
-    off.answer([asked("u")])
-    assert off.from_cache(asked("u")) is None
+    before = kept()
+    answer(off, asked("u"))
+    answer(off, asked("u"))
+    assert kept() == before
 
 
 def test_exploration_draws_as_often_as_it_says(
@@ -96,7 +113,7 @@ def test_exploration_draws_as_often_as_it_says(
     exploration = Exploration(policy="epsilon_greedy", epsilon=0.4, slots=2, candidates=10)
     answers, n = open_shop(exploration=exploration), 3000
     question = asked(None, k=5, reasons=False)
-    pages = [shown(answers.answer([question])[0]) for _ in range(n)]
+    pages = [shown(body) for _ in range(n // 300) for body in answer(answers, *[question] * 300)]
     answers.shop.close()
     fourth = pd.Series([page[3] for page in pages]).value_counts() / n
     with sqlite3.connect(tmp_path / "var/events/events.db") as connection:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from components.recommenders.knowledge import Knowledge, load_rules
 from serving.conversation import Conversation, Reply
 from serving.engine import Engine
-from serving.profiles import History
+from serving.history import History
 from serving.schemas import ConversationState
 from serving.search import Search
 from serving.wording import Titles, is_true, worded

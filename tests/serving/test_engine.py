@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serving.engine import Ask, Engine, Filters
-from serving.profiles import History
+from serving.history import History
 
 
 def history(*codes: int) -> History:
@@ -80,7 +80,6 @@ def test_there_is_an_answer_while_a_product_meets_the_filters(engine: Engine) ->
     assert sorted(answer.items) == sorted(left.tolist())
     (nothing,) = engine.recommend([Ask(history(), 10, Filters(min_price=price + 1))])
     assert nothing.items == []
-    assert nothing.source == "none"
 
 
 def test_a_failing_hybrid_falls_back(engine: Engine, bestseller: int) -> None:

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from serving.events import EventStore
-from serving.profiles import BaseProfiles, LiveProfiles, Profiles, stack
+from serving.history import stack
+from serving.profiles import BaseProfiles, LiveProfiles, Profiles
 
 ITEMS = pd.Index(["a", "b", "c", "d"])
 END = 1_700_000_000

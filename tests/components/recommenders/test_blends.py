@@ -24,7 +24,7 @@ from components.recommenders.knowledge import Knowledge, Rules
 from components.settings import Cascade as CascadeSettings
 from components.settings import Switch
 from serving.engine import Ask, Engine
-from serving.profiles import History
+from serving.history import History
 
 
 @pytest.fixture(scope="module")
