@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from components.settings import Experiment
 from serving.events import ArmOutcome, EventStore
@@ -111,6 +110,8 @@ def _result(store: EventStore, experiment: Experiment, name: str) -> dict[str, A
 
 
 def _arm(arm: ArmOutcome) -> dict[str, Any]:
+    from scipy.stats import binomtest  # half a second: only who looks at results needs it
+
     low, high = 0.0, 1.0
     if arm.users:
         interval = binomtest(arm.converted, arm.users).proportion_ci(method="wilson")

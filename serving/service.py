@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import bentoml
-import torch
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
@@ -304,6 +303,8 @@ class Bowerbird:
 
     def __init__(self) -> None:
         # Workers are what runs side by side: a few rows' products gain nothing from more threads.
+        import torch  # not for who only asks what this service is
+
         torch.set_num_threads(1)
         self.threads = threadpool_limits(1)
         # Python's search for circles of references takes a third of a second over all the modules:

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 from sparse_dot_topn import sp_matmul_topn
 from tqdm import tqdm
 
@@ -30,6 +29,8 @@ def solve_dense(matrix: sp.csr_matrix, regularisation: float) -> np.ndarray:
 
     By Cholesky in single precision: λ keeps G well conditioned.
     """
+    import torch  # a second: only who fits needs it
+
     gram = torch.from_numpy((matrix.T @ matrix).toarray())
     gram.diagonal().add_(regularisation)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
@@ -45,6 +46,8 @@ def solve_sparse(matrix: sp.csr_matrix, regularisation: float, neighbours: int) 
     them the solution is exact: (G_SS + λI) b = G_Sj. Items that never met j would only get small
     negative weights. Memory: the Gram matrix of pairs that met, and items × neighbours.
     """
+    import torch
+
     n_items = matrix.shape[1]
     transposed = matrix.T.tocsr()
     gram = (transposed @ matrix).tocsr()

@@ -20,7 +20,8 @@ from components.recommenders.bandits import EpsilonGreedy
 from components.recommenders.base import MISSING
 from components.recommenders.hybrid import load_candidates
 from components.recommenders.neighbours import ItemNeighbours
-from components.recommenders.policy import NoLog, Policy, explored, standardised
+from components.recommenders.policy import NoLog, Policy, standardised
+from components.recommenders.reinforce import Learner, explored
 from components.settings import Neighbours, Settings
 from components.settings import Policy as PolicySettings
 from serving.events import EventStore
@@ -94,7 +95,7 @@ def test_before_it_has_learned_it_is_its_base(shop: Shop, base: ItemNeighbours, 
 
 
 def test_the_correction_is_that_of_the_paper() -> None:
-    model = Policy(PolicySettings(k=3, cap=4.0))
+    settings = PolicySettings(k=3, cap=4.0)
     one = Log(
         Histories.from_lists([[0]]),
         np.array([[1, 2, MISSING]], dtype=np.int32),
@@ -103,9 +104,11 @@ def test_the_correction_is_that_of_the_paper() -> None:
     )
     chances = torch.tensor([[0.2, 0.1, 1.0]])
     expected = [0.2 / 0.5 * 3 * 0.8**2 * 1.0, 4.0 * 3 * 0.9**2 * 2.0, 0.0]  # the second is capped
-    assert model._correction(chances, one).numpy()[0] == pytest.approx(expected)
-    model.settings = model.settings.model_copy(update={"correction": "off_policy"})
-    assert model._correction(chances, one).numpy()[0] == pytest.approx([0.4, 8.0, 0.0])
+    found = Learner(settings, 0, Never(Neighbours()))._correction(chances, one)
+    assert found.numpy()[0] == pytest.approx(expected)
+    settings = settings.model_copy(update={"correction": "off_policy"})
+    found = Learner(settings, 0, Never(Neighbours()))._correction(chances, one)
+    assert found.numpy()[0] == pytest.approx([0.4, 8.0, 0.0])
 
 
 def test_a_saved_policy_scores_alike_with_its_base(

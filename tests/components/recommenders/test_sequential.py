@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.evaluation.protocol import leave_one_out_task
-from components.recommenders.sequential import Sequential, right_aligned, windows
+from components.recommenders.network import Training, right_aligned, windows
+from components.recommenders.sequential import Sequential
 from components.recommenders.softmax import sampled_softmax_loss, softmax_loss
 from components.settings import Sequential as SequentialSettings
 
@@ -117,22 +118,22 @@ def test_a_killed_training_goes_on_and_gives_the_same_model(
     train, catalogue = in_a_ring()
     whole = Sequential(SMALL, 1).fit(train, catalogue)
     file = tmp_path / "state.safetensors"
-    keep = Sequential._keep
+    keep = Training._keep
 
-    def killed_after_two(self: Sequential, *arguments: object) -> None:
+    def killed_after_two(self: Training, *arguments: object) -> None:
         keep(self, *arguments)  # type: ignore[arg-type]
         if len(self.losses) == 2:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Sequential, "_keep", killed_after_two)
+        patch.setattr(Training, "_keep", killed_after_two)
         with pytest.raises(Killed):
             Sequential(SMALL, 1, file).fit(train, catalogue)
     assert file.exists()
     resumed = Sequential(SMALL, 1, file)
     steps = []
     monkeypatch.setattr(
-        Sequential, "_keep", lambda self, *a: (steps.append(len(self.losses)), keep(self, *a))
+        Training, "_keep", lambda self, *a: (steps.append(len(self.losses)), keep(self, *a))
     )
     resumed.fit(train, catalogue)
     assert steps == [3, 4]
@@ -144,9 +145,10 @@ def test_a_killed_training_goes_on_and_gives_the_same_model(
 def test_another_trainings_checkpoint_is_not_taken_up(tmp_path: Path) -> None:
     train, catalogue = in_a_ring()
     file = tmp_path / "state.safetensors"
-    model = Sequential(SMALL, 1, file)
-    model.fit(train, catalogue)
-    model._keep(torch.optim.AdamW(model.network.parameters()), "another")
+    model = Sequential(SMALL, 1).fit(train, catalogue)
+    other = Training(SMALL, 1, file)
+    network, _ = other.run(train, model._text(train, catalogue))
+    other._keep(torch.optim.AdamW(network.parameters()), "another")
     again = Sequential(SMALL, 1, file).fit(train, catalogue)
     assert len(again.losses) == SMALL.epochs
     assert np.array_equal(again.vectors, model.vectors)
