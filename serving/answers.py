@@ -90,6 +90,7 @@ class Answers:
             TooManyWaiting: too many requests wait already.
             StoreError: the event store could not be read.
         """
+        started = time.perf_counter()
         shop, profile = self.shop, question.profile
         loaded, arm = shop.served_to(profile)
         exposed = arm is None or shop.was_exposed(profile)
@@ -102,8 +103,11 @@ class Answers:
         page = self.pages.get(key)
         if page is None:
             wish = self._wish(question, loaded, arm)
+            asked = time.perf_counter()
             page = await shop.ranking.page(loaded.number, loaded.maker, wish)
             self.pages.put(key, page, frozenset(one.number for one in shop.in_service()))
+            metrics.STAGE["profile"].observe(asked - started)
+            metrics.STAGE["wait"].observe(time.perf_counter() - asked)
         else:
             metrics.CACHED.inc()
         return self._answer(question, page, loaded, arm)
@@ -119,10 +123,8 @@ class Answers:
         self, asked: Sequence[tuple[str | None, tuple[str, str, str] | None]]
     ) -> list[None]:
         """Read (profile, exposure) for many at once; exposures are durable after."""
-        started = time.perf_counter()
         self._read([profile for profile, _ in asked])
         self.shop.expose([exposure for _, exposure in asked if exposure is not None])
-        metrics.STAGE["profile"].observe(time.perf_counter() - started)
         return [None] * len(asked)
 
     def close(self) -> None:

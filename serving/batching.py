@@ -77,6 +77,7 @@ class Batcher(Generic[Asked, Answered]):
             # One call for the batch: each wakes the event loop and hands the interpreter over.
             loop = entries[0][1]
             loop.call_soon_threadsafe(_resolve, entries, self._answers(entries))
+            del entries  # or what they hold, a model perhaps, stays until the next batch
             if entry is not None:
                 entry = self._queue.get()
 

@@ -34,11 +34,12 @@ REQUESTS = Histogram(
 )
 STAGES = Histogram(
     "bowerbird_stage_seconds",
-    "time of one stage of a recommendation, for the batch it was made in",
+    "time of one stage of a page that was not at hand: profile (the history is read), wait (for the "
+    "page), and of a batch of them rank and rules",
     ["stage"],
     buckets=_BUCKETS,
 )
-STAGE = {name: STAGES.labels(name) for name in ("profile", "rank", "rules", "answer")}
+STAGE = {name: STAGES.labels(name) for name in ("profile", "wait", "rank", "rules")}
 CACHED = Counter("bowerbird_cached_recommendations", "answers whose ranking was at hand")
 FALLBACKS = Counter(
     "bowerbird_fallback_pages", "pages with places that the hybrid left free, by filler", ["source"]

@@ -197,19 +197,22 @@ class Served:
         for work in (self._receive, self._load):
             threading.Thread(target=work, daemon=True).start()
         while True:
-            batch = [self._asked.get()]
-            maker = self._makers.get(batch[0][1])
-            most = maker.engine.max_batch if maker else 1
-            with suppress(queue.Empty):
-                while len(batch) < most:
-                    batch.append(self._asked.get_nowait())
-            metrics.BATCH.observe(len(batch))
-            answers: list[tuple[int, Any]] = []
-            for number in {entry[1] for entry in batch}:
-                of_model = [entry for entry in batch if entry[1] == number]
-                pages = self._pages(number, [entry[2] for entry in of_model])
-                answers += [(entry[0], page) for entry, page in zip(of_model, pages, strict=True)]
-            self._send(answers)
+            self._answer(self._asked.get())
+
+    def _answer(self, first: tuple[int, int, Wish]) -> None:
+        """Answer the first that was asked and what came with it, as many as are ranked at once."""
+        batch, maker = [first], self._makers.get(first[1])
+        most = maker.engine.max_batch if maker else 1
+        with suppress(queue.Empty):
+            while len(batch) < most:
+                batch.append(self._asked.get_nowait())
+        metrics.BATCH.observe(len(batch))
+        answers: list[tuple[int, Any]] = []
+        for number in {entry[1] for entry in batch}:
+            of_model = [entry for entry in batch if entry[1] == number]
+            pages = self._pages(number, [entry[2] for entry in of_model])
+            answers += [(entry[0], page) for entry, page in zip(of_model, pages, strict=True)]
+        self._send(answers)
 
     def _pages(self, number: int, wishes: list[Wish]) -> Sequence[Page | Exception]:
         """Return a page or the error of each; what fails in company is tried again alone."""

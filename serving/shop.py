@@ -167,7 +167,8 @@ class Shop:
     def close(self) -> None:
         """Stop looking and write what waits."""
         self._stop.set()
-        self._watcher.join(timeout=10)
+        if self._watcher.is_alive():
+            self._watcher.join(timeout=10)
         self.ranking.close()
         self.store.close()
 

@@ -15,14 +15,25 @@ safetensors and JSON, never pickle: a model folder may come from another machine
 from __future__ import annotations
 
 import json
+import mmap
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from components.data.dataset import Catalogue, Histories, Interactions
+
+DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "I64": np.int64,
+    "I32": np.int32,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+"""The types of our arrays, by their names in a safetensors file."""
 
 MISSING = -1
 """The id ``recommend`` fills with where there are fewer than k items to give."""
@@ -110,7 +121,33 @@ class Recommender(ABC):
         found = config.pop("name")
         if found != cls.name:
             raise ValueError(f"{folder} holds a {found} model, not {cls.name}")
-        return cls.from_saved(config, load_file(folder / "model.safetensors"))
+        return cls.from_saved(config, mapped_arrays(folder / "model.safetensors"))
+
+
+def mapped_arrays(file: str | Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a safetensors file by name, read-only, mapped from the file.
+
+    What is read of them is in memory once for all processes; ``safetensors.numpy.load_file`` makes
+    a copy in each. The format: eight bytes, the length of a JSON header, the header, the arrays.
+
+    Raises:
+        ValueError: the file is damaged or not of that format.
+    """
+    try:
+        with Path(file).open("rb") as stream:
+            content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        content.madvise(mmap.MADV_WILLNEED)  # read ahead: the first to ask should not wait for it
+        start = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(content[8:start])
+        header.pop("__metadata__", None)
+        arrays = {}
+        for name, one in header.items():
+            first, last = one["data_offsets"]
+            flat = np.frombuffer(content, np.uint8, last - first, start + first)
+            arrays[name] = flat.view(DTYPES[one["dtype"]]).reshape(one["shape"])
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise ValueError(f"{file} is no whole safetensors file: {error!r}") from error
+    return arrays
 
 
 def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
