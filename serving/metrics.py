@@ -34,8 +34,8 @@ REQUESTS = Histogram(
 )
 STAGES = Histogram(
     "bowerbird_stage_seconds",
-    "time of one stage of a page that was not at hand: profile (the history is read), wait (for the "
-    "page), and of a batch of them rank and rules",
+    "time of one stage of a page that was not at hand: profile (the history is read) and wait (for "
+    "the page); and of a batch of pages, rank and rules",
     ["stage"],
     buckets=_BUCKETS,
 )
