@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -58,10 +59,19 @@ class Histories:
 
     def rows(self) -> np.ndarray:
         """Return int64 (events,): the row of the batch each event belongs to."""
-        return np.repeat(np.arange(len(self)), self.lengths())
+        return self._rows
 
     def steps_back(self) -> np.ndarray:
         """Return int64 (events,): 0 for a history's newest event, 1 for the one before, …"""
+        return self._steps_back
+
+    # Each model of a hybrid asks for them again.
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        return np.repeat(np.arange(len(self)), self.lengths())
+
+    @cached_property
+    def _steps_back(self) -> np.ndarray:
         return np.repeat(self.offsets[1:], self.lengths()) - 1 - np.arange(len(self.items))
 
     def weights(self, decay: float) -> np.ndarray:

@@ -162,6 +162,7 @@ def _propose(  # type: ignore[no-untyped-def]
 ):
     """Fill ``rows``, ``items``, ``features`` and ``proposed``; return how many pairs there are."""
     n_models, batch, n_within = scores.shape
+    n_items = len(unsold)
     bits = scores.view(np.int32)
     refused = np.empty(n_within, np.bool_)
     candidate = np.empty(n_within, np.bool_)
@@ -182,8 +183,8 @@ def _propose(  # type: ignore[no-untyped-def]
             refused[place] = not available[within[place]]
             candidate[place] = False
         for event in range(start, stop):
-            place = np.searchsorted(within, history_items[event])
-            if place < n_within and within[place] == history_items[event]:
+            place = _place_of(history_items[event], within, n_items)
+            if place >= 0:
                 times_seen[place] += 1
                 if exclude_seen:
                     refused[place] = True
@@ -229,8 +230,8 @@ def _propose(  # type: ignore[no-untyped-def]
                 features[:, first:found],
             )
         for event in range(start, stop):
-            place = np.searchsorted(within, history_items[event])
-            if place < n_within:
+            place = _place_of(history_items[event], within, n_items)
+            if place >= 0:
                 times_seen[place] = 0
         for place in places[: found - first]:
             number[place] = -1
@@ -308,6 +309,15 @@ def _describe(  # type: ignore[no-untyped-def]
         features[after + 4 + column] = of_history[column]
     for event in range(n_events):
         in_category[category[history_items[event]]] = 0
+
+
+@compiled
+def _place_of(item, within, n_items):  # type: ignore[no-untyped-def]
+    """Return where ``item`` is in ``within``, ascending codes below ``n_items``; -1: nowhere."""
+    if len(within) == n_items:
+        return np.int64(item)
+    place = np.searchsorted(within, item)
+    return place if place < len(within) and within[place] == item else -1
 
 
 @compiled
