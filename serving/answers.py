@@ -10,6 +10,7 @@ differ between two answers, the impression and what is drawn for exploration, is
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -78,6 +79,9 @@ class Answers:
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
         self.pages = Pages(shop.settings.serve.cache_mb * 1e6)
+        # Who asks for what is being ranked waits for that: one shopper's page has several shelves
+        # with the same list, and after a change of models all ask for the home page at once.
+        self._making: dict[tuple[Any, ...], asyncio.Task[Page]] = {}
         self.random = np.random.default_rng()
         # Who comes while the store is being read waits for the next reading: it may be theirs.
         self._preparing = Batcher(self._prepare, lambda: 256)
@@ -102,15 +106,27 @@ class Answers:
         key = self._key(question, loaded, arm)
         page = self.pages.get(key)
         if page is None:
-            wish = self._wish(question, loaded, arm)
-            asked = time.perf_counter()
-            page = await shop.ranking.page(loaded.number, loaded.maker, wish)
-            self.pages.put(key, page, frozenset(one.number for one in shop.in_service()))
-            metrics.STAGE["profile"].observe(asked - started)
-            metrics.STAGE["wait"].observe(time.perf_counter() - asked)
+            making = self._making.get(key)
+            if making is None:
+                making = asyncio.ensure_future(self._make(key, question, loaded, arm))
+                self._making[key] = making
+            page = await asyncio.shield(making)  # others may wait for it when this one gave up
+            metrics.STAGE["page"].observe(time.perf_counter() - started)
         else:
             metrics.CACHED.inc()
         return self._answer(question, page, loaded, arm)
+
+    async def _make(
+        self, key: tuple[Any, ...], question: Question, loaded: Loaded, arm: str | None
+    ) -> Page:
+        """Have a page made and keep it."""
+        try:
+            wish = self._wish(question, loaded, arm)
+            page = await self.shop.ranking.page(loaded.number, loaded.maker, wish)
+        finally:
+            del self._making[key]
+        self.pages.put(key, page, frozenset(one.number for one in self.shop.in_service()))
+        return page
 
     def _read(self, profiles: Sequence[str | None]) -> None:
         """Take in what was stored since, and the profiles that are not in memory."""

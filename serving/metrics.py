@@ -34,12 +34,11 @@ REQUESTS = Histogram(
 )
 STAGES = Histogram(
     "bowerbird_stage_seconds",
-    "time of one stage of a page that was not at hand: profile (the history is read) and wait (for "
-    "the page); and of a batch of pages, rank and rules",
+    "time of one stage: page, all of one that was not at hand; rank and rules, of a batch of pages",
     ["stage"],
     buckets=_BUCKETS,
 )
-STAGE = {name: STAGES.labels(name) for name in ("profile", "wait", "rank", "rules")}
+STAGE = {name: STAGES.labels(name) for name in ("page", "rank", "rules")}
 CACHED = Counter("bowerbird_cached_recommendations", "answers whose ranking was at hand")
 FALLBACKS = Counter(
     "bowerbird_fallback_pages", "pages with places that the hybrid left free, by filler", ["source"]

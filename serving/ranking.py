@@ -6,7 +6,7 @@ same model folder (its arrays are the same pages of memory, mapped from the file
 what came while it was busy, and ends with the process that it belongs to. While it is not there
 (it starts, it was killed) or does not have a model, a thread makes the pages.
 
-What passes between the two is pickled: both ends are ours, and nobody else can reach the pipe.
+What passes between the two is pickled: both ends are ours, and nobody else can reach the sockets.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import gc
 import itertools
 import logging
 import os
+import pickle
 import queue
 import socket
 import subprocess
@@ -44,41 +45,128 @@ MOST_WAITING = 512
 RESTART_AFTER = 10.0
 """Seconds from one start of the process to the next, if it keeps ending."""
 
+READ = 1 << 20
+"""Bytes read at once."""
+
 SWITCH = 0.0005
 """Seconds after which a thread gives way to another that waits: Python's 5 ms is as long as several
 answers take."""
-
-
-Waiting = Future[None] | asyncio.Future[Page]
 
 
 class Gone(RuntimeError):
     """The ranking process ended before it answered."""
 
 
+class Frames:
+    """Pickled objects on a stream of bytes, each behind its length."""
+
+    def __init__(self) -> None:
+        self._unread = bytearray()
+
+    @staticmethod
+    def of(content: object) -> bytes:
+        """Return the bytes of one object."""
+        pickled = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+        return len(pickled).to_bytes(4, "big") + pickled
+
+    def read(self, more: bytes) -> list[Any]:
+        """Return the objects that are whole with what came now."""
+        self._unread += more
+        found, at = [], 0
+        while len(self._unread) >= at + 4:
+            start = at + 4
+            end = start + int.from_bytes(self._unread[at:start], "big")
+            if len(self._unread) < end:
+                break
+            with memoryview(self._unread) as unread:
+                found.append(pickle.loads(unread[start:end]))
+            at = end
+        del self._unread[:at]
+        return found
+
+
+class PageStream(asyncio.Protocol):
+    """The event loop's end of the stream of wishes and pages."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._waiting: dict[int, asyncio.Future[Page]] = {}
+        self._asked: list[tuple[int, int, Wish]] = []
+        self._frames = Frames()
+        self._loop = asyncio.get_running_loop()
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def ask(self, number: int, wish: Wish) -> asyncio.Future[Page]:
+        """Return a future of a page of the model ``number``.
+
+        Raises:
+            TooManyWaiting: MOST_WAITING pages are waited for already.
+            Gone: the process ended.
+        """
+        if self._transport.is_closing():
+            raise Gone("the ranking process ended")
+        if len(self._waiting) >= MOST_WAITING:
+            raise TooManyWaiting("too many requests wait for an answer; try again")
+        if not self._asked:  # what is asked in this turn of the loop goes as one
+            self._loop.call_soon(self._send)
+        key = next(self._numbers)
+        self._asked.append((key, number, wish))
+        waiting = self._waiting[key] = self._loop.create_future()
+        return waiting
+
+    def _send(self) -> None:
+        asked, self._asked = self._asked, []
+        self._transport.write(Frames.of(asked))
+
+    def data_received(self, data: bytes) -> None:
+        for answers in self._frames.read(data):
+            for key, page in answers:
+                waiting = self._waiting.pop(key)
+                if waiting.done():  # the client went away
+                    continue
+                if isinstance(page, Exception):
+                    waiting.set_exception(page)
+                else:
+                    waiting.set_result(page)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(Gone("the ranking process ended"))
+        self._waiting.clear()
+
+
 class RankingProcess:
-    """The endpoint's side of the pipe. Models are known by numbers.
+    """The endpoint's side. Models are known by numbers; pages are asked for on one event loop.
 
     process = RankingProcess(serve)
     process.load(1, folder, "7").result()
     page = await process.page(1, wish)
+
+    Pages have a stream of their own, which the event loop reads itself: a thread in between would
+    cost a page two hand-overs of the interpreter's lock.
     """
 
     def __init__(self, serve: Serve) -> None:
         self._serve = serve
-        self._numbers = itertools.count()
-        self._waiting: dict[int, Waiting] = {}
         self._ready: set[int] = set()
+        self._ordered: queue.SimpleQueue[tuple[int, Future[None]]] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        ours, theirs = socket.socketpair()
-        self._pipe = Connection(ours.detach())
-        with theirs:
+        orders, their_orders = socket.socketpair()
+        self._pages, their_pages = socket.socketpair()
+        self._stream: asyncio.Future[tuple[Any, PageStream]] | None = None
+        self._orders = Connection(orders.detach())
+        with their_orders, their_pages:
+            theirs = (their_orders.fileno(), their_pages.fileno())
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "serving.ranking", str(theirs.fileno())],
+                [sys.executable, "-m", "serving.ranking", *map(str, theirs)],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                pass_fds=[theirs.fileno()],
+                pass_fds=theirs,
             )
-        threading.Thread(target=self._receive, name="pages", daemon=True).start()
+        threading.Thread(target=self._receive, name="ranking", daemon=True).start()
 
     @property
     def alive(self) -> bool:
@@ -91,19 +179,20 @@ class RankingProcess:
 
     def load(self, number: int, folder: Path, version: str) -> Future[None]:
         """Load a model folder as ``number``."""
-        return self._make(number, "load", str(folder.resolve()), version, self._serve)
+        return self._order(number, "load", str(folder.resolve()), version, self._serve)
 
     def overlay(
         self, number: int, trained: int, rows: list[dict[str, Any]], vectors: np.ndarray | None
     ) -> Future[None]:
         """Make ``number`` of the model ``trained`` and the products that came since; see
         ``catalogue.overlaid``. vectors: float32 (new products, width)."""
-        return self._make(number, "overlay", trained, rows, vectors)
+        return self._order(number, "overlay", trained, rows, vectors)
 
     def keep_only(self, numbers: set[int]) -> None:
         """Free all other models."""
         self._ready &= numbers
-        self._send(("keep_only", numbers))
+        with self._lock, suppress(OSError):
+            self._orders.send(("keep_only", numbers))
 
     async def page(self, number: int, wish: Wish) -> Page:
         """Return a page of a model that ``has`` said is there.
@@ -112,109 +201,85 @@ class RankingProcess:
             TooManyWaiting: MOST_WAITING pages wait already.
             Gone: the process ended before it answered.
         """
-        if len(self._waiting) >= MOST_WAITING:
-            raise TooManyWaiting("too many requests wait for an answer; try again")
-        waiting: asyncio.Future[Page] = asyncio.get_running_loop().create_future()
-        self._ask(waiting, "page", number, wish)
-        return await waiting
+        if self._stream is None:
+            connect = asyncio.get_running_loop().create_unix_connection
+            self._stream = asyncio.ensure_future(connect(PageStream, sock=self._pages))
+        _, stream = await self._stream
+        return await stream.ask(number, wish)
 
     def close(self) -> None:
         """End the process."""
-        self._pipe.close()
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         self._process.kill()
+        if self._stream is None:  # else the loop closes it, as it finds the other end closed
+            self._pages.close()
 
-    def _make(self, number: int, *what: Any) -> Future[None]:
-        made: Future[None] = Future()
-        made.add_done_callback(
-            lambda done: self._ready.add(number) if done.exception() is None else None
-        )
-        self._ask(made, what[0], number, *what[1:])
-        return made
-
-    def _ask(self, waiting: Waiting, kind: str, *what: Any) -> None:
-        number = next(self._numbers)
-        self._waiting[number] = waiting
-        if not self._send((kind, number, *what)) and self._waiting.pop(number, None):
-            waiting.set_exception(Gone("the ranking process ended"))
-
-    def _send(self, message: tuple[Any, ...]) -> bool:
-        try:
-            with self._lock:
-                self._pipe.send(message)
-        except OSError:
-            return False
-        return True
+    def _order(self, number: int, what: str, *given: Any) -> Future[None]:
+        done: Future[None] = Future()
+        with self._lock:  # answers come in the order of the orders
+            try:
+                self._orders.send((what, number, *given))
+            except OSError:
+                done.set_exception(Gone("the ranking process ended"))
+            else:
+                self._ordered.put((number, done))
+        return done
 
     def _receive(self) -> None:
         with suppress(OSError, EOFError):
             while True:
-                answers = self._pipe.recv()
-                _resolve([(self._waiting.pop(number), answer) for number, answer in answers])
+                error = self._orders.recv()
+                number, done = self._ordered.get()
+                if error is None:
+                    self._ready.add(number)
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
         self._ready.clear()
-        while self._waiting:
-            with suppress(KeyError):
-                _resolve([(self._waiting.popitem()[1], Gone("the ranking process ended"))])
-
-
-def _resolve(answered: list[tuple[Waiting, Any]]) -> None:
-    """Give each its answer; an event loop's all in one call, since each call wakes it."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Waiting, Any]]] = {}
-    for waiting, answer in answered:
-        if isinstance(waiting, asyncio.Future):
-            by_loop.setdefault(waiting.get_loop(), []).append((waiting, answer))
-        else:
-            _set([(waiting, answer)])
-    for loop, of_loop in by_loop.items():
-        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            loop.call_soon_threadsafe(_set, of_loop)
-
-
-def _set(answered: list[tuple[Waiting, Any]]) -> None:
-    for waiting, answer in answered:
-        if waiting.done():  # the client went away
-            continue
-        if isinstance(answer, Exception):
-            waiting.set_exception(answer)
-        else:
-            waiting.set_result(answer)
+        with self._lock, suppress(queue.Empty):
+            self._orders.close()
+            while True:
+                self._ordered.get_nowait()[1].set_exception(Gone("the ranking process ended"))
 
 
 class Served:
     """The process's own side: models by number, and what was asked of them."""
 
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
+    def __init__(self, orders: Connection, pages: socket.socket) -> None:
+        self._orders = orders
+        self._stream = pages
         self._makers: dict[int, PageMaker] = {}
-        self._lock = threading.Lock()
-        self._asked: queue.SimpleQueue[tuple[int, int, Wish]] = queue.SimpleQueue()
-        self._tasks: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
 
     def run(self) -> None:
         """Answer until the other side is gone."""
-        for work in (self._receive, self._load):
-            threading.Thread(target=work, daemon=True).start()
-        while True:
-            self._answer(self._asked.get())
+        threading.Thread(target=self._obey, daemon=True).start()
+        frames = Frames()
+        asked: list[tuple[int, int, Wish]] = []
+        with suppress(OSError):
+            while more := self._stream.recv(READ):
+                asked += itertools.chain(*frames.read(more))
+                while asked:
+                    maker = self._makers.get(asked[0][1])
+                    most = maker.engine.max_batch if maker else 1
+                    self._answer(asked[:most])
+                    del asked[:most]
+                    with suppress(BlockingIOError):  # who came meanwhile joins who still waits
+                        more = self._stream.recv(READ, socket.MSG_DONTWAIT)
+                        asked += itertools.chain(*frames.read(more))
+        os._exit(0)  # whom the pages were for is gone
 
-    def _answer(self, first: tuple[int, int, Wish]) -> None:
-        """Answer the first that was asked and what came with it, as many as are ranked at once."""
-        batch, maker = [first], self._makers.get(first[1])
-        most = maker.engine.max_batch if maker else 1
-        with suppress(queue.Empty):
-            while len(batch) < most:
-                batch.append(self._asked.get_nowait())
+    def _answer(self, batch: list[tuple[int, int, Wish]]) -> None:
         metrics.BATCH.observe(len(batch))
         answers: list[tuple[int, Any]] = []
         for number in {entry[1] for entry in batch}:
             of_model = [entry for entry in batch if entry[1] == number]
-            pages = self._pages(number, [entry[2] for entry in of_model])
+            pages = self._made(number, [entry[2] for entry in of_model])
             answers += [(entry[0], page) for entry, page in zip(of_model, pages, strict=True)]
-        self._send(answers)
+        self._stream.sendall(Frames.of(answers))
 
-    def _pages(self, number: int, wishes: list[Wish]) -> Sequence[Page | Exception]:
+    def _made(self, number: int, wishes: list[Wish]) -> Sequence[Page | Exception]:
         """Return a page or the error of each; what fails in company is tried again alone."""
         try:
             return self._makers[number].pages(wishes)
@@ -223,44 +288,35 @@ class Served:
         except Exception as error:  # the request that it belongs to logs and answers it
             if len(wishes) == 1:
                 return [_plain(error)]
-            return [page for wish in wishes for page in self._pages(number, [wish])]
+            return [page for wish in wishes for page in self._made(number, [wish])]
 
-    def _receive(self) -> None:
+    def _obey(self) -> None:
+        """Load and free models as told, and answer each "load" and "overlay" with its error."""
         with suppress(OSError, EOFError):
             while True:
-                message = self._pipe.recv()
-                if message[0] == "page":
-                    self._asked.put(message[1:])
-                else:
-                    self._tasks.put(message)
-        os._exit(0)  # whom the pages were for is gone
+                what, *given = self._orders.recv()
+                if what == "keep_only":
+                    for number in set(self._makers) - given[0]:
+                        del self._makers[number]
+                    continue
+                try:
+                    self._make(what, *given)
+                    self._orders.send(None)
+                except Exception as error:  # the endpoint goes on with what it has
+                    self._orders.send(_plain(error))
+        os._exit(0)
 
-    def _load(self) -> None:
-        while True:
-            task, *given = self._tasks.get()
-            if task == "keep_only":
-                for number in set(self._makers) - given[0]:
-                    del self._makers[number]
-                continue
-            asked, number, *what = given
-            try:
-                if task == "load":
-                    folder, version, serve = what
-                    maker = PageMaker(Engine.load(folder, version), serve)
-                else:
-                    trained, rows, vectors = what
-                    base = self._makers[trained]
-                    engine, _ = overlaid_engine(base.engine, rows, lambda _, found=vectors: found)
-                    maker = PageMaker(engine, base.serve)
-                self._makers[number] = maker
-                gc.freeze()
-                self._send([(asked, None)])
-            except Exception as error:  # the endpoint goes on with what it has
-                self._send([(asked, _plain(error))])
-
-    def _send(self, answers: list[tuple[int, Any]]) -> None:
-        with self._lock, suppress(OSError):
-            self._pipe.send(answers)
+    def _make(self, what: str, number: int, *given: Any) -> None:
+        if what == "load":
+            folder, version, serve = given
+            maker = PageMaker(Engine.load(folder, version), serve)
+        else:
+            trained, rows, vectors = given
+            base = self._makers[trained]
+            engine, _ = overlaid_engine(base.engine, rows, lambda _: vectors)
+            maker = PageMaker(engine, base.serve)
+        self._makers[number] = maker
+        gc.freeze()
 
 
 def _plain(error: Exception) -> RuntimeError:
@@ -342,7 +398,7 @@ def _in_thread(asked: Sequence[tuple[PageMaker, Wish]]) -> list[Page]:
 
 
 def main() -> None:
-    """The process: ``python -m serving.ranking FILE_DESCRIPTOR``."""
+    """The process: ``python -m serving.ranking ORDERS PAGES``, two file descriptors."""
     import signal
 
     from threadpoolctl import threadpool_limits
@@ -351,7 +407,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     sys.setswitchinterval(SWITCH)
     threadpool_limits(1)
-    Served(Connection(int(sys.argv[1]))).run()
+    orders, pages = map(int, sys.argv[1:])
+    Served(Connection(orders), socket.socket(fileno=pages)).run()
 
 
 if __name__ == "__main__":

@@ -87,6 +87,25 @@ def test_a_page_is_kept_until_its_shopper_acts(open_shop: Callable[..., Answers]
     assert kept() == before + 2
 
 
+def test_the_same_page_asked_for_at_once_is_ranked_once(open_shop: Callable[..., Answers]) -> None:
+    answers = open_shop()
+    made = metrics.BATCH._sum.get()
+
+    async def at_once() -> list[Any]:
+        asking = [asyncio.ensure_future(answers.answer(asked("u", k=5))) for _ in range(20)]
+        asking.append(asyncio.ensure_future(answers.answer(asked("v", k=5))))
+        await asyncio.sleep(0)
+        asking[0].cancel()  # whom the others wait with goes away
+        return await asyncio.gather(*asking, return_exceptions=True)
+
+    gone, *found = asyncio.run(at_once())
+    assert isinstance(gone, asyncio.CancelledError)
+    assert metrics.BATCH._sum.get() == made + 2
+    assert len({tuple(shown(body)) for body in found[:-1]}) == 1
+    assert len({json.loads(body)["impression_id"] for body in found}) == 20
+    assert not answers._making
+
+
 def test_no_page_outlives_its_model_and_their_size_is_bounded(
     open_shop: Callable[..., Answers],
 ) -> None:

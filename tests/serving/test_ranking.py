@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import pickle
 import shutil
 import signal
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.settings import Settings
 from serving import ranking
@@ -24,7 +29,7 @@ from serving.batching import TooManyWaiting
 from serving.engine import Engine, Filters
 from serving.history import History
 from serving.pages import Choices, PageMaker, Shown, Wish
-from serving.ranking import Gone, Ranking, RankingProcess
+from serving.ranking import Frames, Gone, Ranking, RankingProcess
 from serving.shop import Shop
 
 NOTHING = dict.fromkeys(
@@ -85,13 +90,18 @@ def test_further_products_are_ranked_there_too(
     rows = [{**NOTHING, "item_id": "NEW", "title": "new lantern", "price": 3.0}]
     process.overlay(2, 1, rows, np.asarray(vectors[:1])).result(60)
     only_new = wish(0, filters=Filters(min_price=3.0, max_price=3.0))
-    page = asyncio.run(process.page(2, only_new))
+
+    async def before_and_after_the_other_is_freed() -> list[Any]:
+        page = await process.page(2, only_new)
+        process.keep_only({2})
+        return [page, await process.page(2, only_new)]
+
+    page, again = asyncio.run(before_and_after_the_other_is_freed())
     assert isinstance(page.shown, Shown)
     assert engine.n_items in page.shown.codes
     assert b'"new lantern"' in page.shown.items
-    process.keep_only({2})
     assert not process.has(1)
-    assert asyncio.run(process.page(2, only_new)).shown.ids == page.shown.ids
+    assert again.shown.ids == page.shown.ids
     with pytest.raises(RuntimeError, match="FileNotFoundError"):
         process.load(3, folder / "no", "8").result(60)
     assert not process.has(3)
@@ -130,12 +140,18 @@ def test_who_waits_when_it_ends_is_told_and_too_many_are_refused(
         with pytest.raises(TooManyWaiting):
             await process.page(1, wish(9))
         os.kill(process._process.pid, signal.SIGKILL)
-        return await asyncio.gather(*waiting, return_exceptions=True)
+        told = await asyncio.gather(*waiting, return_exceptions=True)
+        with pytest.raises(Gone):
+            await process.page(1, wish(1))
+        return told
 
     assert [type(answer) for answer in asyncio.run(ask())] == [Gone] * 3
+    until = time.monotonic() + 10
+    while process.has(1) and time.monotonic() < until:
+        time.sleep(0.01)
     assert not process.has(1)
     with pytest.raises(Gone):
-        asyncio.run(process.page(1, wish(1)))
+        process.load(2, folder, "8").result(10)
 
 
 def test_a_thread_stands_in_until_the_process_is_back(
@@ -204,6 +220,31 @@ def test_a_replaced_model_is_freed_at_once(trained: tuple[Path, Settings], tmp_p
         gc.enable()
         gc.unfreeze()
         shop.close()
+
+
+@given(
+    st.lists(st.lists(st.integers() | st.text(max_size=20) | st.binary(max_size=20)), max_size=6),
+    st.data(),
+)
+def test_frames_are_read_however_they_are_cut(contents: list[Any], data: st.DataObject) -> None:
+    stream = b"".join(Frames.of(content) for content in contents)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    frames, found = Frames(), []
+    for start, stop in pairwise([0, *cuts, len(stream)]):
+        found += frames.read(stream[start:stop])
+    assert found == contents
+
+
+def test_a_wish_is_the_same_on_the_other_side() -> None:
+    one = wish(
+        3, 1, exclude=(4,), just=(1,), unknown=("zz",), filters=Filters("toys", 1.0), arm="b"
+    )
+    other = pickle.loads(pickle.dumps(one))
+    for name in ("items", "times"):
+        assert getattr(other.history, name).tolist() == getattr(one.history, name).tolist()
+        assert getattr(other.history, name).dtype == getattr(one.history, name).dtype
+    assert replace(other, history=one.history) == one
+    assert (other.history.now, other.history.events) == (one.history.now, one.history.events)
 
 
 def test_killed_under_load_no_request_fails(serve: Callable[..., Any], shop_root: Path) -> None:
