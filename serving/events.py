@@ -44,6 +44,9 @@ LINGER = 0.1
 """Seconds that impressions wait for company, unless an event comes: nobody waits for them, and
 a commit for each few would cost more than the recommendations they tell of."""
 
+LOOK_EVERY = 1.0
+"""Seconds."""
+
 WRITER_LOCK = 0x626F7765
 """PostgreSQL's advisory lock of this store: rows become visible in the order of their ids, so
 that a reader who remembers the last id it saw never misses one."""
@@ -213,7 +216,8 @@ class EventStore:
         store = EventStore("sqlite:///var/events/events.db")
         store.submit([row]).result()   # [True]: durable now; [False]: was there already
 
-    max_pending: events that may wait for the writer. max_batch: events in one commit.
+    max_pending: events that may wait for the writer. max_batch: events in one commit. alone: no
+    other process writes events; if one does all the same, ``newest`` knows within LOOK_EVERY.
     """
 
     def __init__(
@@ -222,6 +226,7 @@ class EventStore:
         root: str | Path = ".",
         max_pending: int = 10_000,
         max_batch: int = 2_000,
+        alone: bool = False,
     ) -> None:
         self.engine = _engine(url, Path(root))
         self.max_pending = max_pending
@@ -241,6 +246,10 @@ class EventStore:
                 f"cannot open the event store {self.engine.url.render_as_string()}: "
                 f"{error.__cause__ or error}; set serve.events_url"
             ) from error
+        self._alone = alone
+        self._commits = 0  # with events, of this process
+        self._seen = (0, 0)
+        self._look_again = 0.0
         self._reader_lock = threading.Lock()
         self._reader: Any = None
         if not self._is_postgres:
@@ -366,28 +375,34 @@ class EventStore:
         if self._is_postgres:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
 
+    def _add(
+        self, connection: sa.Connection, table: sa.Table, key: str, rows: list[dict[str, Any]]
+    ) -> list[str]:
+        """Insert rows, but for those whose ``key`` is there already; return the new keys.
+
+        Many rows a statement, in a few sizes that the driver keeps prepared: SQLAlchemy's share of
+        each would be more than SQLite's, and all requests wait for the interpreter meanwhile.
+        """
+        names = tuple(column.name for column in table.c if column.name != "row_id")
+        new: list[str] = []
+        at = 0
+        while at < len(rows):
+            size = next(size for size in ROWS_OF_A_STATEMENT if size <= len(rows) - at)
+            values = tuple(row[name] for row in rows[at : at + size] for name in names)
+            statement = _insert(table.name, names, key, size, "%s" if self._is_postgres else "?")
+            new += connection.exec_driver_sql(statement, values).scalars()
+            at += size
+        return new
+
     def _commit(self, batch: _Batch) -> list[list[bool]]:
         rows = [row for group in batch.groups for row in group]
-        new: set[str] = set()
         if not rows and not batch.impressions:
             return []
         with self.engine.begin() as connection:
             self._lock(connection)
-            if rows:
-                statement = (
-                    self._insert(EVENTS)
-                    .on_conflict_do_nothing(index_elements=["event_id"])
-                    .returning(EVENTS.c.event_id)
-                )
-                # One id twice in one statement is fine: the second finds the first.
-                new = set(connection.execute(statement, rows).scalars())
-            if batch.impressions:
-                connection.execute(
-                    self._insert(IMPRESSIONS).on_conflict_do_nothing(
-                        index_elements=["impression_id"]
-                    ),
-                    batch.impressions,
-                )
+            new = set(self._add(connection, EVENTS, "event_id", rows))
+            self._add(connection, IMPRESSIONS, "impression_id", batch.impressions)
+        self._commits += bool(rows)
         results = []
         for group in batch.groups:
             flags = []
@@ -416,10 +431,18 @@ class EventStore:
         PostgreSQL lies across a network."""
         return self._reader is not None
 
-    def newest(self) -> int | None:
-        """Return a number that grows with every new event; None: ask ``since``."""
+    def newest(self) -> tuple[int, int] | None:
+        """Return what changes with every new event; None: ask ``since``.
+
+        Even the shortest look into SQLite hands the interpreter's lock to another thread: who is
+        alone looks for others' events now and then only.
+        """
         if self._reader is None:
             return None
+        now = time.monotonic()
+        if self._alone and now < self._look_again and self._seen[1] == self._commits:
+            return self._seen
+        commits = self._commits
         try:
             with self._reader_lock:
                 found = self._reader.execute(
@@ -427,7 +450,9 @@ class EventStore:
                 ).fetchone()
         except sqlite3.Error:
             return None
-        return found[0] if found else 0
+        self._look_again = now + LOOK_EVERY
+        self._seen = (found[0] if found else 0, commits)
+        return self._seen
 
     def _read(self, statement: sa.Select[Any], **values: Any) -> list[tuple[Any, ...]]:
         """Return a statement's rows: on the hot path SQLite is asked without SQLAlchemy's share."""
@@ -738,6 +763,19 @@ class EventStore:
                 file.unlink()  # every event of its day was erased
                 changed.append(file)
         return sorted(changed)
+
+
+ROWS_OF_A_STATEMENT = (256, 64, 16, 4, 1)
+
+
+@cache
+def _insert(table: str, names: tuple[str, ...], key: str, rows: int, mark: str) -> str:
+    """Return the statement for so many rows. mark: the driver's sign for a bound value."""
+    row = f"({', '.join([mark] * len(names))})"
+    return (
+        f"INSERT INTO {table} ({', '.join(names)}) VALUES {', '.join([row] * rows)} "
+        f"ON CONFLICT ({key}) DO NOTHING RETURNING {key}"
+    )
 
 
 _PROFILE_COLUMNS = (

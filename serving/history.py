@@ -9,13 +9,16 @@ import numpy as np
 
 from components.data.dataset import Histories
 
+EXPLAINED = 50
+"""The newest so many events may be named as the reason of an item."""
+
 
 @dataclass(frozen=True)
 class History:
     """One asker's history in the codes of a model, oldest first.
 
     items: int32 (n,). times: int64 (n,) seconds. now: seconds, not before any event.
-    events: what the stored ones were, by item code ("purchase", …).
+    events: what the newest EXPLAINED of the stored ones were, by item code ("purchase", …).
     """
 
     items: np.ndarray

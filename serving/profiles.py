@@ -11,13 +11,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from serving.events import SECOND, Erasures, EventStore, profile_hash
-from serving.history import History
+from serving.history import EXPLAINED, History
 
 
 class BaseProfiles:
@@ -171,6 +172,10 @@ class Profiles:
         """Return the item's code, -1 when the model does not know it."""
         return self._code.get(item_id, -1)
 
+    def _codes(self, item_ids: Sequence[str]) -> np.ndarray:
+        """Return int32 (n,): as ``code``."""
+        return np.fromiter(map(self._code.get, item_ids, repeat(-1)), np.int32, len(item_ids))
+
     def history(
         self, user_id: str | None, profile: str | None, recent: Sequence[str] = ()
     ) -> History:
@@ -189,18 +194,16 @@ class Profiles:
                 items, times = items[keep], times[keep]
             live = self.live.get(profile)
             if live.items:
-                codes = np.array([self.code(item) for item in live.items], dtype=np.int32)
-                seconds = np.array(live.times, dtype=np.int64) // SECOND
+                codes = self._codes(live.items)
+                seconds = np.fromiter(live.times, np.int64, len(codes)) // SECOND
                 known = codes >= 0
-                events = {
-                    int(code): event
-                    for code, event in zip(codes, live.events, strict=True)
-                    if code >= 0
-                }
+                newest = slice(-EXPLAINED, None)
+                events = dict(zip(codes[newest].tolist(), live.events[newest], strict=True))
+                events.pop(-1, None)
                 items, times = _merge(items, times, codes[known], seconds[known])
         now = max(self.base.end, int(times[-1]) if len(times) else 0)
         if recent:
-            codes = np.array([self.code(item) for item in recent], dtype=np.int32)
+            codes = self._codes(recent)
             codes = codes[codes >= 0]
             items = np.concatenate([items, codes])
             times = np.concatenate([times, now - np.arange(len(codes))[::-1]])
@@ -212,10 +215,10 @@ def _merge(
     items: np.ndarray, times: np.ndarray, more_items: np.ndarray, more_times: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return both histories as one, by time; one event for each item and second."""
-    items = np.concatenate([items, more_items])
-    times = np.concatenate([times, more_times])
-    order = np.lexsort((items, times))
-    items, times = items[order], times[order]
-    new = np.ones(len(items), dtype=bool)
-    new[1:] = (items[1:] != items[:-1]) | (times[1:] != times[:-1])
-    return items[new], times[new]
+    both = np.concatenate([items, more_items]).astype(np.int64)
+    both |= np.concatenate([times, more_times]) << 32  # one number each: one sort, one comparison
+    both.sort()
+    new = np.ones(len(both), dtype=bool)
+    np.not_equal(both[1:], both[:-1], out=new[1:])
+    both = both[new]
+    return (both & 0xFFFFFFFF).astype(np.int32), both >> 32

@@ -142,12 +142,15 @@ class NotReady(RuntimeError):
 
 
 class Shop:
-    """One worker's state; ``start`` loads the model in the background."""
+    """One worker's state; ``start`` loads the model in the background.
 
-    def __init__(self, settings: Settings, root: Path) -> None:
+    alone: there is no other worker beside this one.
+    """
+
+    def __init__(self, settings: Settings, root: Path, alone: bool = False) -> None:
         self.settings = settings
         self.root = root
-        self.store = EventStore(settings.serve.events_url, root)
+        self.store = EventStore(settings.serve.events_url, root, alone=alone)
         self.live = LiveProfiles(self.store, settings.serve.max_history)
         self.writer = open_writer(settings.serve)
         self.ranking = Ranking(settings.serve)
@@ -361,7 +364,9 @@ class Shop:
         source: str,
     ) -> str:
         """As ``log_shown``, the lists as JSON."""
-        impression_id = f"{_random.getrandbits(128):032x}"
+        now = time.time_ns() // 1000
+        # Ids that grow with time, as UUIDs of version 7: an index takes them at its end.
+        impression_id = f"{now // 1000:012x}{_random.getrandbits(80):020x}"
         logged = self.store.log_impression(
             {
                 "impression_id": impression_id,
@@ -372,7 +377,7 @@ class Shop:
                 "propensities": propensities,
                 "model_version": version,
                 "source": source,
-                "timestamp": time.time_ns() // 1000,
+                "timestamp": now,
             }
         )
         if not logged:

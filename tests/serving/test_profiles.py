@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from serving import events
 from serving.events import EventStore
 from serving.history import stack
 from serving.profiles import BaseProfiles, LiveProfiles, Profiles
@@ -131,3 +133,23 @@ def test_a_batch_is_what_the_recommenders_take(store: EventStore) -> None:
     assert batch.offsets.tolist() == [0, 2, 2, 3]
     assert batch.items.tolist() == [0, 2, 1]
     assert (batch.times <= np.repeat(batch.now, batch.lengths())).all()
+
+
+def test_who_is_alone_knows_own_events_at_once_and_others_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LOOK_EVERY", 0.5)
+    store = EventStore(f"sqlite:///{tmp_path}/events.db", alone=True)
+    other = EventStore(f"sqlite:///{tmp_path}/events.db")
+    profiles = profiles_of(store)
+    assert codes(profiles) == [0, 2]
+    for step in range(20):
+        add(store, "d", END + step)
+        assert len(codes(profiles)) == 3 + step
+    add(other, "b", END + 30)
+    until = time.monotonic() + 10
+    while codes(profiles)[-1] != 1 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert codes(profiles)[-1] == 1
+    store.close()
+    other.close()
