@@ -4,9 +4,10 @@
 
 In: a line of JSON a request, ``[method, path, body]``; repeated in order while the time lasts.
 Out: one line of JSON: requests, failures (any status but 200), requests a second, p50 and p99 in
-milliseconds. RATE 0: each connection asks again as soon as it is answered. Else so many requests a
-second over all connections, each at its due moment; its latency counts from then, so a server that
-falls behind is not spared (no coordinated omission).
+milliseconds of the path that was asked first, and of all others together. RATE 0: each connection
+asks again as soon as it is answered. Else so many requests a second over all connections, each at
+its due moment; its latency counts from then, so a server that falls behind is not spared (no
+coordinated omission).
 """
 
 from __future__ import annotations
@@ -58,24 +59,24 @@ class Connection(asyncio.Protocol):
         return await self.waiter
 
 
-def raw(line: str, port: int) -> bytes:
-    """Return the bytes of one request."""
+def raw(line: str, port: int) -> tuple[str, bytes]:
+    """Return the path and the bytes of one request."""
     method, path, body = json.loads(line)
     content = b"" if body is None else json.dumps(body).encode()
-    return (
+    return path, (
         f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
     ).encode() + content
 
 
 async def load(
-    port: int, requests: Iterator[bytes], seconds: float, connections: int, rate: float
+    port: int, requests: Iterator[tuple[str, bytes]], seconds: float, connections: int, rate: float
 ) -> dict[str, float]:
     loop = asyncio.get_running_loop()
     opened = [
         (await loop.create_connection(Connection, "127.0.0.1", port))[1] for _ in range(connections)
     ]
-    latencies: list[float] = []
+    latencies: dict[str, list[float]] = {}
     failures = 0
     start = time.perf_counter()
     count = 0
@@ -93,8 +94,9 @@ async def load(
                     await asyncio.sleep(wait)
             elif due - start > seconds:
                 return
-            status = await connection.ask(next(requests))
-            latencies.append(time.perf_counter() - due)
+            path, request = next(requests)
+            status = await connection.ask(request)
+            latencies.setdefault(path, []).append(time.perf_counter() - due)
             failures += status != 200
             if status == 0:
                 return
@@ -103,14 +105,19 @@ async def load(
     taken = time.perf_counter() - start
     for connection in opened:
         connection.transport.close()
-    p50, p99 = np.percentile(latencies, [50, 99]) * 1e3
-    return {
-        "requests": len(latencies),
-        "failures": failures,
-        "rps": len(latencies) / taken,
-        "p50": float(p50),
-        "p99": float(p99),
-    }
+    first, *others = latencies.values()
+    requests_made = sum(map(len, latencies.values()))
+    found = {"requests": requests_made, "failures": failures, "rps": requests_made / taken}
+    found |= dict(zip(("p50", "p99"), _milliseconds(first), strict=True))
+    if others:
+        rest = [latency for other in others for latency in other]
+        found |= dict(zip(("others_p50", "others_p99"), _milliseconds(rest), strict=True))
+    return found
+
+
+def _milliseconds(latencies: list[float]) -> list[float]:
+    """Return the median and the 99th percentile."""
+    return (np.percentile(latencies, [50, 99]) * 1e3).tolist()
 
 
 if __name__ == "__main__":
