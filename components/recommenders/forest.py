@@ -23,7 +23,7 @@ LEAVES = 64
 DE_BRUIJN = 0x03F79D71B4CB0A89
 """Each 6 bits of it in a row are another number: a power of two times it tells which power."""
 
-BLOCK = 64
+BLOCK = 256
 """Rows whose words lie in the fastest cache together."""
 
 

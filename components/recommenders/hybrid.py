@@ -58,7 +58,7 @@ FOLDS = 5
 """Parts of the users in the cross-validation of the ranker."""
 MANY_USERS = 20_000
 """So many say enough when one of the parts is judged, instead of each in turn."""
-OVERSAMPLING = 1.5
+OVERSAMPLING = 1.2
 """How many times as many items as a model proposes are looked for in an index, of those that may
 be shown."""
 NUMBERS = 50_000_000
@@ -306,23 +306,30 @@ class Hybrid(Recommender):
                 starts,
             )
         parts = []
+        n_available = self._count(available)
         for row in range(len(histories)):
             one = histories.take(slice(row, row + 1))
-            within = self.shortlist(one, available)
+            within = self.shortlist(one, available, n_available)
             if given is not None:
                 within = np.union1d(within, given)
             parts.append(self._pairs_within(one, exclude_seen, available, given, within))
         return joined(parts, list(range(len(parts))))
 
-    def shortlist(self, history: Histories, available: np.ndarray | None) -> np.ndarray:
+    def _count(self, available: np.ndarray | None) -> int:
+        return len(self.catalogue) if available is None else np.count_nonzero(available)
+
+    def shortlist(
+        self, history: Histories, available: np.ndarray | None, n_available: int | None = None
+    ) -> np.ndarray:
         """Return int64 (n,), ascending: the items worth scoring for one history.
 
         All that are available, where they are no more than ``exact_items``; else what the models
         find without scoring all: nearest vectors, neighbours, the most popular, and what came
-        after the training.
+        after the training. n_available: how many are, for who has counted.
         """
         s = self.settings
-        n_available = len(self.catalogue) if available is None else np.count_nonzero(available)
+        if n_available is None:
+            n_available = self._count(available)
         if available is not None and n_available <= s.exact_items:
             return np.flatnonzero(available)
         if not self.nearest:

@@ -19,6 +19,14 @@ ITEM_STATISTICS = ("log_count", *(f"log_count_{days}d" for days in RECENT_DAYS),
 PAIR_FEATURES = ("log_price", "price_ratio", "category_affinity", "times_seen")
 HISTORY_FEATURES = ("history_events", "history_items", "days_since_last", "days_known")
 
+NOTHING = np.iinfo(np.int64).min
+PROPOSED = NOTHING + 2**32
+"""Keys from here on are of scores. What is not proposed has NOTHING + its place: a partition takes
+three times as long where many keys are equal."""
+
+KEYS = 400_000
+"""How many keys are held at once: they should lie in the processor's cache."""
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -118,6 +126,7 @@ def propose(
     within = np.arange(n_items) if within is None else within.astype(np.int64)
     open_ = np.ones(n_items, dtype=bool) if available is None else available
     wanted = np.empty(0, dtype=bool) if given is None else given
+    unsold_places = np.flatnonzero(facts.unsold[within])
     n_unsold = max(1, n // 5)
     most = n_within if given is not None else min(n_within, n_models * (n + n_unsold))
     n_features = 2 * n_models + len(ITEM_STATISTICS) + len(PAIR_FEATURES) + len(HISTORY_FEATURES)
@@ -125,21 +134,103 @@ def propose(
     items = np.empty(batch * most, dtype=np.int32)
     features = np.empty((n_features, batch * most), dtype=np.float32)
     proposed = np.zeros(n_models, dtype=np.int64)
-    found = _propose(
-        scores,
-        forbids,
-        *(histories.items, histories.times, histories.offsets, histories.now),
-        *(facts.statistics, facts.log_price, facts.category, facts.n_categories, facts.unsold),
-        *(n, n_unsold, exclude_seen, open_, within, wanted),
-        *(rows, items, features, proposed),
-    )
+    means, spreads = np.empty((2, n_models, batch))
+    of_histories = (histories.items, histories.times, histories.offsets, histories.now)
+    found, step = 0, min(batch, max(1, KEYS // (n_models * n_within + 1)))
+    all_keys = np.empty((step, n_models, n_within), dtype=np.int64)
+    all_unsold_keys = np.empty((step, n_models, len(unsold_places)), dtype=np.int64)
+    for start in range(0, batch, step):
+        keys, unsold_keys = all_keys[: batch - start], all_unsold_keys[: batch - start]
+        _prepare(
+            *(scores, forbids, histories.items, histories.offsets, exclude_seen, open_, within),
+            *(n_items, unsold_places, start, keys, unsold_keys, means, spreads),
+        )
+        found = _join(
+            *(scores, means, spreads, _largest(keys, n), _largest(unsold_keys, n_unsold)),
+            *(*of_histories, facts.statistics, facts.log_price, facts.category),
+            *(facts.n_categories, n_items, within, wanted, start, found),
+            *(rows, items, features, proposed),
+        )
     return Pairs(rows[:found], items[:found], features[:, :found].T, proposed)
 
 
+def _largest(keys: np.ndarray, n: int) -> np.ndarray:
+    """Return the (at most) n largest of the last axis, ascending; ``keys`` are shuffled."""
+    if keys.shape[-1] > n:
+        keys.partition(keys.shape[-1] - n, axis=-1)
+    return np.sort(keys[..., max(0, keys.shape[-1] - n) :], axis=-1)
+
+
 @compiled
-def _propose(  # type: ignore[no-untyped-def]
+def _prepare(  # type: ignore[no-untyped-def]
     scores,
     forbids,
+    history_items,
+    offsets,
+    exclude_seen,
+    available,
+    within,
+    n_items,
+    unsold_places,
+    start,
+    keys,
+    unsold_keys,
+    means,
+    spreads,
+):
+    """Set to -inf the scores of what is refused to the histories from ``start`` on, and fill the
+    keys by which the models' best are found, the means and the spreads of their scores."""
+    batch, n_models, n_within = keys.shape
+    bits = scores.view(np.int32)
+    refused = np.empty(n_within, np.bool_)
+    lowest_of = np.empty(1, np.float32)
+    bits_of_lowest = lowest_of.view(np.int32)
+    for at in range(batch):
+        row = start + at
+        for place in range(n_within):
+            refused[place] = not available[within[place]]
+        if exclude_seen:
+            for event in range(offsets[row], offsets[row + 1]):
+                place = _place_of(history_items[event], within, n_items)
+                if place >= 0:
+                    refused[place] = True
+        for model in range(n_models):
+            if forbids[model]:
+                for place in range(n_within):
+                    refused[place] |= scores[model, row, place] == -np.inf
+        refused_places = np.flatnonzero(refused)
+        for model in range(n_models):
+            of_model, bits_of_model = scores[model, row], bits[model, row]
+            for place in refused_places:
+                of_model[place] = -np.inf
+            count, total, squares, least = _measure(of_model, bits_of_model)
+            mean = total / max(count, 1)
+            spread = np.sqrt(max(squares / max(count, 1) - mean * mean, 0.0))
+            means[model, row], spreads[model, row] = mean, spread if spread > 1e-9 else 1.0
+            own = keys[at, model]
+            bits_of_lowest[0] = _ascending(least)
+            lowest = lowest_of[0]
+            for place in range(n_within):
+                key = _key(bits_of_model[place], place)
+                own[place] = key if of_model[place] > lowest else NOTHING + place
+            lowest = np.float32(np.inf)
+            for place in unsold_places:
+                if np.isfinite(of_model[place]):
+                    lowest = min(lowest, of_model[place])
+            for number, place in enumerate(unsold_places):
+                key = _key(bits_of_model[place], place)
+                unsold_keys[at, model, number] = (
+                    key if of_model[place] > lowest else NOTHING + place
+                )
+
+
+@compiled
+def _join(  # type: ignore[no-untyped-def]
+    scores,
+    means,
+    spreads,
+    best,
+    unsold_best,
     history_items,
     history_times,
     offsets,
@@ -148,71 +239,40 @@ def _propose(  # type: ignore[no-untyped-def]
     log_price,
     category,
     n_categories,
-    unsold,
-    n,
-    n_unsold,
-    exclude_seen,
-    available,
+    n_items,
     within,
     given,
+    start_row,
+    found,
     rows,
     items,
     features,
     proposed,
 ):
-    """Fill ``rows``, ``items``, ``features`` and ``proposed``; return how many pairs there are."""
-    n_models, batch, n_within = scores.shape
-    n_items = len(unsold)
-    bits = scores.view(np.int32)
-    refused = np.empty(n_within, np.bool_)
-    candidate = np.empty(n_within, np.bool_)
-    best = np.empty((n_models, max(n, 1)), np.int64)
-    n_best = np.empty(n_models, np.int64)
-    means, spreads = np.empty(n_models), np.empty(n_models)
-    unsold_best = np.empty(n_unsold, np.int64)
+    """Fill ``rows``, ``items``, ``features`` from pair ``found`` on, and ``proposed``; return how
+    many pairs there are now. best, unsold_best: ascending keys (histories, models, n)."""
+    batch, n_models, _ = best.shape
+    n_within = len(within)
+    candidate = np.zeros(n_within, np.bool_)
     number = np.full(n_within, -1, np.int64)  # of a candidate's pair
     places = np.empty(n_within, np.int64)  # of the candidates
     times_seen = np.zeros(n_within, np.int64)
     in_category = np.zeros(n_categories, np.int64)
-    everywhere = np.arange(n_within)
-    unsold_places = np.flatnonzero(unsold[within])
-    found = 0
-    for row in range(batch):
+    for at in range(batch):
+        row = start_row + at
         start, stop = offsets[row], offsets[row + 1]
-        for place in range(n_within):
-            refused[place] = not available[within[place]]
-            candidate[place] = False
         for event in range(start, stop):
             place = _place_of(history_items[event], within, n_items)
             if place >= 0:
                 times_seen[place] += 1
-                if exclude_seen:
-                    refused[place] = True
         for model in range(n_models):
-            if forbids[model]:
-                for place in range(n_within):
-                    if scores[model, row, place] == -np.inf:
-                        refused[place] = True
-        refused_places = np.flatnonzero(refused)
-        for model in range(n_models):
-            of_model, bits_of_model = scores[model, row], bits[model, row]
-            for place in refused_places:
-                of_model[place] = -np.inf
-            count, total, squares, lowest = _measure(of_model)
-            mean = total / max(count, 1)
-            spread = np.sqrt(max(squares / max(count, 1) - mean * mean, 0.0))
-            means[model], spreads[model] = mean, spread if spread > 1e-9 else 1.0
-            n_best[model] = _select(of_model, bits_of_model, everywhere, lowest, n, best[model])
-            proposed[model] += n_best[model]
-            for at in range(n_best[model]):
-                candidate[_place(best[model, at])] = True
-            lowest = np.float32(np.inf)
-            for place in unsold_places:
-                if np.isfinite(of_model[place]):
-                    lowest = min(lowest, of_model[place])
-            n_found = _select(of_model, bits_of_model, unsold_places, lowest, n_unsold, unsold_best)
-            for at in range(n_found):
-                candidate[_place(unsold_best[at])] = True
+            for key in best[at, model]:
+                if key >= PROPOSED:
+                    candidate[_place(key)] = True
+                    proposed[model] += 1
+            for key in unsold_best[at, model]:
+                if key >= PROPOSED:
+                    candidate[_place(key)] = True
         if len(given):
             candidate[:] = given
         first = found
@@ -220,10 +280,11 @@ def _propose(  # type: ignore[no-untyped-def]
             if candidate[place]:
                 places[found - first], number[place] = place, found
                 rows[found], items[found] = row, within[place]
+                candidate[place] = False
                 found += 1
         if found > first:
             _describe(
-                *(scores[:, row], within, means, spreads, best, n_best),
+                *(scores[:, row], means[:, row], spreads[:, row], best[at]),
                 *(history_items[start:stop], history_times[start:stop], now[row], times_seen),
                 *(statistics, log_price, category, in_category),
                 *(places[: found - first], number, first, items[first:found]),
@@ -241,11 +302,9 @@ def _propose(  # type: ignore[no-untyped-def]
 @compiled
 def _describe(  # type: ignore[no-untyped-def]
     scores,
-    within,
     means,
     spreads,
     best,
-    n_best,
     history_items,
     history_times,
     now,
@@ -293,9 +352,11 @@ def _describe(  # type: ignore[no-untyped-def]
             z = (score - means[model]) / spreads[model]
             features[2 * model, at] = z if np.isfinite(score) else np.nan
         features[2 * model + 1] = 0.0
-        keys = np.sort(best[model, : n_best[model]])
-        for rank in range(len(keys)):
-            at = number[_place(keys[len(keys) - 1 - rank])] - first
+        for rank in range(best.shape[1]):
+            key = best[model, best.shape[1] - 1 - rank]
+            if key < PROPOSED:
+                break
+            at = number[_place(key)] - first
             if at >= 0:  # all, unless the items are given
                 features[2 * model + 1, at] = 1.0 / (1.0 + rank)
     for at, item in enumerate(items):
@@ -321,10 +382,15 @@ def _place_of(item, within, n_items):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _ascending(bits):  # type: ignore[no-untyped-def]
+    """Return int32 that orders as float32 do, of their bits (int32), and bits of such numbers."""
+    return np.int32(bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))  # sign and size
+
+
+@compiled
 def _key(bits, place):  # type: ignore[no-untyped-def]
     """Return int64 that orders as (score, -place) does. bits: a float32 score's, as int32."""
-    ascending = bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF))  # floats: sign and size
-    return (np.int64(ascending) << 32) | (np.int64(0xFFFFFFFF) - place)
+    return (np.int64(_ascending(bits)) << 32) | (np.int64(0xFFFFFFFF) - place)
 
 
 @compiled
@@ -334,46 +400,17 @@ def _place(key):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _measure(scores):  # type: ignore[no-untyped-def]
-    """Return how many scores are finite, their sum, the sum of their squares, and the least."""
-    count, total, squares, lowest = 0, 0.0, 0.0, np.float32(np.inf)
-    for score in scores:
-        if np.isfinite(score):
-            count += 1
-            total += score
-            squares += np.float64(score) * score
-            lowest = min(lowest, score)
+def _measure(scores, bits):  # type: ignore[no-untyped-def]
+    """Return how many scores are finite, their sum, the sum of their squares, and the least of
+    them, as ``_ascending``. Without a branch and the least as a whole number, or the compiler would
+    take one at a time."""
+    exponent, most = np.int32(0x7F800000), np.int32(0x7FFFFFFF)
+    count, total, squares, lowest = 0, 0.0, 0.0, most
+    for place in range(len(scores)):
+        finite = (bits[place] & exponent) != exponent
+        value = np.float64(scores[place]) if finite else 0.0
+        count += finite
+        total += value
+        squares += value * value
+        lowest = min(lowest, _ascending(bits[place]) if finite else most)
     return count, total, squares, lowest
-
-
-@compiled
-def _select(scores, bits, places, lowest, most, heap):  # type: ignore[no-untyped-def]
-    """Fill ``heap`` with the keys of the at most ``most`` best of ``places`` above ``lowest``.
-
-    Return how many there are. The least is in front of the heap, the rest in its order.
-    """
-    size, floor = 0, lowest
-    for place in places:
-        if not scores[place] > floor:
-            continue
-        key = _key(bits[place], place)
-        if size < most:
-            at = size
-            while at > 0 and heap[(at - 1) // 2] > key:
-                heap[at] = heap[(at - 1) // 2]
-                at = (at - 1) // 2
-            size += 1
-        else:
-            at = 0
-            while 2 * at + 1 < size:
-                child = 2 * at + 1
-                if child + 1 < size and heap[child + 1] < heap[child]:
-                    child += 1
-                if heap[child] >= key:
-                    break
-                heap[at] = heap[child]
-                at = child
-        heap[at] = key
-        if size == most:  # of equal scores the first place stays
-            floor = scores[_place(heap[0])]
-    return size
