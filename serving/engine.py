@@ -302,9 +302,9 @@ class Engine:
         texts = ["" for _ in answer.items]
         if not answer.items:
             return texts
-        own = np.unique(history.items[-EXPLAINED:])
+        own = history.items[: -EXPLAINED - 1 : -1]  # the newest first: of two alike it is named
         if len(own) and self.vectors is not None:
-            cosine = np.asarray(self.vectors[answer.items]) @ np.asarray(self.vectors[own]).T
+            cosine = self.vectors[answer.items] @ self.vectors[own].T
             nearest = cosine.argmax(axis=1)
             fresh = set(recent)
             for row in np.flatnonzero(cosine.max(axis=1) >= RELATED):
