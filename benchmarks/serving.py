@@ -11,11 +11,13 @@ over a synthetic catalogue of 1,000,000 products, and a load generator in anothe
   the next page is ranked anew;
 - **new**: each request is of a list of items nobody asked for before: all of it is computed.
 
-At saturation (16 connections, closed loop) empty and recommend are asked in turn, three rounds,
-and the medians stand in the table. Then both are asked at half of recommend's saturation, paced,
-latency counted from the due moment. CPU milliseconds are of all threads of the service, a request:
-other work on the machine changes them least. Then events a second accepted durably, and the
-memory (proportional set size) of all processes of the service.
+No request but those of kept is sent twice. At saturation (16 connections, closed loop) empty and
+recommend are asked in turn, three rounds; then, again in turn and three times, both at half of
+recommend's saturation, paced, latency counted from the due moment. The medians stand in the table.
+CPU milliseconds are of all threads of the service, a request: other work on the machine changes
+them least. Then events a second accepted durably, and the memory (proportional set size) of all
+processes of the service. Before, for orientation, the empty answers of a service as BentoML makes
+it out of the box.
 """
 
 from __future__ import annotations
@@ -46,12 +48,14 @@ RESULTS = Path(__file__).parent / "results"
 CONNECTIONS = 16
 ROUNDS = 3
 EMPTY = [["GET", "/empty", None]]
+FASTEST = 5_000
+"""Requests a second that there are enough of."""
 
 
 class Service:
-    """The service in processes of its own, over ``root``."""
+    """A service in processes of its own, over ``root``."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, target: str = "serving.service:Bowerbird") -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -59,7 +63,7 @@ class Service:
         began = time.perf_counter()
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "bentoml", "serve", "serving.service:Bowerbird"),
+                *(sys.executable, "-m", "bentoml", "serve", target),
                 *("--host", "127.0.0.1", "--port", str(self.port)),
             ],
             cwd=REPOSITORY,
@@ -131,8 +135,26 @@ class Service:
         self.log.close()
 
 
-def kinds(folder: Path, seed: int = 0) -> dict[str, list[list[Any]]]:
-    """Return the requests of each kind for the model in ``folder``."""
+class Stream:
+    """Requests in their order, a part at a time."""
+
+    def __init__(self, requests: list[list[Any]], again: bool) -> None:
+        self.requests = requests
+        self.again = again  # whether they may be sent again
+        self.at = 0
+
+    def take(self, n: int) -> list[list[Any]]:
+        """Return the next n, or all of those that may be sent again."""
+        if self.again:
+            return self.requests
+        self.at += n
+        if self.at > len(self.requests):
+            raise SystemExit("not enough requests were made: fewer --seconds")
+        return self.requests[self.at - n : self.at]
+
+
+def kinds(folder: Path, n: int, seed: int = 0) -> dict[str, Stream]:
+    """Return the requests of each kind, n or more, for the model in ``folder``."""
     random = np.random.default_rng(seed)
     users = pd.read_parquet(folder / "profiles.parquet", columns=["user_id"])["user_id"]
     by_activity = users.value_counts().index.to_numpy()
@@ -143,43 +165,54 @@ def kinds(folder: Path, seed: int = 0) -> dict[str, list[list[Any]]]:
 
     kept = [page(user_id=str(user)) for user in random.choice(by_activity, 200, replace=False)]
     traffic = []
-    for n, rank in enumerate(np.minimum(random.zipf(1.2, 20_000), len(by_activity)) - 1):
+    for at, rank in enumerate(np.minimum(random.zipf(1.2, n), len(by_activity)) - 1):
         user = str(by_activity[rank])
         traffic.append(page(user_id=user))
-        if n % 10 == 9:
+        if at % 10 == 9:
             click = {"user_id": user, "item_id": str(random.choice(items)), "event": "click"}
             traffic.append(["POST", "/feedback", click])
-    new = [
-        page(recent=[str(item) for item in random.choice(items, random.integers(1, 9))])
-        for _ in range(30_000)
+    lengths = random.integers(1, 9, n)
+    recent = np.split(random.choice(items, lengths.sum()), np.cumsum(lengths)[:-1])
+    new = [page(recent=list(map(str, one))) for one in recent]
+    return {"kept": Stream(kept, True), "traffic": Stream(traffic, False)} | {
+        "new": Stream(new, False)
+    }
+
+
+Found = dict[str, float]
+
+
+def in_turn(
+    service: Service, stream: Stream, seconds: float, rate: float = 0
+) -> tuple[Found, Found]:
+    """Return the medians of empty and of recommend, asked in turn. rate: a second, 0: saturated."""
+    each = int((rate or FASTEST) * seconds) + 100
+    rounds = [
+        (
+            service.ask(EMPTY, seconds, CONNECTIONS, rate),
+            service.ask(stream.take(each), seconds, CONNECTIONS, rate),
+        )
+        for _ in range(ROUNDS)
     ]
-    return {"kept": kept, "traffic": traffic, "new": new}
+    empty, asked = (
+        {name: statistics.median(one[name] for one in found) for name in found[0]}
+        for found in zip(*rounds, strict=True)
+    )
+    asked["failures"] = sum(pair[1]["failures"] for pair in rounds)
+    return empty, asked
 
 
-def saturated(
-    service: Service, requests: list[list[Any]], seconds: float
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the median round of empty and of recommend, asked in turn."""
-    rounds: list[tuple[dict[str, float], dict[str, float]]] = []
-    for turn in range(ROUNDS):
-        part = requests[turn * len(requests) // ROUNDS :] if len(requests) > 1000 else requests
-        rounds.append(
-            (
-                service.ask(EMPTY, seconds, CONNECTIONS),
-                service.ask(part, seconds, CONNECTIONS),
-            )
-        )
-    medians = []
-    for side in (0, 1):
-        found = [pair[side] for pair in rounds]
-        medians.append(
-            {
-                name: statistics.median(one[name] for one in found)
-                for name in ("rps", "p50", "p99", "cpu")
+def stock() -> Found:
+    """Return the requests a second that BentoML answers with nothing, out of the box."""
+    with tempfile.TemporaryDirectory(prefix="bowerbird-stock-") as name:
+        service = Service(Path(name), "benchmarks.stock_service:Stock")
+        try:
+            return {
+                "a mounted route": service.ask([["GET", "/mounted", None]], 4, CONNECTIONS)["rps"],
+                "@bentoml.api": service.ask([["POST", "/api", {}]], 4, CONNECTIONS)["rps"],
             }
-            | {"failures": sum(one["failures"] for one in found)}
-        )
-    return medians[0], medians[1]
+        finally:
+            service.stop()
 
 
 def events(service: Service, seconds: float) -> dict[str, float]:
@@ -203,22 +236,22 @@ def events(service: Service, seconds: float) -> dict[str, float]:
 def measure(root: Path, seconds: float) -> tuple[pd.DataFrame, dict[str, float]]:
     """Return the table of request kinds, and the other figures."""
     busy = os.getloadavg()[0]
+    of_stock = {f"empty, BentoML out of the box, {name}/s": rps for name, rps in stock().items()}
     service = Service(root)
     rows = []
     try:
         facts = {
             "load average of the machine before": busy,
+            **of_stock,
             "seconds to ready": service.seconds_to_ready,
             "MB at start": service.megabytes(),
         }
-        for name, requests in kinds(root / "models/hybrid").items():
-            service.ask(requests[:200], 1, 1)
-            empty, asked = saturated(service, requests, seconds)
-            rate = asked["rps"] / 2
-            paced = {
-                what: service.ask(list_, seconds, CONNECTIONS, rate)
-                for what, list_ in (("empty", EMPTY), ("recommend", requests[len(requests) // 2 :]))
-            }
+        # Half of the rounds are saturated, half of them at half of that.
+        enough = int(1.6 * ROUNDS * FASTEST * seconds) + 3000
+        for name, stream in kinds(root / "models/hybrid", enough).items():
+            service.ask(stream.take(1000), 1, CONNECTIONS)
+            empty, asked = in_turn(service, stream, seconds)
+            half_empty, half = in_turn(service, stream, seconds, asked["rps"] / 2)
             rows.append(
                 {
                     "requests": name,
@@ -229,11 +262,18 @@ def measure(root: Path, seconds: float) -> tuple[pd.DataFrame, dict[str, float]]
                     "recommend CPU ms": asked["cpu"],
                     "saturated p50 ms": asked["p50"],
                     "saturated p99 ms": asked["p99"],
-                    "half: p50 more ms": paced["recommend"]["p50"] - paced["empty"]["p50"],
-                    "half: p99 more ms": paced["recommend"]["p99"] - paced["empty"]["p99"],
-                    "failures": asked["failures"] + paced["recommend"]["failures"],
+                    "half: empty p50 ms": half_empty["p50"],
+                    "half: empty p99 ms": half_empty["p99"],
+                    "half: p50 more ms": half["p50"] - half_empty["p50"],
+                    "half: p99 more ms": half["p99"] - half_empty["p99"],
+                    "failures": asked["failures"] + half["failures"],
                 }
             )
+            if name == "traffic":
+                facts |= {
+                    "feedback at half, p50 ms": half["others_p50"],
+                    "feedback at half, p99 ms": half["others_p99"],
+                }
         found = events(service, seconds)
         facts |= {
             "events/s, one a request": found["single"],

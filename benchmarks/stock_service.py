@@ -1,0 +1,24 @@
+"""Empty answers as BentoML gives them out of the box: what ``benchmarks.serving`` puts beside."""
+
+from __future__ import annotations
+
+import bentoml
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+
+async def empty(_: Request) -> Response:
+    return Response(b"{}", media_type="application/json")
+
+
+@bentoml.service(name="stock")
+@bentoml.asgi_app(Starlette(routes=[Route("/mounted", empty)]), path="/")
+class Stock:
+    """Tracing, request metrics and access log as they come."""
+
+    @bentoml.api
+    def api(self) -> dict[str, str]:
+        """Return nothing."""
+        return {}
