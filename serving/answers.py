@@ -98,11 +98,12 @@ class Answers:
         shop, profile = self.shop, question.profile
         loaded, arm = shop.served_to(profile)
         exposed = arm is None or shop.was_exposed(profile)
-        if shop.store.is_near and exposed:
-            self._read([profile])
-        else:
-            shown = None if exposed or profile is None else (profile, arm, loaded.version)
-            await self._preparing.ask((profile, shown))
+        if profile is not None:
+            if shop.store.is_near and exposed:
+                self._read([profile])
+            else:
+                shown = None if exposed else (profile, str(arm), loaded.version)
+                await self._preparing.ask((profile, shown))
         key = self._key(question, loaded, arm)
         page = self.pages.get(key)
         if page is None:
@@ -128,16 +129,13 @@ class Answers:
         self.pages.put(key, page, frozenset(one.number for one in self.shop.in_service()))
         return page
 
-    def _read(self, profiles: Sequence[str | None]) -> None:
+    def _read(self, profiles: Sequence[str]) -> None:
         """Take in what was stored since, and the profiles that are not in memory."""
         self.shop.live.refresh()
         for profile in profiles:
-            if profile is not None:
-                self.shop.live.get(profile)
+            self.shop.live.hold(profile)
 
-    def _prepare(
-        self, asked: Sequence[tuple[str | None, tuple[str, str, str] | None]]
-    ) -> list[None]:
+    def _prepare(self, asked: Sequence[tuple[str, tuple[str, str, str] | None]]) -> list[None]:
         """Read (profile, exposure) for many at once; exposures are durable after."""
         self._read([profile for profile, _ in asked])
         self.shop.expose([exposure for _, exposure in asked if exposure is not None])

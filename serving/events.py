@@ -252,6 +252,7 @@ class EventStore:
         self._look_again = 0.0
         self._reader_lock = threading.Lock()
         self._reader: Any = None
+        self._far_reader: sa.Connection | None = None
         if not self._is_postgres:
             self._reader = sqlite3.connect(
                 str(self.engine.url.database), check_same_thread=False, isolation_level=None
@@ -421,8 +422,9 @@ class EventStore:
             self._queue.put(None)
         self._urgent.set()
         self._writer.join()
-        if self._reader is not None:
-            self._reader.close()
+        for reader in (self._reader, self._far_reader):
+            if reader is not None:
+                reader.close()
         self.engine.dispose()
 
     @property
@@ -455,17 +457,32 @@ class EventStore:
         return self._seen
 
     def _read(self, statement: sa.Select[Any], **values: Any) -> list[tuple[Any, ...]]:
-        """Return a statement's rows: on the hot path SQLite is asked without SQLAlchemy's share."""
-        if self._reader is None:
-            with self.engine.connect() as connection:
-                return [tuple(row) for row in connection.execute(statement, values)]
-        text, names, constants = _as_sqlite(statement)
-        values = {**constants, **values}
+        """Return a statement's rows: on the hot path SQLite is asked without SQLAlchemy's share,
+        and PostgreSQL on a connection of its own, without three questions about the question."""
         try:
             with self._reader_lock:
+                if self._reader is None:
+                    return self._read_far(statement, values)
+                text, names, constants = _as_sqlite(statement)
+                values = {**constants, **values}
                 return self._reader.execute(text, [values[name] for name in names]).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, sa.exc.SQLAlchemyError) as error:
             raise StoreError("the event store could not be read; try again") from error
+
+    def _read_far(
+        self, statement: sa.Select[Any], values: dict[str, Any], again: bool = True
+    ) -> list[tuple[Any, ...]]:
+        if self._far_reader is None:
+            connection = self.engine.connect()
+            self._far_reader = connection.execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            return [tuple(row) for row in self._far_reader.execute(statement, values)]
+        except sa.exc.SQLAlchemyError as error:
+            self._far_reader.invalidate()
+            self._far_reader = None
+            if again and isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated:
+                return self._read_far(statement, values, again=False)  # the server was restarted
+            raise
 
     def last_row(self) -> int:
         """Return the newest event's row id, 0 when there is none."""

@@ -128,22 +128,29 @@ class LiveProfiles:
     def get(self, profile: str) -> _Live:
         """Return a profile's stored events, as they are now."""
         with self._lock:
-            live = self._live.get(profile)
-            if live is None:
-                live = _Live()
-                for row_id, _, item, event, time in self.store.of_profile(
-                    profile, self.max_history
-                ):
-                    live.items.append(item)
-                    live.times.append(time)
-                    live.events.append(event)
-                    live.last_row = max(live.last_row, row_id)
-                self._live[profile] = live
-                if len(self._live) > self.max_profiles:
-                    self._live.popitem(last=False)
-            else:
-                self._live.move_to_end(profile)
+            live = self._held(profile)
             return _Live(live.items.copy(), live.times.copy(), live.events.copy(), live.last_row)
+
+    def hold(self, profile: str) -> None:
+        """Have a profile in memory."""
+        with self._lock:
+            self._held(profile)
+
+    def _held(self, profile: str) -> _Live:
+        live = self._live.get(profile)
+        if live is not None:
+            self._live.move_to_end(profile)
+            return live
+        live = _Live()
+        for row_id, _, item, event, time in self.store.of_profile(profile, self.max_history):
+            live.items.append(item)
+            live.times.append(time)
+            live.events.append(event)
+            live.last_row = max(live.last_row, row_id)
+        self._live[profile] = live
+        if len(self._live) > self.max_profiles:
+            self._live.popitem(last=False)
+        return live
 
     def state(self, profile: str) -> tuple[int, int | None] | None:
         """Return what changes whenever the profile's stored history does; None: not in memory."""

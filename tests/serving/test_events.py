@@ -248,3 +248,22 @@ def test_activity_counts_what_was_shown_done_and_followed_by_the_hour(store: Eve
             done[name] += count
     assert done == {"click": 2, "purchase": 1}
     assert sum(one["followed"] for one in hours) == 1
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_a_reader_whose_connection_was_cut_connects_again(store: EventStore) -> None:
+    store.submit([event(1)]).result(10)
+    assert len(store.since(0)) == 1
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    with store.engine.connect() as other:
+        other.execute(sa.text(f"{cut} AND datname = current_database()"))
+    assert len(store.since(0)) == 1
+    assert store.submit([event(2)]).result(10) == [True]
+    assert len(store.of_profile("user:u2", 10)) == 1
+
+
+def test_what_cannot_be_read_is_a_store_error(store: EventStore) -> None:
+    with store.engine.begin() as connection:
+        EVENTS.drop(connection)
+    with pytest.raises(StoreError, match="try again"):
+        store.since(0)
