@@ -64,7 +64,7 @@ async function shelf() {
   const changed = answer.items.filter(isNew).length;
   at("shelf").replaceChildren(...answer.items.map((item) => card(item, isNew(item), answer.impression_id)));
   const count = answer.history_length;
-  at("shelf-note").textContent = (count ? `From ${count} things you did` : "Nothing is known of you yet: what is popular")
+  at("shelf-note").textContent = (count ? `From ${count === 1 ? "one thing" : `${count} things`} you did` : "Nothing is known of you yet: what is popular")
     + (changed ? `; ${changed} new on the shelf` : "");
   at("shelf-note").title = `model ${answer.model_version}`;
   return changed;
