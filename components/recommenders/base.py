@@ -45,6 +45,9 @@ class Recommender(ABC):
     name: ClassVar[str]
     forbids: ClassVar[bool] = False
     """Whether its -inf holds for everybody: the hybrid then shows such an item of no model."""
+    unsold_share: float = 0.0
+    """The share that an item nobody has bought has of the scores of those most alike to it, where
+    the model learned so of such items in training; 0: it has nothing to say of them."""
 
     @abstractmethod
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:

@@ -35,6 +35,10 @@ class Collective(Linear):
     section = CollectiveSettings
     settings: CollectiveSettings
 
+    @property
+    def unsold_share(self) -> float:  # type: ignore[override]
+        return self.settings.cold_boost
+
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         """Learn the weights.
 

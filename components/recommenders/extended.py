@@ -5,6 +5,7 @@ In: a fitted recommender and new items. Out: a recommender of the same face over
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -14,26 +15,47 @@ from components.recommenders.base import Recommender
 
 
 class Extended(Recommender):
-    """``model`` knows the first ``known`` items; of the others it has nothing to say: its lowest
-    score. Made when it is needed, never saved."""
+    """``model`` knows the first ``known`` items. Made when it is needed, never saved.
+
+    alike: int (new, n), the sold items most alike by text to each of the others, None where that is
+    not known. In a history the first of them stands in for a new item; as a candidate it has the
+    share ``model.unsold_share`` of their mean score. Else the model has nothing to say of it: its
+    lowest score.
+    """
 
     name = "extended"
 
-    def __init__(self, model: Recommender, known: int, n_items: int) -> None:
+    def __init__(
+        self, model: Recommender, known: int, n_items: int, alike: np.ndarray | None = None
+    ) -> None:
         self.model = model
         self.forbids = model.forbids  # type: ignore[misc]
         self.known = known
         self.n_items = n_items
+        self.alike = alike
 
     def score(self, histories: Histories) -> np.ndarray:
-        scores = self.model.score(known_part(histories, self.known))
-        return np.hstack([scores, _nothing_to_say(scores, self.n_items - self.known)])
+        scores = self.model.score(with_stand_ins(histories, self.known, self.alike))
+        if self.alike is None or not self.model.unsold_share:
+            new = _nothing_to_say(scores, self.n_items - self.known)
+        else:
+            new = self.model.unsold_share * scores[:, self.alike].mean(axis=2)
+        return np.hstack([scores, new])
 
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
         old = items < self.known
+        asked = with_stand_ins(histories, self.known, self.alike)
         scores = np.empty((len(histories), len(items)), dtype=np.float32)
-        scores[:, old] = self.model.score_at(known_part(histories, self.known), items[old])
-        scores[:, ~old] = _nothing_to_say(scores[:, old], len(items) - np.count_nonzero(old))
+        if self.alike is None or not self.model.unsold_share or old.all():
+            scores[:, old] = self.model.score_at(asked, items[old])
+            scores[:, ~old] = _nothing_to_say(scores[:, old], np.count_nonzero(~old))
+            return scores
+        alike = self.alike[items[~old] - self.known]  # (asked for and new, n)
+        needed = np.union1d(items[old], alike)
+        found = self.model.score_at(asked, needed)
+        scores[:, old] = found[:, np.searchsorted(needed, items[old])]
+        of_alike = found[:, np.searchsorted(needed, alike)]
+        scores[:, ~old] = self.model.unsold_share * of_alike.mean(axis=2)
         return scores
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
@@ -58,19 +80,31 @@ def _nothing_to_say(scores: np.ndarray, n: int) -> np.ndarray:
     return np.repeat(new, n, axis=1)
 
 
-def extended(model: Recommender, known: int, catalogue: Catalogue) -> Recommender:
-    """Return ``model``, fitted on ``known`` items, for a catalogue with more at its end."""
+def extended(
+    model: Recommender, known: int, catalogue: Catalogue, alike: np.ndarray | None
+) -> Recommender:
+    """Return ``model``, fitted on ``known`` items, for a catalogue with more at its end.
+
+    alike: as ``Extended`` takes it.
+    """
     if known == len(catalogue):
         return model
     own = getattr(model, "extended", None)
-    return own(catalogue) if own is not None else Extended(model, known, len(catalogue))
+    if own is not None:
+        return own(catalogue)
+    return Extended(model, known, len(catalogue), alike)
 
 
-def known_part(histories: Histories, known: int) -> Histories:
-    """Return the histories without the items from code ``known`` on."""
+def with_stand_ins(histories: Histories, known: int, alike: np.ndarray | None) -> Histories:
+    """Return the histories with an item alike in the place of each from code ``known`` on, or
+    without those where ``alike`` (as ``Extended`` takes it) is None."""
     keep = histories.items < known
     if keep.all():
         return histories
+    if alike is not None:
+        items = histories.items.copy()
+        items[~keep] = alike[items[~keep] - known, 0]
+        return replace(histories, items=items)
     kept = np.bincount(histories.rows()[keep], minlength=len(histories))
     offsets = np.concatenate([[0], np.cumsum(kept)])
     return Histories(histories.items[keep], histories.times[keep], offsets, histories.now)

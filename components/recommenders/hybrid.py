@@ -32,9 +32,10 @@ from components.data.dataset import (
     Prepared,
     load_prepared,
 )
-from components.recommenders.base import MISSING, Recommender
+from components.recommenders.base import MISSING, Recommender, top_k
 from components.recommenders.blends import Blend, fit_weights, forms
-from components.recommenders.extended import Extended, extended, known_part
+from components.recommenders.content import Content
+from components.recommenders.extended import Extended, extended, with_stand_ins
 from components.recommenders.forest import Forest
 from components.recommenders.nearest import Nearest
 from components.recommenders.neighbours import ItemNeighbours
@@ -54,6 +55,8 @@ from components.settings import Rank, Settings
 
 INDEXED = {"content": "vectors", "matrix_factorisation": "factors"}
 """Models with vectors that are indexed on large catalogues, and what the vectors are called."""
+ALIKE = 5
+"""How many sold items stand for an item that came after the training."""
 FOLDS = 5
 """Parts of the users in the cross-validation of the ranker."""
 MANY_USERS = 20_000
@@ -89,6 +92,7 @@ class Hybrid(Recommender):
         self.weights = weights or {}
         self._forest: tuple[lgb.Booster, Forest | None] | None = None
         self.nearest: dict[str, Nearest] = {}
+        self._alike: np.ndarray | None = None  # of items that came after the training
         self.count_proposed: Callable[[str, int], None] | None = None
         """Told how many items each model proposed, for whoever keeps such counts."""
 
@@ -229,13 +233,15 @@ class Hybrid(Recommender):
     def extended(self, catalogue: Catalogue) -> Hybrid:
         """Return the hybrid for ``catalogue``: this one's items, maybe changed, then new ones.
 
-        New items count as never sold: they are found by their text. Nothing is trained.
+        New items count as never sold: they are found by their text, and by what is known of the
+        sold items most alike to them. Nothing is trained.
         """
         model = copy.copy(self)
         known, new = len(self.catalogue), len(catalogue) - len(self.catalogue)
         model.catalogue = catalogue
+        model._alike = self._most_alike(catalogue)
         model.candidates = {
-            name: extended(candidate, known, catalogue)
+            name: extended(candidate, known, catalogue, model._alike)
             for name, candidate in self.candidates.items()
         }
         unsold = np.zeros((new, len(ITEM_STATISTICS)), dtype=np.float32)
@@ -244,6 +250,26 @@ class Hybrid(Recommender):
         model._read_catalogue()
         model._indexed = self._indexed
         return model
+
+    def _most_alike(self, catalogue: Catalogue) -> np.ndarray | None:
+        """Return int (new, ALIKE): the sold items most alike by text to each item after this
+        model's, None where there are no text vectors, or too many without an index."""
+        known, vectors = len(self.catalogue), catalogue.vectors
+        sold = self.item_statistics[:, 0] > 0
+        if vectors is None or len(vectors) == known or np.count_nonzero(sold) < ALIKE:
+            return None
+        if "content" in self.nearest:
+            content = self.candidates["content"]
+            assert isinstance(content, Content)
+            queries = content.extended(catalogue).vectors[known:]
+            near = [self.nearest["content"].search(query, 20 * ALIKE) for query in queries]
+            # Where hardly one of so many sold, the most popular fill up.
+            return np.array([np.append(one[sold[one]], self._popular)[:ALIKE] for one in near])
+        if known > self.settings.exact_items:
+            return None
+        parts = np.array_split(vectors[known:], math.ceil((len(vectors) - known) / 64))
+        cosines = (np.where(sold, part @ vectors[:known].T, -np.inf) for part in parts)
+        return np.vstack([top_k(one, ALIKE)[0] for one in cosines])
 
     def recommend(
         self,
@@ -340,7 +366,7 @@ class Hybrid(Recommender):
         found = [self._popular[:n], np.arange(self._indexed, len(self.catalogue))]
         for name, model in self.candidates.items():
             known = model.model if isinstance(model, Extended) else model
-            asked = known_part(history, self._indexed)
+            asked = with_stand_ins(history, self._indexed, self._alike)
             if name in self.nearest and len(asked.items):
                 found.append(self.nearest[name].search(known.queries(asked)[0], n))
             elif isinstance(known, ItemNeighbours):
