@@ -49,6 +49,15 @@ def low_precision(device: torch.device, precision: Literal["auto", "fp32", "bf16
     return torch.cpu._is_avx512_bf16_supported()
 
 
+def open_accelerator() -> Accelerator:
+    """Return this process's place among those that train together.
+
+    Accelerate takes processes without a graphics card for strangers, each of them the main one,
+    unless it is told that the processor is wanted.
+    """
+    return Accelerator(cpu=not torch.accelerator.is_available())
+
+
 def train(
     model: torch.nn.Module,
     step_losses: Callable[[int], Losses | Iterable[Losses]],
@@ -67,7 +76,7 @@ def train(
     accumulation, those of its micro-batches one after the other: their sum is. It must depend on n
     (and the process) alone. A record with ``held_out`` is of a step after which ``watch`` looked.
     """
-    accelerator = Accelerator()
+    accelerator = open_accelerator()
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     device = trained[0][1].device
     optimiser = torch.optim.AdamW([p for _, p in trained], lr=learning_rate, weight_decay=0.01)

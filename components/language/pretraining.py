@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from transformers import AutoTokenizer, PreTrainedModel
 
 from components.language.corpus import load_corpus
@@ -30,7 +29,7 @@ from components.language.families import (
     save_model,
     weights_digest,
 )
-from components.language.loop import Watch, ends, low_precision, train
+from components.language.loop import Watch, ends, low_precision, open_accelerator, train
 from components.language.objectives import Batch, Objective, objective_of
 from components.settings import Pretrain, Settings
 
@@ -106,7 +105,7 @@ def run(settings: Settings, root: Path) -> None:
             places than ``corpus.max_length``; or ``pretrain.lora_rank`` without weights to adapt.
     """
     s = settings.pretrain
-    accelerator = Accelerator()
+    accelerator = open_accelerator()
     corpus = load_corpus(root / "data/corpus")
     tokenizer = AutoTokenizer.from_pretrained(root / "data/corpus/tokenizer")
     model, untrained = open_model(s.encoder, tokenizer, settings.seed)

@@ -307,13 +307,17 @@ def test_two_processes_give_the_loss_of_one(shops, tmp_path) -> None:
         place = fresh(root, settings, f"of{processes}", tmp_path)
         (place / "params.yaml").write_text(yaml.safe_dump(params))
         start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, *start, "-m", "bowerbird", "pretrain"],
             cwd=place,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
             check=True,
             timeout=300,
+            stdout=subprocess.PIPE,
+            text=True,
         )
+        # Processes that do not know of each other would each compute and report all of it.
+        assert done.stdout.count('"perplexity_after"') == 1
         tables.append(pd.read_csv(place / "reports/pretrain.csv"))
     assert tables[0]["loss"].iloc[-1] < tables[0]["loss"].iloc[0]
     for name in ("loss", "mlm", "nsp", "held_out"):
