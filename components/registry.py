@@ -36,6 +36,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
@@ -83,11 +84,26 @@ class Registry:
         prefix = "sqlite:///"
         if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
             file = (self.root / uri.removeprefix(prefix)).resolve()
-            file.parent.mkdir(parents=True, exist_ok=True)
             uri = f"{prefix}{file}"
+            if not file.exists():
+                with self.lock():
+                    self._make_database(file)
         self.uri = uri
         mlflow.set_tracking_uri(uri)
         self.client = MlflowClient(uri)
+
+    def _make_database(self, file: Path) -> None:
+        """Have MLflow make its database elsewhere and put it in its place whole: one that was left
+        in the middle of its many migrations can never be opened again."""
+        if file.exists():  # another process was first
+            return
+        partial = file.parent / ".new" / file.name
+        shutil.rmtree(partial.parent, ignore_errors=True)
+        partial.parent.mkdir(parents=True)
+        artifacts = (self.root / self.settings.register_.artifacts).resolve()
+        SqlAlchemyStore(f"sqlite:///{partial}", artifacts.as_uri()).engine.dispose()
+        partial.rename(file)
+        partial.parent.rmdir()
 
     def folder(self, version: str) -> Path:
         """Return where a version's files lie."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import lightgbm as lgb
@@ -17,6 +19,7 @@ from components.evaluation import report
 from components.evaluation.compare import compare
 from components.registry import Registry, RegistryError
 from components.settings import Settings
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture
@@ -109,6 +112,24 @@ def test_a_registration_killed_before_its_end_is_finished_by_the_next(shop) -> N
     assert (again["version"], again["alias"]) == ("1", "champion")
     assert (root / "var/serving/models/1/model.json").exists()
     assert json.loads((root / "var/serving/champion.json").read_text())["version"] == "1"
+
+
+def test_killed_while_mlflow_makes_its_database_the_next_makes_it(tmp_path: Path, settings) -> None:
+    code = "\n".join(
+        [
+            "import os, sqlalchemy",
+            "from components.registry import Registry",
+            "from components.settings import load_settings",
+            "@sqlalchemy.event.listens_for(sqlalchemy.Engine, 'before_cursor_execute')",
+            "def watch(connection, cursor, statement, *_):",
+            "    if statement.startswith('INSERT INTO _alembic_tmp_experiments'):",
+            "        os._exit(9)",
+            f"Registry(load_settings({str(REPOSITORY / 'params.yaml')!r}), '.')",
+        ]
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 9
+    assert Registry(settings, tmp_path).versions() == []
+    assert not (tmp_path / "var/mlflow/.new").exists()
 
 
 def test_the_run_bears_parameters_metrics_and_versions(shop) -> None:
