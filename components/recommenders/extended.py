@@ -5,22 +5,21 @@ In: a fitted recommender and new items. Out: a recommender of the same face over
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 
 from components.data.dataset import Catalogue, Histories, Interactions
-from components.recommenders.base import Recommender
+from components.recommenders.base import MISSING, Recommender
 
 
 class Extended(Recommender):
     """``model`` knows the first ``known`` items. Made when it is needed, never saved.
 
-    alike: int (new, n), the sold items most alike by text to each of the others, None where that is
-    not known. In a history the first of them stands in for a new item; as a candidate it has the
-    share ``model.unsold_share`` of their mean score. Else the model has nothing to say of it: its
-    lowest score.
+    alike: int (new, n), the sold items most alike by text to each of the others, a row of MISSING
+    where none is, None where that is not known. In a history the first of them stands in for a new
+    item; as a candidate it has the share ``model.unsold_share`` of their mean score. Else the model
+    has nothing to say of it: its lowest score.
     """
 
     name = "extended"
@@ -36,27 +35,32 @@ class Extended(Recommender):
 
     def score(self, histories: Histories) -> np.ndarray:
         scores = self.model.score(with_stand_ins(histories, self.known, self.alike))
-        if self.alike is None or not self.model.unsold_share:
-            new = _nothing_to_say(scores, self.n_items - self.known)
-        else:
-            new = self.model.unsold_share * scores[:, self.alike].mean(axis=2)
+        new = _nothing_to_say(scores, self.n_items - self.known)
+        said, alike = self._alike_to(np.arange(self.known, self.n_items))
+        new[:, said] = self.model.unsold_share * scores[:, alike].mean(axis=2)
         return np.hstack([scores, new])
 
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
         old = items < self.known
-        asked = with_stand_ins(histories, self.known, self.alike)
-        scores = np.empty((len(histories), len(items)), dtype=np.float32)
-        if self.alike is None or not self.model.unsold_share or old.all():
-            scores[:, old] = self.model.score_at(asked, items[old])
-            scores[:, ~old] = _nothing_to_say(scores[:, old], np.count_nonzero(~old))
-            return scores
-        alike = self.alike[items[~old] - self.known]  # (asked for and new, n)
+        said, alike = self._alike_to(items[~old])
         needed = np.union1d(items[old], alike)
-        found = self.model.score_at(asked, needed)
+        found = self.model.score_at(with_stand_ins(histories, self.known, self.alike), needed)
+        scores = np.empty((len(histories), len(items)), dtype=np.float32)
         scores[:, old] = found[:, np.searchsorted(needed, items[old])]
+        new = _nothing_to_say(scores[:, old], np.count_nonzero(~old))
         of_alike = found[:, np.searchsorted(needed, alike)]
-        scores[:, ~old] = self.model.unsold_share * of_alike.mean(axis=2)
+        new[:, said] = self.model.unsold_share * of_alike.mean(axis=2)
+        scores[:, ~old] = new
         return scores
+
+    def _alike_to(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return bool (items,), of which of the new items the model has something to say, and int
+        (those, n): the items most alike to each."""
+        if self.alike is None or not self.model.unsold_share:
+            return np.zeros(len(items), dtype=bool), np.empty((0, 1), dtype=np.int64)
+        alike = self.alike[items - self.known]
+        said = alike[:, 0] != MISSING
+        return said, alike[said]
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         raise TypeError("an extended model is not trained: fit the model itself")
@@ -97,14 +101,13 @@ def extended(
 
 def with_stand_ins(histories: Histories, known: int, alike: np.ndarray | None) -> Histories:
     """Return the histories with an item alike in the place of each from code ``known`` on, or
-    without those where ``alike`` (as ``Extended`` takes it) is None."""
-    keep = histories.items < known
-    if keep.all():
+    without those that have none in ``alike`` (as ``Extended`` takes it)."""
+    new = histories.items >= known
+    if not new.any():
         return histories
-    if alike is not None:
-        items = histories.items.copy()
-        items[~keep] = alike[items[~keep] - known, 0]
-        return replace(histories, items=items)
+    items = histories.items.copy()
+    items[new] = MISSING if alike is None else alike[items[new] - known, 0]
+    keep = items != MISSING
     kept = np.bincount(histories.rows()[keep], minlength=len(histories))
     offsets = np.concatenate([[0], np.cumsum(kept)])
-    return Histories(histories.items[keep], histories.times[keep], offsets, histories.now)
+    return Histories(items[keep], histories.times[keep], offsets, histories.now)

@@ -34,7 +34,7 @@ from components.data.dataset import (
 )
 from components.recommenders.base import MISSING, Recommender, top_k
 from components.recommenders.blends import Blend, fit_weights, forms
-from components.recommenders.content import Content
+from components.recommenders.content import Content, whitened
 from components.recommenders.extended import Extended, extended, with_stand_ins
 from components.recommenders.forest import Forest
 from components.recommenders.nearest import Nearest
@@ -196,7 +196,9 @@ class Hybrid(Recommender):
             "force_row_wise": True,
             "verbosity": -1,
         }
-        fold = np.random.default_rng(self.seed).permutation(len(histories)) % FOLDS
+        fold = np.zeros(len(histories), dtype=np.int64)
+        dealt = np.random.default_rng(self.seed).permutation(np.count_nonzero(hits))
+        fold[hits] = dealt % FOLDS  # none of them is empty
         judged = lgb.cv(
             parameters,
             data,
@@ -253,23 +255,29 @@ class Hybrid(Recommender):
 
     def _most_alike(self, catalogue: Catalogue) -> np.ndarray | None:
         """Return int (new, ALIKE): the sold items most alike by text to each item after this
-        model's, None where there are no text vectors, or too many without an index."""
-        known, vectors = len(self.catalogue), catalogue.vectors
-        sold = self.item_statistics[:, 0] > 0
-        if vectors is None or len(vectors) == known or np.count_nonzero(sold) < ALIKE:
+        model's, a row of MISSING where none is; None where there are no text vectors, or too many
+        without an index."""
+        known, sold = len(self.catalogue), self.item_statistics[:, 0] > 0
+        if catalogue.vectors is None or np.count_nonzero(sold) < ALIKE:
             return None
+        vectors = np.asarray(catalogue.vectors[known:])
+        alike = np.full((len(vectors), ALIKE), MISSING, dtype=np.int64)
+        described = np.flatnonzero(vectors.any(axis=1))  # a text without a known word is at 0
         if "content" in self.nearest:
             content = self.candidates["content"]
             assert isinstance(content, Content)
-            queries = content.extended(catalogue).vectors[known:]
-            near = [self.nearest["content"].search(query, 20 * ALIKE) for query in queries]
-            # Where hardly one of so many sold, the most popular fill up.
-            return np.array([np.append(one[sold[one]], self._popular)[:ALIKE] for one in near])
+            queries = whitened(vectors[described], content.mean, content.projection)
+            for at, query in zip(described, queries, strict=True):
+                near = self.nearest["content"].search(query, 20 * ALIKE)
+                if sold[near].any():
+                    alike[at] = np.resize(near[sold[near]], ALIKE)  # again from the first, if few
+            return alike
         if known > self.settings.exact_items:
             return None
-        parts = np.array_split(vectors[known:], math.ceil((len(vectors) - known) / 64))
-        cosines = (np.where(sold, part @ vectors[:known].T, -np.inf) for part in parts)
-        return np.vstack([top_k(one, ALIKE)[0] for one in cosines])
+        for some in np.array_split(described, math.ceil(len(described) / 64) or 1):
+            cosines = vectors[some] @ catalogue.vectors[:known].T
+            alike[some] = top_k(np.where(sold, cosines, -np.inf), ALIKE)[0]
+        return alike
 
     def recommend(
         self,
@@ -350,8 +358,8 @@ class Hybrid(Recommender):
         """Return int64 (n,), ascending: the items worth scoring for one history.
 
         All that are available, where they are no more than ``exact_items``; else what the models
-        find without scoring all: nearest vectors, neighbours, the most popular, and what came
-        after the training. n_available: how many are, for who has counted.
+        find without scoring all: nearest vectors, neighbours, the most popular, and the nearest of
+        what came after the training. n_available: how many are, for who has counted.
         """
         s = self.settings
         if n_available is None:
@@ -363,16 +371,27 @@ class Hybrid(Recommender):
         # Some of those found are refused later: seen, or not available.
         met = OVERSAMPLING * s.candidates_per_model * len(self.catalogue) / n_available
         n = math.ceil(met) + int(history.lengths()[0])
-        found = [self._popular[:n], np.arange(self._indexed, len(self.catalogue))]
+        found = [self._popular[:n], self._newcomers(history, n)]
+        asked = with_stand_ins(history, self._indexed, self._alike)
         for name, model in self.candidates.items():
             known = model.model if isinstance(model, Extended) else model
-            asked = with_stand_ins(history, self._indexed, self._alike)
             if name in self.nearest and len(asked.items):
                 found.append(self.nearest[name].search(known.queries(asked)[0], n))
             elif isinstance(known, ItemNeighbours):
                 found.append(known.near(asked, n))
         items = np.unique(np.concatenate([*found, history.items]))
         return items if available is None else items[available[items]]
+
+    def _newcomers(self, history: Histories, n: int) -> np.ndarray:
+        """Return codes of items that came after the training: all, or the n nearest by their text,
+        or the n newest where texts say nothing."""
+        codes = np.arange(self._indexed, len(self.catalogue))
+        if len(codes) <= n:
+            return codes
+        content = self.candidates.get("content")
+        if content is None or not len(history.items):
+            return codes[-n:]
+        return codes[np.argpartition(-content.score_at(history, codes)[0], n)[:n]]
 
     def _pairs_within(
         self,

@@ -136,7 +136,7 @@ def propose(
     proposed = np.zeros(n_models, dtype=np.int64)
     means, spreads = np.empty((2, n_models, batch))
     of_histories = (histories.items, histories.times, histories.offsets, histories.now)
-    found, step = 0, min(batch, max(1, KEYS // (n_models * n_within + 1)))
+    found, step = 0, max(1, min(batch, KEYS // (n_models * n_within + 1)))
     all_keys = np.empty((step, n_models, n_within), dtype=np.int64)
     all_unsold_keys = np.empty((step, n_models, len(unsold_places)), dtype=np.int64)
     for start in range(0, batch, step):
@@ -213,10 +213,13 @@ def _prepare(  # type: ignore[no-untyped-def]
             for place in range(n_within):
                 key = _key(bits_of_model[place], place)
                 own[place] = key if of_model[place] > lowest else NOTHING + place
-            lowest = np.float32(np.inf)
+            of_unsold, comparable = np.float32(np.inf), 0
             for place in unsold_places:
                 if np.isfinite(of_model[place]):
-                    lowest = min(lowest, of_model[place])
+                    of_unsold = min(of_unsold, of_model[place])
+                    comparable += 1
+            if comparable > 1:  # one alone is compared with all
+                lowest = of_unsold
             for number, place in enumerate(unsold_places):
                 key = _key(bits_of_model[place], place)
                 unsold_keys[at, model, number] = (

@@ -62,6 +62,9 @@ def test_without_texts_a_new_item_is_left_out() -> None:
     assert (kept.items.tolist(), kept.offsets.tolist()) == ([1, 2], [0, 1, 1, 2])
     alike = np.array([[0, 1], [0, 1], [3, 1], [4, 0]])
     assert with_stand_ins(histories, 5, alike).items.tolist() == [3, 1, 4, 2]
+    alike[2] = -1  # nothing is like it
+    kept = with_stand_ins(histories, 5, alike)
+    assert (kept.items.tolist(), kept.offsets.tolist()) == ([1, 4, 2], [0, 1, 2, 3])
 
 
 def test_some_scores_are_those_of_all(model: Hybrid) -> None:
@@ -73,6 +76,24 @@ def test_some_scores_are_those_of_all(model: Hybrid) -> None:
         if isinstance(one, Extended) and one.model.unsold_share:
             found, whole = one.score_at(histories, items), one.score(histories)[:, items]
             np.testing.assert_allclose(found, whole, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_a_product_without_a_known_word_is_taken_for_no_other(model: Hybrid) -> None:
+    known, table, vectors = len(model.catalogue), model.catalogue.table, model.catalogue.vectors
+    assert vectors is not None
+    new = table.iloc[[0, 0]].assign(item_id=["silent", "twin"])
+    more = np.vstack([vectors, np.zeros_like(vectors[:1]), vectors[:1]])
+    grown = model.extended(Catalogue(pd.concat([table, new], ignore_index=True), more))
+    collective = grown.candidates["collective"]
+    liked = Histories.from_lists([[3, 9]])
+    scores = collective.score(liked)[0]
+    assert scores[known] == scores[:known].min()
+    assert scores[known + 1] > scores[known]
+    at = np.array([0, 5, known, known + 1])
+    assert collective.score_at(liked, at)[0, 2] == collective.score_at(liked, at[:2])[0].min()
+    asked = Histories.from_lists([[], [known], [known + 1]])
+    nobody, silent, twin = (set(ids) for ids in grown.recommend(asked, 10)[0].tolist())
+    assert len(nobody & silent) > len(nobody & twin)
 
 
 def test_a_new_product_suits_who_likes_those_alike(model: Hybrid) -> None:

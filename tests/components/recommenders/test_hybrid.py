@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 from components.data.dataset import Histories, load_prepared
 from components.evaluation.metrics import ndcg
@@ -193,3 +194,16 @@ def test_without_anything_to_learn_from_it_says_so(model, prepared, settings) ->
     fresh = Hybrid(settings.rank, model.candidates).fit(prepared.interactions, prepared.catalogue)
     with pytest.raises(ValueError, match="validation_days"):
         fresh.fit_ranker(task.histories, nothing, True)
+
+
+def test_a_handful_of_buyers_teaches(model, prepared, settings) -> None:
+    task = window_task(prepared, "validation", exclude_seen=True)
+    fresh = Hybrid(settings.rank, model.candidates).fit(prepared.interactions, prepared.catalogue)
+    for seed in range(5):
+        buyers = np.random.default_rng(seed).choice(task.targets.shape[0], 12, replace=False)
+        only = np.zeros(task.targets.shape[0], dtype=np.float32)
+        only[buyers] = 1
+        few = sp.diags(only) @ task.targets
+        few.eliminate_zeros()
+        fresh.fit_ranker(task.histories, few.tocsr(), False)
+        assert fresh.ranker.num_trees() >= 1

@@ -92,3 +92,34 @@ def test_new_items_are_on_every_shortlist(large: Hybrid, histories: Histories) -
     )
     assert len(table) in grown.shortlist(histories.take(slice(0, 1)), None)
     grown.recommend(Histories.from_lists([[len(table), 3]]), 5)
+
+
+def test_of_many_new_items_the_nearest_are_on_the_shortlist(
+    large: Hybrid, histories: Histories
+) -> None:
+    table, vectors = large.catalogue.table, large.catalogue.vectors
+    assert vectors is not None
+    n = len(table)
+    again = table.assign(item_id="new" + table["item_id"])
+    grown = large.extended(
+        Catalogue(pd.concat([table, again], ignore_index=True), np.vstack([vectors, vectors]))
+    )
+    one = histories.take(slice(0, 1))
+    short = grown.shortlist(one, None)
+    new = short[short >= n]
+    assert 40 <= len(new) < n / 4
+    scores = grown.candidates["content"].score(one)[0, n:]
+    assert scores[new - n].min() >= np.sort(scores)[-len(new)] - 1e-6
+    assert len(grown.shortlist(Histories.from_lists([[]]), None)) < n / 2
+    grown.recommend(histories, 10)
+
+
+def test_new_items_like_nothing_that_sold_have_no_stand_in(large: Hybrid) -> None:
+    table, vectors = large.catalogue.table, large.catalogue.vectors
+    assert vectors is not None
+    new = table.iloc[[0, 0]].assign(item_id=["silent", "twin"])
+    more = np.vstack([vectors, np.zeros_like(vectors[:1]), vectors[:1]])
+    grown = large.extended(Catalogue(pd.concat([table, new], ignore_index=True), more))
+    assert grown._alike is not None
+    assert (grown._alike[0] == -1).all()
+    assert (large.item_statistics[grown._alike[1], 0] > 0).all()
