@@ -149,7 +149,10 @@ class Answers:
         """Return what the page depends on. To be made before the history: a page may be newer than
         its key says, not older."""
         request, profile = question.request, question.profile
-        state = None if profile is None else self.shop.live.state(profile)
+        state: object = None
+        if profile is not None:
+            # Erased from memory meanwhile: what no other key has, so that the page is not kept.
+            state = self.shop.live.state(profile) or object()
         today = datetime.now(UTC).date() if loaded.maker.policy(arm).rules.rules.boosts else None
         return (
             loaded.number,

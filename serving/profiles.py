@@ -223,9 +223,9 @@ def _merge(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return both histories as one, by time; one event for each item and second."""
     both = np.concatenate([items, more_items]).astype(np.int64)
-    both |= np.concatenate([times, more_times]) << 32  # one number each: one sort, one comparison
+    both |= np.concatenate([times, more_times]) << 31  # one number each: one sort, one comparison
     both.sort()
     new = np.ones(len(both), dtype=bool)
     np.not_equal(both[1:], both[:-1], out=new[1:])
     both = both[new]
-    return (both & 0xFFFFFFFF).astype(np.int32), both >> 32
+    return (both & 0x7FFFFFFF).astype(np.int32), both >> 31

@@ -281,10 +281,11 @@ class Served:
 
     def _made(self, number: int, wishes: list[Wish]) -> Sequence[Page | Exception]:
         """Return a page or the error of each; what fails in company is tried again alone."""
-        try:
-            return self._makers[number].pages(wishes)
-        except KeyError:
+        maker = self._makers.get(number)
+        if maker is None:
             return [Gone("the model was freed")] * len(wishes)
+        try:
+            return maker.pages(wishes)
         except Exception as error:  # the request that it belongs to logs and answers it
             if len(wishes) == 1:
                 return [_plain(error)]
@@ -330,6 +331,7 @@ class Ranking:
     def __init__(self, serve: Serve) -> None:
         self._serve = serve
         self._process: RankingProcess | None = None
+        self._changing = threading.Lock()  # a new process has all models before others see it
         self._started = -np.inf
         self._models: dict[int, tuple[Any, ...]] = {}
         self._thread = Batcher(_in_thread, lambda: 32, MOST_WAITING)
@@ -345,16 +347,18 @@ class Ranking:
         return self._have(number, "overlay", trained, rows, vectors)
 
     def _have(self, number: int, *how: Any) -> Future[None] | None:
-        self._models[number] = how
-        process = self._process
-        return None if process is None else getattr(process, how[0])(number, *how[1:])
+        with self._changing:
+            self._models[number] = how
+            process = self._process
+            return None if process is None else getattr(process, how[0])(number, *how[1:])
 
     def keep_only(self, numbers: set[int]) -> None:
         """Free all other models."""
-        if self._models.keys() - numbers:
-            self._models = {one: how for one, how in self._models.items() if one in numbers}
-            if self._process is not None:
-                self._process.keep_only(numbers)
+        with self._changing:
+            if self._models.keys() - numbers:
+                self._models = {one: how for one, how in self._models.items() if one in numbers}
+                if self._process is not None:
+                    self._process.keep_only(numbers)
 
     def watch(self) -> None:
         """Start the process if it is wanted and not there, with all models."""
@@ -365,9 +369,10 @@ class Ranking:
         if time.monotonic() - self._started < RESTART_AFTER:
             return
         self._started = time.monotonic()
-        self._process = RankingProcess(self._serve)
-        for number, how in sorted(self._models.items()):
-            getattr(self._process, how[0])(number, *how[1:])
+        with self._changing:
+            self._process = RankingProcess(self._serve)
+            for number, how in sorted(self._models.items()):
+                getattr(self._process, how[0])(number, *how[1:])
 
     async def page(self, number: int, maker: PageMaker, wish: Wish) -> Page:
         """Return a page of a model.

@@ -87,6 +87,19 @@ def test_a_page_is_kept_until_its_shopper_acts(open_shop: Callable[..., Answers]
     assert kept() == before + 2
 
 
+def test_no_page_is_kept_of_a_history_that_is_not_in_memory(
+    open_shop: Callable[..., Answers],
+) -> None:
+    answers = open_shop()
+    answers.shop.live.max_profiles = 0  # each goes as soon as it came
+    (first,) = answer(answers, asked("u", k=5))
+    event = {"event_id": "1", "user_id": "u", "item_id": shown(first)[0], "event": "click"}
+    answers.shop.store.submit([{**event, "timestamp": 1_700_000_000_000_000}]).result(10)
+    (after,) = answer(answers, asked("u", k=5))
+    assert json.loads(after)["history_length"] == 1
+    assert shown(first)[0] not in shown(after)
+
+
 def test_the_same_page_asked_for_at_once_is_ranked_once(open_shop: Callable[..., Answers]) -> None:
     answers = open_shop()
     made = metrics.BATCH._sum.get()

@@ -81,6 +81,14 @@ def test_late_events_are_put_in_their_place(store: EventStore) -> None:
     assert codes(profiles_of(store)) == [0, 1, 2, 3]  # read anew: the same
 
 
+def test_times_before_1970_and_after_2038_keep_their_order(store: EventStore) -> None:
+    profiles = profiles_of(store)
+    add(store, "d", 2**31 + 5)
+    add(store, "b", -5)
+    assert codes(profiles) == [1, 0, 2, 3]
+    assert profiles.history("anna", "user:anna").times[[0, -1]].tolist() == [-5, 2**31 + 5]
+
+
 def test_an_event_the_model_was_trained_with_counts_once(store: EventStore) -> None:
     add(store, "c", END)
     assert codes(profiles_of(store)) == [0, 2]
