@@ -45,6 +45,9 @@ MOST_WAITING = 512
 RESTART_AFTER = 10.0
 """Seconds from one start of the process to the next, if it keeps ending."""
 
+FEW = 4
+"""So many are ranked at once: a page of four costs little more than one of many."""
+
 READ = 1 << 20
 """Bytes read at once."""
 
@@ -262,7 +265,10 @@ class Served:
                 asked += itertools.chain(*frames.read(more))
                 while asked:
                     maker = self._makers.get(asked[0][1])
-                    most = maker.engine.max_batch if maker else 1
+                    # Half of who waits: the endpoint sends their pages on and reads what comes
+                    # while the others are ranked. Else each process would wait for the other.
+                    half = max(FEW, (len(asked) + 1) // 2)
+                    most = min(half, maker.engine.max_batch) if maker else 1
                     self._answer(asked[:most])
                     del asked[:most]
                     with suppress(BlockingIOError):  # who came meanwhile joins who still waits

@@ -81,6 +81,20 @@ def test_it_makes_the_pages_that_a_thread_makes(
         assert found.cold == other.cold
 
 
+def test_of_many_half_are_answered_while_the_others_are_ranked(
+    process: RankingProcess, folder: Path
+) -> None:
+    process.load(1, folder, "7").result(120)
+
+    async def first_answered() -> int:
+        asking = [asyncio.ensure_future(process.page(1, wish(n))) for n in range(16)]
+        done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.gather(*asking)
+        return len(done)
+
+    assert asyncio.run(first_answered()) == 8
+
+
 def test_further_products_are_ranked_there_too(
     process: RankingProcess, engine: Engine, folder: Path
 ) -> None:
