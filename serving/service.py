@@ -322,7 +322,7 @@ class Bowerbird:
         # once now, and never again over what is there.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(2_000, 2, 1_000)
+        gc.set_threshold(700, 2, 1_000)
         self.shop = Shop(settings, ROOT, alone=WORKERS == 1)
         self.answers = Answers(self.shop)
         app.state.shop, app.state.answers = self.shop, self.answers
