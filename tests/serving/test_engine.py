@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from serving.engine import Ask, Engine, Filters
+from serving.engine import RELATED, Ask, Engine, Filters
 from serving.history import History
 
 
@@ -112,7 +112,12 @@ def test_reasons_are_facts(engine: Engine) -> None:
     texts = engine.reasons(answer, asker)
     assert len(texts) == 20
     assert all(texts)
-    assert f"because you bought {engine.titles[code]}" in texts
+    like_it = engine.similar([code], 20)
+    because = f"because you bought {engine.titles[code]}"
+    named = [text == because for text in engine.reasons(like_it, asker)]
+    assert any(named)
+    assert engine.vectors is not None
+    assert named == (engine.vectors[like_it.items] @ engine.vectors[code] >= RELATED).tolist()
     (cold,) = engine.recommend([Ask(history(), 5)])
     assert not any("because" in text for text in engine.reasons(cold, history()))
 
