@@ -19,6 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from components import registry
 from components.evaluation import report
+from tests.conftest import absent
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><b>bag</b>"
 
@@ -27,7 +28,7 @@ HOSTILE = "<img src=x onerror=\"document.title='owned'\"><b>bag</b>"
 def browser() -> Iterator[webdriver.Chrome]:
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
-        pytest.skip("no Chromium: run tests/system-packages.sh as root")
+        absent("no Chromium: run tests/system-packages.sh as root")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
