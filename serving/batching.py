@@ -98,9 +98,14 @@ class Batcher(Generic[Asked, Answered]):
 
 def _resolve(entries: list[Any], answers: Sequence[Any]) -> None:
     for (_, _, future), answer in zip(entries, answers, strict=True):
-        if future.done():  # the client went away
-            continue
-        if isinstance(answer, BaseException):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
+        settle(future, answer)
+
+
+def settle(future: asyncio.Future[Any], answer: Any) -> None:
+    """Give a future its result, or its error if ``answer`` is one, unless nobody waits for it."""
+    if future.done():  # the client went away
+        return
+    if isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

@@ -34,7 +34,7 @@ import numpy as np
 
 from components.settings import Serve
 from serving import metrics
-from serving.batching import Batcher, TooManyWaiting
+from serving.batching import Batcher, TooManyWaiting, settle
 from serving.catalogue import overlaid_engine
 from serving.engine import Engine
 from serving.pages import Page, PageMaker, Wish
@@ -127,18 +127,11 @@ class PageStream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for answers in self._frames.read(data):
             for key, page in answers:
-                waiting = self._waiting.pop(key)
-                if waiting.done():  # the client went away
-                    continue
-                if isinstance(page, Exception):
-                    waiting.set_exception(page)
-                else:
-                    waiting.set_result(page)
+                settle(self._waiting.pop(key), page)
 
     def connection_lost(self, exc: Exception | None) -> None:
         for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(Gone("the ranking process ended"))
+            settle(waiting, Gone("the ranking process ended"))
         self._waiting.clear()
 
 
