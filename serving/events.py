@@ -70,6 +70,8 @@ EVENTS = sa.Table(
     sa.Column("price", sa.Float),
     sa.Column("timestamp", sa.BigInteger, nullable=False),
     sa.Column("impression_id", sa.String(200)),
+    sa.Column("client", sa.String(64)),  # hash of the client that sent it; null: not known
+    sa.Column("authentication", sa.String(16)),  # one of schema.AUTHENTICATIONS; null: not known
     sa.Column("received_at", sa.BigInteger, nullable=False),
     sa.Index("events_profile", "profile", "timestamp"),
     sa.Index("events_received_at", "received_at"),
@@ -241,6 +243,7 @@ class EventStore:
                     connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
                     for index in table.indexes:
                         connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+                _add_missing_columns(connection)
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(
                 f"cannot open the event store {self.engine.url.render_as_string()}: "
@@ -288,6 +291,8 @@ class EventStore:
                 "rating": None,
                 "price": None,
                 "impression_id": None,
+                "client": None,
+                "authentication": None,
                 "quantity": 1.0,
                 "session_id": None,
                 "user_id": None,
@@ -832,7 +837,10 @@ def _user_of(row: Any) -> str:
 
 def _interactions(rows: Sequence[Any]) -> dict[str, list[Any]]:
     """Return INTERACTIONS' columns of stored events."""
-    same = ("item_id", "event", "rating", "quantity", "price", "timestamp", "impression_id")
+    same = (
+        *("item_id", "event", "rating", "quantity", "price", "timestamp", "impression_id"),
+        *("client", "authentication"),
+    )
     return {
         "user_id": [_user_of(row) for row in rows],
         **{name: [row[name] for row in rows] for name in same},
@@ -851,6 +859,25 @@ def _impressions(rows: Sequence[Any]) -> dict[str, list[Any]]:
         **{name: [row[name] for row in rows] for name in same},
         **{name: [json.loads(row[name]) for row in rows] for name in lists},
     }
+
+
+def _add_missing_columns(connection: sa.Connection) -> None:
+    """Add the columns that a database made by an earlier version lacks; they are all nullable."""
+
+    def existing(table: sa.Table) -> set[str]:
+        return {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+
+    quote = connection.dialect.identifier_preparer.quote
+    for table in _metadata.sorted_tables:
+        for column in [one for one in table.columns if one.name not in existing(table)]:
+            kind = column.type.compile(connection.dialect)
+            try:
+                connection.exec_driver_sql(
+                    f"ALTER TABLE {quote(table.name)} ADD COLUMN {quote(column.name)} {kind}"
+                )
+            except sa.exc.OperationalError:
+                if column.name not in existing(table):  # else another worker was first
+                    raise
 
 
 def _engine(url: str, root: Path) -> sa.Engine:

@@ -31,7 +31,9 @@ SAME_ROW = {
     # Shops send one file twice, and feedback may repeat what the shop's own export has: equal
     # rows are one event, whatever file they came in.
     "interactions": [
-        name for name in INTERACTIONS.names if name not in ("impression_id", "source", "source_row")
+        name
+        for name in INTERACTIONS.names
+        if name not in ("impression_id", "client", "authentication", "source", "source_row")
     ],
     "items": ["item_id"],
     "users": ["user_id"],

@@ -12,6 +12,9 @@ import pyarrow as pa
 EVENTS = ("view", "click", "cart", "purchase", "rating")
 """Event names in the order of their int8 codes in the prepared interactions."""
 
+AUTHENTICATIONS = ("shop", "session", "none")
+"""How a feedback event was authenticated: the shop's API key, a signed session token, or not."""
+
 UTC = pa.timestamp("us", tz="UTC")
 
 INTERACTIONS = pa.schema(
@@ -25,6 +28,8 @@ INTERACTIONS = pa.schema(
         ("timestamp", UTC),
         ("order_id", pa.string()),  # null where the shop has none
         ("impression_id", pa.string()),  # the served recommendation that led here, else null
+        ("client", pa.string()),  # hash of the client that sent the event; null in the shop's files
+        ("authentication", pa.string()),  # one of AUTHENTICATIONS; null in the shop's files
         ("source", pa.string()),  # file the row came from
         ("source_row", pa.int64()),  # and its row number there, from 0
     ]

@@ -233,6 +233,7 @@ def interactions_of(con: ibis.BaseBackend, file: File, settings: Ingest) -> ir.T
     defaults = {
         **dict.fromkeys(("rating", "price"), ibis.null("float32")),
         **dict.fromkeys(("order_id", "impression_id", "country"), ibis.null("string")),
+        **dict.fromkeys(("client", "authentication"), ibis.null("string")),
         **dict.fromkeys(("title", "description", "brand"), ibis.null("string")),
         "category": ibis.null("array<string>"),
         "quantity": ibis.literal(1.0, "float32"),
@@ -251,6 +252,9 @@ def feedback_of(con: ibis.BaseBackend, folder: Path, root: Path) -> list[ir.Tabl
     for path in sorted((root / folder).rglob("*.parquet")):
         shown = str(path.relative_to(root))
         found = con.read_parquet(str(path))
+        # Files exported before these columns existed: nothing is known of who sent the events.
+        added = {"client", "authentication"} - set(found.columns)
+        found = found.mutate(**dict.fromkeys(added, ibis.null("string")))
         missing = set(INTERACTIONS.names) - set(found.columns) - {"source", "source_row"}
         if missing:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -52,6 +53,21 @@ def store(url: str) -> Iterator[EventStore]:
     store = EventStore(url)
     yield store
     store.close()
+
+
+def test_a_database_of_an_earlier_version_gets_the_new_columns(url: str) -> None:
+    with contextlib.closing(EventStore(url)) as store:
+        store.submit([event(1)]).result(10)
+        with store.engine.begin() as connection:
+            for name in ("client", "authentication"):
+                connection.exec_driver_sql(f"ALTER TABLE events DROP COLUMN {name}")
+    with contextlib.closing(EventStore(url)) as store:
+        assert store.submit([event(2, client="c", authentication="shop")]).result(10) == [True]
+        kept = store.export_user("user:u1")["events"] + store.export_user("user:u2")["events"]
+    assert [(row["item_id"], row["authentication"]) for row in kept] == [
+        ("i1", None),
+        ("i2", "shop"),
+    ]
 
 
 def test_an_event_is_kept_once(store: EventStore) -> None:

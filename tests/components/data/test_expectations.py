@@ -24,6 +24,8 @@ GOOD = {
     "timestamp": pd.Timestamp("2020-06-01", tz="UTC"),
     "order_id": "500001",
     "impression_id": None,
+    "client": None,
+    "authentication": None,
     "source": "x",
     "source_row": 0,
 }
