@@ -27,6 +27,13 @@ app = typer.Typer(
 ROOT = Path()
 
 
+@app.callback()
+def _private() -> None:
+    from components.modes import keep_private
+
+    keep_private(ROOT)
+
+
 def _stage(module: str) -> None:
     """Run the stage function ``run`` of ``module`` on this folder's params.yaml."""
     import importlib

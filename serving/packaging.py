@@ -7,6 +7,7 @@ Out: a Bento in BentoML's store; ``bentoml serve``, ``bentoml containerize`` tak
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -27,6 +28,7 @@ def package(settings: Settings, root: Path) -> str:
         FileNotFoundError: there is no model yet.
     """
     champion = find_champion(root)
+    os.umask(0o022)  # a Bento holds nobody's data, and a container may run as any user
     with tempfile.TemporaryDirectory(prefix="bowerbird-bento-") as name:
         staging = Path(name)
         for folder in CODE:
@@ -42,6 +44,8 @@ def package(settings: Settings, root: Path) -> str:
         pointer.write_text(
             json.dumps({"version": champion.version, "folder": str(UNREGISTERED)}), encoding="utf-8"
         )
+        for path in staging.rglob("*"):  # as they lay in the private folders
+            path.chmod(0o755 if path.is_dir() else 0o644)
         bento = bentoml.build(
             SERVICE,
             build_ctx=str(staging),

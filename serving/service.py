@@ -29,6 +29,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from threadpoolctl import threadpool_limits
 
+from components.modes import keep_private
 from components.settings import load_settings
 from serving import metrics, operation, shopping
 from serving.answers import Answers
@@ -313,6 +314,7 @@ class Bowerbird:
     """The worker: holds the shop's state for the routes above."""
 
     def __init__(self) -> None:
+        keep_private(ROOT)
         # Workers are what runs side by side: a few rows' products gain nothing from more threads.
         import torch  # not for who only asks what this service is
 

@@ -40,6 +40,14 @@ def test_pretraining_was_taken_up_where_it_was_killed(trained_house: Any) -> Non
     assert log["step"].is_unique
 
 
+def test_other_users_of_the_machine_read_nothing(trained_house: Any) -> None:
+    root = trained_house.root
+    closed = [root / name for name in ("data", "models", "reports", ".dvc/cache")]
+    state = [root / "var", *(path for path in (root / "var").rglob("*") if not path.is_symlink())]
+    assert (root / "var/mlflow/mlflow.db") in state
+    assert [str(path) for path in [*closed, *state] if path.stat().st_mode & 0o077] == []
+
+
 def test_the_summary_names_what_was_learned(trained_house: Any) -> None:
     text = trained_house.run("bowerbird", "summary").stdout
     assert "hybrid" in text

@@ -1,0 +1,30 @@
+"""File modes: what the project writes is readable by its own user only.
+
+Tables, models, events and logs hold personal data. New folders get mode 700 and new files 600 by
+the umask; a folder that an earlier version, git or DVC made is closed to others at its top.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+PRIVATE = ("data", "models", "reports", "var", ".dvc/cache", ".dvc/tmp")
+"""Folders below the project's root that hold personal data."""
+
+
+def keep_private(root: Path) -> None:
+    """Have this process and its children write for this user only, and close what is there.
+
+    DVC sets the modes of what it puts in the workspace and in its cache by the umask that it was
+    started with: mode 700 of the folder above them is what keeps other users out.
+    """
+    os.umask(0o077)
+    for name in PRIVATE:
+        folder = root / name
+        with suppress(FileNotFoundError, PermissionError):  # not there, or another user's
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            if mode & 0o077:
+                folder.chmod(mode & 0o700)
