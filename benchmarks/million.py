@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from components.data.dataset import Catalogue, Interactions
+from components.manifest import write_manifest
 from components.recommenders.base import Recommender
 from components.recommenders.content import Content
 from components.recommenders.hybrid import Hybrid
@@ -93,3 +94,4 @@ def make(root: Path, products: int) -> None:
             "timestamp": pd.to_datetime(train.times, unit="s", utc=True),
         }
     ).to_parquet(root / "models/hybrid/profiles.parquet")
+    write_manifest(root / "models/hybrid")

@@ -42,6 +42,7 @@ from mlflow.types.schema import Array
 
 from components.data.dataset import Prepared, load_prepared
 from components.evaluation.compare import Comparison, compare
+from components.manifest import MANIFEST, ManifestError, sync, verify_manifest, write_manifest
 from components.settings import Settings
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -147,7 +148,7 @@ class Registry:
         ]
 
     def _all(self) -> list[ModelVersion]:
-        found = self.client.search_model_versions(f"name = '{self.name}'")
+        found = self.client.search_model_versions(f'name = "{self.name}"')  # it holds no "
         return sorted(found, key=lambda version: -int(version.version))
 
     def promote(self, version: str) -> None:
@@ -174,9 +175,13 @@ class Registry:
         self.point()
 
     def restore(self, version: str) -> None:
-        """Bring a version's folder back from MLflow's artifacts if it is not there."""
+        """Bring a version's folder back from MLflow's artifacts if it is not there or damaged.
+
+        Raises:
+            RegistryError: what MLflow keeps of it is damaged too.
+        """
         folder = self.folder(version)
-        if (folder / "model.json").exists():
+        if is_whole(folder):
             return
         with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
             downloaded = mlflow.artifacts.download_artifacts(
@@ -186,14 +191,19 @@ class Registry:
             partial = folder.with_name(f".{version}")
             shutil.rmtree(partial, ignore_errors=True)
             shutil.copytree(model.parent, partial)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        if not (partial / MANIFEST).exists():  # logged before model folders had one
+            write_manifest(partial)
+        try:
+            verify_manifest(partial)
+        except ManifestError as error:
+            raise RegistryError(f"MLflow's files of version {version}: {error}") from error
+        put_in_place(partial, folder)
 
     def prune(self) -> None:
         """Remove the served folders of versions without an alias; MLflow still has them."""
         kept = {one.version for one in self.versions() if one.aliases}
         for folder in (self.root / SERVING / "models").glob("*"):
-            if folder.name not in kept:
+            if is_version_folder(folder) and folder.name not in kept:
                 shutil.rmtree(folder)
 
     def rollback(self) -> str:
@@ -246,7 +256,7 @@ class Registry:
 def _write(file: Path, content: Any) -> None:
     """Write JSON to a file, durable and in one step, unless it is there already."""
     text = json.dumps(content)
-    if file.exists() and file.read_text(encoding="utf-8") == text:
+    if file.exists() and file.read_bytes() == text.encode():
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}")
@@ -255,6 +265,29 @@ def _write(file: Path, content: Any) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     partial.replace(file)
+    sync(file.parent)
+
+
+def is_whole(folder: Path) -> bool:
+    """Return whether a model folder is there and as its manifest says."""
+    try:
+        verify_manifest(folder)
+    except (ManifestError, FileNotFoundError):
+        return False
+    return True
+
+
+def is_version_folder(path: Path) -> bool:
+    """Return whether a path among the served models is a version's folder, half written or not."""
+    name = path.name.removeprefix(".")
+    return path.is_dir() and not path.is_symlink() and (name.isdecimal() or path.name == ".new")
+
+
+def put_in_place(new: Path, folder: Path) -> None:
+    """Rename a complete folder to ``folder``, which it replaces; durable on return."""
+    shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
+    sync(folder.parent)
 
 
 def folder_digest(folder: Path) -> str:
@@ -317,6 +350,7 @@ def assemble(settings: Settings, root: Path, card: str, out: Path) -> None:
     """Write a version's folder: the hybrid with encoder, drift reference, settings and card."""
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(root / "models/hybrid", out)
+    verify_manifest(out)
     for source, name in (
         ("models/language/finetuned", "encoder"),
         ("models/reference", "reference"),
@@ -327,6 +361,7 @@ def assemble(settings: Settings, root: Path, card: str, out: Path) -> None:
     settled = settings.model_dump(mode="json", by_alias=True)
     (out / "params.yaml").write_text(yaml.safe_dump(settled, sort_keys=False), encoding="utf-8")
     (out / "model_card.md").write_text(card, encoding="utf-8")
+    write_manifest(out)
 
 
 def log_version(registry: Registry, root: Path, folder: Path, card: str, facts: dict) -> str:
@@ -387,12 +422,11 @@ def run(settings: Settings, root: Path) -> None:
     card = model_card(settings, prepared, table, facts)
     with registry.lock():
         version = registry.find(facts["digest"])
-        if version is None or not (registry.folder(version) / "model.json").exists():
+        if version is None or not is_whole(registry.folder(version)):
             new = root / SERVING / "models/.new"
             assemble(settings, root, card, new)
             version = version or log_version(registry, root, new, card, facts)
-            shutil.rmtree(registry.folder(version), ignore_errors=True)
-            new.rename(registry.folder(version))
+            put_in_place(new, registry.folder(version))
         comparison = judge(registry, version, prepared)
         registry.point()
         registry.prune()

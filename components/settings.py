@@ -309,7 +309,8 @@ class Evaluate(Section):
 
 
 class Register(Section):
-    model_name: str = "bowerbird"
+    # MLflow's filters know no escape for a quote, and its URIs none for / and :.
+    model_name: Annotated[str, Field(pattern=r'^[^/:"]+$')] = "bowerbird"
     tracking_uri: str = "sqlite:///var/mlflow/mlflow.db"
     artifacts: Path = Path("var/mlflow/artifacts")
     min_gain: float = 0.0

@@ -261,6 +261,8 @@ def _load_model(folder: Path):
     from components.recommenders.hybrid import Hybrid
 
     model = Hybrid.load(folder)
+    if what := model.damaged.get("profiles.parquet"):
+        raise ValueError(f"the model folder {folder} is damaged: {what}")
     past = pd.read_parquet(folder / "profiles.parquet")
     past["timestamp"] = pd.to_datetime(past["timestamp"], utc=True)
     return model, pd.Index(model.catalogue.ids), past

@@ -71,6 +71,14 @@ PENDING = Gauge(
 )
 
 
+DEGRADED = Gauge(
+    "bowerbird_degraded",
+    "1 while a part is damaged or cannot be loaded, so that an older one or none is served",
+    ["part"],
+    multiprocess_mode="livemax",
+)
+
+
 @cache
 def _answer_counters(source: str, sources: tuple[tuple[str, int], ...]) -> tuple[Any, ...]:
     return (

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import bentoml
 
+from components.manifest import verify_manifest
 from components.settings import Settings
 from serving.shop import PACKAGED, POINTER, UNREGISTERED, find_champion
 
@@ -26,6 +27,7 @@ def package(settings: Settings, root: Path) -> str:
 
     Raises:
         FileNotFoundError: there is no model yet.
+        ManifestError: the model folder is damaged.
     """
     champion = find_champion(root)
     os.umask(0o022)  # a Bento holds nobody's data, and a container may run as any user
@@ -36,6 +38,7 @@ def package(settings: Settings, root: Path) -> str:
                 PACKAGED / folder, staging / folder, ignore=shutil.ignore_patterns("__pycache__")
             )
         shutil.copytree(champion.folder, staging / UNREGISTERED)
+        verify_manifest(staging / UNREGISTERED)
         params = root / "params.yaml"
         shutil.copy(params if params.exists() else PACKAGED / "params.yaml", staging)
         shutil.copy(PACKAGED / "requirements/lock.txt", staging / "requirements.txt")

@@ -40,12 +40,7 @@ class Search:
     @classmethod
     def load(cls, folder: str | Path, table: pd.DataFrame, vectors: np.ndarray | None) -> Search:
         """Return the search of a model folder, by meaning too where it has an encoder."""
-        encoder = None
-        if vectors is not None and (Path(folder) / "encoder").is_dir():
-            from components.language.encoder import TextEncoder
-
-            encoder = TextEncoder(Path(folder) / "encoder")
-        return cls(table, vectors, encoder)
+        return cls(table, vectors, None if vectors is None else open_encoder(folder))
 
     def extended(
         self, table: pd.DataFrame, codes: np.ndarray, vectors: np.ndarray | None
@@ -85,6 +80,15 @@ class Search:
         found = np.flatnonzero(matches & mask)
         order = np.argsort(-scores[found], kind="stable")
         return found[order], scores[found][order]
+
+
+def open_encoder(folder: str | Path) -> Any | None:
+    """Return the text encoder of a model folder, None where it has none."""
+    if not (Path(folder) / "encoder").is_dir():
+        return None
+    from components.language.encoder import TextEncoder
+
+    return TextEncoder(Path(folder) / "encoder")
 
 
 class _Index:

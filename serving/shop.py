@@ -21,12 +21,16 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import orjson
 
+from components.alerts import ALERTS, raise_once
 from components.language.writer import open_writer
+from components.manifest import MANIFEST, ManifestError
+from components.recommenders.hybrid import OPTIONAL
 from components.settings import Settings
 from serving import metrics
 from serving.catalogue import TextVectors, overlaid_engine
@@ -37,8 +41,9 @@ from serving.experiments import TREATMENT, arm_of
 from serving.pages import PageMaker
 from serving.profiles import BaseProfiles, LiveProfiles, Profiles
 from serving.ranking import Ranking
+from serving.reports import read_json
 from serving.schemas import ConversationRequest, RecommendRequest, RerankRequest
-from serving.search import Search
+from serving.search import Search, open_encoder
 
 logger = logging.getLogger("bentoml.bowerbird")
 
@@ -50,8 +55,12 @@ IN_BENTO = (PACKAGED.parent / "bento.yaml").exists()
 POINTER = Path("var/serving/champion.json")
 CHALLENGER = Path("var/serving/challenger.json")
 UNREGISTERED = Path("models/hybrid")
+MODELS = Path("var/serving/models")
+VERSIONS = Path("var/serving/versions.json")
 LOOK_EVERY = 1.0
 """Seconds between two looks at the pointer."""
+RETRY = 60.0
+"""Seconds until a model or products that could not be taken over are tried again."""
 
 
 @dataclass(frozen=True)
@@ -66,20 +75,58 @@ class Champion:
 def find_champion(root: Path) -> Champion:
     """Return what the pointer file names, else ``models/hybrid`` as version "unregistered".
 
-    Looked for in ``root``, then in the Bento that this code is in, if it is in one.
+    Looked for in ``root``, then in the Bento that this code is in, if it is in one. A model that
+    no registry judged is served only where nothing was ever registered.
 
     Raises:
-        FileNotFoundError: there is no model; ``make run`` makes one.
+        FileNotFoundError: there is no model (``make run`` makes one), or the pointer file is gone.
         ValueError: the pointer file is damaged.
     """
     for place in (root, PACKAGED) if IN_BENTO else (root,):
         named = _named(place, POINTER)
         if named is not None:
             return named
-        file = place / UNREGISTERED / "model.json"
-        if file.exists():
-            return Champion("unregistered", place / UNREGISTERED, file.stat().st_mtime_ns)
+        if versions := registered(place):
+            raise FileNotFoundError(
+                f"{place / POINTER} is missing although versions are registered "
+                f"({', '.join(versions)}): name the one to serve with `bowerbird promote VERSION`, "
+                "or go back with `bowerbird rollback`"
+            )
+        if (place / UNREGISTERED / "model.json").exists():
+            return Champion("unregistered", place / UNREGISTERED, _stamp(place / UNREGISTERED))
     raise FileNotFoundError(f"no model in {root / UNREGISTERED}: run `make run` first")
+
+
+def registered(place: Path) -> list[str]:
+    """Return the versions that were registered: listed by the registry, or with a folder."""
+    found = {one["version"] for one in listed(place)}
+    found |= {one.name for one in (place / MODELS).glob("*") if one.name.isdecimal()}
+    return sorted(found, key=lambda version: (len(version), version))
+
+
+def listed(place: Path) -> list[dict[str, Any]]:
+    """Return the versions as the registry last wrote them down, newest first."""
+    found = read_json(place / VERSIONS)
+    if not isinstance(found, list):
+        return []
+    return [one for one in found if isinstance(one, dict) and isinstance(one.get("version"), str)]
+
+
+def previous_champion(root: Path) -> Champion | None:
+    """Return the champion before the present one, None without one that has a folder."""
+    for one in listed(root):
+        folder = root / MODELS / one["version"]
+        if "previous" in one.get("aliases", []) and folder.is_dir():
+            return Champion(one["version"], folder, _stamp(folder))
+    return None
+
+
+def _stamp(folder: Path) -> int:
+    """Return when a model folder was finished: its manifest is written last; 0 without one."""
+    try:
+        return (folder / MANIFEST).stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _named(place: Path, pointer: Path) -> Champion | None:
@@ -90,13 +137,14 @@ def _named(place: Path, pointer: Path) -> Champion | None:
         return None
     try:
         named = json.loads(text)
-        version, folder = str(named["version"]), place / named["folder"]
+        version, folder = str(named["version"]), PurePosixPath(named["folder"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{pointer} must hold version and folder: {error!r}") from error
-    file = folder / "model.json"
-    if not file.exists():
-        raise FileNotFoundError(f"{pointer} names {folder}, where there is no model")
-    return Champion(version, folder, file.stat().st_mtime_ns)
+    if folder.is_absolute() or ".." in folder.parts:
+        raise ValueError(f"{pointer} names {folder}, which is not a folder below {place}")
+    if not (place / folder / "model.json").exists():
+        raise FileNotFoundError(f"{pointer} names {place / folder}, where there is no model")
+    return Champion(version, place / folder, _stamp(place / folder))
 
 
 _random = random.Random()
@@ -157,15 +205,41 @@ class Shop:
         self.loaded: Loaded | None = None
         self.challenger: Loaded | None = None
         self.load_error: str | None = None
-        self._failed: Champion | None = None
+        self.problems: dict[str, str] = {}
+        """Part → what is wrong with it: served without, or with an older one."""
+        self._failed: tuple[Champion | None, float] = (None, 0.0)
+        self._failed_challenger: tuple[Champion | None, float] = (None, 0.0)
+        self._failed_items: tuple[int, float] = (-1, 0.0)
         self._exposed: OrderedDict[str, None] = OrderedDict()
         self._looking = threading.Lock()
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="champion", daemon=True)
 
+    def load(self) -> None:
+        """Load the champion, or the one before where it is damaged.
+
+        Raises:
+            NotReady: there is no model that can be served.
+        """
+        self.ranking.watch()
+        self.look()
+        self.current()
+
     def start(self) -> None:
-        """Begin to look for the champion."""
+        """Begin to watch for another champion."""
         self._watcher.start()
+
+    def problem(self, part: str, what: str | None) -> None:
+        """Note what is wrong with a part, None: nothing; /readyz and /metrics show it.
+
+        what: one sentence without paths or ids, as /readyz needs no key.
+        """
+        if what is None:
+            self.problems.pop(part, None)
+        elif self.problems.get(part) != what:
+            self.problems[part] = what
+            logger.error("%s: %s", part, what)
+        metrics.DEGRADED.labels(part).set(what is not None)
 
     def close(self) -> None:
         """Stop looking and write what waits."""
@@ -241,11 +315,10 @@ class Shop:
         with self._looking:
             self._look_for_champion()
             self._look_for_challenger()
-            revision = self.store.revision()
-            if self.loaded is not None and self.loaded.revision != revision:
-                self.loaded = self._with_items(self.loaded)
-            if self.challenger is not None and self.challenger.revision != revision:
-                self.challenger = self._with_items(self.challenger)
+            if self.loaded is not None:
+                self.loaded = self._with_new_items(self.loaded)
+            if self.challenger is not None:
+                self.challenger = self._with_new_items(self.challenger)
             served = self.in_service()
             self.ranking.keep_only({n for one in served for n in (one.number, one.trained_number)})
 
@@ -253,41 +326,86 @@ class Shop:
         champion: Champion | None = None
         try:
             champion = find_champion(self.root)
-            if champion == self._failed or (self.loaded and champion == self.loaded.champion):
-                return
-            self.loaded = self._load(champion)
+            if self.loaded is None or champion != self.loaded.champion:
+                failed, retry_at = self._failed
+                if champion == failed and time.monotonic() < retry_at:
+                    return
+                self._take_over(champion)
         except Exception as error:  # whatever is wrong with it, the old one goes on serving
-            message = f"{type(error).__name__}: {error}"
-            if message != self.load_error:
-                logger.error("cannot load the model: %s", message)
-                metrics.SWAPS.labels("failed").inc()
-            self.load_error, self._failed = message, champion
+            self._failed = champion, time.monotonic() + RETRY
+            self._refused(champion, f"{type(error).__name__}: {error}")
             return
-        self.load_error = self._failed = None
+        self.load_error, self._failed = None, (None, 0.0)
+        self.problem("model", None)
+
+    def _take_over(self, champion: Champion) -> None:
+        self.loaded = self._load(champion)
         gc.freeze()  # a look through a million products' objects would hold everybody up
         metrics.SWAPS.labels("done").inc()
         metrics.LOADED.set_to_current_time()
         logger.info("serving model version %s", champion.version)
 
+    def _refused(self, champion: Champion | None, why: str) -> None:
+        """Go on with the model in service, else with the champion before, and raise an alert."""
+        if why != self.load_error:
+            logger.error("cannot load the model: %s", why)
+            metrics.SWAPS.labels("failed").inc()
+        if self.loaded is None and (previous := previous_champion(self.root)) is not None:
+            try:
+                self._take_over(previous)
+            except Exception as error:
+                why += f"; the champion before, version {previous.version}: {error}"
+        if self.loaded is not None:
+            wanted = "the champion" if champion is None else f"version {champion.version}"
+            serving = f"serving version {self.loaded.version}"
+            self.problem("model", f"{wanted} cannot be loaded, {serving}: see the log")
+            if why != self.load_error:
+                alert = {"kind": "model", "reasons": [f"{serving}: {why}"]}
+                raise_once(alert, self.root / ALERTS, self.settings.monitor.webhook)
+        self.load_error = why
+
     def _look_for_challenger(self) -> None:
         experiment = self.settings.serve.experiment
         if not experiment.name or experiment.model != "challenger":
             return
-        named = _named(self.root, CHALLENGER)
-        if named is None or (self.loaded and named.version == self.loaded.version):
-            self.challenger = None
-        elif self.challenger is None or self.challenger.champion != named:
-            self.challenger = self._load(named)
-            logger.info("version %s is served to its share of shoppers", named.version)
+        named: Champion | None = None
+        try:
+            named = _named(self.root, CHALLENGER)
+            failed, retry_at = self._failed_challenger
+            if named is None or (self.loaded and named.version == self.loaded.version):
+                self.challenger = None
+            elif self.challenger is None or self.challenger.champion != named:
+                if named == failed and time.monotonic() < retry_at:
+                    return
+                self.challenger = self._load(named)
+                logger.info("version %s is served to its share of shoppers", named.version)
+        except Exception as error:  # the champion is served to all, or the challenger before
+            self._failed_challenger = named, time.monotonic() + RETRY
+            if "challenger" not in self.problems:
+                logger.error("cannot load the challenger: %s: %s", type(error).__name__, error)
+            self.problem("challenger", "it cannot be loaded: see the log")
+            return
+        self.problem("challenger", None)
 
     def _load(self, champion: Champion) -> Loaded:
         number = next(_numbers)
         ready = self.ranking.load(number, champion.folder, champion.version)
         engine = Engine.load(champion.folder, champion.version)
+        damaged = dict(engine.model.damaged)
+        if what := damaged.get("profiles.parquet"):
+            raise ManifestError(f"the model folder {champion.folder} is damaged: {what}")
         base = BaseProfiles.load(champion.folder / "profiles.parquet", engine.items)
         profiles = Profiles(base, self.live, engine.items, self.settings.serve.max_history)
         table = engine.model.catalogue.table
-        search = Search.load(champion.folder, table, engine.vectors)
+        encoder = None
+        if engine.vectors is not None and "encoder" not in damaged:
+            try:
+                encoder = open_encoder(champion.folder)
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                damaged["encoder"] = f"it cannot be read: {error}"
+        for part, what in damaged.items():
+            logger.error("%s of version %s is damaged: %s", part, champion.version, what)
+        search = Search(table, engine.vectors, encoder)
         texts = None
         if engine.vectors is not None:
             texts = TextVectors(search, engine.vectors, search.encoder)
@@ -306,7 +424,32 @@ class Shop:
             np.zeros(engine.n_items, dtype=bool),
         )
         self._await(ready)
-        return self._with_items(loaded) if self.store.revision() else loaded
+        said = f"damaged in the folder of version {champion.version}, served without it"
+        for part in OPTIONAL:
+            self.problem(part, said if part in damaged else None)
+        return self._with_new_items(loaded)
+
+    def _with_new_items(self, loaded: Loaded) -> Loaded:
+        """Return the model with the store's products if they changed, without them if bad."""
+        revision = -1
+        try:
+            revision = self.store.revision()
+            failed, retry_at = self._failed_items
+            if loaded.revision == revision:
+                made = loaded
+            elif failed == revision and time.monotonic() < retry_at:
+                return loaded
+            else:
+                made = self._with_items(loaded)
+        except Exception as error:  # a model without the newest products is better than none
+            self._failed_items = revision, time.monotonic() + RETRY
+            if "products" not in self.problems:
+                logger.exception("products not taken in: %s", type(error).__name__)
+            self.problem("products", "the newest of PUT /items cannot be taken in: see the log")
+            return loaded
+        if "products" in self.problems:
+            self.problem("products", None)
+        return made
 
     def _with_items(self, loaded: Loaded) -> Loaded:
         """Return the model with the products of the store laid over what it was trained with."""

@@ -32,6 +32,7 @@ from components.data.dataset import (
     Prepared,
     load_prepared,
 )
+from components.manifest import verify_manifest, write_manifest
 from components.recommenders.base import MISSING, Recommender, top_k
 from components.recommenders.blends import Blend, fit_weights, forms
 from components.recommenders.content import Content, whitened
@@ -53,6 +54,15 @@ from components.recommenders.popularity import Popularity
 from components.recommenders.training import load_model
 from components.settings import Rank, Settings
 
+OPTIONAL = (
+    "encoder",
+    "metrics.json",
+    "model_card.md",
+    "params.yaml",
+    "profiles.parquet",
+    "reference",
+)
+"""Parts of a model folder that the model does not read: those who do look at ``damaged``."""
 INDEXED = {"content": "vectors", "matrix_factorisation": "factors"}
 """Models with vectors that are indexed on large catalogues, and what the vectors are called."""
 ALIKE = 5
@@ -92,6 +102,8 @@ class Hybrid(Recommender):
         self.weights = weights or {}
         self._forest: tuple[lgb.Booster, Forest | None] | None = None
         self.nearest: dict[str, Nearest] = {}
+        self.damaged: dict[str, str] = {}
+        """Damaged parts of the folder it was loaded from (see OPTIONAL) → what is wrong."""
         self._alike: np.ndarray | None = None  # of items that came after the training
         self.count_proposed: Callable[[str, int], None] | None = None
         """Told how many items each model proposed, for whoever keeps such counts."""
@@ -448,7 +460,10 @@ class Hybrid(Recommender):
         return model
 
     def save(self, folder: str | Path) -> None:
-        """Write the model folder: everything that serving needs, and nothing pickled."""
+        """Write the model folder: everything that serving needs, and nothing pickled.
+
+        Its manifest comes last. Files added later need another one: ``write_manifest``.
+        """
         folder = Path(folder)
         super().save(folder)
         if self.ranker is not None:
@@ -460,16 +475,26 @@ class Hybrid(Recommender):
             np.save(folder / "vectors.npy", self.catalogue.vectors)
         for name, nearest in self.nearest.items():
             nearest.save(folder / f"{name}.usearch")
+        write_manifest(folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Return the model of a folder that ``save`` wrote; vectors are memory-mapped."""
+        """Return the model of a folder that ``save`` wrote; vectors are memory-mapped.
+
+        Raises:
+            ManifestError: the folder is damaged, apart from its OPTIONAL parts.
+            FileNotFoundError: it has no ranker, and nothing else may answer (``rank.form``).
+        """
         folder = Path(folder)
+        damaged = verify_manifest(folder, OPTIONAL)
         model = super().load(folder)
+        model.damaged = damaged
         names = json.loads((folder / "model.json").read_text())["candidates"]
         model.candidates = {name: load_model(folder / "candidates" / name) for name in names}
         if (folder / "ranker.txt").exists():
             model.ranker = lgb.Booster(model_file=folder / "ranker.txt")
+        elif model.settings.form == "ranker":
+            raise FileNotFoundError(f"{folder} has no ranker.txt, and its rank.form is ranker")
         vectors = folder / "vectors.npy"
         model.catalogue = Catalogue(
             pd.read_parquet(folder / "items.parquet"),
@@ -554,6 +579,7 @@ def run(settings: Settings, root: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     model.save(partial)
     write_profiles(prepared, partial / "profiles.parquet")
+    write_manifest(partial)
     out = root / "models/hybrid"
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)

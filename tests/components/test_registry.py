@@ -17,6 +17,7 @@ from components import registry as registry_module
 from components.data.dataset import load_prepared
 from components.evaluation import report
 from components.evaluation.compare import compare
+from components.manifest import MANIFEST, ManifestError, verify_manifest, write_manifest
 from components.registry import Registry, RegistryError
 from components.settings import Settings
 from tests.conftest import REPOSITORY
@@ -46,6 +47,7 @@ def spoil(root: Path) -> None:
     n = booster.num_feature()
     data = lgb.Dataset(np.zeros((50, n)), np.zeros(50), feature_name=booster.feature_name())
     lgb.train({"verbosity": -1}, data, 1).save_model(root / "models/hybrid/ranker.txt")
+    write_manifest(root / "models/hybrid")
 
 
 def test_first_champion_then_a_worse_challenger_that_is_not_promoted(shop) -> None:
@@ -163,6 +165,52 @@ def test_models_of_other_vocabularies_can_be_compared(shop) -> None:
     table = pd.read_parquet(other / "items.parquet")
     table["item_id"] = [f"unknown {code}" for code in range(len(table))]
     table.to_parquet(other / "items.parquet")
+    write_manifest(other)
     stranger = compare(other, folder, prepared, settings)
     assert stranger.champion == 0
     assert stranger.better
+
+
+def test_damage_is_found_repaired_from_mlflow_and_never_registered(shop) -> None:
+    """With a name that holds an apostrophe, and files among the models that are none."""
+    root, settings = shop
+    section = settings.register_.model_copy(update={"model_name": "the owner's"})
+    settings = settings.model_copy(update={"register_": section})
+    shop = root, settings
+    models = root / "var/serving/models"
+    models.mkdir(parents=True)
+    (models / "notes.txt").write_text("keep me")
+    (models / "by hand").mkdir()
+    (models / "99").symlink_to(root / "data")
+    assert (register(shop)["version"], register(shop)["version"]) == ("1", "1")
+    assert {one.name for one in models.iterdir()} == {"1", "notes.txt", "by hand", "99"}
+    assert verify_manifest(models / "1") == {}
+    registry = Registry(settings, root)
+
+    ranker = models / "1/ranker.txt"
+    whole = ranker.read_bytes()
+    ranker.write_bytes(whole[: len(whole) // 2])
+    registry.promote("1")
+    assert ranker.read_bytes() == whole
+
+    (kept,) = (root / "var/mlflow/artifacts").rglob("ranker.txt")
+    manifest = kept.with_name(MANIFEST)
+    before = manifest.read_bytes()
+    manifest.unlink()  # as a version that was logged before there were manifests
+    shutil.rmtree(models / "1")
+    registry.promote("1")
+    assert verify_manifest(models / "1") == {}
+
+    manifest.write_bytes(before)
+    kept.write_bytes(whole[:100])
+    registry.promote("1")  # what is served is whole: nothing is downloaded
+    shutil.rmtree(models / "1")
+    with pytest.raises(RegistryError, match=r"MLflow.*version 1.*ranker.txt has 100 bytes"):
+        registry.promote("1")
+
+    (root / "models/hybrid/ranker.txt").write_bytes(whole[:-1])
+    with pytest.raises(ManifestError, match=r"ranker.txt"):
+        register(shop)
+    prepared = load_prepared(root / "data/prepared", root / "models/vectors")
+    with pytest.raises(ManifestError, match=r"ranker.txt"):
+        compare(root / "models/hybrid", root / "models/hybrid", prepared, settings)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from components.manifest import write_manifest
 from components.recommenders.knowledge import Knowledge, load_rules
 from serving.conversation import Conversation, Reply
 from serving.engine import Engine
@@ -36,6 +37,7 @@ def talk(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Conversation
     table = pd.read_parquet(folder / "items.parquet")
     table["available"] = np.arange(len(table)) % 5 != 0
     table.to_parquet(folder / "items.parquet")
+    write_manifest(folder)
     engine = Engine.load(folder, "test")
     catalogue = engine.model.catalogue
     knowledge = Knowledge(load_rules(RULES)).fit(None, catalogue)  # type: ignore[arg-type]

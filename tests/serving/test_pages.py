@@ -19,6 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from components import registry
 from components.evaluation import report
+from components.manifest import write_manifest
 from tests.conftest import absent
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><b>bag</b>"
@@ -50,6 +51,7 @@ def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, make_server: An
     table = pd.read_parquet(file)
     table.loc[table["popularity"].idxmax(), "title"] = HOSTILE
     table.to_parquet(file)
+    write_manifest(file.parent)
     report = root / "reports/monitoring/2026-01-02"
     report.mkdir(parents=True)
     (report / "index.html").write_text("<title>drift</title><p>all is well</p>")
@@ -65,6 +67,8 @@ def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, make_server: An
     ]
     (root / "var/serving").mkdir(parents=True)
     (root / "var/serving/versions.json").write_text(json.dumps(versions))
+    pointer = {"version": "1", "folder": "models/hybrid"}
+    (root / "var/serving/champion.json").write_text(json.dumps(pointer))
     environment = {
         "BOWERBIRD_SERVE__EXPERIMENT": "{name: more trees, model: champion}",
         "BOWERBIRD_OPERATOR_KEY": "the owner's",
@@ -232,7 +236,7 @@ def test_the_operator_sees_model_traffic_latency_drift_and_quality(
     event = {"session_id": "s", "item_id": shown["items"][0]["item_id"], "event": "click"}
     httpx.post(f"{page}/feedback", json={**event, "impression_id": shown["impression_id"]})
     browser.get(f"{page}/operator")
-    until(browser, lambda: "unregistered" in browser.find_element(By.ID, "model").text)
+    until(browser, lambda: "item_neighbours" in browser.find_element(By.ID, "model").text)
     text = browser.find_element(By.TAG_NAME, "main").text
     for expected in ("item_neighbours", "/recommend", "Drift", "no customer: 3", "onerror"):
         assert expected in text
@@ -263,6 +267,7 @@ def test_the_operator_promotes_and_rolls_back_in_a_real_registry(
     registry.run(settings, tmp_path)
     statistics = tmp_path / "models/hybrid/model.json"
     statistics.write_text(json.dumps(json.loads(statistics.read_text()) | {"seed": 7}))
+    write_manifest(statistics.parent)
     registry.run(settings, tmp_path)
     aliases = {one.version: one.aliases for one in registry.Registry(settings, tmp_path).versions()}
     assert aliases == {"2": ("challenger",), "1": ("champion",)}

@@ -225,7 +225,7 @@ def test_a_replaced_model_is_freed_at_once(trained: tuple[Path, Settings], tmp_p
         shop.look()
         overlaid = weakref.ref(shop.loaded.engine)
         trained_engine = weakref.ref(shop.loaded.trained)
-        os.utime(tmp_path / "models/hybrid/model.json")
+        os.utime(tmp_path / "models/hybrid/manifest.json")
         shop.look()
         assert shop.loaded.engine is not overlaid()
         assert overlaid() is None
