@@ -44,7 +44,7 @@ test-slow: $(STAMP) ## the slow ones
 serve: $(STAMP)  ## the endpoint and its pages on http://127.0.0.1:3000
 	bowerbird serve
 
-ui: $(STAMP)     ## Prefect on :4200, MLflow on :5000, and the scheduled flows
+ui: $(STAMP)     ## Prefect on :4200, MLflow on :5000 (login: var/flows/login), the scheduled flows
 	bowerbird ui
 
 bench: $(STAMP)  ## the short benchmarks of the embedded data, and a list of all

@@ -225,15 +225,38 @@ def _registry():  # type: ignore[no-untyped-def]
         raise typer.Exit(1) from error
 
 
+def _check_free(host: str, port: int, setting: str) -> None:
+    """End the command with one line where something listens on the port already."""
+    import socket
+
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, proto) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do
+            probe.bind(address)
+    except OSError as error:
+        reason = f"cannot listen on {host} port {port} ({error.strerror})"
+        typer.secho(f"error: {reason}: set {setting} to another", fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
 @app.command()
 def flows() -> None:
     """Run the scheduled flows against the Prefect server of $PREFECT_API_URL."""
     from components.settings import SettingsError, load_settings
-    from flows.deployments import serve_flows
+    from flows.access import AccessError, known_login
+    from flows.servers import url
 
     try:
-        serve_flows(load_settings())
-    except SettingsError as error:
+        settings = load_settings()
+        # The server of `bowerbird ui` in this folder wants its login; no other server gets it.
+        own = f"{url(settings.flows.host, settings.flows.prefect_port)}/api"
+        if os.environ.get("PREFECT_API_URL") == own and (login := known_login(ROOT)):
+            os.environ.setdefault("PREFECT_API_AUTH_STRING", login)
+        from flows.deployments import serve_flows
+
+        serve_flows(settings)
+    except (SettingsError, AccessError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
 
@@ -242,21 +265,29 @@ def flows() -> None:
 def ui() -> None:
     """Prefect's and MLflow's pages on this machine, and the scheduled flows."""
     from components.settings import SettingsError, load_settings
+    from flows.access import AccessError, check_host, how_to_log_in, load_login
+    from flows.servers import servers, url
 
     try:
         settings = load_settings()
-    except SettingsError as error:
+        f = settings.flows
+        check_host(f.host)
+        _check_free(f.host, f.prefect_port, "flows.prefect_port")
+        _check_free(f.host, f.mlflow_port, "flows.mlflow_port")
+        login = load_login(ROOT)
+    except (SettingsError, AccessError, OSError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
     # Set before prefect is imported, which reads them then. The project keeps its own database.
     os.environ.setdefault("PREFECT_HOME", str((ROOT / "var/prefect").resolve()))
-    url = f"http://{settings.flows.host}:{settings.flows.prefect_port}"
-    os.environ["PREFECT_API_URL"] = f"{url}/api"
-    from flows.deployments import pages, serve_flows
+    os.environ["PREFECT_API_URL"] = f"{url(f.host, f.prefect_port)}/api"
+    os.environ["PREFECT_API_AUTH_STRING"] = login
+    from flows.deployments import serve_flows
 
     try:
-        with pages(settings, ROOT) as (prefect, mlflow):
+        with servers(settings, ROOT) as (prefect, mlflow):
             typer.echo(f"Prefect {prefect}   MLflow {mlflow}   stop with Ctrl-C")
+            typer.echo(how_to_log_in(ROOT))
             serve_flows(settings)
     except RuntimeError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
@@ -273,17 +304,20 @@ def serve(
     import sys
 
     from components.settings import SettingsError, load_settings
-    from serving.shop import PACKAGED, find_champion
 
     try:
         settings = load_settings()
+        host, port = host or settings.serve.host, port or settings.serve.port
+        _check_free(host, port, "serve.port")
+        from serving.shop import PACKAGED, find_champion
+
         find_champion(ROOT)
     except (SettingsError, FileNotFoundError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
     os.environ["BOWERBIRD_ROOT"] = str(ROOT.resolve())
     os.environ["BOWERBIRD_WORKERS"] = str(workers)
-    options = ["--host", host or settings.serve.host, "--port", str(port or settings.serve.port)]
+    options = ["--host", host, "--port", str(port)]
     options += ["--working-dir", str(PACKAGED)]
     # In this process's place, so that signals reach the server.
     os.execv(

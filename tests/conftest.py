@@ -15,6 +15,7 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 import pytest
+from selenium import webdriver
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -101,6 +102,23 @@ def trained(
     hybrid.run(settings, root)
     shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")
     return root, settings
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    """A headless Chromium."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        absent("no Chromium: run tests/system-packages.sh as root")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    window.set_window_size(1200, 900)
+    yield window
+    window.quit()
 
 
 @pytest.fixture(scope="session")

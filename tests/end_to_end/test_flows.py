@@ -58,13 +58,23 @@ def endpoint(trained_house: Any, ports: dict[str, str]) -> Iterator[httpx.Client
     trained_house.kill(process, signal.SIGTERM)
 
 
+def login(house: Any) -> tuple[str, str]:
+    """Return user and password that ``bowerbird ui`` generated."""
+    user, _, password = (house.root / "var/flows/login").read_text().strip().partition(":")
+    return user, password
+
+
 @pytest.fixture(scope="module")
 def prefect(trained_house: Any, ports: dict[str, str]) -> Iterator[httpx.Client]:
     process = trained_house.start("bowerbird", "ui", log="ui.log")
+    file = trained_house.root / "var/flows/login"
     with httpx.Client(base_url=f"{ports['prefect']}/api", timeout=30) as client:
 
         def deployed() -> bool:
             assert process.poll() is None, (trained_house.root / "ui.log").read_text()
+            if not file.exists():
+                return False
+            client.auth = login(trained_house)
             answer = client.post("/deployments/filter", json={})
             if answer.status_code != 200:  # a starting server's database may be busy
                 return False
@@ -157,9 +167,13 @@ def start(prefect: httpx.Client, flow: str) -> str:
     return made.json()["id"]
 
 
-def test_mlflow_shows_the_version(prefect: httpx.Client, ports: dict[str, str]) -> None:
+def test_mlflow_shows_the_version(
+    trained_house: Any, prefect: httpx.Client, ports: dict[str, str]
+) -> None:
     found = httpx.get(
-        f"{ports['mlflow']}/api/2.0/mlflow/registered-models/get", params={"name": "bowerbird"}
+        f"{ports['mlflow']}/api/2.0/mlflow/registered-models/get",
+        params={"name": "bowerbird"},
+        auth=login(trained_house),
     ).json()["registered_model"]
     assert found["aliases"] == [{"alias": "champion", "version": "1"}]
 

@@ -20,25 +20,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from components import registry
 from components.evaluation import report
 from components.manifest import write_manifest
-from tests.conftest import absent
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><b>bag</b>"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        absent("no Chromium: run tests/system-packages.sh as root")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    window.set_window_size(1200, 900)
-    yield window
-    window.quit()
 
 
 @pytest.fixture(scope="module")

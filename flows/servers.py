@@ -1,0 +1,138 @@
+"""Prefect's and MLflow's servers as processes of ``bowerbird ui``.
+
+In: ``flows`` of params.yaml and the login of ``flows/access.py``. Out: two running servers and
+their logs in ``var/flows``, readable by their owner only.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from components.settings import Settings
+from flows.access import check_host, environment, load_login, private_folder
+
+
+def url(host: str, port: int) -> str:
+    """Return the address of a server; an IPv6 host stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 300) -> None:
+    """Return when ``url`` answers.
+
+    log: where the process writes, for the error.
+
+    Raises:
+        RuntimeError: the process ended, or the time is over.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server of {url} ended with {process.returncode}: see {log}")
+        try:
+            if httpx.get(url, timeout=2).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.3)
+    raise RuntimeError(f"{url} did not answer within {seconds:.0f} s: see {log}")
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server: name of its log, address, path that answers once it runs, how it is started."""
+
+    name: str
+    url: str
+    health: str
+    command: list[str]
+    environment: dict[str, str]
+
+    def start(self, log: Path) -> subprocess.Popen[bytes]:
+        """Start it in a process group of its own, writing to ``log``, which its owner may read."""
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.fchmod(file, 0o600)
+            return subprocess.Popen(
+                [sys.executable, "-m", *self.command],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, **self.environment},
+            )
+        finally:
+            os.close(file)
+
+
+def described(settings: Settings, root: Path, login: str) -> tuple[Server, Server]:
+    """Return Prefect's and MLflow's server."""
+    from components.registry import Registry
+
+    f = settings.flows
+    # Neither on a command line, which every user of the machine can read: the login, and the
+    # registry's address, which may hold a database's password.
+    store = {
+        "MLFLOW_BACKEND_STORE_URI": Registry(settings, root).uri,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nothing here uses MLflow's own jobs
+    }
+    return (
+        Server(
+            "prefect",
+            url(f.host, f.prefect_port),
+            "/api/health",
+            [
+                *("uvicorn", "--factory", "flows.access:prefect_server", "--log-level", "warning"),
+                *("--host", f.host, "--port", str(f.prefect_port)),
+            ],
+            environment(f.host, f.prefect_port, login),
+        ),
+        Server(
+            "mlflow",
+            url(f.host, f.mlflow_port),
+            "/health",
+            [
+                *("mlflow", "server", "--app-name", "bowerbird", "--workers", "1"),
+                *("--host", f.host, "--port", str(f.mlflow_port)),
+            ],
+            environment(f.host, f.mlflow_port, login) | store,
+        ),
+    )
+
+
+@contextmanager
+def servers(settings: Settings, root: Path) -> Iterator[tuple[str, str]]:
+    """Run a Prefect server and MLflow's pages; yield their URLs, and end them afterwards.
+
+    Raises:
+        AccessError: ``flows.host`` is beyond loopback without a password of the user's.
+        RuntimeError: a server ended or does not answer.
+    """
+    check_host(settings.flows.host)
+    login, logs = load_login(root), private_folder(root)
+    prefect, mlflow = described(settings, root, login)
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        for server in (prefect, mlflow):
+            started.append(server.start(logs / f"{server.name}.log"))
+        for server, process in zip((prefect, mlflow), started, strict=True):
+            wait_for(server.url + server.health, process, logs / f"{server.name}.log")
+        yield prefect.url, mlflow.url
+    finally:
+        for process in started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in started:
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
