@@ -108,6 +108,12 @@ def rank() -> None:
 
 
 @app.command()
+def refit() -> None:
+    """Fit the model that is served: the ranked recipe on all data."""
+    _stage("components.recommenders.refit")
+
+
+@app.command()
 def tune(
     model: str = typer.Argument(help="a candidate, for example linear"),
     trials: int = typer.Option(30, min=1, help="finished trials, those of earlier runs included"),

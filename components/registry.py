@@ -1,8 +1,13 @@
 """Model versions: logged and registered in MLflow, one of them the champion.
 
-In: ``models/hybrid``, ``models/language/finetuned``, ``models/reference``, the reports. Out: an
-MLflow run and model version, its folder ``var/serving/models/<version>``, the pointer
-``var/serving/champion.json`` that serving follows, and ``reports/registration.json``.
+In: ``models/served``, ``models/hybrid``, ``models/language/finetuned``, ``models/reference``, the
+reports. Out: an MLflow run and model version, its folder ``var/serving/models/<version>``, its
+judged twin ``var/serving/judged/<version>``, the pointer ``var/serving/champion.json`` that serving
+follows, and ``reports/registration.json``.
+
+A version has two twins (see ``recommenders.refit``): the served one was fitted on all data, the
+judged one on what lies before the test window. Versions are compared by their judged twins, because
+the served ones have seen the events that they would be judged on.
 
 The alias ``champion`` is what is served, ``challenger`` the newest version that was judged against
 it, ``previous`` the champion before: ``rollback`` goes back to it. The first version becomes
@@ -41,13 +46,15 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
 from components.data.dataset import Prepared, load_prepared
-from components.evaluation.compare import Comparison, compare
+from components.evaluation.compare import Comparison, SeenEvents, compare
 from components.manifest import MANIFEST, ManifestError, sync, verify_manifest, write_manifest
 from components.settings import Settings
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 SERVING = Path("var/serving")
 POINTER = SERVING / "champion.json"
+JUDGED = "judged"
+"""Where judged twins lie, in MLflow's artifacts and below SERVING."""
 _HERE = Path(__file__).parent
 _SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(Array(DataType.string), "recent_items")]),
@@ -109,6 +116,14 @@ class Registry:
     def folder(self, version: str) -> Path:
         """Return where a version's files lie."""
         return self.root / SERVING / "models" / version
+
+    def judged_folder(self, version: str) -> Path:
+        """Return where the twin lies by which a version is judged.
+
+        Versions of before there were twins serve what was judged.
+        """
+        folder = self.root / SERVING / JUDGED / version
+        return folder if folder.exists() else self.folder(version)
 
     def experiment(self) -> str:
         """Return the id of the shop's experiment, made if it is not there."""
@@ -188,9 +203,32 @@ class Registry:
                 f"models:/{self.name}/{version}", dst_path=name
             )
             (model,) = Path(downloaded).glob("artifacts/*/model.json")
-            partial = folder.with_name(f".{version}")
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(model.parent, partial)
+            self._take_over(version, model.parent, folder)
+
+    def restore_judged(self, version: str) -> None:
+        """Bring a version's judged twin back from MLflow's artifacts if it is not there or damaged.
+
+        Raises:
+            RegistryError: what MLflow keeps of it is damaged too.
+        """
+        folder = self.root / SERVING / JUDGED / version
+        if is_whole(folder):
+            return
+        run_id = self.client.get_model_version(self.name, version).run_id
+        if not run_id or not self.client.list_artifacts(run_id, JUDGED):
+            self.restore(version)  # a version of before there were twins
+            return
+        with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
+            downloaded = mlflow.artifacts.download_artifacts(
+                run_id=run_id, artifact_path=JUDGED, dst_path=name
+            )
+            self._take_over(version, Path(downloaded), folder)
+
+    def _take_over(self, version: str, downloaded: Path, folder: Path) -> None:
+        """Copy what MLflow keeps of a version to ``folder``, verified before it is there."""
+        partial = folder.with_name(f".{version}")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(downloaded, partial)
         if not (partial / MANIFEST).exists():  # logged before model folders had one
             write_manifest(partial)
         try:
@@ -202,9 +240,10 @@ class Registry:
     def prune(self) -> None:
         """Remove the served folders of versions without an alias; MLflow still has them."""
         kept = {one.version for one in self.versions() if one.aliases}
-        for folder in (self.root / SERVING / "models").glob("*"):
-            if is_version_folder(folder) and folder.name not in kept:
-                shutil.rmtree(folder)
+        for place in ("models", JUDGED):
+            for folder in (self.root / SERVING / place).glob("*"):
+                if is_version_folder(folder) and folder.name not in kept:
+                    shutil.rmtree(folder)
 
     def rollback(self) -> str:
         """Make the champion before the present one champion again; return its version.
@@ -339,7 +378,7 @@ def model_card(settings: Settings, prepared: Prepared, table: pd.DataFrame, fact
         interactions=f"{len(prepared.interactions.users):,}",
         users=f"{len(prepared.users):,}",
         items=f"{len(prepared.catalogue):,}",
-        test_start=pd.Timestamp(prepared.test_start, unit="s").date(),
+        judged_from=pd.Timestamp(prepared.test_start, unit="s").date(),
         end=pd.Timestamp(prepared.end, unit="s").date(),
         table=table.sort_values("ndcg@10", ascending=False).to_dict("records"),
         **facts,
@@ -347,9 +386,9 @@ def model_card(settings: Settings, prepared: Prepared, table: pd.DataFrame, fact
 
 
 def assemble(settings: Settings, root: Path, card: str, out: Path) -> None:
-    """Write a version's folder: the hybrid with encoder, drift reference, settings and card."""
+    """Write a version's folder: the served twin, encoder, drift reference, settings and card."""
     shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(root / "models/hybrid", out)
+    shutil.copytree(root / "models/served", out)
     verify_manifest(out)
     for source, name in (
         ("models/language/finetuned", "encoder"),
@@ -362,6 +401,16 @@ def assemble(settings: Settings, root: Path, card: str, out: Path) -> None:
     (out / "params.yaml").write_text(yaml.safe_dump(settled, sort_keys=False), encoding="utf-8")
     (out / "model_card.md").write_text(card, encoding="utf-8")
     write_manifest(out)
+
+
+def copy_judged(root: Path, folder: Path) -> None:
+    """Copy the judged twin to ``folder``, without profiles: histories come from the judged data."""
+    verify_manifest(root / "models/hybrid")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(
+        root / "models/hybrid", folder, ignore=shutil.ignore_patterns("profiles.parquet")
+    )
+    write_manifest(folder)
 
 
 def log_version(registry: Registry, root: Path, folder: Path, card: str, facts: dict) -> str:
@@ -391,6 +440,9 @@ def log_version(registry: Registry, root: Path, folder: Path, card: str, facts: 
                 mlflow.log_artifacts(str(place), f"reports/{name}")
             elif place.exists():
                 mlflow.log_artifact(str(place), "reports")
+        with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
+            copy_judged(root, Path(name) / JUDGED)
+            mlflow.log_artifacts(name)
         lock = root / "requirements/lock.txt"
         logged = mlflow.pyfunc.log_model(
             name="model",
@@ -414,7 +466,7 @@ def run(settings: Settings, root: Path) -> None:
     evaluation = json.loads((root / "reports/evaluation.json").read_text())
     facts = {
         "data_version": folder_digest(root / "data/prepared"),
-        "digest": folder_digest(root / "models/hybrid"),
+        "digest": folder_digest(root / "models/served"),
         "commit": commit(root),
         "ratio": evaluation["hybrid_to_best_single"],
     }
@@ -426,6 +478,9 @@ def run(settings: Settings, root: Path) -> None:
             new = root / SERVING / "models/.new"
             assemble(settings, root, card, new)
             version = version or log_version(registry, root, new, card, facts)
+            judged = registry.root / SERVING / JUDGED / version
+            copy_judged(root, judged.with_name(f".{version}"))
+            put_in_place(judged.with_name(f".{version}"), judged)
             put_in_place(new, registry.folder(version))
         comparison = judge(registry, version, prepared)
         registry.point()
@@ -451,10 +506,19 @@ def judge(registry: Registry, version: str, prepared: Prepared) -> Comparison | 
     if champion is None:
         registry._promote(version)
         return None
-    registry.restore(champion)
-    found = compare(
-        registry.folder(champion), registry.folder(version), prepared, registry.settings
-    )
+    for one in (champion, version):
+        registry.restore_judged(one)
+    try:
+        found = compare(
+            registry.judged_folder(champion),
+            registry.judged_folder(version),
+            prepared,
+            registry.settings,
+        )
+    except SeenEvents as error:
+        registry.client.set_registered_model_alias(registry.name, CHALLENGER, version)
+        print(f"not judged, so not promoted: {error}")
+        return None
     registry.client.set_registered_model_alias(registry.name, CHALLENGER, version)
     for name, value in found.as_dict().items():
         registry.client.set_model_version_tag(

@@ -1,6 +1,6 @@
 """One look at the newest traffic: window → verdict → report → alert. What flow and CLI call.
 
-In: ``data/feedback`` (or a file), ``models/reference``, ``models/hybrid`` if there is one.
+In: ``data/feedback`` (or a file), ``models/reference``, ``models/served`` if there is one.
 Out: ``reports/monitoring/<day>``, and on drift a line in ``var/monitoring/alerts.jsonl``.
 """
 
@@ -50,7 +50,9 @@ def judge(
         else newest_feedback(root / settings.ingest.feedback, monitor.window_days)
     )
     reference = load_reference(root / "models/reference")
-    model = root / "models/hybrid"
+    # The served twin was fitted until just before the traffic, as the judged twin of the reference
+    # was fitted until just before the test window.
+    model = root / "models/served"
     verdict = detect(
         frame, reference, model if (model / "model.json").exists() else None, settings.seed
     )

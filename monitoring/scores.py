@@ -1,6 +1,6 @@
 """What the served model would have said before the window, against what was then bought.
 
-In: the model folder ``models/hybrid`` with its profiles, and a window of interactions. Out: one
+In: a model folder with its profiles, and a window of interactions. Out: one
 row a user with the mean score of the best k items and whether one of them was then bought.
 
 The reference is the test window, the only weeks the model has not learned from: on the weeks it

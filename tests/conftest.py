@@ -20,7 +20,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.data import expectations, sources, split
-from components.recommenders import hybrid, training
+from components.recommenders import hybrid, refit, training
 from components.settings import Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -80,7 +80,7 @@ def prepared_folder(small_shop: tuple[Path, Settings]) -> Path:
 def trained(
     small_shop: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Settings]:
-    """A root with models/hybrid made by the real stages (few candidates, few trees); settings.
+    """A root with models/hybrid and models/served by the real stages (few candidates and trees).
 
     The product vectors are TF-IDF of the titles: the language model is another room's test.
     """
@@ -100,6 +100,7 @@ def trained(
     np.save(root / "models/vectors/items.npy", vectors)
     training.run(settings, root)
     hybrid.run(settings, root)
+    refit.run(settings, root)
     shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")
     return root, settings
 

@@ -17,6 +17,10 @@ from components.recommenders.hybrid import Hybrid
 from components.settings import Settings
 
 
+class SeenEvents(ValueError):
+    """A model has learned from the events that it would be judged on."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """NDCG@10 of both on the same users; difference is challenger − champion, paired."""
@@ -34,14 +38,13 @@ class Comparison:
 
 
 def _lists(
-    folder: Path, prepared: Prepared, histories: Histories, exclude_seen: bool
+    model: Hybrid, prepared: Prepared, histories: Histories, exclude_seen: bool
 ) -> np.ndarray:
-    """Return the lists of the model in ``folder`` in the codes of ``prepared``.
+    """Return the lists of ``model`` in the codes of ``prepared``.
 
     Each model has a vocabulary of its own: events of items it does not know are left out, items
     that ``prepared`` does not know become MISSING, which counts as a miss.
     """
-    model = Hybrid.load(folder)
     theirs = pd.Index(model.catalogue.ids)
     to_theirs = theirs.get_indexer(prepared.catalogue.ids)
     to_ours = pd.Index(prepared.catalogue.ids).get_indexer(theirs)
@@ -61,12 +64,22 @@ def compare(champion: Path, challenger: Path, prepared: Prepared, settings: Sett
     """Return how two model folders do on the test window of ``prepared``.
 
     The challenger is better if its mean gain is above ``register.min_gain``.
+
+    Raises:
+        SeenEvents: one of the models has learned from events of the test window.
     """
     exclude = settings.train.exclude_seen
+    models = [Hybrid.load(folder) for folder in (champion, challenger)]
+    for folder, model in zip((champion, challenger), models, strict=True):
+        if model.trained_until is not None and model.trained_until >= prepared.test_start:
+            raise SeenEvents(
+                f"{folder} has learned from events until {_date(model.trained_until)}, so it "
+                f"cannot be judged on events since {_date(prepared.test_start)}: shorten "
+                "preprocess.test_days or bring newer data"
+            )
     task = window_task(prepared, "test", exclude)
     old, new = (
-        ndcg(_lists(Path(folder), prepared, task.histories, exclude), task.targets)
-        for folder in (champion, challenger)
+        ndcg(_lists(model, prepared, task.histories, exclude), task.targets) for model in models
     )
     gain = new - old
     low, high = interval(gain, settings.evaluate.bootstrap_samples, settings.seed)
@@ -80,3 +93,7 @@ def compare(champion: Path, challenger: Path, prepared: Prepared, settings: Sett
         high=high,
         better=bool(mean > settings.register_.min_gain),
     )
+
+
+def _date(seconds: int) -> str:
+    return f"{pd.Timestamp(seconds, unit='s'):%Y-%m-%d}"

@@ -1,7 +1,8 @@
 """The hybrid: every candidate model proposes, a learned ranker orders what they proposed.
 
 In: ``models/candidates`` (the fitted candidates), ``data/prepared``, ``models/vectors``.
-Out: ``models/hybrid``, the self-contained folder that is evaluated, registered and served.
+Out: ``models/hybrid``, the self-contained folder that is evaluated (what is served is its twin, see
+``refit``).
 
 Two stages, as in Covington et al. (RecSys 2016): candidates from each model, then LambdaMART
 (Burges 2010, here LightGBM) over the models' scores and what is known of the item, the history
@@ -100,6 +101,8 @@ class Hybrid(Recommender):
         self.ranker = ranker
         self.seed = seed
         self.weights = weights or {}
+        self.trained_until: int | None = None
+        """Time of the newest interaction that ``fit`` saw, seconds since 1970; None: not known."""
         self._forest: tuple[lgb.Booster, Forest | None] | None = None
         self.nearest: dict[str, Nearest] = {}
         self.damaged: dict[str, str] = {}
@@ -137,6 +140,7 @@ class Hybrid(Recommender):
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         """Learn what is known of each item from ``train``, which the candidates were fitted on."""
         self.catalogue = catalogue
+        self.trained_until = int(train.times.max(initial=0))
         self.item_statistics = item_statistics(train, len(catalogue))
         self._read_catalogue()
         if len(catalogue) > self.settings.exact_items:
@@ -449,6 +453,7 @@ class Hybrid(Recommender):
             "candidates": list(self.candidates),
             "seed": self.seed,
             "weights": self.weights,
+            "trained_until": self.trained_until,
         }
 
     @classmethod
@@ -457,6 +462,7 @@ class Hybrid(Recommender):
             Rank(**config["settings"]), {}, seed=config["seed"], weights=config.get("weights")
         )
         model.item_statistics = arrays["item_statistics"]
+        model.trained_until = config.get("trained_until")
         return model
 
     def save(self, folder: str | Path) -> None:

@@ -100,40 +100,58 @@ def served(settings: Settings, root: Path, prepared: Prepared) -> Log | None:
     return log
 
 
+def fit_candidates(
+    settings: Settings,
+    root: Path,
+    prepared: Prepared,
+    until: int,
+    names: list[str],
+    log: Log | None,
+    out: Path,
+) -> dict[str, float]:
+    """Fit the models ``names`` on everything before ``until`` and save each to ``out/<name>``.
+
+    until: seconds since 1970. log: what ``policy`` learns from, None if it is not among the names.
+    A model that is in ``out`` already, made from the same data and settings, is not fitted again.
+    Returns the seconds that each took.
+    """
+    before = prepared.interactions.where(prepared.interactions.times < until)
+    if settings.augment.purchases:
+        before, made = purchases(before, prepared.catalogue, settings.augment, settings.seed)
+        print(f"{out.name:<11}{len(made):,} made-up purchases are learned from")
+    seconds: dict[str, float] = {}
+    for name in names:
+        folder, mark = out / name, _fingerprint(settings, name, root)
+        done = folder / "fitted.json"
+        if not done.exists() or json.loads(done.read_text())["fingerprint"] != mark:
+            shutil.rmtree(folder, ignore_errors=True)
+            began = time.perf_counter()
+            model = build(name, settings, root)
+            if isinstance(model, Policy):
+                assert log is not None
+                model.base = load_model(out / settings.train.policy.base)
+                model.log = log.before(until)
+            if isinstance(model, Sequential):  # the longest fit: its epochs are kept
+                model.checkpoint = out / "sequential.safetensors"
+            model.fit(before, prepared.catalogue).save(folder)
+            taken = round(time.perf_counter() - began, 2)
+            done.write_text(json.dumps({"fingerprint": mark, "seconds": taken}))
+        seconds[name] = json.loads(done.read_text())["seconds"]
+        print(f"{out.name:<11}{name:<22}{seconds[name]:>8.1f} s")
+    return seconds
+
+
 def run(settings: Settings, root: Path) -> None:
     """The stage ``train``: data/prepared and models/vectors → models/candidates."""
     prepared = load_prepared(root / "data/prepared", root / "models/vectors")
     partial, out = root / "models/.candidates", root / "models/candidates"
-    seconds: dict[str, dict[str, float]] = {}
     log = served(settings, root, prepared)
     names = [one for one in settings.train.candidates if one != Policy.name or log is not None]
-    for window, start in (
-        ("validation", prepared.validation_start),
-        ("test", prepared.test_start),
-    ):
-        before = prepared.interactions.where(prepared.interactions.times < start)
-        if settings.augment.purchases:
-            before, made = purchases(before, prepared.catalogue, settings.augment, settings.seed)
-            print(f"{window:<11}{len(made):,} made-up purchases are learned from")
-        seconds[window] = {}
-        for name in names:
-            folder, mark = partial / window / name, _fingerprint(settings, name, root)
-            done = folder / "fitted.json"
-            if not done.exists() or json.loads(done.read_text())["fingerprint"] != mark:
-                shutil.rmtree(folder, ignore_errors=True)
-                began = time.perf_counter()
-                model = build(name, settings, root)
-                if isinstance(model, Policy):
-                    assert log is not None
-                    model.base = load_model(partial / window / settings.train.policy.base)
-                    model.log = log.before(start)
-                if isinstance(model, Sequential):  # the longest fit: its epochs are kept
-                    model.checkpoint = partial / window / "sequential.safetensors"
-                model.fit(before, prepared.catalogue).save(folder)
-                taken = round(time.perf_counter() - began, 2)
-                done.write_text(json.dumps({"fingerprint": mark, "seconds": taken}))
-            seconds[window][name] = json.loads(done.read_text())["seconds"]
-            print(f"{window:<11}{name:<22}{seconds[window][name]:>8.1f} s")
+    windows = {"validation": prepared.validation_start, "test": prepared.test_start}
+    seconds = {
+        window: fit_candidates(settings, root, prepared, until, names, log, partial / window)
+        for window, until in windows.items()
+    }
     (partial / "training.json").write_text(json.dumps(seconds, indent=2))
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)

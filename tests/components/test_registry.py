@@ -16,8 +16,9 @@ import pytest
 from components import registry as registry_module
 from components.data.dataset import load_prepared
 from components.evaluation import report
-from components.evaluation.compare import compare
+from components.evaluation.compare import SeenEvents, compare
 from components.manifest import MANIFEST, ManifestError, verify_manifest, write_manifest
+from components.recommenders.hybrid import Hybrid
 from components.registry import Registry, RegistryError
 from components.settings import Settings
 from tests.conftest import REPOSITORY
@@ -42,12 +43,14 @@ def register(shop: tuple[Path, Settings]) -> dict:
 
 
 def spoil(root: Path) -> None:
-    """Put a ranker of one constant tree into models/hybrid: lists in the order of item codes."""
+    """Put a ranker of one constant tree into both twins: lists in the order of item codes."""
     booster = lgb.Booster(model_file=root / "models/hybrid/ranker.txt")
     n = booster.num_feature()
     data = lgb.Dataset(np.zeros((50, n)), np.zeros(50), feature_name=booster.feature_name())
-    lgb.train({"verbosity": -1}, data, 1).save_model(root / "models/hybrid/ranker.txt")
-    write_manifest(root / "models/hybrid")
+    constant = lgb.train({"verbosity": -1}, data, 1)
+    for twin in ("hybrid", "served"):
+        constant.save_model(root / "models" / twin / "ranker.txt")
+        write_manifest(root / "models" / twin)
 
 
 def test_first_champion_then_a_worse_challenger_that_is_not_promoted(shop) -> None:
@@ -74,12 +77,11 @@ def test_first_champion_then_a_worse_challenger_that_is_not_promoted(shop) -> No
 
 def test_a_better_challenger_is_promoted_and_can_be_rolled_back(shop) -> None:
     root, settings = shop
-    good = root / "models/good"
-    shutil.copytree(root / "models/hybrid", good)
+    shutil.copytree(root / "models", root / "good")
     spoil(root)
     register(shop)
-    shutil.rmtree(root / "models/hybrid")
-    good.rename(root / "models/hybrid")
+    shutil.rmtree(root / "models")
+    (root / "good").rename(root / "models")
     second = register(shop)
     assert (second["version"], second["alias"]) == ("2", "champion")
     assert second["comparison"]["low"] > 0
@@ -93,6 +95,52 @@ def test_a_better_challenger_is_promoted_and_can_be_rolled_back(shop) -> None:
     assert (registry.folder("1") / "model.json").exists()
     with pytest.raises(RegistryError, match="there are: 2, 1"):
         registry.promote("7")
+
+
+def test_what_is_served_knows_all_data_and_what_is_judged_does_not(shop) -> None:
+    root, settings = shop
+    register(shop)
+    prepared = load_prepared(root / "data/prepared")
+    served, judged = (root / "var/serving" / place / "1" for place in ("models", "judged"))
+    assert Hybrid.load(served).trained_until == prepared.interactions.times.max()
+    assert Hybrid.load(judged).trained_until < prepared.test_start
+    assert (served / "ranker.txt").read_bytes() == (judged / "ranker.txt").read_bytes()
+    assert not (judged / "profiles.parquet").exists()
+    card = (served / "model_card.md").read_text()
+    assert "served twin" in card
+    assert "judged twin" in card
+
+    with pytest.raises(SeenEvents, match=r"preprocess\.test_days"):
+        compare(served, judged, prepared, settings)
+
+
+def test_versions_are_compared_by_their_judged_twins(shop) -> None:
+    """A served twin has seen the test window: it would beat any honest challenger."""
+    root, _ = shop
+    register(shop)
+    shutil.rmtree(root / "var/serving/judged/1")  # MLflow still has it
+    change_served_twin(root)  # another version with the same twin to be judged by
+    second = register(shop)
+    assert second["version"] == "2"
+    assert second["comparison"]["difference"] == 0
+    assert (root / "var/serving/judged/1/model.json").exists()
+    change_served_twin(root)
+    lengthen_test_window(root)
+    third = register(shop)
+    assert (third["version"], third["alias"], third["comparison"]) == ("3", "challenger", None)
+
+
+def change_served_twin(root: Path) -> None:
+    file = root / "models/served/model.json"
+    file.write_text(file.read_text() + " ")
+    write_manifest(root / "models/served")
+
+
+def lengthen_test_window(root: Path) -> None:
+    """Let the test window begin before the judged twins' newest event."""
+    file = root / "data/prepared/split.json"
+    times = json.loads(file.read_text())
+    file.write_text(json.dumps({**times, "test_start": times["test_start"] - 7 * 86_400}))
 
 
 def test_without_a_version_there_is_nothing_to_roll_back(tmp_path: Path, settings) -> None:
