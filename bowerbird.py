@@ -351,6 +351,7 @@ def package() -> None:
 def export_feedback() -> None:
     """Write what was served and what came of it to Parquet, for ingest and the watch."""
     from components.settings import SettingsError, load_settings
+    from serving.erasure import export_erasures
     from serving.events import StoreError, open_store
 
     try:
@@ -359,12 +360,55 @@ def export_feedback() -> None:
             files = store.export_events(ROOT / settings.ingest.feedback)
             files += store.export_impressions(ROOT / "data/impressions")
             files += store.export_items(ROOT / "data/catalogue")
+            files += export_erasures(store, ROOT)
     except (SettingsError, StoreError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
     for file in files:
         typer.echo(file)
     typer.echo(f"{len(files)} files written")
+
+
+@app.command()
+def erase(
+    person: str = typer.Argument(help="user_id, or session_id with --session"),
+    session: bool = typer.Option(False, "--session", help="the id is a session's"),
+) -> None:
+    """Erase a person from the event store and every file below this folder; print the receipt."""
+    from components.erasure import (
+        erase_exports,
+        erase_tables,
+        no_training,
+        shops_files,
+        write_receipt,
+    )
+    from components.settings import SettingsError, load_settings
+    from serving.erasure import erase as erase_from_store
+    from serving.erasure import export_erasures, places_of
+    from serving.events import StoreError, open_store, profile_of
+
+    profile = str(profile_of(None, person) if session else profile_of(person, None))
+    try:
+        settings = load_settings()
+        with no_training(ROOT), open_store(settings.serve.events_url, ROOT) as store:
+            erased = erase_from_store(store, profile)
+            export_erasures(store, ROOT)
+            places = [
+                *places_of(store, erased),
+                *erase_exports(settings, ROOT, erased.user_ids),
+                *erase_tables(settings, ROOT, erased.user_ids),
+                *shops_files(settings),
+            ]
+            receipt = write_receipt(ROOT, store.profile_hash(profile), places)
+    except (SettingsError, StoreError, ValueError, OSError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    for place in places:
+        rows = "" if place.rows is None else f"{place.rows:,} rows"
+        typer.echo(f"{place.place}: {place.state} {rows}".rstrip())
+        if place.todo:
+            typer.echo(f"    {place.todo}")
+    typer.echo(f"receipt: {receipt}")
 
 
 if __name__ == "__main__":

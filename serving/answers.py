@@ -52,6 +52,7 @@ class Pages:
         self._pages: OrderedDict[tuple[Any, ...], Page] = OrderedDict()
         self._bytes = 0
         self._models: frozenset[int] = frozenset()
+        self._erasure = 0
 
     def get(self, key: tuple[Any, ...]) -> Page | None:
         page = self._pages.get(key)
@@ -59,8 +60,16 @@ class Pages:
             self._pages.move_to_end(key)
         return page
 
-    def put(self, key: tuple[Any, ...], page: Page, models: frozenset[int]) -> None:
-        """Keep a page, and only those of ``models``: the others could not be freed else."""
+    def put(
+        self, key: tuple[Any, ...], page: Page, models: frozenset[int], erasure: int = 0
+    ) -> None:
+        """Keep a page, and only those of ``models``: the others could not be freed else.
+
+        erasure: row of the newest erasure; with a new one all pages go, that person's among them.
+        """
+        if erasure != self._erasure:
+            self._erasure, self._bytes = erasure, 0
+            self._pages.clear()
         if models != self._models:
             self._models = models
             for old in [old for old in self._pages if old[0] not in models]:
@@ -126,7 +135,8 @@ class Answers:
             page = await self.shop.ranking.page(loaded.number, loaded.maker, wish)
         finally:
             del self._making[key]
-        self.pages.put(key, page, frozenset(one.number for one in self.shop.in_service()))
+        models = frozenset(one.number for one in self.shop.in_service())
+        self.pages.put(key, page, models, self.shop.live.erasures.last_row)
         return page
 
     def _read(self, profiles: Sequence[str]) -> None:

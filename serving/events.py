@@ -13,10 +13,10 @@ raises ``StoreBusy`` at once (back-pressure), nothing is accepted that could be 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import queue
+import secrets
 import sqlite3
 import threading
 import time
@@ -33,6 +33,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from components.data.schema import INTERACTIONS, UTC
+from components.erasure import keyed_hash, profile_hash
 
 logger = logging.getLogger("bentoml.bowerbird")
 
@@ -102,6 +103,12 @@ ERASURES = sa.Table(
     sa.Column("profile_hash", sa.String(64), nullable=False),
     sa.Column("erased_at", sa.BigInteger, nullable=False),
     sqlite_autoincrement=True,
+)
+KEYS = sa.Table(
+    "keys",
+    _metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("key", sa.String(64), nullable=False),  # hexadecimal
 )
 
 EXPOSURES = sa.Table(
@@ -177,11 +184,6 @@ def profile_of(user_id: str | None, session_id: str | None) -> str | None:
     return f"session:{session_id}" if session_id is not None else None
 
 
-def profile_hash(profile: str) -> str:
-    """Return what is remembered of an erased profile: SHA-256, not the id itself."""
-    return hashlib.sha256(profile.encode()).hexdigest()
-
-
 @dataclass(frozen=True)
 class Erasures:
     """Erased profiles: hash → microseconds since 1970; what came later counts again."""
@@ -233,17 +235,18 @@ class EventStore:
         self.engine = _engine(url, Path(root))
         self.max_pending = max_pending
         self.max_batch = max_batch
-        self._is_postgres = self.engine.dialect.name == "postgresql"
-        self._insert = (postgresql if self._is_postgres else sqlite).insert
+        self.is_postgres = self.engine.dialect.name == "postgresql"
+        self._insert = (postgresql if self.is_postgres else sqlite).insert
         try:
             with self.engine.begin() as connection:
-                self._lock(connection)
+                self.lock(connection)
                 # Several workers start at once: no look first, create after.
                 for table in _metadata.sorted_tables:
                     connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
                     for index in table.indexes:
                         connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
                 _add_missing_columns(connection)
+                self.erasure_key = self._erasure_key(connection)
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(
                 f"cannot open the event store {self.engine.url.render_as_string()}: "
@@ -256,7 +259,7 @@ class EventStore:
         self._reader_lock = threading.Lock()
         self._reader: Any = None
         self._far_reader: sa.Connection | None = None
-        if not self._is_postgres:
+        if not self.is_postgres:
             self._reader = sqlite3.connect(
                 str(self.engine.url.database), check_same_thread=False, isolation_level=None
             )
@@ -377,8 +380,9 @@ class EventStore:
             size += len(rows)
         return batch, False
 
-    def _lock(self, connection: sa.Connection) -> None:
-        if self._is_postgres:
+    def lock(self, connection: sa.Connection) -> None:
+        """Let no other process of this store write until the transaction ends."""
+        if self.is_postgres:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
 
     def _add(
@@ -395,7 +399,7 @@ class EventStore:
         while at < len(rows):
             size = next(size for size in ROWS_OF_A_STATEMENT if size <= len(rows) - at)
             values = tuple(row[name] for row in rows[at : at + size] for name in names)
-            statement = _insert(table.name, names, key, size, "%s" if self._is_postgres else "?")
+            statement = _insert(table.name, names, key, size, "%s" if self.is_postgres else "?")
             new += connection.exec_driver_sql(statement, values).scalars()
             at += size
         return new
@@ -403,9 +407,9 @@ class EventStore:
     def _commit(self, batch: _Batch) -> list[list[bool]]:
         rows = [row for group in batch.groups for row in group]
         if not rows and not batch.impressions:
-            return []
+            return [[] for _ in batch.groups]
         with self.engine.begin() as connection:
-            self._lock(connection)
+            self.lock(connection)
             new = set(self._add(connection, EVENTS, "event_id", rows))
             self._add(connection, IMPRESSIONS, "impression_id", batch.impressions)
         self._commits += bool(rows)
@@ -502,39 +506,9 @@ class EventStore:
         """Return the newest ``limit`` events of a profile, oldest first, as ``since`` does."""
         return self._read(_OF_PROFILE, profile=profile, most=limit)[::-1]
 
-    def export_user(self, profile: str) -> dict[str, list[dict[str, Any]]]:
-        """Return everything kept of a profile: its events and its impressions, oldest first."""
-        with self.engine.connect() as connection:
-            tables = {
-                table.name: connection.execute(
-                    sa.select(table).where(table.c.profile == profile).order_by(table.c.row_id)
-                ).mappings()
-                for table in (EVENTS, IMPRESSIONS)
-            }
-            return {
-                name: [
-                    {key: value for key, value in row.items() if key not in ("row_id", "profile")}
-                    for row in rows
-                ]
-                for name, rows in tables.items()
-            }
-
-    def erase_user(self, profile: str) -> int:
-        """Delete everything kept of a profile and return how many events that were.
-
-        A hash of the key stays, so that what a model folder or an exported file still knows of
-        the profile is not used again.
-        """
-        with self.engine.begin() as connection:
-            self._lock(connection)
-            removed = connection.execute(sa.delete(EVENTS).where(EVENTS.c.profile == profile))
-            for table in (IMPRESSIONS, EXPOSURES):
-                connection.execute(sa.delete(table).where(table.c.profile == profile))
-            connection.execute(
-                sa.insert(ERASURES),
-                {"profile_hash": profile_hash(profile), "erased_at": time.time_ns() // 1000},
-            )
-            return removed.rowcount
+    def flush(self) -> None:
+        """Return when everything that waited at the call is durable."""
+        self.submit([]).result()
 
     def expose(self, rows: Sequence[dict[str, Any]]) -> None:
         """Keep that shoppers were first shown an arm; durable on return.
@@ -542,7 +516,7 @@ class EventStore:
         rows: the columns of EXPOSURES but row_id. A shopper's later exposures change nothing.
         """
         with self.engine.begin() as connection:
-            self._lock(connection)
+            self.lock(connection)
             connection.execute(
                 self._insert(EXPOSURES).on_conflict_do_nothing(
                     index_elements=["experiment", "profile"]
@@ -609,8 +583,8 @@ class EventStore:
             for row in rows
         ]
         with self.engine.begin() as connection:
-            self._lock(connection)
-            if not self._is_postgres:  # SQLite locks at the first write; the revision is read first
+            self.lock(connection)
+            if not self.is_postgres:  # SQLite locks at the first write; the revision is read first
                 connection.execute(sa.text("UPDATE catalogue SET revision = revision WHERE 0"))
             new = connection.scalar(revision)
             statement = self._insert(CATALOGUE)
@@ -660,6 +634,25 @@ class EventStore:
         pq.write_table(pa.Table.from_pydict(columns, schema=ITEM_FILE), partial)
         partial.replace(file)
         return [file]
+
+    def _erasure_key(self, connection: sa.Connection) -> str:
+        """Return the key of the hashes of erased profiles, made with the database; hash the rows of
+        earlier versions, which had none, with it."""
+        statement = self._insert(KEYS).on_conflict_do_nothing(index_elements=["name"])
+        connection.execute(statement, {"name": "erasures", "key": secrets.token_hex(32)})
+        key = connection.scalars(sa.select(KEYS.c.key).where(KEYS.c.name == "erasures")).one()
+        unkeyed = sa.select(ERASURES).where(sa.func.length(ERASURES.c.profile_hash) == 64)
+        for row in connection.execute(unkeyed).all():
+            connection.execute(
+                sa.update(ERASURES)
+                .where(ERASURES.c.row_id == row.row_id)
+                .values(profile_hash=keyed_hash(row.profile_hash, key))
+            )
+        return key
+
+    def profile_hash(self, profile: str) -> str:
+        """Return what is remembered of an erased profile."""
+        return profile_hash(profile, self.erasure_key)
 
     def erasures(self) -> Erasures:
         """Return the erased profiles."""

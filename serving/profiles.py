@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from serving.events import SECOND, Erasures, EventStore, profile_hash
+from components.erasure import replace_table
+from serving.events import SECOND, Erasures, EventStore
 from serving.history import EXPLAINED, History
+
+ErasedAt = Callable[[str], int | None]
+"""Profile → microseconds since 1970 of its erasure, None if it was not erased."""
 
 
 class BaseProfiles:
@@ -43,13 +49,40 @@ class BaseProfiles:
         self._row = {user: row for row, user in enumerate(self.users)}
 
     @classmethod
-    def load(cls, file: str | Path, items: pd.Index) -> BaseProfiles:
-        """Return the profiles of a model folder's ``profiles.parquet``."""
+    def load(
+        cls, file: str | Path, items: pd.Index, erased_at: ErasedAt | None = None
+    ) -> BaseProfiles:
+        """Return the profiles of a model folder's ``profiles.parquet``.
+
+        erased_at: when a profile was erased; what is from before leaves the file too, if this
+        process may write it.
+        """
         columns = ["user_id", "item_id", "timestamp"]
-        return cls(pd.read_parquet(file, columns=columns), items)
+        frame = pd.read_parquet(file, columns=columns)
+        if erased_at is not None:
+            moments = {user: erased_at(f"user:{user}") for user in frame["user_id"].unique()}
+            erased = frame["user_id"].map(moments)
+            times = pd.to_datetime(frame["timestamp"], utc=True)
+            gone = times <= pd.to_datetime(erased, unit="us", utc=True)
+            if gone.any():
+                frame = frame[~gone].reset_index(drop=True)
+                with suppress(OSError):
+                    replace_table(Path(file), pa.Table.from_pandas(frame, preserve_index=False))
+        return cls(frame, items)
 
     def __len__(self) -> int:
-        return len(self.users)
+        return len(self._row)
+
+    def forget(self, erased_at: ErasedAt) -> None:
+        """Remove the erased users from memory."""
+        for user in [user for user in self._row if erased_at(f"user:{user}") is not None]:
+            row = self._row[user]
+            part = slice(self.offsets[row], self.offsets[row + 1])
+            if self.times[part].max(initial=0) * SECOND > (erased_at(f"user:{user}") or 0):
+                continue  # has come back since; ``history`` leaves out what is from before
+            del self._row[user]
+            self.users[row] = ""
+            self.items[part] = self.times[part] = 0
 
     def get(self, user_id: str | None) -> tuple[np.ndarray, np.ndarray]:
         """Return item codes and seconds of a user, oldest first; empty when unknown."""
@@ -116,14 +149,15 @@ class LiveProfiles:
         if len(live.items) > self.max_history:
             del live.items[0], live.times[0], live.events[0]
 
-    def refresh_erasures(self) -> None:
-        """Forget the profiles that any worker erased since the last call."""
+    def refresh_erasures(self) -> bool:
+        """Forget the profiles that any worker erased since the last call; return if one was."""
         erasures = self.store.erasures()
         if erasures.last_row == self.erasures.last_row:
-            return
+            return False
         with self._lock:
             self.erasures = erasures
             self._live.clear()
+        return True
 
     def get(self, profile: str) -> _Live:
         """Return a profile's stored events, as they are now."""
@@ -161,7 +195,7 @@ class LiveProfiles:
         """Return when the profile was erased (microseconds), None if it was not."""
         if not self.erasures.times:
             return None
-        return self.erasures.times.get(profile_hash(profile))
+        return self.erasures.times.get(self.store.profile_hash(profile))
 
 
 class Profiles:

@@ -360,9 +360,37 @@ class HistoryResponse(BaseModel):
     events: list[HistoryEvent] = Field(description="the newest last")
 
 
+class ExportResponse(BaseModel):
+    """All that is kept of a user or a session. Times of the store's rows are microseconds since
+    1970, UTC."""
+
+    events: list[dict[str, Any]]
+    impressions: list[dict[str, Any]] = Field(description="recommendations that were shown")
+    exposures: list[dict[str, Any]] = Field(description="experiments, and the arm of each")
+    history: list[dict[str, Any]] = Field(
+        description="what the models in service know of a user from their training data"
+    )
+    attributes: list[dict[str, Any]] = Field(description="a user's row in the tables here")
+    erasures: list[dict[str, Any]] = Field(description="what is remembered of earlier erasures")
+
+
+class ErasedPlace(BaseModel):
+    place: str
+    state: str = Field(
+        description="erased, at the next training, nothing kept, not erased, or the shop's own "
+        "files: remove it there"
+    )
+    rows: int | None = Field(description="rows erased there; null: not counted")
+    todo: str = Field(description="what is left to do; empty: nothing")
+
+
 class EraseResponse(BaseModel):
-    user_id: str
+    """The receipt of an erasure; the file of the same content holds a hash, not the id."""
+
     erased_events: int
+    erased_at: datetime
+    places: list[ErasedPlace]
+    receipt: str | None = Field(description="file below var/erasures; null: it was not written")
 
 
 class ModelResponse(BaseModel):

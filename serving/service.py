@@ -17,7 +17,7 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import bentoml
 from bentoml._internal.server.http import traffic
@@ -31,16 +31,15 @@ from threadpoolctl import threadpool_limits
 
 from components.modes import keep_private
 from components.settings import load_settings
-from serving import metrics, operation, shopping
+from serving import metrics, operation, privacy, shopping
 from serving.answers import Answers
 from serving.batching import TooManyWaiting
 from serving.events import StoreBusy, StoreError
 from serving.guard import Guard, Keys, Refused, StartTimeout
 from serving.reports import latest_alerts, latest_drift, validation
-from serving.routes import ERRORS, OPERATOR_ERRORS, WRITE_ERRORS, Json, shop_of
+from serving.routes import ERRORS, WRITE_ERRORS, Json, shop_of
 from serving.schemas import (
     CategoriesResponse,
-    EraseResponse,
     ErrorResponse,
     HistoryEvent,
     HistoryResponse,
@@ -91,6 +90,7 @@ app = FastAPI(
 app.include_router(shopping.hot)  # first: the fewer routes are looked at before, the better
 app.include_router(shopping.router)
 app.include_router(operation.router)
+app.include_router(privacy.router)
 app.state.keys = keys
 app.add_middleware(Guard, max_body=settings.serve.max_body, rate=settings.serve.max_rate)
 
@@ -181,34 +181,6 @@ async def user_history(
     """What is known of a user."""
     keys.check_api(request)
     return await asyncio.to_thread(history_response, shop_of(request), user_id, limit)
-
-
-@app.get("/users/{user_id:path}/export", responses=WRITE_ERRORS, tags=["users"])
-async def user_export(
-    user_id: Annotated[Id, PathParameter()], request: Request
-) -> dict[str, list[dict[str, Any]]]:
-    """Everything that the store keeps of a user: events and impressions, as it is kept."""
-    keys.check_api(request)
-    return await asyncio.to_thread(shop_of(request).store.export_user, f"user:{user_id}")
-
-
-@app.delete(
-    "/users/{user_id:path}",
-    response_model=EraseResponse,
-    responses=OPERATOR_ERRORS,
-    tags=["users"],
-)
-async def erase_user(user_id: Annotated[Id, PathParameter()], request: Request) -> EraseResponse:
-    """Forget a user: events and impressions now, exported files with the next export."""
-    keys.check_operator(request)
-    shop = shop_of(request)
-
-    def erase() -> int:
-        erased = shop.store.erase_user(f"user:{user_id}")
-        shop.live.refresh_erasures()
-        return erased
-
-    return EraseResponse(user_id=user_id, erased_events=await asyncio.to_thread(erase))
 
 
 @app.get("/model", response_model=ModelResponse, responses=ERRORS, tags=["operation"])

@@ -302,13 +302,20 @@ class Shop:
             try:
                 self.ranking.watch()
                 self.look()
-                self.live.refresh_erasures()
+                self.forget_erased()
                 metrics.PENDING.set(self.store.pending)
                 if self.loaded is not None:
                     metrics.COVERAGE.set(self.loaded.covered.mean())
             except Exception as error:  # the watch must outlive a bad model or a lost database
                 logger.exception("the watch for a new model stumbled: %s", type(error).__name__)
             self._stop.wait(LOOK_EVERY)
+
+    def forget_erased(self) -> None:
+        """Remove from memory whom any worker erased since the last call."""
+        if self.live.refresh_erasures():
+            self._exposed.clear()
+            for loaded in self.in_service():
+                loaded.profiles.base.forget(self.live.erased_at)
 
     def look(self) -> None:
         """Take over the champion, the challenger and the products if they changed."""
@@ -394,7 +401,8 @@ class Shop:
         damaged = dict(engine.model.damaged)
         if what := damaged.get("profiles.parquet"):
             raise ManifestError(f"the model folder {champion.folder} is damaged: {what}")
-        base = BaseProfiles.load(champion.folder / "profiles.parquet", engine.items)
+        erased_at = self.live.erased_at if self.live.erasures.times else None
+        base = BaseProfiles.load(champion.folder / "profiles.parquet", engine.items, erased_at)
         profiles = Profiles(base, self.live, engine.items, self.settings.serve.max_history)
         table = engine.model.catalogue.table
         encoder = None

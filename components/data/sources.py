@@ -1,9 +1,10 @@
 """The shop's own files and the feedback → the contract's raw tables.
 
 In: the files that ``ingest`` of params.yaml names (CSV, Parquet, JSON lines, one file or a folder
-of them) and ``data/feedback``. Out: ``data/raw/{interactions,items,users,reviews}.parquet`` in
-the shape of ``schema``. Nothing is judged here: what cannot be read as its type becomes null and
-is quarantined, with its file and row, by the next stage.
+of them), ``data/feedback`` and ``data/erasures``: rows of erased people are left out. Out:
+``data/raw/{interactions,items,users,reviews}.parquet`` in the shape of ``schema``. Nothing is
+judged here: what cannot be read as its type becomes null and is quarantined, with its file and
+row, by the next stage.
 
 Tables are Ibis expressions on an embedded DuckDB: nothing is held in memory as a whole.
 """
@@ -26,7 +27,9 @@ import pyarrow.parquet as pq
 from ibis import _
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
+from components.data.erasures import without_erased
 from components.data.schema import INTERACTIONS, ITEMS, REVIEWS, TABLES, USERS
+from components.erasure import Erasures, load_erasures
 from components.settings import Ingest, Settings, Source
 
 READERS: dict[str, Callable[[ibis.BaseBackend, str], ir.Table]] = {
@@ -374,13 +377,16 @@ def items_table(
     return pa.Table.from_pandas(frame, schema=ITEMS, preserve_index=False)
 
 
-def users_table(con: ibis.BaseBackend, lines: ir.Table, files: list[File]) -> ir.Table:
+def users_table(
+    con: ibis.BaseBackend, lines: ir.Table, files: list[File], erasures: Erasures | None = None
+) -> ir.Table:
     """Return the raw users: those of the shop's files, then those only the lines know."""
     given = []
     for file in files:
         rows = read(con, file, "users")
         country = rows.country if "country" in rows.columns else ibis.null("string")
-        given.append(rows.mutate(country=country).select(*USERS.names))
+        users = rows.mutate(country=country).select(*USERS.names)
+        given.append(without_erased(con, users, erasures, "users"))
     bought = lines.filter(lines.user_id.notnull())
     from_lines = (
         bought.select("user_id")
@@ -442,15 +448,20 @@ def run(settings: Settings, root: Path) -> None:
     parts += feedback_of(con, ingest.feedback, root)
     # Materialised once: three of the tables are made from the lines.
     lines = con.create_table("lines", ibis.union(*parts) if len(parts) > 1 else parts[0], temp=True)
-    reviews = [reviews_of(con, file) for file in files(ingest.reviews)]
+    erasures = load_erasures(root)
+    kept = without_erased(con, lines, erasures, "interactions")
+    reviews = [
+        without_erased(con, reviews_of(con, file), erasures, "reviews")
+        for file in files(ingest.reviews)
+    ]
 
     partial = root / "data/.raw"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    write(lines.select(*INTERACTIONS.names), INTERACTIONS, partial / "interactions.parquet")
+    write(kept.select(*INTERACTIONS.names), INTERACTIONS, partial / "interactions.parquet")
     items = items_table(con, lines, files(ingest.items), ingest.currency)
     write(items, ITEMS, partial / "items.parquet")
-    write(users_table(con, lines, files(ingest.users)), USERS, partial / "users.parquet")
+    write(users_table(con, kept, files(ingest.users), erasures), USERS, partial / "users.parquet")
     if reviews:
         union = ibis.union(*reviews) if len(reviews) > 1 else reviews[0]
         write(union, REVIEWS, partial / "reviews.parquet")

@@ -126,7 +126,7 @@ def build_house(root: Path) -> House:
         ".dvcignore",
     ):
         shutil.copy(REPOSITORY / name, root / name)
-    for folder in ("data/feedback", "data/impressions"):
+    for folder in ("data/feedback", "data/impressions", "data/erasures"):
         (root / folder).mkdir(parents=True)
         (root / folder / ".gitkeep").touch()
     (root / "datasets").mkdir()

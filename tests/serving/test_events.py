@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from components.data import sources
 from components.data.schema import INTERACTIONS
 from components.settings import Settings
-from serving.events import EVENTS, EventStore, StoreBusy, StoreError, profile_hash
+from serving.erasure import erase, export
+from serving.events import EVENTS, EventStore, StoreBusy, StoreError
 
 NOON = 1_795_521_600_000_000
 
@@ -63,7 +64,7 @@ def test_a_database_of_an_earlier_version_gets_the_new_columns(url: str) -> None
                 connection.exec_driver_sql(f"ALTER TABLE events DROP COLUMN {name}")
     with contextlib.closing(EventStore(url)) as store:
         assert store.submit([event(2, client="c", authentication="shop")]).result(10) == [True]
-        kept = store.export_user("user:u1")["events"] + store.export_user("user:u2")["events"]
+        kept = export(store, "user:u1")["events"] + export(store, "user:u2")["events"]
     assert [(row["item_id"], row["authentication"]) for row in kept] == [
         ("i1", None),
         ("i2", "shop"),
@@ -161,7 +162,7 @@ def test_hostile_ids_are_only_text(store: EventStore) -> None:
     nasty = "x'); DROP TABLE events; --"
     store.submit([event(1, event_id=nasty, user_id=nasty, item_id=nasty)]).result(10)
     assert store.of_profile(f"user:{nasty}", 5)[0][2] == nasty
-    assert store.erase_user("user:x' OR '1'='1") == 0
+    assert erase(store, "user:x' OR '1'='1").rows["events"] == 0
     assert len(store.since(0)) == 1
 
 
@@ -201,14 +202,15 @@ def test_export_writes_only_what_changed(store: EventStore, tmp_path: Path) -> N
 def test_erased_users_leave_store_and_exported_files(store: EventStore, tmp_path: Path) -> None:
     store.submit([event(n) for n in range(9)]).result(10)
     store.export_events(tmp_path)
-    assert store.erase_user("user:u1") == 3
+    assert erase(store, "user:u1").rows["events"] == 3
     store.export_events(tmp_path)
     left = pd.concat(map(pd.read_parquet, tmp_path.glob("*.parquet")))
     assert sorted(left["user_id"].unique()) == ["u0", "u2"]
-    assert store.export_user("user:u1") == {"events": [], "impressions": []}
-    assert list(store.erasures().times) == [profile_hash("user:u1")]
-    store.erase_user("user:u0")
-    store.erase_user("user:u2")
+    kept = export(store, "user:u1")
+    assert [name for name, rows in kept.items() if rows] == ["erasures"]
+    assert list(store.erasures().times) == [store.profile_hash("user:u1")]
+    erase(store, "user:u0")
+    erase(store, "user:u2")
     store.export_events(tmp_path)
     assert not list(tmp_path.glob("*.parquet"))
 
@@ -231,7 +233,7 @@ def test_impressions_are_exported_for_the_watch(store: EventStore, tmp_path: Pat
     row = pd.read_parquet(file).iloc[0]
     assert (row["impression_id"], row["model_version"]) == ("imp", "3")
     assert row["item_ids"].tolist() == ["a", "b"]
-    assert store.export_user("user:u1")["impressions"][0]["impression_id"] == "imp"
+    assert export(store, "user:u1")["impressions"][0]["impression_id"] == "imp"
 
 
 @pytest.mark.parametrize("wrong", ["mysql://x/y", "no url", "sqlite://"])

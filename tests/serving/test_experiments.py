@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import norm
 
 from components.settings import Experiment
+from serving.erasure import erase
 from serving.events import EventStore
 from serving.experiments import CONTROL, TREATMENT, arm_of, compare, results
 
@@ -124,7 +125,7 @@ def test_outcomes_count_each_shopper_once_and_only_within_the_window(tmp_path: P
     assert control["low"] < 0.25 < control["high"]
     assert found["running"]
     assert "not decided" in found["verdict"]
-    store.erase_user("user:c0")
+    erase(store, "user:c0")
     (found,) = results(store, Experiment())
     assert (found["arms"][0]["users"], found["running"]) == (3, False)
     store.close()

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from serving import events
+from serving.erasure import erase
 from serving.events import EventStore
 from serving.history import stack
 from serving.profiles import BaseProfiles, LiveProfiles, Profiles
@@ -114,7 +115,7 @@ def test_an_erased_profile_is_empty_until_something_new(store: EventStore) -> No
     profiles = profiles_of(store)
     add(store, "d", END + 1)
     assert codes(profiles) == [0, 2, 3]
-    store.erase_user("user:anna")
+    erase(store, "user:anna")
     profiles.live.refresh_erasures()
     assert codes(profiles) == []
     assert codes(profiles, "ben") == [1]

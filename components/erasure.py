@@ -1,0 +1,390 @@
+"""Erasing a person from files, and what is remembered of it.
+
+In: folders below the project's root, and ``data/erasures/erasures.parquet`` with
+``var/erasures/key`` as ``bowerbird export-feedback`` writes them. Out: Parquet files without the
+person's rows, and a receipt that lists each place.
+
+An erased person is known by a hash of the profile, never by the id. Ids can be enumerated
+(customers are numbered), so the hash is keyed: without the key a list or a receipt does not tell
+whom it names. The key is made with the event store and kept in it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from components.data.schema import UTC
+from components.manifest import MANIFEST, write_manifest
+from components.settings import Settings
+
+FOLDER = Path("data/erasures")
+FILE = FOLDER / "erasures.parquet"
+KEY = Path("var/erasures/key")
+SCHEMA = pa.schema([("profile_hash", pa.string()), ("erased_at", UTC)])
+SESSION = "session:"
+"""What the user_id of a session without a user begins with in exported feedback."""
+
+
+def plain_hash(profile: str) -> str:
+    """Return the SHA-256 of a profile's key: what earlier versions kept."""
+    return hashlib.sha256(profile.encode()).hexdigest()
+
+
+def keyed_hash(plain: str, key: str) -> str:
+    """Return 48 hexadecimal digits for the 64 of ``plain_hash``.
+
+    Made of the plain hash, so that rows of earlier versions can be turned into it.
+    """
+    return hashlib.blake2b(plain.encode(), key=bytes.fromhex(key), digest_size=24).hexdigest()
+
+
+def profile_hash(profile: str, key: str) -> str:
+    """Return what is remembered of an erased profile ("user:…" or "session:…")."""
+    return keyed_hash(plain_hash(profile), key)
+
+
+@dataclass(frozen=True)
+class Erasures:
+    """times: hash of each erased profile → microseconds since 1970, UTC, of its erasure."""
+
+    times: dict[str, int]
+    key: str
+
+    def erased_at(self, user_id: str) -> int | None:
+        """Return when the person of a table's ``user_id`` was erased, None if never.
+
+        A user_id that begins with "session:" can be a session's or a user's: both are looked up.
+        """
+        profiles = [f"user:{user_id}"]
+        if user_id.startswith(SESSION):
+            profiles.append(user_id)
+        found = [self.times.get(profile_hash(profile, self.key)) for profile in profiles]
+        return max((time for time in found if time is not None), default=None)
+
+    def among(self, user_ids: Iterable[str]) -> dict[str, int]:
+        """Return the erased ones of ``user_ids`` with the time of their erasure."""
+        found = ((user_id, self.erased_at(user_id)) for user_id in user_ids)
+        return {user_id: time for user_id, time in found if time is not None}
+
+
+def load_erasures(root: Path) -> Erasures | None:
+    """Return the erasures below ``root``; None where nobody was ever erased.
+
+    Raises:
+        ValueError: there is a list of erased people and no key to read it with.
+    """
+    file, key = root / FILE, root / KEY
+    if not file.exists():
+        return None
+    if not key.exists():
+        raise ValueError(
+            f"{FILE} names erased people by a keyed hash and {KEY} is missing: type "
+            "`bowerbird export-feedback` here, with the shop's event store in serve.events_url"
+        )
+    table = pq.read_table(file, schema=SCHEMA)
+    times = table["erased_at"].cast(pa.int64()).to_pylist()
+    return Erasures(
+        dict(zip(table["profile_hash"].to_pylist(), times, strict=True)),
+        key.read_text(encoding="ascii").strip(),
+    )
+
+
+def write_erasures(root: Path, erasures: Erasures) -> list[Path]:
+    """Write the erasures below ``root`` for ``load_erasures``; return the changed files."""
+    rows = sorted(erasures.times.items(), key=lambda row: (row[1], row[0]))
+    columns = {
+        "profile_hash": [row[0] for row in rows],
+        "erased_at": pa.array([row[1] for row in rows], pa.int64()).cast(UTC),
+    }
+    table = pa.table(columns, schema=SCHEMA)
+    file, key = root / FILE, root / KEY
+    key.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not key.exists() or key.read_text(encoding="ascii") != erasures.key:
+        partial = key.with_name(f".{key.name}")
+        partial.touch(mode=0o600)
+        partial.write_text(erasures.key, encoding="ascii")
+        partial.replace(key)
+    if not rows and not file.exists():
+        return []
+    if file.exists() and pq.read_table(file).equals(table):
+        return []
+    replace_table(file, table)
+    return [file]
+
+
+State = Literal[
+    "erased",
+    "at the next training",
+    "the shop's own files: remove it there",
+    "nothing kept",
+    "not erased",
+]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What became of a person's data in one place.
+
+    rows: erased or found there, None where they were not counted. todo: what is left to do by hand,
+    or when it is done; "" if nothing is.
+    """
+
+    place: str
+    state: State
+    rows: int | None = None
+    todo: str = ""
+
+
+def erase_rows(file: Path, user_ids: Collection[str | int], column: str = "user_id") -> int:
+    """Remove the rows of ``user_ids`` from a Parquet file, in one step; return how many they were.
+
+    A file without the column is left as it is. The file's metadata stay, so the next export sees by
+    its count of rows that the file is to be written again.
+    """
+    source = pq.ParquetFile(file, memory_map=True)
+    if column not in source.schema_arrow.names:
+        return 0
+    wanted = pa.array([str(user_id) for user_id in user_ids], pa.string())
+
+    def hits(batch: pa.RecordBatch) -> pa.Array:
+        return pc.is_in(batch.column(column).cast(pa.string()), value_set=wanted)
+
+    found = sum(pc.sum(hits(batch)).as_py() or 0 for batch in source.iter_batches(columns=[column]))
+    if not found:
+        return 0
+    partial = _partial(file)
+    with pq.ParquetWriter(partial, source.schema_arrow, compression="zstd") as writer:
+        for batch in source.iter_batches():
+            writer.write_batch(batch.filter(pc.invert(hits(batch))))
+    _put(partial, file)
+    return found
+
+
+def replace_table(file: Path, table: pa.Table) -> None:
+    """Write a Parquet file in one step; durable on return."""
+    partial = _partial(file)
+    pq.write_table(table, partial, compression="zstd")
+    _put(partial, file)
+
+
+def _partial(file: Path) -> Path:
+    return file.with_name(f".{file.name}.partial")  # no reader of *.parquet takes it
+
+
+def _put(partial: Path, file: Path) -> None:
+    with partial.open("rb") as stream:
+        os.fsync(stream.fileno())
+    partial.replace(file)
+    for folder in file.parents:
+        if (folder / MANIFEST).exists():  # a model folder of an earlier version
+            write_manifest(folder)
+
+
+def erase_files(name: str, files: Iterable[Path], user_ids: Collection[str]) -> Place:
+    """Remove the rows of ``user_ids`` from Parquet files; return the place ``name``."""
+    rows, there = 0, False
+    for file in files:
+        there = True
+        try:
+            rows += erase_rows(file, user_ids)
+        except FileNotFoundError:
+            continue  # an export or a registration replaced it; what it wrote is looked at next
+        except (OSError, pa.ArrowException) as error:
+            return Place(name, "not erased", rows, f"{file}: {error}; erase again")
+    return Place(name, "erased" if rows else "nothing kept", rows if there else None)
+
+
+PREPARED = "data/prepared"
+TABLES = ("data/raw", "data/valid", "data/quarantine", PREPARED)
+REFERENCE = "models/reference"
+PROFILES = (
+    "var/serving/profiles/*.parquet",
+    "models/profiles/*.parquet",
+    # Model folders of earlier versions hold their users' profiles.
+    "var/serving/models/*/profiles.parquet",
+    "models/hybrid/profiles.parquet",
+)
+"""Where users' training histories lie that are served."""
+
+
+@contextmanager
+def no_training(root: Path) -> Iterator[None]:
+    """Keep the scheduled trainings of ``root`` waiting.
+
+    Raises:
+        ValueError: one is running; it would write again what is erased.
+    """
+    file = root / "var/flows/training.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError("a training is running here: erase when it has ended") from error
+        yield
+
+
+def erase_exports(settings: Settings, root: Path, user_ids: Collection[str]) -> list[Place]:
+    """Remove a person from the exported events, the exported impressions and the served profiles,
+    as far as they lie below ``root``."""
+    folders = (settings.ingest.feedback, Path("data/impressions"))
+    return [
+        *(
+            erase_files(str(one), sorted((root / one).rglob("*.parquet")), user_ids)
+            for one in folders
+        ),
+        erase_files(
+            "profiles that are served",
+            sorted(file for pattern in PROFILES for file in root.glob(pattern)),
+            user_ids,
+        ),
+    ]
+
+
+TRAIN = "on the training machine: bowerbird export-feedback, then a training (the flows do both)"
+
+
+def places_of_training(root: Path) -> list[Place]:
+    """Return the places that the next training makes without the person."""
+    names = [*TABLES, "models", REFERENCE, "registered model versions"]
+    places = [Place(name, "at the next training", None, TRAIN) for name in names]
+    if (root / ".dvc/cache").exists():
+        todo = f"{TRAIN}; then: dvc gc --workspace (and --cloud for a remote)"
+        places.append(Place(".dvc/cache", "at the next training", None, todo))
+    return places
+
+
+def shops_files(settings: Settings) -> list[Place]:
+    """Return the files of the shop that ingest reads; nothing here writes them."""
+    ingest = settings.ingest
+    paths = sorted(
+        {
+            str(source.path)
+            for sources in (ingest.interactions, ingest.users, ingest.reviews)
+            for source in sources
+            if "user_id" in source.columns
+        }
+    )
+    todo = "until then ingest leaves the person's rows out"
+    return [Place(path, "the shop's own files: remove it there", None, todo) for path in paths]
+
+
+def erase_tables(settings: Settings, root: Path, user_ids: Collection[str]) -> list[Place]:
+    """Remove a person at once from what the stages of the pipeline made below ``root``.
+
+    The files of registered versions lie there too if MLflow's artifacts do. Models stay as they
+    are: what they learned from the person goes with the next training.
+    """
+    places = [
+        erase_files(name, sorted((root / name).glob("*.parquet")), user_ids)
+        for name in (*TABLES, REFERENCE)
+        if name != PREPARED
+    ]
+    places.append(_erase_prepared(root / PREPARED, user_ids))
+    artifacts = root / settings.register_.artifacts
+    versions = [artifacts, root / "var/serving/models", root / "var/serving/judged"]
+    files = sorted(file for folder in versions for file in folder.rglob("*.parquet"))
+    places.append(erase_files("registered model versions: tables", files, user_ids))
+    if not settings.register_.tracking_uri.startswith("sqlite"):
+        todo = "versions of before 0.1.0 hold profiles.parquet: delete it from MLflow's artifacts"
+        places.append(Place("MLflow's server", "not erased", None, todo))
+    places.append(_models(root, [root / "models", *versions]))
+    places.append(_erase_cached(root / ".dvc/cache", user_ids))
+    return places
+
+
+def _erase_prepared(folder: Path, user_ids: Collection[str]) -> Place:
+    """Remove a person from the prepared tables. A user's code is the row's number, so the row
+    stays, without anything that is the person's."""
+    file = folder / "users.parquet"
+    if not file.exists():
+        return Place(PREPARED, "nothing kept")
+    users = pq.read_table(file)
+    mine = pc.is_in(users["user_id"], value_set=pa.array(sorted(user_ids), pa.string()))
+    codes = pc.indices_nonzero(mine)
+    if not len(codes):
+        return Place(PREPARED, "nothing kept", 0)
+    rows = erase_rows(folder / "interactions.parquet", codes.to_pylist(), "user") + len(codes)
+    for at, field in enumerate(users.schema):
+        values = users.column(at).to_pylist()
+        for code in codes.to_pylist():
+            values[code] = None
+            if field.name == "user_id":
+                values[code] = f"erased {time.time_ns()} {code}"  # no other row's
+            elif pa.types.is_integer(field.type) or pa.types.is_boolean(field.type):
+                values[code] = 0
+        users = users.set_column(at, field, pa.array(values, field.type))
+    replace_table(file, users)
+    return Place(PREPARED, "erased", rows)
+
+
+def _models(root: Path, folders: Iterable[Path]) -> Place:
+    """Return how what models learned from a person goes."""
+    keeping = sorted(
+        str(found.parent.relative_to(root))
+        for folder in folders
+        for found in folder.rglob("user_neighbours/model.safetensors")
+        if found.is_relative_to(root)
+    )
+    if not keeping:
+        name = "models: weights and counts learned from all people, no person's rows"
+        return Place(name, "at the next training", None, TRAIN)
+    todo = f"{TRAIN}; then delete older versions in MLflow. In: {', '.join(keeping)}"
+    name = "models: user_neighbours holds each person's history, without an id"
+    return Place(name, "at the next training", None, todo)
+
+
+def _erase_cached(cache: Path, user_ids: Collection[str]) -> Place:
+    """Delete the objects of DVC's cache that hold the person's rows: an object's name is the digest
+    of its content, so it cannot be changed."""
+    rows, name = 0, ".dvc/cache"
+    wanted = pa.array(sorted(user_ids), pa.string())
+    for file in sorted(path for path in cache.rglob("*") if path.is_file()):
+        with file.open("rb") as stream:
+            if stream.read(4) != b"PAR1":
+                continue
+        try:
+            if "user_id" not in pq.read_schema(file).names:
+                continue
+            column = pq.read_table(file, columns=["user_id"])["user_id"].cast(pa.string())
+        except (OSError, pa.ArrowException):
+            continue  # an object that was half written: DVC makes it again
+        found = pc.sum(pc.is_in(column, value_set=wanted)).as_py()
+        if found:
+            file.unlink()
+            rows += found
+    todo = f"{TRAIN}; then: dvc gc --workspace (and --cloud for a remote)"
+    return Place(name, "erased" if rows else "nothing kept", rows, todo if rows else "")
+
+
+def write_receipt(root: Path, digest: str, places: list[Place]) -> Path:
+    """Write a receipt below ``root``, readable by this user only; return the file.
+
+    digest: the profile's hash: the receipt does not hold the id.
+    """
+    folder = root / KEY.parent
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    now = time.time()
+    moment = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(now))
+    file = folder / f"{moment}-{digest[:12]}.json"
+    content = {"profile_hash": digest, "written_at": moment, "places": [asdict(p) for p in places]}
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=1)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return file
