@@ -310,15 +310,23 @@ def serve(
     import sys
 
     from components.settings import SettingsError, load_settings
+    from serving.auth import Keys, SecretError, load_secret
+    from serving.peers import is_loopback
 
     try:
         settings = load_settings()
         host, port = host or settings.serve.host, port or settings.serve.port
+        if not Keys.from_environment().both and not (host == "localhost" or is_loopback(host)):
+            raise SettingsError(
+                f"--host {host} leaves this machine: set BOWERBIRD_API_KEY and "
+                "BOWERBIRD_OPERATOR_KEY first"
+            )
         _check_free(host, port, "serve.port")
         from serving.shop import PACKAGED, find_champion
 
         find_champion(ROOT)
-    except (SettingsError, FileNotFoundError, ValueError) as error:
+        load_secret(ROOT)
+    except (SettingsError, SecretError, FileNotFoundError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
     os.environ["BOWERBIRD_ROOT"] = str(ROOT.resolve())

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import os
 from datetime import date
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    StringConstraints,
     ValidationError,
     field_validator,
     model_validator,
@@ -43,6 +46,23 @@ CandidateName = Literal[
     "sequential",
     "policy",
 ]
+
+
+HostName = Annotated[str, StringConstraints(pattern=r"^(\*\.)?[a-z0-9._:-]+$", to_lower=True)]
+"""A name without a port, or ``*.`` and the end of one."""
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9._-]+(:[0-9]+)?$")]
+"""As browsers send it: scheme, name, and the port if it is not the scheme's own; no slash after."""
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ip_network(value, strict=False))
+    except ValueError as error:
+        raise ValueError(f"{value!r:.80} is no address and no network as 10.0.0.0/8") from error
+
+
+Network = Annotated[str, AfterValidator(_network)]
+"""An address, or a network in CIDR notation."""
 
 
 class SettingsError(ValueError):
@@ -367,6 +387,12 @@ class Experiment(Section):
 class Serve(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 3000
+    allowed_hosts: list[HostName] = []
+    allowed_origins: list[Origin] = []
+    trusted_proxies: list[Network] = []
+    session_hours: PositiveFloat = 168
+    max_sessions: Annotated[float, Field(ge=0)] = 30
+    max_event_age_hours: PositiveFloat = 24
     events_url: str = "sqlite:///var/events/events.db"
     max_k: PositiveInt = 100
     max_history: PositiveInt = 500

@@ -35,10 +35,15 @@ PAGE_HISTORY = 10
 
 @dataclass(frozen=True)
 class Question:
-    """A recommend request with the limits applied. profile: key of the stored history."""
+    """A recommend request with the limits applied. profile: key of the stored history.
+
+    client: of the ``Caller``. counted: the shopper may be one of a running experiment.
+    """
 
     request: RecommendRequest
     profile: str | None
+    client: str
+    counted: bool = True
 
 
 class Pages:
@@ -105,7 +110,7 @@ class Answers:
         """
         started = time.perf_counter()
         shop, profile = self.shop, question.profile
-        loaded, arm = shop.served_to(profile)
+        loaded, arm = shop.served_to(profile if question.counted else None)
         exposed = arm is None or shop.was_exposed(profile)
         if profile is not None:
             if shop.store.is_near and exposed:
@@ -239,15 +244,17 @@ class Answers:
             shown.propensities,
             page.version,
             shown.source,
+            question.client,
         )
-        return b'{"items":[%b],"impression_id":"%b","source":"%b",%b' % (
+        return b'{"items":[%b],"impression_id":"%b","source":"%b","identified":%b,%b' % (
             shown.items,
             impression_id.encode(),
             shown.source.encode(),
+            b"false" if question.profile is None else b"true",
             page.end,
         )
 
-    def rerank(self, request: RerankRequest, profile: str | None) -> bytes:
+    def rerank(self, request: RerankRequest, profile: str | None, client: str) -> bytes:
         """Return the JSON of a ``RerankResponse``: the list in the order of the ranker."""
         loaded, _ = self.shop.served_to(profile)
         self.shop.live.refresh()
@@ -268,6 +275,7 @@ class Answers:
             [1.0] * len(items),
             loaded.version,
             "rerank",
+            client,
         )
         return orjson.dumps(
             {
@@ -275,5 +283,6 @@ class Answers:
                 "model_version": loaded.version,
                 "unknown_items": [item for item, code in codes.items() if code < 0],
                 "impression_id": impression_id,
+                "identified": profile is not None,
             }
         )

@@ -1,4 +1,4 @@
-"""What every request passes first: size, rate, keys; and what every response bears.
+"""What every request of ours passes: size and rate; and what every response bears.
 
 A plain ASGI middleware: it stands on the hot path. Logs hold neither paths nor ids, because both
 can be personal data; a route's template says enough.
@@ -7,16 +7,13 @@ can be personal data; a route's template says enough.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
-import os
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from fastapi import Request
 from starlette.exceptions import HTTPException
 
 from serving import metrics
@@ -36,6 +33,8 @@ SECURITY_HEADERS = [
     (b"cache-control", b"no-store"),
 ]
 MAX_CLIENTS = 10_000
+"""Buckets that are kept. The one that rested longest goes first: it is full again, or there are
+more clients at once than could be limited one by one."""
 
 
 class Refused(HTTPException):
@@ -62,57 +61,15 @@ class Refused(HTTPException):
         return orjson.dumps({"error": self.detail, "fields": fields})
 
 
-@dataclass(frozen=True)
-class Keys:
-    """api: needed to write and to read personal data, if set. operator: for operations."""
-
-    api: str | None = None
-    operator: str | None = None
-
-    @classmethod
-    def from_environment(cls) -> Keys:
-        """Return the keys of $BOWERBIRD_API_KEY and $BOWERBIRD_OPERATOR_KEY."""
-        return cls(
-            os.environ.get("BOWERBIRD_API_KEY") or None,
-            os.environ.get("BOWERBIRD_OPERATOR_KEY") or None,
-        )
-
-    def check_api(self, request: Request) -> None:
-        """Refuse a request without the API (or operator) key, if an API key is set."""
-        if self.api is not None and not _matches(request, self.api, self.operator):
-            raise Refused(401, "this needs the API key: send it as X-API-Key")
-
-    def check_operator(self, request: Request) -> None:
-        """Refuse a request without the operator key.
-
-        Without an operator key only this machine may operate, and with the API key if one is set.
-        """
-        if self.operator is not None:
-            if not _matches(request, self.operator):
-                raise Refused(403, "this needs the operator key: send it as X-API-Key")
-            return
-        self.check_api(request)
-        client = request.client.host if request.client else ""
-        if client not in ("127.0.0.1", "::1") or "x-forwarded-for" in request.headers:
-            raise Refused(403, "set BOWERBIRD_OPERATOR_KEY to operate from another machine")
-
-
-def _matches(request: Request, *keys: str | None) -> bool:
-    given = request.headers.get("x-api-key")
-    if given is None:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            return False
-    return any(
-        key is not None and hmac.compare_digest(given.encode(), key.encode()) for key in keys
-    )
-
-
 class RateLimit:
-    """A token bucket for each client: ``rate`` requests a second, bursts of twice as many."""
+    """A token bucket for each client: ``rate`` requests a second, bursts of ``burst``.
 
-    def __init__(self, rate: float) -> None:
+    burst: twice ``rate`` by default.
+    """
+
+    def __init__(self, rate: float, burst: float | None = None) -> None:
         self.rate = rate
+        self.burst = 2 * rate if burst is None else burst
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def allows(self, client: str) -> bool:
@@ -120,8 +77,8 @@ class RateLimit:
         if self.rate <= 0:
             return True
         now = time.monotonic()
-        tokens, then = self._buckets.get(client, (2 * self.rate, now))
-        tokens = min(2 * self.rate, tokens + (now - then) * self.rate)
+        tokens, then = self._buckets.get(client, (self.burst, now))
+        tokens = min(self.burst, tokens + (now - then) * self.rate)
         self._buckets[client] = (tokens - 1 if tokens >= 1 else tokens, now)
         self._buckets.move_to_end(client)
         if len(self._buckets) > MAX_CLIENTS:
@@ -168,18 +125,17 @@ class Guard:
             for name, value in scope["headers"]:
                 if name == b"content-length" and int(value) > self.max_body:
                     raise Refused(413, f"the body is larger than {self.max_body} bytes")
-            client = scope["client"][0] if scope.get("client") else ""
-            if not self.limit.allows(client):
+            if not self.limit.allows(scope["peer"].network):
                 raise Refused(429, "too many requests: slow down", retry_after=1)
             await self.app(scope, limited, guarded)
         except Refused as refused:
             if not begun:
-                await _send(guarded, refused)
+                await send_refusal(guarded, refused)
         except Exception as error:
             # Neither the client nor the log is shown what the request held.
             logger.error("request failed: %s", type(error).__name__, exc_info=error)
             if not begun:
-                await _send(guarded, Refused(500, "something went wrong here; it was logged"))
+                await send_refusal(guarded, Refused(500, "something went wrong; it was logged"))
         finally:
             route = scope.get("route")
             metrics.REQUESTS.labels(getattr(route, "path", "other"), str(status)).observe(
@@ -189,9 +145,13 @@ class Guard:
                 metrics.REFUSED.labels(str(status)).inc()
 
 
-async def _send(send: Any, refused: Refused) -> None:
+async def send_refusal(
+    send: Any, refused: Refused, more: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    """Send the answer to a refused request. more: further headers."""
     body = refused.body()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers += more
     headers += [(name.encode(), value.encode()) for name, value in (refused.headers or {}).items()]
     await send({"type": "http.response.start", "status": refused.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -221,6 +181,6 @@ class StartTimeout:
                 await self.app(scope, receive, begun)
         except TimeoutError:
             if timer.expired():
-                await _send(send, Refused(504, f"no answer within {self.timeout:g} seconds"))
+                await send_refusal(send, Refused(504, f"no answer within {self.timeout:g} seconds"))
             else:
                 raise

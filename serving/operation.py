@@ -17,12 +17,13 @@ from fastapi import APIRouter, Request
 from serving import experiments
 from serving.guard import Refused
 from serving.reports import read_json
-from serving.routes import OPERATOR_ERRORS, shop_of
+from serving.routes import OPERATOR_ERRORS, auth_of, shop_of
 from serving.schemas import (
     ErrorResponse,
     ExperimentsResponse,
     ItemsRequest,
     ItemsResponse,
+    PageToken,
     PromoteRequest,
     PromoteResponse,
 )
@@ -45,7 +46,7 @@ router = APIRouter(tags=["operation"])
 @router.put("/items", response_model=ItemsResponse, responses=OPERATOR_ERRORS)
 async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
     """Add products or change them: recommendable, searchable and filtered at once."""
-    request.app.state.keys.check_api(request)
+    auth_of(request).check_catalogue(request)
     shop = shop_of(request)
 
     def put() -> ItemsResponse:
@@ -75,23 +76,29 @@ async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
 @router.get("/experiments", response_model=ExperimentsResponse, responses=OPERATOR_ERRORS)
 async def get_experiments(request: Request) -> ExperimentsResponse:
     """Each experiment's arms, their rates, and whether one is better yet."""
-    request.app.state.keys.check_api(request)
+    auth_of(request).check_api(request)
     shop = shop_of(request)
     found = await asyncio.to_thread(experiments.results, shop.store, shop.settings.serve.experiment)
     return ExperimentsResponse(experiments=found)
 
 
+@router.get("/operator/token", response_model=PageToken, responses=OPERATOR_ERRORS)
+async def page_token(request: Request) -> PageToken:
+    """What the operator's page sends as X-CSRF-Token with each change, where no key is set."""
+    return PageToken(token=auth_of(request).page_token())
+
+
 @router.post("/operator/promote", response_model=PromoteResponse, responses=_REGISTRY_ERRORS)
 async def promote(body: PromoteRequest, request: Request) -> PromoteResponse:
     """Make a registered version the champion; needs the operator key."""
-    request.app.state.keys.check_operator(request)
+    auth_of(request).check_operator(request)
     return await _registry(shop_of(request), "promote", body.version)
 
 
 @router.post("/operator/rollback", response_model=PromoteResponse, responses=_REGISTRY_ERRORS)
 async def rollback(request: Request) -> PromoteResponse:
     """Go back to the champion before; needs the operator key."""
-    request.app.state.keys.check_operator(request)
+    auth_of(request).check_operator(request)
     return await _registry(shop_of(request), "rollback")
 
 

@@ -24,7 +24,7 @@ from components.erasure import (
 )
 from serving import erasure
 from serving.events import SECOND
-from serving.routes import OPERATOR_ERRORS, WRITE_ERRORS, shop_of
+from serving.routes import OPERATOR_ERRORS, WRITE_ERRORS, auth_of, shop_of
 from serving.schemas import EraseResponse, ExportResponse, Id
 from serving.shop import Shop
 
@@ -88,7 +88,7 @@ def erase(shop: Shop, profile: str) -> EraseResponse:
 @router.get("/users/{user_id:path}/export", response_model=ExportResponse, responses=WRITE_ERRORS)
 async def export_user(user_id: Annotated[Id, PathParameter()], request: Request) -> ExportResponse:
     """All that is kept of a user."""
-    request.app.state.keys.check_api(request)
+    auth_of(request).check_api(request)
     return await asyncio.to_thread(export, shop_of(request), f"user:{user_id}")
 
 
@@ -99,14 +99,14 @@ async def export_session(
     session_id: Annotated[Id, PathParameter()], request: Request
 ) -> ExportResponse:
     """All that is kept of a session."""
-    request.app.state.keys.check_api(request)
+    auth_of(request).check_api(request)
     return await asyncio.to_thread(export, shop_of(request), f"session:{session_id}")
 
 
 @router.delete("/users/{user_id:path}", response_model=EraseResponse, responses=OPERATOR_ERRORS)
 async def erase_user(user_id: Annotated[Id, PathParameter()], request: Request) -> EraseResponse:
     """Erase a user and the sessions that its events name; the answer is the receipt."""
-    request.app.state.keys.check_operator(request)
+    auth_of(request).check_operator(request)
     return await asyncio.to_thread(erase, shop_of(request), f"user:{user_id}")
 
 
@@ -117,5 +117,5 @@ async def erase_session(
     session_id: Annotated[Id, PathParameter()], request: Request
 ) -> EraseResponse:
     """Erase a session; a user's events stay and no longer name it. The answer is the receipt."""
-    request.app.state.keys.check_operator(request)
+    auth_of(request).check_operator(request)
     return await asyncio.to_thread(erase, shop_of(request), f"session:{session_id}")

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
+from serving.auth import Auth
 from serving.guard import Refused
 from serving.schemas import ErrorResponse
 from serving.shop import Shop
@@ -20,15 +21,27 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     429: {"model": ErrorResponse, "description": "too many requests"},
     503: {"model": ErrorResponse, "description": "not ready or overloaded: see Retry-After"},
 }
-WRITE_ERRORS = {401: {"model": ErrorResponse, "description": "the API key is missing"}, **ERRORS}
+WRITE_ERRORS: dict[int | str, dict[str, Any]] = {
+    401: {"model": ErrorResponse, "description": "the API key is missing"},
+    **ERRORS,
+}
+FEEDBACK_ERRORS: dict[int | str, dict[str, Any]] = {
+    403: {"model": ErrorResponse, "description": "the session token is another's"},
+    **WRITE_ERRORS,
+}
 OPERATOR_ERRORS = {
     403: {"model": ErrorResponse, "description": "the operator key is missing"},
+    415: {"model": ErrorResponse, "description": "the body is not JSON"},
     **WRITE_ERRORS,
 }
 
 
 def shop_of(request: Request) -> Shop:
     return request.app.state.shop
+
+
+def auth_of(request: Request) -> Auth:
+    return request.app.state.auth
 
 
 def within(value: int, limit: int, field: str) -> None:

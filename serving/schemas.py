@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -23,6 +24,17 @@ Id = Annotated[
     # No control characters: they have no place in an id and PostgreSQL refuses NUL.
     StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"),
 ]
+RESERVED = "session:"
+"""Begins the user ids that exported sessions get."""
+
+
+def _not_reserved(user_id: str) -> str:
+    if user_id.startswith(RESERVED):
+        raise ValueError(f"must not begin with {RESERVED!r}, which exported sessions are named by")
+    return user_id
+
+
+UserId = Annotated[Id, AfterValidator(_not_reserved)]
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 Price = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
@@ -33,6 +45,11 @@ MAX_TERMS = 12
 MAX_PROPOSALS = 20
 MAX_SHOWN = 200
 """Hard limits; ``serve.max_k`` and ``serve.max_history`` of params.yaml may be lower."""
+
+IDENTIFIED = (
+    "the answer is of the user or session that was named; false: nobody was named, or the request "
+    "had neither the API key nor that person's session token, and is answered as anybody's"
+)
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_SKEW = timedelta(days=1)
@@ -66,7 +83,7 @@ class RecommendRequest(Filtered):
         },
     )
 
-    user_id: Id | None = None
+    user_id: UserId | None = None
     session_id: Id | None = Field(None, description="of a shopper who is not signed in")
     recent: list[Id] = Field(
         [], max_length=MAX_LIST, description="item ids, the newest last, after what is known"
@@ -103,7 +120,7 @@ class RerankRequest(Body):
         },
     )
 
-    user_id: Id | None = None
+    user_id: UserId | None = None
     session_id: Id | None = None
     recent: list[Id] = Field([], max_length=MAX_LIST)
     item_ids: list[Id] = Field(min_length=1, max_length=MAX_LIST)
@@ -178,6 +195,7 @@ class RecommendResponse(Answered):
                     "unknown_items": [],
                     "impression_id": "0f8c…",
                     "source": "hybrid",
+                    "identified": True,
                     "history_length": 12,
                 }
             ]
@@ -186,6 +204,7 @@ class RecommendResponse(Answered):
 
     impression_id: str = Field(description="name it in the feedback that follows")
     source: str = Field(description="where the first item came from; none: nothing met the rules")
+    identified: bool = Field(description=IDENTIFIED)
     history_length: int = Field(description="events that the answer is based on")
     arm: str | None = Field(None, description="control or treatment while an experiment runs")
 
@@ -194,6 +213,7 @@ class RerankResponse(Answered):
     """All items of the list that are known, best first."""
 
     impression_id: str
+    identified: bool = Field(description=IDENTIFIED)
 
 
 class SimilarResponse(Answered):
@@ -246,7 +266,7 @@ class ConversationRequest(Body):
 
     message: str = Field(min_length=1, max_length=500)
     state: ConversationState | None = Field(None, description="null: a new conversation")
-    user_id: Id | None = None
+    user_id: UserId | None = None
     session_id: Id | None = None
     k: int = Field(5, ge=1, le=MAX_PROPOSALS)
     stream: bool = Field(
@@ -267,6 +287,7 @@ class ConversationResponse(BaseModel):
     relaxed: list[str] = Field(description="what had to be given up, or nothing was left")
     state: ConversationState
     model_version: str
+    identified: bool = Field(description=IDENTIFIED)
     impression_id: str | None = Field(description="name it in the feedback that follows")
 
 
@@ -274,8 +295,28 @@ class ConversationText(BaseModel):
     text: str
 
 
+class SessionRequest(Body):
+    """Whom a session is to speak for."""
+
+    user_id: UserId | None = Field(
+        None, description="a signed-in user: needs the API key, if one is set"
+    )
+
+
+class SessionResponse(BaseModel):
+    """A session of one shopper, to be sent as the header X-Session-Token."""
+
+    token: str
+    session_id: str
+    user_id: str | None
+    expires_at: int = Field(description="seconds since 1970")
+
+
 class FeedbackEvent(Body):
-    """What a shopper did. Sent again with the same event_id it is kept once."""
+    """What a shopper did. Sent again with the same event_id it is kept once.
+
+    With the shop's key it names a user or a session; with a session token it is the token's.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -288,7 +329,6 @@ class FeedbackEvent(Body):
                     "event": "purchase",
                     "quantity": 2,
                     "price": 2.55,
-                    "timestamp": "2026-11-24T12:00:00Z",
                 }
             ]
         },
@@ -298,17 +338,21 @@ class FeedbackEvent(Body):
         default_factory=lambda: uuid.uuid4().hex,
         description="the sender's own id of this event; without it a repeated send counts twice",
     )
-    user_id: Id | None = None
+    user_id: UserId | None = None
     session_id: Id | None = None
     item_id: Id
     event: Event
     rating: float | None = Field(None, ge=1, le=5, allow_inf_nan=False)
     quantity: float = Field(1, gt=0, le=1e6, allow_inf_nan=False)
-    price: Price | None = Field(None, description="of one unit")
+    price: float | None = Field(None, gt=0, le=1e9, allow_inf_nan=False, description="of one unit")
     timestamp: AwareDatetime | None = Field(
-        None, description="with time zone; null: now. Late events go where they belong"
+        None,
+        description="with time zone; null: now. Late events go where they belong; what is older "
+        "than serve.max_event_age_hours only the shop's key may report",
     )
-    impression_id: Id | None = Field(None, description="the recommendation that led here")
+    impression_id: Id | None = Field(
+        None, description="the recommendation that led here; it must have been this shopper's"
+    )
 
     @field_validator("timestamp")
     @classmethod
@@ -319,18 +363,9 @@ class FeedbackEvent(Body):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if self.user_id is None and self.session_id is None:
-            raise ValueError("user_id or session_id is needed: whose event is it?")
         if self.event == "rating" and self.rating is None:
             raise ValueError("an event of kind rating needs a rating from 1 to 5")
         return self
-
-    def row(self) -> dict[str, Any]:
-        """Return the event as ``EventStore.submit`` takes it."""
-        moment = self.timestamp or datetime.now(UTC)
-        row = self.model_dump()
-        row["timestamp"] = int(moment.timestamp() * 1_000_000)
-        return row
 
 
 class FeedbackBatch(Body):
@@ -345,6 +380,9 @@ class FeedbackResponse(BaseModel):
     event_ids: list[str]
     unknown_items: list[str] = Field(
         [], description="item ids the model does not know yet; the events are kept all the same"
+    )
+    unknown_impressions: list[str] = Field(
+        [], description="impressions that the shop named and nobody was shown; kept without them"
     )
 
 
@@ -422,6 +460,9 @@ class StatusResponse(BaseModel):
     )
     validation: dict[str, Any] | None = Field(description="reports/validation.json")
     alerts: list[dict[str, Any]] = Field(description="the newest drift alerts, newest first")
+    reports: str = Field(
+        description="before a report's path it is a link that opens it for a while"
+    )
     versions: list[dict[str, Any]] = Field(
         [], description="registered model versions, newest first, with their aliases"
     )
@@ -473,6 +514,10 @@ class ItemsResponse(BaseModel):
     items: int
     revision: int = Field(description="of the catalogue; it grows with every change")
     live: bool = Field(description="whether this worker recommends them already; else: in seconds")
+
+
+class PageToken(BaseModel):
+    token: str | None = Field(description="null: a key is set, and no token is needed")
 
 
 class PromoteRequest(Body):

@@ -33,11 +33,14 @@ from components.modes import keep_private
 from components.settings import load_settings
 from serving import metrics, operation, privacy, shopping
 from serving.answers import Answers
+from serving.auth import Auth, Keys, load_secret
 from serving.batching import TooManyWaiting
 from serving.events import StoreBusy, StoreError
-from serving.guard import Guard, Keys, Refused, StartTimeout
+from serving.guard import Guard, Refused, StartTimeout
+from serving.intake import Intake
+from serving.peers import Peers
 from serving.reports import latest_alerts, latest_drift, validation
-from serving.routes import ERRORS, WRITE_ERRORS, Json, shop_of
+from serving.routes import ERRORS, WRITE_ERRORS, Json, auth_of, shop_of
 from serving.schemas import (
     CategoriesResponse,
     ErrorResponse,
@@ -63,6 +66,8 @@ _params = ROOT / "params.yaml"
 settings = load_settings(
     None if os.environ.get("BOWERBIRD_PARAMS") or _params.exists() else PACKAGED / "params.yaml"
 )
+# uvicorn reads X-Forwarded-For, from these peers only; its own default believes all of loopback.
+os.environ["FORWARDED_ALLOW_IPS"] = ",".join(settings.serve.trusted_proxies)
 WORKERS = int(os.environ.get("BOWERBIRD_WORKERS", "1"))
 keys = Keys.from_environment()
 WEB = Path(__file__).parent / "web"
@@ -91,7 +96,6 @@ app.include_router(shopping.hot)  # first: the fewer routes are looked at before
 app.include_router(shopping.router)
 app.include_router(operation.router)
 app.include_router(privacy.router)
-app.state.keys = keys
 app.add_middleware(Guard, max_body=settings.serve.max_body, rate=settings.serve.max_rate)
 
 
@@ -179,7 +183,7 @@ async def user_history(
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> HistoryResponse:
     """What is known of a user."""
-    keys.check_api(request)
+    auth_of(request).check_api(request)
     return await asyncio.to_thread(history_response, shop_of(request), user_id, limit)
 
 
@@ -217,7 +221,7 @@ async def prometheus() -> Response:
 @app.get("/status", response_model=StatusResponse, responses=ERRORS, tags=["operation"])
 async def status(request: Request) -> StatusResponse:
     """What the operator's page shows beside /model and /metrics."""
-    keys.check_api(request)
+    auth_of(request).check_api(request)
     shop = shop_of(request)
 
     def collect() -> StatusResponse:
@@ -232,19 +236,37 @@ async def status(request: Request) -> StatusResponse:
             drift=latest_drift(ROOT),
             validation=validation(ROOT),
             alerts=latest_alerts(ROOT),
+            reports=f"/reports/by/{auth_of(request).report_token()}/",
             versions=operation.versions(shop),
         )
 
     return await asyncio.to_thread(collect)
 
 
+@app.get("/reports/by/{token}/{path:path}", include_in_schema=False)
+async def signed_report(token: str, path: str, request: Request) -> Response:
+    """A report by a link, which can send no header; its own links lead on the same way."""
+    if not auth_of(request).is_report_token(token):
+        raise Refused(401, "this link has expired: open the report from the operator's page")
+    return report_file(path)
+
+
 @app.get("/reports/{path:path}", include_in_schema=False)
 async def report(path: str, request: Request) -> Response:
-    """A report that the pipeline wrote; its scripts run in a sandbox, away from this origin."""
-    keys.check_api(request)
+    """A report that the pipeline wrote."""
+    auth_of(request).check_api(request)
+    return report_file(path)
+
+
+def report_file(path: str) -> Response:
+    """Return a file below ``reports``; its scripts run in a sandbox, away from this origin."""
     base = (ROOT / "reports").resolve()
-    file = (base / path).resolve()
-    if not file.is_relative_to(base) or not file.is_file() or file.suffix not in _REPORT_TYPES:
+    try:
+        file = (base / path).resolve()
+        is_there = file.is_relative_to(base) and file.is_file()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, a circle of links
+        is_there = False
+    if not is_there or file.suffix not in _REPORT_TYPES:
         raise Refused(404, "no such report")
     return FileResponse(
         file,
@@ -297,7 +319,11 @@ class Bowerbird:
         gc.collect()
         gc.freeze()
         gc.set_threshold(700, 2, 1_000)
-        self.shop = Shop(settings, ROOT, alone=WORKERS == 1)
+        auth = Auth(
+            keys, load_secret(ROOT), settings.serve.session_hours, settings.serve.max_sessions
+        )
+        app.state.auth, app.state.intake = auth, Intake(settings, auth)
+        self.shop = Shop(settings, ROOT, auth, alone=WORKERS == 1)
         self.answers = Answers(self.shop)
         app.state.shop, app.state.answers = self.shop, self.answers
         self.shop.start()
@@ -311,3 +337,9 @@ class Bowerbird:
         with suppress(RuntimeError):
             self.answers.close()
         self.shop.close()
+
+
+# Before BentoML's own routes too.
+Bowerbird.add_asgi_middleware(  # type: ignore[attr-defined]
+    Peers, serve=settings.serve, has_keys=keys.both
+)

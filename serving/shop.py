@@ -33,10 +33,11 @@ from components.manifest import MANIFEST, ManifestError
 from components.recommenders.hybrid import OPTIONAL
 from components.settings import Settings
 from serving import metrics
+from serving.auth import Auth
 from serving.catalogue import TextVectors, overlaid_engine
 from serving.conversation import Conversation
 from serving.engine import Engine, Filters
-from serving.events import EventStore
+from serving.events import EventStore, profile_of
 from serving.experiments import TREATMENT, arm_of
 from serving.pages import PageMaker
 from serving.profiles import BaseProfiles, LiveProfiles, Profiles
@@ -195,9 +196,10 @@ class Shop:
     alone: there is no other worker beside this one.
     """
 
-    def __init__(self, settings: Settings, root: Path, alone: bool = False) -> None:
+    def __init__(self, settings: Settings, root: Path, auth: Auth, alone: bool = False) -> None:
         self.settings = settings
         self.root = root
+        self.auth = auth
         self.store = EventStore(settings.serve.events_url, root, alone=alone)
         self.live = LiveProfiles(self.store, settings.serve.max_history)
         self.writer = open_writer(settings.serve)
@@ -500,10 +502,15 @@ class Shop:
         propensities: list[float],
         version: str,
         source: str,
+        client: str,
     ) -> str:
-        """Log an impression, unless the queue is full, and return its id."""
+        """Log an impression, unless the queue is full, and return its id.
+
+        client: of the ``Caller``; an impression of nobody who is known is the client's.
+        """
         lists = (orjson.dumps(one).decode() for one in (item_ids, scores, propensities))
-        return self.log_json(asker, *lists, version, source)
+        ids, scored, chances = lists
+        return self.log_json(asker, ids, scored, chances, version, source, client)
 
     def log_json(
         self,
@@ -513,11 +520,16 @@ class Shop:
         propensities: str,
         version: str,
         source: str,
+        client: str,
     ) -> str:
         """As ``log_shown``, the lists as JSON."""
         now = time.time_ns() // 1000
         # Ids that grow with time, as UUIDs of version 7: an index takes them at its end.
-        impression_id = f"{now // 1000:012x}{_random.getrandbits(80):020x}"
+        impression_id = self.auth.impression_id(
+            f"{now // 1000:012x}{_random.getrandbits(80):020x}",
+            profile_of(asker.user_id, asker.session_id),
+            client,
+        )
         logged = self.store.log_impression(
             {
                 "impression_id": impression_id,

@@ -18,9 +18,20 @@ from fastapi.responses import Response, StreamingResponse
 
 from serving import metrics
 from serving.answers import Answers, Question
+from serving.auth import Caller
 from serving.events import profile_of
 from serving.guard import Refused
-from serving.routes import ERRORS, WRITE_ERRORS, Json, JsonRoute, shop_of, within
+from serving.robots import is_robot
+from serving.routes import (
+    ERRORS,
+    FEEDBACK_ERRORS,
+    WRITE_ERRORS,
+    Json,
+    JsonRoute,
+    auth_of,
+    shop_of,
+    within,
+)
 from serving.schemas import (
     MAX_K,
     ConversationRequest,
@@ -38,6 +49,8 @@ from serving.schemas import (
     ScoredItem,
     SearchRequest,
     SearchResponse,
+    SessionRequest,
+    SessionResponse,
     SimilarRequest,
     SimilarResponse,
 )
@@ -48,6 +61,16 @@ hot = APIRouter(tags=["shopper"], route_class=JsonRoute)
 router = APIRouter(tags=["shopper"])
 
 
+def counted(request: Request, caller: Caller) -> bool:
+    """Return whether a request may expose its shopper to the running experiment.
+
+    Anybody can invent as many shoppers as an experiment takes to be decided, and robots are none.
+    """
+    if not shop_of(request).settings.serve.experiment.name:
+        return False
+    return caller.authentication != "none" and not is_robot(request.headers.get("user-agent"))
+
+
 @hot.post("/recommend", response_model=RecommendResponse, responses=ERRORS)
 async def recommend(body: RecommendRequest, request: Request) -> Response:
     """Recommend for a user, a session, or a few recent items."""
@@ -56,7 +79,11 @@ async def recommend(body: RecommendRequest, request: Request) -> Response:
     within(body.k, shop.settings.serve.max_k, "k")
     within(len(body.recent), shop.settings.serve.max_history, "recent")
     within(len(body.page_items), shop.settings.serve.max_history, "page_items")
-    question = Question(body, profile_of(body.user_id, body.session_id))
+    auth = auth_of(request)
+    caller = auth.caller(request)
+    auth.identify(caller, body)
+    profile = profile_of(body.user_id, body.session_id)
+    question = Question(body, profile, caller.client, counted(request, caller))
     return Json(await request.app.state.answers.answer(question))
 
 
@@ -68,13 +95,25 @@ async def rerank(body: RerankRequest, request: Request) -> Response:
     within(len(body.item_ids), shop.settings.serve.max_history, "item_ids")
     within(len(body.recent), shop.settings.serve.max_history, "recent")
     answers: Answers = request.app.state.answers
+    auth = auth_of(request)
+    caller = auth.caller(request)
+    auth.identify(caller, body)
     profile = profile_of(body.user_id, body.session_id)
-    return Json(await asyncio.to_thread(answers.rerank, body, profile))
+    return Json(await asyncio.to_thread(answers.rerank, body, profile, caller.client))
 
 
-async def keep(shop: Shop, events: list[FeedbackEvent]) -> Response:
+@router.post("/session", response_model=SessionResponse, responses=WRITE_ERRORS)
+async def session(request: Request, body: SessionRequest | None = None) -> SessionResponse:
+    """A signed session of one shopper, sent with recommendations and feedback of a page."""
+    made = auth_of(request).issue(request, body.user_id if body is not None else None)
+    return SessionResponse(**vars(made))
+
+
+async def keep(request: Request, events: list[FeedbackEvent], place: str = "") -> Response:
     """Return when the events are durable."""
-    written = shop.store.submit([event.row() for event in events])
+    shop, intake = shop_of(request), request.app.state.intake
+    taken = intake.take(auth_of(request).check_sender(request), events, place)
+    written = shop.store.submit(taken.rows)
     flags = await asyncio.wrap_future(written)
     loaded: Loaded | None = shop.loaded
     unknown: dict[str, None] = {}
@@ -87,22 +126,21 @@ async def keep(shop: Shop, events: list[FeedbackEvent]) -> Response:
         duplicates=len(flags) - sum(flags),
         event_ids=[event.event_id for event in events],
         unknown_items=list(unknown),
+        unknown_impressions=taken.unknown_impressions,
     )
     return Json(kept.model_dump_json())
 
 
-@hot.post("/feedback", response_model=FeedbackResponse, responses=WRITE_ERRORS)
+@hot.post("/feedback", response_model=FeedbackResponse, responses=FEEDBACK_ERRORS)
 async def feedback(body: FeedbackEvent, request: Request) -> Response:
     """Keep one event. It is durable when the answer arrives and counts in the next one."""
-    request.app.state.keys.check_api(request)
-    return await keep(shop_of(request), [body])
+    return await keep(request, [body])
 
 
-@hot.post("/feedback/batch", response_model=FeedbackResponse, responses=WRITE_ERRORS)
+@hot.post("/feedback/batch", response_model=FeedbackResponse, responses=FEEDBACK_ERRORS)
 async def feedback_batch(body: FeedbackBatch, request: Request) -> Response:
     """Keep several events: all of them, or none."""
-    request.app.state.keys.check_api(request)
-    return await keep(shop_of(request), body.events)
+    return await keep(request, body.events, "events.{}.")
 
 
 def similar_response(shop: Shop, body: SimilarRequest) -> SimilarResponse:
@@ -188,11 +226,11 @@ async def search(body: SearchRequest, request: Request) -> SearchResponse:
 
 
 def converse(
-    shop: Shop, body: ConversationRequest
+    shop: Shop, body: ConversationRequest, caller: Caller, is_counted: bool
 ) -> Iterator[tuple[str, ConversationResponse | ConversationText]]:
     """Yield ("proposals", answer without its text), ("text", a piece of it)…, ("done", answer)."""
     profile = profile_of(body.user_id, body.session_id)
-    loaded, _ = shop.served_to(profile)
+    loaded, _ = shop.served_to(profile if is_counted else None)
     state, rested = body.state, shop.settings.serve.conversation_minutes * 60
     if state is not None and time.time() - state.said_at > rested:
         state = None
@@ -208,7 +246,8 @@ def converse(
     impression_id = None
     if shown:
         scores, certain = [0.0] * len(shown), [1.0] * len(shown)
-        impression_id = shop.log_shown(body, shown, scores, certain, loaded.version, "conversation")
+        lists = (shown, scores, certain)
+        impression_id = shop.log_shown(body, *lists, loaded.version, "conversation", caller.client)
     answer = ConversationResponse(
         text="",
         question=reply.question,
@@ -218,6 +257,7 @@ def converse(
         relaxed=reply.relaxed,
         state=reply.state,
         model_version=loaded.version,
+        identified=profile is not None,
         impression_id=impression_id,
     )
     yield "proposals", answer
@@ -253,16 +293,20 @@ async def conversation(body: ConversationRequest, request: Request) -> Response:
     """Find by need: say what is looked for, then refine what was found."""
     shop = shop_of(request)
     shop.current()
+    auth = auth_of(request)
+    caller = auth.caller(request)
+    auth.identify(caller, body)
+    is_counted = counted(request, caller)
     if body.stream:
 
         def events() -> Iterator[str]:
-            for event, part in converse(shop, body):
+            for event, part in converse(shop, body, caller, is_counted):
                 yield f"event: {event}\ndata: {part.model_dump_json()}\n\n"
 
         return StreamingResponse(events(), media_type="text/event-stream")
 
     def whole() -> str:
-        *_, (_, answer) = converse(shop, body)
+        *_, (_, answer) = converse(shop, body, caller, is_counted)
         return answer.model_dump_json()
 
     return Json(await asyncio.to_thread(whole))

@@ -11,10 +11,17 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-async function ask(path, body, method) {
-  const headers = {};
+// A header holds bytes: a key of any letters is sent as its UTF-8.
+const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+
+// Whom the requests of this page are of, unless the key is sent: a signed session.
+export const visitor = { token: null };
+
+async function ask(path, body, method, more = {}) {
+  const headers = { ...more };
   const key = sessionStorage.getItem("key");
-  if (key) headers["X-API-Key"] = key;
+  if (visitor.token) headers["X-Session-Token"] = visitor.token;
+  else if (key) headers["X-API-Key"] = bytes(key);
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(path, {
     method: method || (body === undefined ? "GET" : "POST"),
@@ -29,8 +36,8 @@ async function ask(path, body, method) {
   throw error;
 }
 
-export async function api(path, body, method) {
-  const answer = await ask(path, body, method);
+export async function api(path, body, method, headers) {
+  const answer = await ask(path, body, method, headers);
   const isJson = (answer.headers.get("content-type") || "").includes("json");
   return isJson ? answer.json() : answer.text();
 }

@@ -105,7 +105,7 @@ function total(series, name, label) {
   return found;
 }
 
-function drift(verdict, alerts) {
+function drift(verdict, alerts, reports) {
   const where = at("drift");
   if (!verdict) {
     where.replaceChildren(element("p", { class: "note" }, "No report yet: bowerbird monitor writes one."));
@@ -116,18 +116,18 @@ function drift(verdict, alerts) {
   where.replaceChildren(
     element("p", {}, element("strong", { class: state[0] }, state[1]),
       ` in ${number(verdict.rows)} events from ${moment(verdict.start)} to ${moment(verdict.end)}. `,
-      element("a", { href: `/reports/${verdict.page}` }, "Open the report")),
+      element("a", { href: `${reports}${verdict.page}` }, "Open the report")),
     element("ul", {}, ...(verdict.reasons || []).map((reason) => element("li", {}, reason))),
     element("p", { class: "note" }, `${alerts.length} recent alerts`));
 }
 
-function quality(tables) {
+function quality(tables, reports) {
   at("quality").replaceChildren(...Object.entries(tables || {}).map(([name, table]) => element("tr", {},
     element("td", {}, name),
     ...[table.rows, table.kept, table.quarantined].map((count) => element("td", { class: "number" }, number(count))),
     element("td", {}, Object.entries(table.reasons || {}).map(([why, count]) => `${why}: ${number(count)}`).join(", ")))));
   at("docs").replaceChildren(tables
-    ? element("a", { href: "/reports/data_docs/index.html" }, "Open the data docs")
+    ? element("a", { href: `${reports}data_docs/index.html` }, "Open the data docs")
     : "No validation report yet: make run writes one.");
 }
 
@@ -167,7 +167,9 @@ at("confirm").addEventListener("close", async () => {
   try {
     hold("working on it …");
     if (key) sessionStorage.setItem("key", key);
-    const { version } = await api(wanted.path, wanted.body, "POST");
+    // Where no key is set, a change needs a token that only this page can read.
+    const { token } = await api("/operator/token");
+    const { version } = await api(wanted.path, wanted.body || {}, "POST", token ? { "X-CSRF-Token": token } : {});
     await refresh();
     hold(`version ${version} is the champion now`);
   } catch (error) {
@@ -224,8 +226,8 @@ async function refresh() {
     versions(status.versions);
     experiments(tests.experiments);
     at("latency").replaceChildren(...latency(found));
-    drift(status.drift, status.alerts);
-    quality(status.validation);
+    drift(status.drift, status.alerts, status.reports);
+    quality(status.validation, status.reports);
     if (Date.now() > heldUntil) say(at("message"), `as of ${new Date().toLocaleTimeString()}`);
   } catch (error) {
     at("key").hidden = error.status !== 401;

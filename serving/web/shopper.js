@@ -1,5 +1,5 @@
 // The shopper's page: a conversation, a shelf that changes with each click, search, what goes with an item.
-import { api, element, money, say, stream } from "/web/common.js";
+import { api, element, money, say, stream, visitor } from "/web/common.js";
 import { tile } from "/web/tile.js";
 
 const at = (id) => document.getElementById(id);
@@ -15,15 +15,22 @@ const named = (item) => {
   return title.charAt(0).toUpperCase() + title.slice(1);
 };
 
+// The user that was named, else nobody: a visitor is known by the token that goes with each request.
 function who() {
   const user = sessionStorage.getItem("user");
-  if (user) return { user_id: user };
-  let session = sessionStorage.getItem("session");
-  if (!session) {
-    session = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16)).join("");
-    sessionStorage.setItem("session", session);
+  return user ? { user_id: user } : {};
+}
+
+// Have a signed session of this tab while no user is named; again: the server no longer knows it.
+async function begin(again = false) {
+  visitor.token = null;
+  if (sessionStorage.getItem("user")) return;
+  if (again || Number(sessionStorage.getItem("until")) < Date.now() / 1000 + 60) {
+    const { token, expires_at } = await api("/session", {});
+    sessionStorage.setItem("token", token);
+    sessionStorage.setItem("until", expires_at);
   }
-  return { session_id: session };
+  visitor.token = sessionStorage.getItem("token");
 }
 
 function toast(text, isError = false) {
@@ -57,14 +64,23 @@ async function guarded(work) {
 }
 
 async function shelf() {
-  const answer = await api("/recommend", { ...who(), k: 8 });
+  const user = sessionStorage.getItem("user");
+  await begin();
+  let answer = await api("/recommend", { ...who(), k: 8 });
+  if (!user && !answer.identified) {
+    await begin(true);
+    answer = await api("/recommend", { ...who(), k: 8 });
+  }
+  at("key").hidden = !user || answer.identified;
   const before = shown;
   shown = new Set(answer.items.map((item) => item.item_id));
   const isNew = (item) => before.size > 0 && !before.has(item.item_id);
   const changed = answer.items.filter(isNew).length;
   at("shelf").replaceChildren(...answer.items.map((item) => card(item, isNew(item), answer.impression_id)));
   const count = answer.history_length;
-  at("shelf-note").textContent = (count ? `From ${count === 1 ? "one thing" : `${count} things`} you did` : "Nothing is known of you yet: what is popular")
+  const known = user && !answer.identified ? "As for a visitor: the shop's key opens what is known of a user"
+    : count ? `From ${count === 1 ? "one thing" : `${count} things`} you did` : "Nothing is known of you yet: what is popular";
+  at("shelf-note").textContent = known
     + (changed ? `; ${changed} new on the shelf` : "");
   at("shelf-note").title = `model ${answer.model_version}`;
   return changed;
@@ -72,6 +88,7 @@ async function shelf() {
 
 function send(item, event, impression) {
   return guarded(async () => {
+    await begin();
     await api("/feedback", {
       ...who(), item_id: item.item_id, event, price: item.price, impression_id: impression,
       event_id: crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}`,
@@ -128,12 +145,12 @@ async function ask(message) {
   const answer = element("div", { class: "answer" }, text);
   at("log").append(element("p", { class: "said" }, message), answer);
   at("need").value = "";
-  await guarded(() => stream("/conversation", { ...who(), message, state: talk, k: 4 }, (event, data) => {
+  await guarded(async () => { await begin(); await stream("/conversation", { ...who(), message, state: talk, k: 4 }, (event, data) => {
     if (event === "proposals") fill(answer, data);
     if (event === "text") text.textContent += data.text;
     if (event === "done") talk = data.state;
     answer.scrollIntoView({ block: "nearest" });
-  }));
+  }); });
   text.classList.remove("waiting");
   if (!text.textContent) answer.remove();
   at("say").classList.remove("busy");
@@ -165,6 +182,7 @@ at("key").addEventListener("submit", (event) => {
   sessionStorage.setItem("key", at("api-key").value);
   at("key").hidden = true;
   toast("The key is used from now on.");
+  guarded(shelf);
 });
 
 at("user").value = sessionStorage.getItem("user") || "";

@@ -145,6 +145,7 @@ def build_house(root: Path) -> House:
         if not name.startswith(("BOWERBIRD_", "PREFECT_", "MLFLOW_", "DVC_"))
     }
     environment |= {
+        "BOWERBIRD_API_KEY": "shop",
         "PATH": os.pathsep.join([programs, os.environ["PATH"]]),
         "BENTOML_HOME": str(root / "var/bentoml"),
         "DVC_NO_ANALYTICS": "true",

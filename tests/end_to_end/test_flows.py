@@ -21,6 +21,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from components.settings import load_settings
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARE = 4
 WEEKS = 10
@@ -53,6 +55,7 @@ def ports(trained_house: Any) -> dict[str, str]:
 def endpoint(trained_house: Any, ports: dict[str, str]) -> Iterator[httpx.Client]:
     process = trained_house.start("bowerbird", "serve", log="serve.log")
     with httpx.Client(base_url=ports["shop"], timeout=30) as client:
+        client.headers["x-api-key"] = trained_house.environment["BOWERBIRD_API_KEY"]
         wait_until(lambda: client.get("/readyz").status_code == 200, 90, "the endpoint")
         yield client
     trained_house.kill(process, signal.SIGTERM)
@@ -93,12 +96,14 @@ def second_year(known: pd.Series) -> list[dict[str, Any]]:
     it is large enough to be judged, and its purchases are of what hardly ever sold.
     """
     lines = pd.read_parquet(REPOSITORY / "datasets/online-retail/2010-2011.parquet")
+    codes = load_settings(REPOSITORY / "params.yaml").validate_.non_product_codes
     end = lines["InvoiceDate"].min().normalize() + pd.Timedelta(weeks=WEEKS)
     newest = lines["InvoiceDate"] >= end - pd.Timedelta(weeks=1)
     good = (
         ((lines["Customer ID"] % SHARE == 0) | (lines["Customer ID"].notna() & newest))
         & (lines["Quantity"] > 0)
         & (lines["Price"] > 0)
+        & ~lines["StockCode"].str.upper().str.fullmatch("|".join(codes), na=False)
         & (lines["InvoiceDate"] < end)
     )
     lines = lines[good].reset_index(drop=True)

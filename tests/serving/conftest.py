@@ -8,15 +8,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
+from selenium import webdriver
 
 from components.settings import Settings
 from serving.engine import Engine
+from tests.conftest import absent
 from tests.processes import end
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -47,14 +52,18 @@ class Server:
     """A ``bentoml serve`` process of its own on a port of its own."""
 
     def __init__(
-        self, root: Path, environment: dict[str, str] | None = None, target: str | None = None
+        self,
+        root: Path,
+        environment: dict[str, str] | None = None,
+        target: str | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = root / "server.log"
         self._command = [
             *(sys.executable, "-m", "bentoml", "serve", target or "serving.service:Bowerbird"),
-            *("--host", "127.0.0.1", "--port", str(self.port)),
+            *("--host", host, "--port", str(self.port)),
         ]
         self._environment = {
             **os.environ,
@@ -129,6 +138,38 @@ def serve() -> Iterator[Callable[..., Server]]:
 def make_server() -> type[Server]:
     """The class of servers, for fixtures that live longer than one test."""
     return Server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    """A Chromium for which every name below ``rebound.example`` is this machine."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        absent("no Chromium: run tests/system-packages.sh as root")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in (
+        *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"),
+        "--host-resolver-rules=MAP *.rebound.example 127.0.0.1",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    window.set_window_size(1200, 900)
+    yield window
+    window.quit()
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The origin of an empty page of somebody else, on another port of this machine."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (folder / "index.html").write_text("<!doctype html><title>elsewhere</title>")
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://localhost:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ import pytest
 from components.settings import Exploration, Settings
 from serving import metrics
 from serving.answers import Answers, Question
+from serving.auth import Auth, Keys
 from serving.events import profile_of
 from serving.schemas import RecommendRequest
 from serving.shop import Shop
@@ -31,7 +32,7 @@ def open_shop(trained: tuple[Path, Settings], tmp_path: Path) -> Iterator[Callab
 
     def make(**changed: Any) -> Answers:
         serve = settings.serve.model_copy(update={"ranking": "thread", **changed})
-        shop = Shop(settings.model_copy(update={"serve": serve}), tmp_path)
+        shop = Shop(settings.model_copy(update={"serve": serve}), tmp_path, Auth(Keys(), b"secret"))
         shop.look()
         shop.start()
         shops.append(shop)
@@ -44,7 +45,7 @@ def open_shop(trained: tuple[Path, Settings], tmp_path: Path) -> Iterator[Callab
 
 def asked(user: str | None, **fields: Any) -> Question:
     request = RecommendRequest(user_id=user, **fields)
-    return Question(request, profile_of(user, None))
+    return Question(request, profile_of(user, None), "client")
 
 
 def answer(answers: Answers, *questions: Question) -> list[bytes]:

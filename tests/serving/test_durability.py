@@ -24,6 +24,7 @@ def crash_round(server: Any, root: Path, acknowledged: set[str], seed: int) -> N
 
     def send() -> None:
         with server.client() as client:
+            client.headers["x-api-key"] = "shop"  # whose event ids are kept as they are
             while not stop.is_set():
                 names = [uuid.uuid4().hex for _ in range(5)]
                 events = [
@@ -55,12 +56,12 @@ def crash_round(server: Any, root: Path, acknowledged: set[str], seed: int) -> N
 
 
 def test_kill_under_load_loses_nothing(serve: Callable[..., Any], shop_root: Path) -> None:
-    crash_round(serve(shop_root), shop_root, set(), seed=0)
+    crash_round(serve(shop_root, {"BOWERBIRD_API_KEY": "shop"}), shop_root, set(), seed=0)
 
 
 @pytest.mark.slow
 def test_kill_under_load_twenty_times(serve: Callable[..., Any], shop_root: Path) -> None:
-    server, acknowledged = serve(shop_root), set[str]()
+    server, acknowledged = serve(shop_root, {"BOWERBIRD_API_KEY": "shop"}), set[str]()
     for seed in range(20):
         crash_round(server, shop_root, acknowledged, seed)
 

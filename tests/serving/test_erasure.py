@@ -89,6 +89,7 @@ def shop(
     cached.chmod(0o444)
     server = make_server(root).start()
     with server.client() as client:
+        client.headers["x-csrf-token"] = client.get("/operator/token").json()["token"]
         yield root, client
     server.stop()
 

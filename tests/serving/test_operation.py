@@ -103,6 +103,7 @@ def test_a_new_product_is_found_at_once_and_stays(
         "currency": "GBP",
     }
     with server.client() as client:
+        client.headers["x-csrf-token"] = client.get("/operator/token").json()["token"]
         kept = client.put("/items", json={"items": [new]})
         assert kept.json() == {"items": 1, "revision": 1, "live": True}
         assert ids(client.post("/search", json={"query": "indigo"})) == ["NEW 1"]
@@ -152,8 +153,13 @@ def test_arms_are_served_exposed_and_judged(
         "share": 0.5,
         "exploration": {"policy": "epsilon_greedy", "epsilon": 0.5, "slots": 3, "candidates": 20},
     }
-    server = serve(shop_root, {"BOWERBIRD_SERVE__EXPERIMENT": json.dumps(experiment)}).start()
+    environment = {
+        "BOWERBIRD_SERVE__EXPERIMENT": json.dumps(experiment),
+        "BOWERBIRD_API_KEY": "shop",
+    }
+    server = serve(shop_root, environment).start()
     with server.client() as client:
+        client.headers["x-api-key"] = "shop"
         wait_until(
             lambda: client.post("/recommend", json={"user_id": "probe"}).json()["arm"] is not None
         )

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from components.settings import Settings
 from serving import ranking
+from serving.auth import Auth, Keys
 from serving.batching import TooManyWaiting
 from serving.engine import Engine, Filters
 from serving.history import History
@@ -213,7 +214,7 @@ def test_a_replaced_model_is_freed_at_once(trained: tuple[Path, Settings], tmp_p
     settings = trained[1].model_copy(
         update={"serve": trained[1].serve.model_copy(update={"ranking": "thread"})}
     )
-    shop = Shop(settings, tmp_path)
+    shop = Shop(settings, tmp_path, Auth(Keys(), b"secret"))
     gc.collect()
     gc.disable()
     try:

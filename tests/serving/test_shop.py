@@ -15,7 +15,10 @@ from components.alerts import ALERTS, read_alerts
 from components.manifest import write_manifest
 from components.settings import Settings
 from serving import shop as shop_module
+from serving.auth import Auth, Keys
 from serving.shop import NotReady, Shop, find_champion
+
+AUTH = Auth(Keys(), b"secret")
 
 Make = Callable[[Path], Shop]
 
@@ -48,7 +51,7 @@ def make(trained: tuple[Path, Settings]) -> Iterator[Make]:
 
     def shop(root: Path) -> Shop:
         serve = trained[1].serve.model_copy(update={"ranking": "thread"})
-        shops.append(Shop(trained[1].model_copy(update={"serve": serve}), root, alone=True))
+        shops.append(Shop(trained[1].model_copy(update={"serve": serve}), root, AUTH, alone=True))
         return shops[-1]
 
     yield shop
