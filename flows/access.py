@@ -38,6 +38,10 @@ PASSWORD = "BOWERBIRD_UI_PASSWORD"
 USER = "bowerbird"
 MIN_PASSWORD = 16
 
+POLICY = "frame-ancestors 'self'; connect-src 'self' data: blob:"
+"""Content security policy of all pages: nobody frames them, their scripts talk to their own server
+only, so that neither usage statistics nor a login leave the machine."""
+
 # The server processes read login and host names from these: only its user can read the environment
 # of a process, everybody its command line.
 _LOGIN, _HOSTS = "BOWERBIRD_UI_LOGIN", "BOWERBIRD_UI_HOSTS"
@@ -168,7 +172,7 @@ class SameOrigin:
         async def unframed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.append("content-security-policy", "frame-ancestors 'self'")
+                headers.append("content-security-policy", POLICY)
             await send(message)
 
         await self.app(scope, receive, unframed)

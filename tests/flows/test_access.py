@@ -97,7 +97,9 @@ def make_folder(root: Path, prefect: int, mlflow: int, **flows: Any) -> dict[str
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     left_out = ("PREFECT_", "MLFLOW_", "BOWERBIRD_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-    return kept | {"PYTHONPATH": str(REPOSITORY), "PREFECT_HOME": str(root / "var/prefect")}
+    quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    paths = {"PYTHONPATH": str(REPOSITORY), "PREFECT_HOME": str(root / "var/prefect")}
+    return kept | quiet | paths
 
 
 @dataclass
@@ -182,7 +184,8 @@ def test_the_operator_logs_in(browser: webdriver.Chrome, pages: Pages) -> None:
 
     user, password = pages.login
     browser.get(pages.mlflow.replace("://", f"://{user}:{password}@"))
-    until(browser, lambda: "Experiments" in browser.find_element(By.TAG_NAME, "body").text)
+    browser.get(f"{pages.mlflow}/#/experiments")
+    until(browser, lambda: "Default" in browser.find_element(By.TAG_NAME, "body").text)
 
 
 def test_a_page_of_another_origin_runs_nothing(
@@ -245,11 +248,12 @@ def test_a_foreign_host_name_is_refused(pages: Pages, name: str) -> None:
         assert (answer.status_code, answer.text) == (400, "Invalid host header")
 
 
-def test_pages_are_framed_by_their_own_origin_only(pages: Pages) -> None:
+def test_pages_are_framed_by_their_own_origin_and_talk_to_it_only(pages: Pages) -> None:
     for url in (pages.prefect, pages.mlflow):
         answer = httpx.get(url, auth=pages.login, follow_redirects=True)
         assert answer.status_code == 200
-        assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]
+        policy = answer.headers["content-security-policy"]
+        assert "frame-ancestors 'self'; connect-src 'self'" in policy
 
 
 def test_the_password_lies_in_one_file_for_its_owner_only(pages: Pages) -> None:
