@@ -398,6 +398,14 @@ class Serve(Section):
     max_history: PositiveInt = 500
     max_body: PositiveInt = 1_000_000
     max_rate: Annotated[float, Field(ge=0)] = 1000.0
+    max_header_bytes: Annotated[int, Field(ge=1024)] = 32_768
+    max_headers: PositiveInt = 100
+    header_timeout: PositiveFloat = 10.0
+    body_timeout: PositiveFloat = 20.0
+    write_timeout: PositiveFloat = 30.0
+    keep_alive: PositiveFloat = 15.0
+    max_connections: PositiveInt = 2000
+    max_client_connections: PositiveInt = 200
     conversation_minutes: PositiveInt = 60
     writer: str = ""
     writer_model: str = ""

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from serving import metrics
 
@@ -131,6 +132,8 @@ class Guard:
         except Refused as refused:
             if not begun:
                 await send_refusal(guarded, refused)
+        except ClientDisconnect:
+            status = 499  # as nginx counts a client that left before its answer
         except Exception as error:
             # Neither the client nor the log is shown what the request held.
             logger.error("request failed: %s", type(error).__name__, exc_info=error)

@@ -58,7 +58,8 @@ COLD = Counter("bowerbird_cold_recommendations", "answers for a history without 
 CONVERSATION = Counter("bowerbird_conversation", "answers of the conversation", ["kind"])
 WORDED = Counter("bowerbird_worded", "sentences of the writing model", ["result"])
 EVENTS = Counter("bowerbird_events", "feedback events", ["event", "result"])
-REFUSED = Counter("bowerbird_refused", "requests refused", ["why"])
+REFUSED = Counter("bowerbird_refused", "requests and connections refused", ["why"])
+CONNECTIONS = Gauge("bowerbird_connections", "open connections", multiprocess_mode="livesum")
 IMPRESSIONS_DROPPED = Counter("bowerbird_impressions_dropped", "shown but not logged: queue full")
 SWAPS = Counter("bowerbird_model_loads", "model versions taken over", ["result"])
 LOADED = Gauge(

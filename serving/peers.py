@@ -10,6 +10,7 @@ machine while no keys are set, however the server was started.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -80,6 +81,18 @@ def is_loopback(address: str) -> bool:
     """Return whether an address is this machine's own, reached from nowhere else."""
     parsed = _parsed(address)
     return parsed is not None and parsed.is_loopback
+
+
+def is_within(address: str, networks: Iterable[str]) -> bool:
+    """Return whether an address lies in one of the networks.
+
+    >>> is_within("::ffff:10.1.2.3", ["2001:db8::/32", "10.0.0.0/8"])
+    True
+    """
+    parsed = _parsed(address)
+    return parsed is not None and any(
+        parsed in ipaddress.ip_network(network) for network in networks
+    )
 
 
 def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -31,7 +31,7 @@ from threadpoolctl import threadpool_limits
 
 from components.modes import keep_private
 from components.settings import load_settings
-from serving import metrics, operation, privacy, shopping
+from serving import connections, metrics, operation, privacy, shopping
 from serving.answers import Answers
 from serving.auth import Auth, Keys, load_secret
 from serving.batching import TooManyWaiting
@@ -68,6 +68,7 @@ settings = load_settings(
 )
 # uvicorn reads X-Forwarded-For, from these peers only; its own default believes all of loopback.
 os.environ["FORWARDED_ALLOW_IPS"] = ",".join(settings.serve.trusted_proxies)
+connections.install(settings.serve)
 WORKERS = int(os.environ.get("BOWERBIRD_WORKERS", "1"))
 keys = Keys.from_environment()
 WEB = Path(__file__).parent / "web"

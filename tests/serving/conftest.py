@@ -57,6 +57,7 @@ class Server:
         environment: dict[str, str] | None = None,
         target: str | None = None,
         host: str = "127.0.0.1",
+        open_files: int | None = None,
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -65,6 +66,9 @@ class Server:
             *(sys.executable, "-m", "bentoml", "serve", target or "serving.service:Bowerbird"),
             *("--host", host, "--port", str(self.port)),
         ]
+        if open_files is not None:
+            limited = f'ulimit -n {open_files} && exec "$@"'
+            self._command = ["sh", "-c", limited, "sh", *self._command]
         self._environment = {
             **os.environ,
             "BOWERBIRD_ROOT": str(root),
