@@ -87,11 +87,13 @@ def make(root: Path, products: int) -> None:
     train, catalogue = shop(products, products // 5, seed=2)
     model = Hybrid(settings, candidates(train, catalogue), small.ranker, seed=1)
     model.fit(train, catalogue).save(root / "models/hybrid")
+    profiles = root / "models/profiles/profiles.parquet"
+    profiles.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(
         {
             "user_id": np.char.add("u", train.users.astype(str)),
             "item_id": catalogue.ids[train.items],
             "timestamp": pd.to_datetime(train.times, unit="s", utc=True),
         }
-    ).to_parquet(root / "models/hybrid/profiles.parquet")
+    ).to_parquet(profiles)
     write_manifest(root / "models/hybrid")

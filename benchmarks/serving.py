@@ -43,6 +43,8 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from components.recommenders.hybrid import profiles_file
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
 CONNECTIONS = 16
@@ -156,7 +158,8 @@ class Stream:
 def kinds(folder: Path, n: int, seed: int = 0) -> dict[str, Stream]:
     """Return the requests of each kind, n or more, for the model in ``folder``."""
     random = np.random.default_rng(seed)
-    users = pd.read_parquet(folder / "profiles.parquet", columns=["user_id"])["user_id"]
+    file = profiles_file(folder.parents[1], folder)
+    users = pd.read_parquet(file, columns=["user_id"])["user_id"]
     by_activity = users.value_counts().index.to_numpy()
     items = pd.read_parquet(folder / "items.parquet", columns=["item_id"])["item_id"].to_numpy()
 
@@ -321,7 +324,7 @@ def main() -> None:
             from benchmarks.million import make
 
             source = arguments.root / f"var/benchmarks/{arguments.products}"
-            if not (source / "models/hybrid/profiles.parquet").exists():
+            if not (source / "models/profiles/profiles.parquet").exists():
                 make(source, arguments.products)
         (root / "models").symlink_to((source / "models").resolve())
         shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")

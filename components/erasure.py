@@ -217,6 +217,7 @@ PROFILES = (
     # Model folders of earlier versions hold their users' profiles.
     "var/serving/models/*/profiles.parquet",
     "models/hybrid/profiles.parquet",
+    "models/served/profiles.parquet",
 )
 """Where users' training histories lie that are served."""
 

@@ -48,11 +48,14 @@ from mlflow.types.schema import Array
 from components.data.dataset import Prepared, load_prepared
 from components.evaluation.compare import Comparison, SeenEvents, compare
 from components.manifest import MANIFEST, ManifestError, sync, verify_manifest, write_manifest
+from components.recommenders.hybrid import PROFILES
 from components.settings import Settings
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 SERVING = Path("var/serving")
 POINTER = SERVING / "champion.json"
+PERSONAL = ("reference.parquet", "users.parquet", "scores.parquet")
+"""Tables of the drift reference with people's ids: they are not part of a version."""
 JUDGED = "judged"
 """Where judged twins lie, in MLflow's artifacts and below SERVING."""
 _HERE = Path(__file__).parent
@@ -181,6 +184,8 @@ class Registry:
             there = ", ".join(known) or "none yet: run `make run`"
             raise RegistryError(f"there is no version {version}; there are: {there}")
         self.restore(version)
+        if not (self.root / SERVING / "profiles" / f"{version}.parquet").exists():
+            place_profiles(self.root, version)
         before = self.alias(CHAMPION)
         if before is not None and before != version:
             self.client.set_registered_model_alias(self.name, PREVIOUS, before)
@@ -244,6 +249,9 @@ class Registry:
             for folder in (self.root / SERVING / place).glob("*"):
                 if is_version_folder(folder) and folder.name not in kept:
                     shutil.rmtree(folder)
+        for file in (self.root / SERVING / "profiles").glob("*.parquet"):
+            if file.stem not in kept:
+                file.unlink()
 
     def rollback(self) -> str:
         """Make the champion before the present one champion again; return its version.
@@ -395,7 +403,7 @@ def assemble(settings: Settings, root: Path, card: str, out: Path) -> None:
         ("models/reference", "reference"),
     ):
         if (root / source).is_dir():
-            shutil.copytree(root / source, out / name)
+            shutil.copytree(root / source, out / name, ignore=shutil.ignore_patterns(*PERSONAL))
     shutil.copy(root / "reports/evaluation.json", out / "metrics.json")
     settled = settings.model_dump(mode="json", by_alias=True)
     (out / "params.yaml").write_text(yaml.safe_dump(settled, sort_keys=False), encoding="utf-8")
@@ -403,13 +411,22 @@ def assemble(settings: Settings, root: Path, card: str, out: Path) -> None:
     write_manifest(out)
 
 
+def place_profiles(root: Path, version: str) -> None:
+    """Put the users' histories where serving looks for those of a version, outside its folder."""
+    source, file = root / PROFILES, root / SERVING / "profiles" / f"{version}.parquet"
+    if not source.exists():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.partial")
+    shutil.copyfile(source, partial)  # not its mode
+    partial.replace(file)
+
+
 def copy_judged(root: Path, folder: Path) -> None:
-    """Copy the judged twin to ``folder``, without profiles: histories come from the judged data."""
+    """Copy the judged twin to ``folder``."""
     verify_manifest(root / "models/hybrid")
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(
-        root / "models/hybrid", folder, ignore=shutil.ignore_patterns("profiles.parquet")
-    )
+    shutil.copytree(root / "models/hybrid", folder)
     write_manifest(folder)
 
 
@@ -482,6 +499,7 @@ def run(settings: Settings, root: Path) -> None:
             copy_judged(root, judged.with_name(f".{version}"))
             put_in_place(judged.with_name(f".{version}"), judged)
             put_in_place(new, registry.folder(version))
+        place_profiles(root, version)
         comparison = judge(registry, version, prepared)
         registry.point()
         registry.prune()

@@ -182,7 +182,7 @@ def detect(
 
     window: the contract's interactions by the shop's ids; a column ``country`` is used where
     there is one. Only events of the reference's kinds are judged, like with like: clicks beside
-    purchases would differ by nature. model: a folder of ``Hybrid`` with its profiles.parquet, to
+    purchases would differ by nature. model: a folder of ``Hybrid`` below ``models``, to
     compare the scores as well.
 
     Raises:
@@ -258,12 +258,12 @@ def _scores(
 
 
 def _load_model(folder: Path):
-    from components.recommenders.hybrid import Hybrid
+    from components.recommenders.hybrid import Hybrid, profiles_file
 
     model = Hybrid.load(folder)
     if what := model.damaged.get("profiles.parquet"):
         raise ValueError(f"the model folder {folder} is damaged: {what}")
-    past = pd.read_parquet(folder / "profiles.parquet")
+    past = pd.read_parquet(profiles_file(folder.parents[1], folder))
     past["timestamp"] = pd.to_datetime(past["timestamp"], utc=True)
     return model, pd.Index(model.catalogue.ids), past
 

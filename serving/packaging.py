@@ -1,5 +1,7 @@
 """The served model as a Bento: code, model folder, settings and exact requirements in one.
 
+No users' histories are in it: an image is copied around. They are mounted (docs/privacy.md).
+
 In: the champion (or ``models/hybrid``), this code, ``params.yaml``, ``requirements/lock.txt``.
 Out: a Bento in BentoML's store; ``bentoml serve``, ``bentoml containerize`` take its tag.
 """
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import bentoml
 
-from components.manifest import verify_manifest
+from components.manifest import verify_manifest, write_manifest
 from components.settings import Settings
 from serving.shop import PACKAGED, POINTER, UNREGISTERED, find_champion
 
@@ -37,8 +39,11 @@ def package(settings: Settings, root: Path) -> str:
             shutil.copytree(
                 PACKAGED / folder, staging / folder, ignore=shutil.ignore_patterns("__pycache__")
             )
-        shutil.copytree(champion.folder, staging / UNREGISTERED)
-        verify_manifest(staging / UNREGISTERED)
+        verify_manifest(champion.folder)
+        # Model folders of earlier versions hold their users' histories, the reference's too.
+        personal = shutil.ignore_patterns("profiles.parquet", "reference")
+        shutil.copytree(champion.folder, staging / UNREGISTERED, ignore=personal)
+        write_manifest(staging / UNREGISTERED)
         params = root / "params.yaml"
         shutil.copy(params if params.exists() else PACKAGED / "params.yaml", staging)
         shutil.copy(PACKAGED / "requirements/lock.txt", staging / "requirements.txt")

@@ -1,8 +1,8 @@
 """What each user did lately: the model's own profiles and the events received since.
 
-In: ``profiles.parquet`` of the model folder and the ``EventStore``. Out: the ``Histories`` that
-the engine is asked with. An event changes the very next answer: before each answer the store is
-read from the last row seen, so events that another worker accepted count as well.
+In: the users' histories of the training data (``models/profiles``) and the ``EventStore``. Out:
+the ``Histories`` that the engine is asked with. An event changes the very next answer: before each
+answer the store is read from the last row seen, so events that another worker accepted count too.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class BaseProfiles:
     def load(
         cls, file: str | Path, items: pd.Index, erased_at: ErasedAt | None = None
     ) -> BaseProfiles:
-        """Return the profiles of a model folder's ``profiles.parquet``.
+        """Return the profiles of a file of users' histories.
 
         erased_at: when a profile was erased; what is from before leaves the file too, if this
         process may write it.
@@ -69,6 +69,14 @@ class BaseProfiles:
                 with suppress(OSError):
                     replace_table(Path(file), pa.Table.from_pandas(frame, preserve_index=False))
         return cls(frame, items)
+
+    @classmethod
+    def empty(cls, items: pd.Index, end: int) -> BaseProfiles:
+        """Return the profiles of nobody; end: of the model's training data."""
+        times = pd.to_datetime([], utc=True)
+        made = cls(pd.DataFrame({"user_id": [], "item_id": [], "timestamp": times}), items)
+        made.end = end
+        return made
 
     def __len__(self) -> int:
         return len(self._row)

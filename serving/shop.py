@@ -56,6 +56,8 @@ IN_BENTO = (PACKAGED.parent / "bento.yaml").exists()
 POINTER = Path("var/serving/champion.json")
 CHALLENGER = Path("var/serving/challenger.json")
 UNREGISTERED = Path("models/hybrid")
+PROFILES = Path("var/serving/profiles")
+UNREGISTERED_PROFILES = Path("models/profiles/profiles.parquet")
 MODELS = Path("var/serving/models")
 VERSIONS = Path("var/serving/versions.json")
 LOOK_EVERY = 1.0
@@ -146,6 +148,21 @@ def _named(place: Path, pointer: Path) -> Champion | None:
     if not (place / folder / "model.json").exists():
         raise FileNotFoundError(f"{pointer} names {place / folder}, where there is no model")
     return Champion(version, place / folder, _stamp(place / folder))
+
+
+def profiles_of(root: Path, champion: Champion) -> Path | None:
+    """Return the file of the users' histories for a model, None if there is none.
+
+    They never lie in a model folder, a Bento or an image, but in those of earlier versions.
+    """
+    for file in (
+        root / PROFILES / f"{champion.version}.parquet",
+        root / UNREGISTERED_PROFILES,
+        champion.folder / "profiles.parquet",
+    ):
+        if file.exists():
+            return file
+    return None
 
 
 _random = random.Random()
@@ -404,7 +421,17 @@ class Shop:
         if what := damaged.get("profiles.parquet"):
             raise ManifestError(f"the model folder {champion.folder} is damaged: {what}")
         erased_at = self.live.erased_at if self.live.erasures.times else None
-        base = BaseProfiles.load(champion.folder / "profiles.parquet", engine.items, erased_at)
+        file = profiles_of(self.root, champion)
+        if file is None:
+            logger.warning(
+                "no users' histories for version %s: mount them as %s below %s (docs/privacy.md)",
+                champion.version,
+                PROFILES / f"{champion.version}.parquet",
+                self.root,
+            )
+            base = BaseProfiles.empty(engine.items, engine.model.trained_until or 0)
+        else:
+            base = BaseProfiles.load(file, engine.items, erased_at)
         profiles = Profiles(base, self.live, engine.items, self.settings.serve.max_history)
         table = engine.model.catalogue.table
         encoder = None

@@ -2,7 +2,8 @@
 
 In: ``models/candidates`` (the fitted candidates), ``data/prepared``, ``models/vectors``.
 Out: ``models/hybrid``, the self-contained folder that is evaluated (what is served is its twin, see
-``refit``).
+``refit``), and ``models/profiles``: what each user did. No model folder holds that, so that
+erasing a person leaves the models as they are.
 
 Two stages, as in Covington et al. (RecSys 2016): candidates from each model, then LambdaMART
 (Burges 2010, here LightGBM) over the models' scores and what is known of the item, the history
@@ -23,6 +24,7 @@ from typing import Any, Self
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import scipy.sparse as sp
 from tqdm import tqdm
 
@@ -33,6 +35,7 @@ from components.data.dataset import (
     Prepared,
     load_prepared,
 )
+from components.erasure import replace_table
 from components.manifest import verify_manifest, write_manifest
 from components.recommenders.base import MISSING, Recommender, top_k
 from components.recommenders.blends import Blend, fit_weights, forms
@@ -543,20 +546,34 @@ def load_candidates(folder: str | Path, names: Sequence[str]) -> dict[str, Recom
     return {name: load_model(Path(folder) / name) for name in there}
 
 
+PROFILES = Path("models/profiles/profiles.parquet")
+
+
+def profiles_file(root: Path, model: Path) -> Path:
+    """Return the file of the users' histories for a model folder below ``root``.
+
+    Model folders of earlier versions hold it themselves.
+    """
+    file = root / PROFILES
+    return file if file.exists() else model / "profiles.parquet"
+
+
 def write_profiles(prepared: Prepared, file: Path) -> None:
     """Write what every user did, by the shop's ids, so that serving knows them from the start."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     interactions = prepared.interactions
-    pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "user_id": prepared.users["user_id"].to_numpy()[interactions.users],
             "item_id": prepared.catalogue.ids[interactions.items],
             "timestamp": pd.to_datetime(interactions.times, unit="s", utc=True),
         }
-    ).to_parquet(file)
+    )
+    replace_table(file, pa.Table.from_pandas(frame, preserve_index=False))
 
 
 def run(settings: Settings, root: Path) -> None:
-    """The stage ``rank``: models/candidates → models/hybrid."""
+    """The stage ``rank``: models/candidates → models/hybrid and models/profiles."""
     from components.evaluation.protocol import ranker_task
 
     prepared = load_prepared(root / "data/prepared", root / "models/vectors")
@@ -584,8 +601,8 @@ def run(settings: Settings, root: Path) -> None:
     partial = root / "models/.hybrid"
     shutil.rmtree(partial, ignore_errors=True)
     model.save(partial)
-    write_profiles(prepared, partial / "profiles.parquet")
     write_manifest(partial)
+    write_profiles(prepared, root / PROFILES)
     out = root / "models/hybrid"
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)

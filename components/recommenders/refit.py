@@ -16,7 +16,7 @@ from pathlib import Path
 
 from components.data.dataset import load_prepared
 from components.manifest import write_manifest
-from components.recommenders.hybrid import Hybrid, load_candidates, write_profiles
+from components.recommenders.hybrid import Hybrid, load_candidates
 from components.recommenders.training import fit_candidates, served
 from components.settings import Settings
 
@@ -42,7 +42,6 @@ def run(settings: Settings, root: Path) -> None:
     partial, out = root / "models/.served", root / "models/served"
     shutil.rmtree(partial, ignore_errors=True)
     model.save(partial)
-    write_profiles(prepared, partial / "profiles.parquet")
     write_manifest(partial)
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)

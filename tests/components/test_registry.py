@@ -11,6 +11,7 @@ from pathlib import Path
 import lightgbm as lgb
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from components import registry as registry_module
@@ -180,6 +181,23 @@ def test_killed_while_mlflow_makes_its_database_the_next_makes_it(tmp_path: Path
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 9
     assert Registry(settings, tmp_path).versions() == []
     assert not (tmp_path / "var/mlflow/.new").exists()
+
+
+def test_no_version_holds_a_person(shop) -> None:
+    root, _ = shop
+    reference = root / "models/reference"
+    reference.mkdir()
+    for name in ("reference", "users", "scores"):
+        shutil.copy(root / "models/profiles/profiles.parquet", reference / f"{name}.parquet")
+    (reference / "calibration.json").write_text("{}")
+    register(shop)
+    places = [root / "var/serving/models", root / "var/serving/judged", root / "var/mlflow"]
+    tables = [file for place in places for file in place.rglob("*.parquet")]
+    assert tables
+    assert [file for file in tables if "user_id" in pq.read_schema(file).names] == []
+    assert (root / "var/serving/models/1/reference/calibration.json").exists()
+    profiles = root / "var/serving/profiles/1.parquet"
+    assert profiles.read_bytes() == (root / "models/profiles/profiles.parquet").read_bytes()
 
 
 def test_the_run_bears_parameters_metrics_and_versions(shop) -> None:

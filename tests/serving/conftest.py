@@ -43,7 +43,8 @@ def engine(trained: tuple[Path, Settings]) -> Engine:
 @pytest.fixture
 def shop_root(trained: tuple[Path, Settings], tmp_path: Path) -> Path:
     """A root of its own with the trained model and nothing else."""
-    shutil.copytree(trained[0] / "models/hybrid", tmp_path / "root/models/hybrid")
+    for name in ("hybrid", "profiles"):
+        shutil.copytree(trained[0] / "models" / name, tmp_path / "root/models" / name)
     shutil.copy(trained[0] / "params.yaml", tmp_path / "root/params.yaml")
     return tmp_path / "root"
 
@@ -182,7 +183,8 @@ def served(
 ) -> Iterator[httpx.Client]:
     """A client of one running server that the module's tests share."""
     root = tmp_path_factory.mktemp("served")
-    shutil.copytree(trained[0] / "models/hybrid", root / "models/hybrid")
+    for name in ("hybrid", "profiles"):
+        shutil.copytree(trained[0] / "models" / name, root / "models" / name)
     shutil.copy(trained[0] / "params.yaml", root / "params.yaml")
     server = Server(root).start()
     with server.client() as client:

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.manifest import MANIFEST, write_manifest
 from components.settings import Settings
 from serving.events import EventStore
 from tests.conftest import REPOSITORY
@@ -55,8 +54,6 @@ def rename(folder: Path, user: str) -> None:
         if "user_id" in frame:
             frame["user_id"] = frame["user_id"].replace(user, ANNA)
             frame.to_parquet(file)
-            if (file.parent / MANIFEST).exists():
-                write_manifest(file.parent)
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +65,14 @@ def shop(
 ) -> Iterator[tuple[Path, httpx.Client]]:
     """A root where a training was, with a running endpoint."""
     root = tmp_path_factory.mktemp("erasure")
-    shutil.copytree(trained[0] / "models/hybrid", root / "models/hybrid")
+    for name in ("hybrid", "profiles"):
+        shutil.copytree(trained[0] / "models" / name, root / "models" / name)
     shutil.copy(trained[0] / "params.yaml", root / "params.yaml")
     for name in ("raw", "valid", "prepared"):
         shutil.copytree(small_shop[0] / "data" / name, root / "data" / name)
     for place in ("models/reference", "var/mlflow/artifacts/1/old", "var/serving/profiles"):
         (root / place).mkdir(parents=True)
-    table = root / "models/hybrid/profiles.parquet"
+    table = root / "models/profiles/profiles.parquet"
     user = pd.read_parquet(table)["user_id"].value_counts().index[0]
     for copy in (
         "models/reference/reference.parquet",

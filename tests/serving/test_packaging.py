@@ -41,6 +41,8 @@ def test_the_bento_is_built_and_answers(
     for name in ("params.yaml", "requirements.txt", "models/hybrid/ranker.txt", "serving/web"):
         assert (source / name).exists(), name
     assert not list(source.glob("**/*.pkl"))
+    assert not list(source.glob("**/profiles.parquet"))  # an image is copied around
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in source.rglob("*"))
     elsewhere = tmp_path / "elsewhere"  # no model, no settings: all comes from the Bento
     elsewhere.mkdir()
     home = {"BENTOML_HOME": environment["BENTOML_HOME"], "BOWERBIRD_PARAMS": ""}
@@ -48,7 +50,9 @@ def test_the_bento_is_built_and_answers(
     with server.client() as client:
         answer = client.post("/recommend", json={"k": 3}).json()
         assert len(answer["items"]) == 3
-        assert client.get("/model").json()["version"] == "unregistered"
+        model = client.get("/model").json()
+        assert (model["version"], model["users"]) == ("unregistered", 0)
+    assert server.log.read_text().count("no users' histories for version unregistered") == 1
     assert (elsewhere / "var/events/events.db").exists()
 
 

@@ -123,6 +123,31 @@ def test_an_erased_profile_is_empty_until_something_new(store: EventStore) -> No
     assert codes(profiles) == [1]
 
 
+def test_an_erased_user_leaves_memory_and_the_file(store: EventStore, tmp_path: Path) -> None:
+    file = tmp_path / "profiles.parquet"
+    rows = [("anna", "a", END), ("ben", "b", END), ("anna", "c", 4_000_000_000)]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    times = pd.to_datetime(frame["timestamp"], unit="s", utc=True)
+    frame.assign(timestamp=times).to_parquet(file)
+    profiles = profiles_of(store)
+    erase(store, "user:anna")
+    profiles.live.refresh_erasures()
+    profiles.base.forget(profiles.live.erased_at)
+    assert list(profiles.base.users) == ["", "ben"]
+    assert len(profiles.base) == 1
+    assert profiles.base.items.tolist() == [0, 0, 1]
+    loaded = BaseProfiles.load(file, ITEMS, profiles.live.erased_at)
+    assert loaded.get("anna")[0].tolist() == [2]  # what came after the erasure
+    assert pd.read_parquet(file)["item_id"].tolist() == ["b", "c"]
+
+
+def test_a_model_without_histories_is_served_to_nobody_it_knows(store: EventStore) -> None:
+    base = BaseProfiles.empty(ITEMS, END)
+    profiles = Profiles(base, LiveProfiles(store, 10), ITEMS, 10)
+    assert (len(base), codes(profiles)) == (0, [])
+    assert profiles.history("anna", "user:anna").now == END
+
+
 def test_sessions_have_histories_of_their_own(store: EventStore) -> None:
     profiles = profiles_of(store)
     add(store, "d", END + 1, user_id=None, session_id="anna")

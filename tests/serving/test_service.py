@@ -28,7 +28,7 @@ def items(trained: tuple[Path, Any]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def known_user(trained: tuple[Path, Any]) -> str:
-    profiles = pd.read_parquet(trained[0] / "models/hybrid/profiles.parquet")
+    profiles = pd.read_parquet(trained[0] / "models/profiles/profiles.parquet")
     return profiles["user_id"].value_counts().index[0]
 
 
