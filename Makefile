@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+CODE   := components flows serving monitoring bowerbird.py
 
 export PATH := $(abspath $(BIN)):$(PATH)
 export GX_ANALYTICS_ENABLED = false
@@ -14,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run test test-slow lint serve ui bench lock clean
+.PHONY: help run test test-slow serve ui bench audit lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -22,7 +23,7 @@ help:            ## this list
 $(STAMP): requirements/lock.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -r requirements/lock.txt
+	$(BIN)/pip install --quiet --require-hashes -r requirements/lock.txt
 	$(BIN)/pip install --quiet --no-deps -e .
 	touch $(STAMP)
 
@@ -35,6 +36,7 @@ test: $(STAMP)   ## every test but the slow ones
 	ruff check .
 	ruff format --check .
 	lint-imports
+	bandit --quiet --configfile pyproject.toml --recursive $(CODE)
 	pytest
 
 test-slow: $(STAMP) ## the slow ones
@@ -50,6 +52,10 @@ ui: $(STAMP)     ## Prefect on :4200, MLflow on :5000 (login: var/flows/login), 
 bench: $(STAMP)  ## the short benchmarks of the embedded data, and a list of all
 	python -m benchmarks drift off_policy conversation
 	@echo 'more:' && python -m benchmarks
+
+audit: $(STAMP)  ## risky code, and known vulnerabilities of the locked packages
+	bandit --quiet --configfile pyproject.toml --recursive $(CODE)
+	python requirements/audit.py
 
 lock: $(STAMP)   ## write requirements/lock.txt anew from what pyproject.toml allows
 	bash requirements/lock.sh

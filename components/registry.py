@@ -376,7 +376,7 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def model_card(settings: Settings, prepared: Prepared, table: pd.DataFrame, facts: dict) -> str:
     """Return the card of the model (Mitchell et al., Model cards for model reporting, 2019)."""
-    template = jinja2.Environment(trim_blocks=False).from_string(
+    template = jinja2.Environment(trim_blocks=False, autoescape=True).from_string(
         (_HERE / "model_card.md.jinja").read_text(encoding="utf-8")
     )
     return template.render(

@@ -3,7 +3,8 @@
 No users' histories are in it: an image is copied around. They are mounted (docs/privacy.md).
 
 In: the champion (or ``models/hybrid``), this code, ``params.yaml``, ``requirements/lock.txt``.
-Out: a Bento in BentoML's store; ``bentoml serve``, ``bentoml containerize`` take its tag.
+Out: a Bento in BentoML's store, with a software bill of materials; ``bentoml serve`` and
+``bentoml containerize`` take its tag.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -21,7 +24,20 @@ from components.settings import Settings
 from serving.shop import PACKAGED, POINTER, UNREGISTERED, find_champion
 
 CODE = ("components", "serving")
+SBOM = "sbom.cdx.json"
 SERVICE = "serving.service:Bowerbird"
+
+
+def write_sbom(requirements: Path, file: Path) -> None:
+    """Write the software bill of materials (CycloneDX, JSON) of a file of exact requirements."""
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "cyclonedx_py", "requirements", str(requirements)),
+            *("--output-reproducible", "--no-validate", "--of", "JSON", "-o", str(file)),
+        ],
+        check=True,
+        capture_output=True,
+    )
 
 
 def package(settings: Settings, root: Path) -> str:
@@ -47,6 +63,7 @@ def package(settings: Settings, root: Path) -> str:
         params = root / "params.yaml"
         shutil.copy(params if params.exists() else PACKAGED / "params.yaml", staging)
         shutil.copy(PACKAGED / "requirements/lock.txt", staging / "requirements.txt")
+        write_sbom(staging / "requirements.txt", staging / SBOM)
         pointer = staging / POINTER
         pointer.parent.mkdir(parents=True)
         pointer.write_text(
