@@ -42,17 +42,14 @@ def test_the_bento_is_built_and_answers(
     for name in ("params.yaml", "requirements.txt", "models/hybrid/ranker.txt", "serving/web"):
         assert (source / name).exists(), name
     assert not list(source.glob("**/*.pkl"))
-<<<<<<< HEAD
     assert not list(source.glob("**/profiles.parquet"))  # an image is copied around
     assert all(path.stat().st_mode & 0o444 == 0o444 for path in source.rglob("*"))
-=======
     materials = json.loads((source / "sbom.cdx.json").read_text())
     assert materials["bomFormat"] == "CycloneDX"
     listed = {one["name"].lower(): one for one in materials["components"]}
     assert {"torch", "bentoml", "lightgbm"} <= listed.keys()
     assert listed["torch"]["version"] == "2.13.0"
     assert listed["torch"]["externalReferences"][0]["hashes"], "a file cannot be checked"
->>>>>>> 15562e8 (Supply chain: digests in the lock, pip-audit and bandit, a bill of materials in the Bento, SECURITY.md)
     elsewhere = tmp_path / "elsewhere"  # no model, no settings: all comes from the Bento
     elsewhere.mkdir()
     home = {"BENTOML_HOME": environment["BENTOML_HOME"], "BOWERBIRD_PARAMS": ""}
