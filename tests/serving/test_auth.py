@@ -147,7 +147,8 @@ def test_a_secret_that_cannot_be_kept_says_what_to_set(
 @pytest.fixture(scope="module")
 def root(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keyed")
-    shutil.copytree(trained[0] / "models/hybrid", folder / "models/hybrid")
+    for name in ("hybrid", "profiles"):
+        shutil.copytree(trained[0] / "models" / name, folder / "models" / name)
     shutil.copy(trained[0] / "params.yaml", folder / "params.yaml")
     report = folder / "reports/monitoring/2026-01-02"
     report.mkdir(parents=True)
@@ -183,7 +184,7 @@ def items(root: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def history(root: Path) -> tuple[str, set[str]]:
     """A user with some thirty purchases, and what they bought."""
-    profiles = pd.read_parquet(root / "models/hybrid/profiles.parquet")
+    profiles = pd.read_parquet(root / "models/profiles/profiles.parquet")
     bought = profiles.groupby("user_id")["item_id"].agg(set)
     user = (bought.map(len) - 33).abs().idxmin()
     return user, bought[user]
