@@ -364,7 +364,7 @@ def export_feedback() -> None:
 
     try:
         settings = load_settings()
-        with open_store(settings.serve.events_url, ROOT) as store:
+        with open_store(settings.serve.events_url.get_secret_value(), ROOT) as store:
             files = store.export_events(ROOT / settings.ingest.feedback)
             files += store.export_impressions(ROOT / "data/impressions")
             files += store.export_items(ROOT / "data/catalogue")
@@ -398,7 +398,8 @@ def erase(
     profile = str(profile_of(None, person) if session else profile_of(person, None))
     try:
         settings = load_settings()
-        with no_training(ROOT), open_store(settings.serve.events_url, ROOT) as store:
+        url = settings.serve.events_url.get_secret_value()
+        with no_training(ROOT), open_store(url, ROOT) as store:
             erased = erase_from_store(store, profile)
             export_erasures(store, ROOT)
             places = [

@@ -15,15 +15,20 @@ from typing import Any
 
 import httpx
 
+from components.credentials import WebhookCredential, keep_urls_out_of_logs
+
 log = logging.getLogger(__name__)
 
 ALERTS = Path("var/monitoring/alerts.jsonl")
+NO_WEBHOOK = WebhookCredential("")
 WEBHOOK_SECONDS = 5.0
 SAME = timedelta(hours=1)
 """The same alert is not raised again within this time: each worker of an endpoint would."""
 
 
-def raise_alert(alert: dict[str, Any], file: str | Path = ALERTS, webhook: str = "") -> None:
+def raise_alert(
+    alert: dict[str, Any], file: str | Path = ALERTS, webhook: WebhookCredential = NO_WEBHOOK
+) -> None:
     """Append an alert with the time; it is on disk when this returns, and posted to the webhook.
 
     The line is appended in one write and synced. A webhook that fails is logged and changes
@@ -39,11 +44,13 @@ def raise_alert(alert: dict[str, Any], file: str | Path = ALERTS, webhook: str =
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    if webhook:
+    if webhook.get_secret_value():
         _post(webhook, alert)
 
 
-def raise_once(alert: dict[str, Any], file: str | Path = ALERTS, webhook: str = "") -> None:
+def raise_once(
+    alert: dict[str, Any], file: str | Path = ALERTS, webhook: WebhookCredential = NO_WEBHOOK
+) -> None:
     """As ``raise_alert``, unless the same alert was raised within the last hour."""
     for old in read_alerts(file)[-50:]:
         facts = {name: value for name, value in old.items() if name != "raised_at"}
@@ -71,8 +78,15 @@ def read_alerts(file: str | Path = ALERTS) -> list[dict[str, Any]]:
     return alerts
 
 
-def _post(url: str, alert: dict[str, Any]) -> None:
+def _post(webhook: WebhookCredential, alert: dict[str, Any]) -> None:
+    """Send an alert. A redirect is not followed and counts as a failure; no answer is read."""
+    keep_urls_out_of_logs()
+    url = webhook.get_secret_value()
     try:
-        httpx.post(url, json=alert, timeout=WEBHOOK_SECONDS).raise_for_status()
+        with httpx.stream("POST", url, json=alert, timeout=WEBHOOK_SECONDS) as response:
+            if response.is_success:
+                return
+            why = f"it answered {response.status_code}"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        log.warning("the alert was not delivered to %s: %s", url, error)
+        why = type(error).__name__  # the text of some errors quotes the URL
+    log.warning("the alert was not delivered to monitor.webhook (%s): %s", webhook, why)

@@ -300,7 +300,7 @@ def erase_tables(settings: Settings, root: Path, user_ids: Collection[str]) -> l
     versions = [artifacts, root / "var/serving/models", root / "var/serving/judged"]
     files = sorted(file for folder in versions for file in folder.rglob("*.parquet"))
     places.append(erase_files("registered model versions: tables", files, user_ids))
-    if not settings.register_.tracking_uri.startswith("sqlite"):
+    if not settings.register_.tracking_uri.get_secret_value().startswith("sqlite"):
         todo = "versions of before 0.1.0 hold profiles.parquet: delete it from MLflow's artifacts"
         places.append(Place("MLflow's server", "not erased", None, todo))
     places.append(_models(root, [root / "models", *versions]))

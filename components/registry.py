@@ -45,6 +45,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
+from components.credentials import check_text
 from components.data.dataset import Prepared, load_prepared
 from components.evaluation.compare import Comparison, SeenEvents, compare
 from components.manifest import MANIFEST, ManifestError, sync, verify_manifest, write_manifest
@@ -91,7 +92,7 @@ class Registry:
         self.settings = settings
         self.root = Path(root)
         self.name = settings.register_.model_name
-        uri = settings.register_.tracking_uri
+        uri = settings.register_.tracking_uri.get_secret_value()
         prefix = "sqlite:///"
         if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
             file = (self.root / uri.removeprefix(prefix)).resolve()
@@ -468,7 +469,7 @@ def log_version(registry: Registry, root: Path, folder: Path, card: str, facts: 
             code_paths=[str(_HERE)],
             signature=_SIGNATURE,
             # Named, so that MLflow does not load the model in another process to find them.
-            pip_requirements=str(lock) if lock.exists() else ["bowerbird"],
+            pip_requirements=str(check_text(lock)) if lock.exists() else ["bowerbird"],
         )
         version = mlflow.register_model(logged.model_uri, registry.name, tags=tags)
         registry.client.update_model_version(registry.name, version.version, card)

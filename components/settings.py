@@ -4,12 +4,14 @@ The only place that reads ``params.yaml``. Everything else takes a ``Settings`` 
 argument, so a stage can be called from a test with settings of its own.
 
 Environment: ``BOWERBIRD_PARAMS`` names another file; ``BOWERBIRD_<SECTION>__<KEY>`` overrides one
-value for services that run outside DVC (for example ``BOWERBIRD_SERVE__EVENTS_URL``).
+value for services that run outside DVC (for example ``BOWERBIRD_SERVE__EVENTS_URL``). Credentials
+come from there alone: the file is copied, logged and committed.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import date
 from ipaddress import ip_network
 from pathlib import Path
@@ -27,6 +29,14 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
+
+from components.credentials import (
+    Credential,
+    CredentialUrl,
+    WebhookCredential,
+    WebhookUrl,
+    mask_credentials,
+)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -70,7 +80,7 @@ class SettingsError(ValueError):
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Source(Section):
@@ -317,7 +327,7 @@ class Rank(Section):
 
 
 class Search(Section):
-    storage: str = "sqlite:///var/search/studies.db"
+    storage: CredentialUrl = Credential("sqlite:///var/search/studies.db")
     user_shares: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.15, 0.4, 1.0], min_length=1)
 
 
@@ -331,7 +341,7 @@ class Evaluate(Section):
 class Register(Section):
     # MLflow's filters know no escape for a quote, and its URIs none for / and :.
     model_name: Annotated[str, Field(pattern=r'^[^/:"]+$')] = "bowerbird"
-    tracking_uri: str = "sqlite:///var/mlflow/mlflow.db"
+    tracking_uri: CredentialUrl = Credential("sqlite:///var/mlflow/mlflow.db")
     artifacts: Path = Path("var/mlflow/artifacts")
     min_gain: float = 0.0
 
@@ -393,7 +403,7 @@ class Serve(Section):
     session_hours: PositiveFloat = 168
     max_sessions: Annotated[float, Field(ge=0)] = 30
     max_event_age_hours: PositiveFloat = 24
-    events_url: str = "sqlite:///var/events/events.db"
+    events_url: CredentialUrl = Credential("sqlite:///var/events/events.db")
     max_k: PositiveInt = 100
     max_history: PositiveInt = 500
     max_body: PositiveInt = 1_000_000
@@ -407,7 +417,7 @@ class Serve(Section):
     max_connections: PositiveInt = 2000
     max_client_connections: PositiveInt = 200
     conversation_minutes: PositiveInt = 60
-    writer: str = ""
+    writer: CredentialUrl = Credential("")
     writer_model: str = ""
     writer_tokens: PositiveInt = 256
     writer_timeout: PositiveFloat = 20.0
@@ -422,7 +432,7 @@ class Monitor(Section):
     window_days: PositiveInt = 7
     reference_weeks: PositiveInt = 8
     reference_age: PositiveInt = 2
-    webhook: str = ""
+    webhook: WebhookUrl = WebhookCredential("")
     sample_rows: PositiveInt = 50000
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
     embedding_components: PositiveInt = 8
@@ -473,14 +483,12 @@ class Settings(Section):
         return {field.alias or name for name, field in cls.model_fields.items()}
 
 
-def load_settings(path: str | Path | None = None) -> Settings:
-    """Return the checked settings of ``path`` (default: $BOWERBIRD_PARAMS, else params.yaml).
+def read_params(file: Path) -> dict[str, Any]:
+    """Return what a params.yaml says, not yet checked but for credentials.
 
     Raises:
-        SettingsError: no such file, not YAML, an unknown key, or a value out of range; the
-            message names the file and each wrong key with what was expected.
+        SettingsError: no such file, not YAML, or a value that holds a credential.
     """
-    file = Path(path or os.environ.get("BOWERBIRD_PARAMS") or "params.yaml")
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
@@ -488,12 +496,23 @@ def load_settings(path: str | Path | None = None) -> Settings:
             f"cannot read {file} ({error.strerror}): run bowerbird in the project's folder, "
             "or name the file in BOWERBIRD_PARAMS"
         ) from error
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{file} is not valid YAML: {error}") from error
+    raw = _yaml(text, str(file))
     if not isinstance(raw, dict):
         raise SettingsError(f"{file} must hold sections (ingest:, train:, …), found {type(raw)}")
+    _refuse_credentials(raw, file)
+    return raw
+
+
+def load_settings(path: str | Path | None = None) -> Settings:
+    """Return the checked settings of ``path`` (default: $BOWERBIRD_PARAMS, else params.yaml).
+
+    Raises:
+        SettingsError: no such file, not YAML, an unknown key, a value out of range, or a
+            credential in the file; the message names the file and each wrong key with what was
+            expected.
+    """
+    file = Path(path or os.environ.get("BOWERBIRD_PARAMS") or "params.yaml")
+    raw = read_params(file)
     try:
         return Settings.model_validate(_with_environment(raw))
     except ValidationError as error:
@@ -501,19 +520,91 @@ def load_settings(path: str | Path | None = None) -> Settings:
         raise SettingsError(f"{file} has wrong values:\n" + "\n".join(lines)) from error
 
 
+def _yaml(text: str, place: str) -> Any:
+    """Return what YAML says. An error names line and column and quotes nothing."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "unreadable"
+    raise SettingsError(f"{place} is not valid YAML{where}: {problem}")  # its cause quotes it
+
+
 def _told(problem: ErrorDetails) -> str:
-    """Return the key, what is wrong, and what was found; a check of ours says all of it itself."""
+    """Return the key, what is wrong, and what was found; a check of ours says all of it itself.
+
+    What was found is told of numbers, words and their like alone: whatever else stands in a wrong
+    place may be a credential.
+    """
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "value_error":
-        return ": ".join(filter(None, [place, str(problem["ctx"]["error"])]))
-    return f"{place}: {problem['msg']} (found {problem['input']!r:.80})"
+        return mask_credentials(": ".join(filter(None, [place, str(problem["ctx"]["error"])])))
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: there is no such key"
+    found = problem["input"]
+    secret = _annotation(problem["loc"]) in (Credential, WebhookCredential)
+    if secret or not isinstance(found, str | int | float | None) or "://" in str(found):
+        found = type(found).__name__
+    else:
+        found = f"{found!r:.80}"
+    return f"{place}: {problem['msg']} (found {found})"
+
+
+def _annotation(keys: Sequence[str | int]) -> Any:
+    """Return the type of the setting at ``keys``, as params.yaml spells them; None: no such."""
+    place: Any = Settings
+    for key in keys:
+        if not (isinstance(place, type) and issubclass(place, BaseModel)):
+            return None
+        fields = {field.alias or name: field for name, field in place.model_fields.items()}
+        if key not in fields:
+            return None
+        place = fields[str(key)].annotation
+    return place
+
+
+def _refuse_credentials(value: Any, file: Path, keys: tuple[str, ...] = ()) -> None:
+    """Raise SettingsError for the first value below ``keys`` that holds a credential."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            _refuse_credentials(below, file, (*keys, str(key)))
+    elif isinstance(value, list):
+        for number, below in enumerate(value):
+            _refuse_credentials(below, file, (*keys, str(number)))
+    elif isinstance(value, str):
+        kind = _annotation(keys)
+        if (WebhookCredential if kind is WebhookCredential else Credential)(value).secret:
+            name = "BOWERBIRD_" + "__".join(keys).upper()
+            known = kind in (Credential, WebhookCredential)
+            raise SettingsError(
+                f"{file}: {'.'.join(keys)} holds a credential, which would be copied with the "
+                f"file: remove it there" + (f" and set {name} in the environment" if known else "")
+            )
 
 
 def _with_environment(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return ``raw`` with every BOWERBIRD_<SECTION>__<KEY> of the environment laid over it."""
+    """Return ``raw`` with every BOWERBIRD_<SECTION>__<KEY> of the environment laid over it.
+
+    More parts go deeper: BOWERBIRD_SERVE__RULES__POOL is serve.rules.pool.
+
+    Raises:
+        SettingsError: a value is not YAML, or holds a credential where none is expected.
+    """
     merged = dict(raw)
     for name, value in os.environ.items():
-        section, separator, key = name.removeprefix("BOWERBIRD_").lower().partition("__")
-        if name.startswith("BOWERBIRD_") and separator and section in Settings.sections():
-            merged[section] = {**(merged.get(section) or {}), key: yaml.safe_load(value)}
+        keys = name.removeprefix("BOWERBIRD_").lower().split("__")
+        if not name.startswith("BOWERBIRD_") or len(keys) < 2 or keys[0] not in Settings.sections():
+            continue
+        place = merged
+        for key in keys[:-1]:
+            there = place.get(key)
+            place[key] = dict(there) if isinstance(there, dict) else {}
+            place = place[key]
+        if _annotation(keys) in (Credential, WebhookCredential):
+            place[keys[-1]] = value.strip()  # as it is: a password may look like YAML
+        elif mask_credentials(value) != value:
+            raise SettingsError(f"{name} holds a credential, which would be written: remove it")
+        else:
+            place[keys[-1]] = _yaml(value, name)
     return merged

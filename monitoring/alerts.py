@@ -11,13 +11,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components.alerts import ALERTS, raise_alert, read_alerts
+from components.alerts import ALERTS, NO_WEBHOOK, raise_alert, read_alerts
+from components.credentials import WebhookCredential
 from monitoring.drift import Verdict
 
 __all__ = ["append_alert", "read_alerts"]
 
 
-def append_alert(verdict: Verdict, file: str | Path = ALERTS, webhook: str = "") -> bool:
+def append_alert(
+    verdict: Verdict, file: str | Path = ALERTS, webhook: WebhookCredential = NO_WEBHOOK
+) -> bool:
     """Return whether retraining should start; if so, the alert is on disk when this returns.
 
     Only a drifted verdict is an alert. The line is appended in one write and synced. A webhook

@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from components.credentials import mask_credentials
 from components.data.schema import INTERACTIONS, UTC
 from components.erasure import keyed_hash, profile_hash
 
@@ -249,8 +250,10 @@ class EventStore:
                 self.erasure_key = self._erasure_key(connection)
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(
-                f"cannot open the event store {self.engine.url.render_as_string()}: "
-                f"{error.__cause__ or error}; set serve.events_url"
+                mask_credentials(
+                    f"cannot open the event store {self.engine.url.render_as_string()}: "
+                    f"{error.__cause__ or error}; set serve.events_url"
+                )
             ) from error
         self._alone = alone
         self._commits = 0  # with events, of this process

@@ -18,9 +18,11 @@ import tempfile
 from pathlib import Path
 
 import bentoml
+import yaml
 
+from components.credentials import check_text
 from components.manifest import verify_manifest, write_manifest
-from components.settings import Settings
+from components.settings import Settings, read_params
 from serving.shop import PACKAGED, POINTER, UNREGISTERED, find_champion
 
 CODE = ("components", "serving")
@@ -46,6 +48,7 @@ def package(settings: Settings, root: Path) -> str:
     Raises:
         FileNotFoundError: there is no model yet.
         ManifestError: the model folder is damaged.
+        ValueError: settings or requirements hold a credential.
     """
     champion = find_champion(root)
     os.umask(0o022)  # a Bento holds nobody's data, and a container may run as any user
@@ -53,7 +56,9 @@ def package(settings: Settings, root: Path) -> str:
         staging = Path(name)
         for folder in CODE:
             shutil.copytree(
-                PACKAGED / folder, staging / folder, ignore=shutil.ignore_patterns("__pycache__")
+                PACKAGED / folder,
+                staging / folder,
+                ignore=shutil.ignore_patterns("__pycache__", ".*"),
             )
         verify_manifest(champion.folder)
         # Model folders of earlier versions hold their users' histories, the reference's too.
@@ -61,8 +66,14 @@ def package(settings: Settings, root: Path) -> str:
         shutil.copytree(champion.folder, staging / UNREGISTERED, ignore=personal)
         write_manifest(staging / UNREGISTERED)
         params = root / "params.yaml"
-        shutil.copy(params if params.exists() else PACKAGED / "params.yaml", staging)
-        shutil.copy(PACKAGED / "requirements/lock.txt", staging / "requirements.txt")
+        raw = read_params(params if params.exists() else PACKAGED / "params.yaml")
+        # Without the comments, which may hold what the settings must not.
+        (staging / "params.yaml").write_text(
+            yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
+        if (champion.folder / "params.yaml").exists():
+            read_params(champion.folder / "params.yaml")
+        shutil.copy(check_text(PACKAGED / "requirements/lock.txt"), staging / "requirements.txt")
         write_sbom(staging / "requirements.txt", staging / SBOM)
         pointer = staging / POINTER
         pointer.parent.mkdir(parents=True)

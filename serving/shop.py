@@ -217,7 +217,7 @@ class Shop:
         self.settings = settings
         self.root = root
         self.auth = auth
-        self.store = EventStore(settings.serve.events_url, root, alone=alone)
+        self.store = EventStore(settings.serve.events_url.get_secret_value(), root, alone=alone)
         self.live = LiveProfiles(self.store, settings.serve.max_history)
         self.writer = open_writer(settings.serve)
         self.ranking = Ranking(settings.serve)

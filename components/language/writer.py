@@ -13,12 +13,19 @@ piece by piece. ``serve.writer`` of params.yaml chooses:
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from components.credentials import (
+    MASK,
+    Credential,
+    keep_urls_out_of_logs,
+    mask_credentials,
+)
 from components.settings import Serve
 
 KEY = "BOWERBIRD_WRITER_KEY"
@@ -47,16 +54,17 @@ def open_writer(settings: Serve) -> Writer | None:
     Raises:
         WriterError: the folder holds no causal model, or an address comes without a model's name.
     """
-    if not settings.writer:
+    named = settings.writer.get_secret_value()
+    if not named:
         return None
     limits = settings.writer_tokens, settings.writer_timeout
-    if settings.writer.startswith(("http://", "https://")):
+    if named.startswith(("http://", "https://")):
         if not settings.writer_model:
             raise WriterError(
                 f"serve.writer_model: name the model that {settings.writer} shall answer with"
             )
-        return RemoteWriter(settings.writer, settings.writer_model, *limits)
-    return LocalWriter(settings.writer, *limits)
+        return RemoteWriter(named, settings.writer_model, *limits)
+    return LocalWriter(named, *limits)
 
 
 class RemoteWriter:
@@ -68,9 +76,12 @@ class RemoteWriter:
     def __init__(self, address: str, model: str, tokens: int = 256, timeout: float = 20.0) -> None:
         from openai import OpenAI  # 1 to 2 s to import: only where one is configured
 
-        self.address, self.model, self.tokens, self.timeout = address, model, tokens, timeout
+        keep_urls_out_of_logs()
+        self.model, self.tokens, self.timeout = model, tokens, timeout
+        self.address = str(Credential(address))
+        """For messages: with its credentials masked."""
         # Services on one's own machine ask for no key, the client insists on one.
-        key = os.environ.get(KEY) or "none"
+        self._key = key = os.environ.get(KEY) or "none"
         self._client = OpenAI(base_url=address, api_key=key, timeout=timeout, max_retries=1)
 
     def write(self, messages: Iterable[Mapping[str, str]]) -> Iterator[str]:
@@ -87,9 +98,11 @@ class RemoteWriter:
                     if chunk.choices and chunk.choices[0].delta.content:
                         yield chunk.choices[0].delta.content
         except OpenAIError as error:
+            # Services quote in their errors what they were sent.
+            told = mask_credentials(re.sub(rf"\b{re.escape(self._key)}\b", MASK, str(error)))
             raise WriterError(
                 f"serve.writer: {self.address} did not answer with {self.model}: "
-                f"{type(error).__name__}: {error!s:.200}"
+                f"{type(error).__name__}: {told:.200}"
             ) from error
 
     def _late(self) -> str:

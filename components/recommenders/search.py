@@ -213,7 +213,7 @@ def tune(
     vectors = root / "models/vectors"
     prepared = load_prepared(root / "data/prepared", vectors if vectors.exists() else None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = open_storage(settings.search.storage, root)
+    storage = open_storage(settings.search.storage.get_secret_value(), root)
     name = study_name(model, settings, root)
     before = 0
     if name in optuna.get_all_study_names(storage):

@@ -152,9 +152,14 @@ def build_house(root: Path) -> House:
         "PREFECT_HOME": str(root / "var/prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{ports[1]}/api",
         "GIT_CONFIG_GLOBAL": os.devnull,
+        # test_secrets looks for them in all that is left. Nothing answers there.
+        "BOWERBIRD_MONITOR__WEBHOOK": "http://127.0.0.1:9/T/S3CRET-webhook",
+        "BOWERBIRD_SEARCH__STORAGE": "postgresql://shop:S3CRET-tune@127.0.0.1:9/shop",
+        "BOWERBIRD_WRITER_KEY": "S3CRET-writer-key",
     }
     house = House(root, environment)
     house.run("git", "init", "-q")
+    house.run("git", "remote", "add", "origin", "https://bot:S3CRET-git@git.example/shop.git")
     house.run("git", "add", ".")
     house.run(
         *("git", "-c", "user.name=shop", "-c", "user.email=shop@example.com"),

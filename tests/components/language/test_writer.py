@@ -46,7 +46,8 @@ class Answer(BaseHTTPRequestHandler):
         self.server.requests.append(body)
         self.server.keys.append(self.headers["Authorization"])
         if self.path != "/v1/chat/completions" or body["model"] != "parrot":
-            error = json.dumps({"error": {"message": "there is no such model"}}).encode()
+            message = f"there is no such model for {self.headers['Authorization']}"
+            error = json.dumps({"error": {"message": message}}).encode()
             self.send_response(404)
             self.send_header("Content-Length", str(len(error)))
             self.end_headers()
@@ -110,9 +111,15 @@ def test_a_service_answers_piece_by_piece(service: Service, monkeypatch) -> None
     assert (service.requests[0]["max_tokens"], service.keys) == (9, ["Bearer s3cret"])
 
 
-def test_a_service_that_refuses_is_an_error_with_words(service: Service) -> None:
-    with pytest.raises(WriterError, match=r"nobody.*no such model"):
+def test_a_service_that_refuses_is_an_error_with_words(service: Service, monkeypatch) -> None:
+    monkeypatch.setenv(KEY, "s3cret")
+    address = service.address.replace("//", "//user:s3cret@") + "?api_key=s3cret"
+    with pytest.raises(WriterError, match=r"nobody.*no such model") as refused:
         list(RemoteWriter(service.address, "nobody").write(ASKED))
+    assert "s3cret" not in str(refused.value)  # which the service quotes
+    with pytest.raises(WriterError, match="did not answer") as refused:
+        list(RemoteWriter(address, "nobody").write(ASKED))
+    assert "s3cret" not in str(refused.value)
     with pytest.raises(WriterError, match="writer_model"):
         open_writer(Serve(writer=service.address))
 

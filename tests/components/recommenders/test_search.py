@@ -85,7 +85,7 @@ def test_a_killed_search_goes_on_where_it_was(shop: tuple[Path, Settings]) -> No
     process = subprocess.Popen(
         [sys.executable, "-c", LETHAL, str(root)], env=environment, stdout=subprocess.DEVNULL
     )
-    storage = search.open_storage(settings.search.storage, root)
+    storage = search.open_storage(settings.search.storage.get_secret_value(), root)
     name = search.study_name("popularity", settings, root)
 
     def finished() -> list[optuna.trial.FrozenTrial]:
@@ -155,4 +155,4 @@ def test_the_command_says_what_it_found_or_what_is_wrong(
     monkeypatch.setenv("BOWERBIRD_SEARCH__STORAGE", "mysql://x/y")
     wrong = CliRunner().invoke(bowerbird.app, ["tune", "popularity"])
     assert "use sqlite:///file or postgresql://" in wrong.output
-    assert load_settings(root / "params.yaml").search.storage.startswith("mysql")
+    assert str(load_settings(root / "params.yaml").search.storage).startswith("mysql")
