@@ -203,3 +203,7 @@ def test_the_whole_chain_and_its_flows_left_no_secret_behind(trained_house: Any)
         assert any("the alert was not delivered to monitor.webhook" in log for log in logs)
     assert MARK in (trained_house.root / ".git/config").read_text()
     assert holding(trained_house.root) == []
+    login = trained_house.root / "var/flows/login"  # of Prefect's and MLflow's pages
+    if login.exists():
+        password = login.read_text().strip().partition(":")[2]
+        assert holding(trained_house.root, password) == ["var/flows/login"]
