@@ -71,8 +71,6 @@ def package(settings: Settings, root: Path) -> str:
         (staging / "params.yaml").write_text(
             yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8"
         )
-        if (champion.folder / "params.yaml").exists():
-            read_params(champion.folder / "params.yaml")
         shutil.copy(check_text(PACKAGED / "requirements/lock.txt"), staging / "requirements.txt")
         write_sbom(staging / "requirements.txt", staging / SBOM)
         pointer = staging / POINTER
