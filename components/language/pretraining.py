@@ -107,7 +107,7 @@ def run(settings: Settings, root: Path) -> None:
     s = settings.pretrain
     accelerator = open_accelerator()
     corpus = load_corpus(root / "data/corpus")
-    tokenizer = AutoTokenizer.from_pretrained(root / "data/corpus/tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(root / "data/corpus/tokenizer", local_files_only=True)
     model, untrained = open_model(s.encoder, tokenizer, settings.seed)
     if _too_short(model, settings.corpus.max_length):
         raise ValueError(
