@@ -18,7 +18,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -53,8 +53,8 @@ class SecretError(RuntimeError):
 class Keys:
     """api: of the shop's backend. operator: for operations. As bytes: headers arrive as such."""
 
-    api: bytes | None = None
-    operator: bytes | None = None
+    api: bytes | None = field(default=None, repr=False)
+    operator: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls) -> Keys:

@@ -28,6 +28,7 @@ from typer.testing import CliRunner
 import bowerbird
 from components.registry import Registry
 from components.settings import Settings, load_settings
+from serving.auth import Keys
 
 MARK = "S3CRET"
 """Part of every secret here."""
@@ -125,6 +126,8 @@ def test_a_run_leaves_no_secret_behind(
         "BOWERBIRD_WRITER_KEY": f"{MARK}-writer-key",
         "BOWERBIRD_API_KEY": f"{MARK}-api",
         "BOWERBIRD_OPERATOR_KEY": f"{MARK}-operator",
+        "BOWERBIRD_TOKEN_SECRET": f"{MARK}-token-of-more-than-32-characters",
+        "BOWERBIRD_UI_PASSWORD": f"{MARK}-of-the-pages",
     }
     for name, value in {**secrets, "BENTOML_HOME": str(root / "bentoml")}.items():
         monkeypatch.setenv(name, value)
@@ -153,7 +156,8 @@ def test_a_run_leaves_no_secret_behind(
     assert list(root.glob("bentoml/bentos/*/*/src/models/hybrid/params.yaml"))
     assert holding(root) == []
     assert MARK.encode() not in kept
-    assert MARK not in said + repr(settings) + caplog.text + "".join(capfd.readouterr())
+    said += repr((settings, Keys.from_environment())) + caplog.text
+    assert MARK not in said + "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize(
