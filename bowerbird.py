@@ -307,8 +307,6 @@ def serve(
     workers: int = typer.Option(1, help="processes; more than one wants PostgreSQL for events"),
 ) -> None:
     """Serve the champion over HTTP, with its pages."""
-    import sys
-
     from components.settings import SettingsError, load_settings
     from serving.auth import Keys, SecretError, load_secret
     from serving.peers import is_loopback
@@ -322,22 +320,19 @@ def serve(
                 "BOWERBIRD_OPERATOR_KEY first"
             )
         _check_free(host, port, "serve.port")
-        from serving.shop import PACKAGED, find_champion
+        from serving.launch import LaunchError, check_model, launch
 
-        find_champion(ROOT)
         load_secret(ROOT)
-    except (SettingsError, SecretError, FileNotFoundError, ValueError) as error:
+    except (SettingsError, SecretError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
-    os.environ["BOWERBIRD_ROOT"] = str(ROOT.resolve())
-    os.environ["BOWERBIRD_WORKERS"] = str(workers)
-    options = ["--host", host, "--port", str(port)]
-    options += ["--working-dir", str(PACKAGED)]
-    # In this process's place, so that signals reach the server.
-    os.execv(
-        sys.executable,
-        [sys.executable, "-m", "bentoml", "serve", "serving.service:Bowerbird", *options],
-    )
+    try:
+        check_model(ROOT)
+        # In this process, so that signals reach the server.
+        launch(ROOT, host, port, workers)
+    except (LaunchError, FileNotFoundError, ValueError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
 
 
 @app.command()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import (
@@ -96,6 +97,16 @@ def count_answer(source: str, sources: tuple[tuple[str, int], ...], cold: bool) 
         counter.inc(count)
     if cold:
         COLD.inc()
+
+
+def forget_dead_workers() -> None:
+    """Remove the gauges of workers that ended without saying so; what they counted stays."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return
+    for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*_*.db"):
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            multiprocess.mark_process_dead(pid)
 
 
 def exposition() -> bytes:

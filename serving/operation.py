@@ -9,35 +9,44 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
-import sys
-from typing import Any
+import subprocess
+import threading
+from contextlib import suppress
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
+from fastapi import Path as PathParameter
 
-from serving import experiments
+from serving import experiments, jobs
 from serving.guard import Refused
-from serving.reports import read_json
-from serving.routes import OPERATOR_ERRORS, auth_of, shop_of
+from serving.pools import OPERATION, WRITING
+from serving.routes import OPERATOR_ERRORS, WRITE_ERRORS, auth_of, shop_of
 from serving.schemas import (
     ErrorResponse,
     ExperimentsResponse,
     ItemsRequest,
     ItemsResponse,
+    Job,
     PageToken,
     PromoteRequest,
-    PromoteResponse,
 )
-from serving.shop import Shop
+from serving.shop import VERSIONS, Shop, listed
 
 logger = logging.getLogger("bentoml.bowerbird")
 
-VERSIONS = "var/serving/versions.json"
-REGISTRY_SECONDS = 120
-"""How long the registry's command may take."""
+LIVE_SECONDS = 15
+"""How long an answer waits for its products to be in effect; later it says that they are not."""
+
+_taking_in = asyncio.Lock()
 
 _REGISTRY_ERRORS = {
-    409: {"model": ErrorResponse, "description": "no such version, or no registry here"},
+    409: {"model": ErrorResponse, "description": "another job runs, or no registry here"},
     **OPERATOR_ERRORS,
+}
+
+_JOB_ERRORS = {
+    404: {"model": ErrorResponse, "description": "no such job"},
+    **WRITE_ERRORS,
 }
 
 router = APIRouter(tags=["operation"])
@@ -49,7 +58,7 @@ async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
     auth_of(request).check_catalogue(request)
     shop = shop_of(request)
 
-    def put() -> ItemsResponse:
+    def put() -> int:
         loaded = shop.loaded
         stored: set[str] | None = None
         for at, item in enumerate(body.items):
@@ -61,16 +70,19 @@ async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
                 stored = {row["item_id"] for row in shop.store.items() if row["title"]}
             if loaded is not None and item.item_id not in stored:
                 raise Refused(422, "a new product needs a title", f"items.{at}.title")
-        revision = shop.store.put_items([item.model_dump() for item in body.items])
-        try:
-            shop.look()
-        except Exception as error:  # it is kept; the watch tries again and logs what is wrong
-            logger.exception("products not taken in: %s", type(error).__name__)
-        loaded = shop.loaded
-        live = loaded is not None and loaded.revision >= revision
-        return ItemsResponse(items=len(body.items), revision=revision, live=live)
+        return shop.store.put_items([item.model_dump() for item in body.items])
 
-    return await asyncio.to_thread(put)
+    revision = await WRITING.run(put)
+
+    def live() -> bool:
+        return shop.loaded is not None and shop.loaded.revision >= revision
+
+    # They are kept. Taking them in is shared: one look takes in what all the others have written.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LIVE_SECONDS), _taking_in:
+            if not live():
+                await WRITING.go_on(_look, shop)
+    return ItemsResponse(items=len(body.items), revision=revision, live=live())
 
 
 @router.get("/experiments", response_model=ExperimentsResponse, responses=OPERATOR_ERRORS)
@@ -78,7 +90,7 @@ async def get_experiments(request: Request) -> ExperimentsResponse:
     """Each experiment's arms, their rates, and whether one is better yet."""
     auth_of(request).check_api(request)
     shop = shop_of(request)
-    found = await asyncio.to_thread(experiments.results, shop.store, shop.settings.serve.experiment)
+    found = await OPERATION.run(experiments.results, shop.store, shop.settings.serve.experiment)
     return ExperimentsResponse(experiments=found)
 
 
@@ -88,46 +100,57 @@ async def page_token(request: Request) -> PageToken:
     return PageToken(token=auth_of(request).page_token())
 
 
-@router.post("/operator/promote", response_model=PromoteResponse, responses=_REGISTRY_ERRORS)
-async def promote(body: PromoteRequest, request: Request) -> PromoteResponse:
-    """Make a registered version the champion; needs the operator key."""
+@router.post("/operator/promote", response_model=Job, status_code=202, responses=_REGISTRY_ERRORS)
+async def promote(body: PromoteRequest, request: Request, response: Response) -> Job:
+    """Make a registered version the champion, as a job; needs the operator key."""
     auth_of(request).check_operator(request)
-    return await _registry(shop_of(request), "promote", body.version)
+    return await _registry(shop_of(request), response, "promote", body.version)
 
 
-@router.post("/operator/rollback", response_model=PromoteResponse, responses=_REGISTRY_ERRORS)
-async def rollback(request: Request) -> PromoteResponse:
-    """Go back to the champion before; needs the operator key."""
+@router.post("/operator/rollback", response_model=Job, status_code=202, responses=_REGISTRY_ERRORS)
+async def rollback(request: Request, response: Response) -> Job:
+    """Go back to the champion before, as a job; needs the operator key."""
     auth_of(request).check_operator(request)
-    return await _registry(shop_of(request), "rollback")
+    return await _registry(shop_of(request), response, "rollback")
 
 
-async def _registry(shop: Shop, *command: str) -> PromoteResponse:
+@router.get("/operator/jobs/{job_id}", response_model=Job, responses=_JOB_ERRORS)
+async def job(
+    job_id: Annotated[str, PathParameter(pattern="^[0-9a-f]{32}$")], request: Request
+) -> Job:
+    """How far a job is."""
+    auth_of(request).check_api(request)
+    found = await OPERATION.run(jobs.find, shop_of(request).root, job_id)
+    if found is None:
+        raise Refused(404, f"there is no job of this id, or it is older than {jobs.KEPT} others")
+    return Job.model_validate(found)
+
+
+async def _registry(shop: Shop, response: Response, *command: str) -> Job:
     if importlib.util.find_spec("bowerbird") is None or not (shop.root / VERSIONS).exists():
         raise Refused(409, "there is no registry here: deploy the image of the wanted version")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bowerbird", *command),
-        cwd=shop.root,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
     try:
-        _, errors = await asyncio.wait_for(process.communicate(), REGISTRY_SECONDS)
-    except TimeoutError as error:
-        process.kill()
-        raise Refused(503, "the registry did not answer", retry_after=30) from error
-    if process.returncode:
-        lines = [line for line in errors.decode(errors="replace").splitlines() if line]
-        said = next((line for line in reversed(lines) if line.startswith("error: ")), None)
-        logger.error("bowerbird %s failed with %s", command[0], process.returncode)
-        raise Refused(
-            409, said.removeprefix("error: ") if said else "the registry refused: see log"
-        )
-    await asyncio.to_thread(shop.look)
-    return PromoteResponse(version=shop.current().version)
+        job, process = await OPERATION.run(jobs.start, shop.root, *command)
+    except jobs.Busy as error:
+        raise Refused(409, str(error)) from error
+    threading.Thread(target=_follow, args=(shop, process), name="job", daemon=True).start()
+    response.headers["location"] = f"/operator/jobs/{job['id']}"
+    return Job.model_validate(job)
+
+
+def _follow(shop: Shop, process: subprocess.Popen[bytes]) -> None:
+    """Take a new champion over as soon as the job is done; other workers look each second."""
+    process.wait()
+    _look(shop)
+
+
+def _look(shop: Shop) -> None:
+    try:
+        shop.look()
+    except Exception as error:  # the watch tries again
+        logger.exception("nothing new was taken over: %s", type(error).__name__)
 
 
 def versions(shop: Shop) -> list[dict[str, Any]]:
     """Return the registered versions as the registry last wrote them down, newest first."""
-    found = read_json(shop.root / VERSIONS)
-    return found if isinstance(found, list) else []
+    return listed(shop.root)

@@ -5,7 +5,6 @@ In: HTTP with keys. Out: JSON; a receipt of each erasure below ``var/erasures``.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from components.erasure import (
 )
 from serving import erasure
 from serving.events import SECOND
+from serving.pools import OPERATION, WRITING
 from serving.routes import OPERATOR_ERRORS, WRITE_ERRORS, auth_of, shop_of
 from serving.schemas import EraseResponse, ExportResponse, Id
 from serving.shop import Shop
@@ -89,7 +89,7 @@ def erase(shop: Shop, profile: str) -> EraseResponse:
 async def export_user(user_id: Annotated[Id, PathParameter()], request: Request) -> ExportResponse:
     """All that is kept of a user."""
     auth_of(request).check_api(request)
-    return await asyncio.to_thread(export, shop_of(request), f"user:{user_id}")
+    return await OPERATION.run(export, shop_of(request), f"user:{user_id}")
 
 
 @router.get(
@@ -100,14 +100,14 @@ async def export_session(
 ) -> ExportResponse:
     """All that is kept of a session."""
     auth_of(request).check_api(request)
-    return await asyncio.to_thread(export, shop_of(request), f"session:{session_id}")
+    return await OPERATION.run(export, shop_of(request), f"session:{session_id}")
 
 
 @router.delete("/users/{user_id:path}", response_model=EraseResponse, responses=OPERATOR_ERRORS)
 async def erase_user(user_id: Annotated[Id, PathParameter()], request: Request) -> EraseResponse:
     """Erase a user and the sessions that its events name; the answer is the receipt."""
     auth_of(request).check_operator(request)
-    return await asyncio.to_thread(erase, shop_of(request), f"user:{user_id}")
+    return await WRITING.run(erase, shop_of(request), f"user:{user_id}")
 
 
 @router.delete(
@@ -118,4 +118,4 @@ async def erase_session(
 ) -> EraseResponse:
     """Erase a session; a user's events stay and no longer name it. The answer is the receipt."""
     auth_of(request).check_operator(request)
-    return await asyncio.to_thread(erase, shop_of(request), f"session:{session_id}")
+    return await WRITING.run(erase, shop_of(request), f"session:{session_id}")

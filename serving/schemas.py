@@ -466,6 +466,10 @@ class StatusResponse(BaseModel):
     versions: list[dict[str, Any]] = Field(
         [], description="registered model versions, newest first, with their aliases"
     )
+    problems: dict[str, str] = Field(
+        {},
+        description="parts that are damaged or cannot be loaded: served without, or an older one",
+    )
 
 
 class CategoriesResponse(BaseModel):
@@ -526,8 +530,15 @@ class PromoteRequest(Body):
     version: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")]
 
 
-class PromoteResponse(BaseModel):
-    version: str = Field(description="the champion now; every worker takes it over in seconds")
+class Job(BaseModel):
+    """A change of the champion. Every worker takes a new champion over in seconds."""
+
+    id: str
+    command: str = Field(description="promote and the version, or rollback")
+    state: Literal["queued", "running", "done", "failed"]
+    error: str | None = Field(description="why it failed")
+    created: datetime
+    finished: datetime | None
 
 
 class ExperimentsResponse(BaseModel):

@@ -11,7 +11,6 @@ Start with ``bowerbird serve``. $BOWERBIRD_ROOT: the folder that holds ``var`` a
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import time
@@ -22,6 +21,7 @@ from typing import Annotated
 
 import bentoml
 import orjson
+from _bentoml_impl.server.app import ServiceAppFactory
 from bentoml._internal.server.http import traffic
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as PathParameter
@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from components.modes import keep_private
 from components.settings import load_settings
-from serving import connections, metrics, operation, privacy, shopping
+from serving import connections, metrics, operation, privacy, shopping, startup
 from serving.answers import Answers
 from serving.auth import Auth, Keys, load_secret
 from serving.batching import TooManyWaiting
@@ -41,6 +41,7 @@ from serving.events import StoreBusy, StoreError
 from serving.guard import Guard, Refused, StartTimeout
 from serving.intake import Intake
 from serving.peers import Peers
+from serving.pools import OPERATION, READING
 from serving.reports import latest_alerts, latest_drift, validation
 from serving.routes import ERRORS, WRITE_ERRORS, Json, auth_of, shop_of
 from serving.schemas import (
@@ -188,7 +189,7 @@ async def user_history(
 ) -> HistoryResponse:
     """What is known of a user."""
     auth_of(request).check_api(request)
-    return await asyncio.to_thread(history_response, shop_of(request), user_id, limit)
+    return await READING.run(history_response, shop_of(request), user_id, limit)
 
 
 @app.get("/model", response_model=ModelResponse, responses=ERRORS, tags=["operation"])
@@ -218,7 +219,7 @@ async def categories(request: Request) -> CategoriesResponse:
 @app.get("/metrics", response_class=PlainTextResponse, tags=["operation"])
 async def prometheus() -> Response:
     """The Prometheus series, over all workers."""
-    body = await asyncio.to_thread(metrics.exposition)
+    body = await OPERATION.run(metrics.exposition)
     return Response(body, headers={"content-type": metrics.CONTENT_TYPE_LATEST})
 
 
@@ -242,9 +243,10 @@ async def status(request: Request) -> StatusResponse:
             alerts=latest_alerts(ROOT),
             reports=f"/reports/by/{auth_of(request).report_token()}/",
             versions=operation.versions(shop),
+            problems=shop.problems,
         )
 
-    return await asyncio.to_thread(collect)
+    return await OPERATION.run(collect)
 
 
 @app.get("/reports/by/{token}/{path:path}", include_in_schema=False)
@@ -277,6 +279,19 @@ def report_file(path: str) -> Response:
         media_type=_REPORT_TYPES[file.suffix],
         headers={"content-security-policy": _REPORT_POLICY},
     )
+
+
+async def readyz(_: object, request: Request) -> Response:
+    """Readiness, with what is served without or with an older one of; 503 without a model."""
+    shop: Shop | None = getattr(app.state, "shop", None)
+    if shop is None or shop.loaded is None:
+        return Response(orjson.dumps({"status": "no model"}), 503, media_type="application/json")
+    status = {"status": "degraded" if shop.problems else "ready", "problems": shop.problems}
+    return Response(orjson.dumps(status), media_type="application/json")
+
+
+# BentoML's own answers a line feed; its routes come before those of this application.
+ServiceAppFactory.readyz = readyz  # type: ignore[method-assign, assignment]
 
 
 @app.get("/", include_in_schema=False)
@@ -335,17 +350,20 @@ class Bowerbird:
         gc.collect()
         gc.freeze()
         gc.set_threshold(700, 2, 1_000)
-        auth = Auth(
-            keys, load_secret(ROOT), settings.serve.session_hours, settings.serve.max_sessions
-        )
-        app.state.auth, app.state.intake = auth, Intake(settings, auth)
-        self.shop = Shop(settings, ROOT, auth, alone=WORKERS == 1)
-        self.answers = Answers(self.shop)
-        app.state.shop, app.state.answers = self.shop, self.answers
+        metrics.forget_dead_workers()
+        try:
+            auth = Auth(
+                keys, load_secret(ROOT), settings.serve.session_hours, settings.serve.max_sessions
+            )
+            app.state.auth, app.state.intake = auth, Intake(settings, auth)
+            self.shop = Shop(settings, ROOT, auth, alone=WORKERS == 1)
+            self.answers = Answers(self.shop)
+            app.state.shop, app.state.answers = self.shop, self.answers
+            self.shop.load()  # before uvicorn accepts: see serving/startup.py
+        except Exception as error:
+            startup.fail(error)
+        startup.ready()
         self.shop.start()
-
-    def __is_ready__(self) -> bool:
-        return self.shop.loaded is not None
 
     @bentoml.on_shutdown
     def close(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from serving.answers import Answers, Question
 from serving.auth import Caller
 from serving.events import profile_of
 from serving.guard import Refused
+from serving.pools import CONVERSATION, READING
 from serving.robots import is_robot
 from serving.routes import (
     ERRORS,
@@ -99,7 +100,7 @@ async def rerank(body: RerankRequest, request: Request) -> Response:
     caller = auth.caller(request)
     auth.identify(caller, body)
     profile = profile_of(body.user_id, body.session_id)
-    return Json(await asyncio.to_thread(answers.rerank, body, profile, caller.client))
+    return Json(await READING.run(answers.rerank, body, profile, caller.client))
 
 
 @router.post("/session", response_model=SessionResponse, responses=WRITE_ERRORS)
@@ -178,7 +179,7 @@ async def similar(body: SimilarRequest, request: Request) -> SimilarResponse:
     shop = shop_of(request)
     within(body.k, shop.settings.serve.max_k, "k")
     within(len(body.item_ids), shop.settings.serve.max_history, "item_ids")
-    return await asyncio.to_thread(similar_response, shop, body)
+    return await READING.run(similar_response, shop, body)
 
 
 @router.get(
@@ -222,7 +223,7 @@ async def search(body: SearchRequest, request: Request) -> SearchResponse:
     """Find products by words; without words, browse them, the popular ones first."""
     shop = shop_of(request)
     within(body.k, shop.settings.serve.max_k, "k")
-    return await asyncio.to_thread(search_response, shop, body)
+    return await READING.run(search_response, shop, body)
 
 
 def converse(
@@ -298,10 +299,15 @@ async def conversation(body: ConversationRequest, request: Request) -> Response:
     auth.identify(caller, body)
     is_counted = counted(request, caller)
     if body.stream:
+        parts = converse(shop, body, caller, is_counted)
+        first = await CONVERSATION.run(next, parts, None)  # refused before the answer begins
 
-        def events() -> Iterator[str]:
-            for event, part in converse(shop, body, caller, is_counted):
+        async def events() -> AsyncIterator[str]:
+            found = first
+            while found is not None:
+                event, part = found
                 yield f"event: {event}\ndata: {part.model_dump_json()}\n\n"
+                found = await CONVERSATION.go_on(next, parts, None)
 
         return StreamingResponse(events(), media_type="text/event-stream")
 
@@ -309,4 +315,4 @@ async def conversation(body: ConversationRequest, request: Request) -> Response:
         *_, (_, answer) = converse(shop, body, caller, is_counted)
         return answer.model_dump_json()
 
-    return Json(await asyncio.to_thread(whole))
+    return Json(await CONVERSATION.run(whole))

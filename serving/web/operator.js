@@ -169,9 +169,15 @@ at("confirm").addEventListener("close", async () => {
     if (key) sessionStorage.setItem("key", key);
     // Where no key is set, a change needs a token that only this page can read.
     const { token } = await api("/operator/token");
-    const { version } = await api(wanted.path, wanted.body || {}, "POST", token ? { "X-CSRF-Token": token } : {});
+    let job = await api(wanted.path, wanted.body || {}, "POST", token ? { "X-CSRF-Token": token } : {});
+    while (job.state === "queued" || job.state === "running") {
+      hold(`working on it: ${job.command} is ${job.state} …`);
+      await new Promise((wake) => setTimeout(wake, 1000));
+      job = await api(`/operator/jobs/${job.id}`);
+    }
     await refresh();
-    hold(`version ${version} is the champion now`);
+    if (job.state === "failed") throw new Error(`${job.command} failed: ${job.error}`);
+    hold(`done: ${job.command}`);
   } catch (error) {
     if (key && kept) sessionStorage.setItem("key", kept);
     else if (key) sessionStorage.removeItem("key");
@@ -213,7 +219,8 @@ async function refresh() {
     pairs(at("model"), [["version", model.version], ["products", number(model.items)],
       ["users it knows", number(model.users)], ["candidates", model.candidates.join(", ")],
       ["trained until", moment(model.trained_until)], ["in service since", moment(model.loaded_at)],
-      ...(model.last_load_error ? [["newest champion", model.last_load_error]] : [])]);
+      ...(model.last_load_error ? [["newest champion", model.last_load_error]] : []),
+      ...Object.entries(status.problems)]);
     pairs(at("traffic"), [["recommendations shown", number(status.impressions_today)],
       ...Object.entries(status.events_today).map(([event, count]) => [event, number(count)]),
       ["events waiting", number(status.events_pending)]]);

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
 import time
 import uuid
@@ -14,6 +16,8 @@ from typing import Any
 import httpx
 import pandas as pd
 import pytest
+
+from serving import jobs
 
 Client = httpx.Client
 
@@ -220,3 +224,47 @@ def test_operations_need_the_operator_and_a_registry(
         assert client.post("/operator/promote", json=wrong, headers=boss).status_code == 422
         none = client.post("/operator/promote", json=body, headers=boss)
         assert (none.status_code, "registry" in none.json()["error"]) == (409, True)
+
+        # With a registry a change is a job: one at a time, with a state to ask for.
+        (shop_root / "var/serving").mkdir(parents=True, exist_ok=True)
+        (shop_root / "var/serving/versions.json").write_text("[]")
+        accepted = client.post("/operator/rollback", json={}, headers=boss)
+        job, place = accepted.json(), accepted.headers["location"]
+        assert (accepted.status_code, job["state"], job["command"]) == (202, "queued", "rollback")
+        assert place == f"/operator/jobs/{job['id']}"
+        second = client.post("/operator/promote", json=body, headers=boss)
+        assert (second.status_code, job["id"] in second.json()["error"]) == (409, True)
+        assert client.get(place).status_code == 401
+        assert client.get(f"/operator/jobs/{'0' * 32}", headers=boss).status_code == 404
+        assert client.get("/operator/jobs/..%2fchampion", headers=boss).status_code in (404, 422)
+
+        def ended() -> bool:
+            return client.get(place, headers=boss).json()["state"] not in ("queued", "running")
+
+        wait_until(ended, 120)  # MLflow is imported and makes its database
+        job = client.get(place, headers=boss).json()
+        said = "there is no earlier champion to go back to"
+        assert (job["state"], job["error"]) == ("failed", said)
+        assert job["finished"] is not None
+
+
+def test_a_killed_job_says_so_and_old_ones_go(shop_root: Path) -> None:
+    for number in range(jobs.KEPT + 5):
+        old = {"id": f"{number:032x}", "command": "rollback", "state": "done", "error": None}
+        old |= {"created": f"2026-01-01T00:{number:02}:00+00:00", "finished": None}
+        (shop_root / jobs.JOBS).mkdir(parents=True, exist_ok=True)
+        (shop_root / jobs.JOBS / f"{number:032x}.json").write_text(json.dumps(old))
+    (shop_root / jobs.JOBS / "torn.json").write_text("{")
+    job, process = jobs.start(shop_root, "rollback")
+    try:
+        with pytest.raises(jobs.Busy, match=job["id"]):
+            jobs.start(shop_root, "promote", "1")
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    # The registry's own process is a child of the job's, and may end an instant later.
+    wait_until(lambda: (jobs.find(shop_root, job["id"]) or {}).get("state") == "failed")
+    assert "killed" in str(jobs.find(shop_root, job["id"]))
+    kept = sorted((shop_root / jobs.JOBS).glob("0*.json"))
+    assert len(kept) == jobs.KEPT - 1
+    assert kept[0].stem == f"{6:032x}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import uuid
 from collections.abc import Callable
@@ -299,30 +298,6 @@ def test_keys_and_rate(serve: Callable[..., Any], shop_root: Path) -> None:
         assert 429 in statuses
     server.stop()
     assert "secret-user" not in server.log.read_text()
-
-
-def test_not_ready_without_a_model_then_ready(
-    serve: Callable[..., Any], shop_root: Path, items: list[str]
-) -> None:
-    (shop_root / "models/hybrid").rename(shop_root / "models/later")
-    server = serve(shop_root).start(wait=False)
-    with server.client() as client:
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            with contextlib.suppress(httpx.HTTPError):
-                if client.get("/livez").status_code == 200:
-                    break
-            time.sleep(0.1)
-        assert client.get("/readyz").status_code == 503
-        refused = client.post("/recommend", json={})
-        assert refused.status_code == 503
-        assert "retry-after" in refused.headers
-        # Events are kept even then.
-        event = {"user_id": "early", "item_id": items[0], "event": "click"}
-        assert client.post("/feedback", json=event).status_code == 200
-        (shop_root / "models/later").rename(shop_root / "models/hybrid")
-        server.wait()
-        assert recommended(client, user_id="early")["history_length"] == 1
 
 
 def test_a_restart_keeps_the_profile(

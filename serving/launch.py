@@ -1,0 +1,71 @@
+"""``bowerbird serve``: BentoML's server in this process, with a folder of its own for its metrics.
+
+BentoML keeps the metrics of all endpoints of a user in one folder and empties it at each start, so
+a second endpoint would blind the first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from components.manifest import ManifestError, verify_manifest
+from components.recommenders.hybrid import OPTIONAL
+from serving.shop import PACKAGED, find_champion, previous_champion
+
+SERVICE = "serving.service:Bowerbird"
+
+
+class LaunchError(RuntimeError):
+    """The endpoint could not start; the message says why and what to do."""
+
+
+def check_model(root: Path) -> None:
+    """Return if there is a model that can be served.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none; the message says what to do.
+    """
+    champion = find_champion(root)
+    try:
+        verify_manifest(champion.folder, OPTIONAL)
+    except ManifestError:
+        previous = previous_champion(root)
+        if previous is None:
+            raise
+        verify_manifest(previous.folder, OPTIONAL)
+
+
+def launch(root: Path, host: str, port: int, workers: int) -> None:
+    """Serve until a signal ends it.
+
+    Raises:
+        LaunchError: no worker could start, the port is taken, or the host is no IP address.
+    """
+    os.environ["BOWERBIRD_ROOT"] = str(root.resolve())
+    os.environ["BOWERBIRD_WORKERS"] = str(workers)
+    from bentoml._internal.container import BentoMLContainer
+    from bentoml.exceptions import BentoMLException
+    from bentoml_cli.serve import serve_command
+
+    from serving.startup import FAILED
+
+    options = ["--host", host, "--port", str(port), "--working-dir", str(PACKAGED)]
+    with tempfile.TemporaryDirectory(prefix="bowerbird-") as folder:
+        BentoMLContainer.prometheus_multiproc_dir.set(folder)
+        try:
+            serve_command.main(["serve", SERVICE, *options], standalone_mode=False)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
+                raise
+            raise LaunchError(
+                f"cannot listen on {host}:{port}: {os.strerror(error.errno)}; choose another "
+                "with --host and --port"
+            ) from error
+        except BentoMLException as error:
+            raise LaunchError(str(error)) from error
+        failed = Path(folder) / FAILED
+        if failed.exists():
+            raise LaunchError(f"the endpoint cannot start: {failed.read_text(encoding='utf-8')}")
