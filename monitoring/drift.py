@@ -261,8 +261,6 @@ def _load_model(folder: Path):
     from components.recommenders.hybrid import Hybrid, profiles_file
 
     model = Hybrid.load(folder)
-    if what := model.damaged.get("profiles.parquet"):
-        raise ValueError(f"the model folder {folder} is damaged: {what}")
     past = pd.read_parquet(profiles_file(folder.parents[1], folder))
     past["timestamp"] = pd.to_datetime(past["timestamp"], utc=True)
     return model, pd.Index(model.catalogue.ids), past

@@ -29,7 +29,7 @@ import orjson
 
 from components.alerts import ALERTS, raise_once
 from components.language.writer import open_writer
-from components.manifest import MANIFEST, ManifestError
+from components.manifest import MANIFEST
 from components.recommenders.hybrid import OPTIONAL
 from components.settings import Settings
 from serving import metrics
@@ -418,20 +418,8 @@ class Shop:
         ready = self.ranking.load(number, champion.folder, champion.version)
         engine = Engine.load(champion.folder, champion.version)
         damaged = dict(engine.model.damaged)
-        if what := damaged.get("profiles.parquet"):
-            raise ManifestError(f"the model folder {champion.folder} is damaged: {what}")
-        erased_at = self.live.erased_at if self.live.erasures.times else None
-        file = profiles_of(self.root, champion)
-        if file is None:
-            logger.warning(
-                "no users' histories for version %s: mount them as %s below %s (docs/privacy.md)",
-                champion.version,
-                PROFILES / f"{champion.version}.parquet",
-                self.root,
-            )
-            base = BaseProfiles.empty(engine.items, engine.model.trained_until or 0)
-        else:
-            base = BaseProfiles.load(file, engine.items, erased_at)
+        damaged.pop("profiles.parquet", None)  # of earlier versions; an erasure rewrites it
+        base = self._histories(champion, engine)
         profiles = Profiles(base, self.live, engine.items, self.settings.serve.max_history)
         table = engine.model.catalogue.table
         encoder = None
@@ -465,6 +453,28 @@ class Shop:
         for part in OPTIONAL:
             self.problem(part, said if part in damaged else None)
         return self._with_new_items(loaded)
+
+    def _histories(self, champion: Champion, engine: Engine) -> BaseProfiles:
+        """Return the users' histories for a model, none where there is no file or a damaged one."""
+        erased_at = self.live.erased_at if self.live.erasures.times else None
+        file, problem = profiles_of(self.root, champion), None
+        if file is None:
+            logger.warning(
+                "no users' histories for version %s: mount them as %s below %s (docs/privacy.md)",
+                champion.version,
+                PROFILES / f"{champion.version}.parquet",
+                self.root,
+            )
+        else:
+            try:
+                base = BaseProfiles.load(file, engine.items, erased_at)
+                self.problem("profiles", None)
+                return base
+            except (OSError, ValueError, KeyError) as error:
+                logger.error("cannot read the users' histories in %s: %s", file, error)
+                problem = f"users' histories of version {champion.version} cannot be read: see log"
+        self.problem("profiles", problem)
+        return BaseProfiles.empty(engine.items, engine.model.trained_until or 0)
 
     def _with_new_items(self, loaded: Loaded) -> Loaded:
         """Return the model with the store's products if they changed, without them if bad."""

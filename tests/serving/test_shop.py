@@ -150,9 +150,13 @@ def test_a_damaged_part_is_left_out_and_said(
     write_manifest(folder)
     for file in ("encoder/weights", "reference/weights", "model_card.md"):
         halve(folder / file)
+    histories = shop_root / "models/profiles/profiles.parquet"
+    histories.parent.mkdir(exist_ok=True)
+    histories.write_bytes(b"PAR1 and no more")
     shop = make(shop_root)
     shop.load()
-    assert shop.problems.keys() == {"encoder", "reference", "model_card.md"}
+    assert shop.problems.keys() == {"encoder", "reference", "model_card.md", "profiles"}
+    assert len(shop.current().profiles.base) == 0
     assert shop.current().search.encoder is None
 
     def fails(*_: Any) -> None:
