@@ -19,6 +19,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -48,7 +49,14 @@ def keyed_hash(plain: str, key: str) -> str:
 
     Made of the plain hash, so that rows of earlier versions can be turned into it.
     """
-    return hashlib.blake2b(plain.encode(), key=bytes.fromhex(key), digest_size=24).hexdigest()
+    hasher = _hasher(key).copy()
+    hasher.update(plain.encode())
+    return hasher.hexdigest()
+
+
+@cache
+def _hasher(key: str) -> hashlib.blake2b:
+    return hashlib.blake2b(key=bytes.fromhex(key), digest_size=24)
 
 
 def profile_hash(profile: str, key: str) -> str:

@@ -67,7 +67,8 @@ def erase(store: EventStore, profile: str) -> Erased:
     moment = time.time_ns() // 1000
     with store.engine.connect() as connection:
         if not store.is_postgres:  # else deleted rows stay readable in the file's free pages
-            _pragma(connection, "secure_delete=ON")
+            connection.exec_driver_sql("PRAGMA secure_delete=ON")
+            connection.commit()
         with connection.begin():
             store.lock(connection)
             _delete(connection, profiles, rows)
@@ -81,14 +82,7 @@ def erase(store: EventStore, profile: str) -> Erased:
             _delete(connection, profiles, rows)
         if profile.startswith("session:"):
             rows["sessions"] = _unname(store, connection, profile.removeprefix("session:"))
-        if not store.is_postgres:
-            _pragma(connection, "secure_delete=OFF")
     return Erased(tuple(profiles), rows, moment, store.is_postgres or _checkpoint(store))
-
-
-def _pragma(connection: sa.Connection, pragma: str) -> None:
-    connection.exec_driver_sql(f"PRAGMA {pragma}")
-    connection.commit()
 
 
 def _delete(connection: sa.Connection, profiles: list[str], rows: dict[str, int]) -> None:

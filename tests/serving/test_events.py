@@ -16,9 +16,10 @@ import sqlalchemy as sa
 
 from components.data import sources
 from components.data.schema import INTERACTIONS
+from components.erasure import plain_hash
 from components.settings import Settings
 from serving.erasure import erase, export
-from serving.events import EVENTS, EventStore, StoreBusy, StoreError
+from serving.events import ERASURES, EVENTS, EventStore, StoreBusy, StoreError
 
 NOON = 1_795_521_600_000_000
 
@@ -213,6 +214,58 @@ def test_erased_users_leave_store_and_exported_files(store: EventStore, tmp_path
     erase(store, "user:u2")
     store.export_events(tmp_path)
     assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_hashes_of_an_earlier_version_get_the_key(url: str) -> None:
+    with contextlib.closing(EventStore(url)) as store:
+        key = store.erasure_key
+        with store.engine.begin() as connection:
+            old = {"profile_hash": plain_hash("user:u1"), "erased_at": 5}
+            connection.execute(sa.insert(ERASURES), old)
+    with contextlib.closing(EventStore(url)) as store:
+        assert store.erasure_key == key
+        assert store.erasures().times == {store.profile_hash("user:u1"): 5}
+        assert store.profile_hash("user:u1") != plain_hash("user:u1")
+
+
+def test_a_users_sessions_are_erased_and_a_sessions_name_leaves_users_events(
+    store: EventStore,
+) -> None:
+    rows = [
+        event(1, user_id="anna", session_id="s1"),
+        event(2, user_id=None, session_id="s1"),  # before she said who she is
+        event(3, user_id="ben", session_id="s2"),
+        event(4, user_id=None, session_id="s2"),
+    ]
+    store.submit(rows).result(10)
+    erased = erase(store, "user:anna")
+    assert (erased.profiles, erased.rows["events"]) == (("user:anna", "session:s1"), 2)
+    assert erased.user_ids == ("anna", "session:s1")
+    erased = erase(store, "session:s2")
+    assert (erased.rows["events"], erased.rows["sessions"]) == (1, 1)
+    (kept,) = export(store, "user:ben")["events"]
+    assert (kept["item_id"], kept["session_id"]) == ("i3", None)
+
+
+def test_what_another_worker_has_queued_is_erased_too(url: str) -> None:
+    shown = {"impression_id": "imp", "user_id": "anna", "session_id": None, "item_ids": "[]"}
+    shown |= {"scores": "[]", "propensities": "[]", "model_version": "3", "source": "hybrid"}
+    with contextlib.closing(EventStore(url)) as here, contextlib.closing(EventStore(url)) as there:
+        there.log_impression({**shown, "timestamp": NOON})
+        here.log_impression({**shown, "impression_id": "own", "timestamp": NOON})
+        assert erase(here, "user:anna").rows["impressions"] == 2
+        assert export(here, "user:anna")["impressions"] == []
+
+
+def test_sqlite_keeps_no_byte_of_an_erased_person(tmp_path: Path) -> None:
+    with contextlib.closing(EventStore(f"sqlite:///{tmp_path}/events.db")) as store:
+        store.submit([event(n, user_id=f"anna-{n % 2}") for n in range(500)]).result(10)
+        assert erase(store, "user:anna-1").overwritten
+        files = list(tmp_path.glob("events.db*"))
+        assert len(files) >= 2
+        left = [file for file in files if b"anna-1" in file.read_bytes()]
+        assert left == []
+        assert len(export(store, "user:anna-0")["events"]) == 250
 
 
 def test_impressions_are_exported_for_the_watch(store: EventStore, tmp_path: Path) -> None:
