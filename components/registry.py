@@ -11,7 +11,8 @@ the served ones have seen the events that they would be judged on.
 
 The alias ``champion`` is what is served, ``challenger`` the newest version that was judged against
 it, ``previous`` the champion before: ``rollback`` goes back to it. The first version becomes
-champion; a later one only if it is better on the newest held-out time (``evaluation.compare``).
+champion; a later one only if it is better on the newest held-out time, beyond chance and on enough
+users (``evaluation.compare``).
 
 A version is complete before any alias names it, and the pointer is replaced in one step: whatever
 is killed in between, the last good model goes on serving and the same command finishes the work.
@@ -502,6 +503,9 @@ def run(settings: Settings, root: Path) -> None:
             put_in_place(new, registry.folder(version))
         place_profiles(root, version)
         comparison = judge(registry, version, prepared)
+        if comparison is not None:
+            told = f"{card}\n\n## Compared with the champion\n\n{comparison.reason}\n"
+            registry.client.update_model_version(registry.name, version, told)
         registry.point()
         registry.prune()
     alias = next((a for a in (CHAMPION, CHALLENGER) if registry.alias(a) == version), "")
@@ -546,6 +550,7 @@ def judge(registry: Registry, version: str, prepared: Prepared) -> Comparison | 
     print(
         f"on {found.users:,} users NDCG@10 {found.challenger:.4f} against the champion's "
         f"{found.champion:.4f}: {found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+        f"; {found.reason}"
     )
     if found.better:
         registry._promote(version)

@@ -109,6 +109,11 @@ class Validate(Section):
     non_product_codes: list[str] = []
     cancelled_orders: str = ""
     min_timestamp: str = "2000-01-01"
+    max_user_item_day: PositiveInt = 5
+    max_client_item_day: PositiveInt = 3
+    max_client_day: PositiveInt = 200
+    max_client_quantity: PositiveFloat = 10.0
+    min_client_rows: PositiveInt = 100
 
 
 class Preprocess(Section):
@@ -344,6 +349,7 @@ class Register(Section):
     tracking_uri: CredentialUrl = Credential("sqlite:///var/mlflow/mlflow.db")
     artifacts: Path = Path("var/mlflow/artifacts")
     min_gain: float = 0.0
+    min_users: PositiveInt = 100
 
 
 class Boost(Section):

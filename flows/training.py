@@ -44,6 +44,7 @@ def publish(seconds: dict[str, float]) -> dict[str, Any]:
         description="How long each stage took; seconds of a stage that was up to date are DVC's.",
     )
     validation = json.loads((reports / "validation.json").read_text())
+    validation["interactions: feedback"] = validation["interactions"]["feedback"]
     create_table_artifact(
         [
             {"table": name, **{key: counts[key] for key in ("rows", "kept", "quarantined")}}
@@ -77,11 +78,10 @@ def describe(registration: dict[str, Any]) -> str:
     if found is None:
         lines.append("There was no other champion to compare it with.")
     else:
-        verdict = "better: promoted" if found["better"] else "not better: the champion stays"
         lines.append(
             f"On {found['users']:,} users of the newest held-out time NDCG@10 is "
             f"{found['challenger']:.4f}, the champion's {found['champion']:.4f}, the difference "
             f"{found['difference']:+.4f} (95 % interval {found['low']:+.4f} to "
-            f"{found['high']:+.4f}): {verdict}."
+            f"{found['high']:+.4f}): {found['reason']}."
         )
     return "\n".join([*lines, "", f"Data version `{registration['data_version']}`."])

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.data.schema import INTERACTIONS
-from components.settings import Settings
+from components.data.feedback import believed, over_limits, read_feedback
+from components.settings import Settings, Validate
 from monitoring.alerts import append_alert
 from monitoring.drift import Verdict, detect, load_reference
 from monitoring.outcomes import outcomes
@@ -47,7 +47,9 @@ def judge(
     frame = (
         read_window(window)
         if window is not None
-        else newest_feedback(root / settings.ingest.feedback, monitor.window_days)
+        else newest_feedback(
+            root / settings.ingest.feedback, monitor.window_days, settings.validate_
+        )
     )
     reference = load_reference(root / "models/reference")
     # The served twin was fitted until just before the traffic, as the judged twin of the reference
@@ -77,14 +79,20 @@ def read_window(file: Path) -> pd.DataFrame:
     return pd.read_parquet(file)
 
 
-def newest_feedback(folder: Path, days: int) -> pd.DataFrame:
-    """Return the newest ``days`` of the folder's Parquet files, counted from their last event."""
-    parts = [pd.read_parquet(file) for file in sorted(Path(folder).glob("**/*.parquet"))]
-    if not parts:
-        return INTERACTIONS.empty_table().to_pandas()
-    frame = pd.concat(parts, ignore_index=True)
-    times = pd.to_datetime(frame["timestamp"], utc=True)
-    return frame[times > times.max() - pd.Timedelta(days=days)].reset_index(drop=True)
+def newest_feedback(folder: Path, days: int, limits: Validate) -> pd.DataFrame:
+    """Return the newest ``days`` of the folder's Parquet files, counted from their last event.
+
+    Only what training would count: an alarm starts a training, so nobody may raise one, or hide
+    one, by more events than count. Events that lie in the future do not move the window.
+    """
+    frame = read_feedback(folder)
+    frame = frame[frame["timestamp"] <= pd.Timestamp.now(tz="UTC") + pd.Timedelta(days=1)]
+    newest = frame["timestamp"].max() - pd.Timedelta(days=days)
+    frame = frame[frame["timestamp"] > newest].reset_index(drop=True)
+    above = over_limits(frame, limits)
+    if len(above):
+        print(f"{len(above):,} of {len(frame):,} events are above the limits and are not judged")
+    return believed(frame.drop(index=above.index), limits).reset_index(drop=True)
 
 
 def served_impressions(folder: Path, frame: pd.DataFrame) -> pd.DataFrame | None:

@@ -9,6 +9,8 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
+from components.data.feedback import NONE, SHOP
+
 
 def clean_items(items: ir.Table) -> ir.Table:
     """Return the items with tidy texts; an item without a title is called by its id."""
@@ -28,13 +30,16 @@ def clean_interactions(interactions: ir.Table, items: ir.Table) -> ir.Table:
     """Return one row for each user, item, event and moment, of items the catalogue knows.
 
     A line that an order repeats (two deliveries of one product) is one purchase of the sum: the
-    quantities are added, the price is the mean of a unit's.
+    quantities are added, the price is the mean of a unit's. by_shop: the shop's own files or its
+    key say it. authenticated: these or a signed session do.
     """
     known = interactions.semi_join(items, "item_id")
     one = known.group_by(["user_id", "item_id", "event", "timestamp"]).aggregate(
         quantity=_.quantity.sum().cast("float32"),
         price=((_.price * _.quantity).sum() / _.quantity.sum()).cast("float32"),
         rating=_.rating.mean().cast("float32"),
+        by_shop=(_.authentication.isnull() | (_.authentication == SHOP)).any(),
+        authenticated=(_.authentication.isnull() | (_.authentication != NONE)).any(),
     )
     return one
 

@@ -129,7 +129,8 @@ class Interactions:
 
     users, items: int32 (n,). times: int64 (n,) seconds since 1970. events: int8 (n,), index into
     ``schema.EVENTS``. quantities, prices, ratings: float32 (n,), NaN where unknown. splits: int8
-    (n,), index into ``schema.SPLITS``. n_users, n_items: sizes of the vocabularies.
+    (n,), index into ``schema.SPLITS``. n_users, n_items: sizes of the vocabularies. authenticated:
+    bool (n,), see ``schema``; None: all are.
     """
 
     users: np.ndarray
@@ -142,6 +143,7 @@ class Interactions:
     splits: np.ndarray
     n_users: int
     n_items: int
+    authenticated: np.ndarray | None = None
     offsets: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -180,7 +182,10 @@ class Interactions:
     def where(self, mask: np.ndarray) -> Interactions:
         """Return the interactions where ``mask`` (bool (n,)) is true; vocabularies stay."""
         names = ("users", "items", "times", "events", "quantities", "prices", "ratings", "splits")
-        return replace(self, **{name: getattr(self, name)[mask] for name in names})
+        signed = None if self.authenticated is None else self.authenticated[mask]
+        return replace(
+            self, **{name: getattr(self, name)[mask] for name in names}, authenticated=signed
+        )
 
     def split(self, *names: str) -> Interactions:
         """Return the interactions of the named splits, for example ``split("train")``."""
@@ -305,6 +310,7 @@ def load_prepared(folder: str | Path, vectors: str | Path | None = None) -> Prep
         ),
         n_users=len(users),
         n_items=len(table),
+        authenticated=frame["authenticated"].to_numpy(),
     )
     encoded = np.load(Path(vectors) / "items.npy") if vectors is not None else None
     return Prepared(

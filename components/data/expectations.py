@@ -3,6 +3,10 @@
 In: ``data/raw``. Out: ``data/valid`` (the rows that met every expectation), ``data/quarantine``
 (the others, unchanged, with the column ``reasons``), ``reports/data_docs`` (Great Expectations'
 pages), ``reports/validation.json`` (the counts). For each table rows in = kept + quarantined.
+
+Feedback passes further gates (see ``feedback``): products that the catalogue does not have, clients
+that send mostly bad rows, and more events than count of a user, client and product a day. Too large
+a share of bad rows stops the run only where the shop's own files have them.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.data.feedback import BAD_CLIENT, believed, of_bad_clients, over_limits
 from components.data.schema import EVENTS, INTERACTIONS, TABLES
 from components.settings import Settings, Validate
 
@@ -26,6 +31,7 @@ import great_expectations.expectations as gxe
 
 ROW = "row"  # the column that names a row to Great Expectations and back
 COPY = "copy"  # how many equal rows stand above this one
+DUPLICATE, UNKNOWN_PRODUCT = "duplicate", "unknown product"
 
 SAME_ROW = {
     # Shops send one file twice, and feedback may repeat what the shop's own export has: equal
@@ -47,7 +53,7 @@ def suite(table: str, settings: Validate, now: pd.Timestamp) -> list[gxe.Expecta
 
     now: nothing can have happened later (a day is allowed for clocks that go wrong).
     """
-    no_copy = gxe.ExpectColumnValuesToBeInSet(column=COPY, value_set=[0], meta=_why("duplicate"))
+    no_copy = gxe.ExpectColumnValuesToBeInSet(column=COPY, value_set=[0], meta=_why(DUPLICATE))
     item = [
         gxe.ExpectColumnValuesToNotBeNull(column="item_id", meta=_why("no item")),
         gxe.ExpectColumnValuesToNotMatchRegexList(
@@ -160,25 +166,62 @@ def bad_rows(context: Any, table: str, frame: pd.DataFrame, rules: list[Any]) ->
     return reasons.groupby(level=0, sort=True).agg(list)
 
 
-def check_table(
-    context: Any, table: str, frame: pd.DataFrame, settings: Validate, now: pd.Timestamp
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Return the good rows, the quarantined rows (with ``reasons``) and the counts of ``table``.
+def refused(
+    frame: pd.DataFrame, reasons: pd.Series, settings: Validate, products: pd.Index
+) -> pd.Series:
+    """Return why interactions that met every expectation are bad all the same, as ``bad_rows``.
 
-    Raises:
-        ValueError: the quarantined share is above ``validate.max_bad_share``.
+    frame: its index counts from 0. reasons: of ``bad_rows``. products: ids of the valid items.
+    """
+    # An event that was sent twice says nothing against its client.
+    wrong = reasons.index[reasons.map(lambda told: told != [DUPLICATE])]
+    bad = pd.Series(frame.index.isin(wrong), index=frame.index)
+    rest = frame.drop(index=reasons.index)
+    gates = (
+        lambda rows: rows.index[of_bad_clients(frame, bad, settings)[rows.index]],
+        lambda rows: rows.index[~rows["item_id"].isin(products)],
+    )
+    found = []
+    for gate, reason in zip(gates, (BAD_CLIENT, UNKNOWN_PRODUCT), strict=True):
+        found.append(pd.Series(reason, index=gate(rest), dtype=object))
+        rest = rest.drop(index=found[-1].index)
+    return pd.concat([*found, over_limits(rest, settings)]).map(lambda reason: [reason])
+
+
+def check_table(
+    context: Any,
+    table: str,
+    frame: pd.DataFrame,
+    settings: Validate,
+    now: pd.Timestamp,
+    products: pd.Index,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the good rows and the quarantined rows (with ``reasons``) of ``table``.
+
+    frame: its index counts from 0. products: ids of the valid items, which interactions need.
     """
     reasons = bad_rows(context, table, frame, suite(table, settings, now))
-    bad = frame.iloc[reasons.index].assign(reasons=reasons.to_numpy())
-    good = frame.drop(index=frame.index[reasons.index])
-    counts = {
-        "rows": len(frame),
+    if table == "interactions":
+        reasons = pd.concat([reasons, refused(frame, reasons, settings, products)]).sort_index()
+    bad = frame.loc[reasons.index].assign(reasons=reasons.to_numpy())
+    return frame.drop(index=reasons.index), bad
+
+
+def counts(good: pd.DataFrame, bad: pd.DataFrame) -> dict[str, Any]:
+    """Return rows, kept, quarantined and the reasons; a row with several counts in each."""
+    return {
+        "rows": len(good) + len(bad),
         "kept": len(good),
         "quarantined": len(bad),
-        # A row may have several reasons: these add up to more than the rows.
-        "reasons": {key: int(n) for key, n in reasons.explode().value_counts().items()},
+        "reasons": {key: int(n) for key, n in bad["reasons"].explode().value_counts().items()},
     }
-    return good, bad, counts
+
+
+def is_feedback(rows: pd.DataFrame) -> pd.Series:
+    """Return bool (rows,): whether a row came through serving; false in all other tables."""
+    if "authentication" not in rows:
+        return pd.Series(False, index=rows.index)
+    return rows["authentication"].notna()
 
 
 def write_data_docs(context: Any, folder: Path) -> None:
@@ -207,11 +250,25 @@ def run(settings: Settings, root: Path) -> None:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
 
-    report, too_bad = {}, []
-    for table, schema in TABLES.items():
+    report: dict[str, dict[str, Any]] = {}
+    too_bad = []
+    products = pd.Index([])
+    for table in ("items", *(name for name in TABLES if name != "items")):
+        schema = TABLES[table]
         frame = pq.read_table(root / "data/raw" / f"{table}.parquet").to_pandas()
-        good, bad, counts = check_table(context, table, frame, settings.validate_, now)
-        report[table] = counts
+        good, bad = check_table(context, table, frame, settings.validate_, now, products)
+        if table == "items":
+            products = pd.Index(good["item_id"])
+        report[table] = counts(good, bad)
+        own = counts(good[~is_feedback(good)], bad[~is_feedback(bad)])
+        feedback = counts(good[is_feedback(good)], bad[is_feedback(bad)])
+        if table == "interactions":
+            clients = bad.loc[is_feedback(bad) & bad["reasons"].map(lambda r: BAD_CLIENT in r)]
+            report[table]["feedback"] = {
+                **feedback,
+                "bad_clients": int(clients["client"].nunique(dropna=False)),
+            }
+            good = believed(good, settings.validate_)
         pq.write_table(
             pa.Table.from_pandas(good, schema=schema, preserve_index=False),
             places["valid"] / f"{table}.parquet",
@@ -221,14 +278,19 @@ def run(settings: Settings, root: Path) -> None:
             pa.Table.from_pandas(bad, schema=with_reasons, preserve_index=False),
             places["quarantine"] / f"{table}.parquet",
         )
-        print(
-            f"{table:<13}{counts['rows']:>10,} rows = {counts['kept']:>10,} kept + "
-            f"{counts['quarantined']:>10,} quarantined"
-        )
-        share = counts["quarantined"] / max(counts["rows"], 1)
+        for name, found in ((table, report[table]), ("  feedback", feedback)):
+            if name == table or found["rows"]:
+                print(
+                    f"{name:<13}{found['rows']:>10,} rows = {found['kept']:>10,} kept + "
+                    f"{found['quarantined']:>10,} quarantined"
+                )
+        for reason, n in feedback["reasons"].items():
+            print(f"    {n:>9,} {reason}")
+        share = own["quarantined"] / max(own["rows"], 1)
         if share > settings.validate_.max_bad_share:
-            worst = ", ".join(f"{reason} ({n:,})" for reason, n in counts["reasons"].items())
-            too_bad.append(f"{table}: {share:.0%} of {counts['rows']:,} rows are bad: {worst}")
+            worst = ", ".join(f"{reason} ({n:,})" for reason, n in own["reasons"].items())
+            too_bad.append(f"{table}: {share:.0%} of {own['rows']:,} rows are bad: {worst}")
+    report = {table: report[table] for table in TABLES}
 
     docs = root / "reports/data_docs"
     shutil.rmtree(docs, ignore_errors=True)
@@ -237,7 +299,7 @@ def run(settings: Settings, root: Path) -> None:
     file.write_text(json.dumps(report, indent=2))
     if too_bad:
         raise ValueError(
-            "too many bad rows (validate.max_bad_share is "
+            "too many bad rows in the shop's own files (validate.max_bad_share is "
             f"{settings.validate_.max_bad_share:.0%}):\n  "
             + "\n  ".join(too_bad)
             + "\nLook at data/quarantine/*.parquet and reports/data_docs/index.html; mend the "

@@ -36,11 +36,13 @@ def item_features(items: ir.Table, interactions: ir.Table, start: int) -> ir.Tab
 
 
 def user_features(users: ir.Table, interactions: ir.Table, start: int) -> ir.Table:
-    """Return ``users`` with recency, frequency and spend, in the order of user_id.
+    """Return ``users`` with recency, frequency, spend and verified, in the order of user_id.
 
     The classic three of customer analysis. recency_days: days from the user's newest event to
     ``start``, null if none. frequency: moments (orders, visits) before ``start``. spend: the sum
-    of price times quantity of the purchases before ``start``.
+    of price times quantity of the purchases before ``start``. verified: at least one event, at any
+    time, is from the shop's own files or was sent with its key. A signed session is not enough:
+    sessions are free, and a thousand of them would be a thousand users.
     """
     before = interactions.filter(_.seconds < start)
     facts = before.group_by("user_id").aggregate(
@@ -48,7 +50,11 @@ def user_features(users: ir.Table, interactions: ir.Table, start: int) -> ir.Tab
         frequency=_.seconds.nunique().cast("int32"),
         spend=(_.price * _.quantity).sum(where=_.event == "purchase").cast("float32"),
     )
+    known = interactions.group_by("user_id").aggregate(verified=_.by_shop.any())
     joined = users.left_join(facts, "user_id").drop("user_id_right")
+    joined = joined.left_join(known, "user_id").drop("user_id_right")
     return joined.mutate(
-        frequency=joined.frequency.fill_null(0), spend=joined.spend.fill_null(0.0)
+        frequency=joined.frequency.fill_null(0),
+        spend=joined.spend.fill_null(0.0),
+        verified=joined.verified.fill_null(False),
     ).order_by("user_id")

@@ -1,7 +1,7 @@
 """Served lists and what came of them, coded: what a policy learns from and is judged on.
 
-In: ``data/impressions`` and ``data/feedback``, as ``bowerbird export-feedback`` writes them, and
-the prepared tables, whose vocabularies and histories are used. Out: a ``Log``.
+In: ``data/impressions`` as ``bowerbird export-feedback`` writes it, the valid interactions, and the
+prepared tables, whose vocabularies and histories are used. Out: a ``Log``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import numpy as np
 import pandas as pd
 
 from components.data.dataset import Histories, Prepared
+from components.data.feedback import SESSION, SHOP
 from components.settings import Event
+
+VALID_INTERACTIONS = "data/valid/interactions.parquet"
 
 COLUMNS = ("impression_id", "user_id", "item_ids", "propensities", "timestamp")
 
@@ -63,10 +66,15 @@ def _tables(folder: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def load_log(
-    impressions: str | Path, feedback: str | Path, prepared: Prepared, rewards: dict[Event, float]
+    impressions: str | Path,
+    interactions: str | Path,
+    prepared: Prepared,
+    rewards: dict[Event, float],
 ) -> Log:
-    """Return the log of two folders of exported Parquet files; it may be empty.
+    """Return the log of a folder of exported impressions; it may be empty.
 
+    interactions: the file of valid interactions, whose feedback met the limits of ``validate``.
+    Only feedback with the shop's key or a signed session is a reward.
     rewards: what an event on a shown item is worth ({"click": 1, …}); of several events on one
     item the most valuable counts. Items that the prepared tables do not know are -1; a
     history is what the prepared tables know of the user before the list was shown.
@@ -93,7 +101,9 @@ def load_log(
     propensities = np.full((n, k), np.nan)
     propensities[filled] = np.concatenate([[], *shown["propensities"]]).astype(np.float64)
 
-    events = _tables(Path(feedback), ("impression_id", "item_id", "event"))
+    columns = ["impression_id", "item_id", "event", "authentication"]
+    events = pd.read_parquet(interactions, columns=columns) if n else pd.DataFrame(columns=columns)
+    events = events[events["authentication"].isin((SHOP, SESSION))]
     events = events.assign(worth=events["event"].map(rewards).astype(float)).dropna()
     best = events.groupby(["impression_id", "item_id"])["worth"].max()
     keys = pd.MultiIndex.from_arrays([np.repeat(shown["impression_id"], lengths), flat])

@@ -13,7 +13,10 @@ EVENTS = ("view", "click", "cart", "purchase", "rating")
 """Event names in the order of their int8 codes in the prepared interactions."""
 
 AUTHENTICATIONS = ("shop", "session", "none")
-"""How a feedback event was authenticated: the shop's API key, a signed session token, or not."""
+"""How a feedback event was authenticated: the shop's API key, a signed session token, or not.
+
+In raw and valid tables null marks the shop's own files; feedback of unknown senders is "none".
+"""
 
 UTC = pa.timestamp("us", tz="UTC")
 
@@ -78,6 +81,8 @@ PREPARED_INTERACTIONS = pa.schema(
         ("price", pa.float32()),
         ("rating", pa.float32()),
         ("split", pa.int8()),  # index into SPLITS
+        # false: known from feedback alone that nobody signed, so no target when versions are judged
+        ("authenticated", pa.bool_()),
     ]
 )
 """Sorted by (user, timestamp, item); one row for each user, item and moment."""
@@ -89,3 +94,4 @@ SPLITS = ("train", "validation", "test")
 ITEM_FEATURES = ("popularity", "first_seen", "age_days", "main_category")
 # users.parquet of data/prepared: USERS' columns, row number = code, and these features
 USER_FEATURES = ("recency_days", "frequency", "spend")
+# ... and ``verified``: known from the shop's own files or its key, see ``features``

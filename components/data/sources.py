@@ -6,6 +6,9 @@ of them), ``data/feedback`` and ``data/erasures``: rows of erased people are lef
 judged here: what cannot be read as its type becomes null and is quarantined, with its file and
 row, by the next stage.
 
+Products and what is known of them come from the shop's own files only. Feedback came over the
+network, so an event in it makes no product, no title and no price.
+
 Tables are Ibis expressions on an embedded DuckDB: nothing is held in memory as a whole.
 """
 
@@ -28,6 +31,7 @@ from ibis import _
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from components.data.erasures import without_erased
+from components.data.feedback import authentication_of
 from components.data.schema import INTERACTIONS, ITEMS, REVIEWS, TABLES, USERS
 from components.erasure import Erasures, load_erasures
 from components.settings import Ingest, Settings, Source
@@ -248,6 +252,8 @@ def interactions_of(con: ibis.BaseBackend, file: File, settings: Ingest) -> ir.T
 def feedback_of(con: ibis.BaseBackend, folder: Path, root: Path) -> list[ir.Table]:
     """Return the feedback's interactions, one table for each Parquet file below ``folder``.
 
+    Their ``authentication`` is never null: null marks the shop's own lines.
+
     Raises:
         ValueError: a file lacks a column of the contract's interactions.
     """
@@ -273,8 +279,9 @@ def feedback_of(con: ibis.BaseBackend, folder: Path, root: Path) -> list[ir.Tabl
                     # A column that is empty throughout a file has no type of its own.
                     name: found[name].cast(ibis.dtype(INTERACTIONS.field(name).type))
                     for name in INTERACTIONS.names
-                    if name not in ("source", "source_row", "timestamp")
+                    if name not in ("source", "source_row", "timestamp", "authentication")
                 },
+                authentication=authentication_of(found.authentication.cast("string")),
                 **dict.fromkeys(("title", "description", "brand"), ibis.null("string")),
                 category=ibis.null("array<string>"),
                 country=ibis.null("string"),
@@ -284,7 +291,7 @@ def feedback_of(con: ibis.BaseBackend, folder: Path, root: Path) -> list[ir.Tabl
 
 
 def catalogue_of(lines: ir.Table, currency: str) -> ir.Table:
-    """Return one row for each item of the lines: its most frequent texts, its median price.
+    """Return one row for each item of the shop's own lines: most frequent texts, median price.
 
     Lines without a positive price or quantity (returns, stock corrections, gifts) say nothing.
     """
@@ -339,7 +346,10 @@ def infer_categories(titles: pd.Series) -> pd.Series:
 def items_table(
     con: ibis.BaseBackend, lines: ir.Table, files: list[File], currency: str
 ) -> pa.Table:
-    """Return the raw items: those of the shop's files, then those only the lines know."""
+    """Return the raw items: those of the shop's item files, then those only its lines know.
+
+    lines: the shop's own, without the feedback.
+    """
     defaults = {
         **dict.fromkeys(("description", "brand"), ibis.null("string")),
         "category": ibis.null("array<string>"),
@@ -380,7 +390,10 @@ def items_table(
 def users_table(
     con: ibis.BaseBackend, lines: ir.Table, files: list[File], erasures: Erasures | None = None
 ) -> ir.Table:
-    """Return the raw users: those of the shop's files, then those only the lines know."""
+    """Return the raw users: those of the shop's user files, then those only the lines know.
+
+    lines: all, the feedback among them; its lines have no country.
+    """
     given = []
     for file in files:
         rows = read(con, file, "users")
@@ -397,7 +410,7 @@ def users_table(
     )
     if not given:
         return from_lines.order_by("user_id")
-    known = ibis.union(*given) if len(given) > 1 else given[0]
+    known = _union(given)
     return ibis.union(known, from_lines.anti_join(known, "user_id"))
 
 
@@ -447,7 +460,8 @@ def run(settings: Settings, root: Path) -> None:
     parts = [interactions_of(con, file, ingest) for file in files(ingest.interactions)]
     parts += feedback_of(con, ingest.feedback, root)
     # Materialised once: three of the tables are made from the lines.
-    lines = con.create_table("lines", ibis.union(*parts) if len(parts) > 1 else parts[0], temp=True)
+    lines = con.create_table("lines", _union(parts), temp=True)
+    shop_lines = lines.filter(lines.authentication.isnull())
     erasures = load_erasures(root)
     kept = without_erased(con, lines, erasures, "interactions")
     reviews = [
@@ -459,12 +473,11 @@ def run(settings: Settings, root: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     write(kept.select(*INTERACTIONS.names), INTERACTIONS, partial / "interactions.parquet")
-    items = items_table(con, lines, files(ingest.items), ingest.currency)
+    items = items_table(con, shop_lines, files(ingest.items), ingest.currency)
     write(items, ITEMS, partial / "items.parquet")
     write(users_table(con, kept, files(ingest.users), erasures), USERS, partial / "users.parquet")
     if reviews:
-        union = ibis.union(*reviews) if len(reviews) > 1 else reviews[0]
-        write(union, REVIEWS, partial / "reviews.parquet")
+        write(_union(reviews), REVIEWS, partial / "reviews.parquet")
     else:
         pq.write_table(REVIEWS.empty_table(), partial / "reviews.parquet")
     out = root / "data/raw"
@@ -473,6 +486,11 @@ def run(settings: Settings, root: Path) -> None:
     for name in TABLES:
         rows = pq.read_metadata(out / f"{name}.parquet").num_rows
         print(f"{name:<13}{rows:>10,} rows")
+
+
+def _union(tables: list[ir.Table]) -> ir.Table:
+    """Return the rows of all tables, which are one or more."""
+    return ibis.union(*tables) if len(tables) > 1 else tables[0]
 
 
 def _reader_name(file: Path) -> str:

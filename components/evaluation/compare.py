@@ -1,8 +1,12 @@
-"""Champion against challenger on the newest held-out time, by the shop's own ids."""
+"""Champion against challenger on the newest held-out time, by the shop's own ids.
+
+Who decides whether a version is promoted must not be free to make: users whom only feedback without
+the shop's key names are not judged, and an event that nobody signed is no target.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ from components.evaluation.metrics import ndcg
 from components.evaluation.protocol import interval, window_task
 from components.recommenders.base import MISSING
 from components.recommenders.hybrid import Hybrid
-from components.settings import Settings
+from components.settings import Register, Settings
 
 
 class SeenEvents(ValueError):
@@ -23,7 +27,11 @@ class SeenEvents(ValueError):
 
 @dataclass(frozen=True)
 class Comparison:
-    """NDCG@10 of both on the same users; difference is challenger − champion, paired."""
+    """NDCG@10 of both on the same users; difference is challenger − champion, paired.
+
+    low, high: 95 % interval of the difference. better: the challenger is to be promoted. reason:
+    why, or why not, in one sentence.
+    """
 
     users: int
     champion: float
@@ -32,6 +40,7 @@ class Comparison:
     low: float
     high: float
     better: bool
+    reason: str
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -60,10 +69,40 @@ def _lists(
     return np.where(ids == MISSING, MISSING, to_ours[np.maximum(ids, 0)])
 
 
-def compare(champion: Path, challenger: Path, prepared: Prepared, settings: Settings) -> Comparison:
-    """Return how two model folders do on the test window of ``prepared``.
+def judged(prepared: Prepared) -> Prepared:
+    """Return ``prepared`` with only those events of the test window that may be targets.
 
-    The challenger is better if its mean gain is above ``register.min_gain``.
+    Of users who are verified (see ``features.user_features``), and not of feedback that nobody
+    signed. What lies before the window stays: it is history.
+    """
+    x = prepared.interactions
+    target = prepared.users["verified"].to_numpy()[x.users]
+    if x.authenticated is not None:
+        target = target & x.authenticated
+    return replace(prepared, interactions=x.where((x.times < prepared.test_start) | target))
+
+
+def verdict(users: int, low: float, need: Register) -> tuple[bool, str]:
+    """Return whether to promote, and why or why not.
+
+    Promotion needs ``register.min_users`` users and an interval, which begins at ``low``, above
+    ``register.min_gain``.
+    """
+    if users < need.min_users:
+        return False, (
+            f"not promoted: {users:,} users can be judged, register.min_users asks for "
+            f"{need.min_users:,}"
+        )
+    if not low > need.min_gain:
+        return False, (
+            f"not promoted: the interval of the gain begins at {low:+.4f}, not above "
+            f"register.min_gain, {need.min_gain:+.4f}"
+        )
+    return True, f"promoted: the interval of the gain lies above {need.min_gain:+.4f}"
+
+
+def compare(champion: Path, challenger: Path, prepared: Prepared, settings: Settings) -> Comparison:
+    """Return how two model folders do on the test window of ``prepared``, and the verdict.
 
     Raises:
         SeenEvents: one of the models has learned from events of the test window.
@@ -77,21 +116,24 @@ def compare(champion: Path, challenger: Path, prepared: Prepared, settings: Sett
                 f"cannot be judged on events since {_date(prepared.test_start)}: shorten "
                 "preprocess.test_days or bring newer data"
             )
-    task = window_task(prepared, "test", exclude)
+    task = window_task(judged(prepared), "test", exclude)
     old, new = (
         ndcg(_lists(model, prepared, task.histories, exclude), task.targets) for model in models
     )
     gain = new - old
+    if not len(gain):
+        old = new = gain = np.zeros(1)  # nobody to judge: no gain, in figures that JSON knows
     low, high = interval(gain, settings.evaluate.bootstrap_samples, settings.seed)
-    mean = float(gain.mean())
+    better, reason = verdict(len(task.users), low, settings.register_)
     return Comparison(
-        users=len(gain),
+        users=len(task.users),
         champion=float(old.mean()),
         challenger=float(new.mean()),
-        difference=mean,
+        difference=float(gain.mean()),
         low=low,
         high=high,
-        better=bool(mean > settings.register_.min_gain),
+        better=better,
+        reason=reason,
     )
 
 

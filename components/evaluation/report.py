@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from components.data.dataset import Catalogue, Interactions, Prepared, load_prepared
-from components.data.impressions import load_log
+from components.data.impressions import VALID_INTERACTIONS, load_log
 from components.evaluation.feedback import judge_served
 from components.evaluation.metrics import (
     ACCURACY,
@@ -269,8 +269,8 @@ def _served(
     """Return what the models would have earned on the lists served in the test window."""
     if settings.evaluate.protocol != "time":
         return []  # these models were fitted on what came of the lists
-    folders = root / IMPRESSIONS, root / settings.ingest.feedback
-    log = load_log(*folders, prepared, settings.train.policy.rewards)
+    files = root / IMPRESSIONS, root / VALID_INTERACTIONS
+    log = load_log(*files, prepared, settings.train.policy.rewards)
     rows = np.flatnonzero(log.histories.now >= prepared.test_start)
     exclude, n_items = settings.train.exclude_seen, len(prepared.catalogue)
     return judge_served(contest.models, log.pick(rows), n_items, exclude, settings.seed)

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from components.data.dataset import Prepared, load_prepared
-from components.data.impressions import Log, load_log
+from components.data.impressions import VALID_INTERACTIONS, Log, load_log
 from components.language.augmentation import purchases
 from components.recommenders.base import Recommender
 from components.recommenders.collective import Collective
@@ -78,8 +78,7 @@ def _fingerprint(settings: Settings, name: str, root: Path) -> str:
     if name == Policy.name:
         base = settings.train.policy.base
         digest.update(_fingerprint(settings, base, root).encode())
-        for folder in (root / IMPRESSIONS, root / settings.ingest.feedback):
-            files += sorted(folder.rglob("*.parquet"))
+        files += [*sorted((root / IMPRESSIONS).rglob("*.parquet")), root / VALID_INTERACTIONS]
     for file in files:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "blake2b").digest())
@@ -91,7 +90,7 @@ def served(settings: Settings, root: Path, prepared: Prepared) -> Log | None:
     if Policy.name not in settings.train.candidates:
         return None
     section = settings.train.policy
-    log = load_log(root / IMPRESSIONS, root / settings.ingest.feedback, prepared, section.rewards)
+    log = load_log(root / IMPRESSIONS, root / VALID_INTERACTIONS, prepared, section.rewards)
     try:
         usable(log.before(prepared.validation_start), section)
     except NoLog as why:

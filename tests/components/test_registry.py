@@ -33,7 +33,8 @@ def shop(trained: tuple[Path, Settings], tmp_path: Path) -> tuple[Path, Settings
         shutil.copytree(source / name, tmp_path / name)
     (tmp_path / "reports").mkdir()
     evaluate = settings.evaluate.model_copy(update={"bootstrap_samples": 100})
-    settings = settings.model_copy(update={"evaluate": evaluate})
+    needs = settings.register_.model_copy(update={"min_users": 20})  # the shop is small
+    settings = settings.model_copy(update={"evaluate": evaluate, "register_": needs})
     report.run(settings, tmp_path)
     return tmp_path, settings
 
@@ -72,6 +73,11 @@ def test_first_champion_then_a_worse_challenger_that_is_not_promoted(shop) -> No
     assert (second["version"], second["alias"]) == ("2", "challenger")
     assert second["comparison"]["difference"] < 0
     assert not second["comparison"]["better"]
+    reason = second["comparison"]["reason"]
+    assert reason.startswith("not promoted: the interval")
+    found = Registry(settings, root).client.get_model_version("bowerbird", "2")
+    assert found.tags["against_1.reason"] == reason
+    assert reason in found.description
     pointer = json.loads((root / "var/serving/champion.json").read_text())
     assert pointer["version"] == "1"
 

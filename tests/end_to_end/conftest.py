@@ -99,6 +99,7 @@ def small(params: dict[str, Any], ports: tuple[int, int, int]) -> dict[str, Any]
     params["train"]["sequential"] |= {"epochs": 1, "max_length": 20, "dimensions": 32}
     params["rank"] |= {"trees": 60}
     params["evaluate"] |= {"bootstrap_samples": 200}
+    params["register"] |= {"min_users": 10}
     params["serve"] |= {"port": ports[0], "max_rate": 0}
     params["flows"] |= {
         "prefect_port": ports[1],

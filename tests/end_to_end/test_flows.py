@@ -231,6 +231,8 @@ def test_drift_in_the_feedback_ends_in_a_judged_challenger(
     assert registration["version"] == "2"
     found = registration["comparison"]
     assert found["users"] > 10
+    assert found["reason"].startswith("promoted" if found["better"] else "not promoted")
+    assert found["better"] == (found["low"] > 0)
     assert found["difference"] == pytest.approx(found["challenger"] - found["champion"])
     champion = json.loads((root / "var/serving/champion.json").read_text())["version"]
     assert champion == ("2" if found["better"] else "1")

@@ -132,7 +132,9 @@ def test_judge_takes_the_newest_feedback_and_its_impressions(watched, newest, tm
     shutil.copytree(watched[0] / "models", root / "models")
     feedback = root / settings.ingest.feedback
     feedback.mkdir(parents=True)
-    frame = newest.reset_index(drop=True)
+    frame = newest.drop_duplicates(["user_id", "item_id"], ignore_index=True).assign(
+        client=None, authentication="shop"
+    )
     frame["impression_id"] = [f"i{n}" if n < 30 else None for n in range(len(frame))]
     older = frame.assign(timestamp=frame["timestamp"] - pd.Timedelta(days=200))
     older.to_parquet(feedback / "a.parquet")
@@ -151,6 +153,33 @@ def test_judge_takes_the_newest_feedback_and_its_impressions(watched, newest, tm
     assert found.outcomes["impressions"] == 100
     assert found.outcomes["click_through_rate"] == pytest.approx(0.3)
     assert set(found.outcomes["by_model_version"]) == {"1", "2"}
+
+
+def test_one_client_without_a_key_raises_no_alarm_and_hides_none(watched, newest, tmp_path) -> None:
+    root, settings = tmp_path, watched[1]
+    shutil.copytree(watched[0] / "models", root / "models")
+    feedback = root / settings.ingest.feedback
+    feedback.mkdir(parents=True)
+    newest.assign(client=None, authentication="shop").to_parquet(feedback / "a.parquet")
+    n = 5000
+    flood = pd.DataFrame(
+        {
+            "user_id": [f"session:{one}" for one in range(n)],
+            "item_id": newest["item_id"].iloc[0],
+            "event": "purchase",
+            "timestamp": newest["timestamp"].max(),
+            "quantity": 1e6,
+            "price": 1e6,
+            "client": "a",
+            "authentication": "none",
+        }
+    )
+    flood.to_parquet(feedback / "b.parquet")
+    future = flood.assign(timestamp=pd.Timestamp.now(tz="UTC") + pd.Timedelta(days=400))
+    future.to_parquet(feedback / "c.parquet")
+    found = judge(settings, root).verdict
+    assert found.rows <= len(newest) + settings.validate_.max_client_item_day
+    assert not found.drifted, found.reasons
 
 
 def test_before_training_it_says_what_to_do(tmp_path, newest) -> None:

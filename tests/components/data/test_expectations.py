@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import great_expectations as gx
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from components.data import expectations
@@ -38,10 +42,10 @@ def check(
     rows = [{**GOOD, "order_id": f"{n}", **change} for n, change in enumerate(changes)]
     frame = pd.DataFrame(rows)[INTERACTIONS.names]
     frame["rating"] = frame["rating"].astype("float32")
-    good, bad, _ = expectations.check_table(
-        gx.get_context(mode="ephemeral"), "interactions", frame, settings.validate_, NOW
+    products = pd.Index(["22423", "POSTCARD"])
+    return expectations.check_table(
+        gx.get_context(mode="ephemeral"), "interactions", frame, settings.validate_, NOW, products
     )
-    return good, bad
 
 
 @pytest.mark.parametrize(
@@ -133,3 +137,49 @@ def test_too_many_bad_rows_stop_the_run(small_shop: tuple[Path, Settings], tmp_p
         expectations.run(settings.model_copy(update={"validate_": strict}), tmp_path)
     assert "data/quarantine" in str(caught.value)
     assert (tmp_path / "data/quarantine/interactions.parquet").exists()  # to look at
+
+
+def test_bad_feedback_never_stops_a_run(
+    small_shop: tuple[Path, Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """202,000 events with a price of 0 stopped every later training of the whole shop."""
+    root, settings = small_shop
+    raw = pd.read_parquet(root / "data/raw/interactions.parquet")
+    valid = pd.read_parquet(root / "data/valid/interactions.parquet")
+    file = "data/feedback/events-2026-11-24.parquet"
+    honest = valid.drop_duplicates("item_id").tail(150)  # within the limits of one client
+    honest = honest.assign(client="honest", authentication="session", source=file)
+    honest["timestamp"] += pd.Timedelta(seconds=1)  # not the shop's own lines again
+    n = 30_000
+    flood = pd.DataFrame(
+        {
+            "user_id": "x",
+            "item_id": raw["item_id"].iloc[0],
+            "event": "purchase",
+            "quantity": 1.0,
+            "price": np.where(np.arange(n) < n - 1000, 0.0, 1.0),
+            "timestamp": raw["timestamp"].min() + pd.to_timedelta(np.arange(n), unit="min"),
+            "client": "attacker",
+            "authentication": "none",
+            "source": file,
+        }
+    )
+    (tmp_path / "reports").mkdir()
+    shutil.copytree(root / "data/raw", tmp_path / "data/raw")
+    columns = pd.concat([raw, honest, flood], ignore_index=True)
+    pq.write_table(
+        pa.Table.from_pandas(columns, schema=INTERACTIONS, preserve_index=False),
+        tmp_path / "data/raw/interactions.parquet",
+    )
+    expectations.run(settings, tmp_path)
+    report = json.loads((tmp_path / "reports/validation.json").read_text())
+    before = json.loads((root / "reports/validation.json").read_text())
+    found = report["interactions"]
+    assert found["rows"] == found["kept"] + found["quarantined"] == len(columns)
+    assert found["kept"] == before["interactions"]["kept"] + len(honest)
+    feedback = found["feedback"]
+    assert (feedback["rows"], feedback["kept"]) == (len(honest) + n, len(honest))
+    assert feedback["reasons"]["price not positive"] == n - 1000
+    assert feedback["reasons"]["from a client whose feedback is mostly bad"] == 1000
+    assert feedback["bad_clients"] == 1
+    assert "1,000 from a client whose feedback is mostly bad" in capsys.readouterr().out

@@ -35,20 +35,21 @@ def write(folder: Path, prepared: Prepared, **changes: object) -> pd.DataFrame:
     ).assign(**changes)
     events = pd.DataFrame(
         {
-            "impression_id": ["second", "second", "second", "first", None, "elsewhere"],
-            "item_id": [b, b, a, c, a, a],
-            "event": ["click", "purchase", "view", "click", "purchase", "click"],
+            "impression_id": ["second", "second", "second", "first", None, "elsewhere", "second"],
+            "item_id": [b, b, a, c, a, a, a],
+            "event": ["click", "purchase", "view", "click", "purchase", "click", "purchase"],
+            "authentication": ["session", "shop", "shop", "session", None, "shop", "none"],
         }
     )
-    for name, frame in (("impressions", impressions), ("feedback", events)):
-        (folder / name).mkdir(exist_ok=True)
-        frame.to_parquet(folder / name / "one.parquet")
+    (folder / "impressions").mkdir(exist_ok=True)
+    impressions.to_parquet(folder / "impressions/one.parquet")
+    events.to_parquet(folder / "valid.parquet")
     return impressions
 
 
 def test_a_log_is_what_was_shown_and_what_came_of_it(prepared: Prepared, tmp_path: Path) -> None:
     write(tmp_path, prepared)
-    log = load_log(tmp_path / "impressions", tmp_path / "feedback", prepared, REWARDS)
+    log = load_log(tmp_path / "impressions", tmp_path / "valid.parquet", prepared, REWARDS)
     assert log.ids.tolist() == [[2, MISSING, MISSING], [3, MISSING, 1]]  # in the order of time
     assert log.rewards.tolist() == [[1, 0, 0], [0, 0, 5]]
     assert log.propensities[1].tolist() == [0.5, 0.25, 0.125]
@@ -69,8 +70,8 @@ def test_without_files_the_log_is_empty(prepared: Prepared, tmp_path: Path) -> N
 def test_bad_files_are_named(prepared: Prepared, tmp_path: Path) -> None:
     write(tmp_path, prepared, propensities=[[0.5], [1.0]])
     with pytest.raises(ValueError, match=r"impression second.*as many as item_ids"):
-        load_log(tmp_path / "impressions", tmp_path / "feedback", prepared, REWARDS)
+        load_log(tmp_path / "impressions", tmp_path / "valid.parquet", prepared, REWARDS)
     frame = write(tmp_path, prepared)
     frame.drop(columns="propensities").to_parquet(tmp_path / "impressions/one.parquet")
     with pytest.raises(ValueError, match=r"one\.parquet.*propensities.*export again"):
-        load_log(tmp_path / "impressions", tmp_path / "feedback", prepared, REWARDS)
+        load_log(tmp_path / "impressions", tmp_path / "valid.parquet", prepared, REWARDS)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data import sources
+from components.data import expectations, sources
 from components.data.schema import INTERACTIONS, TABLES
 from components.erasure import Erasures, profile_hash, write_erasures
 from components.settings import Ingest, Settings, Source
@@ -138,6 +138,39 @@ def test_the_shops_own_catalogue_wins_over_the_lines(settings: Settings, tmp_pat
     assert table.loc["NEW", "categories"].tolist() == ["Home", "Tea"]
     assert not table.loc["NEW", "categories_inferred"]
     assert table.loc["00123", "title"] == "Red Mug"  # the lines know it, the file does not
+
+
+def test_feedback_sets_no_price_and_makes_no_product(settings: Settings, tmp_path: Path) -> None:
+    """Also not with the shop's key, nor in a file of which nobody knows who sent it."""
+    LINES.to_csv(tmp_path / "lines.csv", index=False)
+    source = {"path": "lines.csv", "columns": COLUMNS}
+    before = ingest(settings, tmp_path, interactions=[source])
+    (tmp_path / "data/feedback").mkdir(parents=True)
+    bought = before["interactions"].tail(1).drop(columns=["source", "source_row"])
+    bought["timestamp"] = pd.Timestamp("2020-07-01", tz="UTC")
+    sent = [
+        bought.assign(user_id="x", price=0.01, item_id=item, authentication=who)
+        for item in ("AB1", "PHANTOM-1")
+        for who in ("shop", "session", "none", None, "root")
+    ]
+    pd.concat(sent * 10).to_parquet(tmp_path / "data/feedback/d.parquet")
+    after = ingest(settings, tmp_path, interactions=[source])
+    pd.testing.assert_frame_equal(after["items"], before["items"])
+    rows = after["interactions"]
+    assert rows["authentication"].isna().sum() == len(LINES)  # the shop's own, and no others
+    assert set(rows["authentication"].dropna()) == {"shop", "session", "none"}
+
+    (tmp_path / "reports").mkdir()
+    limits = settings.validate_.model_copy(update={"max_bad_share": 0.9})
+    changed = settings.model_copy(update={"validate_": limits})
+    expectations.run(changed, tmp_path)
+    bad = pd.read_parquet(tmp_path / "data/quarantine/interactions.parquet")
+    phantom = bad[bad["item_id"] == "PHANTOM-1"]
+    assert len(phantom) == 50
+    assert {reason for told in phantom["reasons"] for reason in told} == {
+        "unknown product",
+        "duplicate",
+    }
 
 
 @pytest.mark.parametrize(

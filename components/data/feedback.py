@@ -1,0 +1,127 @@
+"""How much feedback may count: by user, client, product and day, and by who sent it.
+
+In: rows of the contract's interactions. A row is feedback if its ``authentication`` is not null.
+Out: the rows above a limit, with the reason; the rows of clients that send mostly bad ones; the
+rows with what their sender may say of them. ``validate`` asks for all of it before anything is
+learned, the watch for the same, so that what is watched is what would be learned from.
+
+The limits hold for what a sender can make as often as it likes. User ids and sessions are free, an
+address is not: so a client (an address, with all its sessions) is limited whatever users it names.
+The shop's key is not limited by client, because all of the shop's events come from it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from components.data.schema import AUTHENTICATIONS, INTERACTIONS
+from components.settings import Validate
+
+SHOP, SESSION, NONE = AUTHENTICATIONS
+
+BAD_CLIENT = "from a client whose feedback is mostly bad"
+USER_ITEM_DAY = "too many events of a user on one product a day"
+CLIENT_ITEM_DAY = "too many events of a client on one product a day"
+CLIENT_DAY = "too many events of a client a day"
+
+_FIRST = ("purchase", "rating", "cart", "click", "view")
+"""Of the events above a limit those that say least are left out."""
+
+_EXPORTED = r"events-(\d{4}-\d{2}-\d{2})\.parquet$"
+"""A file of ``bowerbird export-feedback``, named by the day on which its events were received."""
+
+
+def authentication_of(column: ir.StringColumn) -> ir.StringValue:
+    """Return a feedback file's authentication: "none" where it is null or unknown."""
+    return ibis.ifelse(column.isin(AUTHENTICATIONS), column, NONE)
+
+
+def read_feedback(folder: str | Path) -> pd.DataFrame:
+    """Return the rows of all Parquet files below ``folder``; ``source`` is the name of the file."""
+    parts = []
+    for file in sorted(Path(folder).rglob("*.parquet")):
+        part = pd.read_parquet(file).assign(source=file.name)
+        # Files exported before these columns existed.
+        missing = {"client", "authentication"} - set(part.columns)
+        part = part.assign(**dict.fromkeys(missing))
+        known = part["authentication"].isin(AUTHENTICATIONS)
+        parts.append(part.assign(authentication=part["authentication"].where(known, NONE)))
+    if not parts:
+        return INTERACTIONS.empty_table().to_pandas()
+    frame = pd.concat(parts, ignore_index=True)
+    return frame.assign(timestamp=pd.to_datetime(frame["timestamp"], utc=True))
+
+
+def over_limits(rows: pd.DataFrame, settings: Validate) -> pd.Series:
+    """Return why feedback is above a limit: index = the row's label in ``rows``, value = reason.
+
+    A day is that of the event and also that of the export file, if the file's name tells when its
+    events were received: who dates events back does not get more of them counted. All feedback
+    without a client is of one client. Each limit counts only rows that met the limits before it.
+    """
+    rows = rows[rows["authentication"].notna()]
+    day = rows["timestamp"].dt.floor("D")
+    received = rows["source"].str.extract(_EXPORTED, expand=False)
+    keys = pd.DataFrame(
+        {
+            "user_id": rows["user_id"],
+            "item_id": rows["item_id"],
+            "client": rows["client"].fillna(""),
+            "day": day,
+            "received": pd.to_datetime(received, utc=True).fillna(day),
+            "trust": rows["authentication"].map(AUTHENTICATIONS.index),
+            "value": rows["event"].map({name: n for n, name in enumerate(_FIRST)}),
+            "timestamp": rows["timestamp"],
+        }
+    ).sort_values(["trust", "value", "timestamp"], kind="stable")
+    by_client = keys["trust"] > AUTHENTICATIONS.index(SHOP)
+    everybody = pd.Series(True, index=keys.index)
+    found = []
+    for of, columns, most, reason in (
+        (everybody, ["user_id", "item_id", "day"], settings.max_user_item_day, USER_ITEM_DAY),
+        (by_client, ["client", "item_id", "day"], settings.max_client_item_day, CLIENT_ITEM_DAY),
+        (
+            by_client,
+            ["client", "item_id", "received"],
+            settings.max_client_item_day,
+            CLIENT_ITEM_DAY,
+        ),
+        (by_client, ["client", "day"], settings.max_client_day, CLIENT_DAY),
+        (by_client, ["client", "received"], settings.max_client_day, CLIENT_DAY),
+    ):
+        counted = keys[of.loc[keys.index]]
+        above = counted.index[counted.groupby(columns, sort=False, dropna=False).cumcount() >= most]
+        keys = keys.drop(index=above)
+        found.append(pd.Series(reason, index=above, dtype=object))
+    return pd.concat(found)
+
+
+def of_bad_clients(rows: pd.DataFrame, bad: pd.Series, settings: Validate) -> pd.Series:
+    """Return bool (rows,): the feedback of clients of whose rows too large a share is bad.
+
+    bad: bool (rows,). A client with fewer than ``validate.min_client_rows`` is not judged.
+    """
+    feedback = rows["authentication"].notna()
+    keys = [rows.loc[feedback, "client"].fillna(""), rows.loc[feedback, "authentication"]]
+    client = bad[feedback].groupby(keys, sort=False)
+    judged = client.transform("size") >= settings.min_client_rows
+    mostly = judged & (client.transform("mean") > settings.max_bad_share)
+    return mostly.reindex(rows.index, fill_value=False)
+
+
+def believed(rows: pd.DataFrame, settings: Validate) -> pd.DataFrame:
+    """Return ``rows`` with what their senders may say of them.
+
+    Without the shop's key an event says nothing of a price and has at most
+    ``validate.max_client_quantity`` units.
+    """
+    client = rows["authentication"].notna() & (rows["authentication"] != SHOP)
+    most = settings.max_client_quantity
+    return rows.assign(
+        price=rows["price"].mask(client),
+        quantity=rows["quantity"].mask(client & (rows["quantity"] > most), most),
+    )
