@@ -13,6 +13,7 @@ import pytest
 from components.data.dataset import Prepared, load_prepared
 from components.evaluation.compare import compare, judged, verdict
 from components.evaluation.protocol import window_task
+from components.manifest import write_manifest
 from components.settings import Register, Settings
 
 
@@ -92,6 +93,7 @@ def test_a_gain_of_few_users_is_not_enough(
     table = pd.read_parquet(tmp_path / "old/items.parquet")
     table["item_id"] = [f"unknown {code}" for code in range(len(table))]
     table.to_parquet(tmp_path / "old/items.parquet")
+    write_manifest(tmp_path / "old")
     found = compare(tmp_path / "old", root / "models/hybrid", prepared, settings)
     assert found.low > 0
     few = settings.register_.model_copy(update={"min_users": found.users + 1})
