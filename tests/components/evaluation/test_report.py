@@ -32,12 +32,13 @@ def serve(root: Path) -> None:
         }
     )
     clicks = {"impression_id": names[:100], "item_id": [one[0] for one in drawn[:100]]}
-    for folder, frame in (
-        ("impressions", impressions),
-        ("feedback", pd.DataFrame(clicks).assign(event="click")),
+    clicked = pd.DataFrame(clicks).assign(event="click", authentication="session")
+    for file, frame in (
+        ("impressions/one.parquet", impressions),
+        ("valid/interactions.parquet", clicked),
     ):
-        (root / "data" / folder).mkdir()
-        frame.to_parquet(root / "data" / folder / "one.parquet")
+        (root / "data" / file).parent.mkdir()
+        frame.to_parquet(root / "data" / file)
 
 
 @pytest.mark.parametrize("protocol", ["time", "leave_one_out"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,8 +168,7 @@ def test_the_stage_leaves_it_out_until_lists_were_served(
     train = settings.train.model_copy(
         update={"candidates": ["popularity", "policy"], "policy": policy}
     )
-    feedback = settings.ingest.model_copy(update={"feedback": tmp_path / "feedback"})
-    settings = settings.model_copy(update={"train": train, "ingest": feedback})
+    settings = settings.model_copy(update={"train": train})
     training.run(settings, tmp_path)
     assert "0 served lists are logged, at least 200" in capsys.readouterr().out
     names = list(train.candidates)
@@ -200,11 +200,14 @@ def test_the_stage_leaves_it_out_until_lists_were_served(
             }
         )
         click = {"event_id": f"e{number}", "item_id": star, "event": "click"}
+        click["authentication"] = "shop"
         events.append({**click, "impression_id": f"imp{number}", **common})
     store.submit(events).result(10)
     store.export_impressions(tmp_path / "data/impressions")
-    store.export_events(tmp_path / "feedback")
+    (exported,) = store.export_events(tmp_path / "feedback")
     store.close()
+    (tmp_path / "data/valid").mkdir()
+    shutil.copy(exported, tmp_path / "data/valid/interactions.parquet")
     training.run(settings, tmp_path)
     found = load_candidates(tmp_path / "models/candidates/validation", names)
     assert list(found) == names
