@@ -46,9 +46,9 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
-from components.credentials import check_text
 from components.data.dataset import Prepared, load_prepared
 from components.evaluation.compare import Comparison, SeenEvents, compare
+from components.lockfile import exact_requirements
 from components.manifest import MANIFEST, ManifestError, sync, verify_manifest, write_manifest
 from components.recommenders.hybrid import PROFILES
 from components.settings import Settings
@@ -462,7 +462,6 @@ def log_version(registry: Registry, root: Path, folder: Path, card: str, facts: 
         with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
             copy_judged(root, Path(name) / JUDGED)
             mlflow.log_artifacts(name)
-        lock = root / "requirements/lock.txt"
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(_HERE / "pyfunc_model.py"),
@@ -470,7 +469,7 @@ def log_version(registry: Registry, root: Path, folder: Path, card: str, facts: 
             code_paths=[str(_HERE)],
             signature=_SIGNATURE,
             # Named, so that MLflow does not load the model in another process to find them.
-            pip_requirements=str(check_text(lock)) if lock.exists() else ["bowerbird"],
+            pip_requirements=exact_requirements(root) or ["bowerbird"],
         )
         version = mlflow.register_model(logged.model_uri, registry.name, tags=tags)
         registry.client.update_model_version(registry.name, version.version, card)

@@ -3,7 +3,7 @@
 In: a file of ``name==version`` lines, and pip's installation report of the same versions. Out: the
 same file with ``--hash=sha256:…`` lines. The digests come from the package index (the JSON form of
 the simple API, PEP 691), for all platforms. The report adds the files that this machine installed,
-because another index may offer other builds (PyTorch for CPUs).
+because another index may offer other builds.
 """
 
 from __future__ import annotations

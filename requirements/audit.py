@@ -22,6 +22,7 @@ def main() -> int:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pip_audit", "--requirement", str(HERE / "lock.txt")),
+            *("--requirement", str(HERE / "torch.txt")),
             *("--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"),
         ],
         capture_output=True,

@@ -11,6 +11,10 @@ python3 -m venv "$fresh"
     echo "# Exact versions of pyproject.toml's ranges, with the SHA-256 digests of their files."
     echo "# Written by: make lock"
     "$fresh/bin/pip" list --format=freeze --exclude bowerbird --exclude pip \
-        | sed 's/^torch==\([0-9.]*\)+.*/torch==\1/'
+        | grep -v '^torch=='
 } > requirements/lock.txt
+{
+    echo "# Written by: make lock. Without digests: which build fits (CPU, CUDA) is each machine's own."
+    "$fresh/bin/pip" list --format=freeze | sed -n 's/^torch==\([0-9.]*\).*/torch==\1/p'
+} > requirements/torch.txt
 "$fresh/bin/python" requirements/add_hashes.py requirements/lock.txt "$fresh/report.json"

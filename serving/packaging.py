@@ -21,6 +21,7 @@ import bentoml
 import yaml
 
 from components.credentials import check_text
+from components.lockfile import FILES, exact_requirements
 from components.manifest import verify_manifest, write_manifest
 from components.settings import Settings, read_params
 from serving.shop import PACKAGED, POINTER, UNREGISTERED, find_champion
@@ -30,13 +31,16 @@ SBOM = "sbom.cdx.json"
 SERVICE = "serving.service:Bowerbird"
 
 
-def write_sbom(requirements: Path, file: Path) -> None:
-    """Write the software bill of materials (CycloneDX, JSON) of a file of exact requirements."""
+def write_sbom(root: Path, file: Path) -> None:
+    """Write the software bill of materials (CycloneDX, JSON) of the packages locked below root."""
+    locked = "\n".join(check_text(root / name).read_text(encoding="utf-8") for name in FILES)
     subprocess.run(
         [
-            *(sys.executable, "-m", "cyclonedx_py", "requirements", str(requirements)),
+            *(sys.executable, "-m", "cyclonedx_py", "requirements", "-"),
             *("--output-reproducible", "--no-validate", "--of", "JSON", "-o", str(file)),
         ],
+        input=locked,
+        text=True,
         check=True,
         capture_output=True,
     )
@@ -71,8 +75,9 @@ def package(settings: Settings, root: Path) -> str:
         (staging / "params.yaml").write_text(
             yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8"
         )
-        shutil.copy(check_text(PACKAGED / "requirements/lock.txt"), staging / "requirements.txt")
-        write_sbom(staging / "requirements.txt", staging / SBOM)
+        requirements = "\n".join(exact_requirements(PACKAGED))
+        (staging / "requirements.txt").write_text(requirements, encoding="utf-8")
+        write_sbom(PACKAGED, staging / SBOM)
         pointer = staging / POINTER
         pointer.parent.mkdir(parents=True)
         pointer.write_text(

@@ -49,7 +49,8 @@ def test_the_bento_is_built_and_answers(
     listed = {one["name"].lower(): one for one in materials["components"]}
     assert {"torch", "bentoml", "lightgbm"} <= listed.keys()
     assert listed["torch"]["version"] == "2.13.0"
-    assert listed["torch"]["externalReferences"][0]["hashes"], "a file cannot be checked"
+    assert listed["bentoml"]["externalReferences"][0]["hashes"], "a file cannot be checked"
+    assert "torch==2.13.0" in (source / "requirements.txt").read_text().splitlines()
     elsewhere = tmp_path / "elsewhere"  # no model, no settings: all comes from the Bento
     elsewhere.mkdir()
     home = {"BENTOML_HOME": environment["BENTOML_HOME"], "BOWERBIRD_PARAMS": ""}
