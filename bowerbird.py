@@ -309,6 +309,7 @@ def serve(
     """Serve the champion over HTTP, with its pages."""
     from components.settings import SettingsError, load_settings
     from serving.auth import Keys, SecretError, load_secret
+    from serving.events import StoreError, check_store
     from serving.peers import is_loopback
 
     try:
@@ -328,9 +329,10 @@ def serve(
         raise typer.Exit(1) from error
     try:
         check_model(ROOT)
+        check_store(settings.serve.events_url.get_secret_value(), ROOT)
         # In this process, so that signals reach the server.
         launch(ROOT, host, port, workers)
-    except (LaunchError, FileNotFoundError, ValueError) as error:
+    except (LaunchError, StoreError, FileNotFoundError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
 

@@ -400,6 +400,12 @@ class Experiment(Section):
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
 
 
+class Retention(Section):
+    impression_days: PositiveInt = 90
+    max_store_mb: PositiveFloat = 10_000
+    min_free_mb: Annotated[float, Field(ge=0)] = 500
+
+
 class Serve(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 3000
@@ -422,6 +428,9 @@ class Serve(Section):
     keep_alive: PositiveFloat = 15.0
     max_connections: PositiveInt = 2000
     max_client_connections: PositiveInt = 200
+    max_impressions: Annotated[int, Field(ge=0)] = 600
+    max_anonymous_impressions: Annotated[int, Field(ge=0)] = 6_000
+    retention: Retention = Retention()
     conversation_minutes: PositiveInt = 60
     writer: CredentialUrl = Credential("")
     writer_model: str = ""

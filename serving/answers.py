@@ -23,11 +23,15 @@ import orjson
 
 from components.recommenders.bandits import Explorer
 from serving import metrics
-from serving.batching import Batcher
+from serving.batching import Batcher, TooManyWaiting
+from serving.events import StoreError
 from serving.history import History
 from serving.pages import Choices, Page, Shown, Wish
 from serving.schemas import RecommendRequest, RerankRequest
 from serving.shop import Loaded, Shop, filters_of
+
+STORE_SECONDS = 0.2
+"""The longest that an answer waits for the event store; then it is made of what is in memory."""
 
 PAGE_HISTORY = 10
 """Events before those of a product or basket page that still count there."""
@@ -106,7 +110,6 @@ class Answers:
         Raises:
             NotReady: no model is loaded yet.
             TooManyWaiting: too many requests wait already.
-            StoreError: the event store could not be read.
         """
         started = time.perf_counter()
         shop, profile = self.shop, question.profile
@@ -114,10 +117,13 @@ class Answers:
         exposed = arm is None or shop.was_exposed(profile)
         if profile is not None:
             if shop.store.is_near and exposed:
-                self._read([profile])
+                shop.live.follow(profile)
             else:
                 shown = None if exposed else (profile, str(arm), loaded.version)
-                await self._preparing.ask((profile, shown))
+                if not await self._prepared(profile, shown):  # outside the experiment, then
+                    loaded, arm = shop.current(), None
+            if shop.store.is_down:
+                metrics.WITHOUT_STORE.inc()
         key = self._key(question, loaded, arm)
         page = self.pages.get(key)
         if page is None:
@@ -144,17 +150,31 @@ class Answers:
         self.pages.put(key, page, models, self.shop.live.erasures.last_row)
         return page
 
-    def _read(self, profiles: Sequence[str]) -> None:
-        """Take in what was stored since, and the profiles that are not in memory."""
-        self.shop.live.refresh()
-        for profile in profiles:
-            self.shop.live.hold(profile)
+    async def _prepared(self, profile: str, exposure: tuple[str, str, str] | None) -> bool:
+        """Have a profile in memory, if the store answers in time; return whether the exposure is
+        kept, true without one."""
+        if self.shop.store.is_down:
+            return exposure is None
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                return await self._preparing.ask((profile, exposure))
+        except (TimeoutError, TooManyWaiting):
+            return exposure is None
 
-    def _prepare(self, asked: Sequence[tuple[str, tuple[str, str, str] | None]]) -> list[None]:
-        """Read (profile, exposure) for many at once; exposures are durable after."""
-        self._read([profile for profile, _ in asked])
-        self.shop.expose([exposure for _, exposure in asked if exposure is not None])
-        return [None] * len(asked)
+    def _prepare(self, asked: Sequence[tuple[str, tuple[str, str, str] | None]]) -> list[bool]:
+        """Read (profile, exposure) for many at once; return whether each exposure is durable;
+        true without one."""
+        self.shop.live.refresh()
+        for profile, _ in asked:
+            self.shop.live.hold(profile)
+        exposures = [exposure for _, exposure in asked if exposure is not None]
+        if not exposures:
+            return [True] * len(asked)
+        try:
+            self.shop.expose(exposures)
+        except StoreError:
+            return [exposure is None for _, exposure in asked]
+        return [True] * len(asked)
 
     def close(self) -> None:
         """End what reads for those who wait."""
@@ -257,7 +277,7 @@ class Answers:
     def rerank(self, request: RerankRequest, profile: str | None, client: str) -> bytes:
         """Return the JSON of a ``RerankResponse``: the list in the order of the ranker."""
         loaded, _ = self.shop.served_to(profile)
-        self.shop.live.refresh()
+        self.shop.live.follow(profile)
         engine = loaded.engine
         codes = {item: loaded.profiles.code(item) for item in request.item_ids}
         known = [code for code in codes.values() if code >= 0]

@@ -17,7 +17,15 @@ import sqlalchemy as sa
 
 from components import erasure
 from components.erasure import Place
-from serving.events import ERASURES, EVENTS, EXPOSURES, IMPRESSIONS, LINGER, EventStore
+from serving.events import (
+    CHANGE_PATIENCE,
+    ERASURES,
+    EVENTS,
+    EXPOSURES,
+    IMPRESSIONS,
+    LINGER,
+    EventStore,
+)
 
 _TABLES = (EVENTS, IMPRESSIONS, EXPOSURES)
 _WITH_SESSION = (EVENTS, IMPRESSIONS)
@@ -50,7 +58,7 @@ def sessions_of(store: EventStore, profile: str) -> list[str]:
         )
         for table in _WITH_SESSION
     ]
-    with store.engine.connect() as connection:
+    with store.connected() as connection:
         return sorted(connection.scalars(sa.union(*named)))
 
 
@@ -65,7 +73,7 @@ def erase(store: EventStore, profile: str) -> Erased:
     store.flush()
     rows = dict.fromkeys((*(table.name for table in _TABLES), "sessions"), 0)
     moment = time.time_ns() // 1000
-    with store.engine.connect() as connection:
+    with store.connected("written", CHANGE_PATIENCE) as connection:
         if not store.is_postgres:  # else deleted rows stay readable in the file's free pages
             connection.exec_driver_sql("PRAGMA secure_delete=ON")
             connection.commit()
@@ -149,7 +157,7 @@ def export(store: EventStore, profile: str) -> dict[str, list[dict[str, Any]]]:
     """Return all that the store keeps of a profile, oldest first: events, impressions, exposures,
     and when it was erased. Of a session, also the rows of users that name it."""
     session = profile.removeprefix("session:") if profile.startswith("session:") else None
-    with store.engine.connect() as connection:
+    with store.connected() as connection:
         found: dict[str, list[dict[str, Any]]] = {}
         for table in _TABLES:
             mine = table.c.profile == profile

@@ -61,7 +61,16 @@ WORDED = Counter("bowerbird_worded", "sentences of the writing model", ["result"
 EVENTS = Counter("bowerbird_events", "feedback events", ["event", "result"])
 REFUSED = Counter("bowerbird_refused", "requests and connections refused", ["why"])
 CONNECTIONS = Gauge("bowerbird_connections", "open connections", multiprocess_mode="livesum")
-IMPRESSIONS_DROPPED = Counter("bowerbird_impressions_dropped", "shown but not logged: queue full")
+IMPRESSIONS_DROPPED = Counter("bowerbird_impressions_dropped", "shown but not logged", ["why"])
+WITHOUT_STORE = Counter(
+    "bowerbird_answers_without_store", "answers made of what is in memory: the event store is away"
+)
+STORE_DOWN = Gauge(
+    "bowerbird_store_down",
+    "1 while a worker cannot reach the event store",
+    multiprocess_mode="livemax",
+)
+STORE_BYTES = Gauge("bowerbird_store_bytes", "size of the event store", multiprocess_mode="livemax")
 SWAPS = Counter("bowerbird_model_loads", "model versions taken over", ["result"])
 LOADED = Gauge(
     "bowerbird_model_loaded_timestamp_seconds",

@@ -90,8 +90,13 @@ async def get_experiments(request: Request) -> ExperimentsResponse:
     """Each experiment's arms, their rates, and whether one is better yet."""
     auth_of(request).check_api(request)
     shop = shop_of(request)
-    found = await OPERATION.run(experiments.results, shop.store, shop.settings.serve.experiment)
-    return ExperimentsResponse(experiments=found)
+
+    def collect() -> ExperimentsResponse:
+        running = shop.settings.serve.experiment
+        found, note = shop.known("experiments", lambda: experiments.results(shop.store, running))
+        return ExperimentsResponse(experiments=found or [], note=note)
+
+    return await OPERATION.run(collect)
 
 
 @router.get("/operator/token", response_model=PageToken, responses=OPERATOR_ERRORS)

@@ -20,11 +20,14 @@ import pandas as pd
 import pyarrow as pa
 
 from components.erasure import replace_table
-from serving.events import SECOND, Erasures, EventStore
+from serving.events import SECOND, Erasures, EventStore, StoreError
 from serving.history import EXPLAINED, History
 
 ErasedAt = Callable[[str], int | None]
 """Profile → microseconds since 1970 of its erasure, None if it was not erased."""
+
+NOT_KNOWN = 2**62
+"""A time after all others, in microseconds."""
 
 
 class BaseProfiles:
@@ -116,6 +119,9 @@ class LiveProfiles:
 
     A profile is read from the store when it is first asked for; later events are added by
     ``refresh``. At most ``max_profiles`` are held (least recently asked for goes first).
+
+    While the store cannot be read, what is in memory goes on counting and other profiles are
+    empty; nothing here raises a StoreError. After its return the events since are taken in.
     """
 
     def __init__(self, store: EventStore, max_history: int, max_profiles: int = 100_000) -> None:
@@ -123,26 +129,36 @@ class LiveProfiles:
         self.max_history = max_history
         self.max_profiles = max_profiles
         self._live: OrderedDict[str, _Live] = OrderedDict()
-        self._newest = store.newest()
-        self._last_row = store.last_row()
+        self._newest: tuple[int, int] | None = None
+        self._last_row: int | None = None  # None: nothing of the store was seen yet
+        # Held for memory alone, so that an answer never waits for a database.
         self._lock = threading.Lock()
-        self.erasures = Erasures({}, 0)
+        # Held while the store is read, so that no event falls between two readings.
+        self._reading = threading.RLock()
+        self.erasures: Erasures | None = None  # not known before the store was read
+        self.refresh()
         self.refresh_erasures()
 
     def refresh(self) -> int:
         """Take in the events stored since the last call and return how many there were."""
         taken = 0
-        with self._lock:
-            newest = self.store.newest()
-            if newest is not None and newest == self._newest:
-                return 0
-            while rows := self.store.since(self._last_row):
-                for row_id, profile, item, event, time in rows:
-                    live = self._live.get(profile)
-                    if live is not None and row_id > live.last_row:
-                        self._add(live, row_id, item, event, time)
-                self._last_row = rows[-1][0]
-                taken += len(rows)
+        with self._reading:
+            try:
+                newest = self.store.newest()
+                if newest is not None and newest == self._newest:
+                    return 0
+                if self._last_row is None:
+                    self._last_row = self.store.last_row()
+                while rows := self.store.since(self._last_row):
+                    with self._lock:
+                        for row_id, profile, item, event, time in rows:
+                            live = self._live.get(profile)
+                            if live is not None and row_id > live.last_row:
+                                self._add(live, row_id, item, event, time)
+                    self._last_row = rows[-1][0]
+                    taken += len(rows)
+            except StoreError:
+                return taken
             self._newest = newest
         return taken
 
@@ -159,8 +175,11 @@ class LiveProfiles:
 
     def refresh_erasures(self) -> bool:
         """Forget the profiles that any worker erased since the last call; return if one was."""
-        erasures = self.store.erasures()
-        if erasures.last_row == self.erasures.last_row:
+        try:
+            erasures = self.store.erasures()
+        except StoreError:
+            return False
+        if erasures == self.erasures:
             return False
         with self._lock:
             self.erasures = erasures
@@ -168,31 +187,53 @@ class LiveProfiles:
         return True
 
     def get(self, profile: str) -> _Live:
-        """Return a profile's stored events, as they are now."""
+        """Return a profile's stored events, as they are now.
+
+        A profile that is not in memory is read where the store ``is_near``, and is empty else:
+        ``hold`` reads it, in a thread that may wait.
+        """
         with self._lock:
-            live = self._held(profile)
+            live = self._live.get(profile)
+            if live is not None:
+                return _Live(
+                    live.items.copy(), live.times.copy(), live.events.copy(), live.last_row
+                )
+        if not self.store.is_near:
+            return _Live()
+        self.hold(profile)
+        with self._lock:
+            live = self._live.get(profile) or _Live()
             return _Live(live.items.copy(), live.times.copy(), live.events.copy(), live.last_row)
 
     def hold(self, profile: str) -> None:
-        """Have a profile in memory."""
+        """Have a profile in memory, if the store can be read."""
         with self._lock:
-            self._held(profile)
+            if profile in self._live:
+                self._live.move_to_end(profile)
+                return
+        with self._reading:
+            try:
+                if self._last_row is None:  # before the profile: ``refresh`` adds what comes after
+                    self._last_row = self.store.last_row()
+                rows = self.store.of_profile(profile, self.max_history)
+            except StoreError:
+                return  # not kept as an empty one: it is read when the store is back
+            live = _Live()
+            for row_id, _, item, event, time in rows:
+                live.items.append(item)
+                live.times.append(time)
+                live.events.append(event)
+                live.last_row = max(live.last_row, row_id)
+            with self._lock:
+                self._live.setdefault(profile, live)
+                if len(self._live) > self.max_profiles:
+                    self._live.popitem(last=False)
 
-    def _held(self, profile: str) -> _Live:
-        live = self._live.get(profile)
-        if live is not None:
-            self._live.move_to_end(profile)
-            return live
-        live = _Live()
-        for row_id, _, item, event, time in self.store.of_profile(profile, self.max_history):
-            live.items.append(item)
-            live.times.append(time)
-            live.events.append(event)
-            live.last_row = max(live.last_row, row_id)
-        self._live[profile] = live
-        if len(self._live) > self.max_profiles:
-            self._live.popitem(last=False)
-        return live
+    def follow(self, profile: str | None) -> None:
+        """Take in what was stored since, and have a profile in memory."""
+        self.refresh()
+        if profile is not None:
+            self.hold(profile)
 
     def state(self, profile: str) -> tuple[int, int | None] | None:
         """Return what changes whenever the profile's stored history does; None: not in memory."""
@@ -200,7 +241,12 @@ class LiveProfiles:
         return None if live is None else (live.last_row, self.erased_at(profile))
 
     def erased_at(self, profile: str) -> int | None:
-        """Return when the profile was erased (microseconds), None if it was not."""
+        """Return when the profile was erased (microseconds), None if it was not.
+
+        As long as the erasures are not known, everybody counts as erased.
+        """
+        if self.erasures is None:
+            return NOT_KNOWN
         if not self.erasures.times:
             return None
         return self.erasures.times.get(self.store.profile_hash(profile))

@@ -444,6 +444,19 @@ class ModelResponse(BaseModel):
     limits: dict[str, int]
 
 
+class StoreStatus(BaseModel):
+    """How the event store is, as this worker sees it."""
+
+    reachable: bool
+    note: str | None = Field(description="why the traffic is not up to date; null: it is")
+    problem: str | None = Field(
+        description="why impressions or events are not kept; null: they are"
+    )
+    dropped: dict[str, int] = Field(description="impressions shown but not kept, by reason")
+    bytes: int = Field(description="its size when it was last measured; of PostgreSQL an estimate")
+    impressions_removed: int = Field(description="by retention since this worker began; see docs")
+
+
 class StatusResponse(BaseModel):
     """The last 24 hours of the store, and what the pipeline last reported."""
 
@@ -451,6 +464,7 @@ class StatusResponse(BaseModel):
     impressions_today: int
     events_pending: int
     impressions_dropped: int
+    store: StoreStatus
     activity: list[dict[str, Any]] = Field(
         description="of each hour: start, impressions, events by kind, and followed: the events "
         "that named an impression"
@@ -545,6 +559,7 @@ class ExperimentsResponse(BaseModel):
     experiments: list[dict[str, Any]] = Field(
         description="the running one first: arms with rates and intervals, difference, verdict"
     )
+    note: str | None = Field(None, description="why these are not up to date; null: they are")
 
 
 class FieldProblem(BaseModel):

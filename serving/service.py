@@ -52,6 +52,7 @@ from serving.schemas import (
     Id,
     ModelResponse,
     StatusResponse,
+    StoreStatus,
 )
 from serving.shop import PACKAGED, NotReady, Shop
 
@@ -147,8 +148,8 @@ async def busy(_: Request, error: Exception) -> Response:
 
 
 @app.exception_handler(StoreError)
-async def unwritten(_: Request, error: StoreError) -> Response:
-    return refusal(Refused(503, "the events could not be written: try again", retry_after=1))
+async def without_store(_: Request, error: StoreError) -> Response:
+    return refusal(Refused(503, str(error), retry_after=error.retry_after))
 
 
 def history_response(shop: Shop, user_id: str, limit: int) -> HistoryResponse:
@@ -223,6 +224,18 @@ async def prometheus() -> Response:
     return Response(body, headers={"content-type": metrics.CONTENT_TYPE_LATEST})
 
 
+def store_status(shop: Shop, note: str | None) -> StoreStatus:
+    store, retention = shop.store, shop.store.retention
+    return StoreStatus(
+        reachable=not store.is_down,
+        note=note,
+        problem=shop.store_problem(),
+        dropped=dict(store.dropped),
+        bytes=retention.used if retention is not None else 0,
+        impressions_removed=retention.removed if retention is not None else 0,
+    )
+
+
 @app.get("/status", response_model=StatusResponse, responses=ERRORS, tags=["operation"])
 async def status(request: Request) -> StatusResponse:
     """What the operator's page shows beside /model and /metrics."""
@@ -232,12 +245,19 @@ async def status(request: Request) -> StatusResponse:
     def collect() -> StatusResponse:
         hour = 3600 * 1_000_000
         since = (time.time_ns() // 1000 // hour - 23) * hour
+        traffic, note = shop.known(
+            "status",
+            lambda: {
+                "events_today": shop.store.counts(since),
+                "impressions_today": shop.store.impressions(since),
+                "activity": shop.store.activity(since, hour),
+            },
+        )
         return StatusResponse(
-            events_today=shop.store.counts(since),
-            impressions_today=shop.store.impressions(since),
+            **(traffic or {"events_today": {}, "impressions_today": 0, "activity": []}),
             events_pending=shop.store.pending,
             impressions_dropped=shop.store.impressions_dropped,
-            activity=shop.store.activity(since, hour),
+            store=store_status(shop, note),
             drift=latest_drift(ROOT),
             validation=validation(ROOT),
             alerts=latest_alerts(ROOT),

@@ -17,7 +17,7 @@ import random
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -37,12 +37,13 @@ from serving.auth import Auth
 from serving.catalogue import TextVectors, overlaid_engine
 from serving.conversation import Conversation
 from serving.engine import Engine, Filters
-from serving.events import EventStore, profile_of
+from serving.events import EventStore, StoreError, profile_of
 from serving.experiments import TREATMENT, arm_of
 from serving.pages import PageMaker
 from serving.profiles import BaseProfiles, LiveProfiles, Profiles
 from serving.ranking import Ranking
 from serving.reports import read_json
+from serving.retention import Retention
 from serving.schemas import ConversationRequest, RecommendRequest, RerankRequest
 from serving.search import Search, open_encoder
 
@@ -217,7 +218,14 @@ class Shop:
         self.settings = settings
         self.root = root
         self.auth = auth
-        self.store = EventStore(settings.serve.events_url.get_secret_value(), root, alone=alone)
+        self.store = EventStore(
+            settings.serve.events_url.get_secret_value(),
+            root,
+            alone=alone,
+            retention=Retention(settings.serve.retention),
+            wait=True,
+            on_dropped=lambda why, n: metrics.IMPRESSIONS_DROPPED.labels(why).inc(n),
+        )
         self.live = LiveProfiles(self.store, settings.serve.max_history)
         self.writer = open_writer(settings.serve)
         self.ranking = Ranking(settings.serve)
@@ -229,6 +237,8 @@ class Shop:
         self._failed: tuple[Champion | None, float] = (None, 0.0)
         self._failed_challenger: tuple[Champion | None, float] = (None, 0.0)
         self._failed_items: tuple[int, float] = (-1, 0.0)
+        self._stumbled = ""
+        self._known: dict[str, tuple[Any, datetime]] = {}
         self._exposed: OrderedDict[str, None] = OrderedDict()
         self._looking = threading.Lock()
         self._stop = threading.Event()
@@ -316,17 +326,49 @@ class Shop:
         while len(self._exposed) > self.live.max_profiles:
             self._exposed.popitem(last=False)
 
+    def known(self, what: str, read: Callable[[], Any]) -> tuple[Any | None, str | None]:
+        """Return what ``read`` returns of the store, and no note; while the store cannot be read
+        what it returned the last time, None if it never did, and a note that says so."""
+        try:
+            found = read()
+        except StoreError as error:
+            found, moment = self._known.get(what, (None, None))
+            then = "never" if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+            return found, f"{error}; last read: {then}"
+        self._known[what] = found, datetime.now(UTC)
+        return found, None
+
+    def store_problem(self) -> str | None:
+        """Return why impressions or events are not kept, or not read; None when all is well.
+
+        Without names of files or hosts: /readyz shows it to anybody.
+        """
+        store, retention = self.store, self.store.retention
+        if store.is_down:
+            since = datetime.fromtimestamp(store.breaker.since, UTC)
+            return f"event store unreachable since {since:%Y-%m-%dT%H:%M:%SZ}"
+        if retention is not None and retention.full:
+            return f"impressions are not kept: {retention.why}"
+        if store.write_problem is not None:
+            return "the event store cannot be written: see the log"
+        return None
+
     def _watch(self) -> None:
         while not self._stop.is_set():
             try:
                 self.ranking.watch()
                 self.look()
                 self.forget_erased()
-                metrics.PENDING.set(self.store.pending)
+                self._measure_store()
                 if self.loaded is not None:
                     metrics.COVERAGE.set(self.loaded.covered.mean())
-            except Exception as error:  # the watch must outlive a bad model or a lost database
-                logger.exception("the watch for a new model stumbled: %s", type(error).__name__)
+            except StoreError:
+                self._measure_store()  # it was logged when it went away
+            except Exception as error:  # the watch must outlive a bad model
+                said = f"{type(error).__name__}: {error}"
+                if said != self._stumbled:
+                    logger.exception("the watch for a new model stumbled: %s", type(error).__name__)
+                self._stumbled = said
             self._stop.wait(LOOK_EVERY)
 
     def forget_erased(self) -> None:
@@ -335,6 +377,14 @@ class Shop:
             self._exposed.clear()
             for loaded in self.in_service():
                 loaded.profiles.base.forget(self.live.erased_at)
+
+    def _measure_store(self) -> None:
+        store = self.store
+        metrics.PENDING.set(store.pending)
+        metrics.STORE_DOWN.set(store.is_down)
+        if store.retention is not None:
+            metrics.STORE_BYTES.set(store.retention.used)
+        self.problem("event store", self.store_problem())
 
     def look(self) -> None:
         """Take over the champion, the challenger and the products if they changed."""
@@ -456,7 +506,8 @@ class Shop:
 
     def _histories(self, champion: Champion, engine: Engine) -> BaseProfiles:
         """Return the users' histories for a model, none where there is no file or a damaged one."""
-        erased_at = self.live.erased_at if self.live.erasures.times else None
+        erasures = self.live.erasures
+        erased_at = self.live.erased_at if erasures is not None and erasures.times else None
         file, problem = profiles_of(self.root, champion), None
         if file is None:
             logger.warning(
@@ -488,6 +539,8 @@ class Shop:
                 return loaded
             else:
                 made = self._with_items(loaded)
+        except StoreError:  # away: they are looked for again every second
+            return loaded
         except Exception as error:  # a model without the newest products is better than none
             self._failed_items = revision, time.monotonic() + RETRY
             if "products" not in self.problems:
@@ -567,7 +620,7 @@ class Shop:
             profile_of(asker.user_id, asker.session_id),
             client,
         )
-        logged = self.store.log_impression(
+        self.store.log_impression(
             {
                 "impression_id": impression_id,
                 "user_id": asker.user_id,
@@ -580,8 +633,6 @@ class Shop:
                 "timestamp": now,
             }
         )
-        if not logged:
-            metrics.IMPRESSIONS_DROPPED.inc()
         return impression_id
 
 

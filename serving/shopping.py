@@ -235,7 +235,7 @@ def converse(
     state, rested = body.state, shop.settings.serve.conversation_minutes * 60
     if state is not None and time.time() - state.said_at > rested:
         state = None
-    shop.live.refresh()
+    shop.live.follow(profile)
     history = loaded.profiles.history(body.user_id, profile)
     reply = loaded.conversation.reply(body.message, state, history, body.k)
     items = [

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -22,6 +18,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from components.data import expectations, sources, split
 from components.recommenders import hybrid, refit, training
 from components.settings import Settings, load_settings
+from tests.postgres import Postgres, postgres_programs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -125,37 +122,18 @@ def browser() -> Iterator[webdriver.Chrome]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of a fresh PostgreSQL server."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    which = shutil.which("initdb")
-    if not found and not which:
+    programs = postgres_programs()
+    if programs is None:
         absent("no PostgreSQL server programs: run tests/system-packages.sh as root")
-    programs = found[-1].parent if found else Path(which or "").parent
-    # initdb refuses root.
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    user = None if os.getuid() else ("postgres" if "postgres" in names else "nobody")
-    folder = Path(tempfile.mkdtemp(prefix="bowerbird-postgres-"))
-    if user:
-        shutil.chown(folder, user)
-    data = folder / "data"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    with Postgres(programs) as server:
+        yield server.url
 
-    def run(*command: object) -> None:
-        subprocess.run(
-            [str(part) for part in command],
-            check=True,
-            user=user,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
-        )
 
-    run(programs / "initdb", "-D", data, "-U", "bowerbird", "-A", "trust", "-E", "UTF8")
-    options = f"-h 127.0.0.1 -p {port} -k {folder}"
-    run(programs / "pg_ctl", "-D", data, "-o", options, "-w", "-l", folder / "log", "start")
-    try:
-        yield f"postgresql://bowerbird@127.0.0.1:{port}/postgres"
-    finally:
-        run(programs / "pg_ctl", "-D", data, "-m", "immediate", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server that the module's tests may stop, pause and start."""
+    programs = postgres_programs()
+    if programs is None:
+        absent("no PostgreSQL server programs: run tests/system-packages.sh as root")
+    with Postgres(programs) as server:
+        yield server

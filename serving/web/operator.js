@@ -223,7 +223,9 @@ async function refresh() {
       ...Object.entries(status.problems)]);
     pairs(at("traffic"), [["recommendations shown", number(status.impressions_today)],
       ...Object.entries(status.events_today).map(([event, count]) => [event, number(count)]),
-      ["events waiting", number(status.events_pending)]]);
+      ["events waiting", number(status.events_pending)],
+      ...(status.impressions_dropped ? [["shown, not logged", number(status.impressions_dropped)]] : []),
+      ...[status.store.problem, status.store.note].filter(Boolean).map((text) => ["event store", text])]);
     pairs(at("recommendations"), [["since the start", number(all)],
       ...[...sources].map(([name, count]) => [`led by ${name}`, share(count)]),
       ["to the unknown (cold)", share(cold)],

@@ -22,6 +22,7 @@ from selenium import webdriver
 from components.settings import Settings
 from serving.engine import Engine
 from tests.conftest import absent
+from tests.postgres import new_database
 from tests.processes import end
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,6 +33,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty event store's URL, in both databases."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/events.db"
+    return new_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture(scope="session")

@@ -35,21 +35,6 @@ def event(number: int, **other: Any) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/events.db"
-    base = request.getfixturevalue("postgres")
-    name = f"test{time.time_ns()}"
-    admin = sa.create_engine(
-        sa.make_url(base).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-    )
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    admin.dispose()
-    return str(sa.make_url(base).set(database=name))
-
-
 @pytest.fixture
 def store(url: str) -> Iterator[EventStore]:
     store = EventStore(url)
