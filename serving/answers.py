@@ -42,12 +42,14 @@ class Question:
     """A recommend request with the limits applied. profile: key of the stored history.
 
     client: of the ``Caller``. counted: the shopper may be one of a running experiment.
+    logged: what is shown is logged as an impression.
     """
 
     request: RecommendRequest
     profile: str | None
     client: str
     counted: bool = True
+    logged: bool = True
 
 
 class Pages:
@@ -265,6 +267,7 @@ class Answers:
             page.version,
             shown.source,
             question.client,
+            question.logged,
         )
         return b'{"items":[%b],"impression_id":"%b","source":"%b","identified":%b,%b' % (
             shown.items,
@@ -274,7 +277,9 @@ class Answers:
             page.end,
         )
 
-    def rerank(self, request: RerankRequest, profile: str | None, client: str) -> bytes:
+    def rerank(
+        self, request: RerankRequest, profile: str | None, client: str, logged: bool = True
+    ) -> bytes:
         """Return the JSON of a ``RerankResponse``: the list in the order of the ranker."""
         loaded, _ = self.shop.served_to(profile)
         self.shop.live.follow(profile)
@@ -296,6 +301,7 @@ class Answers:
             loaded.version,
             "rerank",
             client,
+            logged,
         )
         return orjson.dumps(
             {

@@ -313,6 +313,7 @@ class EventStore:
         self._reader_lock = threading.Lock()
         self._reader: Any = None
         self._far_reader: sa.Connection | None = None
+        self.returns = 0  # how often the database came back after it was away
         self.erasure_key = ""  # not known before the store was opened
         self.breaker = Breaker("the event store", self._probe)
         self.write_problem: str | None = None
@@ -387,13 +388,13 @@ class EventStore:
             advice = "end the program that holds it locked"
         else:
             advice = "make the file and its folder writable for this user, or set serve.events_url"
-        return mask_credentials(f"cannot open the event store {self.place} ({words}): {advice}")
+        return f"cannot open the event store {self.place} ({words}): {advice}"
 
     @property
     def place(self) -> str:
         """Return where the store is, without a password."""
         url = self.engine.url
-        return url.render_as_string() if self.is_postgres else str(url.database)
+        return mask_credentials(url.render_as_string()) if self.is_postgres else str(url.database)
 
     def _probe(self) -> None:
         """Connect afresh; raise while the database is away or damaged."""
@@ -409,6 +410,7 @@ class EventStore:
             if found != "ok":
                 raise sqlite3.DatabaseError(found)
         self._prepare()
+        self.returns += 1
 
     @property
     def is_down(self) -> bool:

@@ -130,6 +130,7 @@ class LiveProfiles:
         self.max_profiles = max_profiles
         self._live: OrderedDict[str, _Live] = OrderedDict()
         self._newest: tuple[int, int] | None = None
+        self._returns = store.returns
         self._last_row: int | None = None  # None: nothing of the store was seen yet
         # Held for memory alone, so that an answer never waits for a database.
         self._lock = threading.Lock()
@@ -144,6 +145,8 @@ class LiveProfiles:
         taken = 0
         with self._reading:
             try:
+                if self._returns != self.store.returns:
+                    self._look_whether_replaced()
                 newest = self.store.newest()
                 if newest is not None and newest == self._newest:
                     return 0
@@ -161,6 +164,15 @@ class LiveProfiles:
                 return taken
             self._newest = newest
         return taken
+
+    def _look_whether_replaced(self) -> None:
+        """After the store was away it may be a backup or a new one: then nothing held is of it."""
+        returns, last = self.store.returns, self.store.last_row()
+        if self._last_row is not None and last < self._last_row:
+            with self._lock:
+                self._live.clear()
+            self._last_row, self._newest = last, None
+        self._returns = returns
 
     def _add(self, live: _Live, row_id: int, item: str, event: str, time: int) -> None:
         at = len(live.times)
@@ -194,30 +206,25 @@ class LiveProfiles:
         """
         with self._lock:
             live = self._live.get(profile)
-            if live is not None:
-                return _Live(
-                    live.items.copy(), live.times.copy(), live.events.copy(), live.last_row
-                )
-        if not self.store.is_near:
-            return _Live()
-        self.hold(profile)
+        if live is None:
+            live = self.hold(profile) if self.store.is_near else _Live()
         with self._lock:
-            live = self._live.get(profile) or _Live()
             return _Live(live.items.copy(), live.times.copy(), live.events.copy(), live.last_row)
 
-    def hold(self, profile: str) -> None:
-        """Have a profile in memory, if the store can be read."""
+    def hold(self, profile: str) -> _Live:
+        """Have a profile in memory, if the store can be read, and return it; it may change."""
         with self._lock:
-            if profile in self._live:
+            held = self._live.get(profile)
+            if held is not None:
                 self._live.move_to_end(profile)
-                return
+                return held
         with self._reading:
             try:
                 if self._last_row is None:  # before the profile: ``refresh`` adds what comes after
                     self._last_row = self.store.last_row()
                 rows = self.store.of_profile(profile, self.max_history)
             except StoreError:
-                return  # not kept as an empty one: it is read when the store is back
+                return _Live()  # not kept: it is read when the store is back
             live = _Live()
             for row_id, _, item, event, time in rows:
                 live.items.append(item)
@@ -225,9 +232,10 @@ class LiveProfiles:
                 live.events.append(event)
                 live.last_row = max(live.last_row, row_id)
             with self._lock:
-                self._live.setdefault(profile, live)
+                live = self._live.setdefault(profile, live)
                 if len(self._live) > self.max_profiles:
                     self._live.popitem(last=False)
+        return live
 
     def follow(self, profile: str | None) -> None:
         """Take in what was stored since, and have a profile in memory."""

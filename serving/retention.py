@@ -213,9 +213,8 @@ def used_bytes(connection: sa.Connection, is_postgres: bool) -> int:
         ).one()
         if ids[0] is None:
             continue
-        mean = connection.exec_driver_sql(
-            "SELECT avg(pg_column_size(one.*)) FROM "
-            f"(SELECT * FROM {table.name} ORDER BY row_id DESC LIMIT {SAMPLE}) AS one"
-        ).scalar_one()
+        newest = sa.select(table).order_by(table.c.row_id.desc()).limit(SAMPLE).subquery()
+        size = sa.func.pg_column_size(newest.table_valued())
+        mean = connection.execute(sa.select(sa.func.avg(size)).select_from(newest)).scalar_one()
         used += (ids[1] - ids[0] + 1) * (float(mean) + ROW_BYTES + INDEX_BYTES[table.name])
     return int(used)

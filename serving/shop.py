@@ -41,6 +41,7 @@ from serving.events import EventStore, StoreError, profile_of
 from serving.experiments import TREATMENT, arm_of
 from serving.pages import PageMaker
 from serving.profiles import BaseProfiles, LiveProfiles, Profiles
+from serving.quotas import ImpressionQuotas
 from serving.ranking import Ranking
 from serving.reports import read_json
 from serving.retention import Retention
@@ -225,6 +226,11 @@ class Shop:
             retention=Retention(settings.serve.retention),
             wait=True,
             on_dropped=lambda why, n: metrics.IMPRESSIONS_DROPPED.labels(why).inc(n),
+        )
+        self.quotas = ImpressionQuotas(
+            settings.serve.max_impressions,
+            settings.serve.max_anonymous_impressions,
+            has_key=auth.keys.api is not None,
         )
         self.live = LiveProfiles(self.store, settings.serve.max_history)
         self.writer = open_writer(settings.serve)
@@ -593,14 +599,16 @@ class Shop:
         version: str,
         source: str,
         client: str,
+        logged: bool = True,
     ) -> str:
-        """Log an impression, unless the queue is full, and return its id.
+        """Log an impression, unless it is dropped, and return its id.
 
-        client: of the ``Caller``; an impression of nobody who is known is the client's.
+        client: of the ``Caller``; an impression of nobody who is known is the client's. logged:
+        false only makes the id.
         """
         lists = (orjson.dumps(one).decode() for one in (item_ids, scores, propensities))
         ids, scored, chances = lists
-        return self.log_json(asker, ids, scored, chances, version, source, client)
+        return self.log_json(asker, ids, scored, chances, version, source, client, logged)
 
     def log_json(
         self,
@@ -611,6 +619,7 @@ class Shop:
         version: str,
         source: str,
         client: str,
+        logged: bool = True,
     ) -> str:
         """As ``log_shown``, the lists as JSON."""
         now = time.time_ns() // 1000
@@ -620,6 +629,8 @@ class Shop:
             profile_of(asker.user_id, asker.session_id),
             client,
         )
+        if not logged:
+            return impression_id
         self.store.log_impression(
             {
                 "impression_id": impression_id,

@@ -72,6 +72,19 @@ def counted(request: Request, caller: Caller) -> bool:
     return caller.authentication != "none" and not is_robot(request.headers.get("user-agent"))
 
 
+def logged(request: Request, caller: Caller, profile: str | None) -> bool:
+    """Return whether what is shown is logged: not to robots, and not above the quotas."""
+    shop = shop_of(request)
+    agent = request.scope["peer"].headers.get(b"user-agent")
+    if agent is not None and is_robot(agent.decode("latin-1")):
+        shop.store.drop("robot")
+        return False
+    if not shop.quotas.allows(caller.authentication, caller.client, profile):
+        shop.store.drop("quota")
+        return False
+    return True
+
+
 @hot.post("/recommend", response_model=RecommendResponse, responses=ERRORS)
 async def recommend(body: RecommendRequest, request: Request) -> Response:
     """Recommend for a user, a session, or a few recent items."""
@@ -84,7 +97,8 @@ async def recommend(body: RecommendRequest, request: Request) -> Response:
     caller = auth.caller(request)
     auth.identify(caller, body)
     profile = profile_of(body.user_id, body.session_id)
-    question = Question(body, profile, caller.client, counted(request, caller))
+    is_logged = logged(request, caller, profile)
+    question = Question(body, profile, caller.client, counted(request, caller), is_logged)
     return Json(await request.app.state.answers.answer(question))
 
 
@@ -100,7 +114,8 @@ async def rerank(body: RerankRequest, request: Request) -> Response:
     caller = auth.caller(request)
     auth.identify(caller, body)
     profile = profile_of(body.user_id, body.session_id)
-    return Json(await READING.run(answers.rerank, body, profile, caller.client))
+    is_logged = logged(request, caller, profile)
+    return Json(await READING.run(answers.rerank, body, profile, caller.client, is_logged))
 
 
 @router.post("/session", response_model=SessionResponse, responses=WRITE_ERRORS)
@@ -227,7 +242,7 @@ async def search(body: SearchRequest, request: Request) -> SearchResponse:
 
 
 def converse(
-    shop: Shop, body: ConversationRequest, caller: Caller, is_counted: bool
+    shop: Shop, body: ConversationRequest, caller: Caller, is_counted: bool, is_logged: bool
 ) -> Iterator[tuple[str, ConversationResponse | ConversationText]]:
     """Yield ("proposals", answer without its text), ("text", a piece of it)…, ("done", answer)."""
     profile = profile_of(body.user_id, body.session_id)
@@ -248,7 +263,9 @@ def converse(
     if shown:
         scores, certain = [0.0] * len(shown), [1.0] * len(shown)
         lists = (shown, scores, certain)
-        impression_id = shop.log_shown(body, *lists, loaded.version, "conversation", caller.client)
+        impression_id = shop.log_shown(
+            body, *lists, loaded.version, "conversation", caller.client, is_logged
+        )
     answer = ConversationResponse(
         text="",
         question=reply.question,
@@ -298,8 +315,9 @@ async def conversation(body: ConversationRequest, request: Request) -> Response:
     caller = auth.caller(request)
     auth.identify(caller, body)
     is_counted = counted(request, caller)
+    is_logged = logged(request, caller, profile_of(body.user_id, body.session_id))
     if body.stream:
-        parts = converse(shop, body, caller, is_counted)
+        parts = converse(shop, body, caller, is_counted, is_logged)
         first = await CONVERSATION.run(next, parts, None)  # refused before the answer begins
 
         async def events() -> AsyncIterator[str]:
@@ -312,7 +330,7 @@ async def conversation(body: ConversationRequest, request: Request) -> Response:
         return StreamingResponse(events(), media_type="text/event-stream")
 
     def whole() -> str:
-        *_, (_, answer) = converse(shop, body, caller, is_counted)
+        *_, (_, answer) = converse(shop, body, caller, is_counted, is_logged)
         return answer.model_dump_json()
 
     return Json(await CONVERSATION.run(whole))

@@ -188,16 +188,21 @@ def test_a_file_that_was_moved_away_is_noticed_and_a_new_one_taken(tmp_path: Pat
     with contextlib.closing(
         EventStore(f"sqlite:///{file}", retention=Retention(Limits()))
     ) as store:
-        store.submit([event(1)]).result(10)
+        store.submit([event(1), event(2), event(4)]).result(10)
+        profiles = profiles_of(store)
+        profiles.live.follow("user:anna")
+        assert profiles.history("anna", "user:anna").items.tolist() == [0, 0, 0]
         for part in tmp_path.glob("events.db*"):
             part.rename(part.with_name(f"old-{part.name}"))
         store._upkeep_at = 0.0  # as if the five seconds to the next look were over
         with contextlib.suppress(StoreError):
-            store.submit([event(2)]).result(10)
+            store.submit([event(5)]).result(10)
         until(lambda: file.exists() and not store.is_down)
-        assert store.submit([event(3)]).result(10) == [True]
+        assert store.submit([event(3, item_id="b")]).result(10) == [True]
+        profiles.live.follow("user:anna")
+        assert profiles.history("anna", "user:anna").items.tolist() == [1]
         with contextlib.closing(EventStore(f"sqlite:///{file}")) as again:
-            assert [row[2] for row in again.since(0)] == ["a"]
+            assert [row[2] for row in again.since(0)] == ["b"]
 
 
 def other_table(file: Path) -> None:
@@ -292,6 +297,7 @@ def with_postgres(
     variables = {
         "BOWERBIRD_SERVE__EVENTS_URL": own_postgres.database(),
         "BOWERBIRD_SERVE__EXPERIMENT": "{name: outage, model: champion}",
+        "BOWERBIRD_SERVE__MAX_IMPRESSIONS": "150",
     }
     server = make_server(root, variables).start()
     yield server
@@ -344,6 +350,8 @@ def test_the_endpoint_answers_while_postgresql_is_away(
             assert status["store"]["problem"].startswith("event store unreachable since 20")
             assert status["store"]["dropped"]["store down"] > 5
             assert "last read" in ask("GET", "/experiments")["note"]
+            ready = ask("GET", "/readyz")
+            assert ready["problems"]["event store"] == status["store"]["problem"]
             error = ask("GET", "/users/anna/history", 503)["error"]
             assert "could not be read" in error
             metrics = client.get("/metrics").text
@@ -360,3 +368,21 @@ def test_the_endpoint_answers_while_postgresql_is_away(
     text = with_postgres.log.read_text()
     assert "Traceback" not in text
     assert len([line for line in text.splitlines() if "event store" in line]) <= 8
+
+
+def test_the_endpoint_answers_robots_and_floods_and_logs_little_of_it(with_postgres: Any) -> None:
+    with with_postgres.client() as client:
+        before = client.get("/status").json()
+        robot = {"user-agent": "Mozilla/5.0 (compatible; Googlebot/2.1)"}
+        for _ in range(20):
+            answer = client.post("/recommend", json={"user_id": "anna"}, headers=robot)
+            assert answer.json()["impression_id"]
+        for number in range(350):
+            body = {"session_id": f"invented-{number}", "k": 3}
+            assert len(client.post("/recommend", json=body).json()["items"]) == 3
+        after = client.get("/status").json()
+    assert after["store"]["dropped"]["robot"] == 20
+    # The minute may have turned once, so 300 of them at most were logged.
+    assert after["store"]["dropped"]["quota"] >= 50
+    assert after["impressions_today"] - before["impressions_today"] <= 300
+    assert after["impressions_dropped"] == sum(after["store"]["dropped"].values())
