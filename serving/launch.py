@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from components.manifest import ManifestError, verify_manifest
 from components.recommenders.hybrid import OPTIONAL
@@ -47,6 +49,7 @@ def launch(root: Path, host: str, port: int, workers: int) -> None:
     os.environ["BOWERBIRD_ROOT"] = str(root.resolve())
     os.environ["BOWERBIRD_WORKERS"] = str(workers)
     from bentoml._internal.container import BentoMLContainer
+    from bentoml._internal.utils import circus
     from bentoml.exceptions import BentoMLException
     from bentoml_cli.serve import serve_command
 
@@ -55,6 +58,7 @@ def launch(root: Path, host: str, port: int, workers: int) -> None:
     options = ["--host", host, "--port", str(port), "--working-dir", str(PACKAGED)]
     with tempfile.TemporaryDirectory(prefix="bowerbird-") as folder:
         BentoMLContainer.prometheus_multiproc_dir.set(folder)
+        circus.create_standalone_arbiter = partial(_private_arbiter, folder)
         try:
             serve_command.main(["serve", SERVICE, *options], standalone_mode=False)
         except OSError as error:
@@ -69,3 +73,21 @@ def launch(root: Path, host: str, port: int, workers: int) -> None:
         failed = Path(folder) / FAILED
         if failed.exists():
             raise LaunchError(f"the endpoint cannot start: {failed.read_text(encoding='utf-8')}")
+
+
+def _private_arbiter(folder: str, watchers: list[Any], **options: Any) -> Any:
+    """Return the process manager of the workers, which takes commands from this user only.
+
+    BentoML has it listen on two TCP ports of loopback without a login, where any local program
+    could have it run a command (circus' ``add``). Sockets in a folder of mode 700 shut them out.
+    """
+    from bentoml._internal.utils.circus import Arbiter, ThreadedArbiter
+
+    chosen = ThreadedArbiter if options.pop("threaded", False) else Arbiter
+    return chosen(
+        watchers,
+        endpoint=f"ipc://{folder}/control",
+        pubsub_endpoint=f"ipc://{folder}/events",
+        check_delay=options.pop("check_delay", 10),  # as BentoML has it
+        **options,
+    )

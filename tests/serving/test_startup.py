@@ -71,6 +71,16 @@ class Endpoint:
         found = [line for line in lines if line.startswith("bowerbird_recommendations_total")]
         return sum(float(line.rpartition(" ")[2]) for line in found)
 
+    def listening(self) -> set[int]:
+        """Return the TCP ports that the endpoint's processes listen on."""
+        top = psutil.Process(self.process.pid)
+        return {
+            connection.laddr.port
+            for one in (top, *top.children(recursive=True))
+            for connection in one.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+
     def close(self) -> None:
         self.client.close()
         end(self.process)
@@ -114,6 +124,8 @@ def test_two_endpoints_one_of_them_with_a_damaged_champion(
     second = launch(other_root)
     second.wait()
     assert [*first.statuses, *second.statuses] == [200] * 3
+    for endpoint in (first, second):  # no port through which others could manage the processes
+        assert endpoint.listening() == {endpoint.client.base_url.port}
     assert (first.counted(), second.counted()) == (2, 1)
 
     ready = first.client.get("/readyz")
