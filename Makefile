@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run test test-slow serve ui bench audit lock clean
+.PHONY: help run test test-slow test-soak serve ui bench audit lock clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -43,6 +43,10 @@ test: $(STAMP)   ## every test but the slow ones
 test-slow: $(STAMP) ## the slow ones
 	bash tests/system-packages.sh
 	pytest -m slow
+
+test-soak: $(STAMP) ## half an hour of traffic and faults against one endpoint
+	bash tests/system-packages.sh
+	pytest -s -m soak
 
 serve: $(STAMP)  ## the endpoint and its pages on http://127.0.0.1:3000
 	bowerbird serve
