@@ -37,6 +37,7 @@ def tiny_shop(root: Path) -> list[str]:
             "quantity": np.float32(1),
             "price": np.float32(1),
             "rating": np.float32(np.nan),
+            "authenticated": True,
             "split": np.select([day < 35, day < 70], [0, 1], 2).astype(np.int8),
         }
     )
