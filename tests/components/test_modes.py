@@ -20,7 +20,8 @@ Path("var/new/file").touch()
 
 def test_new_files_are_private_and_old_folders_are_closed(tmp_path: Path) -> None:
     for name in ("data", "var", "elsewhere"):
-        (tmp_path / name).mkdir(mode=0o755)
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o755)  # whatever this process' umask is
     (tmp_path / "data/old.parquet").touch()
     subprocess.run(
         [sys.executable, "-c", SCRIPT],
