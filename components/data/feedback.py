@@ -68,15 +68,17 @@ def over_limits(rows: pd.DataFrame, settings: Validate) -> pd.Series:
     received = rows["source"].str.extract(_EXPORTED, expand=False)
     keys = pd.DataFrame(
         {
-            "user_id": rows["user_id"],
-            "item_id": rows["item_id"],
-            "client": rows["client"].fillna(""),
+            # Numbers instead of strings: grouped five times, they are several times faster.
+            "user_id": pd.factorize(rows["user_id"])[0],
+            "item_id": pd.factorize(rows["item_id"])[0],
+            "client": pd.factorize(rows["client"])[0],
             "day": day,
             "received": pd.to_datetime(received, utc=True).fillna(day),
             "trust": rows["authentication"].map(AUTHENTICATIONS.index),
             "value": rows["event"].map({name: n for n, name in enumerate(_FIRST)}),
             "timestamp": rows["timestamp"],
-        }
+        },
+        index=rows.index,
     ).sort_values(["trust", "value", "timestamp"], kind="stable")
     by_client = keys["trust"] > AUTHENTICATIONS.index(SHOP)
     everybody = pd.Series(True, index=keys.index)
