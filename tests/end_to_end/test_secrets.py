@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 import psycopg
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -40,7 +41,10 @@ def contents(file: Path) -> Iterator[bytes]:
     yield whole
     if whole[:4] == b"PAR1":
         table = pq.read_table(file)
-        yield json.dumps(table.to_pylist(), default=str).encode() + str(table.schema).encode()
+        plain = pa.BufferOutputStream()
+        with pa.ipc.new_stream(plain, table.schema) as stream:  # texts as they are
+            stream.write_table(table)
+        yield plain.getvalue().to_pybytes()
     elif whole[:2] == b"\x1f\x8b" and not tarfile.is_tarfile(file):
         yield gzip.decompress(whole)
     elif tarfile.is_tarfile(file):
