@@ -334,8 +334,10 @@ def _erase_prepared(folder: Path, user_ids: Collection[str]) -> Place:
             values[code] = None
             if field.name == "user_id":
                 values[code] = f"erased {time.time_ns()} {code}"  # no other row's
-            elif pa.types.is_integer(field.type) or pa.types.is_boolean(field.type):
+            elif pa.types.is_integer(field.type):
                 values[code] = 0
+            elif pa.types.is_boolean(field.type):
+                values[code] = False
         users = users.set_column(at, field, pa.array(values, field.type))
     replace_table(file, users)
     return Place(PREPARED, "erased", rows)

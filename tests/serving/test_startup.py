@@ -153,7 +153,7 @@ def test_an_endpoint_that_cannot_start_ends_with_one_line(
     assert "Traceback" not in log
     errors = [line for line in log.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
-    assert ("cannot start" if what == "a corrupt store" else "cannot listen") in errors[0]
+    assert ("event store" if what == "a corrupt store" else "cannot listen") in errors[0]
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from typer.testing import CliRunner
 
 import bowerbird
+from components.credentials import Credential
 from components.data.dataset import Prepared, load_prepared
 from components.recommenders import search
 from components.settings import Settings, load_settings
@@ -135,7 +136,9 @@ def test_nothing_of_the_test_window_counts(shop: tuple[Path, Settings]) -> None:
 
 def test_a_search_in_postgresql(shop: tuple[Path, Settings], postgres: str) -> None:
     root, settings = shop
-    stored = settings.search.model_copy(update={"storage": postgres, "user_shares": [1.0]})
+    stored = settings.search.model_copy(
+        update={"storage": Credential(postgres), "user_shares": [1.0]}
+    )
     settings = settings.model_copy(update={"search": stored})
     assert len(search.tune("popularity", settings, root, trials=3).trials) == 3
     assert len(search.tune("popularity", settings, root, trials=5).trials) == 5
