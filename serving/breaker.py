@@ -40,6 +40,8 @@ class Breaker:
         self._opened_at = 0.0
         self._said: dict[str, float] = {}
         self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._closed.set()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -51,8 +53,9 @@ class Breaker:
         with self._lock:
             if self.is_open or self._stop.is_set():
                 return
-            self.is_open, self.since, self.reason = True, time.time(), reason
             self._opened_at = time.monotonic()
+            self.is_open, self.since, self.reason = True, time.time(), reason
+            self._closed.clear()
             every = PROBE_DAMAGED_EVERY if damaged else PROBE_EVERY
             self._thread = threading.Thread(
                 target=self._look, args=(every,), name="store-probe", daemon=True
@@ -64,6 +67,11 @@ class Breaker:
     def open_for(self) -> float:
         """Return for how many seconds it has been open, 0 when it is closed."""
         return time.monotonic() - self._opened_at if self.is_open else 0.0
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is closed, for no longer than so many seconds after it opened; return
+        whether it is closed."""
+        return self._closed.wait(max(0.0, seconds - self.open_for()))
 
     def say(self, reason: str) -> bool:
         """Return whether a reason is to be logged: not again within SAY_EVERY."""
@@ -85,6 +93,7 @@ class Breaker:
                 continue
             with self._lock:
                 self.is_open = False
+                self._closed.set()
             away = time.time() - self.since
             if away > PROBE_EVERY:
                 self._said.clear()

@@ -45,7 +45,7 @@ from components.credentials import mask_credentials
 from components.data.schema import INTERACTIONS, UTC
 from serving.breaker import Breaker
 from serving.faults import Fault, fault_of, in_words, was_refused
-from serving.postgres import PATIENCE, NoAnswer, bounded_engine, set_patience
+from serving.postgres import IDLE_PATIENCE, PATIENCE, NoAnswer, bounded_engine, set_patience
 
 if TYPE_CHECKING:
     from serving.retention import Retention
@@ -478,7 +478,7 @@ class EventStore:
         set_patience(connection, seconds)
         yield
         # Not after an error: the connection may be closed, and then it goes from the pool anyway.
-        set_patience(connection, PATIENCE)
+        set_patience(connection, IDLE_PATIENCE)
 
     @property
     def pending(self) -> int:
@@ -572,7 +572,7 @@ class EventStore:
 
     def _keep(self, batch: _Batch) -> None:
         """Commit a batch and resolve its futures; what cannot be written is not acknowledged."""
-        if self.breaker.is_open and self.breaker.open_for() > GIVE_UP:
+        if not self.breaker.wait(GIVE_UP):
             self._refuse(batch, StoreDown("the events could not be written: try again"))
             return
         try:

@@ -21,6 +21,9 @@ CONNECT_SECONDS = 2
 PATIENCE = 5.0
 """Seconds that a statement may be without an answer, unless its user says otherwise."""
 
+IDLE_PATIENCE = 1.0
+"""Seconds that a connection of the pool may take to show that it is still alive."""
+
 LOOK_EVERY = 0.05
 """Seconds between two looks at the clock while a statement is without an answer."""
 

@@ -84,6 +84,10 @@ def test_while_postgresql_is_away_nothing_waits_and_after_it_all_is_there(
             until(lambda: store.is_down)
             assert time.monotonic() - started < SLOW
             started = time.monotonic()
+            with pytest.raises(StoreDown, match="could not be written"):
+                store.submit([event(2)]).result(10)  # a moment's absence is waited for
+            assert time.monotonic() - started < SLOW
+            started = time.monotonic()
             for number in range(1_000):
                 profiles.live.follow("user:anna")
                 profiles.live.follow(f"user:n{number}")
