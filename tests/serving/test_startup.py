@@ -170,12 +170,16 @@ def test_a_restarting_worker_takes_no_connection_before_its_model_is_there(
     def all_serve() -> bool:  # each has the lock that says so
         return sum("serving.lock" in str(one.open_files()) for one in workers()) == 2
 
-    for _ in range(2):
+    def ask_until_all_serve() -> None:
+        until = time.monotonic() + 120
         while not all_serve():
+            assert time.monotonic() < until, endpoint.log.read_text()
             endpoint.recommend()
-        workers()[0].kill()
-    until = time.monotonic() + 60
-    while not all_serve():
-        assert time.monotonic() < until
-        endpoint.recommend()
+
+    for _ in range(2):
+        ask_until_all_serve()
+        killed = workers()[0]
+        killed.kill()
+        killed.wait(30)
+    ask_until_all_serve()
     assert set(endpoint.statuses) == {200}
