@@ -248,7 +248,7 @@ def test_the_operator_promotes_and_rolls_back_in_a_real_registry(
     settings = settings.model_copy(update={"evaluate": evaluate})
     report.run(settings, tmp_path)
     registry.run(settings, tmp_path)
-    statistics = tmp_path / "models/hybrid/model.json"
+    statistics = tmp_path / "models/served/model.json"
     statistics.write_text(json.dumps(json.loads(statistics.read_text()) | {"seed": 7}))
     write_manifest(statistics.parent)
     registry.run(settings, tmp_path)

@@ -59,18 +59,20 @@ def catalogue(number: int) -> dict[str, Any]:
 def test_metrics_and_status_answer_while_products_are_written(
     trained: tuple[Path, Any], shop_root: Path, serve: Any
 ) -> None:
-    server = serve(shop_root, {"BOWERBIRD_SERVE__MAX_BODY": "20000000"}).start()
+    keys = {"BOWERBIRD_API_KEY": "shop", "BOWERBIRD_OPERATOR_KEY": "operator"}
+    server = serve(shop_root, {"BOWERBIRD_SERVE__MAX_BODY": "20000000", **keys}).start()
+    key = {"x-api-key": "shop"}
     seconds = []
     with concurrent.futures.ThreadPoolExecutor(8) as threads, server.client() as client:
         bodies = [catalogue(number) for number in range(8)]
         puts = [
-            threads.submit(httpx.put, f"{server.url}/items", json=body, timeout=300)
+            threads.submit(httpx.put, f"{server.url}/items", json=body, headers=key, timeout=300)
             for body in bodies
         ]
         while not all(put.done() for put in puts):
             for path in ("/metrics", "/status"):
                 began = time.perf_counter()
-                assert client.get(path).status_code == 200
+                assert client.get(path, headers=key).status_code == 200
                 seconds.append(time.perf_counter() - began)
     assert {put.result().status_code for put in puts} == {200}
     # Within a second on a machine of its own; with shared threads it was as long as the writing.

@@ -140,16 +140,21 @@ def test_nothing_is_lost_and_nothing_grows(
     address = (endpoint.client.base_url.host, endpoint.client.base_url.port or 0)
     allowed: list[tuple[float, float]] = []  # seconds in which events may be refused
 
+    def running(module: str) -> list[psutil.Process]:
+        found = []
+        for one in tree(process):
+            with suppress(psutil.NoSuchProcess):  # a zombie too
+                found += [one] if module in " ".join(one.cmdline()) else []
+        return found
+
     def workers() -> list[psutil.Process]:
-        found = process.children()
-        return [one for one in found if "_bentoml_impl.worker.service" in " ".join(one.cmdline())]
+        return running("_bentoml_impl.worker.service")
 
     def kill_worker() -> None:
         random.choice(workers()).kill()
 
     def kill_ranking() -> None:
-        ranking = [one for one in tree(process) if "serving.ranking" in " ".join(one.cmdline())]
-        random.choice(ranking).kill()
+        random.choice(running("serving.ranking")).kill()
 
     def restart_store() -> None:
         begun = time.monotonic()
