@@ -7,7 +7,6 @@ the umask; a folder that an earlier version, git or DVC made is closed to others
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +24,17 @@ def keep_private(root: Path) -> None:
     for name in PRIVATE:
         folder = root / name
         with suppress(FileNotFoundError, PermissionError):  # not there, or another user's
-            mode = stat.S_IMODE(folder.stat().st_mode)
-            if mode & 0o077:
-                folder.chmod(mode & 0o700)
+            _close(folder)
+
+
+def close_tree(folder: Path) -> None:
+    """Close a folder and all in it to other users: a copy has the mode of its source."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            _close(path)
+
+
+def _close(path: Path) -> None:
+    mode = path.stat().st_mode
+    if mode & 0o077:
+        path.chmod(mode & 0o700)

@@ -50,6 +50,7 @@ from components.data.dataset import Prepared, load_prepared
 from components.evaluation.compare import Comparison, SeenEvents, compare
 from components.lockfile import exact_requirements
 from components.manifest import MANIFEST, ManifestError, sync, verify_manifest, write_manifest
+from components.modes import close_tree
 from components.recommenders.hybrid import PROFILES
 from components.settings import Settings
 
@@ -507,6 +508,9 @@ def run(settings: Settings, root: Path) -> None:
             registry.client.update_model_version(registry.name, version, told)
         registry.point()
         registry.prune()
+        for folder in (root / SERVING, root / settings.register_.artifacts):
+            if folder.is_dir():
+                close_tree(folder)
     alias = next((a for a in (CHAMPION, CHALLENGER) if registry.alias(a) == version), "")
     found = next(one for one in registry.versions() if one.version == version)
     registration = {

@@ -203,6 +203,8 @@ def test_no_version_holds_a_person(shop) -> None:
     assert [file for file in tables if "user_id" in pq.read_schema(file).names] == []
     assert (root / "var/serving/models/1/reference/calibration.json").exists()
     profiles = root / "var/serving/profiles/1.parquet"
+    readable = [path for path in (root / "var/serving").rglob("*") if path.stat().st_mode & 0o077]
+    assert readable == []
     assert profiles.read_bytes() == (root / "models/profiles/profiles.parquet").read_bytes()
 
 
