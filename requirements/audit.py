@@ -1,6 +1,6 @@
 """Look for known vulnerabilities of the locked packages: python requirements/audit.py
 
-Runs pip-audit over requirements/lock.txt. Exit code 1: a vulnerability that ``accepted.toml`` does
+Runs pip-audit over the exact requirements. Exit code 1: a vulnerability that ``accepted.toml`` does
 not answer, or an answer whose vulnerability is gone. Where the advisory service cannot be reached,
 it says how many packages were not audited and ends with 0: a machine without that service can still
 be tested.
@@ -11,24 +11,29 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
+
+from components.lockfile import exact_requirements
 
 HERE = Path(__file__).parent
 
 
 def main() -> int:
     accepted = tomllib.loads((HERE / "accepted.toml").read_text(encoding="utf-8"))
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pip_audit", "--requirement", str(HERE / "lock.txt")),
-            *("--requirement", str(HERE / "torch.txt")),
-            *("--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as locked:
+        locked.write("\n".join(exact_requirements(HERE.parent)))
+        locked.flush()
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pip_audit", "--requirement", locked.name),
+                *("--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     try:
         packages = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
