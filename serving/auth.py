@@ -261,7 +261,7 @@ class Auth:
             raise Refused(401, "this needs the API key: send it as X-API-Key")
 
     def check_sender(self, request: Request) -> Caller:
-        """Return who sends events; with an API key set, refuse who has no key and no token."""
+        """Return the sender of events; with an API key set, refuse one without key and token."""
         caller = self.caller(request)
         if self.keys.api is not None and caller.authentication == "none":
             raise Refused(

@@ -38,7 +38,7 @@ RETRY = 10.0
 """Seconds for which impressions are dropped after the disk was full."""
 
 RESERVE_BYTES = 16_000_000
-"""Of a file beside SQLite's that is given up when the disk is full: removing impressions, whose
+"""Of a file next to SQLite's that is given up when the disk is full: removing impressions, whose
 pages events can then use, takes some space itself."""
 
 RETENTION_LOCK = 0x626F7766

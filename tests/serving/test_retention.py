@@ -250,7 +250,7 @@ def test_what_expired_stays_in_the_exported_files_and_what_was_erased_leaves_the
             erase(store, f"user:{user}")
         store.export_impressions(folder)
         assert not list(folder.glob("*"))
-        # Who comes back is known by what comes after the erasure.
+        # A returning user is known by the events after the erasure.
         fill(store, [impression(200, now(), user_id="u1")])
         store.export_impressions(folder)
         assert exported()["user_id"].tolist() == ["u1"]

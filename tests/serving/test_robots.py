@@ -1,4 +1,4 @@
-"""Robots are told from shoppers by what they say of themselves."""
+"""Robots are recognised by their User-Agent."""
 
 from __future__ import annotations
 

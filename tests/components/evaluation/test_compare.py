@@ -51,7 +51,7 @@ def test_users_of_unsigned_feedback_are_not_judged_and_its_events_are_no_targets
     assert np.isin(others, found.users).all()
     targets = judged(changed).interactions
     assert (targets.users == known).sum() == (x.users == known).sum() - 1
-    # What lies before the window is history, whoever sent it.
+    # Events before the window are history, whatever their sender.
     assert (targets.times < prepared.test_start).sum() == (x.times < prepared.test_start).sum()
 
 
