@@ -502,10 +502,16 @@ def run(settings: Settings, root: Path) -> None:
             put_in_place(judged.with_name(f".{version}"), judged)
             put_in_place(new, registry.folder(version))
         place_profiles(root, version)
-        comparison = judge(registry, version, prepared)
-        if comparison is not None:
-            told = f"{card}\n\n## Compared with the champion\n\n{comparison.reason}\n"
-            registry.client.update_model_version(registry.name, version, told)
+        comparison, not_compared = None, None
+        try:
+            comparison = judge(registry, version, prepared)
+        except SeenEvents as error:
+            registry.client.set_registered_model_alias(registry.name, CHALLENGER, version)
+            not_compared = f"not compared, so not promoted: {error}"
+            print(not_compared)
+        if reason := not_compared if comparison is None else comparison.reason:
+            description = f"{card}\n\n## Compared with the champion\n\n{reason}\n"
+            registry.client.update_model_version(registry.name, version, description)
         registry.point()
         registry.prune()
         for folder in (root / SERVING, root / settings.register_.artifacts):
@@ -519,13 +525,18 @@ def run(settings: Settings, root: Path) -> None:
         "run_id": found.run_id,
         "data_version": facts["data_version"],
         "comparison": comparison and comparison.as_dict(),
+        "not_compared": not_compared,
     }
     (root / "reports/registration.json").write_text(json.dumps(registration, indent=2))
     print(f"version {version}: {alias or 'neither champion nor challenger'}")
 
 
 def judge(registry: Registry, version: str, prepared: Prepared) -> Comparison | None:
-    """Make ``version`` champion or challenger; return how it did against the champion, if any."""
+    """Make ``version`` champion or challenger; return how it did against the champion, if any.
+
+    Raises:
+        SeenEvents: one of the two has learned from events of the test window.
+    """
     champion = registry.alias(CHAMPION)
     if champion == version:
         return None
@@ -534,17 +545,12 @@ def judge(registry: Registry, version: str, prepared: Prepared) -> Comparison | 
         return None
     for one in (champion, version):
         registry.restore_judged(one)
-    try:
-        found = compare(
-            registry.judged_folder(champion),
-            registry.judged_folder(version),
-            prepared,
-            registry.settings,
-        )
-    except SeenEvents as error:
-        registry.client.set_registered_model_alias(registry.name, CHALLENGER, version)
-        print(f"not judged, so not promoted: {error}")
-        return None
+    found = compare(
+        registry.judged_folder(champion),
+        registry.judged_folder(version),
+        prepared,
+        registry.settings,
+    )
     registry.client.set_registered_model_alias(registry.name, CHALLENGER, version)
     for name, value in found.as_dict().items():
         registry.client.set_model_version_tag(

@@ -33,6 +33,9 @@ def summary(root: Path, host: str, port: int) -> str:
     validation = _read(reports / "validation.json")
     pretrain, finetune = _read(reports / "pretrain.json"), _read(reports / "finetune.json")
     registration = _read(reports / "registration.json")
+    comparison = registration["comparison"]
+    verdict = registration["not_compared"] if comparison is None else comparison["reason"]
+    alias = registration["alias"] or "none"
     table = pd.read_csv(reports / "evaluation.csv")
     lines = ["", "What was learned", ""]
     for name, counts in validation.items():
@@ -56,7 +59,8 @@ def summary(root: Path, host: str, port: int) -> str:
         )
     lines += [
         "",
-        f"  registered as version {registration['version']}, alias {registration['alias']}",
+        f"  registered as version {registration['version']}, alias {alias}",
+        *([f"  {verdict}"] if verdict else []),
         "",
         NEXT.format(host=host, port=port),
         "",

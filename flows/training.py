@@ -75,7 +75,9 @@ def describe(registration: dict[str, Any]) -> str:
     """Return the registration in words."""
     lines = [f"# Version {registration['version']}: {registration['alias'] or 'not used'}", ""]
     found = registration["comparison"]
-    if found is None:
+    if registration["not_compared"] is not None:
+        lines.append(f"The champion stays: {registration['not_compared']}.")
+    elif found is None:
         lines.append("There was no other champion to compare it with.")
     else:
         lines.append(

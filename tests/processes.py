@@ -1,22 +1,46 @@
-"""Ending what a test started, with everything that it started in turn.
-
-A process group is not enough: BentoML's workers and the servers of ``bowerbird ui`` have sessions
-of their own and would live on.
-"""
+"""What tests of real processes share: a free port, waiting, and ending a whole process tree."""
 
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
+import httpx
 import psutil
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30, what: str = "") -> Any:
+    """Return what ``condition`` returns once it is true; an HTTP error counts as not yet.
+
+    Raises:
+        TimeoutError: it is not true after so many seconds.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with suppress(httpx.HTTPError):
+            if found := condition():
+                return found
+        time.sleep(0.02)
+    raise TimeoutError(f"not true after {seconds:.0f} seconds: {what or condition}")
 
 
 def end(process: subprocess.Popen[bytes], how: int = signal.SIGTERM, seconds: float = 30) -> None:
     """Send ``how`` to the process (SIGKILL: to its whole tree at once) and see the tree ended.
 
-    What still lives after ``seconds`` is killed.
+    A process group is not enough: BentoML's workers and the servers of ``bowerbird ui`` have
+    sessions of their own. What still lives after ``seconds`` is killed.
     """
     if process.poll() is not None:
         return

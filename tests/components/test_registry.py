@@ -22,6 +22,7 @@ from components.manifest import MANIFEST, ManifestError, verify_manifest, write_
 from components.recommenders.hybrid import Hybrid
 from components.registry import Registry, RegistryError
 from components.settings import Settings
+from flows.training import describe
 from tests.conftest import REPOSITORY
 
 
@@ -135,6 +136,8 @@ def test_versions_are_compared_by_their_judged_twins(shop) -> None:
     lengthen_test_window(root)
     third = register(shop)
     assert (third["version"], third["alias"], third["comparison"]) == ("3", "challenger", None)
+    assert "has learned from events" in third["not_compared"]
+    assert "preprocess.test_days" in describe(third)
 
 
 def change_served_twin(root: Path) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,16 +18,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.processes import end
+from tests.conftest import REPOSITORY
+from tests.processes import end, free_port
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SHARE = 4
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

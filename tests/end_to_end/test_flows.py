@@ -11,8 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -22,23 +21,11 @@ import pytest
 import yaml
 
 from components.settings import load_settings
+from tests.conftest import REPOSITORY
+from tests.processes import wait_until
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SHARE = 4
 WEEKS = 10
-
-
-def wait_until(there: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Return what ``there`` returns once it is true."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            if found := there():
-                return found
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.5)
-    raise TimeoutError(what)
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,10 @@ import json
 import os
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -32,9 +30,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from components.settings import load_settings
 from flows.access import AccessError, check_host, how_to_log_in, known_login, load_login
 from flows.servers import servers
-from tests.processes import end
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.conftest import REPOSITORY
+from tests.processes import end, free_port, wait_until
 
 # What a page open in the operator's browser does: read the deployments, post one of them again with
 # a shell command as a pull step, start it; and write to MLflow.
@@ -69,24 +66,6 @@ const post = async (url, body, more) => {
   document.title = 'did ' + JSON.stringify(did);
 })();
 </script>"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until(there: Callable[[], Any], what: str, seconds: float = 240) -> Any:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            if found := there():
-                return found
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
-    raise TimeoutError(what)
 
 
 def make_folder(root: Path, prefect: int, mlflow: int, **flows: Any) -> dict[str, str]:
@@ -365,7 +344,7 @@ def test_flows_and_events_use_the_login(tmp_path: Path) -> None:
             )
         started.append(process)
         served = "Your deployments are being served"
-        wait_until(lambda: process.poll() is not None or served in file.read_text(), command)
+        wait_until(lambda: process.poll() is not None or served in file.read_text(), 240, command)
         return file
 
     try:
@@ -393,7 +372,7 @@ def test_flows_and_events_use_the_login(tmp_path: Path) -> None:
             found = httpx.post(f"{address}/flow_runs/filter", json=body, auth=pages.login).json()
             return found and found[0]["state"]["type"] in ("FAILED", "COMPLETED") and found[0]
 
-        run = wait_until(retraining, "the run that the event starts")
+        run = wait_until(retraining, 240, "the run that the event starts")
         assert run["created_by"]["type"] == "AUTOMATION"
         body = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
         logs = httpx.post(f"{address}/logs/filter", json=body, auth=pages.login).json()

@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from flows.stages import PERCENT, pieces, stages
-
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.conftest import REPOSITORY
 
 
 def test_every_stage_comes_after_those_it_reads_from() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,22 +16,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from selenium import webdriver
 
 from components.settings import Settings
 from serving.engine import Engine
-from tests.conftest import absent
+from tests.conftest import REPOSITORY
 from tests.postgres import new_database
-from tests.processes import end
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from tests.processes import end, free_port
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -152,26 +141,6 @@ def serve() -> Iterator[Callable[..., Server]]:
 def make_server() -> type[Server]:
     """The class of servers, for fixtures that live longer than one test."""
     return Server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    """A Chromium for which every name below ``rebound.example`` is this machine."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        absent("no Chromium: run tests/system-packages.sh as root")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in (
-        *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"),
-        "--host-resolver-rules=MAP *.rebound.example 127.0.0.1",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    window.set_window_size(1200, 900)
-    yield window
-    window.quit()
 
 
 @pytest.fixture(scope="module")

@@ -75,5 +75,5 @@ def test_metrics_and_status_answer_while_products_are_written(
                 assert client.get(path, headers=key).status_code == 200
                 seconds.append(time.perf_counter() - began)
     assert {put.result().status_code for put in puts} == {200}
-    # Within a second on a machine of its own; with shared threads it was as long as the writing.
-    assert max(seconds) < 3, sorted(seconds)[-5:]
+    # With shared threads it was as long as the writing.
+    assert max(seconds) < 1, sorted(seconds)[-5:]

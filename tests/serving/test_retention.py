@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from serving.erasure import erase, export
 from serving.events import DAY, HOUR, IMPRESSIONS, EventStore, StoreError
 from serving.retention import BATCH, Retention
 from tests.conftest import absent
+from tests.processes import wait_until
 
 
 def now() -> int:
@@ -51,13 +52,6 @@ def event(number: int, **other: Any) -> dict[str, Any]:
     return {**row, "timestamp": now(), **other}
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
-
-
 def logged(store: EventStore) -> int:
     with store.connected() as connection:
         return connection.scalar(sa.select(sa.func.count()).select_from(IMPRESSIONS)) or 0
@@ -65,7 +59,7 @@ def logged(store: EventStore) -> int:
 
 def fill(store: EventStore, rows: list[dict[str, Any]]) -> None:
     assert all(store.log_impression(row) for row in rows)
-    until(lambda: not store.pending)
+    wait_until(lambda: not store.pending)
 
 
 def test_old_impressions_are_counted_by_the_hour_and_removed(url: str) -> None:
@@ -78,7 +72,7 @@ def test_old_impressions_are_counted_by_the_hour_and_removed(url: str) -> None:
         since = old // DAY * DAY
         shown, hours = before.impressions(since), before.activity(since, HOUR)
     with contextlib.closing(EventStore(url, retention=Retention(Settings()))) as store:
-        until(lambda: logged(store) == 3)
+        wait_until(lambda: logged(store) == 3)
         assert store.impression_counts() == [
             {
                 "hour": old // HOUR,
@@ -113,13 +107,13 @@ def test_a_flood_stays_below_the_size_limit_and_purchases_are_kept(url: str) -> 
             time.sleep(0.5)
             largest = max(largest, file.stat().st_size)
         assert store.retention is not None
-        until(lambda: (store.retention.used if store.retention else 0) <= 2e6)
+        wait_until(lambda: (store.retention.used if store.retention else 0) <= 2e6)
         # Pages are used again: 6,000 impressions of 1.4 kB do not make a file of 9 MB.
         assert largest < 5e6
         counted = sum(one["impressions"] for one in store.impression_counts())
         dropped = store.dropped["store full"]
         assert counted > 0
-        until(lambda: logged(store) + _counted(store) + store.impressions_dropped == 6_000)
+        wait_until(lambda: logged(store) + _counted(store) + store.impressions_dropped == 6_000)
         assert dropped == store.impressions_dropped
         assert sum(store.counts().values()) == 6
 
@@ -138,9 +132,9 @@ def test_the_size_limit_holds_in_postgresql(url: str) -> None:
             real = connection.scalar(size)
     retention = Retention(Settings(max_store_mb=2))
     with contextlib.closing(EventStore(url, retention=retention)) as store:
-        until(lambda: retention.used > 0)
+        wait_until(lambda: retention.used > 0)
         assert 0.5 < retention.used / real < 2 or retention.removed
-        until(lambda: 0 < retention.used <= 2e6 and not retention.full)
+        wait_until(lambda: 0 < retention.used <= 2e6 and not retention.full)
         assert logged(store) + _counted(store) == 4_000
         assert store.log_impression(impression(9_999, now()))
 
@@ -149,7 +143,7 @@ def test_a_disk_that_is_nearly_full_drops_impressions_and_keeps_events(tmp_path:
     retention = Retention(Settings(min_free_mb=1e9))
     url = f"sqlite:///{tmp_path}/events.db"
     with contextlib.closing(EventStore(url, retention=retention)) as store:
-        until(lambda: retention.full)
+        wait_until(lambda: retention.full)
         assert not store.log_impression(impression(1, now()))
         assert store.submit([event(1, event="purchase")]).result(10) == [True]
         assert dict(store.dropped) == {"store full": 1}
@@ -174,7 +168,7 @@ def test_on_a_full_disk_purchases_take_the_place_of_impressions(small_disk: Path
     url = f"sqlite:///{small_disk}/events.db"
     with contextlib.closing(EventStore(url, retention=retention)) as store:
         fill(store, [impression(n, now()) for n in range(3_000)])
-        until(lambda: Path(f"{store.place}-reserve").exists())
+        wait_until(lambda: Path(f"{store.place}-reserve").exists())
         with contextlib.suppress(OSError), (small_disk / "rubbish").open("wb", 0) as rubbish:
             while True:
                 rubbish.write(bytes(4096))
@@ -266,5 +260,5 @@ def test_events_wait_for_one_batch_at_most(url: str) -> None:
             started = time.perf_counter()
             assert store.submit([event(number)]).result(10) == [True]
             slowest = max(slowest, time.perf_counter() - started)
-        until(lambda: logged(store) == 0)
+        wait_until(lambda: logged(store) == 0)
         assert slowest < 2.0  # of a machine that others use too; about 0.03 by itself

@@ -19,8 +19,7 @@ import pytest
 from components.alerts import ALERTS, read_alerts
 from components.settings import Settings
 from tests.conftest import REPOSITORY
-from tests.processes import end
-from tests.serving.conftest import free_port
+from tests.processes import end, free_port
 
 
 class Endpoint:

@@ -23,8 +23,8 @@ from components.language.encoder import TextEncoder
 from components.language.families import FAMILIES, open_model, save_model
 from components.language.objectives import IGNORED, Objective, objective_of
 from components.settings import Settings
+from tests.conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 BRIEF = {
     "steps": 30,
     "batch_size": 16,

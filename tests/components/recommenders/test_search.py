@@ -23,8 +23,8 @@ from components.credentials import Credential
 from components.data.dataset import Prepared, load_prepared
 from components.recommenders import search
 from components.settings import Settings, load_settings
+from tests.conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 LETHAL = """
 import sys
 from pathlib import Path
