@@ -29,7 +29,7 @@ ROOT = Path()
 
 @app.callback()
 def _private() -> None:
-    from components.modes import keep_private
+    from components.permissions import keep_private
 
     keep_private(ROOT)
 
@@ -98,19 +98,19 @@ def text() -> None:
 @app.command()
 def train() -> None:
     """Fit the candidate models."""
-    _stage("components.recommenders.training")
+    _stage("components.recommenders.train")
 
 
 @app.command()
 def rank() -> None:
     """Fit the ranker over the candidates."""
-    _stage("components.recommenders.hybrid")
+    _stage("components.recommenders.two_stage.hybrid")
 
 
 @app.command()
 def refit() -> None:
     """Fit the model that is served: the ranked recipe on all data."""
-    _stage("components.recommenders.refit")
+    _stage("components.recommenders.two_stage.refit")
 
 
 @app.command()
@@ -120,8 +120,8 @@ def tune(
     timeout: float = typer.Option(None, help="seconds after which no new trial begins"),
 ) -> None:
     """Search a model's parameters on the validation window; a killed search goes on."""
-    from components.recommenders.search import snippet
-    from components.recommenders.search import tune as search
+    from components.recommenders.tuning import snippet
+    from components.recommenders.tuning import tune as search
     from components.settings import SettingsError, load_settings
 
     try:
@@ -152,7 +152,7 @@ def monitor(
 ) -> None:
     """Judge the newest traffic: verdict, report, alert. Drift is no error: exit code 0."""
     from components.settings import SettingsError, load_settings
-    from monitoring.judge import judge
+    from monitoring.run import judge
 
     try:
         found = judge(load_settings(), ROOT, window)
@@ -308,9 +308,9 @@ def serve(
 ) -> None:
     """Serve the champion over HTTP, with its pages."""
     from components.settings import SettingsError, load_settings
-    from serving.auth import Keys, SecretError, load_secret
-    from serving.events import StoreError, check_store
-    from serving.peers import is_loopback
+    from serving.api.auth import Keys, SecretError, load_secret
+    from serving.api.peers import is_loopback
+    from serving.events.store import StoreError, check_store
 
     try:
         settings = load_settings()
@@ -356,8 +356,8 @@ def package() -> None:
 def export_feedback() -> None:
     """Write what was served and what came of it to Parquet, for ingest and the watch."""
     from components.settings import SettingsError, load_settings
-    from serving.erasure import export_erasures
-    from serving.events import StoreError, open_store
+    from serving.events.erasure import export_erasures
+    from serving.events.store import StoreError, open_store
 
     try:
         settings = load_settings()
@@ -388,9 +388,9 @@ def erase(
         write_receipt,
     )
     from components.settings import SettingsError, load_settings
-    from serving.erasure import erase as erase_from_store
-    from serving.erasure import export_erasures, places_of
-    from serving.events import StoreError, open_store, profile_of
+    from serving.events.erasure import erase as erase_from_store
+    from serving.events.erasure import export_erasures, places_of
+    from serving.events.store import StoreError, open_store, profile_of
 
     profile = str(profile_of(None, person) if session else profile_of(person, None))
     try:

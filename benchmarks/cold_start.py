@@ -42,9 +42,9 @@ from components.language.encoder import TextEncoder, encode_cached, encoder_dige
 from components.language.families import weights_digest
 from components.language.finetuning import finetune
 from components.recommenders.base import Recommender
-from components.recommenders.content import Content
-from components.recommenders.hybrid import Hybrid
-from components.recommenders.training import build
+from components.recommenders.factory import build
+from components.recommenders.models.content import Content
+from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings, load_settings
 
 SHARE, SEED = 0.05, 42

@@ -9,7 +9,7 @@ titles that a shop assistant could sensibly show. Five proposals are asked for, 
 
 - words: plain text search for the whole message (TF-IDF of words and letters);
 - words and meaning: the same with the model folder's encoder, where it has one;
-- conversation: ``serving/conversation.py``, one message, an unknown shopper.
+- conversation: ``serving/conversation/dialogue.py``, one message, an unknown shopper.
 
 Kept: share of proposals within the limits and without what was refused; needs whose answer says
 that a limit had to be given up count as not kept. Sensible: share of five places filled with a
@@ -27,9 +27,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from serving.conversation import Conversation
-from serving.engine import Engine, Filters
-from serving.history import History
+from serving.conversation.dialogue import Conversation
+from serving.profiles.history import History
+from serving.recommend.engine import Engine, Filters
 from serving.search import Search
 
 RESULTS = Path(__file__).parent / "results"

@@ -23,9 +23,9 @@ from tqdm import tqdm
 
 from components.data.impressions import Log
 from components.evaluation.simulator import Shop
-from components.recommenders.bandits import BetaThompson, EpsilonGreedy, Explorer, click_counts
-from components.recommenders.neighbours import ItemNeighbours
-from components.recommenders.policy import Policy, standardised
+from components.recommenders.exploration import BetaThompson, EpsilonGreedy, Explorer, click_counts
+from components.recommenders.models.knn import ItemNeighbours
+from components.recommenders.models.off_policy.model import Policy, standardised
 from components.settings import Neighbours
 from components.settings import Policy as PolicySettings
 

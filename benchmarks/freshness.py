@@ -18,7 +18,7 @@ import pandas as pd
 from components.data.dataset import DAY, Interactions, load_prepared
 from components.evaluation.metrics import ndcg
 from components.evaluation.protocol import Task, lists
-from components.recommenders.hybrid import Hybrid
+from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import load_settings
 
 SECOND_YEAR = Path("datasets/online-retail/2010-2011.parquet")

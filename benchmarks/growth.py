@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from components.data.dataset import DAY, Catalogue, Interactions
-from components.recommenders.training import build
+from components.recommenders.factory import build
 from components.settings import load_settings
 
 mpl.use("Agg")

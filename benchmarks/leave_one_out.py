@@ -29,8 +29,8 @@ from components.evaluation.metrics import hit_rate, ndcg
 from components.evaluation.protocol import Task, interval, leave_one_out_task
 from components.language.encoder import TextEncoder
 from components.recommenders.base import Recommender
-from components.recommenders.hybrid import Hybrid
-from components.recommenders.training import build, load_model
+from components.recommenders.factory import build, load_model
+from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings, load_settings
 
 RESULTS = Path(__file__).parent / "results"

@@ -15,10 +15,10 @@ import pandas as pd
 from components.data.dataset import Catalogue, Interactions
 from components.manifest import write_manifest
 from components.recommenders.base import Recommender
-from components.recommenders.content import Content
-from components.recommenders.hybrid import Hybrid
-from components.recommenders.neighbours import ItemNeighbours
-from components.recommenders.popularity import Popularity
+from components.recommenders.models.content import Content
+from components.recommenders.models.knn import ItemNeighbours
+from components.recommenders.models.popularity import Popularity
+from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Rank, load_settings
 
 WIDTH = 64

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from components.data.dataset import Catalogue, Histories
-from components.recommenders.hybrid import Hybrid
+from components.recommenders.two_stage.hybrid import Hybrid
 
 N = 80
 LIKED = 5

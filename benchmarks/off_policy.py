@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import OneHotEncoder
 
-from components.evaluation.offpolicy import Estimate, Z, doubly_robust, ips, snips
+from components.evaluation.off_policy import Estimate, Z, doubly_robust, ips, snips
 
 DATA = Path(__file__).parents[1] / "datasets/open-bandit"
 RESULTS = Path(__file__).parent / "results"

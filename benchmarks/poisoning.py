@@ -36,9 +36,10 @@ from components.data import expectations, sources, split
 from components.data.dataset import DAY, Prepared, load_prepared
 from components.data.schema import INTERACTIONS
 from components.evaluation.compare import Comparison, compare
-from components.recommenders import hybrid, refit, training
-from components.recommenders.hybrid import Hybrid
-from components.recommenders.popularity import Popularity
+from components.recommenders import train
+from components.recommenders.models.popularity import Popularity
+from components.recommenders.two_stage import hybrid, refit
+from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -86,7 +87,7 @@ def prepare(settings: Settings, root: Path, feedback: pd.DataFrame | None) -> Pr
     return load_prepared(root / "data/prepared")
 
 
-def train(settings: Settings, root: Path) -> None:
+def fit_twins(settings: Settings, root: Path) -> None:
     """Fit both twins; the products' vectors are TF-IDF of their titles."""
     titles = pd.read_parquet(root / "data/prepared/items.parquet")["title"].fillna("")
     words = TfidfVectorizer().fit_transform(titles)
@@ -95,7 +96,7 @@ def train(settings: Settings, root: Path) -> None:
     (root / "models/vectors").mkdir(parents=True, exist_ok=True)
     np.save(root / "models/vectors/items.npy", vectors)
     with contextlib.redirect_stdout(io.StringIO()):
-        for stage in (training, hybrid, refit):
+        for stage in (train, hybrid, refit):
             stage.run(settings, root)
 
 
@@ -205,7 +206,7 @@ def promotion(
     chosen = settings if limits else without_limits(settings)
     prepared = prepare(chosen, root, attack)
     targets = attack["item_id"][1:3].tolist()
-    train(chosen, root)
+    fit_twins(chosen, root)
     truth = compare(champion, root / "models/hybrid", prepared, chosen)
     counted = prepared if limits else everybody(prepared)
     found = compare(champion, root / "models/hybrid", counted, chosen)
@@ -225,7 +226,7 @@ def main() -> None:
         root = Path(name)
         settings = small_shop(root)
         clean = prepare(settings, root, None)
-        train(settings, root)
+        fit_twins(settings, root)
         champion = root / "champion"
         shutil.copytree(root / "models/hybrid", champion)
         one, many = promotion_attack(clean), promotion_attack(clean, 200)

@@ -41,7 +41,7 @@ from benchmarks.leave_one_out import (
 from components.data.dataset import Interactions
 from components.evaluation.metrics import hit_rate, ndcg
 from components.evaluation.protocol import Task, leave_one_out_task
-from components.recommenders.training import build
+from components.recommenders.factory import build
 from components.settings import load_settings
 
 RESULTS = Path(__file__).parent / "results"

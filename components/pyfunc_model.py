@@ -15,7 +15,7 @@ import pandas as pd
 
 from components.data.dataset import Histories
 from components.recommenders.base import MISSING
-from components.recommenders.hybrid import Hybrid
+from components.recommenders.two_stage.hybrid import Hybrid
 
 
 class HybridModel(mlflow.pyfunc.PythonModel):

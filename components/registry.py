@@ -50,8 +50,8 @@ from components.data.dataset import Prepared, load_prepared
 from components.evaluation.compare import Comparison, SeenEvents, compare
 from components.lockfile import exact_requirements
 from components.manifest import MANIFEST, ManifestError, sync, verify_manifest, write_manifest
-from components.modes import close_tree
-from components.recommenders.hybrid import PROFILES
+from components.permissions import close_tree
+from components.recommenders.two_stage.hybrid import PROFILES
 from components.settings import Settings
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"

@@ -14,7 +14,7 @@ from prefect.events import emit_event
 
 from components.settings import load_settings
 from flows.stages import run_command
-from monitoring.judge import Judgement, judge
+from monitoring.run import Judgement, judge
 
 DRIFT = "bowerbird.drift"
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from components.settings import Experiment
-from serving.events import ArmOutcome, EventStore
+from serving.events.store import ArmOutcome, EventStore
 
 CONTROL, TREATMENT = "control", "treatment"
 MIN_USERS = 50

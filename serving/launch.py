@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from components.manifest import ManifestError, verify_manifest
-from components.recommenders.hybrid import OPTIONAL
-from serving.shop import PACKAGED, find_champion, previous_champion
+from components.recommenders.two_stage.hybrid import OPTIONAL
+from serving.models.store import PACKAGED, find_champion, previous_champion
 
 SERVICE = "serving.service:Bowerbird"
 

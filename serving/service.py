@@ -31,20 +31,19 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from threadpoolctl import threadpool_limits
 
-from components.modes import keep_private
+from components.permissions import keep_private
 from components.settings import load_settings
-from serving import connections, metrics, operation, privacy, shopping, startup
-from serving.answers import Answers
-from serving.auth import Auth, Keys, load_secret
-from serving.batching import TooManyWaiting
-from serving.events import StoreBusy, StoreError
-from serving.guard import Guard, Refused, StartTimeout
-from serving.intake import Intake
-from serving.peers import Peers
-from serving.pools import OPERATION, READING
-from serving.reports import latest_alerts, latest_drift, validation
-from serving.routes import ERRORS, WRITE_ERRORS, Json, auth_of, shop_of
-from serving.schemas import (
+from serving import metrics, startup
+from serving.api import connections
+from serving.api.auth import Auth, Keys, load_secret
+from serving.api.feedback_validation import Intake
+from serving.api.middleware import Guard, Refused, StartTimeout
+from serving.api.peers import Peers
+from serving.api.pools import OPERATION, READING
+from serving.api.reports import latest_alerts, latest_drift, validation
+from serving.api.routes import admin, shopping, users
+from serving.api.routing import ERRORS, WRITE_ERRORS, Json, auth_of, shop_of
+from serving.api.schemas import (
     CategoriesResponse,
     ErrorResponse,
     HistoryEvent,
@@ -54,7 +53,10 @@ from serving.schemas import (
     StatusResponse,
     StoreStatus,
 )
-from serving.shop import PACKAGED, NotReady, Shop
+from serving.events.store import StoreBusy, StoreError
+from serving.models.store import PACKAGED, NotReady, Shop
+from serving.recommend.batching import TooManyWaiting
+from serving.recommend.responses import Answers
 
 # BentoML records a trace of each request and, unless it is told where to, sends it nowhere: a
 # quarter of what an empty answer costs. Who wants traces says OTEL_SDK_DISABLED=false.
@@ -100,8 +102,8 @@ app = FastAPI(
 )
 app.include_router(shopping.hot)  # first: the fewer routes are looked at before, the better
 app.include_router(shopping.router)
-app.include_router(operation.router)
-app.include_router(privacy.router)
+app.include_router(admin.router)
+app.include_router(users.router)
 app.add_middleware(Guard, max_body=settings.serve.max_body, rate=settings.serve.max_rate)
 
 
@@ -262,7 +264,7 @@ async def status(request: Request) -> StatusResponse:
             validation=validation(ROOT),
             alerts=latest_alerts(ROOT),
             reports=f"/reports/by/{auth_of(request).report_token()}/",
-            versions=operation.versions(shop),
+            versions=admin.versions(shop),
             problems=shop.problems,
         )
 

@@ -16,7 +16,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.data import expectations, sources, split
-from components.recommenders import hybrid, refit, training
+from components.recommenders.two_stage import hybrid, refit
 from components.settings import Settings, load_settings
 from tests.postgres import Postgres, postgres_programs
 
@@ -95,7 +95,7 @@ def trained(
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     (root / "models/vectors").mkdir(parents=True)
     np.save(root / "models/vectors/items.npy", vectors)
-    training.run(settings, root)
+    train.run(settings, root)
     hybrid.run(settings, root)
     refit.run(settings, root)
     shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")

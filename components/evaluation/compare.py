@@ -17,7 +17,7 @@ from components.data.dataset import Histories, Prepared
 from components.evaluation.metrics import ndcg
 from components.evaluation.protocol import interval, window_task
 from components.recommenders.base import MISSING
-from components.recommenders.hybrid import Hybrid
+from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Register, Settings
 
 

@@ -22,7 +22,7 @@ import pandas as pd
 
 from components.data.dataset import Catalogue, Interactions, Prepared, load_prepared
 from components.data.impressions import VALID_INTERACTIONS, load_log
-from components.evaluation.feedback import judge_served
+from components.evaluation.logged_lists import judge_served
 from components.evaluation.metrics import (
     ACCURACY,
     coverage,
@@ -46,9 +46,10 @@ from components.evaluation.protocol import (
     window_task,
 )
 from components.recommenders.base import Recommender
-from components.recommenders.blends import fit_weights
-from components.recommenders.hybrid import Hybrid, load_candidates
-from components.recommenders.training import IMPRESSIONS, build
+from components.recommenders.factory import build
+from components.recommenders.train import IMPRESSIONS
+from components.recommenders.two_stage.blending import fit_weights
+from components.recommenders.two_stage.hybrid import Hybrid, load_candidates
 from components.settings import Evaluate, Settings
 
 mpl.use("Agg")

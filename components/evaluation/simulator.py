@@ -16,8 +16,8 @@ from scipy.special import expit
 
 from components.data.dataset import DAY, Catalogue, Histories, Interactions
 from components.data.impressions import Log
-from components.recommenders.bandits import Explorer
 from components.recommenders.base import MISSING
+from components.recommenders.exploration import Explorer
 
 NOW = 1_700_000_000
 """When the histories end and the lists are shown, seconds since 1970."""

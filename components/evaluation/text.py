@@ -25,8 +25,9 @@ from components.evaluation.protocol import interval, lists, window_task
 from components.evaluation.report import picture, plt
 from components.language.augmentation import purchases
 from components.language.encoder import TextEncoder
-from components.recommenders.content import Content, Words
-from components.recommenders.training import build
+from components.recommenders.factory import build
+from components.recommenders.models.content import Content
+from components.recommenders.models.tfidf import Words
 from components.settings import Settings
 
 SHOWN = 20

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from components.manifest import MANIFEST, ManifestError, verify_manifest, write_manifest
-from components.recommenders.hybrid import Hybrid
+from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
 
 

@@ -19,7 +19,7 @@ from components.data.dataset import load_prepared
 from components.evaluation import report
 from components.evaluation.compare import SeenEvents, compare
 from components.manifest import MANIFEST, ManifestError, verify_manifest, write_manifest
-from components.recommenders.hybrid import Hybrid
+from components.recommenders.two_stage.hybrid import Hybrid
 from components.registry import Registry, RegistryError
 from components.settings import Settings
 from flows.training import describe

@@ -29,7 +29,7 @@ from typer.testing import CliRunner
 import bowerbird
 from components.registry import Registry
 from components.settings import Settings, load_settings
-from serving.auth import Keys
+from serving.api.auth import Keys
 
 MARK = "S3CRET"
 """Part of every secret here."""

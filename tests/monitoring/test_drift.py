@@ -15,7 +15,7 @@ from components.data.dataset import load_prepared
 from components.settings import Settings
 from monitoring import drift
 from monitoring.drift import detect, load_reference
-from monitoring.judge import judge
+from monitoring.run import judge
 from monitoring.statistics import by_shop_ids
 
 

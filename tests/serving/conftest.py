@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from components.settings import Settings
-from serving.engine import Engine
+from serving.recommend.engine import Engine
 from tests.conftest import REPOSITORY
 from tests.postgres import new_database
 from tests.processes import end, free_port

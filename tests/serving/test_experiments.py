@@ -10,8 +10,8 @@ import pytest
 from scipy.stats import norm
 
 from components.settings import Experiment
-from serving.erasure import erase
-from serving.events import EventStore
+from serving.events.erasure import erase
+from serving.events.store import EventStore
 from serving.experiments import CONTROL, TREATMENT, arm_of, compare, results
 
 LOOKS = np.arange(100, 4001, 100)

@@ -22,7 +22,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.postgres import Postgres
-from tests.serving.test_durability import point
+from tests.serving.events.test_durability import point
 from tests.serving.test_startup import Endpoint, launch  # noqa: F401 (a fixture)
 
 MINUTES = float(os.environ.get("BOWERBIRD_SOAK_MINUTES", "30"))
@@ -154,7 +154,7 @@ def test_nothing_is_lost_and_nothing_grows(
         random.choice(workers()).kill()
 
     def kill_ranking() -> None:
-        random.choice(running("serving.ranking")).kill()
+        random.choice(running("serving.recommend.worker")).kill()
 
     def restart_store() -> None:
         begun = time.monotonic()

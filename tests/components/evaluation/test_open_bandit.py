@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.off_policy import ITEMS, PLACES, chances, compare, read
-from components.evaluation.offpolicy import snips
+from components.evaluation.off_policy import snips
 
 
 def test_the_logs_are_those_of_the_paper() -> None:

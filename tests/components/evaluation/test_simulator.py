@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.evaluation.offpolicy import Estimate, doubly_robust, ips, snips
+from components.evaluation.off_policy import Estimate, doubly_robust, ips, snips
 from components.evaluation.simulator import Shop
-from components.recommenders.bandits import BetaThompson, EpsilonGreedy, click_counts
+from components.recommenders.exploration import BetaThompson, EpsilonGreedy, click_counts
 
 USERS, ITEMS, PLACES = 300, 30, 3
 

@@ -13,7 +13,7 @@ from components.data.dataset import DAY, Catalogue, Histories, Interactions, loa
 from components.evaluation.metrics import ndcg
 from components.evaluation.protocol import lists, window_task
 from components.recommenders.base import MISSING
-from components.recommenders.training import MODELS, build, load_model
+from components.recommenders.factory import MODELS, build, load_model
 from components.settings import Settings
 
 N_GROUPS, PER_GROUP, N_USERS = 6, 8, 240

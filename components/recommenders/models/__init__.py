@@ -1,0 +1,1 @@
+"""Candidate models, one algorithm a module."""

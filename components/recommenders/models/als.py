@@ -1,0 +1,315 @@
+"""Matrix factorisation by alternating least squares, of implicit feedback and of ratings.
+
+Implicit: iALS, Hu, Koren and Volinsky, ICDM 2008, with the Gram trick and the frequency-scaled
+regularisation of Rendle et al. (RecSys 2022). Ratings: the regularised squared loss with biases
+of Koren, Bell and Volinsky, IEEE Computer 2009.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
+from tqdm import trange
+
+from components.data.dataset import Catalogue, Histories, Interactions
+from components.recommenders.base import Recommender
+from components.recommenders.kernels.jit import compiled
+from components.recommenders.kernels.sparse import inner_products, merged_rows
+from components.settings import MatrixFactorisation as MatrixFactorisationSettings
+from components.settings import RatingFactorisation as RatingFactorisationSettings
+
+ROWS = 1000
+"""Rows that one thread solves at a time."""
+
+
+@dataclass(frozen=True)
+class Met:
+    """What each row met: its entries are ``offsets[row]`` to ``offsets[row + 1]``.
+
+    columns: int (entries,). weights: float32 (entries,), above 0. offsets: int (rows + 1,).
+    """
+
+    columns: np.ndarray
+    weights: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def of(cls, matrix: sp.csr_matrix) -> Met:
+        """Return the entries of a CSR matrix."""
+        return cls(matrix.indices, matrix.data, matrix.indptr)
+
+
+def solve(
+    met: Met,
+    targets: np.ndarray,
+    factors: np.ndarray,
+    ridge: np.ndarray,
+    gram: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return float32 (rows, d): for each row u the argmin of
+    Σ_met w (t − uᵀv)² + uᵀ(gram)u + ridge·|u|².
+
+    targets: float (entries,), the t. factors: float32 (n, d), the v of each column. ridge: float
+    (rows,) > 0. gram: (d, d), or (d,) where it is diagonal, or None for zero. Rows that met
+    nothing are 0.
+    """
+    if gram is not None and gram.ndim == 2:
+        spectrum, axes = axes_of(gram)
+        return solve(met, targets, factors @ axes, ridge, spectrum) @ axes.T
+    diagonal = np.zeros(factors.shape[1], dtype=np.float32) if gram is None else gram
+    out = np.zeros((len(met.offsets) - 1, factors.shape[1]), dtype=np.float32)
+    arrays = [
+        np.ascontiguousarray(array, dtype=np.float32)
+        for array in (met.weights, targets, factors, diagonal, ridge)
+    ]
+
+    def part(start: int) -> None:
+        _solve(met.offsets, met.columns, *arrays, start, out[start : start + ROWS])
+
+    if len(out) <= ROWS:
+        part(0)
+    else:
+        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as threads:
+            list(threads.map(part, range(0, len(out), ROWS)))
+    return out
+
+
+@compiled
+def _solve(  # type: ignore[no-untyped-def]
+    offsets, columns, weights, targets, factors, gram, ridge, first, out
+):
+    """Solve the rows from ``first`` on, as many as ``out`` has.
+
+    With V the row's weighted factors and M = gram + ridge·I, which is diagonal, a row that met
+    fewer than d is solved in its own size: (M + VᵀV)⁻¹Vᵀ = M⁻¹Vᵀ(I + VM⁻¹Vᵀ)⁻¹.
+    """
+    d = factors.shape[1]
+    for row in range(len(out)):
+        start, stop = offsets[first + row], offsets[first + row + 1]
+        n = stop - start
+        if n == 0:
+            continue
+        v = np.empty((n, d), np.float32)
+        t = np.empty(n, np.float32)
+        for at in range(n):
+            scale = np.sqrt(weights[start + at])
+            t[at] = targets[start + at] * scale
+            for column in range(d):
+                v[at, column] = factors[columns[start + at], column] * scale
+        diagonal = gram + ridge[first + row]
+        if n < d:
+            half = v / diagonal
+            small = np.dot(half, v.T)
+            for at in range(n):
+                small[at, at] += 1
+            _solve_positive(small, t)
+            out[row] = np.dot(t, half)
+        else:
+            left = np.dot(v.T, v)
+            for column in range(d):
+                left[column, column] += diagonal[column]
+            out[row] = np.dot(t, v)
+            _solve_positive(left, out[row])
+
+
+@compiled
+def _solve_positive(left, right):  # type: ignore[no-untyped-def]
+    """Solve a positive definite system in place, by Cholesky; the answer is in ``right``."""
+    n = len(left)
+    for i in range(n):
+        for j in range(i + 1):
+            dot = left[i, j]
+            for k in range(j):
+                dot -= left[i, k] * left[j, k]
+            left[i, j] = np.sqrt(dot) if i == j else dot / left[j, j]
+    for i in range(n):
+        for k in range(i):
+            right[i] -= left[i, k] * right[k]
+        right[i] /= left[i, i]
+    for i in range(n - 1, -1, -1):
+        right[i] /= left[i, i]
+        for k in range(i):
+            right[k] -= left[i, k] * right[i]
+
+
+def axes_of(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return float32 eigenvalues (d,), none below 0, and eigenvectors (d, d) as columns."""
+    spectrum, axes = np.linalg.eigh(gram)
+    return np.maximum(spectrum, 0), axes
+
+
+def solve_implicit(
+    met: Met,
+    factors: np.ndarray,
+    confidence: float,
+    regularisation: float,
+    gram: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return float32 (rows, d): the factors of the rows, given those of what they ``met``.
+
+    Minimises, for each row, confidence · Σ_met w (1 − uᵀv)² + Σ_all (uᵀv)² + λ·|u|², with w in
+    (0, 1] the weights of ``met`` and λ = regularisation · confidence · number met. A met pair
+    counts in both sums, so its least-squares target is (1 + confidence · w) / (confidence · w).
+    gram: Σ_all vvᵀ as ``solve`` takes it, for who has it at hand.
+    """
+    weights = confidence * np.maximum(met.weights, 1e-6)  # what faded to 0 was still met
+    targets = (1 + weights) / weights
+    ridge = regularisation * confidence * np.diff(met.offsets) + 1e-3
+    gram = factors.T @ factors if gram is None else gram
+    return solve(Met(met.columns, weights, met.offsets), targets, factors, ridge, gram)
+
+
+class MatrixFactorisation(Recommender):
+    """Implicit-feedback matrix factorisation; a history's vector is solved for when asked.
+
+    Events count less the longer ago they are (``half_life_days``) and the further back in the
+    history they lie (``decay``). ``factors``: float32 (items, d).
+    """
+
+    name = "matrix_factorisation"
+
+    def __init__(self, settings: MatrixFactorisationSettings, seed: int = 0) -> None:
+        self.settings = settings
+        self.seed = seed
+
+    def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
+        s = self.settings
+        matrix = train.matrix(s.half_life_days)
+        of_users, of_items = Met.of(matrix), Met.of(matrix.T.tocsr())
+        random = np.random.default_rng(self.seed)
+        items = random.standard_normal((len(catalogue), s.factors), dtype=np.float32)
+        items *= np.float32(0.1 / s.factors**0.5)
+        for _ in trange(s.iterations, desc="iALS", unit="sweep"):
+            users = solve_implicit(of_users, items, s.confidence, s.regularisation)
+            items = solve_implicit(of_items, users, s.confidence, s.regularisation)
+        self.factors = items
+        vars(self).pop("_in_axes", None)
+        return self
+
+    def score(self, histories: Histories) -> np.ndarray:
+        return inner_products(self.queries(histories), self.factors)
+
+    def queries(self, histories: Histories) -> np.ndarray:
+        """Return float32 (batch, d): whose inner products with ``factors`` are the scores."""
+        s = self.settings
+        weights = histories.weights(s.decay)
+        index, weights, offsets = merged_rows(histories.items, weights, histories.offsets)
+        met = Met(index, np.minimum(weights, np.float32(1)), offsets)
+        axes, factors, spectrum = self._in_axes
+        return solve_implicit(met, factors, s.confidence, s.regularisation, spectrum) @ axes.T
+
+    @cached_property
+    def _in_axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The axes (d, d) of the factors' Gram matrix, the factors (items, d) and the Gram matrix
+        (d,) in them: what every request needs, made once."""
+        spectrum, axes = axes_of(self.factors.T @ self.factors)
+        return axes, self.factors @ axes, spectrum
+
+    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        return inner_products(self.queries(histories), self.factors[items])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"factors": self.factors}
+
+    def config(self) -> dict[str, Any]:
+        return {"settings": self.settings.model_dump(), "seed": self.seed}
+
+    @classmethod
+    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+        model = cls(MatrixFactorisationSettings(**config["settings"]), config["seed"])
+        model.factors = arrays["factors"]
+        return model
+
+
+class RatingFactorisation(Recommender):
+    """Predicts ratings: mean + b_u + b_i + uᵀv; a history's b_u and u are solved for when asked.
+
+    Minimises Σ_rated (r − mean − b_u − b_i − uᵀv)² + λ(|b_u|² + |b_i|² + |u|² + |v|²) by
+    alternating least squares; each side's bias is one more coordinate, met by a 1 on the other
+    side. Of several ratings of one item the newest counts. A history without ratings is answered
+    with each item's mean, and an item without ratings has that of all. Without factors the biases
+    are learned alone.
+
+    ``factors``: float32 (items, d + 1), the bias first. ``mean``: float32 (1,).
+    """
+
+    name = "rating_factorisation"
+
+    def __init__(self, settings: RatingFactorisationSettings, seed: int = 0) -> None:
+        self.settings = settings
+        self.seed = seed
+
+    def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
+        """Learn the factors.
+
+        Raises:
+            ValueError: no interaction has a rating.
+        """
+        s = self.settings
+        rated = train.where(~np.isnan(train.ratings))
+        if not len(rated):
+            raise ValueError(
+                "rating_factorisation needs ratings and no interaction has one: map a rating "
+                "column in ingest.interactions, or take it out of train.candidates"
+            )
+        newest = rated.newest_of_pairs()
+        pairs = rated.users[newest], rated.items[newest]
+        ratings = rated.ratings[newest]
+        self.mean = np.array([ratings.mean()], dtype=np.float32)
+        matrix = sp.csr_matrix((ratings - self.mean, pairs), (train.n_users, len(catalogue)))
+        transposed = matrix.T.tocsr()
+        random = np.random.default_rng(self.seed)
+        items = random.standard_normal((len(catalogue), s.factors + 1), dtype=np.float32)
+        items *= np.float32(0.1)
+        items[:, 0] = 0.0
+        for _ in trange(s.iterations, desc="ratings", unit="sweep"):
+            users = self._side(matrix, items)
+            items = self._side(transposed, users)
+        self.factors = items
+        return self
+
+    def _side(self, ratings: sp.csr_matrix, others: np.ndarray) -> np.ndarray:
+        """Return (rows, d + 1), bias first, of the rows of ``ratings`` (less the mean)."""
+        met = Met(ratings.indices, np.ones_like(ratings.data), ratings.indptr)
+        design = others.copy()
+        design[:, 0] = 1.0
+        targets = ratings.data - others[ratings.indices, 0]
+        ridge = np.full(ratings.shape[0], self.settings.regularisation)
+        return solve(met, targets, design, ridge)
+
+    def score(self, histories: Histories) -> np.ndarray:
+        """Return float32 (batch, items): predicted ratings, in the units of the ratings."""
+        items = self.factors
+        users = np.zeros((len(histories), items.shape[1]), dtype=np.float32)
+        if histories.ratings is not None:
+            rated = ~np.isnan(histories.ratings)
+            # A row's events lie in time's order: the newest rating of an item is its last.
+            pairs = histories.rows()[rated] * len(items) + histories.items[rated]
+            pairs, back = np.unique(pairs[::-1], return_index=True)
+            values = histories.ratings[rated][::-1][back] - self.mean
+            matrix = sp.csr_matrix(
+                (values, np.divmod(pairs, len(items))), (len(histories), len(items))
+            )
+            users = self._side(matrix, items)
+        affine = items.copy()
+        affine[:, 0] = 1.0
+        return self.mean[0] + items[:, 0] + users @ affine.T
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"factors": self.factors, "mean": self.mean}
+
+    def config(self) -> dict[str, Any]:
+        return {"settings": self.settings.model_dump(), "seed": self.seed}
+
+    @classmethod
+    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+        model = cls(RatingFactorisationSettings(**config["settings"]), config["seed"])
+        model.factors, model.mean = arrays["factors"], arrays["mean"]
+        return model

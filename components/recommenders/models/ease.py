@@ -1,0 +1,182 @@
+"""A linear item-to-item model in closed form: EASE (Steck, WWW 2019), with recency.
+
+Each item is predicted from the others of a history by ridge regression: with X the users × items
+matrix and G = XᵀX, column j of the weights is argmin |X_j − X b|² + λ|b|², b_j = 0.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.sparse as sp
+from sparse_dot_topn import sp_matmul_topn
+from tqdm import tqdm
+
+from components.data.dataset import Catalogue, Histories, Interactions
+from components.recommenders.base import Recommender
+from components.recommenders.kernels.sparse import merged_rows, summed_rows, summed_rows_at
+from components.recommenders.models.knn import csr_arrays, csr_of
+from components.settings import Linear as LinearSettings
+
+SYSTEM_NUMBERS = 2_000_000
+"""How many numbers of the systems of the sparse form are held at once."""
+
+
+def solve_dense(matrix: sp.csr_matrix, regularisation: float) -> np.ndarray:
+    """Return float32 (items, items): B = I − P diag(P)⁻¹, P = (G + λI)⁻¹.
+
+    By Cholesky in single precision: λ keeps G well conditioned.
+    """
+    import torch  # a second: only who fits needs it
+
+    gram = torch.from_numpy((matrix.T @ matrix).toarray())
+    gram.diagonal().add_(regularisation)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+    weights = -inverse / inverse.diagonal()
+    return weights.fill_diagonal_(0.0).numpy()
+
+
+def solve_sparse(matrix: sp.csr_matrix, regularisation: float, neighbours: int) -> sp.csr_matrix:
+    """Return float32 CSR (items, items): each column's ridge over a few items alone.
+
+    Item j is predicted from the ``neighbours`` items that alone would predict it best, which is
+    where G_ij² / (G_ii + λ) is largest (Ning and Karypis, ICDM 2011, choose so for SLIM). Given
+    them the solution is exact: (G_SS + λI) b = G_Sj. Items that never met j would only get small
+    negative weights. Memory: the Gram matrix of pairs that met, and items × neighbours.
+    """
+    import torch
+
+    n_items = matrix.shape[1]
+    transposed = matrix.T.tocsr()
+    gram = (transposed @ matrix).tocsr()
+    gram.sort_indices()  # a sorted row is looked up by bisection
+    diagonal = gram.diagonal()
+    scale = sp.diags(1 / np.sqrt(diagonal + np.float32(regularisation)))
+    best = sp_matmul_topn(transposed, (matrix @ scale).tocsr(), neighbours + 1)
+    columns = np.repeat(np.arange(n_items), np.diff(best.indptr))
+    others = best.indices != columns
+    columns, rows = columns[others], best.indices[others]
+    sizes = np.bincount(columns, minlength=n_items)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    values = np.zeros(len(rows), dtype=np.float32)
+    order = np.argsort(sizes, kind="stable")
+    order = order[sizes[order] > 0]
+    done = 0
+    progress = tqdm(total=len(order), desc="linear", unit="item")
+    while done < len(order):
+        step = max(1, SYSTEM_NUMBERS // int(sizes[order[min(done + 2000, len(order)) - 1]]) ** 2)
+        batch = order[done : done + min(step, 2000)]
+        place = np.arange(sizes[batch].max())
+        mask = place < sizes[batch][:, None]  # (b, width): shorter systems are padded
+        at = np.where(mask, starts[batch][:, None] + place, 0)
+        support = rows[at]
+        i, j = np.tril_indices(len(place), -1)
+        left = np.zeros((*support.shape, len(place)), dtype=np.float32)
+        lower = _entries(gram, support[:, i], support[:, j])
+        left[:, i, j] = lower * (mask[:, i] & mask[:, j])
+        left[:, place, place] = np.where(mask, diagonal[support] + regularisation, 1.0)
+        right = _entries(gram, support, np.broadcast_to(batch[:, None], support.shape)) * mask
+        factor = torch.linalg.cholesky(torch.from_numpy(left))  # reads the lower triangle alone
+        solved = torch.cholesky_solve(torch.from_numpy(right)[..., None], factor)[..., 0]
+        values[at[mask]] = solved.numpy()[mask]
+        done += len(batch)
+        progress.update(len(batch))
+    progress.close()
+    return sp.csr_matrix((values, (rows, columns)), shape=(n_items, n_items))
+
+
+def _entries(matrix: sp.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return float32, shaped as ``rows`` and ``columns``: the entries of ``matrix`` there."""
+    return np.asarray(matrix[rows.ravel(), columns.ravel()]).reshape(rows.shape)
+
+
+class Linear(Recommender):
+    """EASE over the items that were sold, dense on small catalogues, sparse on large ones.
+
+    Events count less the longer ago they are (``half_life_days``), so that last Christmas fades,
+    and the further back in the history they lie (``decay``). The dense form takes max_items² of
+    memory and max_items³ of time; the sparse one grows with the pairs of items that met, of each
+    user's ``max_history`` newest events.
+
+    ``weights``: float32 (kept, kept), an array or CSR. ``kept``: int32 item codes.
+    """
+
+    name = "linear"
+    section: ClassVar[type[LinearSettings]] = LinearSettings
+
+    def __init__(self, settings: LinearSettings) -> None:
+        self.settings = settings
+
+    def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
+        """Learn the weights.
+
+        Raises:
+            ValueError: the form is dense and more than ``max_items`` items were sold.
+        """
+        s = self.settings
+        self.n_items = len(catalogue)
+        self.kept = np.unique(train.items).astype(np.int32)
+        vars(self).pop("_place", None)
+        fits = len(self.kept) <= s.max_items
+        if s.form == "dense" and not fits:
+            raise ValueError(
+                f"train.linear.form is dense, but {len(self.kept):,} items were sold and "
+                f"train.linear.max_items is {s.max_items:,}: set form to auto or sparse"
+            )
+        # Twice the half-life is the square root of the weights, which G squares; a pair's newest
+        # meeting decides, not their number.
+        matrix = train.newest(s.max_history).matrix(2 * s.half_life_days)[:, self.kept]
+        self._solve(matrix, s.form == "dense" or (s.form == "auto" and fits))
+        return self
+
+    def _solve(self, matrix: sp.csr_matrix, dense: bool) -> None:
+        s = self.settings
+        self.weights = (
+            solve_dense(matrix, s.regularisation)
+            if dense
+            else solve_sparse(matrix, s.regularisation, s.neighbours)
+        )
+
+    def score(self, histories: Histories) -> np.ndarray:
+        found = summed_rows(*self._past(histories), self.weights)
+        if len(self.kept) == self.n_items:
+            return found
+        scores = np.zeros((len(histories), self.n_items), dtype=np.float32)
+        scores[:, self.kept] = found
+        return scores
+
+    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        scores = np.zeros((len(histories), len(items)), dtype=np.float32)
+        places = self._place[items]
+        there = places >= 0
+        scores[:, there] = summed_rows_at(*self._past(histories), self.weights, places[there])
+        return scores
+
+    def _past(self, histories: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return places in ``kept``, weights and offsets; what was never sold weighs nothing."""
+        places = self._place[histories.items]
+        weights = np.where(places >= 0, histories.weights(self.settings.decay), np.float32(0))
+        return merged_rows(np.maximum(places, 0), weights, histories.offsets)
+
+    @cached_property
+    def _place(self) -> np.ndarray:
+        """int32 (items,): where in ``kept`` an item is, -1 where it is not."""
+        places = np.full(self.n_items, -1, dtype=np.int32)
+        places[self.kept] = np.arange(len(self.kept), dtype=np.int32)
+        return places
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        weights = csr_arrays(self.weights) if sp.issparse(self.weights) else {"dense": self.weights}
+        return {"kept": self.kept, **weights}
+
+    def config(self) -> dict[str, Any]:
+        return {"settings": self.settings.model_dump(), "n_items": self.n_items}
+
+    @classmethod
+    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+        model = cls(cls.section(**config["settings"]))
+        model.n_items, model.kept = config["n_items"], arrays["kept"]
+        model.weights = arrays["dense"] if "dense" in arrays else csr_of(arrays)
+        return model

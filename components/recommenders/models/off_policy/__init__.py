@@ -1,0 +1,1 @@
+"""Policy learned off-policy from logged feedback."""

@@ -1,0 +1,1 @@
+"""Self-attentive sequence model (SASRec)."""

@@ -1,0 +1,298 @@
+"""Search of a model's parameters on the validation window: ``bowerbird tune MODEL``.
+
+In: ``data/prepared``, ``models/vectors``. Out: ``var/search/<model>``: ``best.yaml`` (to paste into
+params.yaml), ``trials.csv`` and ``trials.png``. The test window is never read.
+
+Optuna (Akiba et al., KDD 2019) proposes by tree-structured Parzen estimators. A trial is judged by
+NDCG@10 on growing samples of users, and given up where it does worse than the median of those
+before. Every finished trial is in the study's database: a killed search goes on where it was, and
+with a PostgreSQL URL any number of processes share one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import optuna
+import pandas as pd
+import sqlalchemy as sa
+import yaml
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import FrozenTrial, TrialState
+
+from components.data.dataset import Prepared, load_prepared
+from components.evaluation.metrics import ndcg
+from components.evaluation.protocol import Task, lists, window_task
+from components.recommenders.factory import build
+from components.settings import Settings
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+# Heartbeats and the multivariate sampler, both years old, are called experimental.
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+WHOLE, LOG_WHOLE, PART, LOG = "int", "log int", "float", "log float"
+DECAY = (PART, 0.3, 1.0)
+NEIGHBOURS = {
+    "neighbours": (LOG_WHOLE, 20, 1000),
+    "weighting": ["cosine", "tfidf", "bm25"],
+    "decay": DECAY,
+}
+LINEAR = {
+    "regularisation": (LOG, 1.0, 5000.0),
+    "half_life_days": (LOG, 30, 3650),
+    "decay": DECAY,
+}
+SPACES: dict[str, dict[str, Any]] = {
+    "popularity": {"half_life_days": (LOG, 1, 180)},
+    "item_neighbours": NEIGHBOURS,
+    "user_neighbours": NEIGHBOURS,
+    "matrix_factorisation": {
+        "factors": (LOG_WHOLE, 16, 256),
+        "iterations": (WHOLE, 4, 20),
+        "regularisation": (LOG, 1e-3, 1.0),
+        "confidence": (LOG, 1.0, 100.0),
+        "decay": DECAY,
+    },
+    "rating_factorisation": {
+        "factors": (WHOLE, 0, 64),
+        "iterations": (WHOLE, 5, 30),
+        "regularisation": (LOG, 0.3, 50.0),
+    },
+    "linear": LINEAR,
+    "collective": {
+        **LINEAR,
+        "text_weight": (LOG, 0.1, 100.0),
+        "cold_neighbours": (WHOLE, 1, 20),
+        "cold_boost": (PART, 0.0, 2.0),
+    },
+    "content": {"decay": DECAY},
+    "words": {"decay": DECAY},
+    "sequential": {
+        "dimensions": [32, 64, 128],
+        "layers": (WHOLE, 1, 3),
+        "heads": [1, 2, 4],
+        "dropout": (PART, 0.0, 0.6),
+        "epochs": (WHOLE, 2, 20),
+        "learning_rate": (LOG, 3e-4, 1e-2),
+        "max_length": [20, 50, 100],
+        "id_dropout": (PART, 0.0, 0.5),
+        "temperature": (LOG, 0.03, 0.2),
+    },
+}
+"""What is searched of each model: choices, or (kind, low, high)."""
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+HEARTBEAT = 10
+"""Seconds; a trial whose process is silent for six of them is tried again."""
+
+
+def suggest(trial: optuna.Trial, space: dict[str, Any]) -> dict[str, Any]:
+    """Return values for all of ``space``."""
+    found: dict[str, Any] = {}
+    for name, one in space.items():
+        if isinstance(one, list):
+            found[name] = trial.suggest_categorical(name, one)
+        else:
+            kind, low, high = one
+            draw = trial.suggest_int if kind in (WHOLE, LOG_WHOLE) else trial.suggest_float
+            found[name] = draw(name, low, high, log=kind in (LOG, LOG_WHOLE))
+    return found
+
+
+def inside(value: Any, one: Any) -> bool:
+    """Return whether a search may propose ``value``."""
+    return value in one if isinstance(one, list) else one[1] <= value <= one[2]
+
+
+def sample(prepared: Prepared, task: Task, share: float, seed: int) -> tuple[Prepared, Task]:
+    """Return the interactions and the questions of a share of the users; samples are nested."""
+    n = prepared.interactions.n_users
+    order = np.random.default_rng(seed).permutation(n)
+    chosen = np.zeros(n, dtype=bool)
+    chosen[order[: max(1, round(share * n))]] = True
+    rows = np.flatnonzero(chosen[task.users])
+    kept = prepared.interactions.where(chosen[prepared.interactions.users])
+    return (
+        replace(prepared, interactions=kept),
+        Task(task.users[rows], task.histories.pick(rows), task.targets[rows]),
+    )
+
+
+class Objective:
+    """NDCG@10 on the validation window, after each of ``search.user_shares``."""
+
+    def __init__(self, model: str, settings: Settings, prepared: Prepared, root: Path) -> None:
+        self.model, self.settings, self.root = model, settings, root
+        exclude = settings.train.exclude_seen
+        task = window_task(prepared, "validation", exclude)
+        x = prepared.interactions
+        before = replace(prepared, interactions=x.where(x.times < prepared.validation_start))
+        self.rungs = [
+            sample(before, task, share, settings.seed) for share in settings.search.user_shares
+        ]
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        values = suggest(trial, SPACES[self.model])
+        section = getattr(self.settings.train, self.model).model_copy(update=values)
+        train = self.settings.train.model_copy(update={self.model: section})
+        settings = self.settings.model_copy(update={"train": train})
+        value = 0.0
+        for rung, (prepared, task) in enumerate(self.rungs):
+            fitted = build(self.model, settings, self.root).fit(
+                prepared.interactions, prepared.catalogue
+            )
+            found = ndcg(lists(fitted, task, 10, train.exclude_seen), task.targets)
+            value = float(found.mean()) if len(found) else 0.0
+            trial.report(value, rung)
+            if rung < len(self.rungs) - 1 and trial.should_prune():
+                raise optuna.TrialPruned
+        return value
+
+
+def open_storage(url: str, root: Path) -> RDBStorage:
+    """Return the studies' database; a relative SQLite file lies below ``root``.
+
+    Raises:
+        ValueError: the URL is no SQLite or PostgreSQL URL.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise ValueError("search.storage is no database URL") from error
+    backend = parsed.get_backend_name()
+    if backend == "sqlite" and parsed.database:
+        file = root / parsed.database
+        file.parent.mkdir(parents=True, exist_ok=True)
+        parsed = parsed.set(database=str(file))
+    elif backend == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    else:
+        raise ValueError(f"search.storage names {backend}: use sqlite:///file or postgresql://")
+    return RDBStorage(
+        parsed.render_as_string(hide_password=False),
+        engine_kwargs={"connect_args": {"timeout": 60}} if backend == "sqlite" else None,
+        heartbeat_interval=HEARTBEAT,
+        grace_period=6 * HEARTBEAT,
+        heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=2),
+    )
+
+
+def study_name(model: str, settings: Settings, root: Path) -> str:
+    """Return a name that changes with the data, the protocol and the space."""
+    digest = hashlib.blake2b(digest_size=6)
+    protocol = (settings.seed, settings.search.user_shares, settings.train.exclude_seen)
+    digest.update(repr((protocol, SPACES[model])).encode())
+    files = [*sorted((root / "data/prepared").iterdir()), root / "models/vectors/items.npy"]
+    for file in filter(Path.exists, files):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "blake2b").digest())
+    return f"{model}-{digest.hexdigest()}"
+
+
+def tune(
+    model: str, settings: Settings, root: Path, trials: int, timeout: float | None = None
+) -> optuna.Study:
+    """Search until ``trials`` are finished, those of earlier runs included, or time is out.
+
+    timeout: seconds. The first trial is what params.yaml has now. Writes the report.
+
+    Raises:
+        ValueError: the model has nothing to search, or the storage's URL is wrong.
+        FileNotFoundError: the data are not prepared.
+    """
+    if model not in SPACES:
+        raise ValueError(f"{model} has nothing to search; there are: {', '.join(SPACES)}")
+    vectors = root / "models/vectors"
+    prepared = load_prepared(root / "data/prepared", vectors if vectors.exists() else None)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = open_storage(settings.search.storage.get_secret_value(), root)
+    name = study_name(model, settings, root)
+    before = 0
+    if name in optuna.get_all_study_names(storage):
+        before = len(optuna.load_study(study_name=name, storage=storage).trials)
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        direction="maximize",
+        load_if_exists=True,
+        # Another seed after a resumption, or it would propose the same again.
+        sampler=optuna.samplers.TPESampler(seed=settings.seed + before, multivariate=True),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
+    )
+    # Begin with what is there, as far as a search may propose it.
+    section = getattr(settings.train, model)
+    now = {key: getattr(section, key) for key in SPACES[model]}
+    known = {key: value for key, value in now.items() if inside(value, SPACES[model][key])}
+    study.enqueue_trial(known, skip_if_exists=True)
+    if len(study.get_trials(deepcopy=False, states=FINISHED)) < trials:
+        study.optimize(
+            Objective(model, settings, prepared, root),
+            timeout=timeout,
+            callbacks=[_say, optuna.study.MaxTrialsCallback(trials, states=FINISHED)],
+        )
+    write_report(study, model, root / "var/search" / model)
+    return study
+
+
+def _say(study: optuna.Study, trial: FrozenTrial) -> None:
+    values = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in trial.params.items()
+    )
+    value = f"{trial.value:.4f}" if trial.value is not None else "   -  "
+    print(f"{trial.number:>4}  {value}  {trial.state.name.lower():<9} {values}", flush=True)
+
+
+def snippet(study: optuna.Study, model: str) -> str:
+    """Return the best values as params.yaml spells them."""
+    values = {
+        name: float(f"{value:.4g}") if isinstance(value, float) else value
+        for name, value in study.best_params.items()
+    }
+    return yaml.safe_dump({"train": {model: values}}, sort_keys=False)
+
+
+def write_report(study: optuna.Study, model: str, folder: Path) -> None:
+    """Write best.yaml, trials.csv and trials.png; without a complete trial only the table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trials = study.get_trials(deepcopy=False)
+    table = pd.DataFrame(
+        [
+            {
+                "trial": one.number,
+                "state": one.state.name.lower(),
+                "ndcg@10": one.value if one.state is TrialState.COMPLETE else None,
+                "seconds": one.duration.total_seconds() if one.duration else None,
+                **{f"after rung {step}": value for step, value in one.intermediate_values.items()},
+                **one.params,
+            }
+            for one in trials
+        ]
+    )
+    table.to_csv(folder / "trials.csv", index=False)
+    done = table[table["state"] == "complete"] if len(table) else table
+    if done.empty:
+        return
+    (folder / "best.yaml").write_text(snippet(study, model), encoding="utf-8")
+    names = list(SPACES[model])
+    figure, axes = plt.subplots(
+        1, 1 + len(names), figsize=(3 + 2.4 * len(names), 3), sharey=True, squeeze=False
+    )
+    axes[0, 0].plot(done["trial"], done["ndcg@10"], ".", color="#3b6ea5")
+    axes[0, 0].plot(done["trial"], done["ndcg@10"].cummax(), color="#c0504d")
+    axes[0, 0].set(xlabel="trial", ylabel="NDCG@10 on validation")
+    for axis, name in zip(axes[0, 1:], names, strict=True):
+        axis.plot(done[name], done["ndcg@10"], ".", color="#3b6ea5")
+        axis.set_xlabel(name)
+        if SPACES[model][name][0] in (LOG, LOG_WHOLE):
+            axis.set_xscale("log")
+    figure.savefig(folder / "trials.png", dpi=110, bbox_inches="tight")
+    plt.close(figure)

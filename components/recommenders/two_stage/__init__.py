@@ -1,0 +1,1 @@
+"""Two-stage recommender: candidate generation and a learned ranker."""

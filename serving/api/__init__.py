@@ -1,0 +1,1 @@
+"""HTTP layer: schemas, authentication, middleware and routes."""

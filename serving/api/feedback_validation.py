@@ -1,0 +1,139 @@
+"""Which feedback is taken: whose, of when, of which product, of which impression.
+
+In: a ``Caller`` and its events. Out: rows as ``EventStore.submit`` takes them, or a refusal that
+names the field. The shop's own key may report anything that later validation would keep; a
+session's token only what its shopper did, and did lately.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import blake2b
+from time import time_ns
+from typing import Any
+
+from components.settings import Settings
+from serving.api.auth import Auth, Caller
+from serving.api.middleware import Refused
+from serving.api.schemas import FeedbackEvent
+from serving.events.store import SECOND, profile_of
+
+EARLY = 5 * 60 * SECOND
+"""Microseconds that a client's clock may go fast."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """unknown_impressions: ids that the shop named and the endpoint did not give out; the events
+    are kept without them."""
+
+    rows: list[dict[str, Any]]
+    unknown_impressions: list[str]
+
+
+class Intake:
+    """Checks feedback of one endpoint."""
+
+    def __init__(self, settings: Settings, auth: Auth) -> None:
+        self.auth = auth
+        self.oldest = int(settings.serve.max_event_age_hours * 3600 * SECOND)
+        rules = settings.validate_
+        earliest = datetime.fromisoformat(rules.min_timestamp)
+        if earliest.tzinfo is None:
+            earliest = earliest.replace(tzinfo=UTC)
+        self.earliest = int(earliest.timestamp() * SECOND)
+        codes = [re.compile(code, re.IGNORECASE) for code in rules.non_product_codes]
+
+        @lru_cache(50_000)
+        def is_product(item_id: str) -> bool:
+            return not any(code.fullmatch(item_id) for code in codes)
+
+        self._is_product = is_product
+
+    def take(self, caller: Caller, events: Sequence[FeedbackEvent], place: str = "") -> Taken:
+        """Return the rows of the events; refuse all of them for one that is wrong.
+
+        place: what stands before a field's name in a refusal, with ``{}`` for the event's number.
+        """
+        now = time_ns() // 1000
+        rows, unknown = [], []
+        for number, event in enumerate(events):
+            row, is_known = self._row(caller, event, now, place.format(number))
+            if not is_known:
+                unknown.append(str(event.impression_id))
+            rows.append(row)
+        return Taken(rows, list(dict.fromkeys(unknown)))
+
+    def _row(
+        self, caller: Caller, event: FeedbackEvent, now: int, place: str
+    ) -> tuple[dict[str, Any], bool]:
+        """Return the event's row, and whether its impression is known, if it names one."""
+        user, session = event.user_id, event.session_id
+        if caller.authentication == "session":
+            user, session = self._own(caller, user, session, place)
+        profile = profile_of(user, session)
+        if profile is None:
+            raise Refused(
+                422, "user_id or session_id is needed: whose event is it?", place[:-1] or "body"
+            )
+        if not self._is_product(event.item_id):
+            raise Refused(
+                422, "names no product: see validate.non_product_codes", f"{place}item_id"
+            )
+        row = {**event.__dict__, "user_id": user, "session_id": session}
+        row["client"], row["authentication"] = caller.client, caller.kept_as
+        row["timestamp"] = self._moment(caller, event.timestamp, now, place)
+        if not caller.is_shop:
+            # Nobody can take another's event id before it: each profile has ids of its own.
+            row["event_id"] = scoped(event.event_id, profile)
+        is_known = True
+        if event.impression_id is not None:
+            owners = {profile, f"client:{caller.client}"}
+            owners.update(
+                f"session:{one}" for one in (session, caller.session_id) if one is not None
+            )
+            is_known = self.auth.is_impression_of(event.impression_id, owners)
+            if not is_known:
+                if not caller.is_shop:
+                    raise Refused(
+                        422,
+                        "no impression of this sender has this id: name the one of the answer",
+                        f"{place}impression_id",
+                    )
+                row["impression_id"] = None
+        return row, is_known
+
+    @staticmethod
+    def _own(
+        caller: Caller, user: str | None, session: str | None, place: str
+    ) -> tuple[str | None, str | None]:
+        """Return the token's user and session; refuse another's."""
+        if user not in (None, caller.user_id):
+            raise Refused(403, "the session token is not this user's", f"{place}user_id")
+        if session not in (None, caller.session_id):
+            raise Refused(403, "the session token is not this session's", f"{place}session_id")
+        return caller.user_id, caller.session_id
+
+    def _moment(self, caller: Caller, given: datetime | None, now: int, place: str) -> int:
+        """Return microseconds since 1970."""
+        if given is None:
+            return now
+        moment = int(given.timestamp() * SECOND)
+        field = f"{place}timestamp"
+        if moment < self.earliest:
+            raise Refused(422, "lies before validate.min_timestamp", field)
+        if not caller.is_shop and moment < now - self.oldest:
+            hours = self.oldest / 3600 / SECOND
+            raise Refused(422, f"only the shop's key may report what is {hours:g} h old", field)
+        if not caller.is_shop and moment > now + EARLY:
+            raise Refused(422, "only the shop's key may report what is to come", field)
+        return moment
+
+
+def scoped(event_id: str, profile: str) -> str:
+    """Return the stored id of a client's event: another profile's event has another."""
+    return blake2b(f"{profile}\0{event_id}".encode(), digest_size=16, person=b"event").hexdigest()

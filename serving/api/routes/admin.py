@@ -1,0 +1,162 @@
+"""Routes of the shop's operator: products, experiments, promotion and rollback.
+
+In: HTTP with keys. Out: changes in the event store's database, or in the registry by its own
+command in another process: a worker that answers shoppers never loads MLflow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import subprocess
+import threading
+from contextlib import suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi import Path as PathParameter
+
+from serving import experiments
+from serving.api import jobs
+from serving.api.middleware import Refused
+from serving.api.pools import OPERATION, WRITING
+from serving.api.routing import OPERATOR_ERRORS, WRITE_ERRORS, auth_of, shop_of
+from serving.api.schemas import (
+    ErrorResponse,
+    ExperimentsResponse,
+    ItemsRequest,
+    ItemsResponse,
+    Job,
+    PageToken,
+    PromoteRequest,
+)
+from serving.models.store import VERSIONS, Shop, listed
+
+logger = logging.getLogger("bentoml.bowerbird")
+
+LIVE_SECONDS = 15
+"""How long an answer waits for its products to be in effect; later it says that they are not."""
+
+_taking_in = asyncio.Lock()
+
+_REGISTRY_ERRORS = {
+    409: {"model": ErrorResponse, "description": "another job runs, or no registry here"},
+    **OPERATOR_ERRORS,
+}
+
+_JOB_ERRORS = {
+    404: {"model": ErrorResponse, "description": "no such job"},
+    **WRITE_ERRORS,
+}
+
+router = APIRouter(tags=["operation"])
+
+
+@router.put("/items", response_model=ItemsResponse, responses=OPERATOR_ERRORS)
+async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
+    """Add products or change them: recommendable, searchable and filtered at once."""
+    auth_of(request).check_catalogue(request)
+    shop = shop_of(request)
+
+    def put() -> int:
+        loaded = shop.loaded
+        stored: set[str] | None = None
+        for at, item in enumerate(body.items):
+            if item.title is not None:
+                continue
+            if loaded is not None and loaded.profiles.code(item.item_id) >= 0:
+                continue
+            if stored is None:
+                stored = {row["item_id"] for row in shop.store.items() if row["title"]}
+            if loaded is not None and item.item_id not in stored:
+                raise Refused(422, "a new product needs a title", f"items.{at}.title")
+        return shop.store.put_items([item.model_dump() for item in body.items])
+
+    revision = await WRITING.run(put)
+
+    def live() -> bool:
+        return shop.loaded is not None and shop.loaded.revision >= revision
+
+    # They are kept. Taking them in is shared: one look takes in what all the others have written.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LIVE_SECONDS), _taking_in:
+            if not live():
+                await WRITING.go_on(_look, shop)
+    return ItemsResponse(items=len(body.items), revision=revision, live=live())
+
+
+@router.get("/experiments", response_model=ExperimentsResponse, responses=OPERATOR_ERRORS)
+async def get_experiments(request: Request) -> ExperimentsResponse:
+    """Each experiment's arms, their rates, and whether one is better yet."""
+    auth_of(request).check_api(request)
+    shop = shop_of(request)
+
+    def collect() -> ExperimentsResponse:
+        running = shop.settings.serve.experiment
+        found, note = shop.known("experiments", lambda: experiments.results(shop.store, running))
+        return ExperimentsResponse(experiments=found or [], note=note)
+
+    return await OPERATION.run(collect)
+
+
+@router.get("/operator/token", response_model=PageToken, responses=OPERATOR_ERRORS)
+async def page_token(request: Request) -> PageToken:
+    """What the operator's page sends as X-CSRF-Token with each change, where no key is set."""
+    return PageToken(token=auth_of(request).page_token())
+
+
+@router.post("/operator/promote", response_model=Job, status_code=202, responses=_REGISTRY_ERRORS)
+async def promote(body: PromoteRequest, request: Request, response: Response) -> Job:
+    """Make a registered version the champion, as a job; needs the operator key."""
+    auth_of(request).check_operator(request)
+    return await _registry(shop_of(request), response, "promote", body.version)
+
+
+@router.post("/operator/rollback", response_model=Job, status_code=202, responses=_REGISTRY_ERRORS)
+async def rollback(request: Request, response: Response) -> Job:
+    """Go back to the champion before, as a job; needs the operator key."""
+    auth_of(request).check_operator(request)
+    return await _registry(shop_of(request), response, "rollback")
+
+
+@router.get("/operator/jobs/{job_id}", response_model=Job, responses=_JOB_ERRORS)
+async def job(
+    job_id: Annotated[str, PathParameter(pattern="^[0-9a-f]{32}$")], request: Request
+) -> Job:
+    """How far a job is."""
+    auth_of(request).check_api(request)
+    found = await OPERATION.run(jobs.find, shop_of(request).root, job_id)
+    if found is None:
+        raise Refused(404, f"there is no job of this id, or it is older than {jobs.KEPT} others")
+    return Job.model_validate(found)
+
+
+async def _registry(shop: Shop, response: Response, *command: str) -> Job:
+    if importlib.util.find_spec("bowerbird") is None or not (shop.root / VERSIONS).exists():
+        raise Refused(409, "there is no registry here: deploy the image of the wanted version")
+    try:
+        job, process = await OPERATION.run(jobs.start, shop.root, *command)
+    except jobs.Busy as error:
+        raise Refused(409, str(error)) from error
+    threading.Thread(target=_follow, args=(shop, process), name="job", daemon=True).start()
+    response.headers["location"] = f"/operator/jobs/{job['id']}"
+    return Job.model_validate(job)
+
+
+def _follow(shop: Shop, process: subprocess.Popen[bytes]) -> None:
+    """Take a new champion over as soon as the job is done; other workers look each second."""
+    process.wait()
+    _look(shop)
+
+
+def _look(shop: Shop) -> None:
+    try:
+        shop.look()
+    except Exception as error:  # the watch tries again
+        logger.exception("nothing new was taken over: %s", type(error).__name__)
+
+
+def versions(shop: Shop) -> list[dict[str, Any]]:
+    """Return the registered versions as the registry last wrote them down, newest first."""
+    return listed(shop.root)

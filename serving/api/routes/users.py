@@ -1,0 +1,120 @@
+"""Routes of a person's rights: all that is kept of a user or a session, and its erasure.
+
+In: HTTP with keys. Out: JSON; a receipt of each erasure below ``var/erasures``.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import pandas as pd
+from fastapi import APIRouter, Request
+from fastapi import Path as PathParameter
+
+from components.erasure import (
+    Place,
+    erase_exports,
+    places_of_training,
+    shops_files,
+    write_receipt,
+)
+from serving.api.pools import OPERATION, WRITING
+from serving.api.routing import OPERATOR_ERRORS, WRITE_ERRORS, auth_of, shop_of
+from serving.api.schemas import EraseResponse, ExportResponse, Id
+from serving.events.store import SECOND, erasure
+from serving.models.store import Shop
+
+logger = logging.getLogger("bentoml.bowerbird")
+router = APIRouter(tags=["privacy"])
+
+ATTRIBUTES = ("data/valid/users.parquet", "models/reference/users.parquet")
+"""Where a user's country lies, on a machine that trains too."""
+
+
+def export(shop: Shop, profile: str) -> ExportResponse:
+    """Return all that this machine keeps of a profile."""
+    found: dict[str, list[dict[str, Any]]] = erasure.export(shop.store, profile)
+    found["history"], found["attributes"] = [], []
+    if profile.startswith("user:"):
+        user_id = profile.removeprefix("user:")
+        for loaded in shop.in_service():
+            codes, seconds = loaded.profiles.base.get(user_id)
+            found["history"] += [
+                {
+                    "item_id": loaded.engine.items[code],
+                    "timestamp": moment * SECOND,
+                    "model_version": loaded.version,
+                }
+                for code, moment in zip(codes.tolist(), seconds.tolist(), strict=True)
+            ]
+        for name in ATTRIBUTES:
+            if (shop.root / name).exists():
+                table = pd.read_parquet(
+                    shop.root / name, filters=[("user_id", "==", user_id)]
+                ).astype(object)
+                rows = table.where(table.notna(), None).to_dict("records")
+                found["attributes"] += [{"file": name, **row} for row in rows]
+    return ExportResponse.model_validate(found)
+
+
+def erase(shop: Shop, profile: str) -> EraseResponse:
+    """Erase a profile here, and return what became of it in each place."""
+    erased = erasure.erase(shop.store, profile)
+    shop.forget_erased()
+    places = [
+        *erasure.places_of(shop.store, erased),
+        Place("memory of the endpoint", "erased", None, "other workers: within two seconds"),
+        *erase_exports(shop.settings, shop.root, erased.user_ids),
+        *places_of_training(shop.root),
+        *shops_files(shop.settings),
+    ]
+    try:
+        receipt = str(write_receipt(shop.root, shop.store.profile_hash(profile), places).name)
+    except OSError as error:
+        logger.error("no receipt of an erasure was written: %s", error.strerror)
+        receipt = None
+    return EraseResponse(
+        erased_events=erased.rows["events"],
+        erased_at=datetime.fromtimestamp(erased.erased_at / SECOND, UTC),
+        places=[asdict(place) for place in places],
+        receipt=receipt,
+    )
+
+
+@router.get("/users/{user_id:path}/export", response_model=ExportResponse, responses=WRITE_ERRORS)
+async def export_user(user_id: Annotated[Id, PathParameter()], request: Request) -> ExportResponse:
+    """All that is kept of a user."""
+    auth_of(request).check_api(request)
+    return await OPERATION.run(export, shop_of(request), f"user:{user_id}")
+
+
+@router.get(
+    "/sessions/{session_id:path}/export", response_model=ExportResponse, responses=WRITE_ERRORS
+)
+async def export_session(
+    session_id: Annotated[Id, PathParameter()], request: Request
+) -> ExportResponse:
+    """All that is kept of a session."""
+    auth_of(request).check_api(request)
+    return await OPERATION.run(export, shop_of(request), f"session:{session_id}")
+
+
+@router.delete("/users/{user_id:path}", response_model=EraseResponse, responses=OPERATOR_ERRORS)
+async def erase_user(user_id: Annotated[Id, PathParameter()], request: Request) -> EraseResponse:
+    """Erase a user and the sessions that its events name; the answer is the receipt."""
+    auth_of(request).check_operator(request)
+    return await WRITING.run(erase, shop_of(request), f"user:{user_id}")
+
+
+@router.delete(
+    "/sessions/{session_id:path}", response_model=EraseResponse, responses=OPERATOR_ERRORS
+)
+async def erase_session(
+    session_id: Annotated[Id, PathParameter()], request: Request
+) -> EraseResponse:
+    """Erase a session; a user's events stay and no longer name it. The answer is the receipt."""
+    auth_of(request).check_operator(request)
+    return await WRITING.run(erase, shop_of(request), f"session:{session_id}")

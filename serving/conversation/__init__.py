@@ -1,0 +1,1 @@
+"""Conversational recommendation: understanding, dialogue and generation."""

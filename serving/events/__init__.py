@@ -1,0 +1,1 @@
+"""Event store: durable feedback and impressions."""

@@ -1,0 +1,1 @@
+"""Models in service: loading, hot reload and catalogue changes."""

@@ -1,0 +1,124 @@
+"""Products that came or changed since the model was trained, laid over the model's catalogue.
+
+In: the model's ``Hybrid`` and the products kept by ``PUT /items``. Out: a hybrid over all of them:
+a new product is found by its text at once, without training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.data.dataset import Catalogue, item_text
+from components.recommenders.two_stage.hybrid import Hybrid
+from serving.recommend.engine import Engine
+from serving.search import Search
+
+NEIGHBOURS = 5
+"""Products alike by words whose vectors stand in for a new one's where there is no encoder."""
+
+FIELDS = ("title", "description", "brand", "categories", "price", "currency", "available")
+
+
+def overlaid(
+    model: Hybrid,
+    rows: Sequence[dict[str, Any]],
+    vectors_of: Callable[[pd.DataFrame], np.ndarray] | None,
+) -> Hybrid:
+    """Return ``model`` with the changes of ``rows`` (as ``EventStore.items``) and its new products.
+
+    vectors_of: new products' table → float32 (products, width), in the space of the model's
+    vectors. A new product without a title is left out. A known product keeps its place among the
+    texts even if its title changed: its vector was trained.
+    """
+    old = model.catalogue.table
+    place = pd.Index(old["item_id"].astype(str)).get_indexer([row["item_id"] for row in rows])
+    changed = [(at, row) for at, row in zip(place, rows, strict=True) if at >= 0]
+    fresh = [row for at, row in zip(place, rows, strict=True) if at < 0 and row["title"]]
+    table = old.copy(deep=False)
+    for name in FIELDS:
+        values = [(at, row[name]) for at, row in changed if row[name] is not None]
+        if values:
+            column = table[name].astype(object) if name == "available" else table[name].copy()
+            column = column.reset_index(drop=True)
+            column.iloc[[at for at, _ in values]] = pd.Series(
+                [value for _, value in values], dtype=object
+            ).to_numpy()
+            table[name] = column.to_numpy()
+    if any(row["categories"] is not None for _, row in changed):
+        table["main_category"] = table["categories"].map(
+            lambda names: names[-1] if names is not None and len(names) else None
+        )
+    new = pd.DataFrame(
+        {
+            "item_id": [row["item_id"] for row in fresh],
+            "title": [row["title"] for row in fresh],
+            "description": [row["description"] for row in fresh],
+            "brand": [row["brand"] for row in fresh],
+            "categories": [row["categories"] or [] for row in fresh],
+            "categories_inferred": [False] * len(fresh),
+            "main_category": [
+                row["categories"][-1] if row["categories"] else None for row in fresh
+            ],
+            "price": np.array([row["price"] for row in fresh], dtype=np.float32),
+            "currency": [row["currency"] for row in fresh],
+            "available": [row["available"] is not False for row in fresh],
+        }
+    )
+    vectors = model.catalogue.vectors
+    if fresh:
+        table = pd.concat([table, new], ignore_index=True)
+        if vectors is not None:
+            assert vectors_of is not None
+            vectors = np.vstack([vectors, vectors_of(new)])
+    return model.extended(Catalogue(table, vectors))
+
+
+def overlaid_engine(
+    trained: Engine,
+    rows: Sequence[dict[str, Any]],
+    vectors_of: Callable[[pd.DataFrame], np.ndarray] | None,
+) -> tuple[Engine, np.ndarray]:
+    """Return an engine as ``overlaid`` says, and the codes of the products that came or changed."""
+    model = overlaid(trained.model, rows, vectors_of)
+    items = pd.Index(model.catalogue.table["item_id"].astype(str))
+    codes = items.get_indexer([row["item_id"] for row in rows])
+    codes = np.sort(codes[codes >= 0])
+    return Engine(model, trained.version, trained, codes), codes
+
+
+class TextVectors:
+    """Vectors of new products: by the model folder's encoder, else by products alike in words.
+
+    Encoded texts are kept: a catalogue that is laid over again after each change encodes what
+    is new.
+    """
+
+    def __init__(self, search: Search, vectors: np.ndarray, encoder: Any | None) -> None:
+        self._search = search
+        self._vectors = vectors
+        self._encoder = encoder
+        self._known: dict[str, np.ndarray] = {}
+
+    def __call__(self, table: pd.DataFrame) -> np.ndarray:
+        """Return float32 (products, width), rows of length 1 (0 where nothing is alike)."""
+        texts = item_text(table)
+        missing = list(dict.fromkeys(text for text in texts if text not in self._known))
+        if missing and self._encoder is not None:
+            self._known |= dict(zip(missing, self._encoder.encode(missing), strict=True))
+        elif missing:
+            self._known |= {text: self._by_words(text) for text in missing}
+        return np.array([self._known[text] for text in texts], dtype=np.float32)
+
+    def _by_words(self, text: str) -> np.ndarray:
+        near, scores = self._search.find(text, np.ones(len(self._vectors), dtype=bool))
+        near, scores = near[:NEIGHBOURS], scores[:NEIGHBOURS]
+        total = (
+            scores @ np.asarray(self._vectors[near])
+            if len(near)
+            else np.zeros(self._vectors.shape[1])
+        )
+        return (total / max(float(np.linalg.norm(total)), 1e-9)).astype(np.float32)

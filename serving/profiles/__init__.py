@@ -1,0 +1,1 @@
+"""User profiles and histories at request time."""

@@ -1,0 +1,327 @@
+"""What each user did lately: the model's own profiles and the events received since.
+
+In: the users' histories of the training data (``models/profiles``) and the ``EventStore``. Out:
+the ``Histories`` that the engine is asked with. An event changes the very next answer: before each
+answer the store is read from the last row seen, so events that another worker accepted count too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from components.erasure import replace_table
+from serving.events.store import SECOND, Erasures, EventStore, StoreError
+from serving.profiles.history import EXPLAINED, History
+
+ErasedAt = Callable[[str], int | None]
+"""Profile → microseconds since 1970 of its erasure, None if it was not erased."""
+
+NOT_KNOWN = 2**62
+"""A time after all others, in microseconds."""
+
+
+class BaseProfiles:
+    """What the model's training data knows of each user, as CSR arrays.
+
+    end: seconds since 1970 of the newest event known to the model.
+    """
+
+    def __init__(self, frame: pd.DataFrame, items: pd.Index) -> None:
+        """Index ``frame`` (user_id, item_id, timestamp); ``items``: item ids, position = code."""
+        codes = items.get_indexer(frame["item_id"])
+        known = codes >= 0
+        users, self.users = pd.factorize(frame["user_id"].to_numpy()[known])
+        moments = pd.to_datetime(frame["timestamp"], utc=True).astype("datetime64[s, UTC]")
+        times = moments.astype("int64").to_numpy()[known]
+        order = np.lexsort((times, users))
+        self.items = codes[known][order].astype(np.int32)
+        self.times = times[order]
+        counts = np.bincount(users, minlength=len(self.users))
+        self.offsets = np.concatenate([[0], np.cumsum(counts)])
+        self.end = int(times.max(initial=0))
+        self._row = {user: row for row, user in enumerate(self.users)}
+
+    @classmethod
+    def load(
+        cls, file: str | Path, items: pd.Index, erased_at: ErasedAt | None = None
+    ) -> BaseProfiles:
+        """Return the profiles of a file of users' histories.
+
+        erased_at: when a profile was erased; what is from before leaves the file too, if this
+        process may write it.
+        """
+        columns = ["user_id", "item_id", "timestamp"]
+        frame = pd.read_parquet(file, columns=columns)
+        if erased_at is not None:
+            moments = {user: erased_at(f"user:{user}") for user in frame["user_id"].unique()}
+            erased = frame["user_id"].map(moments)
+            times = pd.to_datetime(frame["timestamp"], utc=True)
+            gone = times <= pd.to_datetime(erased, unit="us", utc=True)
+            if gone.any():
+                frame = frame[~gone].reset_index(drop=True)
+                with suppress(OSError):
+                    replace_table(Path(file), pa.Table.from_pandas(frame, preserve_index=False))
+        return cls(frame, items)
+
+    @classmethod
+    def empty(cls, items: pd.Index, end: int) -> BaseProfiles:
+        """Return the profiles of nobody; end: of the model's training data."""
+        times = pd.to_datetime([], utc=True)
+        made = cls(pd.DataFrame({"user_id": [], "item_id": [], "timestamp": times}), items)
+        made.end = end
+        return made
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def forget(self, erased_at: ErasedAt) -> None:
+        """Remove the erased users from memory."""
+        for user in [user for user in self._row if erased_at(f"user:{user}") is not None]:
+            row = self._row[user]
+            part = slice(self.offsets[row], self.offsets[row + 1])
+            if self.times[part].max(initial=0) * SECOND > (erased_at(f"user:{user}") or 0):
+                continue  # has come back since; ``history`` leaves out what is from before
+            del self._row[user]
+            self.users[row] = ""
+            self.items[part] = self.times[part] = 0
+
+    def get(self, user_id: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return item codes and seconds of a user, oldest first; empty when unknown."""
+        row = self._row.get(user_id, -1)
+        if row < 0:
+            return self.items[:0], self.times[:0]
+        part = slice(self.offsets[row], self.offsets[row + 1])
+        return self.items[part], self.times[part]
+
+
+@dataclass
+class _Live:
+    """A profile's stored events, oldest first. last_row: the newest row that is in it."""
+
+    items: list[str] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+    last_row: int = 0
+
+
+class LiveProfiles:
+    """The stored events of the profiles asked for lately, kept up to date.
+
+    A profile is read from the store when it is first asked for; later events are added by
+    ``refresh``. At most ``max_profiles`` are held (least recently asked for goes first).
+
+    While the store cannot be read, what is in memory goes on counting and other profiles are
+    empty; nothing here raises a StoreError. After its return the events since are taken in.
+    """
+
+    def __init__(self, store: EventStore, max_history: int, max_profiles: int = 100_000) -> None:
+        self.store = store
+        self.max_history = max_history
+        self.max_profiles = max_profiles
+        self._live: OrderedDict[str, _Live] = OrderedDict()
+        self._newest: tuple[int, int] | None = None
+        self._returns = store.returns
+        self._last_row: int | None = None  # None: nothing of the store was seen yet
+        # Held for memory alone, so that an answer never waits for a database.
+        self._lock = threading.Lock()
+        # Held while the store is read, so that no event falls between two readings.
+        self._reading = threading.RLock()
+        self.erasures: Erasures | None = None  # not known before the store was read
+        self.refresh()
+        self.refresh_erasures()
+
+    def refresh(self) -> int:
+        """Take in the events stored since the last call and return how many there were."""
+        taken = 0
+        with self._reading:
+            try:
+                if self._returns != self.store.returns:
+                    self._look_whether_replaced()
+                newest = self.store.newest()
+                if newest is not None and newest == self._newest:
+                    return 0
+                if self._last_row is None:
+                    self._last_row = self.store.last_row()
+                while rows := self.store.since(self._last_row):
+                    with self._lock:
+                        for row_id, profile, item, event, time in rows:
+                            live = self._live.get(profile)
+                            if live is not None and row_id > live.last_row:
+                                self._add(live, row_id, item, event, time)
+                    self._last_row = rows[-1][0]
+                    taken += len(rows)
+            except StoreError:
+                return taken
+            self._newest = newest
+        return taken
+
+    def _look_whether_replaced(self) -> None:
+        """After the store was away it may be a backup or a new one: then nothing held is of it."""
+        returns, last = self.store.returns, self.store.last_row()
+        if self._last_row is not None and last < self._last_row:
+            with self._lock:
+                self._live.clear()
+            self._last_row, self._newest = last, None
+        self._returns = returns
+
+    def _add(self, live: _Live, row_id: int, item: str, event: str, time: int) -> None:
+        at = len(live.times)
+        while at and live.times[at - 1] > time:  # late events go where they belong
+            at -= 1
+        live.items.insert(at, item)
+        live.times.insert(at, time)
+        live.events.insert(at, event)
+        live.last_row = row_id
+        if len(live.items) > self.max_history:
+            del live.items[0], live.times[0], live.events[0]
+
+    def refresh_erasures(self) -> bool:
+        """Forget the profiles that any worker erased since the last call; return if one was."""
+        try:
+            erasures = self.store.erasures()
+        except StoreError:
+            return False
+        if erasures == self.erasures:
+            return False
+        with self._lock:
+            self.erasures = erasures
+            self._live.clear()
+        return True
+
+    def get(self, profile: str) -> _Live:
+        """Return a profile's stored events, as they are now.
+
+        A profile that is not in memory is read where the store ``is_near``, and is empty else:
+        ``hold`` reads it, in a thread that may wait.
+        """
+        with self._lock:
+            live = self._live.get(profile)
+        if live is None:
+            live = self.hold(profile) if self.store.is_near else _Live()
+        with self._lock:
+            return _Live(live.items.copy(), live.times.copy(), live.events.copy(), live.last_row)
+
+    def hold(self, profile: str) -> _Live:
+        """Have a profile in memory, if the store can be read, and return it; it may change."""
+        with self._lock:
+            held = self._live.get(profile)
+            if held is not None:
+                self._live.move_to_end(profile)
+                return held
+        with self._reading:
+            try:
+                if self._last_row is None:  # before the profile: ``refresh`` adds what comes after
+                    self._last_row = self.store.last_row()
+                rows = self.store.of_profile(profile, self.max_history)
+            except StoreError:
+                return _Live()  # not kept: it is read when the store is back
+            live = _Live()
+            for row_id, _, item, event, time in rows:
+                live.items.append(item)
+                live.times.append(time)
+                live.events.append(event)
+                live.last_row = max(live.last_row, row_id)
+            with self._lock:
+                live = self._live.setdefault(profile, live)
+                if len(self._live) > self.max_profiles:
+                    self._live.popitem(last=False)
+        return live
+
+    def follow(self, profile: str | None) -> None:
+        """Take in what was stored since, and have a profile in memory."""
+        self.refresh()
+        if profile is not None:
+            self.hold(profile)
+
+    def state(self, profile: str) -> tuple[int, int | None] | None:
+        """Return what changes whenever the profile's stored history does; None: not in memory."""
+        live = self._live.get(profile)
+        return None if live is None else (live.last_row, self.erased_at(profile))
+
+    def erased_at(self, profile: str) -> int | None:
+        """Return when the profile was erased (microseconds), None if it was not.
+
+        As long as the erasures are not known, everybody counts as erased.
+        """
+        if self.erasures is None:
+            return NOT_KNOWN
+        if not self.erasures.times:
+            return None
+        return self.erasures.times.get(self.store.profile_hash(profile))
+
+
+class Profiles:
+    """The histories of users in the codes of one loaded model."""
+
+    def __init__(
+        self, base: BaseProfiles, live: LiveProfiles, items: pd.Index, max_history: int
+    ) -> None:
+        self.base = base
+        self.live = live
+        self.max_history = max_history
+        self._code = {item: code for code, item in enumerate(items)}
+
+    def code(self, item_id: str) -> int:
+        """Return the item's code, -1 when the model does not know it."""
+        return self._code.get(item_id, -1)
+
+    def _codes(self, item_ids: Sequence[str]) -> np.ndarray:
+        """Return int32 (n,): as ``code``."""
+        return np.fromiter(map(self._code.get, item_ids, repeat(-1)), np.int32, len(item_ids))
+
+    def history(
+        self, user_id: str | None, profile: str | None, recent: Sequence[str] = ()
+    ) -> History:
+        """Return the newest ``max_history`` events of a user or session, then ``recent`` items.
+
+        Unknown items are left out. The clock is the asker's newest event, but not before the
+        model's newest: a model's features count days from the end of its training data, and
+        nothing else is known of the time since. An event that the model was trained with and the
+        store still holds counts once.
+        """
+        items, times = self.base.get(user_id)
+        events: dict[int, str] = {}
+        if profile is not None:
+            if len(items) and (erased := self.live.erased_at(profile)) is not None:
+                keep = times > erased // SECOND
+                items, times = items[keep], times[keep]
+            live = self.live.get(profile)
+            if live.items:
+                codes = self._codes(live.items)
+                seconds = np.fromiter(live.times, np.int64, len(codes)) // SECOND
+                known = codes >= 0
+                newest = slice(-EXPLAINED, None)
+                events = dict(zip(codes[newest].tolist(), live.events[newest], strict=True))
+                events.pop(-1, None)
+                items, times = _merge(items, times, codes[known], seconds[known])
+        now = max(self.base.end, int(times[-1]) if len(times) else 0)
+        if recent:
+            codes = self._codes(recent)
+            codes = codes[codes >= 0]
+            items = np.concatenate([items, codes])
+            times = np.concatenate([times, now - np.arange(len(codes))[::-1]])
+            times = np.maximum.accumulate(times)
+        return History(items[-self.max_history :], times[-self.max_history :], now, events)
+
+
+def _merge(
+    items: np.ndarray, times: np.ndarray, more_items: np.ndarray, more_times: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return both histories as one, by time; one event for each item and second."""
+    both = np.concatenate([items, more_items]).astype(np.int64)
+    both |= np.concatenate([times, more_times]) << 31  # one number each: one sort, one comparison
+    both.sort()
+    new = np.ones(len(both), dtype=bool)
+    np.not_equal(both[1:], both[:-1], out=new[1:])
+    both = both[new]
+    return (both & 0x7FFFFFFF).astype(np.int32), both >> 31

@@ -1,0 +1,1 @@
+"""Recommendation requests: engine, business rules, page cache and ranking worker."""

@@ -1,0 +1,74 @@
+"""Models judged by the lists that others served, against what they truly would have earned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from components.data.impressions import Log
+from components.evaluation.logged_lists import complete, judge_served
+from components.evaluation.simulator import Shop
+from components.recommenders.base import MISSING
+from components.recommenders.exploration import EpsilonGreedy
+from components.recommenders.models.knn import ItemNeighbours
+from components.recommenders.models.popularity import Popularity
+from components.settings import Neighbours
+from components.settings import Popularity as PopularitySettings
+
+USERS = np.arange(300)
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    return Shop.make(len(USERS), 25, places=3, seed=8)
+
+
+@pytest.fixture(scope="module")
+def fitted(shop: Shop) -> dict:
+    models = {
+        "item_neighbours": ItemNeighbours(Neighbours(weighting="cosine")),
+        "popularity": Popularity(PopularitySettings(half_life_days=1000)),
+    }
+    return {name: model.fit(shop.past, shop.catalogue) for name, model in models.items()}
+
+
+def serve(shop: Shop, fitted: dict, n: int, epsilon: float) -> Log:
+    random = np.random.default_rng(1)
+    users = random.integers(0, len(USERS), n)
+    scores = fitted["popularity"].score(shop.histories(USERS))
+    return shop.serve(users, scores[users], EpsilonGreedy(epsilon), random)
+
+
+def test_each_model_is_judged_as_it_would_have_earned(shop: Shop, fitted: dict) -> None:
+    log = serve(shop, fitted, 30_000, 0.5)
+    rows = judge_served(fitted, log, 25, exclude_seen=False, seed=0)
+    assert [row["estimator"] for row in rows] == ["mean"] + ["IPS", "SNIPS", "DR"] * 2
+    assert rows[0]["value"] == pytest.approx(log.rewards.sum(axis=1).mean())
+    histories = shop.histories(USERS)
+    truth = {}
+    for name, model in fitted.items():
+        ids, _ = model.recommend(histories, 3, exclude_seen=False)
+        truth[name] = shop.expected(USERS, ids).sum(axis=1).mean()
+    assert truth["item_neighbours"] > 1.1 * truth["popularity"]
+    for row in rows[1:]:
+        assert row["value"] == pytest.approx(truth[row["model"]], rel=0.08), row
+        assert row["low"] - 0.02 < truth[row["model"]] < row["high"] + 0.02
+    width = {row["estimator"]: row["high"] - row["low"] for row in rows[1:4]}
+    assert width["DR"] < width["IPS"]
+
+
+def test_a_log_without_exploration_judges_nobody_else(shop: Shop, fitted: dict) -> None:
+    rows = judge_served(fitted, serve(shop, fitted, 500, 0.0), 25, False, seed=0)
+    other = [row for row in rows if row["model"] == "item_neighbours"]
+    assert all(row["value"] is None for row in other)
+    assert "log with more exploration" in other[0]["reason"]
+
+
+def test_only_whole_lists_of_known_propensities_count(shop: Shop, fitted: dict) -> None:
+    log = serve(shop, fitted, 6, 0.5)
+    ids, propensities = log.ids.copy(), log.propensities.copy()
+    ids[0, 2] = MISSING
+    propensities[1, 1] = np.nan
+    found = complete(Log(log.histories, ids, propensities, log.rewards))
+    assert found.ids.tolist() == ids[2:].tolist()
+    assert judge_served(fitted, log.pick(np.arange(0)), 25, False, seed=0) == []

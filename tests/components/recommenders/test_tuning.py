@@ -1,0 +1,161 @@
+"""The search of parameters: it finds, gives up early, survives a kill, and never sees the test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+import yaml
+from optuna.trial import TrialState
+from typer.testing import CliRunner
+
+import bowerbird
+from components.credentials import Credential
+from components.data.dataset import Prepared, load_prepared
+from components.recommenders import tuning
+from components.settings import Settings, load_settings
+from tests.conftest import REPOSITORY
+
+LETHAL = """
+import sys
+from pathlib import Path
+from components.recommenders.tuning import tune
+from components.settings import load_settings
+tune("popularity", load_settings(sys.argv[1] + "/params.yaml"), Path(sys.argv[1]), 25)
+"""
+
+
+@pytest.fixture
+def shop(trained: tuple[Path, Settings], tmp_path: Path) -> tuple[Path, Settings]:
+    """A root with the prepared small shop, and its settings in params.yaml."""
+    source, settings = trained
+    for name in ("data", "models"):
+        (tmp_path / name).symlink_to(source / name)
+    text = yaml.safe_dump(settings.model_dump(mode="json", by_alias=True))
+    (tmp_path / "params.yaml").write_text(text)
+    return tmp_path, settings
+
+
+@pytest.mark.parametrize("model", list(tuning.SPACES))
+def test_every_proposal_is_a_valid_setting(model: str, settings: Settings) -> None:
+    section = getattr(settings.train, model)
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(sampler=sampler)
+    for _ in range(20):
+        values = tuning.suggest(study.ask(), tuning.SPACES[model])
+        type(section).model_validate(section.model_dump() | values)
+        assert set(values) == set(tuning.SPACES[model])
+        assert all(tuning.inside(values[key], tuning.SPACES[model][key]) for key in values)
+
+
+def test_it_finds_better_values_and_gives_up_bad_ones(shop: tuple[Path, Settings]) -> None:
+    root, settings = shop
+    popularity = settings.train.popularity.model_copy(update={"half_life_days": 170.0})
+    train = settings.train.model_copy(update={"popularity": popularity})
+    settings = settings.model_copy(update={"train": train})
+    study = tuning.tune("popularity", settings, root, trials=25)
+    assert study.trials[0].params == {"half_life_days": 170.0}
+    assert study.best_value > 1.05 * study.trials[0].value
+    states = {trial.state for trial in study.trials}
+    assert states == {TrialState.COMPLETE, TrialState.PRUNED}
+    for trial in study.trials:
+        assert len(trial.intermediate_values) == 3 or trial.state is TrialState.PRUNED
+
+    folder = root / "var/search/popularity"
+    table = pd.read_csv(folder / "trials.csv")
+    assert len(table) == 25
+    assert table["ndcg@10"].max() == pytest.approx(study.best_value)
+    assert (folder / "trials.png").stat().st_size > 5000
+    pasted = yaml.safe_load((folder / "best.yaml").read_text())["train"]["popularity"]
+    assert pasted["half_life_days"] == pytest.approx(study.best_params["half_life_days"], rel=1e-3)
+    type(popularity).model_validate(pasted)
+
+
+def test_a_killed_search_goes_on_where_it_was(shop: tuple[Path, Settings]) -> None:
+    root, settings = shop
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", LETHAL, str(root)], env=environment, stdout=subprocess.DEVNULL
+    )
+    storage = tuning.open_storage(settings.search.storage.get_secret_value(), root)
+    name = tuning.study_name("popularity", settings, root)
+
+    def finished() -> list[optuna.trial.FrozenTrial]:
+        if name not in optuna.get_all_study_names(storage):
+            return []
+        return optuna.load_study(study_name=name, storage=storage).get_trials(
+            states=tuning.FINISHED
+        )
+
+    deadline = time.monotonic() + 120
+    while len(finished()) < 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {trial.number: (trial.params, trial.values) for trial in finished()}
+    assert 3 <= len(before) < 25
+
+    study = tuning.tune("popularity", settings, root, trials=25)
+    after = {trial.number: (trial.params, trial.values) for trial in finished()}
+    assert len(after) == 25
+    assert before.items() <= after.items()
+    drawn = [tuple(trial.params.values()) for trial in study.trials if trial.params]
+    assert len(set(drawn)) > 23  # the resumed one does not repeat the first ones
+    assert tuning.tune("popularity", settings, root, trials=25).trials == study.trials
+
+
+def test_nothing_of_the_test_window_counts(shop: tuple[Path, Settings]) -> None:
+    root, settings = shop
+    prepared = load_prepared(root / "data/prepared", root / "models/vectors")
+    x = prepared.interactions
+    late = x.times >= prepared.test_start
+    items = x.items.copy()
+    items[late] = np.random.default_rng(0).permutation(items[late])
+
+    def value(shop: Prepared) -> float:
+        objective = tuning.Objective("content", settings, shop, root)
+        study = optuna.create_study(direction="maximize")
+        study.enqueue_trial({"decay": 0.9})
+        study.optimize(objective, n_trials=1)
+        return study.best_value
+
+    assert (items != x.items).any()
+    assert value(prepared) == value(replace(prepared, interactions=replace(x, items=items)))
+
+
+def test_a_search_in_postgresql(shop: tuple[Path, Settings], postgres: str) -> None:
+    root, settings = shop
+    stored = settings.search.model_copy(
+        update={"storage": Credential(postgres), "user_shares": [1.0]}
+    )
+    settings = settings.model_copy(update={"search": stored})
+    assert len(tuning.tune("popularity", settings, root, trials=3).trials) == 3
+    assert len(tuning.tune("popularity", settings, root, trials=5).trials) == 5
+
+
+def test_the_command_says_what_it_found_or_what_is_wrong(
+    shop: tuple[Path, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, _ = shop
+    monkeypatch.chdir(root)
+    found = CliRunner().invoke(bowerbird.app, ["tune", "popularity", "--trials", "2"])
+    assert found.exit_code == 0, found.output
+    assert "half_life_days:" in found.output
+    wrong = CliRunner().invoke(bowerbird.app, ["tune", "knowledge"])
+    assert wrong.exit_code == 1
+    assert "nothing to search; there are: popularity" in wrong.output
+    monkeypatch.setenv("BOWERBIRD_SEARCH__STORAGE", "mysql://x/y")
+    wrong = CliRunner().invoke(bowerbird.app, ["tune", "popularity"])
+    assert "use sqlite:///file or postgresql://" in wrong.output
+    assert str(load_settings(root / "params.yaml").search.storage).startswith("mysql")

@@ -1,0 +1,350 @@
+"""Finding by need: what is proposed exists, is available and keeps to what was said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.manifest import write_manifest
+from components.recommenders.models.rules import Knowledge, load_rules
+from serving.api.schemas import ConversationState
+from serving.conversation.dialogue import Conversation, Reply
+from serving.conversation.generation import Titles, is_true, worded
+from serving.profiles.history import History
+from serving.recommend.engine import Engine
+from serving.search import Search
+from tests.conftest import REPOSITORY
+
+NOBODY = History(np.empty(0, np.int32), np.empty(0, np.int64), 0, {})
+RULES = REPOSITORY / "rules.yaml"
+
+
+@pytest.fixture(scope="module")
+def talk(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Conversation:
+    """The trained model with the shop's rules, every fifth product not available."""
+    folder = tmp_path_factory.mktemp("talk") / "hybrid"
+    shutil.copytree(trained[0] / "models/hybrid", folder)
+    table = pd.read_parquet(folder / "items.parquet")
+    table["available"] = np.arange(len(table)) % 5 != 0
+    table.to_parquet(folder / "items.parquet")
+    write_manifest(folder)
+    engine = Engine.load(folder, "test")
+    catalogue = engine.model.catalogue
+    knowledge = Knowledge(load_rules(RULES)).fit(None, catalogue)  # type: ignore[arg-type]
+    engine.model.candidates["knowledge"] = knowledge
+    conversation = Conversation(engine, Search(catalogue.table, engine.vectors))
+    del engine.model.candidates["knowledge"]  # the ranker was trained without it
+    return conversation
+
+
+def say(talk: Conversation, *messages: str, history: History = NOBODY, k: int = 5) -> Reply:
+    """Return the last reply of a conversation whose state goes over the wire each time."""
+    state: ConversationState | None = None
+    reply = None
+    for message in messages:
+        reply = talk.reply(message, state, history, k)
+        state = ConversationState.model_validate_json(reply.state.model_dump_json())
+    assert reply is not None
+    return reply
+
+
+def titles(talk: Conversation, reply: Reply) -> list[str]:
+    return [talk.engine.titles[code].lower() for code in reply.items]
+
+
+def test_a_need_with_budget_and_refusal_is_met(talk: Conversation) -> None:
+    reply = say(talk, "a gift for a child under 4 pounds, no pink, no plastic")
+    assert len(reply.items) == 5
+    assert reply.relaxed == []
+    assert reply.understood == ["gift for a child", "up to £4", "no pink", "no plastic"]
+    for title, code, reason in zip(titles(talk, reply), reply.items, reply.reasons, strict=True):
+        assert talk.engine.prices[code] <= 4
+        assert "pink" not in title
+        assert "plastic" not in title
+        assert "acrylic" not in title  # by the shop's synonyms
+        assert "suits gift for a child" in reason
+        assert "is within £4" in reason
+
+
+def test_words_are_met_together_and_refined(talk: Conversation) -> None:
+    mugs = say(talk, "a mug please")
+    assert all("mug" in title for title in titles(talk, mugs))
+    colour = next(option for option in mugs.options if option in ("red", "blue", "pink", "white"))
+    coloured = say(talk, "a mug please", f"in {colour}")
+    assert coloured.items
+    assert all("mug" in title and colour in title for title in titles(talk, coloured))
+    candles = say(talk, "a mug please", f"in {colour}", "what about candles instead")
+    assert all("candle" in title for title in titles(talk, candles))
+
+
+def test_cheaper_more_and_not_that_one(talk: Conversation) -> None:
+    first = say(talk, "a candle")
+    prices = talk.engine.prices[first.items]
+    cheaper = say(talk, "a candle", "cheaper")
+    assert cheaper.items
+    assert talk.engine.prices[cheaper.items].max() < np.median(prices)
+    more = say(talk, "a candle", "show more")
+    assert more.items
+    assert not set(more.items) & set(first.items)
+    without = say(talk, "a candle", "not the second one")
+    assert first.items[1] not in without.items
+    assert set(first.items) - {first.items[1]} <= set(without.items)
+    none = say(talk, "a candle", "none of these")
+    assert not set(none.items) & set(first.items)
+
+
+def test_cheaper_than_the_cheapest_stays_where_it_was(talk: Conversation) -> None:
+    messages, reply = ["a candle"], say(talk, "a candle")
+    for _ in range(30):
+        messages.append("cheaper")
+        reply = say(talk, *messages)
+        assert reply.items or "nothing cheaper" in reply.text or "all I have" in reply.text
+        if "nothing cheaper" in reply.text:
+            break
+    assert "nothing cheaper" in reply.text
+    assert all("candle" in title for title in titles(talk, reply))
+
+
+def test_like_the_second_and_why(talk: Conversation) -> None:
+    first = say(talk, "a candle under 5 pounds")
+    liked = first.items[1]
+    alike = say(talk, "a candle under 5 pounds", "more like the second one")
+    assert liked not in alike.items
+    cosine = talk.engine.vectors @ talk.engine.vectors[liked]
+    assert cosine[alike.items].mean() > np.quantile(cosine, 0.95)
+    assert (talk.engine.prices[alike.items] <= 5).all()
+    why = say(talk, "a candle under 5 pounds", "why the second one?")
+    assert why.items == [liked]
+    assert talk.engine.titles[liked].lower() in why.text.lower()
+    assert "is within £5" in why.text
+
+
+def test_what_cannot_be_had_is_relaxed_and_said(talk: Conversation) -> None:
+    reply = say(talk, "a candle for 1p, no glass")
+    assert reply.relaxed == ["up to £0.01"]
+    assert "up to £0.01" in reply.text
+    assert all("candle" in title and "glass" not in title for title in titles(talk, reply))
+    prices = talk.engine.prices[reply.items]
+    assert (np.diff(prices) >= 0).all()  # the nearest in price first
+    assert all("not up to £0.01" in reason for reason in reply.reasons)
+
+
+def test_an_open_need_is_asked_back_and_every_option_leads_somewhere(talk: Conversation) -> None:
+    for message in ("a present", "something under £8", "hello"):
+        reply = say(talk, message)
+        assert reply.question
+        assert len(reply.options) >= 5
+        for option in reply.options:
+            answer = say(talk, message, option)
+            assert answer.items, option
+            assert answer.question is None, option
+            assert answer.relaxed == [], option
+    refined = say(talk, "a decoration")
+    for option in refined.options:
+        answer = say(talk, "a decoration", option)
+        assert answer.items, option
+        assert answer.relaxed == [], option
+    assert say(talk, "a present", "surprise me").items
+
+
+def test_taste_decides_among_what_fits(talk: Conversation) -> None:
+    text = pd.Series(talk.engine.titles).str.lower()
+
+    def buyer_of(word: str) -> History:
+        codes = np.flatnonzero(text.str.contains(word))[:6].astype(np.int32)
+        return History(codes, np.arange(len(codes), dtype=np.int64), 10, {})
+
+    christmas = say(talk, "a decoration", history=buyer_of("christmas"))
+    easter = say(talk, "a decoration", history=buyer_of("easter"))
+    assert christmas.items != easter.items
+
+
+def test_other_money_and_unknown_words_are_said(talk: Conversation) -> None:
+    reply = say(talk, "a candle with unicorns under 20 dollars")
+    assert "Prices here are in GBP" in reply.text
+    assert "“unicorns”" in reply.text
+    assert all("candle" in title for title in titles(talk, reply))
+
+
+def test_few_matches_are_filled_with_close_ones_that_say_what_they_miss(
+    talk: Conversation,
+) -> None:
+    words = talk.items.words_of(talk.items.available & talk.items.word("mug"))
+    rare = next(w for w, n in words.items() if n == 1 and w.isalpha() and len(w) > 4)
+    reply = say(talk, f"a {rare} mug")
+    assert rare in titles(talk, reply)[0]
+    if len(reply.items) > 1:
+        assert "close" in reply.text
+        assert all(f"not {rare}" in reason for reason in reply.reasons[1:])
+
+
+PHRASES = st.sampled_from(
+    [
+        "a gift for a child",
+        "for my mum",
+        "a mug",
+        "candles or a lantern",
+        "red",
+        "in blue",
+        "no pink",
+        "without glass",
+        "glass is fine",
+        "under £3",
+        "between 2 and 9 pounds",
+        "any price",
+        "cheaper",
+        "more expensive",
+        "show more",
+        "not that one",
+        "none of these",
+        "more like the second",
+        "why",
+        "a cheap necklace",
+        "zzz",
+        "start over",
+        "thanks",
+        "surprise me",
+        "<b>bag</b>",
+    ]
+)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(PHRASES, min_size=1, max_size=6), st.integers(1, 8))
+def test_whatever_is_said_only_what_is_available_and_not_refused_is_proposed(
+    talk: Conversation, messages: list[str], k: int
+) -> None:
+    state = None
+    for message in messages:
+        reply = talk.reply(message, state, NOBODY, k)
+        state = ConversationState.model_validate_json(reply.state.model_dump_json())
+        assert len(set(reply.items)) == len(reply.items) == len(reply.reasons) <= k
+        assert reply.text
+        assert talk.engine.available[reply.items].all()
+        for word in state.refused:
+            assert not talk.items.word(word)[reply.items].any()
+        rejected = {talk.engine.items[code] for code in reply.items} & set(state.rejected)
+        assert not rejected or message == "why"
+        if state.max_price is not None and not reply.relaxed and message != "why":
+            assert (talk.engine.prices[reply.items] <= state.max_price).all()
+
+
+# --- the writing model ---------------------------------------------------------------------------
+
+PROPOSED = [
+    {"title": "RED RETROSPOT MUG", "price": 2.95, "currency": "GBP", "reason": "popular lately"},
+    {"title": "POTTERING MUG", "price": 1.25, "currency": "GBP", "reason": "within £3"},
+]
+CATALOGUE = Titles(
+    ["RED RETROSPOT MUG", "POTTERING MUG", "RETROSPOT MUG", "HOT WATER BOTTLE", "MUG"]
+)
+
+
+class Scripted:
+    """A language model that says what it is told, in pieces."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def write(self, messages: Any) -> Iterator[str]:
+        assert "RED RETROSPOT MUG" in messages[1]["content"]
+        for start in range(0, len(self.text), 7):
+            yield self.text[start : start + 7]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "true"),
+    [
+        ("The Red Retrospot Mug costs £2.95.", True),
+        ("Both are within your £3.", True),
+        ("It is a cheerful mug.", True),
+        ("The Pottering Mug costs £1.99.", False),
+        ("We also have a hot water bottle.", False),
+        ("It is on sale, 20 % off.", False),
+        ("It comes with free delivery.", False),
+        ("It costs 2.95 pounds, a bargain for 5 pounds.", False),
+    ],
+)
+def test_a_sentence_must_be_true(sentence: str, true: bool) -> None:
+    assert is_true(sentence, PROPOSED, "Here are 2 ideas: mug, up to £3.", CATALOGUE) is true
+
+
+def test_false_sentences_are_dropped_and_without_any_left_the_template_is_said() -> None:
+    text = "Here are 2 ideas: mug, up to £3."
+    written = "I like the Red Retrospot Mug for £2.95. It has free delivery! Enjoy it"
+    said = list(worded(Scripted(written), "a mug", text, PROPOSED, CATALOGUE))
+    assert said == ["I like the Red Retrospot Mug for £2.95. ", "Enjoy it"]
+    assert list(worded(Scripted("Only £1.00!"), "a mug", text, PROPOSED, CATALOGUE)) == [text]
+    assert list(worded(None, "a mug", text, PROPOSED, CATALOGUE)) == [text]
+
+
+# --- over HTTP -----------------------------------------------------------------------------------
+
+
+def test_the_endpoint_carries_the_state_and_logs_what_it_shows(served: httpx.Client) -> None:
+    first = served.post("/conversation", json={"message": "a mug under £5", "user_id": "talker"})
+    assert first.status_code == 200
+    answer = first.json()
+    assert answer["items"]
+    assert all(item["price"] <= 5 and item["reason"] for item in answer["items"])
+    body = {"message": "show more", "state": answer["state"], "user_id": "talker"}
+    second = served.post("/conversation", json=body).json()
+    ids = [{item["item_id"] for item in one["items"]} for one in (answer, second)]
+    assert ids[1]
+    assert not ids[0] & ids[1]
+    assert second["state"]["turn"] == 2
+    assert second["state"]["conversation_id"] == answer["state"]["conversation_id"]
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        shown = served.get("/users/talker/export").json()["impressions"]
+        if len(shown) == 2:
+            break
+        time.sleep(0.1)
+    assert {row["impression_id"] for row in shown} == {
+        answer["impression_id"],
+        second["impression_id"],
+    }
+    assert {row["source"] for row in shown} == {"conversation"}
+
+
+def test_it_streams(served: httpx.Client) -> None:
+    body = {"message": "a mug", "stream": True}
+    with served.stream("POST", "/conversation", json=body) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = [line for line in answer.iter_lines() if line]
+    events = [line.removeprefix("event: ") for line in lines[::2]]
+    data = [json.loads(line.removeprefix("data: ")) for line in lines[1::2]]
+    assert events == ["proposals", "text", "done"]
+    assert data[0]["items"] == data[2]["items"]
+    assert data[0]["text"] == ""
+    assert data[1]["text"] == data[2]["text"]
+
+
+def test_an_old_conversation_is_begun_anew_and_wrong_states_are_named(
+    served: httpx.Client,
+) -> None:
+    state = served.post("/conversation", json={"message": "a mug"}).json()["state"]
+    old = {**state, "said_at": state["said_at"] - 10**7}
+    answer = served.post("/conversation", json={"message": "cheaper", "state": old}).json()
+    assert answer["state"]["conversation_id"] != state["conversation_id"]
+    assert answer["question"]
+    for wrong in ({**state, "extra": 1}, {**state, "things": ["x"] * 99}, {**state, "turn": -1}):
+        refused = served.post("/conversation", json={"message": "more", "state": wrong})
+        assert refused.status_code == 422
+        assert refused.json()["fields"][0]["field"].startswith("state.")
+    assert served.post("/conversation", json={"message": ""}).status_code == 422
+    forged = {**state, "last": ["no such item"], "like": "nor this", "needs": ["no such need"]}
+    assert served.post("/conversation", json={"message": "why", "state": forged}).status_code == 200
+    assert served.post("/conversation", json={"message": "red", "state": forged}).status_code == 200

@@ -1,0 +1,188 @@
+"""Profiles: the model's knowledge and the stored events as one history."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from serving.events.erasure import erase
+from serving.events.store import EventStore
+from serving.profiles.history import stack
+from serving.profiles.profiles import BaseProfiles, LiveProfiles, Profiles
+
+ITEMS = pd.Index(["a", "b", "c", "d"])
+END = 1_700_000_000
+
+
+def base() -> BaseProfiles:
+    rows = [("anna", "a", END - 50), ("ben", "b", END - 20), ("anna", "c", END), ("x", "??", END)]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    return BaseProfiles(
+        frame.assign(timestamp=pd.to_datetime(frame["timestamp"], unit="s", utc=True)), ITEMS
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EventStore]:
+    store = EventStore(f"sqlite:///{tmp_path}/events.db")
+    yield store
+    store.close()
+
+
+def add(store: EventStore, item: str, seconds: int, **other: Any) -> None:
+    row = {"user_id": "anna", "item_id": item, "event": "click", **other}
+    identity = f"{item}{seconds}{other}"
+    store.submit([{**row, "event_id": identity, "timestamp": seconds * 1_000_000}]).result(10)
+
+
+def profiles_of(store: EventStore, max_history: int = 100) -> Profiles:
+    return Profiles(base(), LiveProfiles(store, max_history), ITEMS, max_history)
+
+
+def codes(profiles: Profiles, user: str | None = "anna", recent: tuple[str, ...] = ()) -> list[int]:
+    profiles.live.refresh()
+    profile = f"user:{user}" if user else None
+    return profiles.history(user, profile, recent).items.tolist()
+
+
+def test_the_models_profile_is_sorted_and_in_codes(store: EventStore) -> None:
+    profiles = profiles_of(store)
+    assert codes(profiles) == [0, 2]
+    assert codes(profiles, "nobody") == []
+    assert profiles.history("nobody", None).now == END
+
+
+def test_an_event_counts_in_the_next_history_wherever_it_came_in(
+    store: EventStore, tmp_path: Path
+) -> None:
+    profiles = profiles_of(store)
+    assert codes(profiles) == [0, 2]
+    add(store, "d", END + 10)
+    assert codes(profiles) == [0, 2, 3]
+    other_worker = EventStore(f"sqlite:///{tmp_path}/events.db")
+    add(other_worker, "b", END + 20)
+    assert codes(profiles) == [0, 2, 3, 1]
+    assert profiles.history("anna", "user:anna").now == END + 20
+    other_worker.close()
+
+
+def test_late_events_are_put_in_their_place(store: EventStore) -> None:
+    profiles = profiles_of(store)
+    codes(profiles)
+    add(store, "d", END + 30)
+    add(store, "b", END - 30)
+    assert codes(profiles) == [0, 1, 2, 3]
+    assert codes(profiles_of(store)) == [0, 1, 2, 3]  # read anew: the same
+
+
+def test_times_before_1970_and_after_2038_keep_their_order(store: EventStore) -> None:
+    profiles = profiles_of(store)
+    add(store, "d", 2**31 + 5)
+    add(store, "b", -5)
+    assert codes(profiles) == [1, 0, 2, 3]
+    assert profiles.history("anna", "user:anna").times[[0, -1]].tolist() == [-5, 2**31 + 5]
+
+
+def test_an_event_the_model_was_trained_with_counts_once(store: EventStore) -> None:
+    add(store, "c", END)
+    assert codes(profiles_of(store)) == [0, 2]
+
+
+def test_unknown_items_are_left_out_and_known_ones_are_not_shifted(store: EventStore) -> None:
+    add(store, "gone", END + 1)
+    add(store, "b", END + 2, event="purchase")
+    profiles = profiles_of(store)
+    assert codes(profiles, recent=("zz", "d")) == [0, 2, 1, 3]
+    assert profiles.history("anna", "user:anna").events == {1: "purchase"}
+
+
+def test_only_the_newest_are_kept(store: EventStore) -> None:
+    profiles = profiles_of(store, max_history=3)
+    for step in range(6):
+        add(store, "abcd"[step % 4], END + step + 1)
+        codes(profiles)
+    assert codes(profiles) == [3, 0, 1]
+
+
+def test_an_erased_profile_is_empty_until_something_new(store: EventStore) -> None:
+    profiles = profiles_of(store)
+    add(store, "d", END + 1)
+    assert codes(profiles) == [0, 2, 3]
+    erase(store, "user:anna")
+    profiles.live.refresh_erasures()
+    assert codes(profiles) == []
+    assert codes(profiles, "ben") == [1]
+    add(store, "b", 4_000_000_000)
+    assert codes(profiles) == [1]
+
+
+def test_an_erased_user_leaves_memory_and_the_file(store: EventStore, tmp_path: Path) -> None:
+    file = tmp_path / "profiles.parquet"
+    rows = [("anna", "a", END), ("ben", "b", END), ("anna", "c", 4_000_000_000)]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    times = pd.to_datetime(frame["timestamp"], unit="s", utc=True)
+    frame.assign(timestamp=times).to_parquet(file)
+    profiles = profiles_of(store)
+    erase(store, "user:anna")
+    profiles.live.refresh_erasures()
+    profiles.base.forget(profiles.live.erased_at)
+    assert list(profiles.base.users) == ["", "ben"]
+    assert len(profiles.base) == 1
+    assert profiles.base.items.tolist() == [0, 0, 1]
+    loaded = BaseProfiles.load(file, ITEMS, profiles.live.erased_at)
+    assert loaded.get("anna")[0].tolist() == [2]  # what came after the erasure
+    assert pd.read_parquet(file)["item_id"].tolist() == ["b", "c"]
+
+
+def test_a_model_without_histories_is_served_to_nobody_it_knows(store: EventStore) -> None:
+    base = BaseProfiles.empty(ITEMS, END)
+    profiles = Profiles(base, LiveProfiles(store, 10), ITEMS, 10)
+    assert (len(base), codes(profiles)) == (0, [])
+    assert profiles.history("anna", "user:anna").now == END
+
+
+def test_sessions_have_histories_of_their_own(store: EventStore) -> None:
+    profiles = profiles_of(store)
+    add(store, "d", END + 1, user_id=None, session_id="anna")
+    assert codes(profiles) == [0, 2]
+    assert profiles.history(None, "session:anna").items.tolist() == [3]
+
+
+def test_a_batch_is_what_the_recommenders_take(store: EventStore) -> None:
+    profiles = profiles_of(store)
+    batch = stack(
+        [
+            profiles.history("anna", None),
+            profiles.history(None, None),
+            profiles.history("ben", None),
+        ]
+    )
+    assert batch.offsets.tolist() == [0, 2, 2, 3]
+    assert batch.items.tolist() == [0, 2, 1]
+    assert (batch.times <= np.repeat(batch.now, batch.lengths())).all()
+
+
+def test_who_is_alone_knows_own_events_at_once_and_others_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.events.store.LOOK_EVERY", 0.5)
+    store = EventStore(f"sqlite:///{tmp_path}/events.db", alone=True)
+    other = EventStore(f"sqlite:///{tmp_path}/events.db")
+    profiles = profiles_of(store)
+    assert codes(profiles) == [0, 2]
+    for step in range(20):
+        add(store, "d", END + step)
+        assert len(codes(profiles)) == 3 + step
+    add(other, "b", END + 30)
+    until = time.monotonic() + 10
+    while codes(profiles)[-1] != 1 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert codes(profiles)[-1] == 1
+    store.close()
+    other.close()
