@@ -24,7 +24,8 @@ from components.erasure import (
 from serving.api.pools import OPERATION, WRITING
 from serving.api.routing import OPERATOR_ERRORS, WRITE_ERRORS, auth_of, shop_of
 from serving.api.schemas import EraseResponse, ExportResponse, Id
-from serving.events.store import SECOND, erasure
+from serving.events import erasure
+from serving.events.store import SECOND
 from serving.models.store import Shop
 
 logger = logging.getLogger("bentoml.bowerbird")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from serving.events import quotas
 from serving.events.quotas import ImpressionQuotas
-from serving.events.store import quotas
 
 
 def allowed(made: ImpressionQuotas, asked: list[tuple[str, str, str | None]]) -> int:
