@@ -30,6 +30,19 @@ def absent(what: str) -> NoReturn:
     pytest.skip(what)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first, and let pytest-xdist run each file, and end_to_end, as a whole.
+
+    Fixtures of a module or, in end_to_end, of the session take minutes: two processes would make
+    them twice.
+    """
+    items.sort(key=lambda item: "end_to_end" not in item.path.parts)  # stable
+    for item in items:
+        group = "end_to_end" if "end_to_end" in item.path.parts else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     """The settings of the repository's params.yaml."""
