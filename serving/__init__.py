@@ -1,1 +1,6 @@
-"""The shop's side: BentoML service, engine, durable feedback, pages."""
+"""Serving: BentoML service, HTTP API, recommendation engine, event store, pages."""
+
+from pathlib import Path
+
+PACKAGED = Path(__file__).resolve().parents[1]
+"""The project's folder, or the Bento's source folder."""

@@ -15,7 +15,8 @@ from typing import Any
 
 from components.manifest import ManifestError, verify_manifest
 from components.recommenders.two_stage.hybrid import OPTIONAL
-from serving.models.store import PACKAGED, find_champion, previous_champion
+from serving import PACKAGED
+from serving.models.store import find_champion, previous_champion
 
 SERVICE = "serving.service:Bowerbird"
 

@@ -24,7 +24,8 @@ from components.credentials import check_text
 from components.lockfile import FILES, exact_requirements
 from components.manifest import verify_manifest, write_manifest
 from components.settings import Settings, read_params
-from serving.models.store import PACKAGED, POINTER, UNREGISTERED, find_champion
+from serving import PACKAGED
+from serving.models.store import POINTER, UNREGISTERED, find_champion
 
 CODE = ("components", "serving")
 SBOM = "sbom.cdx.json"

@@ -32,7 +32,7 @@ from components.language.writer import open_writer
 from components.manifest import MANIFEST
 from components.recommenders.two_stage.hybrid import OPTIONAL
 from components.settings import Settings
-from serving import metrics
+from serving import PACKAGED, metrics
 from serving.api.auth import Auth
 from serving.api.reports import read_json
 from serving.api.schemas import ConversationRequest, RecommendRequest, RerankRequest
@@ -49,9 +49,6 @@ from serving.recommend.worker import Ranking
 from serving.search import Search, open_encoder
 
 logger = logging.getLogger("bentoml.bowerbird")
-
-PACKAGED = Path(__file__).resolve().parents[2]
-"""The project's folder, or the Bento's source folder."""
 
 IN_BENTO = (PACKAGED.parent / "bento.yaml").exists()
 

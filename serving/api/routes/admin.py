@@ -1,4 +1,4 @@
-"""Routes of the shop's operator: products, experiments, promotion and rollback.
+"""Routes of operation: status, metrics, products, experiments, promotion and rollback.
 
 In: HTTP with keys. Out: changes in the event store's database, or in the registry by its own
 command in another process: a worker that answers shoppers never loads MLflow.
@@ -11,25 +11,31 @@ import importlib.util
 import logging
 import subprocess
 import threading
+import time
 from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
+from fastapi.responses import PlainTextResponse
 
-from serving import experiments
+from serving import experiments, metrics
 from serving.api import jobs
 from serving.api.middleware import Refused
 from serving.api.pools import OPERATION, WRITING
-from serving.api.routing import OPERATOR_ERRORS, WRITE_ERRORS, auth_of, shop_of
+from serving.api.reports import latest_alerts, latest_drift, validation
+from serving.api.routing import ERRORS, OPERATOR_ERRORS, WRITE_ERRORS, auth_of, shop_of
 from serving.api.schemas import (
     ErrorResponse,
     ExperimentsResponse,
     ItemsRequest,
     ItemsResponse,
     Job,
+    ModelResponse,
     PageToken,
     PromoteRequest,
+    StatusResponse,
+    StoreStatus,
 )
 from serving.models.store import VERSIONS, Shop, listed
 
@@ -160,3 +166,72 @@ def _look(shop: Shop) -> None:
 def versions(shop: Shop) -> list[dict[str, Any]]:
     """Return the registered versions as the registry last wrote them down, newest first."""
     return listed(shop.root)
+
+
+@router.get("/model", response_model=ModelResponse, responses=ERRORS)
+async def model(request: Request) -> ModelResponse:
+    """Which model is in service."""
+    shop = shop_of(request)
+    loaded = shop.current()
+    return ModelResponse(
+        version=loaded.version,
+        items=loaded.engine.n_items,
+        users=len(loaded.profiles.base),
+        candidates=list(loaded.engine.model.candidates),
+        loaded_at=loaded.loaded_at,
+        trained_until=loaded.profiles.base.end,
+        last_load_error=shop.load_error and "see the log",
+        limits={"k": shop.settings.serve.max_k, "history": shop.settings.serve.max_history},
+    )
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def prometheus() -> Response:
+    """The Prometheus series, over all workers."""
+    body = await OPERATION.run(metrics.exposition)
+    return Response(body, headers={"content-type": metrics.CONTENT_TYPE_LATEST})
+
+
+def store_status(shop: Shop, note: str | None) -> StoreStatus:
+    store, retention = shop.store, shop.store.retention
+    return StoreStatus(
+        reachable=not store.is_down,
+        note=note,
+        problem=shop.store_problem(),
+        dropped=dict(store.dropped),
+        bytes=retention.used if retention is not None else 0,
+        impressions_removed=retention.removed if retention is not None else 0,
+    )
+
+
+@router.get("/status", response_model=StatusResponse, responses=ERRORS)
+async def status(request: Request) -> StatusResponse:
+    """What the operator's page shows beside /model and /metrics."""
+    auth_of(request).check_api(request)
+    shop = shop_of(request)
+
+    def collect() -> StatusResponse:
+        hour = 3600 * 1_000_000
+        since = (time.time_ns() // 1000 // hour - 23) * hour
+        traffic, note = shop.known(
+            "status",
+            lambda: {
+                "events_today": shop.store.counts(since),
+                "impressions_today": shop.store.impressions(since),
+                "activity": shop.store.activity(since, hour),
+            },
+        )
+        return StatusResponse(
+            **(traffic or {"events_today": {}, "impressions_today": 0, "activity": []}),
+            events_pending=shop.store.pending,
+            impressions_dropped=shop.store.impressions_dropped,
+            store=store_status(shop, note),
+            drift=latest_drift(shop.root),
+            validation=validation(shop.root),
+            alerts=latest_alerts(shop.root),
+            reports=f"/reports/by/{auth_of(request).report_token()}/",
+            versions=versions(shop),
+            problems=shop.problems,
+        )
+
+    return await OPERATION.run(collect)

@@ -1,4 +1,4 @@
-"""Routes of a person's rights: all that is kept of a user or a session, and its erasure.
+"""Routes of users and sessions: history, export of all that is kept, erasure.
 
 In: HTTP with keys. Out: JSON; a receipt of each erasure below ``var/erasures``.
 """
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import pandas as pd
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 
 from components.erasure import (
@@ -21,9 +21,15 @@ from components.erasure import (
     shops_files,
     write_receipt,
 )
-from serving.api.pools import OPERATION, WRITING
+from serving.api.pools import OPERATION, READING, WRITING
 from serving.api.routing import OPERATOR_ERRORS, WRITE_ERRORS, auth_of, shop_of
-from serving.api.schemas import EraseResponse, ExportResponse, Id
+from serving.api.schemas import (
+    EraseResponse,
+    ExportResponse,
+    HistoryEvent,
+    HistoryResponse,
+    Id,
+)
 from serving.events import erasure
 from serving.events.store import SECOND
 from serving.models.store import Shop
@@ -119,3 +125,43 @@ async def erase_session(
     """Erase a session; a user's events stay and no longer name it. The answer is the receipt."""
     auth_of(request).check_operator(request)
     return await WRITING.run(erase, shop_of(request), f"session:{session_id}")
+
+
+def history_response(shop: Shop, user_id: str, limit: int) -> HistoryResponse:
+    loaded = shop.current()
+    profile = f"user:{user_id}"
+    history = loaded.profiles.base.get(user_id)
+    erased = shop.live.erased_at(profile)
+    events = [
+        HistoryEvent(
+            item_id=loaded.engine.items[code],
+            title=loaded.engine.titles[code],
+            event=None,
+            timestamp=seconds,
+        )
+        for code, seconds in zip(*(part.tolist() for part in history), strict=True)
+        if erased is None or seconds * 1_000_000 > erased
+    ]
+    for _, _, item_id, event, moment in shop.store.of_profile(profile, limit):
+        code = loaded.profiles.code(item_id)
+        title = loaded.engine.titles[code] if code >= 0 else None
+        events.append(
+            HistoryEvent(item_id=item_id, title=title, event=event, timestamp=moment / 1_000_000)
+        )
+    events.sort(key=lambda event: event.timestamp)
+    return HistoryResponse(user_id=user_id, events=events[-limit:])
+
+
+@router.get(
+    "/users/{user_id:path}/history",
+    response_model=HistoryResponse,
+    responses=WRITE_ERRORS,
+)
+async def user_history(
+    user_id: Annotated[Id, PathParameter()],
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+) -> HistoryResponse:
+    """What is known of a user."""
+    auth_of(request).check_api(request)
+    return await READING.run(history_response, shop_of(request), user_id, limit)

@@ -14,15 +14,17 @@ item is among K draws when its π grows: items that are in the list anyway are n
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from components.data.dataset import Catalogue, Histories, Interactions
-from components.data.impressions import Log
 from components.recommenders.base import Recommender
 from components.recommenders.kernels.sparse import summed_rows
 from components.settings import Policy as PolicySettings
+
+if TYPE_CHECKING:  # it reads tables with Ibis, which takes a second to import
+    from components.data.impressions import Log
 
 
 class NoLog(ValueError):

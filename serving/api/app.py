@@ -1,0 +1,52 @@
+"""The FastAPI application: routes, error handlers and middleware.
+
+``app.state.shop``, ``.auth``, ``.intake`` and ``.answers`` are set by the worker that serves it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import orjson
+from fastapi import FastAPI
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
+
+from components.settings import Serve
+from serving.api.errors import add_handlers
+from serving.api.middleware import Guard
+from serving.api.routes import admin, chat, feedback, pages, recommend, reports, search, users
+from serving.api.routing import Json
+
+
+def create_app(serve: Serve) -> FastAPI:
+    """Return the application with the limits of ``serve``."""
+    app = FastAPI(
+        title="Bowerbird",
+        version="1",
+        description=(
+            "Recommendations for an online shop. Liveness: GET /livez. Readiness: GET /readyz."
+        ),
+        openapi_url=None,  # FastAPI writes the document for each request: it is kept instead
+        docs_url=None,
+        redoc_url=None,
+    )
+    # The most frequent routes first: a request is matched against the routes in order.
+    for router in (recommend.hot, feedback.hot):
+        app.include_router(router)
+    for module in (recommend, feedback, search, chat, users, admin, reports, pages):
+        app.include_router(module.router)
+    app.mount("/web", StaticFiles(directory=pages.WEB), name="web")
+    app.add_middleware(Guard, max_body=serve.max_body, rate=serve.max_rate)
+    add_handlers(app)
+
+    @cache
+    def document() -> bytes:
+        return orjson.dumps(app.openapi())
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return Json(document())
+
+    document()  # half a second, for which no request could be answered later
+    return app

@@ -1,0 +1,70 @@
+"""Routes of feedback: signed sessions, and events that are durable when they are acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from serving import metrics
+from serving.api.routing import (
+    FEEDBACK_ERRORS,
+    WRITE_ERRORS,
+    Json,
+    JsonRoute,
+    auth_of,
+    shop_of,
+)
+from serving.api.schemas import (
+    FeedbackBatch,
+    FeedbackEvent,
+    FeedbackResponse,
+    SessionRequest,
+    SessionResponse,
+)
+from serving.models.store import Loaded
+
+hot = APIRouter(tags=["shopper"], route_class=JsonRoute)
+router = APIRouter(tags=["shopper"])
+
+
+@router.post("/session", response_model=SessionResponse, responses=WRITE_ERRORS)
+async def session(request: Request, body: SessionRequest | None = None) -> SessionResponse:
+    """A signed session of one shopper, sent with recommendations and feedback of a page."""
+    made = auth_of(request).issue(request, body.user_id if body is not None else None)
+    return SessionResponse(**vars(made))
+
+
+async def keep(request: Request, events: list[FeedbackEvent], place: str = "") -> Response:
+    """Return when the events are durable."""
+    shop, intake = shop_of(request), request.app.state.intake
+    taken = intake.take(auth_of(request).check_sender(request), events, place)
+    written = shop.store.submit(taken.rows)
+    flags = await asyncio.wrap_future(written)
+    loaded: Loaded | None = shop.loaded
+    unknown: dict[str, None] = {}
+    for event, new in zip(events, flags, strict=True):
+        metrics.EVENTS.labels(event.event, "accepted" if new else "duplicate").inc()
+        if loaded is not None and loaded.profiles.code(event.item_id) < 0:
+            unknown[event.item_id] = None
+    kept = FeedbackResponse(
+        accepted=sum(flags),
+        duplicates=len(flags) - sum(flags),
+        event_ids=[event.event_id for event in events],
+        unknown_items=list(unknown),
+        unknown_impressions=taken.unknown_impressions,
+    )
+    return Json(kept.model_dump_json())
+
+
+@hot.post("/feedback", response_model=FeedbackResponse, responses=FEEDBACK_ERRORS)
+async def feedback(body: FeedbackEvent, request: Request) -> Response:
+    """Keep one event. It is durable when the answer arrives and counts in the next one."""
+    return await keep(request, [body])
+
+
+@hot.post("/feedback/batch", response_model=FeedbackResponse, responses=FEEDBACK_ERRORS)
+async def feedback_batch(body: FeedbackBatch, request: Request) -> Response:
+    """Keep several events: all of them, or none."""
+    return await keep(request, body.events, "events.{}.")
