@@ -16,6 +16,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.data import expectations, sources, split
+from components.recommenders import train as training
 from components.recommenders.two_stage import hybrid, refit
 from components.settings import Settings, load_settings
 from tests.postgres import Postgres, postgres_programs
@@ -108,7 +109,7 @@ def trained(
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     (root / "models/vectors").mkdir(parents=True)
     np.save(root / "models/vectors/items.npy", vectors)
-    train.run(settings, root)
+    training.run(settings, root)
     hybrid.run(settings, root)
     refit.run(settings, root)
     shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")

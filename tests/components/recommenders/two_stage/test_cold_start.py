@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from components.data.dataset import Catalogue, Histories
+from components.recommenders import train as training
 from components.recommenders.two_stage import hybrid
 from components.recommenders.two_stage.cold_start import Extended, with_stand_ins
 from components.recommenders.two_stage.hybrid import ALIKE, Hybrid
@@ -25,7 +26,7 @@ def model(trained: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFacto
     names = ["popularity", "item_neighbours", "matrix_factorisation", "collective", "content"]
     train = settings.train.model_copy(update={"candidates": names})
     settings = settings.model_copy(update={"train": train})
-    train.run(settings, root)
+    training.run(settings, root)
     hybrid.run(settings, root)
     return Hybrid.load(root / "models/hybrid")
 

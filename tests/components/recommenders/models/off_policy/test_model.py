@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from components.data.dataset import Histories, load_prepared
 from components.data.impressions import Log
 from components.evaluation.simulator import Shop
-from components.recommenders import train
+from components.recommenders import train as training
 from components.recommenders.base import MISSING
 from components.recommenders.exploration import EpsilonGreedy
 from components.recommenders.models.knn import ItemNeighbours
@@ -117,7 +117,7 @@ def test_a_saved_policy_scores_alike_with_its_base(
 ) -> None:
     fitted["top_k"].save(tmp_path)
     histories = shop.histories(USERS[:20])
-    loaded = train.load_model(tmp_path)
+    loaded = training.load_model(tmp_path)
     assert np.array_equal(loaded.score(histories), fitted["top_k"].score(histories))
     newcomers = Histories.from_lists([[], [3]])
     assert np.isfinite(loaded.score(newcomers)).all()
@@ -169,7 +169,7 @@ def test_the_stage_leaves_it_out_until_lists_were_served(
         update={"candidates": ["popularity", "policy"], "policy": policy}
     )
     settings = settings.model_copy(update={"train": train})
-    train.run(settings, tmp_path)
+    training.run(settings, tmp_path)
     assert "0 served lists are logged, at least 200" in capsys.readouterr().out
     names = list(train.candidates)
     assert list(load_candidates(tmp_path / "models/candidates/test", names)) == ["popularity"]
@@ -208,7 +208,7 @@ def test_the_stage_leaves_it_out_until_lists_were_served(
     store.close()
     (tmp_path / "data/valid").mkdir()
     shutil.copy(exported, tmp_path / "data/valid/interactions.parquet")
-    train.run(settings, tmp_path)
+    training.run(settings, tmp_path)
     found = load_candidates(tmp_path / "models/candidates/validation", names)
     assert list(found) == names
     histories = prepared.interactions.histories(np.arange(50), prepared.validation_start)
