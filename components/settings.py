@@ -398,6 +398,7 @@ class Experiment(Section):
     outcome: list[Event] = Field(["click", "cart", "purchase"], min_length=1)
     window_hours: PositiveFloat = 24
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    max_client_shoppers: Annotated[int, Field(ge=0)] = 20
 
 
 class Retention(Section):
@@ -430,6 +431,7 @@ class Serve(Section):
     max_client_connections: PositiveInt = 200
     max_impressions: Annotated[int, Field(ge=0)] = 600
     max_anonymous_impressions: Annotated[int, Field(ge=0)] = 6_000
+    max_client_events: Annotated[int, Field(ge=0)] = 5_000
     retention: Retention = Retention()
     conversation_minutes: PositiveInt = 60
     writer: CredentialUrl = Credential("")

@@ -9,14 +9,18 @@ from serving.api.robots import is_robot
 from serving.api.routing import shop_of
 
 
-def counted(request: Request, caller: Caller) -> bool:
+def counted(request: Request, caller: Caller, profile: str | None) -> bool:
     """Return whether a request may expose its shopper to the running experiment.
 
-    Anybody can invent as many shoppers as an experiment takes to be decided, and robots are none.
+    Not without a key or a session, not a robot, and of one client with sessions only the first
+    shoppers of a day: anybody can invent as many as decide an experiment.
     """
-    if not shop_of(request).settings.serve.experiment.name:
+    shop = shop_of(request)
+    if not shop.settings.serve.experiment.name or caller.authentication == "none":
         return False
-    return caller.authentication != "none" and not is_robot(request.headers.get("user-agent"))
+    if is_robot(request.headers.get("user-agent")):
+        return False
+    return caller.is_shop or profile is None or shop.exposure_quotas.allows(caller.client, profile)
 
 
 def logged(request: Request, caller: Caller, profile: str | None) -> bool:

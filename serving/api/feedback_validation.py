@@ -20,6 +20,7 @@ from components.settings import Settings
 from serving.api.auth import Auth, Caller
 from serving.api.middleware import Refused
 from serving.api.schemas import FeedbackEvent
+from serving.events.quotas import FeedbackQuotas
 from serving.events.store import SECOND, profile_of
 
 EARLY = 5 * 60 * SECOND
@@ -53,12 +54,22 @@ class Intake:
             return not any(code.fullmatch(item_id) for code in codes)
 
         self._is_product = is_product
+        has_key = auth.keys.api is not None
+        self._quotas = FeedbackQuotas(settings.serve.max_client_events if has_key else 0)
 
     def take(self, caller: Caller, events: Sequence[FeedbackEvent], place: str = "") -> Taken:
         """Return the rows of the events; refuse all of them for one that is wrong.
 
         place: what stands before a field's name in a refusal, with ``{}`` for the event's number.
         """
+        if not caller.is_shop:
+            purchases = sum(event.event == "purchase" for event in events)
+            if not self._quotas.allows(caller.client, purchases, len(events) - purchases):
+                raise Refused(
+                    429,
+                    "too many events of one client today (serve.max_client_events)",
+                    retry_after=3600,
+                )
         now = time_ns() // 1000
         rows, unknown = [], []
         for number, event in enumerate(events):

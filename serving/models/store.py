@@ -37,7 +37,7 @@ from serving.api.auth import Auth
 from serving.api.reports import read_json
 from serving.api.schemas import ConversationRequest, RecommendRequest, RerankRequest
 from serving.conversation.dialogue import Conversation
-from serving.events.quotas import ImpressionQuotas
+from serving.events.quotas import ExposureQuotas, ImpressionQuotas
 from serving.events.retention import Retention
 from serving.events.store import EventStore, StoreError, profile_of
 from serving.experiments import TREATMENT, arm_of
@@ -229,6 +229,7 @@ class Shop:
             settings.serve.max_anonymous_impressions,
             has_key=auth.keys.api is not None,
         )
+        self.exposure_quotas = ExposureQuotas(settings.serve.experiment.max_client_shoppers)
         self.live = LiveProfiles(self.store, settings.serve.max_history)
         self.writer = open_writer(settings.serve)
         self.ranking = Ranking(settings.serve)

@@ -120,8 +120,10 @@ class Page:
     def size(self) -> int:
         """Return about how many bytes it takes."""
         if isinstance(self.shown, Shown):
-            return len(self.shown.items) + 20 * len(self.shown.ids) + 2000
-        return sum(map(len, self.shown.fragments)) + 300 * len(self.shown.ids) + 2000
+            shown = len(self.shown.items) + 20 * len(self.shown.ids)
+        else:
+            shown = sum(map(len, self.shown.fragments)) + 300 * len(self.shown.ids)
+        return shown + len(self.end) + 2000
 
 
 @dataclass(frozen=True)

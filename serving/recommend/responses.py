@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,14 @@ class Pages:
             self._bytes -= self._pages.popitem(last=False)[1].size
 
 
+def _digest(request: RecommendRequest) -> bytes:
+    """Return a digest of the item ids that a request names: they may take 400 kB, a key stays."""
+    if not (request.recent or request.exclude or request.page_items):
+        return b""
+    named = orjson.dumps([request.recent, request.exclude, request.page_items])
+    return blake2b(named, digest_size=16).digest()
+
+
 class Answers:
     """Answers for one worker, on its event loop."""
 
@@ -149,7 +158,8 @@ class Answers:
         finally:
             del self._making[key]
         models = frozenset(one.number for one in self.shop.in_service())
-        self.pages.put(key, page, models, self.shop.live.erasures.last_row)
+        erasures = self.shop.live.erasures  # None until the event store was read once
+        self.pages.put(key, page, models, erasures.last_row if erasures else 0)
         return page
 
     async def _prepared(self, profile: str, exposure: tuple[str, str, str] | None) -> bool:
@@ -197,10 +207,8 @@ class Answers:
             profile,
             state,
             request.k,
-            tuple(request.recent),
-            tuple(request.exclude),
+            _digest(request),
             request.page,
-            tuple(request.page_items),
             request.category,
             request.min_price,
             request.max_price,

@@ -100,8 +100,9 @@ async def conversation(body: ConversationRequest, request: Request) -> Response:
     auth = auth_of(request)
     caller = auth.caller(request)
     auth.identify(caller, body)
-    is_counted = counted(request, caller)
-    is_logged = logged(request, caller, profile_of(body.user_id, body.session_id))
+    profile = profile_of(body.user_id, body.session_id)
+    is_counted = counted(request, caller, profile)
+    is_logged = logged(request, caller, profile)
     if body.stream:
         parts = converse(shop, body, caller, is_counted, is_logged)
         first = await CONVERSATION.run(next, parts, None)  # refused before the answer begins

@@ -44,7 +44,7 @@ async def recommend(body: RecommendRequest, request: Request) -> Response:
     auth.identify(caller, body)
     profile = profile_of(body.user_id, body.session_id)
     is_logged = logged(request, caller, profile)
-    question = Question(body, profile, caller.client, counted(request, caller), is_logged)
+    question = Question(body, profile, caller.client, counted(request, caller, profile), is_logged)
     return Json(await request.app.state.answers.answer(question))
 
 

@@ -426,9 +426,12 @@ def test_a_signed_link_opens_reports_and_nothing_else(keyed: httpx.Client) -> No
 
 
 def test_the_api_key_alone_operates_nothing(serve: Any, shop_root: Path, items: list[str]) -> None:
-    server = serve(
-        shop_root, {"BOWERBIRD_API_KEY": API, "BOWERBIRD_SERVE__MAX_SESSIONS": "2"}
-    ).start()
+    variables = {
+        "BOWERBIRD_API_KEY": API,
+        "BOWERBIRD_SERVE__MAX_SESSIONS": "2",
+        "BOWERBIRD_SERVE__MAX_CLIENT_EVENTS": "30",
+    }
+    server = serve(shop_root, variables).start()
     with server.client() as client:
         for method, path in (
             ("POST", "/operator/rollback"),
@@ -446,6 +449,22 @@ def test_the_api_key_alone_operates_nothing(serve: Any, shop_root: Path, items: 
         made = [client.post("/session").status_code for _ in range(6)]
         assert made == [200] * 4 + [429] * 2
         assert client.post("/session", headers=SHOP).status_code == 200
+
+        # So is feedback, whichever of the client's sessions it comes by.
+        def report(headers: dict[str, str], event: str, n: int) -> int:
+            one = {"item_id": items[1], "event": event}
+            named = {} if "x-session-token" in headers else {"user_id": "anna"}
+            body = {"events": [{**one, **named} for _ in range(n)]}
+            return client.post("/feedback/batch", json=body, headers=headers).status_code
+
+        mine, other = (
+            {"x-session-token": client.post("/session", headers=SHOP).json()["token"]}
+            for _ in range(2)
+        )
+        assert [report(mine, "click", 10), report(other, "click", 15)] == [200, 200]
+        assert report(mine, "click", 10) == 429
+        assert [report(mine, "purchase", 20), report(other, "purchase", 20)] == [200, 429]
+        assert report(SHOP, "click", 100) == 200
     secret = shop_root / SECRET_FILE
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     kept = [

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import shutil
+import socket
 import sqlite3
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.credentials import Credential
 from components.settings import Exploration, Settings
 from serving import metrics
 from serving.api.auth import Auth, Keys
@@ -138,6 +142,36 @@ def test_no_page_outlives_its_model_and_their_size_is_bounded(
     answer(off, asked("u"))
     answer(off, asked("u"))
     assert kept() == before
+
+
+def test_what_a_page_takes_in_memory_is_counted_whatever_its_request_names(
+    open_shop: Callable[..., Answers],
+) -> None:
+    answers = open_shop(cache_mb=20)
+    named = [f"{'no such product ' * 10}{n}" for n in range(400)]
+    questions = [asked(None, k=1, recent=[f"{n} {one}" for one in named]) for n in range(12)]
+    answer(answers, *questions[:2])  # what is made once
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    counted = answers.pages._bytes
+    answer(answers, *questions[2:])
+    del questions
+    gc.collect()
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert len(answers.pages._pages) == 12
+    assert taken < 1.5 * (answers.pages._bytes - counted)
+
+
+def test_before_the_event_store_was_ever_reached_all_pages_are_made(
+    open_shop: Callable[..., Answers],
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))  # nobody listens
+        port = probe.getsockname()[1]
+        answers = open_shop(events_url=Credential(f"postgresql://shop@127.0.0.1:{port}/shop"))
+        for body in answer(answers, asked(None), asked("13085"), asked("new"), asked("new", k=3)):
+            assert json.loads(body)["items"]
 
 
 def test_exploration_draws_as_often_as_it_says(
