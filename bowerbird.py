@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # The libraries phone home unless told not to. Threads that wait for each other sleep instead of
 # spinning: with an endpoint beside it, training took twice as long on two cores without this.
@@ -20,6 +23,9 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 import typer  # noqa: E402
+
+if TYPE_CHECKING:
+    from components.registry import Registry
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -186,49 +192,45 @@ def summary() -> None:
         raise typer.Exit(1) from error
 
 
+@contextmanager
+def _registry() -> Iterator[Registry]:
+    """Open the registry; an error of it ends the command with one line."""
+    from components.registry import Registry, RegistryError, reachable
+    from components.settings import SettingsError, load_settings
+
+    try:
+        settings = load_settings()
+        with reachable(settings):
+            yield Registry(settings, ROOT)
+    except (SettingsError, RegistryError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
 @app.command()
 def models() -> None:
     """List the registered versions, newest first."""
-    for one in _registry().versions():
-        score = "" if one.ndcg is None else f"NDCG@10 {one.ndcg:.4f}"
-        made = f"{one.created:%Y-%m-%d %H:%M}"
-        typer.echo(f"{one.version:>4}  {made}  {score:<15}  {' '.join(one.aliases)}")
+    with _registry() as registry:
+        for one in registry.versions():
+            score = "" if one.ndcg is None else f"NDCG@10 {one.ndcg:.4f}"
+            made = f"{one.created:%Y-%m-%d %H:%M}"
+            typer.echo(f"{one.version:>4}  {made}  {score:<15}  {' '.join(one.aliases)}")
 
 
 @app.command()
 def promote(version: str) -> None:
     """Make a version the champion; a running endpoint takes it over by itself."""
-    from components.registry import RegistryError
-
-    try:
-        _registry().promote(version)
-    except RegistryError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
+    with _registry() as registry:
+        registry.promote(version)
     typer.echo(f"version {version} is the champion")
 
 
 @app.command()
 def rollback() -> None:
     """Go back to the champion before the present one."""
-    from components.registry import RegistryError
-
-    try:
-        typer.echo(f"version {_registry().rollback()} is the champion again")
-    except RegistryError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
-
-
-def _registry():  # type: ignore[no-untyped-def]
-    from components.registry import Registry
-    from components.settings import SettingsError, load_settings
-
-    try:
-        return Registry(load_settings(), ROOT)
-    except SettingsError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
+    with _registry() as registry:
+        version = registry.rollback()
+    typer.echo(f"version {version} is the champion again")
 
 
 def _check_free(host: str, port: int, setting: str) -> None:
@@ -303,8 +305,10 @@ def ui() -> None:
 @app.command()
 def serve(
     host: str = typer.Option(None, help="default: serve.host of params.yaml"),
-    port: int = typer.Option(None, help="default: serve.port"),
-    workers: int = typer.Option(1, help="processes; more than one wants PostgreSQL for events"),
+    port: int = typer.Option(None, min=1, max=65535, help="default: serve.port"),
+    workers: int = typer.Option(
+        1, min=1, help="processes; more than one wants PostgreSQL for events"
+    ),
 ) -> None:
     """Serve the champion over HTTP, with its pages."""
     from components.settings import SettingsError, load_settings

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.data.schema import UTC
-from components.manifest import MANIFEST, write_manifest
+from components.manifest import MANIFEST, sync, write_manifest
 from components.settings import Settings
 
 FOLDER = Path("data/erasures")
@@ -37,6 +37,14 @@ KEY = Path("var/erasures/key")
 SCHEMA = pa.schema([("profile_hash", pa.string()), ("erased_at", UTC)])
 SESSION = "session:"
 """What the user_id of a session without a user begins with in exported feedback."""
+
+
+def profiles_named(user_id: str) -> list[str]:
+    """Return the profiles that a table's ``user_id`` can name.
+
+    One that begins with "session:" can be a session's or a user's.
+    """
+    return [f"user:{user_id}", user_id] if user_id.startswith(SESSION) else [f"user:{user_id}"]
 
 
 def plain_hash(profile: str) -> str:
@@ -72,14 +80,9 @@ class Erasures:
     key: str
 
     def erased_at(self, user_id: str) -> int | None:
-        """Return when the person of a table's ``user_id`` was erased, None if never.
-
-        A user_id that begins with "session:" can be a session's or a user's: both are looked up.
-        """
-        profiles = [f"user:{user_id}"]
-        if user_id.startswith(SESSION):
-            profiles.append(user_id)
-        found = [self.times.get(profile_hash(profile, self.key)) for profile in profiles]
+        """Return when the person of a table's ``user_id`` was erased, None if never."""
+        named = profiles_named(user_id)
+        found = [self.times.get(profile_hash(profile, self.key)) for profile in named]
         return max((time for time in found if time is not None), default=None)
 
     def among(self, user_ids: Iterable[str]) -> dict[str, int]:
@@ -121,11 +124,12 @@ def write_erasures(root: Path, erasures: Erasures) -> list[Path]:
     file, key = root / FILE, root / KEY
     key.parent.mkdir(parents=True, exist_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)
-    if not key.exists() or key.read_text(encoding="ascii") != erasures.key:
-        partial = key.with_name(f".{key.name}")
-        partial.touch(mode=0o600)
-        partial.write_text(erasures.key, encoding="ascii")
-        partial.replace(key)
+    with locked(key.parent):
+        if not key.exists() or key.read_text(encoding="ascii") != erasures.key:
+            partial = _partial(key)
+            partial.touch(mode=0o600)
+            partial.write_text(erasures.key, encoding="ascii")
+            _put(partial, key)
     if not rows and not file.exists():
         return []
     if file.exists() and pq.read_table(file).equals(table):
@@ -157,12 +161,32 @@ class Place:
     todo: str = ""
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other threads and processes from replacing files in a folder.
+
+    Whoever reads a file to write it again holds the lock from before the reading, or rows that
+    another removed come back. Not reentrant.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def erase_rows(file: Path, user_ids: Collection[str | int], column: str = "user_id") -> int:
     """Remove the rows of ``user_ids`` from a Parquet file, in one step; return how many they were.
 
     A file without the column is left as it is. The file's metadata stay, so the next export sees by
     its count of rows that the file is to be written again.
     """
+    with locked(file.parent):
+        return _erase_rows(file, user_ids, column)
+
+
+def _erase_rows(file: Path, user_ids: Collection[str | int], column: str) -> int:
     source = pq.ParquetFile(file, memory_map=True)
     if column not in source.schema_arrow.names:
         return 0
@@ -184,6 +208,18 @@ def erase_rows(file: Path, user_ids: Collection[str | int], column: str = "user_
 
 def replace_table(file: Path, table: pa.Table) -> None:
     """Write a Parquet file in one step; durable on return."""
+    with locked(file.parent):
+        write_table(file, table)
+
+
+def change_table(file: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Replace a Parquet file by what ``change`` makes of its table; durable on return."""
+    with locked(file.parent):
+        write_table(file, change(pq.read_table(file)))
+
+
+def write_table(file: Path, table: pa.Table) -> None:
+    """As ``replace_table``, for a caller that holds the folder's lock."""
     partial = _partial(file)
     pq.write_table(table, partial, compression="zstd")
     _put(partial, file)
@@ -197,6 +233,7 @@ def _put(partial: Path, file: Path) -> None:
     with partial.open("rb") as stream:
         os.fsync(stream.fileno())
     partial.replace(file)
+    sync(file.parent)
     for folder in file.parents:
         if (folder / MANIFEST).exists():  # a model folder of an earlier version
             write_manifest(folder)
@@ -220,8 +257,9 @@ PREPARED = "data/prepared"
 TABLES = ("data/raw", "data/valid", "data/quarantine", PREPARED)
 REFERENCE = "models/reference"
 PROFILES = (
-    "var/serving/profiles/*.parquet",
+    # Sources before their copies: what is copied from an older source is found in the copy.
     "models/profiles/*.parquet",
+    "var/serving/profiles/*.parquet",
     # Model folders of earlier versions hold their users' profiles.
     "var/serving/models/*/profiles.parquet",
     "models/hybrid/profiles.parquet",
@@ -258,7 +296,7 @@ def erase_exports(settings: Settings, root: Path, user_ids: Collection[str]) -> 
         ),
         erase_files(
             "profiles that are served",
-            sorted(file for pattern in PROFILES for file in root.glob(pattern)),
+            (file for pattern in PROFILES for file in sorted(root.glob(pattern))),
             user_ids,
         ),
     ]
@@ -328,18 +366,22 @@ def _erase_prepared(folder: Path, user_ids: Collection[str]) -> Place:
     if not len(codes):
         return Place(PREPARED, "nothing kept", 0)
     rows = erase_rows(folder / "interactions.parquet", codes.to_pylist(), "user") + len(codes)
-    for at, field in enumerate(users.schema):
-        values = users.column(at).to_pylist()
-        for code in codes.to_pylist():
-            values[code] = None
-            if field.name == "user_id":
-                values[code] = f"erased {time.time_ns()} {code}"  # no other row's
-            elif pa.types.is_integer(field.type):
-                values[code] = 0
-            elif pa.types.is_boolean(field.type):
-                values[code] = False
-        users = users.set_column(at, field, pa.array(values, field.type))
-    replace_table(file, users)
+
+    def without(users: pa.Table) -> pa.Table:
+        for at, field in enumerate(users.schema):
+            values = users.column(at).to_pylist()
+            for code in codes.to_pylist():
+                values[code] = None
+                if field.name == "user_id":
+                    values[code] = f"erased {time.time_ns()} {code}"  # no other row's
+                elif pa.types.is_integer(field.type):
+                    values[code] = 0
+                elif pa.types.is_boolean(field.type):
+                    values[code] = False
+            users = users.set_column(at, field, pa.array(values, field.type))
+        return users
+
+    change_table(file, without)
     return Place(PREPARED, "erased", rows)
 
 

@@ -33,10 +33,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import jinja2
 import mlflow
 import pandas as pd
+import pyarrow.parquet as pq
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -45,8 +47,11 @@ from mlflow.models import ModelSignature
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
+from sqlalchemy.exc import SQLAlchemyError
 
+from components.credentials import mask_credentials
 from components.data.dataset import Prepared, load_prepared
+from components.erasure import locked, write_table
 from components.evaluation.compare import Comparison, SeenEvents, compare
 from components.lockfile import exact_requirements
 from components.manifest import MANIFEST, ManifestError, sync, verify_manifest, write_manifest
@@ -61,6 +66,8 @@ PERSONAL = ("reference.parquet", "users.parquet", "scores.parquet")
 """Tables of the drift reference with people's ids: they are not part of a version."""
 JUDGED = "judged"
 """Where judged twins lie, in MLflow's artifacts and below SERVING."""
+NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""MLflow's codes for a model and for an alias that it does not have."""
 _HERE = Path(__file__).parent
 _SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(Array(DataType.string), "recent_items")]),
@@ -72,7 +79,25 @@ _SIGNATURE = ModelSignature(
 
 
 class RegistryError(ValueError):
-    """There is no such version, or nothing to go back to; the message says what there is."""
+    """There is no such version, nothing to go back to, or no answer from MLflow; the message says
+    what to do."""
+
+
+@contextmanager
+def reachable(settings: Settings) -> Iterator[None]:
+    """Turn errors of MLflow and of its database into one line.
+
+    Raises:
+        RegistryError: MLflow cannot be reached or refused what was asked.
+    """
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        reason = mask_credentials(str(error).strip().splitlines()[0])
+        uri = settings.register_.tracking_uri
+        raise RegistryError(
+            f"MLflow at {uri} cannot be used (register.tracking_uri): {reason:.300}"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -102,7 +127,7 @@ class Registry:
             if not file.exists():
                 with self.lock():
                     self._make_database(file)
-        self.uri = uri
+        self.uri = uri = _without_login(uri)
         mlflow.set_tracking_uri(uri)
         self.client = MlflowClient(uri)
 
@@ -143,8 +168,10 @@ class Registry:
         """Return the version that an alias names, or None."""
         try:
             return str(self.client.get_model_version_by_alias(self.name, alias).version)
-        except MlflowException:
-            return None
+        except MlflowException as error:
+            if error.error_code in NOT_THERE:
+                return None
+            raise  # without an answer nobody knows whether there is a champion
 
     def find(self, digest: str) -> str | None:
         """Return the version whose model folder has this digest, or None."""
@@ -243,6 +270,7 @@ class Registry:
             verify_manifest(partial)
         except ManifestError as error:
             raise RegistryError(f"MLflow's files of version {version}: {error}") from error
+        write_manifest(partial)  # makes the copied files durable
         put_in_place(partial, folder)
 
     def prune(self) -> None:
@@ -263,11 +291,29 @@ class Registry:
             RegistryError: there was none.
         """
         with self.lock():
-            version = self.alias(PREVIOUS)
+            version, champion = self.alias(PREVIOUS), self.alias(CHAMPION)
             if version is None:
                 raise RegistryError("there is no earlier champion to go back to")
+            pointed = self._pointed()
+            if champion is not None and pointed not in (None, champion):
+                # A command was killed before serving was told: that one is finished first.
+                self.point()
+                return champion
+            if version == champion:  # killed between the two aliases
+                raise RegistryError(
+                    f"an earlier command was killed, and which champion was before {champion} is "
+                    "not known: name it, bowerbird promote VERSION (bowerbird models lists them)"
+                )
             self._promote(version)
             return version
+
+    def _pointed(self) -> str | None:
+        """Return the version that serving follows, None where none is written down."""
+        file = self.root / SERVING / f"{CHAMPION}.json"
+        try:
+            return str(json.loads(file.read_text(encoding="utf-8"))["version"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def point(self) -> None:
         """Write down what serving follows: champion, challenger, and the list of versions.
@@ -301,6 +347,17 @@ class Registry:
         with place.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _without_login(uri: str) -> str:
+    """Return the URI of an MLflow server without user and password, which MLflow then has from the
+    environment: it prints the URI after each run and in its errors."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
+        return uri
+    os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username or "")
+    os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _write(file: Path, content: Any) -> None:
@@ -420,9 +477,8 @@ def place_profiles(root: Path, version: str) -> None:
     if not source.exists():
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    shutil.copyfile(source, partial)  # not its mode
-    partial.replace(file)
+    with locked(file.parent):
+        write_table(file, pq.read_table(source))
 
 
 def copy_judged(root: Path, folder: Path) -> None:
@@ -479,7 +535,17 @@ def log_version(registry: Registry, root: Path, folder: Path, card: str, facts: 
 
 
 def run(settings: Settings, root: Path) -> None:
-    """The stage ``register``. A model that is registered already is not registered again."""
+    """The stage ``register``. A model that is registered already is not registered again.
+
+    Raises:
+        RegistryError: MLflow cannot be reached.
+    """
+    with reachable(settings):
+        register(settings, root)
+
+
+def register(settings: Settings, root: Path) -> None:
+    """Register the models below ``root``, compare them with the champion and promote if better."""
     registry = Registry(settings, root)
     prepared = load_prepared(root / "data/prepared")
     evaluation = json.loads((root / "reports/evaluation.json").read_text())

@@ -22,6 +22,8 @@ import yaml
 from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
+from components.credentials import mask_credentials
+
 PERCENT = re.compile(r"(\d{1,3})%\|")
 """How tqdm writes how far it is."""
 
@@ -92,7 +94,7 @@ def run_command(command: list[str], name: str) -> None:
         env={**os.environ, "PATH": path},
     ) as process:
         assert process.stdout is not None
-        for piece in pieces(process.stdout):
+        for piece in map(mask_credentials, pieces(process.stdout)):
             found = PERCENT.search(piece)
             if found is None:
                 log.info(piece)

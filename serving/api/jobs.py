@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from components.credentials import mask_credentials
+
 JOBS = Path("var/serving/jobs")
 KEPT = 50
 """Finished jobs that can still be asked for."""
@@ -152,7 +154,7 @@ def _run(file: Path, lock: int, command: list[str]) -> None:
     except subprocess.TimeoutExpired:
         error = f"the registry did not answer within {SECONDS} seconds"
     else:
-        sys.stderr.write(done.stderr)
+        sys.stderr.write(mask_credentials(done.stderr))
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
             error = lines[-1].removeprefix("error: ") if lines else "it failed: see the log"

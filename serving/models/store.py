@@ -441,7 +441,10 @@ class Shop:
             self.problem("model", f"{wanted} cannot be loaded, {serving}: see the log")
             if why != self.load_error:
                 alert = {"kind": "model", "reasons": [f"{serving}: {why}"]}
-                raise_once(alert, self.root / ALERTS, self.settings.monitor.webhook)
+                try:
+                    raise_once(alert, self.root / ALERTS, self.settings.monitor.webhook)
+                except OSError as error:  # a full disk: the model before is served all the same
+                    logger.error("the alert was not written: %s", error.strerror)
         self.load_error = why
 
     def _look_for_challenger(self) -> None:

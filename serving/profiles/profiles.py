@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from components.erasure import replace_table
+from components.erasure import change_table, profiles_named
 from serving.events.store import SECOND, Erasures, EventStore, StoreError
 from serving.profiles.history import EXPLAINED, History
 
@@ -28,6 +28,24 @@ ErasedAt = Callable[[str], int | None]
 
 NOT_KNOWN = 2**62
 """A time after all others, in microseconds."""
+
+
+def _erased(user_id: str, erased_at: ErasedAt) -> int | None:
+    """Return when the person of a table's user_id was erased, None if never."""
+    found = (erased_at(profile) for profile in profiles_named(user_id))
+    return max((moment for moment in found if moment is not None), default=None)
+
+
+def _erased_rows(frame: pd.DataFrame, erased_at: ErasedAt) -> pd.Series:
+    """Return bool (rows,): which rows are of a person erased since."""
+    moments = {user: _erased(user, erased_at) for user in frame["user_id"].unique()}
+    erased = pd.to_datetime(frame["user_id"].map(moments), unit="us", utc=True)
+    return pd.to_datetime(frame["timestamp"], utc=True) <= erased
+
+
+def _without_erased(table: pa.Table, erased_at: ErasedAt) -> pa.Table:
+    gone = _erased_rows(table.select(["user_id", "timestamp"]).to_pandas(), erased_at)
+    return table.filter(pa.array(~gone.to_numpy()))
 
 
 class BaseProfiles:
@@ -63,14 +81,11 @@ class BaseProfiles:
         columns = ["user_id", "item_id", "timestamp"]
         frame = pd.read_parquet(file, columns=columns)
         if erased_at is not None:
-            moments = {user: erased_at(f"user:{user}") for user in frame["user_id"].unique()}
-            erased = frame["user_id"].map(moments)
-            times = pd.to_datetime(frame["timestamp"], utc=True)
-            gone = times <= pd.to_datetime(erased, unit="us", utc=True)
+            gone = _erased_rows(frame, erased_at)
             if gone.any():
-                frame = frame[~gone].reset_index(drop=True)
+                frame = frame[~gone]
                 with suppress(OSError):
-                    replace_table(Path(file), pa.Table.from_pandas(frame, preserve_index=False))
+                    change_table(Path(file), lambda table: _without_erased(table, erased_at))
         return cls(frame, items)
 
     @classmethod
@@ -86,10 +101,13 @@ class BaseProfiles:
 
     def forget(self, erased_at: ErasedAt) -> None:
         """Remove the erased users from memory."""
-        for user in [user for user in self._row if erased_at(f"user:{user}") is not None]:
+        moments = {user: _erased(user, erased_at) for user in self._row}
+        for user, moment in moments.items():
+            if moment is None:
+                continue
             row = self._row[user]
             part = slice(self.offsets[row], self.offsets[row + 1])
-            if self.times[part].max(initial=0) * SECOND > (erased_at(f"user:{user}") or 0):
+            if self.times[part].max(initial=0) * SECOND > moment:
                 continue  # has come back since; ``history`` leaves out what is from before
             del self._row[user]
             self.users[row] = ""

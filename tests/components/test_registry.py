@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from mlflow.exceptions import MlflowException
 
 from components import registry as registry_module
+from components.credentials import Credential
 from components.data.dataset import load_prepared
 from components.evaluation import report
 from components.evaluation.compare import SeenEvents, compare
@@ -151,6 +154,86 @@ def lengthen_test_window(root: Path) -> None:
     file = root / "data/prepared/split.json"
     times = json.loads(file.read_text())
     file.write_text(json.dumps({**times, "test_start": times["test_start"] - 7 * 86_400}))
+
+
+def three_versions(shop: tuple[Path, Settings]) -> Registry:
+    """Register three versions: 3 is the champion, 2 the one before."""
+    root, settings = shop
+    register(shop)
+    for _ in range(2):
+        change_served_twin(root)
+        register(shop)
+    registry = Registry(settings, root)
+    registry.promote("2")
+    registry.promote("3")
+    return registry
+
+
+def test_a_rollback_killed_anywhere_ends_on_the_earlier_champion_or_says_what_to_do(shop) -> None:
+    root, settings = shop
+    registry = three_versions(shop)
+
+    def pointed() -> str:
+        return json.loads((root / "var/serving/champion.json").read_text())["version"]
+
+    def set_alias(alias: str, version: str) -> None:
+        registry.client.set_registered_model_alias(registry.name, alias, version)
+
+    # Killed after both aliases were moved and before serving was told.
+    set_alias("previous", "3")
+    set_alias("champion", "2")
+    assert pointed() == "3"
+    assert Registry(settings, root).rollback() == "2"
+    assert pointed() == "2"
+    # Killed between the two aliases: who was champion before is lost.
+    set_alias("previous", "2")
+    with pytest.raises(RegistryError, match="bowerbird promote VERSION"):
+        registry.rollback()
+    registry.promote("1")
+    assert (pointed(), registry.alias("previous")) == ("1", "2")
+
+
+def test_an_unreachable_registry_ends_in_one_line_without_its_password(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    done = subprocess.run(
+        [sys.executable, "-m", "bowerbird", "models"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "BOWERBIRD_REGISTER__TRACKING_URI": "http://shop:s3cretpw@127.0.0.1:9",
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    printed = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: MLflow at http://shop:***@127.0.0.1:9 cannot be used")
+    assert "Traceback" not in printed
+    assert "s3cretpw" not in printed
+
+
+def test_mlflow_gets_a_servers_login_apart_from_its_address(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")
+    uri = Credential("https://shop:a%2Fb@mlflow.example:5000/base")
+    changed = settings.register_.model_copy(update={"tracking_uri": uri})
+    registry = Registry(settings.model_copy(update={"register_": changed}), tmp_path)
+    assert registry.uri == "https://mlflow.example:5000/base"
+    assert os.environ["MLFLOW_TRACKING_USERNAME"] == "shop"
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "a/b"
+    # No answer is not taken for "there is no champion", or any version would become it.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    changed = changed.model_copy(update={"tracking_uri": Credential("http://127.0.0.1:9")})
+    registry = Registry(settings.model_copy(update={"register_": changed}), tmp_path)
+    with pytest.raises(MlflowException):
+        registry.alias("champion")
 
 
 def test_without_a_version_there_is_nothing_to_roll_back(tmp_path: Path, settings) -> None:

@@ -49,13 +49,14 @@ def export(shop: Shop, profile: str) -> ExportResponse:
         user_id = profile.removeprefix("user:")
         for loaded in shop.in_service():
             codes, seconds = loaded.profiles.base.get(user_id)
+            kept = seconds * SECOND > (shop.live.erased_at(profile) or -1)
             found["history"] += [
                 {
                     "item_id": loaded.engine.items[code],
                     "timestamp": moment * SECOND,
                     "model_version": loaded.version,
                 }
-                for code, moment in zip(codes.tolist(), seconds.tolist(), strict=True)
+                for code, moment in zip(codes[kept].tolist(), seconds[kept].tolist(), strict=True)
             ]
         for name in ATTRIBUTES:
             if (shop.root / name).exists():

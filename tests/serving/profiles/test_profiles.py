@@ -140,6 +140,22 @@ def test_an_erased_user_leaves_memory_and_the_file(store: EventStore, tmp_path: 
     assert pd.read_parquet(file)["item_id"].tolist() == ["b", "c"]
 
 
+def test_an_erased_session_leaves_memory_and_the_file(tmp_path: Path) -> None:
+    rows = [("session:s1", "a", END), ("session:s2", "b", END), ("anna", "c", END)]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    frame["timestamp"] = pd.to_datetime(frame["timestamp"], unit="s", utc=True)
+    file = tmp_path / "profiles.parquet"
+    frame.to_parquet(file)
+    erased = {"session:s1": (END + 1) * 1_000_000}
+    loaded = BaseProfiles.load(file, ITEMS, erased.get)
+    assert [len(loaded.get(user)[0]) for user in ("session:s1", "session:s2")] == [0, 1]
+    assert set(pd.read_parquet(file)["user_id"]) == {"session:s2", "anna"}
+    erased["session:s2"] = (END + 1) * 1_000_000
+    loaded.forget(erased.get)
+    assert len(loaded.get("session:s2")[0]) == 0
+    assert len(loaded.get("anna")[0]) == 1
+
+
 def test_a_model_without_histories_is_served_to_nobody_it_knows(store: EventStore) -> None:
     base = BaseProfiles.empty(ITEMS, END)
     profiles = Profiles(base, LiveProfiles(store, 10), ITEMS, 10)
