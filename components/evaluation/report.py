@@ -296,12 +296,10 @@ def run(settings: Settings, root: Path) -> None:
         for name, model in contest.models.items()
     }
     table = pd.DataFrame([{"model": name, **record} for name, (record, _) in judged.items()])
-    samples = settings.evaluate.bootstrap_samples
     table["p_against_hybrid"] = [
-        paired_p_value(each, judged["hybrid"][1], samples, settings.seed)
-        for _, each in judged.values()
+        paired_p_value(each, judged["hybrid"][1]) for _, each in judged.values()
     ]
-    pairs = pairwise({name: each for name, (_, each) in judged.items()}, samples, settings.seed)
+    pairs = pairwise({name: each for name, (_, each) in judged.items()})
     single = table["model"].isin(settings.train.candidates)
     best = table[single].set_index("model")["ndcg@10"]
     hybrid = float(table.set_index("model").loc["hybrid", "ndcg@10"])
