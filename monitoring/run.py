@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.data.feedback import believed, over_limits, read_feedback
+from components.data.feedback import believed, day_of, over_limits, read_newest
+from components.data.impressions import read_exported
 from components.settings import Settings, Validate
 from monitoring.alerts import append_alert
 from monitoring.drift import Verdict, detect, load_reference
@@ -83,12 +84,9 @@ def newest_feedback(folder: Path, days: int, limits: Validate) -> pd.DataFrame:
     """Return the newest ``days`` of the folder's Parquet files, counted from their last event.
 
     Only what training would count: an alarm starts a training, so nobody may raise one, or hide
-    one, by more events than count. Events that lie in the future do not move the window.
+    one, by more events than count. See ``read_newest`` for the window and the files it opens.
     """
-    frame = read_feedback(folder)
-    frame = frame[frame["timestamp"] <= pd.Timestamp.now(tz="UTC") + pd.Timedelta(days=1)]
-    newest = frame["timestamp"].max() - pd.Timedelta(days=days)
-    frame = frame[frame["timestamp"] > newest].reset_index(drop=True)
+    frame = read_newest(folder, days, pd.Timestamp.now(tz="UTC"))
     above = over_limits(frame, limits)
     if len(above):
         print(f"{len(above):,} of {len(frame):,} events are above the limits and are not judged")
@@ -96,12 +94,21 @@ def newest_feedback(folder: Path, days: int, limits: Validate) -> pd.DataFrame:
 
 
 def served_impressions(folder: Path, frame: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the exported impressions of the time that ``frame`` spans, None without any."""
-    columns = ["impression_id", "model_version", "timestamp"]
-    parts = [pd.read_parquet(file, columns=columns) for file in sorted(folder.glob("*.parquet"))]
-    if not parts or frame.empty:
+    """Return the exported impressions of the time that ``frame`` spans, None without any.
+
+    Files whose name has another day than those of ``frame`` are not opened.
+
+    Raises:
+        ValueError: a file that is needed cannot be read.
+    """
+    if frame.empty:
         return None
-    served = pd.concat(parts, ignore_index=True)
     times = pd.to_datetime(frame["timestamp"], utc=True)
+    first, last = times.min(), times.max()
+    days = {file: day_of(file) for file in sorted(folder.glob("*.parquet"))}
+    files = [file for file, day in days.items() if day is None or first.floor("D") <= day <= last]
+    if not files:
+        return None
+    served = read_exported(files, ("impression_id", "model_version", "timestamp"))
     shown = pd.to_datetime(served["timestamp"], utc=True)
-    return served[(shown >= times.min()) & (shown <= times.max())].reset_index(drop=True)
+    return served[(shown >= first) & (shown <= last)].reset_index(drop=True)

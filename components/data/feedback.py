@@ -12,6 +12,7 @@ The shop's key is not limited by client, because all of the shop's events come f
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import ibis
@@ -34,26 +35,82 @@ _FIRST = ("purchase", "rating", "cart", "click", "view")
 _EXPORTED = r"events-(\d{4}-\d{2}-\d{2})\.parquet$"
 """A file of ``bowerbird export-feedback``, named by the day on which its events were received."""
 
+EARLY = pd.Timedelta(days=1)
+"""How much later than its receipt, or than now, an event may be dated: clocks differ."""
+
 
 def authentication_of(column: ir.StringColumn) -> ir.StringValue:
     """Return a feedback file's authentication: "none" where it is null or unknown."""
     return ibis.ifelse(column.isin(AUTHENTICATIONS), column, NONE)
 
 
-def read_feedback(folder: str | Path) -> pd.DataFrame:
-    """Return the rows of all Parquet files below ``folder``; ``source`` is the name of the file."""
-    parts = []
-    for file in sorted(Path(folder).rglob("*.parquet")):
-        part = pd.read_parquet(file).assign(source=file.name)
-        # Files exported before these columns existed.
-        missing = {"client", "authentication"} - set(part.columns)
-        part = part.assign(**dict.fromkeys(missing))
-        known = part["authentication"].isin(AUTHENTICATIONS)
-        parts.append(part.assign(authentication=part["authentication"].where(known, NONE)))
+def day_of(file: Path) -> pd.Timestamp | None:
+    """Return the UTC day in the name of a file of ``bowerbird export-feedback``, None without one.
+
+    >>> day_of(Path("events-2026-11-24.parquet")).isoformat()
+    '2026-11-24T00:00:00+00:00'
+    """
+    found = re.search(r"-(\d{4}-\d{2}-\d{2})\.parquet$", file.name)
+    day = pd.to_datetime(found.group(1), utc=True, errors="coerce") if found else pd.NaT
+    return None if pd.isna(day) else day
+
+
+def read_newest(folder: str | Path, days: int, now: pd.Timestamp) -> pd.DataFrame:
+    """Return the feedback of the newest ``days`` below ``folder``, counted from its last event.
+
+    Rows are those of the contract's interactions with ``client``, ``authentication`` and
+    ``source``, the name of the file; times are UTC. Events dated more than EARLY after ``now``
+    are left out and do not move the window. Exported files are opened from the newest day on,
+    until no event of an older one can lie in the window: their events are dated EARLY after the
+    day of receipt at the latest. Events received late lie in newer files and count. Files without
+    a day in their name are always read.
+
+    Raises:
+        ValueError: a file that is needed cannot be read.
+    """
+    span = pd.Timedelta(days=days)
+    files = sorted(Path(folder).rglob("*.parquet"))
+    parts: dict[Path, pd.DataFrame] = {}
+    start: pd.Timestamp | None = None  # of the window, as far as files were read
+    for file in sorted(files, key=_latest_event, reverse=True):
+        if start is not None and _latest_event(file) <= start:
+            break
+        part = _read_file(file)
+        parts[file] = part[part["timestamp"] <= now + EARLY]
+        if len(parts[file]):
+            start = max(filter(None, [start, parts[file]["timestamp"].max() - span]))
     if not parts:
         return INTERACTIONS.empty_table().to_pandas()
-    frame = pd.concat(parts, ignore_index=True)
-    return frame.assign(timestamp=pd.to_datetime(frame["timestamp"], utc=True))
+    frame = pd.concat([parts[file] for file in files if file in parts], ignore_index=True)
+    return frame if start is None else frame[frame["timestamp"] > start].reset_index(drop=True)
+
+
+def _latest_event(file: Path) -> pd.Timestamp:
+    """Return what no event of a file can be dated after, by the file's name."""
+    day = day_of(file)
+    if day is None:
+        return pd.Timestamp.max.tz_localize("UTC")
+    return day + pd.Timedelta(days=1) + EARLY
+
+
+def _read_file(file: Path) -> pd.DataFrame:
+    try:
+        part = pd.read_parquet(file)
+    except (OSError, ValueError) as error:  # pyarrow's own errors are among these
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{file} cannot be read ({reason}): take it away or export it again with "
+            "`bowerbird export-feedback`"
+        ) from error
+    part = part.assign(source=file.name)
+    # Files exported before these columns existed.
+    missing = {"client", "authentication"} - set(part.columns)
+    part = part.assign(**dict.fromkeys(missing))
+    known = part["authentication"].isin(AUTHENTICATIONS)
+    return part.assign(
+        authentication=part["authentication"].where(known, NONE),
+        timestamp=pd.to_datetime(part["timestamp"], utc=True),
+    )
 
 
 def over_limits(rows: pd.DataFrame, settings: Validate) -> pd.Series:
@@ -73,7 +130,7 @@ def over_limits(rows: pd.DataFrame, settings: Validate) -> pd.Series:
             "item_id": pd.factorize(rows["item_id"])[0],
             "client": pd.factorize(rows["client"])[0],
             "day": day,
-            "received": pd.to_datetime(received, utc=True).fillna(day),
+            "received": pd.to_datetime(received, utc=True, errors="coerce").fillna(day),
             "trust": rows["authentication"].map(AUTHENTICATIONS.index),
             "value": rows["event"].map({name: n for n, name in enumerate(_FIRST)}),
             "timestamp": rows["timestamp"],

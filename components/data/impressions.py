@@ -6,6 +6,7 @@ prepared tables, whose vocabularies and histories are used. Out: a ``Log``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,9 +50,14 @@ class Log:
         return self.pick(np.flatnonzero(self.histories.now < moment))
 
 
-def _tables(folder: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def read_exported(files: Iterable[Path], columns: tuple[str, ...]) -> pd.DataFrame:
+    """Return ``columns`` of exported Parquet files, one below the other; no rows without files.
+
+    Raises:
+        ValueError: a file cannot be read or lacks a column.
+    """
     parts = []
-    for file in sorted(folder.rglob("*.parquet")):
+    for file in files:
         try:
             parts.append(pd.read_parquet(file, columns=list(columns)))
         except (OSError, ValueError) as error:  # pyarrow's own errors are among these
@@ -82,7 +88,9 @@ def load_log(
     Raises:
         ValueError: a file lacks columns, or an impression has not as many propensities as items.
     """
-    shown = _tables(Path(impressions), COLUMNS).drop_duplicates("impression_id")
+    shown = read_exported(sorted(Path(impressions).rglob("*.parquet")), COLUMNS).drop_duplicates(
+        "impression_id"
+    )
     seconds = pd.to_datetime(shown["timestamp"], utc=True).astype("int64") // 10**9
     shown = shown.assign(seconds=seconds).sort_values(["seconds", "impression_id"])
     lengths = shown["item_ids"].map(len).to_numpy(dtype=np.int64)

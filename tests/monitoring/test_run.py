@@ -1,0 +1,109 @@
+"""What is read to judge the newest traffic: the files of the window, and no older ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from components.settings import Settings
+from monitoring.run import newest_feedback, served_impressions
+
+DAYS = 7
+NEWEST = pd.Timestamp("2023-11-20", tz="UTC")
+
+
+def events(name: str, *times: str) -> pd.DataFrame:
+    """Return purchases at ``times``, each of a product named after the file and its row."""
+    return pd.DataFrame(
+        {
+            "user_id": [f"user {n}" for n in range(len(times))],
+            "item_id": [f"{name} {n}" for n in range(len(times))],
+            "event": "purchase",
+            "timestamp": pd.to_datetime(list(times), utc=True, format="ISO8601"),
+            "quantity": 1.0,
+            "price": 2.0,
+            "client": None,
+            "authentication": "shop",
+        }
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Sixty days of feedback, one event at noon of each; what is older than 9 days is torn."""
+    for age in range(60):
+        day = f"{NEWEST - pd.Timedelta(days=age):%Y-%m-%d}"
+        file = tmp_path / f"events-{day}.parquet"
+        if age > DAYS + 1:  # a day more than the window: an event may be dated a day early
+            file.write_bytes(b"PAR1 torn")
+        else:
+            events(f"age {age}", f"{day} 12:00").to_parquet(file)
+    return tmp_path
+
+
+def judged(folder: Path, settings: Settings) -> list[str]:
+    return newest_feedback(folder, DAYS, settings.validate_)["item_id"].tolist()
+
+
+def test_only_the_files_of_the_window_are_opened(folder: Path, settings: Settings) -> None:
+    assert judged(folder, settings) == [f"age {age} 0" for age in range(DAYS - 1, -1, -1)]
+
+
+def test_a_torn_file_of_the_window_is_named(folder: Path, settings: Settings) -> None:
+    file = folder / "events-2023-11-18.parquet"
+    file.write_bytes(b"PAR1 torn")
+    with pytest.raises(ValueError, match=r"events-2023-11-18.parquet cannot be read .*export it"):
+        judged(folder, settings)
+
+
+def test_events_received_late_or_dated_early_count(folder: Path, settings: Settings) -> None:
+    # Received today: of the window's first minutes, of just before it, and of long ago.
+    late = events(
+        "late", "2023-11-20 11:00", "2023-11-13 12:01", "2023-11-13 12:00", "2022-01-01 00:00"
+    )
+    late.to_parquet(folder / "events-2023-11-21.parquet")
+    # The last event is of 11-20 12:00. Received on the last day before the window, by a fast clock.
+    events("early", "2023-11-13 12:02").to_parquet(folder / "events-2023-11-12.parquet")
+    found = judged(folder, settings)
+    assert [name for name in found if "age" not in name] == ["early 0", "late 0", "late 1"]
+
+
+def test_an_upload_of_old_events_does_not_hide_the_newest(folder: Path, settings: Settings) -> None:
+    old = events("old", *[f"2021-0{month}-01" for month in range(1, 10)])
+    old.to_parquet(folder / "events-2023-11-21.parquet")
+    events("future", "2126-01-01").to_parquet(folder / "events-2023-11-22.parquet")
+    assert judged(folder, settings) == [f"age {age} 0" for age in range(DAYS - 1, -1, -1)]
+
+
+def test_files_without_a_day_in_their_name_are_read(folder: Path, settings: Settings) -> None:
+    (folder / "shop").mkdir()
+    events("own", "2023-11-19 10:00", "2023-10-01").to_parquet(folder / "shop/own.parquet")
+    events("odd", "2023-11-18 10:00").to_parquet(folder / "events-2023-99-99.parquet")
+    found = judged(folder, settings)
+    assert [name for name in found if "age" not in name] == ["odd 0", "own 0"]
+
+
+def test_no_feedback_is_an_empty_window(tmp_path: Path, settings: Settings) -> None:
+    assert judged(tmp_path, settings) == []
+    events("none").to_parquet(tmp_path / "events-2023-11-20.parquet")
+    assert judged(tmp_path, settings) == []
+
+
+def test_only_impressions_of_the_windows_days_are_opened(tmp_path: Path) -> None:
+    window = events("window", "2023-11-18 12:00", "2023-11-20 12:00")
+    for day in ("2023-11-17", "2023-11-21"):
+        (tmp_path / f"impressions-{day}.parquet").write_bytes(b"PAR1 torn")
+    for day in ("2023-11-18", "2023-11-19", "2023-11-20"):
+        times = pd.to_datetime([f"{day} 11:00", f"{day} 13:00"], utc=True)
+        pd.DataFrame(
+            {"impression_id": [f"{day} 11", f"{day} 13"], "model_version": "1", "timestamp": times}
+        ).to_parquet(tmp_path / f"impressions-{day}.parquet")
+    served = served_impressions(tmp_path, window)
+    assert served is not None
+    hours = ["18 13", "19 11", "19 13", "20 11"]
+    assert served["impression_id"].tolist() == [f"2023-11-{hour}" for hour in hours]
+    assert served_impressions(tmp_path, window.iloc[:0]) is None
+    before = events("before", "2023-11-01 12:00")
+    assert served_impressions(tmp_path, before) is None
