@@ -22,9 +22,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from components.data.dataset import DAY, Prepared, load_prepared
+from components.progress import progress
 from components.settings import Settings, load_settings
 from monitoring.drift import (
     Reference,
@@ -169,7 +169,7 @@ def injected(
     seconds = frame["timestamp"].astype("datetime64[s, UTC]").astype("int64").to_numpy()
     week_of = (seconds - prepared.end) // (monitor.window_days * DAY)
     counts: dict[tuple[str, float, str], list[bool]] = {}
-    for week in tqdm(ordinary_weeks(tables, monitor)[-WEEKS:], desc="injections", unit="week"):
+    for week in progress(ordinary_weeks(tables, monitor)[-WEEKS:], desc="injections", unit="week"):
         past = cap_rows(before(tables, week, 0, monitor), monitor.sample_rows, settings.seed)
         ordinary = frame[week_of == week]
         for name, (inject, strengths) in INJECTIONS.items():
@@ -201,7 +201,7 @@ def by_age(
                     tables[week],
                     monitor.window_days,
                 )
-                for week in tqdm(weeks, desc=f"reference {age} weeks old", unit="week")
+                for week in progress(weeks, desc=f"reference {age} weeks old", unit="week")
             ],
             columns=list(STATISTICS),
         )

@@ -19,10 +19,10 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from components.data.impressions import Log
 from components.evaluation.simulator import Shop
+from components.progress import progress
 from components.recommenders.exploration import BetaThompson, EpsilonGreedy, Explorer, click_counts
 from components.recommenders.models.knn import ItemNeighbours
 from components.recommenders.models.off_policy.model import Policy, standardised
@@ -93,7 +93,9 @@ def regret(kind: str, seed: int, rounds: int = 200, batch: int = 50) -> np.ndarr
 
 def main() -> None:
     worth = {
-        n: pd.DataFrame([policies(seed, n) for seed in tqdm(range(SHOPS), desc=f"{n} lists")])
+        n: pd.DataFrame(
+            [policies(seed, n) for seed in progress(range(SHOPS), desc=f"{n} lists", unit="shop")]
+        )
         for n in SIZES
     }
     lines = [

@@ -1,7 +1,7 @@
 """One Prefect task for one stage of ``dvc.yaml``: the DAG is DVC's, the tasks only run it.
 
 In: ``dvc.yaml``. Out: what ``dvc repro --single-item <stage>`` writes, its log in the task's log
-and its progress bar as a progress artifact.
+and its progress as a progress artifact.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from components.credentials import mask_credentials
 
-PERCENT = re.compile(r"(\d{1,3})%\|")
-"""How tqdm writes how far it is."""
+PERCENT = re.compile(r": (\d{1,3}) %, ")
+"""How a line of ``components.progress`` says how far the work is."""
 
 LAST_LINES = 25
 
@@ -67,7 +67,7 @@ def stages(file: Path = Path("dvc.yaml")) -> list[str]:
 
 
 def pieces(stream: IO[bytes]) -> Iterator[str]:
-    """Yield what a command prints, at each end of line and each return of a progress bar."""
+    """Yield what a command prints, at each end of line and each carriage return."""
     rest = b""
     while part := stream.read1(65536):  # type: ignore[attr-defined]
         *whole, rest = re.split(rb"[\r\n]", rest + part)
@@ -77,13 +77,13 @@ def pieces(stream: IO[bytes]) -> Iterator[str]:
 
 
 def run_command(command: list[str], name: str) -> None:
-    """Run a command, its lines into the run's log, its progress bars into an artifact.
+    """Run a command, its lines into the run's log, its progress also into an artifact.
 
     Raises:
         StageFailed: it ended with another code than 0.
     """
     log = get_run_logger()
-    bar, shown, moment = None, -1, 0.0
+    bar = None
     last: list[str] = []
     # Stages are commands of this environment, also where it was not activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -95,19 +95,16 @@ def run_command(command: list[str], name: str) -> None:
     ) as process:
         assert process.stdout is not None
         for piece in map(mask_credentials, pieces(process.stdout)):
+            log.info(piece)
+            last = [*last, piece][-LAST_LINES:]
             found = PERCENT.search(piece)
             if found is None:
-                log.info(piece)
-                last = [*last, piece][-LAST_LINES:]
                 continue
-            percent = min(int(found.group(1)), 100)
-            if percent == shown or (time.monotonic() - moment < 1 and percent < 100):
-                continue
-            shown, moment = percent, time.monotonic()
+            percent = min(float(found.group(1)), 100.0)
             if bar is None:
-                bar = create_progress_artifact(float(percent), description=name)
+                bar = create_progress_artifact(percent, description=name)
             else:
-                update_progress_artifact(bar, float(percent))
+                update_progress_artifact(bar, percent)
     if process.returncode:
         raise StageFailed(f"{name} ended with code {process.returncode}:\n" + "\n".join(last))
 

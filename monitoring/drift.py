@@ -28,9 +28,9 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file, save_file
 from sklearn.decomposition import PCA
-from tqdm import tqdm
 
 from components.data.dataset import DAY, Prepared, load_prepared
+from components.progress import progress
 from components.settings import Monitor, Settings
 from monitoring.scores import compare_scores, score_users
 from monitoring.statistics import (
@@ -323,7 +323,7 @@ def measure(
     pairs = sorted((w, age) for age in ages for w in ordinary_weeks(tables, settings, age))
     whole: list[dict[str, float]] = []
     thinned: dict[int, list[dict[str, float]]] = {size: [] for size in SIZES}
-    for week, age in tqdm(pairs, desc="ordinary weeks", unit="pair"):
+    for week, age in progress(pairs, desc="ordinary weeks", unit="pair"):
         reference = cap_rows(before(tables, week, age, settings), settings.sample_rows, seed)
         current = cap_rows(tables[week], settings.sample_rows, seed)
         visits = current["visit"].nunique()

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.feature_extraction.text import HashingVectorizer
-from tqdm import tqdm, trange
 from transformers import PreTrainedTokenizerBase
 
 from components.data.dataset import Prepared, load_prepared
 from components.language.families import open_tokenizer
+from components.progress import progress
 from components.settings import Corpus as CorpusSettings
 from components.settings import Settings
 
@@ -79,7 +79,7 @@ def distinct(texts: pd.Series, similarity: float) -> np.ndarray:
         analyzer="char_wb", ngram_range=(5, 5), n_features=2**20, alternate_sign=False
     )
     pairs = _candidate_pairs(lower.iloc[rows], grams)
-    for start in trange(0, len(pairs), _BLOCK, desc="near duplicates", unit="block"):
+    for start in progress(range(0, len(pairs), _BLOCK), desc="near duplicates", unit="block"):
         first, second = rows[pairs[start : start + _BLOCK].T]
         cosine = grams.transform(lower.iloc[first]).multiply(grams.transform(lower.iloc[second]))
         keep[second[np.asarray(cosine.sum(axis=1)).ravel() >= similarity]] = False
@@ -95,7 +95,7 @@ def _candidate_pairs(texts: pd.Series, grams: HashingVectorizer) -> np.ndarray:
     odd, shift = random.integers(0, 2**63, (2, _BANDS * _ROWS), dtype=np.uint64)
     odd = odd * np.uint64(2) + np.uint64(1)
     keys = np.empty((_BANDS, len(texts)), dtype=np.uint64)
-    for start in trange(0, len(texts), _BLOCK, desc="signatures", unit="block"):
+    for start in progress(range(0, len(texts), _BLOCK), desc="signatures", unit="block"):
         matrix = grams.transform(texts.iloc[start : start + _BLOCK])
         seen = matrix.indices.astype(np.uint64)
         for band in range(_BANDS):
@@ -159,7 +159,7 @@ def languages_of(texts: pd.Series) -> np.ndarray:
     identifier = LanguageIdentifier.from_model_file(
         MODEL_FILE, norm_probs=True, min_confidence=_SURE
     )
-    marks = tqdm(texts.str.lower(), desc="languages", unit="text")
+    marks = progress(texts.str.lower(), desc="languages", unit="text")
     return np.array([identifier.classify(text)[0] for text in marks], dtype="U3")
 
 
@@ -196,7 +196,7 @@ def tokenise(
 def _tokenised(
     tokenizer: PreTrainedTokenizerBase, sentences: pd.Series
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for start in trange(0, len(sentences), _BLOCK, desc="tokens", unit="block"):
+    for start in progress(range(0, len(sentences), _BLOCK), desc="tokens", unit="block"):
         encoded = tokenizer(
             sentences.iloc[start : start + _BLOCK].tolist(),
             add_special_tokens=False,

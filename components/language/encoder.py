@@ -17,12 +17,12 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
-from tqdm import tqdm
 from transformers import AutoModel, AutoTokenizer
 
 from components.data.dataset import item_text
 from components.language.families import locate, save_model, weights_digest
 from components.language.int8 import Int8Encoder
+from components.progress import progress as with_progress
 from components.settings import Settings
 
 HEAD = "head.safetensors"
@@ -76,7 +76,7 @@ class TextEncoder:
         out = np.zeros((len(ids), self.width), dtype=np.float32)
         batches = self._batches(ids, self.batch_tokens)
         mixed = self.fast and self.integers is None and self.model.dtype == torch.float32
-        for rows in tqdm(batches, desc="encoding", unit="batch", disable=not progress):
+        for rows in with_progress(batches, desc="encoding", unit="batch", disable=not progress):
             with torch.inference_mode():
                 with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
                     found = self._means([ids[n] for n in rows])

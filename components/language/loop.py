@@ -20,7 +20,8 @@ from typing import Literal
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
-from tqdm import trange
+
+from components.progress import progress
 
 WARM_UP = 0.1  # share of the steps
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -82,8 +83,8 @@ def train(
     optimiser = torch.optim.AdamW([p for _, p in trained], lr=learning_rate, weight_decay=0.01)
     log, best = _resume(optimiser, trained, folder, fingerprint)
     model.train()
-    bar = trange(
-        len(log), steps, initial=len(log), total=steps, desc=title, unit="step",
+    bar = progress(
+        range(len(log), steps), initial=len(log), total=steps, desc=title, unit="step",
         disable=not accelerator.is_main_process,
     )  # fmt: skip
     for step in bar:

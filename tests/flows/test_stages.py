@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.progress import PlainProgress
 from flows.stages import PERCENT, pieces, stages
 from tests.conftest import REPOSITORY
 
@@ -37,9 +38,12 @@ def test_outside_the_project_it_says_so(tmp_path: Path) -> None:
         stages(tmp_path / "dvc.yaml")
 
 
-def test_progress_bars_and_lines_are_told_apart() -> None:
-    bar = "pre-training:  42%|####      | 50/120 [00:20<00:30]"
-    stream = io.BytesIO(f"first line\n{bar}\rlast, without an end".encode())
+def test_progress_and_other_lines_are_told_apart() -> None:
+    lines = PlainProgress("pre-training", "step", total=120)
+    lines.done = 50
+    bar = lines.line(elapsed=20)
+    stream = io.BytesIO(f"42 % of it, first line\n{bar}\rlast, without an end".encode())
     found = list(pieces(io.BufferedReader(stream)))  # type: ignore[arg-type]
-    assert found == ["first line", bar, "last, without an end"]
+    assert found == ["42 % of it, first line", bar, "last, without an end"]
     assert [bool(PERCENT.search(piece)) for piece in found] == [False, True, False]
+    assert PERCENT.search(bar).group(1) == "41"

@@ -16,9 +16,9 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
-from tqdm import trange
 
 from components.data.dataset import Catalogue, Histories, Interactions
+from components.progress import progress
 from components.recommenders.base import Recommender
 from components.recommenders.kernels.jit import compiled
 from components.recommenders.kernels.sparse import inner_products, merged_rows
@@ -186,7 +186,7 @@ class MatrixFactorisation(Recommender):
         random = np.random.default_rng(self.seed)
         items = random.standard_normal((len(catalogue), s.factors), dtype=np.float32)
         items *= np.float32(0.1 / s.factors**0.5)
-        for _ in trange(s.iterations, desc="iALS", unit="sweep"):
+        for _ in progress(range(s.iterations), desc="iALS", unit="sweep"):
             users = solve_implicit(of_users, items, s.confidence, s.regularisation)
             items = solve_implicit(of_items, users, s.confidence, s.regularisation)
         self.factors = items
@@ -269,7 +269,7 @@ class RatingFactorisation(Recommender):
         items = random.standard_normal((len(catalogue), s.factors + 1), dtype=np.float32)
         items *= np.float32(0.1)
         items[:, 0] = 0.0
-        for _ in trange(s.iterations, desc="ratings", unit="sweep"):
+        for _ in progress(range(s.iterations), desc="ratings", unit="sweep"):
             users = self._side(matrix, items)
             items = self._side(transposed, users)
         self.factors = items

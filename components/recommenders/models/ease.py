@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse as sp
 from sparse_dot_topn import sp_matmul_topn
-from tqdm import tqdm
 
 from components.data.dataset import Catalogue, Histories, Interactions
+from components.progress import progress
 from components.recommenders.base import Recommender
 from components.recommenders.kernels.sparse import merged_rows, summed_rows, summed_rows_at
 from components.recommenders.models.knn import csr_arrays, csr_of
@@ -64,7 +64,7 @@ def solve_sparse(matrix: sp.csr_matrix, regularisation: float, neighbours: int) 
     order = np.argsort(sizes, kind="stable")
     order = order[sizes[order] > 0]
     done = 0
-    progress = tqdm(total=len(order), desc="linear", unit="item")
+    bar = progress(total=len(order), desc="linear", unit="item")
     while done < len(order):
         step = max(1, SYSTEM_NUMBERS // int(sizes[order[min(done + 2000, len(order)) - 1]]) ** 2)
         batch = order[done : done + min(step, 2000)]
@@ -82,8 +82,8 @@ def solve_sparse(matrix: sp.csr_matrix, regularisation: float, neighbours: int) 
         solved = torch.cholesky_solve(torch.from_numpy(right)[..., None], factor)[..., 0]
         values[at[mask]] = solved.numpy()[mask]
         done += len(batch)
-        progress.update(len(batch))
-    progress.close()
+        bar.update(len(batch))
+    bar.close()
     return sp.csr_matrix((values, (rows, columns)), shape=(n_items, n_items))
 
 

@@ -15,9 +15,9 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import minimize
-from tqdm import tqdm
 
 from components.data.dataset import Catalogue, Histories, Interactions
+from components.progress import progress
 from components.recommenders.base import Recommender, top_k
 from components.recommenders.factory import load_model
 from components.settings import Cascade as CascadeSettings
@@ -213,7 +213,7 @@ def fit_weights(
     """
     step = max(1, -(-len(histories) // max_users))
     features, hits, users = [], [], []
-    for start in tqdm(range(0, len(histories), batch_size), desc="weights", unit="batch"):
+    for start in progress(range(0, len(histories), batch_size), desc="weights", unit="batch"):
         rows = np.arange(start, min(start + batch_size, len(histories)))
         rows = rows[rows % step == 0] - start
         if not len(rows):

@@ -26,7 +26,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import scipy.sparse as sp
-from tqdm import tqdm
 
 from components.data.dataset import (
     Catalogue,
@@ -37,6 +36,7 @@ from components.data.dataset import (
 )
 from components.erasure import replace_table
 from components.manifest import verify_manifest, write_manifest
+from components.progress import progress
 from components.recommenders.base import MISSING, Recommender, top_k
 from components.recommenders.factory import load_model
 from components.recommenders.models.content import Content, whitened
@@ -335,7 +335,8 @@ class Hybrid(Recommender):
 
     def _all_pairs(self, histories: Histories, exclude_seen: bool, batch_size: int = 256) -> Pairs:
         parts = []
-        for start in tqdm(range(0, len(histories), batch_size), desc="candidates", unit="batch"):
+        starts = range(0, len(histories), batch_size)
+        for start in progress(starts, desc="candidates", unit="batch"):
             batch = histories.take(slice(start, start + batch_size))
             parts.append(self._pairs(batch, exclude_seen, None))
         return joined(parts, list(range(0, len(histories), batch_size)))

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import nn
-from tqdm import trange
 
 from components.data.impressions import Log
+from components.progress import progress
 from components.recommenders.base import MISSING, Recommender
 from components.recommenders.models.off_policy.model import mean_of_past, standardised
 from components.settings import Policy as PolicySettings
@@ -102,7 +102,7 @@ class Learner:
         head = Head(text, self.settings.dimensions, self.settings.temperature)
         optimiser = torch.optim.AdamW(head.parameters(), lr=self.settings.learning_rate)
         random = np.random.default_rng(self.seed)
-        for _ in trange(self.settings.epochs, desc="behaviour", unit="epoch"):
+        for _ in progress(range(self.settings.epochs), desc="behaviour", unit="epoch"):
             for batch in self._batches(log, random):
                 chances = self._log_chances(head, batch)
                 loss = -chances.sum() / max((batch.ids != MISSING).sum(), 1)
@@ -125,7 +125,7 @@ class Learner:
             head.parameters(), lr=s.learning_rate, weight_decay=s.weight_decay
         )
         random = np.random.default_rng(self.seed)
-        for _ in trange(s.epochs, desc="policy", unit="epoch"):
+        for _ in progress(range(s.epochs), desc="policy", unit="epoch"):
             total = 0.0
             for batch in self._batches(rewarded, random):
                 chances = self._log_chances(head, batch)

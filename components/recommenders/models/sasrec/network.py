@@ -17,9 +17,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
-from tqdm import trange
 
 from components.data.dataset import Interactions
+from components.progress import progress
 from components.recommenders.kernels.losses import sampled_softmax_loss, softmax_loss
 from components.settings import Sequential as SequentialSettings
 
@@ -183,7 +183,9 @@ class Training:
         step_loss = self._full_loss if len(counts) <= s.full_softmax_items else self._sampled_loss
         self.network.train()
         done = len(self.losses)
-        bar = trange(done, s.epochs, initial=done, total=s.epochs, desc="sequential", unit="epoch")
+        bar = progress(
+            range(done, s.epochs), initial=done, total=s.epochs, desc="sequential", unit="epoch"
+        )
         for epoch in bar:
             shuffle = np.random.default_rng([self.seed, epoch])
             torch.manual_seed(int(shuffle.integers(2**62)))  # an epoch's chance is its own
