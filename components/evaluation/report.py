@@ -3,22 +3,20 @@
 In: ``models/candidates/test``, ``models/hybrid``, ``data/prepared``; under ``evaluate.protocol:
 leave_one_out`` the models are fitted anew. Out: ``reports/evaluation.csv`` (a row for each model),
 ``reports/evaluation.json`` (DVC's metrics) and ``reports/evaluation``: ``report.html``, one file
-with its plots inside, and ``significance.csv``.
+with its figures inside, and ``significance.csv``.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from components.data.dataset import Catalogue, Interactions, Prepared, load_prepared
 from components.data.impressions import VALID_INTERACTIONS, load_log
@@ -52,11 +50,13 @@ from components.recommenders.two_stage.blending import fit_weights
 from components.recommenders.two_stage.hybrid import Hybrid, load_candidates
 from components.settings import Evaluate, Settings
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
 HEAD_SHARE = 0.2
-"""Head items are the fewest, most popular ones with this share of the catalogue."""
+"""Head items are the most popular ones, this share of the catalogue."""
+
+LINE = 15
+"""Between two lines of text in a figure, in SVG units: a line is 12 high."""
+
+_HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
@@ -178,90 +178,132 @@ def judge(
     return record, each
 
 
-def picture(figure: Any) -> str:
-    """Return a figure as the text of a data address."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    plt.close(figure)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def versus_single(
+    each: dict[str, np.ndarray],
+    pairs: list[dict[str, Any]],
+    singles: list[str],
+    samples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the hybrid's NDCG@10 against that of the best of ``singles``, on the same users.
+
+    each: NDCG@10 of the users (users,), by model. pairs: of ``pairwise``. Out: single (the model's
+    name), ratio, difference (hybrid − single), low and high (its 95 % interval, paired), and p.
+    """
+    means = {name: float(values.mean()) for name, values in each.items()}
+    single = max(singles, key=means.__getitem__)
+    difference = each["hybrid"] - each[single]
+    low, high = interval(difference, samples, seed)
+    return {
+        "single": single,
+        "ratio": means["hybrid"] / max(means[single], 1e-12),
+        "difference": float(difference.mean()),
+        "low": low,
+        "high": high,
+        "p": next(one["p"] for one in pairs if {one["better"], one["worse"]} == {single, "hybrid"}),
+    }
 
 
-def plots(table: pd.DataFrame) -> dict[str, str]:
-    """Return the report's pictures by their captions."""
-    table = table.sort_values("ndcg@10")
-    figure, axes = plt.subplots(figsize=(7, 3.2))
-    errors = np.array([table["ndcg@10"] - table["low"], table["high"] - table["ndcg@10"]])
-    axes.barh(table["model"], table["ndcg@10"], xerr=errors, color="#3b6ea5", capsize=3)
-    axes.set_xlabel("NDCG@10, with its 95 % interval")
-    pictures = {"Accuracy": picture(figure)}
-    figure, axes = plt.subplots(figsize=(7, 3.6))
-    axes.scatter(table["coverage@10"], table["ndcg@10"], color="#3b6ea5")
-    for row in table.to_dict("records"):
-        axes.annotate(row["model"], (row["coverage@10"], row["ndcg@10"]), fontsize=8)
-    axes.set_xlabel("share of the catalogue that somebody is shown (coverage@10)")
-    axes.set_ylabel("NDCG@10")
-    pictures["Accuracy against variety"] = picture(figure)
-    slices = ["known_users", "new_users", "little_active_users", "very_active_users"]
-    slices += ["head", "tail", "new_items"]
-    columns = table.set_index("model")[[f"ndcg@10_{name}" for name in slices]]
-    columns.columns = pd.Index([name.replace("_", " ") for name in slices])
-    figure, axes = plt.subplots(figsize=(7, 3.6))
-    columns.T.plot.bar(ax=axes, rot=0, width=0.8)
-    axes.set_ylabel("NDCG@10")
-    axes.tick_params(axis="x", labelsize=7)
-    axes.legend(fontsize=7, ncols=2)
-    pictures["Who and what it works for"] = picture(figure)
-    return pictures
+def panels(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return for each slice that was judged its title and each model's NDCG@10 there."""
+    counts = table.iloc[0]
+    titles = {
+        "known_users": f"{counts['known_users']:,} known users",
+        "new_users": f"{counts['new_users']:,} new users",
+        "little_active_users": "least active known users",
+        "very_active_users": "most active known users",
+        "head": f"{100 * HEAD_SHARE:.0f} % most sold products",
+        "tail": "other products sold before",
+        "new_items": "products never sold before",
+    }
+    found = {title: table[f"ndcg@10_{name}"].tolist() for name, title in titles.items()}
+    return [
+        {"title": title, "rows": list(zip(table["model"], values, strict=True))}
+        for title, values in found.items()
+        if not np.isnan(values).all()
+    ]
 
 
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Evaluation</title>
-<meta name="viewport" content="width=device-width">
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;font-size:.85rem}td,th{padding:.25rem .6rem;text-align:right;
-border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}img{max-width:100%}
-.wide{overflow-x:auto}</style>
-<h1>How good are the recommendations?</h1>
-<p>{{ users }} users {{ question }}, over all {{ items }} products. Best single model: {{ single }};
-the hybrid has {{ ratio }} times its NDCG@10.</p>
-{% for caption, picture in pictures.items() %}<h2>{{ caption }}</h2>
-<img alt="{{ caption }}" src="{{ picture }}">{% endfor %}
-<h2>All figures</h2><div class="wide"><table><tr>{% for name in columns %}<th>{{ name }}</th>
-{% endfor %}</tr>{% for row in rows %}<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}
-</tr>{% endfor %}</table></div>
-<h2>Which differences are more than chance</h2><table><tr><th>better</th><th>than</th>
-<th>by NDCG@10</th><th>p</th></tr>{% for one in pairs %}<tr><td>{{ one.better }}</td>
-<td>{{ one.worse }}</td><td>{{ "%.4f" | format(one.difference) }}</td>
-<td>{{ "%.3f" | format(one.p) }}{{ "" if one.p < 0.05 else " (may be chance)" }}</td></tr>
-{% endfor %}</table><p>Fisher's randomisation test on the same users, two-sided, corrected by Holm
-for the number of pairs.</p><h2>What they would have earned</h2>
-{% if served %}<table><tr><th>model</th><th>estimate</th><th>rewards a list</th><th>from</th></tr>
-{% for one in served %}<tr><td>{{ one.model }}</td><td>{{ one.estimator }}</td>
-<td>{% if one.value is none %}not judged{% else %}{{ "%.3f [%.3f, %.3f]" | format(one.value,
-one.low, one.high) }}{% endif %}</td><td>{{ one.reason }}</td></tr>{% endfor %}</table>
-<p>Estimated from the lists that were served in the same weeks and what came of them.</p>
-{% else %}<p>No served lists of the test window are in data/impressions, or the protocol is
-leave_one_out.</p>{% endif %}
-<h2>What they mean</h2>
-<p>NDCG@10 counts bought products in the ten places, the first places more. Coverage is the share
-of the catalogue shown to somebody. Novelty is the mean surprise in bits, diversity one minus the
-likeness of a list's products. Serendipity is the share of places with a bought product that a
-list of the most popular would not have had. Popularity lift says how much more popular the lists
-are than what their users bought, miscalibration how far their categories are from the history's.
-p_against_hybrid: how likely so large a difference is if both are equally good. New users have no
-history; new items were never sold before.</p>
-</html>"""
+def heat_map(models: list[str], pairs: list[dict[str, Any]]) -> list[list[dict[str, Any] | None]]:
+    """Return a row of cells for each model: its difference to each of ``models``, and p.
+
+    pairs: of ``pairwise``. A cell's difference is the row's NDCG@10 minus the column's; a model's
+    cell with itself is None.
+    """
+    found = {(one["better"], one["worse"]): one for one in pairs}
+    found |= {
+        (worse, better): {**one, "difference": -one["difference"]}
+        for (better, worse), one in found.items()
+    }
+    return [[found.get((row, column)) for column in models] for row in models]
 
 
-def write_report(table: pd.DataFrame, facts: dict[str, Any], file: Path) -> None:
-    """Write the page: one file, its pictures inside, everything escaped."""
-    shown = ["model", *(name for name in table.columns if name != "model")]
+def scatter(table: pd.DataFrame) -> dict[str, Any]:
+    """Return places of points, labels and ticks for NDCG@10 over coverage@10, in SVG units.
+
+    Labels stand in a column on the right, LINE apart at least, each joined to its point by a line:
+    beside their points they would cover each other.
+    """
+    x, y = table["coverage@10"].to_numpy(), table["ndcg@10"].to_numpy()
+    height = max(200, LINE * len(table))
+    left, right = 40, 200  # of the points' area
+
+    def scaled(values: np.ndarray, near: float, far: float) -> tuple[np.ndarray, list[Any]]:
+        """Return places of ``values`` between near (0) and far, and the ticks with theirs."""
+        ticks = MaxNLocator(4).tick_values(0, max(float(values.max()), 1e-9))
+        unit = (far - near) / ticks[-1]
+        return near + unit * values, [(f"{tick:.3g}", near + unit * tick) for tick in ticks]
+
+    points_x, ticks_x = scaled(x, left, right)
+    points_y, ticks_y = scaled(y, LINE + height, LINE)
+    order = np.argsort(points_y, kind="stable")
+    steps = LINE * np.arange(len(order))
+    # The nearest places that are LINE apart, downwards, and none below the points' area.
+    places = np.maximum.accumulate(points_y[order] - steps) + steps
+    label_y = np.empty(len(order))
+    label_y[order] = np.minimum(places, LINE + height - steps[::-1])
+    return {
+        "points": [
+            {"model": model, "x": px, "y": py, "label_y": ly}
+            for model, px, py, ly in zip(table["model"], points_x, points_y, label_y, strict=True)
+        ],
+        "ticks_x": ticks_x,
+        "ticks_y": ticks_y,
+        "left": left,
+        "right": right,
+        "top": LINE,
+        "bottom": LINE + height,
+    }
+
+
+def write_report(
+    table: pd.DataFrame, pairs: list[dict[str, Any]], facts: dict[str, Any], file: Path
+) -> None:
+    """Write the page: one file, its figures inside, everything escaped.
+
+    table: a row for each model. pairs: of ``pairwise``. facts: users, items, question, served
+    (of ``judge_served``) and versus (of ``versus_single``).
+    """
+    table = table.sort_values("ndcg@10", ascending=False)
+    models = table["model"].tolist()
+    columns = ["model", *(name for name in table.columns if name != "model")]
     rows = [
         [f"{value:.4f}" if isinstance(value, float) else value for value in row]
-        for row in table.sort_values("ndcg@10", ascending=False)[shown].itertuples(index=False)
+        for row in table[columns].itertuples(index=False)
     ]
-    page = jinja2.Environment(autoescape=True).from_string(PAGE)
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((_HERE / "report.html.jinja").read_text(encoding="utf-8"))
+    page = template.render(
+        accuracy=table[["model", "ndcg@10", "low", "high"]].to_numpy().tolist(),
+        panels=panels(table),
+        heat_map=list(zip(models, heat_map(models, pairs), strict=True)),
+        scatter=scatter(table),
+        columns=columns,
+        rows=rows,
+        **facts,
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page.render(pictures=plots(table), columns=shown, rows=rows, **facts))
+    file.write_text(page, encoding="utf-8")
 
 
 def _served(
@@ -299,11 +341,11 @@ def run(settings: Settings, root: Path) -> None:
     table["p_against_hybrid"] = [
         paired_p_value(each, judged["hybrid"][1]) for _, each in judged.values()
     ]
-    pairs = pairwise({name: each for name, (_, each) in judged.items()})
-    single = table["model"].isin(settings.train.candidates)
-    best = table[single].set_index("model")["ndcg@10"]
-    hybrid = float(table.set_index("model").loc["hybrid", "ndcg@10"])
-    ratio = hybrid / max(float(best.max()), 1e-12)
+    each = {name: values for name, (_, values) in judged.items()}
+    pairs = pairwise(each)
+    singles = list(settings.train.candidates)
+    samples = settings.evaluate.bootstrap_samples
+    versus = versus_single(each, pairs, singles, samples, settings.seed)
     reports = root / "reports"
     (reports / "evaluation").mkdir(parents=True, exist_ok=True)
     table.to_csv(reports / "evaluation.csv", index=False)
@@ -314,18 +356,15 @@ def run(settings: Settings, root: Path) -> None:
         }
         for record in table.to_dict("records")
     }
-    metrics["hybrid_to_best_single"] = ratio
+    metrics["hybrid_to_best_single"] = versus["ratio"]
     (reports / "evaluation.json").write_text(json.dumps(metrics, indent=2))
-    served = _served(settings, root, prepared, contest)
     facts = {
         "users": f"{len(task.users):,}",
         "items": f"{len(prepared.catalogue):,}",
         "question": contest.question,
-        "served": served,
-        "pairs": sorted(pairs, key=lambda one: -one["difference"]),
-        "single": best.idxmax(),
-        "ratio": f"{ratio:.2f}",
+        "served": _served(settings, root, prepared, contest),
+        "versus": versus,
     }
-    write_report(table, facts, reports / "evaluation/report.html")
+    write_report(table, pairs, facts, reports / "evaluation/report.html")
     shown = ["model", "ndcg@10", "low", "high", "recall@10", "mrr@10", "coverage@10"]
     print(table.sort_values("ndcg@10", ascending=False)[shown].to_string(index=False))

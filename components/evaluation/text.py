@@ -8,6 +8,8 @@ catalogue, and the content recommender over each encoder's vectors on the test w
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from sklearn.manifold import TSNE
@@ -22,13 +25,15 @@ from sklearn.manifold import TSNE
 from components.data.dataset import Catalogue, Prepared, item_text, load_prepared
 from components.evaluation.metrics import ndcg
 from components.evaluation.protocol import interval, lists, window_task
-from components.evaluation.report import picture, plt
 from components.language.augmentation import purchases
 from components.language.encoder import TextEncoder
 from components.recommenders.factory import build
 from components.recommenders.models.content import Content
 from components.recommenders.models.tfidf import Words
 from components.settings import Settings
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
 
 SHOWN = 20
 """Products whose neighbours are shown."""
@@ -111,6 +116,14 @@ def ablation(
                 "rare_users": len(few), "rare_ndcg": float(few.mean()) if len(few) else 0.0,
                 "rare_low": rare_low, "rare_high": rare_high,
             }  # fmt: skip
+
+
+def picture(figure: Any) -> str:
+    """Return a figure as the text of a data address."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    plt.close(figure)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def losses(logs: dict[str, pd.DataFrame]) -> str:
