@@ -27,6 +27,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -519,15 +520,20 @@ def log_version(registry: Registry, root: Path, folder: Path, card: str, facts: 
         with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
             copy_judged(root, Path(name) / JUDGED)
             mlflow.log_artifacts(name)
-        logged = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(_HERE / "pyfunc_model.py"),
-            artifacts={"model": str(folder)},
-            code_paths=[str(_HERE)],
-            signature=_SIGNATURE,
-            # Named, so that MLflow does not load the model in another process to find them.
-            pip_requirements=exact_requirements(root) or ["bowerbird"],
-        )
+        with warnings.catch_warnings():
+            # MLflow would load the model to run the example; the signature is given.
+            warnings.filterwarnings(
+                "ignore", ".*An input example was not provided", UserWarning, r"mlflow\.pyfunc"
+            )
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(_HERE / "pyfunc_model.py"),
+                artifacts={"model": str(folder)},
+                code_paths=[str(_HERE)],
+                signature=_SIGNATURE,
+                # Named, so that MLflow does not load the model in another process to find them.
+                pip_requirements=exact_requirements(root) or ["bowerbird"],
+            )
         version = mlflow.register_model(logged.model_uri, registry.name, tags=tags)
         registry.client.update_model_version(registry.name, version.version, card)
         mlflow.set_tag("model_version", version.version)

@@ -27,6 +27,7 @@ from components.registry import Registry, RegistryError
 from components.settings import Settings
 from flows.training import describe
 from tests.conftest import REPOSITORY
+from tests.logs import stage_log
 
 
 @pytest.fixture
@@ -84,6 +85,12 @@ def test_first_champion_then_a_worse_challenger_that_is_not_promoted(shop) -> No
     assert reason in found.description
     pointer = json.loads((root / "var/serving/champion.json").read_text())
     assert pointer["version"] == "1"
+
+
+def test_the_log_of_a_registration_is_short(shop) -> None:
+    root, _ = shop
+    shutil.copy(REPOSITORY / "params.yaml", root)
+    assert "version 1: champion" in stage_log("register", root)
 
 
 def test_a_better_challenger_is_promoted_and_can_be_rolled_back(shop) -> None:
