@@ -28,6 +28,7 @@ from components.settings import Settings, Validate
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 import great_expectations as gx
 import great_expectations.expectations as gxe
+from great_expectations.expectations.row_conditions import Column
 
 ROW = "row"  # the column that names a row to Great Expectations and back
 COPY = "copy"  # how many equal rows stand above this one
@@ -96,8 +97,7 @@ def suite(table: str, settings: Validate, now: pd.Timestamp) -> list[gxe.Expecta
             stars,
             gxe.ExpectColumnValuesToNotBeNull(
                 column="rating",
-                row_condition='event == "rating"',
-                condition_parser="pandas",
+                row_condition=Column("event") == "rating",
                 meta=_why("rating event without a rating"),
             ),
             no_copy,
