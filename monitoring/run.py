@@ -43,6 +43,7 @@ def judge(
 
     Raises:
         FileNotFoundError: no such window file, or no reference yet.
+        ValueError: a file of feedback or impressions that is needed cannot be read.
     """
     monitor = settings.monitor
     frame = (
