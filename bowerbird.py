@@ -116,28 +116,29 @@ def train() -> None:
 @app.command()
 def rank() -> None:
     """Fit the ranker over the candidates."""
-    _stage("components.recommenders.two_stage.hybrid")
+    _stage("components.recommenders.rank")
 
 
 @app.command()
 def refit() -> None:
     """Fit the model that is served: the ranked recipe on all data."""
-    _stage("components.recommenders.two_stage.refit")
+    _stage("components.recommenders.refit")
 
 
 @app.command()
 def tune(
-    model: str = typer.Argument(help="a candidate, for example linear"),
+    model: str = typer.Argument(help="a candidate, for example ease"),
     trials: int = typer.Option(30, min=1, help="finished trials, those of earlier runs included"),
     timeout: float = typer.Option(None, help="seconds after which no new trial begins"),
 ) -> None:
     """Search a model's parameters on the validation window; a killed search goes on."""
+    from components.evaluation.metrics import ndcg
     from components.recommenders.tuning import snippet
     from components.recommenders.tuning import tune as search
     from components.settings import SettingsError, load_settings
 
     try:
-        study = search(model, load_settings(), ROOT, trials, timeout)
+        study = search(model, load_settings(), ROOT, trials, timeout, metric=ndcg)
         typer.echo(f"best of validation: NDCG@10 {study.best_value:.4f}, for params.yaml:")
         typer.echo(snippet(study, model))
     except (SettingsError, FileNotFoundError, ValueError) as error:

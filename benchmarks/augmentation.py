@@ -23,7 +23,7 @@ from components.language.augmentation import categories
 from components.language.encoder import TextEncoder
 from components.settings import load_settings
 
-MODELS = ("item_neighbours", "linear", "matrix_factorisation")
+MODELS = ("item_neighbours", "ease", "matrix_factorisation")
 
 
 def zero_shot_accuracy(

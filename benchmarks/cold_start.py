@@ -35,8 +35,9 @@ import pandas as pd
 
 from benchmarks.leave_one_out import RESULTS, chosen_settings, fitted, read
 from components.data.dataset import Catalogue, Interactions, item_text
+from components.data.holdout import Task
 from components.evaluation.metrics import ndcg
-from components.evaluation.protocol import Task, interval, leave_one_out_task
+from components.evaluation.protocol import interval, leave_one_out_task
 from components.language import corpus, pretraining
 from components.language.encoder import TextEncoder, encode_cached, encoder_digest
 from components.language.families import weights_digest
@@ -52,7 +53,7 @@ FINETUNE = {"steps": 60, "products": 96}
 """Set by hand, not searched; the rest is as in params.yaml."""
 HEAD_ALONE = "encoder fine-tuned, head alone"
 UNSOLD_WEIGHT = 3.0
-HYBRID = ["collective", "sequential", "content", "words", "item_neighbours"]
+HYBRID = ["cease", "sequential", "content", "tfidf", "item_neighbours"]
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def text_models(
     only: list[str],
 ) -> Iterator[tuple[str, Recommender, Catalogue]]:
     """Yield title, candidate model and the catalogue with the texts and vectors it is to read."""
-    words, content = build("words", settings), build("content", settings)
+    words, content = build("tfidf", settings), build("content", settings)
     yield "TF-IDF of titles", words, catalogue
     items = pd.read_parquet(folder / "items.parquet")
     if "keywords" in items:

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from components.data.dataset import DAY, Interactions, load_prepared
+from components.data.holdout import Task
 from components.evaluation.metrics import ndcg
-from components.evaluation.protocol import Task, lists
+from components.evaluation.protocol import lists
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import load_settings
 

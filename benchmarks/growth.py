@@ -1,7 +1,7 @@
 """How time and memory of each model grow with the shop: benchmarks/results/growth.md.
 
     python -m benchmarks.growth                      # 1, 3 and 10 million interactions
-    python -m benchmarks.growth --sizes 1 --models linear,item_neighbours
+    python -m benchmarks.growth --sizes 1 --models ease,item_neighbours
 
 Synthetic interactions, 20 a user on average, over 50,000, 100,000 and 200,000 items: popularity
 follows Zipf's law, and each user takes four items of five from one of the item groups (200 items
@@ -52,10 +52,10 @@ MODELS = (
     "user_neighbours",
     "matrix_factorisation",
     "rating_factorisation",
-    "linear",
-    "collective",
+    "ease",
+    "cease",
     "content",
-    "words",
+    "tfidf",
     "sequential",
 )
 

@@ -25,8 +25,9 @@ import numpy as np
 import pandas as pd
 
 from components.data.dataset import DAY, Catalogue, Interactions
+from components.data.holdout import Task
 from components.evaluation.metrics import hit_rate, ndcg
-from components.evaluation.protocol import Task, interval, leave_one_out_task
+from components.evaluation.protocol import interval, leave_one_out_task
 from components.language.encoder import TextEncoder
 from components.recommenders.base import Recommender
 from components.recommenders.factory import build, load_model
@@ -41,13 +42,13 @@ CHOSEN = {
     "item_neighbours": {"neighbours": 200, "weighting": "cosine", "decay": 0.5},
     "user_neighbours": {"neighbours": 200, "weighting": "cosine", "decay": 0.7},
     "matrix_factorisation": {"factors": 128, "regularisation": 0.03, "confidence": 10.0},
-    "linear": {
+    "ease": {
         "regularisation": 50.0,
         "half_life_days": NEVER,
         "decay": 0.7,
         "max_items": 20_000,
     },
-    "collective": {
+    "cease": {
         "regularisation": 100.0,
         "half_life_days": NEVER,
         "decay": 0.75,
@@ -55,7 +56,7 @@ CHOSEN = {
         "text_weight": 10.0,
     },
     "content": {"decay": 0.7, "whiten": True},
-    "words": {"decay": 0.7},
+    "tfidf": {"decay": 0.7},
     "sequential": {
         "dimensions": 128,
         "layers": 2,
@@ -73,7 +74,7 @@ CHOSEN = {
 }
 """Parameters, chosen on validation."""
 
-HYBRID = ["collective", "sequential", "content", "words", "item_neighbours"]
+HYBRID = ["cease", "sequential", "content", "tfidf", "item_neighbours"]
 RANK = {
     "candidates_per_model": 50,
     "trees": 500,
@@ -93,10 +94,10 @@ VARIANTS = {
 }
 """Models for the ablation of the text: model, what differs from ``CHOSEN``, with the encoder?"""
 TEXT_SOURCES = {
-    "hybrid without any text": ["linear", "sequential_ids", "item_neighbours"],
-    "hybrid, text by words alone": ["collective", "sequential_ids", "words", "item_neighbours"],
+    "hybrid without any text": ["ease", "sequential_ids", "item_neighbours"],
+    "hybrid, text by words alone": ["cease", "sequential_ids", "tfidf", "item_neighbours"],
     "hybrid, text by the encoder alone": [
-        *("linear", "sequential_encoder", "content", "item_neighbours"),
+        *("ease", "sequential_encoder", "content", "item_neighbours"),
     ],
 }
 

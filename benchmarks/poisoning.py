@@ -36,9 +36,9 @@ from components.data import expectations, sources, split
 from components.data.dataset import DAY, Prepared, load_prepared
 from components.data.schema import INTERACTIONS
 from components.evaluation.compare import Comparison, compare
-from components.recommenders import train
+from components.recommenders import rank as ranking
+from components.recommenders import refit, train
 from components.recommenders.models.popularity import Popularity
-from components.recommenders.two_stage import hybrid, refit
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings, load_settings
 
@@ -96,7 +96,7 @@ def fit_twins(settings: Settings, root: Path) -> None:
     (root / "models/vectors").mkdir(parents=True, exist_ok=True)
     np.save(root / "models/vectors/items.npy", vectors)
     with contextlib.redirect_stdout(io.StringIO()):
-        for stage in (train, hybrid, refit):
+        for stage in (train, ranking, refit):
             stage.run(settings, root)
 
 

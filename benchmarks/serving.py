@@ -43,7 +43,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from components.recommenders.two_stage.hybrid import profiles_file
+from components.data.profiles import profiles_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"

@@ -39,8 +39,9 @@ from benchmarks.leave_one_out import (
     without_encoder,
 )
 from components.data.dataset import Interactions
+from components.data.holdout import Task
 from components.evaluation.metrics import hit_rate, ndcg
-from components.evaluation.protocol import Task, leave_one_out_task
+from components.evaluation.protocol import leave_one_out_task
 from components.recommenders.factory import build
 from components.settings import load_settings
 

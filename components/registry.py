@@ -52,12 +52,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from components.credentials import mask_credentials
 from components.data.dataset import Prepared, load_prepared
+from components.data.profiles import PROFILES
 from components.erasure import locked, write_table
 from components.evaluation.compare import Comparison, SeenEvents, compare
 from components.lockfile import exact_requirements
 from components.manifest import MANIFEST, ManifestError, sync, verify_manifest, write_manifest
 from components.permissions import close_tree
-from components.recommenders.two_stage.hybrid import PROFILES
 from components.settings import Settings
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"

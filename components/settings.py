@@ -11,7 +11,8 @@ come from there alone: the file is copied, logged and committed.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from datetime import date
 from ipaddress import ip_network
 from pathlib import Path
@@ -42,20 +43,72 @@ Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Event = Literal["view", "click", "cart", "purchase", "rating"]
-CandidateName = Literal[
-    "popularity",
-    "item_neighbours",
-    "user_neighbours",
-    "matrix_factorisation",
-    "rating_factorisation",
-    "linear",
-    "collective",
-    "content",
-    "words",
-    "knowledge",
-    "sequential",
-    "policy",
-]
+RENAMED_MODELS = {
+    "linear": "ease",
+    "collective": "cease",
+    "words": "tfidf",
+    "knowledge": "rules",
+}
+"""Earlier names of recommenders; read in this version, refused in the next."""
+
+_registered: dict[str, type[ModelSection]] = {}
+
+
+def current_model_name(name: str) -> str:
+    """Return the name that a recommender has now.
+
+    >>> current_model_name("linear"), current_model_name("popularity")
+    ('ease', 'popularity')
+    """
+    return RENAMED_MODELS.get(name, name)
+
+
+def warn_renamed(place: str | Path, names: Iterable[str]) -> None:
+    """Warn once that ``place`` (a file or folder) uses old names of recommenders, if it does."""
+    old = sorted(set(names) & RENAMED_MODELS.keys())
+    if old:
+        renamed = ", ".join(f"{name} is now {RENAMED_MODELS[name]}" for name in old)
+        warnings.warn(
+            f"{place} uses old names of recommenders: {renamed}. The next version refuses them.",
+            FutureWarning,
+            stacklevel=3,
+        )
+
+
+def model_sections() -> dict[str, type[ModelSection]]:
+    """Return the settings class of each recommender by name: fields of ``Train``, then registered
+    ones."""
+    own = {
+        name: field.annotation
+        for name, field in Train.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, ModelSection)
+    }
+    return own | _registered
+
+
+def register_section(name: str, section: type[ModelSection]) -> None:
+    """Let ``train`` have the section ``name``, and ``train.candidates`` name it.
+
+    ``recommenders.factory.register`` calls it; sections that ``Train`` declares stay as they are.
+    """
+    if name not in Train.model_fields:
+        _registered[name] = section
+
+
+def unregister_section(name: str) -> None:
+    """Take back ``register_section``."""
+    _registered.pop(name, None)
+
+
+def _known_model(name: str) -> str:
+    known = model_sections()
+    if name not in known:
+        raise ValueError(f"there is no recommender {name!r:.80}; there are: {', '.join(known)}")
+    return name
+
+
+CandidateName = Annotated[str, AfterValidator(_known_model)]
+"""The name of a recommender: of a section of ``train``."""
 
 
 HostName = Annotated[str, StringConstraints(pattern=r"^(\*\.)?[a-z0-9._:-]+$", to_lower=True)]
@@ -81,6 +134,10 @@ class SettingsError(ValueError):
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ModelSection(Section):
+    """Parameters of one recommender: a section of ``train`` with the recommender's name."""
 
 
 class Source(Section):
@@ -184,11 +241,11 @@ class Augment(Section):
     min_confidence: Share = 0.5
 
 
-class Popularity(Section):
+class Popularity(ModelSection):
     half_life_days: PositiveFloat = 14
 
 
-class Neighbours(Section):
+class Neighbours(ModelSection):
     neighbours: PositiveInt = 200
     weighting: Literal["cosine", "tfidf", "bm25"] = "bm25"
     decay: Annotated[float, Field(gt=0, le=1)] = 0.98
@@ -196,7 +253,7 @@ class Neighbours(Section):
     max_history: PositiveInt = 1000
 
 
-class MatrixFactorisation(Section):
+class MatrixFactorisation(ModelSection):
     factors: PositiveInt = 64
     iterations: PositiveInt = 12
     regularisation: PositiveFloat = 0.05
@@ -205,13 +262,13 @@ class MatrixFactorisation(Section):
     decay: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
-class RatingFactorisation(Section):
+class RatingFactorisation(ModelSection):
     factors: Annotated[int, Field(ge=0)] = 16
     iterations: PositiveInt = 15
     regularisation: PositiveFloat = 4.0
 
 
-class Linear(Section):
+class EASE(ModelSection):
     form: Literal["auto", "dense", "sparse"] = "auto"
     regularisation: PositiveFloat = 200.0
     half_life_days: PositiveFloat = 365
@@ -221,26 +278,26 @@ class Linear(Section):
     max_history: PositiveInt = 1000
 
 
-class Collective(Linear):
+class CEASE(EASE):
     text_weight: PositiveFloat = 10.0
     cold_neighbours: PositiveInt = 5
     cold_boost: Annotated[float, Field(ge=0)] = 1.0
 
 
-class Content(Section):
+class Content(ModelSection):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.95
     whiten: bool = True
 
 
-class Words(Section):
+class TFIDF(ModelSection):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.95
 
 
-class Knowledge(Section):
+class RuleBased(ModelSection):
     rules: Path = Path("rules.yaml")
 
 
-class Sequential(Section):
+class Sequential(ModelSection):
     dimensions: PositiveInt = 64
     layers: PositiveInt = 2
     heads: PositiveInt = 2
@@ -262,8 +319,8 @@ class Sequential(Section):
         return self
 
 
-class Policy(Section):
-    base: CandidateName = "collective"
+class Policy(ModelSection):
+    base: CandidateName = "cease"
     k: PositiveInt = 10
     correction: Literal["top_k", "off_policy", "none"] = "top_k"
     behaviour: Literal["auto", "logged", "estimated"] = "auto"
@@ -280,6 +337,8 @@ class Policy(Section):
 
 
 class Train(Section):
+    model_config = ConfigDict(extra="allow")  # sections of registered recommenders, checked below
+
     exclude_seen: bool = True
     candidates: list[CandidateName] = Field(min_length=1)
     popularity: Popularity = Popularity()
@@ -287,20 +346,47 @@ class Train(Section):
     user_neighbours: Neighbours = Neighbours()
     matrix_factorisation: MatrixFactorisation = MatrixFactorisation()
     rating_factorisation: RatingFactorisation = RatingFactorisation()
-    linear: Linear = Linear()
-    collective: Collective = Collective()
+    ease: EASE = EASE()
+    cease: CEASE = CEASE()
     content: Content = Content()
-    words: Words = Words()
-    knowledge: Knowledge = Knowledge()
+    tfidf: TFIDF = TFIDF()
+    rules: RuleBased = RuleBased()
     sequential: Sequential = Sequential()
     policy: Policy = Policy()
 
     @model_validator(mode="after")
-    def _base_first(self) -> Train:
-        names, base = list(self.candidates), self.policy.base
-        if "policy" in names and base not in names[: names.index("policy")]:
-            raise ValueError(f"policy starts from {base}: put {base} before policy in candidates")
+    def _check_registered(self) -> Train:
+        """Check the sections of recommenders registered from outside, given or with defaults."""
+        given = self.__pydantic_extra__
+        assert given is not None  # extra keys are allowed
+        unknown = given.keys() - _registered.keys()
+        if unknown:
+            raise ValueError(f"train.{min(unknown)}: there is no such key")
+        for name, section in _registered.items():
+            value = given.get(name, {})
+            try:
+                found = value if isinstance(value, section) else section.model_validate(value)
+            except ValidationError as error:
+                first = error.errors()[0]
+                place = ".".join(str(part) for part in ("train", name, *first["loc"]))
+                raise ValueError(f"{place}: {first['msg']}") from error
+            given[name] = found
         return self
+
+    @model_validator(mode="after")
+    def _base_first(self) -> Train:
+        names = list(self.candidates)
+        for place, name in enumerate(names):
+            base = getattr(self.section(name), "base", None)
+            if base is not None and base not in names[:place]:
+                raise ValueError(
+                    f"{name} starts from {base}: put {base} before {name} in candidates"
+                )
+        return self
+
+    def section(self, name: str) -> Any:
+        """Return the parameters of the recommender ``name``."""
+        return getattr(self, name)
 
 
 class Switch(Section):
@@ -309,15 +395,28 @@ class Switch(Section):
 
 
 class Cascade(Section):
-    models: list[CandidateName] = Field(default=["popularity", "words"], min_length=2)
+    models: list[CandidateName] = Field(default=["popularity", "tfidf"], min_length=2)
     keep: PositiveInt = 50
 
 
+FORMS = ("ranker", "weighted", "switching", "cascade")
+"""Values of ``rank.form`` besides the names of recommenders."""
+
+
+def _known_form(name: str) -> str:
+    if name not in FORMS and name not in model_sections():
+        raise ValueError(
+            f"{name!r:.80} is no form: use {', '.join(FORMS)}, or one recommender of "
+            f"{', '.join(model_sections())}"
+        )
+    return name
+
+
 class Rank(Section):
-    form: Literal["ranker", "weighted", "switching", "cascade"] | CandidateName = "ranker"
+    form: Annotated[str, AfterValidator(_known_form)] = "ranker"
     weighted: dict[CandidateName, Annotated[float, Field(ge=0)]] = {}
     switching: list[Switch] = Field(
-        default=[Switch(events=0, model="popularity"), Switch(events=1, model="collective")],
+        default=[Switch(events=0, model="popularity"), Switch(events=1, model="cease")],
         min_length=1,
     )
     cascade: Cascade = Cascade()
@@ -529,12 +628,71 @@ def load_settings(path: str | Path | None = None) -> Settings:
             expected.
     """
     file = Path(path or os.environ.get("BOWERBIRD_PARAMS") or "params.yaml")
-    raw = read_params(file)
+    old: set[str] = set()
+    raw = _with_environment(with_current_names(read_params(file), old), old)
+    raw = with_current_names(raw, old)
+    warn_renamed(file, old)
     try:
-        return Settings.model_validate(_with_environment(raw))
+        return Settings.model_validate(raw)
     except ValidationError as error:
         lines = [f"  {_told(problem)}" for problem in error.errors()]
         raise SettingsError(f"{file} has wrong values:\n" + "\n".join(lines)) from error
+
+
+def with_current_names(raw: dict[str, Any], old: set[str]) -> dict[str, Any]:
+    """Return unchecked settings with recommenders by the names they have now.
+
+    old: the old names found are added to it.
+    """
+    train, rank = raw.get("train"), raw.get("rank")
+    made = dict(raw)
+    if isinstance(train, dict):
+        made["train"] = train = _with_current_keys(train, old)
+        if isinstance(train.get("candidates"), list):
+            train["candidates"] = [_current(name, old) for name in train["candidates"]]
+        if isinstance(train.get("policy"), dict) and "base" in train["policy"]:
+            train["policy"] = {**train["policy"], "base": _current(train["policy"]["base"], old)}
+    if isinstance(rank, dict):
+        made["rank"] = rank_with_current_names(rank, old)
+    return made
+
+
+def rank_with_current_names(rank: dict[str, Any], old: set[str]) -> dict[str, Any]:
+    """Return the unchecked section ``rank`` as ``with_current_names`` does."""
+    made = dict(rank)
+    if "form" in rank:
+        made["form"] = _current(rank["form"], old)
+    if isinstance(rank.get("weighted"), dict):
+        made["weighted"] = _with_current_keys(rank["weighted"], old)
+    if isinstance(rank.get("switching"), list):
+        made["switching"] = [
+            {**one, "model": _current(one["model"], old)}
+            if isinstance(one, dict) and "model" in one
+            else one
+            for one in rank["switching"]
+        ]
+    cascade = rank.get("cascade")
+    if isinstance(cascade, dict) and isinstance(cascade.get("models"), list):
+        models = [_current(name, old) for name in cascade["models"]]
+        made["cascade"] = {**cascade, "models": models}
+    return made
+
+
+def _current(name: Any, old: set[str]) -> Any:
+    if not isinstance(name, str) or name not in RENAMED_MODELS:
+        return name
+    old.add(name)
+    return RENAMED_MODELS[name]
+
+
+def _with_current_keys(values: dict[str, Any], old: set[str]) -> dict[str, Any]:
+    """Return ``values`` with current keys. Where both are there, the current one counts."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        current = _current(name, old)
+        if current == name or current not in values:
+            found[current] = value
+    return found
 
 
 def _yaml(text: str, place: str) -> Any:
@@ -600,10 +758,11 @@ def _refuse_credentials(value: Any, file: Path, keys: tuple[str, ...] = ()) -> N
             )
 
 
-def _with_environment(raw: dict[str, Any]) -> dict[str, Any]:
+def _with_environment(raw: dict[str, Any], old: set[str]) -> dict[str, Any]:
     """Return ``raw`` with every BOWERBIRD_<SECTION>__<KEY> of the environment laid over it.
 
-    More parts go deeper: BOWERBIRD_SERVE__RULES__POOL is serve.rules.pool.
+    More parts go deeper: BOWERBIRD_SERVE__RULES__POOL is serve.rules.pool. old: old names of
+    recommenders that variables use are added to it.
 
     Raises:
         SettingsError: a value is not YAML, or holds a credential where none is expected.
@@ -613,6 +772,9 @@ def _with_environment(raw: dict[str, Any]) -> dict[str, Any]:
         keys = name.removeprefix("BOWERBIRD_").lower().split("__")
         if not name.startswith("BOWERBIRD_") or len(keys) < 2 or keys[0] not in Settings.sections():
             continue
+        if keys[0] == "train" or keys[:2] == ["rank", "weighted"]:
+            at = 1 if keys[0] == "train" else 2
+            keys[at:] = [_current(key, old) for key in keys[at : at + 1]] + keys[at + 1 :]
         place = merged
         for key in keys[:-1]:
             there = place.get(key)

@@ -258,7 +258,8 @@ def _scores(
 
 
 def _load_model(folder: Path):
-    from components.recommenders.two_stage.hybrid import Hybrid, profiles_file
+    from components.data.profiles import profiles_file
+    from components.recommenders.two_stage.hybrid import Hybrid
 
     model = Hybrid.load(folder)
     past = pd.read_parquet(profiles_file(folder.parents[1], folder))

@@ -16,8 +16,9 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.data import expectations, sources, split
+from components.recommenders import rank as ranking
+from components.recommenders import refit
 from components.recommenders import train as training
-from components.recommenders.two_stage import hybrid, refit
 from components.settings import Settings, load_settings
 from tests.postgres import Postgres, postgres_programs
 
@@ -110,7 +111,7 @@ def trained(
     (root / "models/vectors").mkdir(parents=True)
     np.save(root / "models/vectors/items.npy", vectors)
     training.run(settings, root)
-    hybrid.run(settings, root)
+    ranking.run(settings, root)
     refit.run(settings, root)
     shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")
     return root, settings

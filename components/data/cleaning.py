@@ -9,7 +9,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from components.data.feedback import NONE, SHOP
+from components.data.schema import NONE, SHOP
 
 
 def clean_items(items: ir.Table) -> ir.Table:

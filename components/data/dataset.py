@@ -96,15 +96,26 @@ class Histories:
         lengths = self.lengths()[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         index = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
-        return Histories(self.items[index], self.times[index], offsets, self.now[rows])
+        ratings = None if self.ratings is None else self.ratings[index]
+        return Histories(self.items[index], self.times[index], offsets, self.now[rows], ratings)
+
+    def where(self, keep: np.ndarray, items: np.ndarray | None = None) -> Histories:
+        """Return the histories with the events where ``keep`` (bool (events,)) is true.
+
+        items: int32 (events,), other item codes for all events; None: they stay.
+        """
+        kept = np.bincount(self.rows()[keep], minlength=len(self))
+        return Histories(
+            (self.items if items is None else items)[keep],
+            self.times[keep],
+            np.concatenate([[0], np.cumsum(kept)]),
+            self.now,
+            None if self.ratings is None else self.ratings[keep],
+        )
 
     def last(self, n: int) -> Histories:
         """Return the histories cut to their ``n`` newest events."""
-        keep = self.steps_back() < n
-        lengths = np.minimum(self.lengths(), n)
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        ratings = None if self.ratings is None else self.ratings[keep]
-        return Histories(self.items[keep], self.times[keep], offsets, self.now, ratings)
+        return self.where(self.steps_back() < n)
 
     def matrix(self, n_items: int, decay: float = 1.0) -> sp.csr_matrix:
         """Return float32 CSR (batch, n_items): the sum of the ``weights`` of an item's events."""

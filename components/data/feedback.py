@@ -19,10 +19,8 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from components.data.schema import AUTHENTICATIONS, INTERACTIONS
+from components.data.schema import AUTHENTICATIONS, INTERACTIONS, NONE, SHOP
 from components.settings import Validate
-
-SHOP, SESSION, NONE = AUTHENTICATIONS
 
 BAD_CLIENT = "from a client whose feedback is mostly bad"
 USER_ITEM_DAY = "too many events of a user on one product a day"

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from components.data.dataset import Histories, Prepared
-from components.data.feedback import SESSION, SHOP
+from components.data.schema import SESSION, SHOP
 from components.settings import Event
 
 VALID_INTERACTIONS = "data/valid/interactions.parquet"
@@ -124,5 +124,6 @@ def load_log(
     past = prepared.interactions.histories(users[known], now[known])
     counts = np.zeros(n, dtype=np.int64)
     counts[known] = past.lengths()
-    histories = Histories(past.items, past.times, np.concatenate([[0], np.cumsum(counts)]), now)
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    histories = Histories(past.items, past.times, offsets, now, past.ratings)
     return Log(histories, ids, propensities, earned)

@@ -12,7 +12,7 @@ import pyarrow as pa
 EVENTS = ("view", "click", "cart", "purchase", "rating")
 """Event names in the order of their int8 codes in the prepared interactions."""
 
-AUTHENTICATIONS = ("shop", "session", "none")
+AUTHENTICATIONS = SHOP, SESSION, NONE = ("shop", "session", "none")
 """How a feedback event was authenticated: the shop's API key, a signed session token, or not.
 
 In raw and valid tables null marks the shop's own files; feedback of unknown senders is "none".

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from components.data.dataset import Histories, Prepared
+from components.data.holdout import window_task
 from components.evaluation.metrics import ndcg
-from components.evaluation.protocol import interval, window_task
+from components.evaluation.protocol import interval
 from components.recommenders.base import MISSING
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Register, Settings
@@ -58,13 +59,7 @@ def _lists(
     to_theirs = theirs.get_indexer(prepared.catalogue.ids)
     to_ours = pd.Index(prepared.catalogue.ids).get_indexer(theirs)
     known = to_theirs[histories.items] >= 0
-    lengths = np.bincount(histories.rows()[known], minlength=len(histories))
-    translated = Histories(
-        to_theirs[histories.items[known]].astype(np.int32),
-        histories.times[known],
-        np.concatenate([[0], np.cumsum(lengths)]),
-        histories.now,
-    )
+    translated = histories.where(known, to_theirs[histories.items].astype(np.int32))
     ids, _ = model.recommend(translated, 10, exclude_seen=exclude_seen)
     return np.where(ids == MISSING, MISSING, to_ours[np.maximum(ids, 0)])
 

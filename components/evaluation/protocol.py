@@ -7,67 +7,19 @@ user bought in it; a model judged on a window was fitted on what lies before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from scipy.stats import norm
 
-from components.data.dataset import Histories, Interactions, Prepared
+from components.data.dataset import Interactions
+from components.data.holdout import Task
 from components.evaluation.metrics import ndcg
 from components.recommenders.base import Recommender
 
-Window = Literal["validation", "test"]
-
 EXACT_USERS = 14
 """Users with a difference up to which a p-value is exact: 2**14 signs take milliseconds."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """users: int (batch,) codes. histories: before the window. targets: CSR (batch, items)."""
-
-    users: np.ndarray
-    histories: Histories
-    targets: sp.csr_matrix
-
-    def only(self, items: np.ndarray) -> tuple[np.ndarray, sp.csr_matrix]:
-        """Return the rows that have a target among ``items`` (bool (items,)), and those targets."""
-        kept = (self.targets @ sp.diags(items.astype(np.float32))).tocsr()
-        kept.eliminate_zeros()
-        rows = np.flatnonzero(np.diff(kept.indptr))
-        return rows, kept[rows]
-
-
-def window_task(prepared: Prepared, window: Window, exclude_seen: bool) -> Task:
-    """Return what is asked of a model in ``window``.
-
-    exclude_seen: targets are only the items that the history does not have. Users who are new in
-    the window are asked too, with an empty history.
-    """
-    starts = {
-        "validation": (prepared.validation_start, prepared.test_start),
-        "test": (prepared.test_start, prepared.end),
-    }
-    start, stop = starts[window]
-    x = prepared.interactions
-    targets = x.where((x.times >= start) & (x.times < stop)).matrix()
-    if exclude_seen:
-        targets = targets - targets.multiply(x.where(x.times < start).matrix())
-        targets = targets.tocsr()
-        targets.eliminate_zeros()
-    users = np.flatnonzero(np.diff(targets.indptr))
-    return Task(users, x.histories(users, start), targets[users])
-
-
-def ranker_task(
-    prepared: Prepared, window: Window, exclude_seen: bool
-) -> tuple[Histories, sp.csr_matrix]:
-    """Return histories and targets the ranker learns from."""
-    task = window_task(prepared, window, exclude_seen)
-    return task.histories, task.targets
 
 
 def leave_one_out_task(

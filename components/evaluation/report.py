@@ -19,6 +19,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from components.data.dataset import Catalogue, Interactions, Prepared, load_prepared
+from components.data.holdout import Task, window_task
 from components.data.impressions import VALID_INTERACTIONS, load_log
 from components.evaluation.logged_lists import judge_served
 from components.evaluation.metrics import (
@@ -33,7 +34,6 @@ from components.evaluation.metrics import (
     serendipity,
 )
 from components.evaluation.protocol import (
-    Task,
     interval,
     leave_one_out_task,
     lists,
@@ -41,13 +41,12 @@ from components.evaluation.protocol import (
     pairwise,
     sliced_ndcg,
     some_users,
-    window_task,
 )
 from components.recommenders.base import Recommender
-from components.recommenders.factory import build
-from components.recommenders.train import IMPRESSIONS
+from components.recommenders.factory import build, needs_log
+from components.recommenders.train import IMPRESSIONS, load_candidates
 from components.recommenders.two_stage.blending import fit_weights
-from components.recommenders.two_stage.hybrid import Hybrid, load_candidates
+from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Evaluate, Settings
 
 HEAD_SHARE = 0.2
@@ -99,10 +98,10 @@ def by_time(settings: Settings, root: Path, prepared: Prepared) -> Contest:
 def leave_one_out(settings: Settings, root: Path, prepared: Prepared) -> Contest:
     """Return models fitted on all but each user's newest event, which is what is asked for.
 
-    The ranker learns on the event before it, over candidates that saw neither. The policy is left
-    out: its log is cut by time.
+    The ranker learns on the event before it, over candidates that saw neither. Models that
+    learn from logged feedback are left out: their log is cut by time.
     """
-    names = [name for name in settings.train.candidates if name != "policy"]
+    names = [name for name in settings.train.candidates if not needs_log(name)]
     exclude, catalogue = settings.train.exclude_seen, prepared.catalogue
 
     def fit(back: int) -> tuple[Interactions, Task, dict[str, Recommender]]:

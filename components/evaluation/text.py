@@ -23,13 +23,14 @@ import pandas as pd
 from sklearn.manifold import TSNE
 
 from components.data.dataset import Catalogue, Prepared, item_text, load_prepared
+from components.data.holdout import window_task
 from components.evaluation.metrics import ndcg
-from components.evaluation.protocol import interval, lists, window_task
+from components.evaluation.protocol import interval, lists
 from components.language.augmentation import purchases
 from components.language.encoder import TextEncoder
 from components.recommenders.factory import build
 from components.recommenders.models.content import Content
-from components.recommenders.models.tfidf import Words
+from components.recommenders.models.tfidf import TFIDF
 from components.settings import Settings
 
 mpl.use("Agg")
@@ -66,11 +67,11 @@ def judged(prepared: Prepared, settings: Settings, whiten: bool = True) -> dict[
     rows, targets = task.only(sold == 0)
     found: dict[str, Any] = {"users": len(task.users), "new_item_users": len(rows)}
     content = settings.train.content.model_copy(update={"whiten": whiten})
-    models = {"content": Content(content), "words": Words(settings.train.words)}
+    models = {"content": Content(content), "tfidf": TFIDF(settings.train.tfidf)}
     if prepared.catalogue.vectors is None:
         del models["content"]
     else:
-        del models["words"]
+        del models["tfidf"]
     for model in models.values():
         ids = lists(model.fit(before, prepared.catalogue), task, 10, settings.train.exclude_seen)
         for name, each in (

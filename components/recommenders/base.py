@@ -1,15 +1,19 @@
-"""The one face of every recommender.
+"""Common interface of all recommenders, and the optional capabilities of a model as Protocols.
 
-A recommender is a function of a *history*, not of a trained user: a new shopper's second click
-already counts and nothing is retrained for it.
+A recommender is a function of a *history*, not of a trained user: the second click of a new user
+already counts, and nothing is trained again for it.
 
     model = ItemNeighbours(settings.train.item_neighbours).fit(train, catalogue)
     ids, scores = model.recommend(histories, k=10)     # (batch, 10) each
     model.save("models/candidates/item_neighbours")
     model = ItemNeighbours.load("models/candidates/item_neighbours")
 
-Subclasses write ``fit``, ``score``, ``arrays``/``config`` and ``from_saved``. What is saved is
-safetensors and JSON, never pickle: a model folder may come from another machine.
+A new model is a subclass with ``name``, ``section``, ``fit`` and ``score``; attributes named in
+``learned`` are saved and loaded. What a model can do beyond that, it shows by having the methods of
+a Protocol below. No other code asks for a model's name or class to know what it can do.
+
+Models are saved as safetensors and JSON, never as pickle: a model folder may come from another
+machine.
 """
 
 from __future__ import annotations
@@ -18,12 +22,14 @@ import json
 import mmap
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from components.data.dataset import Catalogue, Histories, Interactions
+from components.data.impressions import Log
+from components.settings import ModelSection, current_model_name
 
 DTYPES = {
     "F64": np.float64,
@@ -33,21 +39,49 @@ DTYPES = {
     "U8": np.uint8,
     "BOOL": np.bool_,
 }
-"""The types of our arrays, by their names in a safetensors file."""
+"""The dtypes of saved arrays, by their names in a safetensors file."""
 
 MISSING = -1
 """The id ``recommend`` fills with where there are fewer than k items to give."""
 
 
+class TooLittleFeedback(ValueError):
+    """There are too few served lists to learn from; the message says how to get them."""
+
+
 class Recommender(ABC):
-    """Base of all recommenders: ``score`` is theirs, ``recommend``, ``save``, ``load`` are here."""
+    """Base of all recommenders.
+
+    settings: the model's section of ``train``. seed: of whatever is drawn at random.
+    """
 
     name: ClassVar[str]
+    """As in ``train.candidates`` and in saved folders."""
+    section: ClassVar[type[ModelSection]]
+    """The type of ``settings``."""
+    search_space: ClassVar[dict[str, Any]] = {}
+    """What ``bowerbird tune`` searches (see ``search_space``); empty: nothing."""
+    learned: ClassVar[tuple[str, ...]] = ()
+    """Names of the attributes, arrays, that ``fit`` sets and ``save`` writes."""
     forbids: ClassVar[bool] = False
-    """Whether its -inf holds for everybody: the hybrid then shows such an item of no model."""
-    unsold_share: float = 0.0
-    """The share that an item nobody has bought has of the scores of those most alike to it, where
-    the model learned so of such items in training; 0: it has nothing to say of them."""
+    """Whether a score of -inf excludes the item for every model of the hybrid."""
+    cold_start_weight: float = 0.0
+    """Weight on the mean score of a cold item's nearest warm items, by which the cold-start
+    wrapper scores items added after training; 0: they get the model's lowest score."""
+
+    def __init__(self, settings: Any, seed: int = 0) -> None:
+        self.settings = settings
+        self.seed = seed
+
+    @property
+    def trained(self) -> Recommender:
+        """The model as it was fitted: this one, unless it wraps another."""
+        return self
+
+    @classmethod
+    def from_settings(cls, section: Any, seed: int, root: Path) -> Self:
+        """Return the unfitted model. section: its section of ``train``. root: of relative paths."""
+        return cls(section, seed)
 
     @abstractmethod
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
@@ -60,22 +94,30 @@ class Recommender(ABC):
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
         """Return float32 (batch, n): the scores of ``items``, codes (n,), and of no others.
 
-        For catalogues too large to be scored whole: models that can, score less than all.
+        For catalogues too large to be scored whole: models override it where they can score a few
+        items without scoring all.
         """
         return self.score(histories)[:, items]
 
-    @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the learned arrays by name (for ``save``)."""
+        """Return the learned arrays by name, for ``save``."""
+        return {name: getattr(self, name) for name in self.learned}
 
-    @abstractmethod
     def config(self) -> dict[str, Any]:
         """Return what else ``from_saved`` needs, as JSON can hold it."""
+        return {"settings": self.settings.model_dump(mode="json"), "seed": self.seed}
 
     @classmethod
-    @abstractmethod
     def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         """Return the model that ``config`` and ``arrays`` describe."""
+        model = cls(cls.section(**config["settings"]), config.get("seed", 0))
+        model.restore(config, arrays)
+        return model
+
+    def restore(self, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Set what ``fit`` learned from what ``config`` and ``arrays`` returned."""
+        for name in self.learned:
+            setattr(self, name, arrays[name])
 
     def recommend(
         self,
@@ -87,9 +129,9 @@ class Recommender(ABC):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return ids int32 (batch, k) and scores float32 (batch, k), best first.
 
-        exclude_seen: leave out the items of each history. available: bool (items,), false leaves
-        an item out for everybody. Users are taken ``batch_size`` at a time, so memory stays at
-        batch_size × items. Where fewer than k items are left, id MISSING and score -inf.
+        exclude_seen: leave out the items of each history. available: bool (items,); false leaves
+        an item out for all users. Histories are scored ``batch_size`` at a time, so memory stays
+        at batch_size × items. Where fewer than k items are left: id MISSING and score -inf.
         """
         ids = np.full((len(histories), k), MISSING, dtype=np.int32)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
@@ -117,21 +159,123 @@ class Recommender(ABC):
         """Return the model ``save`` wrote to ``folder``.
 
         Raises:
-            ValueError: the folder holds another kind of model.
+            ValueError: the folder holds another kind of model, or its arrays are damaged.
         """
         folder = Path(folder)
         config = json.loads((folder / "model.json").read_text())
-        found = config.pop("name")
+        found = current_model_name(config.pop("name"))
         if found != cls.name:
             raise ValueError(f"{folder} holds a {found} model, not {cls.name}")
         return cls.from_saved(config, mapped_arrays(folder / "model.safetensors"))
 
 
+@runtime_checkable
+class HasItemVectors(Protocol):
+    """Scores by the inner product of a query and item vectors, which are indexed (HNSW) on large
+    catalogues."""
+
+    def item_vectors(self) -> np.ndarray:
+        """Return float32 (items, d)."""
+
+    def queries(self, histories: Histories) -> np.ndarray:
+        """Return float32 (batch, d): the scores are their inner products with the vectors."""
+
+
+@runtime_checkable
+class EmbedsText(Protocol):
+    """Places an item among the others by its text alone, items added after training included."""
+
+    def embed_text(self, vectors: np.ndarray) -> np.ndarray:
+        """Return float32 (n, d), in the space of ``item_vectors``. vectors: the language model's,
+        float32 (n, width)."""
+
+
+@runtime_checkable
+class FindsNearestItems(Protocol):
+    """Finds the best items of one history without scoring the whole catalogue."""
+
+    def nearest_items(self, history: Histories, n: int) -> np.ndarray:
+        """Return int64 (≤ n,) item codes in no order, for a batch of one history."""
+
+
+@runtime_checkable
+class FindsSimilarItems(Protocol):
+    """Tells which items are similar to given items: one of the models behind ``/similar``."""
+
+    def score_similar(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        """Return float32 (batch, n): how similar each of ``items``, codes (n,), is to the items
+        of each history; the lowest score of a row means *not similar*."""
+
+
+@runtime_checkable
+class HasItemPopularity(Protocol):
+    """Has one popularity of each item, the same for all users."""
+
+    def item_popularity(self) -> np.ndarray:
+        """Return float32 (items,)."""
+
+
+@runtime_checkable
+class CanExtend(Protocol):
+    """Covers items added after training by itself; other models get the cold-start wrapper."""
+
+    def extended(self, catalogue: Catalogue) -> Recommender:
+        """Return the model for ``catalogue``: the items it was fitted on, then new ones."""
+
+
+@runtime_checkable
+class NeedsLoggedFeedback(Protocol):
+    """Learns from served lists and what came of them, starting from another candidate."""
+
+    def base_name(self) -> str:
+        """Return the name of the candidate that it starts from."""
+
+    def event_rewards(self) -> dict[Any, float]:
+        """Return the reward of each kind of event on a shown item."""
+
+    def check_log(self, log: Log) -> None:
+        """Raise ``TooLittleFeedback`` if nothing can be learned from ``log``."""
+
+    def start_from(self, base: Recommender, log: Log | None = None) -> None:
+        """Take the fitted base and, before ``fit``, the log."""
+
+
+@runtime_checkable
+class KeepsCheckpoint(Protocol):
+    """Trains for so long that an interrupted training is continued from a checkpoint."""
+
+    def keep_checkpoint(self, file: Path) -> None:
+        """Write a checkpoint to ``file`` while fitting, and continue from the one there."""
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """Is made from files besides the prepared tables; when they change it is fitted again."""
+
+    def input_files(self, root: Path) -> list[Path]:
+        """Return the files. root: of relative paths."""
+
+
+@runtime_checkable
+class ExplainsByRules(Protocol):
+    """Scores by rules that the shop wrote, which are also the explanation."""
+
+    @property
+    def rules(self) -> Any:
+        """The rules (``models.rules.Rules``)."""
+
+    def score(self, histories: Histories) -> np.ndarray:
+        """As ``Recommender.score``: -inf where a rule forbids the item."""
+
+    def explain(self, histories: Histories, items: np.ndarray) -> list[list[str]]:
+        """Return the names of the rules that offer item b to history b. items: int (batch,)."""
+
+
 def mapped_arrays(file: str | Path) -> dict[str, np.ndarray]:
     """Return the arrays of a safetensors file by name, read-only, mapped from the file.
 
-    What is read of them is in memory once for all processes; ``safetensors.numpy.load_file`` makes
-    a copy in each. The format: eight bytes, the length of a JSON header, the header, the arrays.
+    Processes share the memory of what they read; ``safetensors.numpy.load_file`` makes a copy in
+    each. The format: eight bytes (the length of a JSON header), the header, the arrays.
 
     Raises:
         ValueError: the file is damaged or not of that format.
@@ -139,7 +283,7 @@ def mapped_arrays(file: str | Path) -> dict[str, np.ndarray]:
     try:
         with Path(file).open("rb") as stream:
             content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        content.madvise(mmap.MADV_WILLNEED)  # read ahead: the first to ask should not wait for it
+        content.madvise(mmap.MADV_WILLNEED)  # read ahead of the first request
         start = 8 + int.from_bytes(content[:8], "little")
         header = json.loads(content[8:start])
         header.pop("__metadata__", None)
@@ -149,7 +293,7 @@ def mapped_arrays(file: str | Path) -> dict[str, np.ndarray]:
             flat = np.frombuffer(content, np.uint8, last - first, start + first)
             arrays[name] = flat.view(DTYPES[one["dtype"]]).reshape(one["shape"])
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise ValueError(f"{file} is no whole safetensors file: {error!r}") from error
+        raise ValueError(f"{file} is not a complete safetensors file: {error!r}") from error
     return arrays
 
 

@@ -1,11 +1,11 @@
-"""Search of a model's parameters on the validation window: ``bowerbird tune MODEL``.
+"""Hyper-parameter search on the validation window: ``bowerbird tune MODEL``.
 
 In: ``data/prepared``, ``models/vectors``. Out: ``var/search/<model>``: ``best.yaml`` (to paste into
 params.yaml), ``trials.csv`` and ``trials.png``. The test window is never read.
 
-Optuna (Akiba et al., KDD 2019) proposes by tree-structured Parzen estimators. A trial is judged by
-NDCG@10 on growing samples of users, and given up where it does worse than the median of those
-before. Every finished trial is in the study's database: a killed search goes on where it was, and
+Optuna (Akiba et al., KDD 2019) proposes values by tree-structured Parzen estimators. A trial is
+evaluated by NDCG@10 on growing samples of users, and pruned where it is below the median of earlier
+trials. Every finished trial is in the study's database: an interrupted search is continued, and
 with a PostgreSQL URL any number of processes share one.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,16 @@ import matplotlib as mpl
 import numpy as np
 import optuna
 import pandas as pd
+import scipy.sparse as sp
 import sqlalchemy as sa
 import yaml
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
 from components.data.dataset import Prepared, load_prepared
-from components.evaluation.metrics import ndcg
-from components.evaluation.protocol import Task, lists, window_task
-from components.recommenders.factory import build
+from components.data.holdout import Task, window_task
+from components.recommenders.factory import MODELS, build
+from components.recommenders.search_space import INTEGER, LOG_FLOAT, LOG_INTEGER
 from components.settings import Settings
 
 mpl.use("Agg")
@@ -38,60 +40,17 @@ import matplotlib.pyplot as plt
 # Heartbeats and the multivariate sampler, both years old, are called experimental.
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
-WHOLE, LOG_WHOLE, PART, LOG = "int", "log int", "float", "log float"
-DECAY = (PART, 0.3, 1.0)
-NEIGHBOURS = {
-    "neighbours": (LOG_WHOLE, 20, 1000),
-    "weighting": ["cosine", "tfidf", "bm25"],
-    "decay": DECAY,
-}
-LINEAR = {
-    "regularisation": (LOG, 1.0, 5000.0),
-    "half_life_days": (LOG, 30, 3650),
-    "decay": DECAY,
-}
-SPACES: dict[str, dict[str, Any]] = {
-    "popularity": {"half_life_days": (LOG, 1, 180)},
-    "item_neighbours": NEIGHBOURS,
-    "user_neighbours": NEIGHBOURS,
-    "matrix_factorisation": {
-        "factors": (LOG_WHOLE, 16, 256),
-        "iterations": (WHOLE, 4, 20),
-        "regularisation": (LOG, 1e-3, 1.0),
-        "confidence": (LOG, 1.0, 100.0),
-        "decay": DECAY,
-    },
-    "rating_factorisation": {
-        "factors": (WHOLE, 0, 64),
-        "iterations": (WHOLE, 5, 30),
-        "regularisation": (LOG, 0.3, 50.0),
-    },
-    "linear": LINEAR,
-    "collective": {
-        **LINEAR,
-        "text_weight": (LOG, 0.1, 100.0),
-        "cold_neighbours": (WHOLE, 1, 20),
-        "cold_boost": (PART, 0.0, 2.0),
-    },
-    "content": {"decay": DECAY},
-    "words": {"decay": DECAY},
-    "sequential": {
-        "dimensions": [32, 64, 128],
-        "layers": (WHOLE, 1, 3),
-        "heads": [1, 2, 4],
-        "dropout": (PART, 0.0, 0.6),
-        "epochs": (WHOLE, 2, 20),
-        "learning_rate": (LOG, 3e-4, 1e-2),
-        "max_length": [20, 50, 100],
-        "id_dropout": (PART, 0.0, 0.5),
-        "temperature": (LOG, 0.03, 0.2),
-    },
-}
-"""What is searched of each model: choices, or (kind, low, high)."""
+Metric = Callable[[np.ndarray, sp.csr_matrix], np.ndarray]
+"""(lists int32 (users, 10), targets CSR (users, items)) → one value a user."""
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 HEARTBEAT = 10
 """Seconds; a trial whose process is silent for six of them is tried again."""
+
+
+def spaces() -> dict[str, dict[str, Any]]:
+    """Return what is searched of each model (see ``search_space``), by name."""
+    return {name: model.search_space for name, model in MODELS.items() if model.search_space}
 
 
 def suggest(trial: optuna.Trial, space: dict[str, Any]) -> dict[str, Any]:
@@ -102,8 +61,8 @@ def suggest(trial: optuna.Trial, space: dict[str, Any]) -> dict[str, Any]:
             found[name] = trial.suggest_categorical(name, one)
         else:
             kind, low, high = one
-            draw = trial.suggest_int if kind in (WHOLE, LOG_WHOLE) else trial.suggest_float
-            found[name] = draw(name, low, high, log=kind in (LOG, LOG_WHOLE))
+            draw = trial.suggest_int if kind in (INTEGER, LOG_INTEGER) else trial.suggest_float
+            found[name] = draw(name, low, high, log=kind in (LOG_FLOAT, LOG_INTEGER))
     return found
 
 
@@ -113,7 +72,7 @@ def inside(value: Any, one: Any) -> bool:
 
 
 def sample(prepared: Prepared, task: Task, share: float, seed: int) -> tuple[Prepared, Task]:
-    """Return the interactions and the questions of a share of the users; samples are nested."""
+    """Return the interactions and the task of a share of the users; samples are nested."""
     n = prepared.interactions.n_users
     order = np.random.default_rng(seed).permutation(n)
     chosen = np.zeros(n, dtype=bool)
@@ -127,10 +86,12 @@ def sample(prepared: Prepared, task: Task, share: float, seed: int) -> tuple[Pre
 
 
 class Objective:
-    """NDCG@10 on the validation window, after each of ``search.user_shares``."""
+    """The mean of a metric on the validation window, after each of ``search.user_shares``."""
 
-    def __init__(self, model: str, settings: Settings, prepared: Prepared, root: Path) -> None:
-        self.model, self.settings, self.root = model, settings, root
+    def __init__(
+        self, model: str, settings: Settings, prepared: Prepared, root: Path, metric: Metric
+    ) -> None:
+        self.model, self.settings, self.root, self.metric = model, settings, root, metric
         exclude = settings.train.exclude_seen
         task = window_task(prepared, "validation", exclude)
         x = prepared.interactions
@@ -140,8 +101,8 @@ class Objective:
         ]
 
     def __call__(self, trial: optuna.Trial) -> float:
-        values = suggest(trial, SPACES[self.model])
-        section = getattr(self.settings.train, self.model).model_copy(update=values)
+        values = suggest(trial, spaces()[self.model])
+        section = self.settings.train.section(self.model).model_copy(update=values)
         train = self.settings.train.model_copy(update={self.model: section})
         settings = self.settings.model_copy(update={"train": train})
         value = 0.0
@@ -149,7 +110,8 @@ class Objective:
             fitted = build(self.model, settings, self.root).fit(
                 prepared.interactions, prepared.catalogue
             )
-            found = ndcg(lists(fitted, task, 10, train.exclude_seen), task.targets)
+            ids, _ = fitted.recommend(task.histories, 10, exclude_seen=train.exclude_seen)
+            found = self.metric(ids, task.targets)
             value = float(found.mean()) if len(found) else 0.0
             trial.report(value, rung)
             if rung < len(self.rungs) - 1 and trial.should_prune():
@@ -189,7 +151,7 @@ def study_name(model: str, settings: Settings, root: Path) -> str:
     """Return a name that changes with the data, the protocol and the space."""
     digest = hashlib.blake2b(digest_size=6)
     protocol = (settings.seed, settings.search.user_shares, settings.train.exclude_seen)
-    digest.update(repr((protocol, SPACES[model])).encode())
+    digest.update(repr((protocol, spaces()[model])).encode())
     files = [*sorted((root / "data/prepared").iterdir()), root / "models/vectors/items.npy"]
     for file in filter(Path.exists, files):
         with file.open("rb") as stream:
@@ -198,18 +160,27 @@ def study_name(model: str, settings: Settings, root: Path) -> str:
 
 
 def tune(
-    model: str, settings: Settings, root: Path, trials: int, timeout: float | None = None
+    model: str,
+    settings: Settings,
+    root: Path,
+    trials: int,
+    timeout: float | None = None,
+    *,
+    metric: Metric,
 ) -> optuna.Study:
-    """Search until ``trials`` are finished, those of earlier runs included, or time is out.
+    """Search until ``trials`` are finished, those of earlier runs included, or ``timeout`` passed.
 
-    timeout: seconds. The first trial is what params.yaml has now. Writes the report.
+    timeout: seconds. metric: NDCG@10 (``evaluation.metrics.ndcg``), which the caller passes since
+    recommenders do not know the evaluation. The first trial is what params.yaml has now. Writes the
+    report.
 
     Raises:
         ValueError: the model has nothing to search, or the storage's URL is wrong.
         FileNotFoundError: the data are not prepared.
     """
-    if model not in SPACES:
-        raise ValueError(f"{model} has nothing to search; there are: {', '.join(SPACES)}")
+    space = spaces().get(model)
+    if space is None:
+        raise ValueError(f"{model} has nothing to search; there are: {', '.join(spaces())}")
     vectors = root / "models/vectors"
     prepared = load_prepared(root / "data/prepared", vectors if vectors.exists() else None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -227,14 +198,14 @@ def tune(
         sampler=optuna.samplers.TPESampler(seed=settings.seed + before, multivariate=True),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
     )
-    # Begin with what is there, as far as a search may propose it.
-    section = getattr(settings.train, model)
-    now = {key: getattr(section, key) for key in SPACES[model]}
-    known = {key: value for key, value in now.items() if inside(value, SPACES[model][key])}
+    # Begin with the present settings, as far as they lie in the search space.
+    section = settings.train.section(model)
+    now = {key: getattr(section, key) for key in space}
+    known = {key: value for key, value in now.items() if inside(value, space[key])}
     study.enqueue_trial(known, skip_if_exists=True)
     if len(study.get_trials(deepcopy=False, states=FINISHED)) < trials:
         study.optimize(
-            Objective(model, settings, prepared, root),
+            Objective(model, settings, prepared, root, metric),
             timeout=timeout,
             callbacks=[_say, optuna.study.MaxTrialsCallback(trials, states=FINISHED)],
         )
@@ -282,7 +253,7 @@ def write_report(study: optuna.Study, model: str, folder: Path) -> None:
     if done.empty:
         return
     (folder / "best.yaml").write_text(snippet(study, model), encoding="utf-8")
-    names = list(SPACES[model])
+    names = list(spaces()[model])
     figure, axes = plt.subplots(
         1, 1 + len(names), figsize=(3 + 2.4 * len(names), 3), sharey=True, squeeze=False
     )
@@ -292,7 +263,7 @@ def write_report(study: optuna.Study, model: str, folder: Path) -> None:
     for axis, name in zip(axes[0, 1:], names, strict=True):
         axis.plot(done[name], done["ndcg@10"], ".", color="#3b6ea5")
         axis.set_xlabel(name)
-        if SPACES[model][name][0] in (LOG, LOG_WHOLE):
+        if spaces()[model][name][0] in (LOG_FLOAT, LOG_INTEGER):
             axis.set_xscale("log")
     figure.savefig(folder / "trials.png", dpi=110, bbox_inches="tight")
     plt.close(figure)

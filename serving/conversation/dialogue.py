@@ -1,9 +1,10 @@
 """Find by need: a message and what was said before → proposals, and why these.
 
 In: one message, the conversation's state, the asker's history. Out: a ``Reply``. The message is
-parsed (``needs``), its wishes are met by the shop's rules with relaxation (``knowledge``), and what
-is left is ordered by reciprocal rank fusion of text search (words and meaning), the asker's taste
-and popularity. Only the engine proposes: what does not exist or is not available cannot be said.
+parsed (``needs``), its wishes are met by the shop's rules with relaxation (``models.rules``), and
+what is left is ordered by reciprocal rank fusion of text search (words and meaning), the asker's
+taste and popularity. Only the engine proposes: what does not exist or is not available cannot be
+said.
 
 Critiques of what was shown ("cheaper", "like the second"): McCarthy et al., IUI 2005.
 """
@@ -19,10 +20,10 @@ from functools import cached_property
 
 import numpy as np
 
+from components.recommenders.base import ExplainsByRules
 from components.recommenders.models.rules import (
     Found,
     Items,
-    Knowledge,
     Request,
     Rules,
     satisfy,
@@ -76,9 +77,9 @@ class Conversation:
     def __init__(self, engine: Engine, search: Search) -> None:
         self.engine = engine
         self.search = search
-        knowledge = engine.model.candidates.get("knowledge")
-        self.knowledge = knowledge if isinstance(knowledge, Knowledge) else None
-        self.rules = self.knowledge.rules if self.knowledge else Rules()
+        models = engine.model.candidates.values()
+        self.rule_based = next((one for one in models if isinstance(one, ExplainsByRules)), None)
+        self.rules: Rules = self.rule_based.rules if self.rule_based else Rules()
         self._said_as = {word: need.name for need in self.rules.needs for word in need.said_as}
         self.titles = Titles(engine.titles)
         currencies = {currency for currency in engine.currencies if currency}
@@ -273,8 +274,8 @@ class Conversation:
         """Return bool (items,): available, not rejected, not forbidden by a rule."""
         mask = self.engine.mask(Filters()).copy()
         mask[self._codes([*state.rejected, *filter(None, [state.like])])] = False
-        if self.knowledge is not None and len(history.items):
-            mask &= np.isfinite(self.knowledge.score(stack([history]))[0])
+        if self.rule_based is not None and len(history.items):
+            mask &= np.isfinite(self.rule_based.score(stack([history]))[0])
         return mask
 
     def _by_level(self, allowed: np.ndarray, state: ConversationState) -> np.ndarray:

@@ -19,12 +19,14 @@ class History:
 
     items: int32 (n,). times: int64 (n,) seconds. now: seconds, not before any event.
     events: what the newest EXPLAINED of the stored ones were, by item code ("purchase", …).
+    ratings: float32 (n,), NaN where an event has none; None where no event has one.
     """
 
     items: np.ndarray
     times: np.ndarray
     now: int
     events: dict[int, str]
+    ratings: np.ndarray | None = None
 
 
 def stack(histories: Sequence[History]) -> Histories:
@@ -35,4 +37,16 @@ def stack(histories: Sequence[History]) -> Histories:
         np.concatenate([one.times for one in histories]).astype(np.int64, copy=False),
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         np.array([one.now for one in histories], dtype=np.int64),
+        _ratings(histories),
     )
+
+
+def _ratings(histories: Sequence[History]) -> np.ndarray | None:
+    """Return float32 (events,) of all histories, None where no history has a rating."""
+    if all(one.ratings is None for one in histories):
+        return None
+    parts = [
+        np.full(len(one.items), np.nan, np.float32) if one.ratings is None else one.ratings
+        for one in histories
+    ]
+    return np.concatenate(parts).astype(np.float32, copy=False)

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlalchemy as sa
 
 from components.erasure import change_table, profiles_named
-from serving.events.store import SECOND, Erasures, EventStore, StoreError
+from serving.events.store import EVENTS, SECOND, Erasures, EventStore, StoreError
 from serving.profiles.history import EXPLAINED, History
 
 ErasedAt = Callable[[str], int | None]
@@ -55,7 +57,8 @@ class BaseProfiles:
     """
 
     def __init__(self, frame: pd.DataFrame, items: pd.Index) -> None:
-        """Index ``frame`` (user_id, item_id, timestamp); ``items``: item ids, position = code."""
+        """Index ``frame`` (user_id, item_id, timestamp, and rating where known); ``items``: item
+        ids, position = code."""
         codes = items.get_indexer(frame["item_id"])
         known = codes >= 0
         users, self.users = pd.factorize(frame["user_id"].to_numpy()[known])
@@ -64,6 +67,9 @@ class BaseProfiles:
         order = np.lexsort((times, users))
         self.items = codes[known][order].astype(np.int32)
         self.times = times[order]
+        self.ratings: np.ndarray | None = None
+        if "rating" in frame:
+            self.ratings = frame["rating"].to_numpy(dtype=np.float32)[known][order]
         counts = np.bincount(users, minlength=len(self.users))
         self.offsets = np.concatenate([[0], np.cumsum(counts)])
         self.end = int(times.max(initial=0))
@@ -79,6 +85,8 @@ class BaseProfiles:
         process may write it.
         """
         columns = ["user_id", "item_id", "timestamp"]
+        if "rating" in pq.read_schema(file).names:  # not where no interaction has one
+            columns.append("rating")
         frame = pd.read_parquet(file, columns=columns)
         if erased_at is not None:
             gone = _erased_rows(frame, erased_at)
@@ -112,23 +120,34 @@ class BaseProfiles:
             del self._row[user]
             self.users[row] = ""
             self.items[part] = self.times[part] = 0
+            if self.ratings is not None:
+                self.ratings[part] = np.nan
 
     def get(self, user_id: str | None) -> tuple[np.ndarray, np.ndarray]:
         """Return item codes and seconds of a user, oldest first; empty when unknown."""
-        row = self._row.get(user_id, -1)
-        if row < 0:
-            return self.items[:0], self.times[:0]
-        part = slice(self.offsets[row], self.offsets[row + 1])
+        part = self._part(user_id)
         return self.items[part], self.times[part]
+
+    def ratings_of(self, user_id: str | None) -> np.ndarray | None:
+        """Return float32 (events,) in the order of ``get``, NaN where an event has no rating; None
+        where no event of the user has one."""
+        ratings = None if self.ratings is None else self.ratings[self._part(user_id)]
+        return None if ratings is None or np.isnan(ratings).all() else ratings
+
+    def _part(self, user_id: str | None) -> slice:
+        row = self._row.get(user_id, -1)
+        return slice(0, 0) if row < 0 else slice(self.offsets[row], self.offsets[row + 1])
 
 
 @dataclass
 class _Live:
-    """A profile's stored events, oldest first. last_row: the newest row that is in it."""
+    """A profile's stored events, oldest first. ratings: NaN where an event has none. last_row: the
+    newest row that is in it."""
 
     items: list[str] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
+    ratings: list[float] = field(default_factory=list)
     last_row: int = 0
 
 
@@ -171,11 +190,15 @@ class LiveProfiles:
                 if self._last_row is None:
                     self._last_row = self.store.last_row()
                 while rows := self.store.since(self._last_row):
+                    ratings = self._ratings(
+                        (row[0], row[3]) for row in rows if row[1] in self._live
+                    )
                     with self._lock:
                         for row_id, profile, item, event, time in rows:
                             live = self._live.get(profile)
                             if live is not None and row_id > live.last_row:
-                                self._add(live, row_id, item, event, time)
+                                rating = ratings.get(row_id, np.nan)
+                                self._add(live, row_id, item, event, time, rating)
                     self._last_row = rows[-1][0]
                     taken += len(rows)
             except StoreError:
@@ -192,16 +215,30 @@ class LiveProfiles:
             self._last_row, self._newest = last, None
         self._returns = returns
 
-    def _add(self, live: _Live, row_id: int, item: str, event: str, time: int) -> None:
+    def _ratings(self, events: Iterable[tuple[int, str]]) -> dict[int, float]:
+        """Return the ratings of (row_id, event) by row: the store's readings do not have them."""
+        rated = [row_id for row_id, event in events if event == "rating"]
+        if not rated:
+            return {}
+        statement = sa.select(EVENTS.c.row_id, EVENTS.c.rating).where(
+            EVENTS.c.row_id.in_(rated), EVENTS.c.rating.is_not(None)
+        )
+        with self.store.connected() as connection:
+            return dict(connection.execute(statement).tuples().all())
+
+    def _add(
+        self, live: _Live, row_id: int, item: str, event: str, time: int, rating: float
+    ) -> None:
         at = len(live.times)
         while at and live.times[at - 1] > time:  # late events go where they belong
             at -= 1
         live.items.insert(at, item)
         live.times.insert(at, time)
         live.events.insert(at, event)
+        live.ratings.insert(at, rating)
         live.last_row = row_id
         if len(live.items) > self.max_history:
-            del live.items[0], live.times[0], live.events[0]
+            del live.items[0], live.times[0], live.events[0], live.ratings[0]
 
     def refresh_erasures(self) -> bool:
         """Forget the profiles that any worker erased since the last call; return if one was."""
@@ -227,7 +264,13 @@ class LiveProfiles:
         if live is None:
             live = self.hold(profile) if self.store.is_near else _Live()
         with self._lock:
-            return _Live(live.items.copy(), live.times.copy(), live.events.copy(), live.last_row)
+            return replace(
+                live,
+                items=live.items.copy(),
+                times=live.times.copy(),
+                events=live.events.copy(),
+                ratings=live.ratings.copy(),
+            )
 
     def hold(self, profile: str) -> _Live:
         """Have a profile in memory, if the store can be read, and return it; it may change."""
@@ -241,6 +284,7 @@ class LiveProfiles:
                 if self._last_row is None:  # before the profile: ``refresh`` adds what comes after
                     self._last_row = self.store.last_row()
                 rows = self.store.of_profile(profile, self.max_history)
+                ratings = self._ratings((row[0], row[3]) for row in rows)
             except StoreError:
                 return _Live()  # not kept: it is read when the store is back
             live = _Live()
@@ -248,6 +292,7 @@ class LiveProfiles:
                 live.items.append(item)
                 live.times.append(time)
                 live.events.append(event)
+                live.ratings.append(ratings.get(row_id, np.nan))
                 live.last_row = max(live.last_row, row_id)
             with self._lock:
                 live = self._live.setdefault(profile, live)
@@ -308,11 +353,13 @@ class Profiles:
         store still holds counts once.
         """
         items, times = self.base.get(user_id)
+        ratings = self.base.ratings_of(user_id)
         events: dict[int, str] = {}
         if profile is not None:
             if len(items) and (erased := self.live.erased_at(profile)) is not None:
                 keep = times > erased // SECOND
                 items, times = items[keep], times[keep]
+                ratings = None if ratings is None else ratings[keep]
             live = self.live.get(profile)
             if live.items:
                 codes = self._codes(live.items)
@@ -321,7 +368,14 @@ class Profiles:
                 newest = slice(-EXPLAINED, None)
                 events = dict(zip(codes[newest].tolist(), live.events[newest], strict=True))
                 events.pop(-1, None)
-                items, times = _merge(items, times, codes[known], seconds[known])
+                rated = np.array(live.ratings, dtype=np.float32)[known]
+                if ratings is None and np.isnan(rated).all():
+                    items, times = _merge(items, times, codes[known], seconds[known])
+                else:
+                    ratings = _or_missing(ratings, items)
+                    items, times, ratings = _merge_rated(
+                        (items, times, ratings), (codes[known], seconds[known], rated)
+                    )
         now = max(self.base.end, int(times[-1]) if len(times) else 0)
         if recent:
             codes = self._codes(recent)
@@ -329,17 +383,52 @@ class Profiles:
             items = np.concatenate([items, codes])
             times = np.concatenate([times, now - np.arange(len(codes))[::-1]])
             times = np.maximum.accumulate(times)
-        return History(items[-self.max_history :], times[-self.max_history :], now, events)
+            if ratings is not None:
+                ratings = np.concatenate([ratings, _or_missing(None, codes)])
+        newest = slice(-self.max_history, None)
+        ratings = None if ratings is None else ratings[newest]
+        return History(items[newest], times[newest], now, events, ratings)
 
 
 def _merge(
     items: np.ndarray, times: np.ndarray, more_items: np.ndarray, more_times: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return both histories as one, by time; one event for each item and second."""
-    both = np.concatenate([items, more_items]).astype(np.int64)
-    both |= np.concatenate([times, more_times]) << 31  # one number each: one sort, one comparison
+    both = _keys(np.concatenate([items, more_items]), np.concatenate([times, more_times]))
     both.sort()
-    new = np.ones(len(both), dtype=bool)
-    np.not_equal(both[1:], both[:-1], out=new[1:])
-    both = both[new]
-    return (both & 0x7FFFFFFF).astype(np.int32), both >> 31
+    return _unpacked(both[_first(both)])
+
+
+Rated = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Item codes, seconds and ratings of events."""
+
+
+def _merge_rated(one: Rated, other: Rated) -> Rated:
+    """As ``_merge``, with ratings; an event that is in both has the rating of either."""
+    items, times, ratings = (np.concatenate(pair) for pair in zip(one, other, strict=True))
+    keys = _keys(items, times)
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    new = _first(keys)
+    return *_unpacked(keys[new]), np.fmax.reduceat(ratings[order], np.flatnonzero(new))
+
+
+def _keys(items: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Return one int64 an event: one sort and one comparison for both."""
+    return items.astype(np.int64) | times << 31
+
+
+def _unpacked(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (keys & 0x7FFFFFFF).astype(np.int32), keys >> 31
+
+
+def _first(keys: np.ndarray) -> np.ndarray:
+    """Return bool (n,): false where a sorted key is the same as the one before it."""
+    first = np.ones(len(keys), dtype=bool)
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    return first
+
+
+def _or_missing(ratings: np.ndarray | None, items: np.ndarray) -> np.ndarray:
+    """Return the ratings, NaN for every item where there are none."""
+    return np.full(len(items), np.nan, dtype=np.float32) if ratings is None else ratings

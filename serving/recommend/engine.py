@@ -28,9 +28,6 @@ from serving.profiles.history import EXPLAINED, History, stack
 
 logger = logging.getLogger("bentoml.bowerbird")
 
-SIMILAR_BY = ("item_neighbours", "content", "linear", "sequential")
-"""Candidate models that say what goes with an item."""
-
 RELATED = 0.5
 """Cosine from which on two products' texts are called similar in a reason."""
 
@@ -133,10 +130,10 @@ class Engine:
         top = self.by_popularity[: max(1, int(self.n_items * POPULAR_SHARE))]
         self._popular = np.zeros(self.n_items, dtype=bool)
         self._popular[top] = lately[top] > 0
-        model.count_proposed = lambda name, n: metrics.CANDIDATES.labels(name).inc(n)
+        model.count_proposed(lambda name, n: metrics.CANDIDATES.labels(name).inc(n))
         self._masks: dict[Filters, np.ndarray] = {}
         self._described: dict[int, bytes] = {}
-        scored = self.n_items if not model.nearest else model.settings.exact_items
+        scored = model.settings.exact_items if model.generator.indexes else self.n_items
         self.max_batch = int(np.clip(4_000_000 // max(1, scored), 1, 32))
 
     @classmethod
@@ -232,9 +229,9 @@ class Engine:
         free[list(ask.exclude)] = False
         if ask.exclude_seen:
             free[ask.history.items] = False
-        content = self.model.candidates.get("content")
-        if content is not None and len(ask.history.items) and free.any():
-            scores = content.score(stack([ask.history]))[0]
+        text_model = self.model.text_model()
+        if text_model is not None and len(ask.history.items) and free.any():
+            scores = text_model.score(stack([ask.history]))[0]
             best = np.argsort(np.where(free, -scores, np.inf), kind="stable")
             best = best[: ask.k - len(answer.items)]
             best = best[free[best] & np.isfinite(scores[best])]
@@ -257,9 +254,15 @@ class Engine:
         self._append(answer, popular, np.zeros(len(popular)), source)
 
     def rerank(self, history: History, items: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``items`` (distinct codes) best first for the history, and the ranker's scores."""
+        """Return ``items`` (distinct codes) best first for the history, and their scores.
+
+        Ranked in the form of the model (``rank.form``), as ``recommend``. An item that a rule
+        forbids comes last, 1 below the lowest score.
+        """
         codes = np.array(items, dtype=np.int64)
         scores = self.model.score_items(stack([history]), codes)[0]
+        finite = np.isfinite(scores)
+        scores = np.where(finite, scores, scores[finite].min(initial=0.0) - 1)
         order = np.argsort(-scores, kind="stable")
         return codes[order], scores[order]
 
@@ -270,9 +273,10 @@ class Engine:
         answer.sources.extend([source] * len(items))
 
     def similar(self, items: Sequence[int], k: int, filters: Filters = Filters()) -> Answer:
-        """Return what goes with ``items`` (codes), by reciprocal rank fusion of the models.
+        """Return items similar to ``items`` (codes), by reciprocal rank fusion of the models.
 
-        Fusion: the sum of 1 / (60 + rank) over the models (Cormack et al., SIGIR 2009).
+        Fusion: the sum of 1 / (60 + rank) over the candidates that find similar items (Cormack et
+        al., SIGIR 2009).
         """
         mask = self.mask(filters).copy()
         mask[list(items)] = False
@@ -281,13 +285,10 @@ class Engine:
         batch = stack([history])
         among = self.model.shortlist(batch, mask)
         fused = np.zeros(len(among))
-        for name in SIMILAR_BY:
-            model = self.model.candidates.get(name)
-            if model is None or not len(among):
-                continue
-            scores = model.score_at(batch, among)[0]
+        for model in self.model.similar_models().values() if len(among) else ():
+            scores = model.score_similar(batch, among)[0]
             best = _top(scores, 200)
-            # A model's lowest score is its word for "nothing to say".
+            # The lowest score of a model means "not similar".
             best = best[scores[best] > scores[np.isfinite(scores)].min(initial=np.inf)]
             fused[best] += 1.0 / (60.0 + np.arange(len(best)))
         best = _top(fused, k) if len(among) else np.empty(0, dtype=np.int64)

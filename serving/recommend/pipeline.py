@@ -46,14 +46,28 @@ class Wish:
         history, filters = self.history, self.filters
         return _wish, (
             *(history.items.tobytes(), history.times.tobytes(), history.now, history.events),
+            None if history.ratings is None else history.ratings.tobytes(),
             *(filters.category, filters.min_price, filters.max_price, filters.available_only),
             *(self.k, self.exclude_seen, self.exclude, self.just, self.unknown),
             *(self.reasons, self.arm),
         )
 
 
-def _wish(items: bytes, times: bytes, now: int, events: dict[int, str], *others: Any) -> Wish:
-    history = History(np.frombuffer(items, np.int32), np.frombuffer(times, np.int64), now, events)
+def _wish(
+    items: bytes,
+    times: bytes,
+    now: int,
+    events: dict[int, str],
+    ratings: bytes | None,
+    *others: Any,
+) -> Wish:
+    history = History(
+        np.frombuffer(items, np.int32),
+        np.frombuffer(times, np.int64),
+        now,
+        events,
+        None if ratings is None else np.frombuffer(ratings, np.float32),
+    )
     k, *rest = others[4:]
     return Wish(history, k, Filters(*others[:4]), *rest)
 

@@ -11,7 +11,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,6 +22,7 @@ from components.progress import progress
 from components.recommenders.base import Recommender
 from components.recommenders.kernels.jit import compiled
 from components.recommenders.kernels.sparse import inner_products, merged_rows
+from components.recommenders.search_space import DECAY, INTEGER, LOG_FLOAT, LOG_INTEGER
 from components.settings import MatrixFactorisation as MatrixFactorisationSettings
 from components.settings import RatingFactorisation as RatingFactorisationSettings
 
@@ -30,8 +31,8 @@ ROWS = 1000
 
 
 @dataclass(frozen=True)
-class Met:
-    """What each row met: its entries are ``offsets[row]`` to ``offsets[row + 1]``.
+class Observed:
+    """The observed entries of each row: ``offsets[row]`` to ``offsets[row + 1]``.
 
     columns: int (entries,). weights: float32 (entries,), above 0. offsets: int (rows + 1,).
     """
@@ -41,37 +42,37 @@ class Met:
     offsets: np.ndarray
 
     @classmethod
-    def of(cls, matrix: sp.csr_matrix) -> Met:
+    def of(cls, matrix: sp.csr_matrix) -> Observed:
         """Return the entries of a CSR matrix."""
         return cls(matrix.indices, matrix.data, matrix.indptr)
 
 
 def solve(
-    met: Met,
+    observed: Observed,
     targets: np.ndarray,
     factors: np.ndarray,
     ridge: np.ndarray,
     gram: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return float32 (rows, d): for each row u the argmin of
-    Σ_met w (t − uᵀv)² + uᵀ(gram)u + ridge·|u|².
+    Σ_observed w (t − uᵀv)² + uᵀ(gram)u + ridge·|u|².
 
     targets: float (entries,), the t. factors: float32 (n, d), the v of each column. ridge: float
-    (rows,) > 0. gram: (d, d), or (d,) where it is diagonal, or None for zero. Rows that met
-    nothing are 0.
+    (rows,) > 0. gram: (d, d), or (d,) where it is diagonal, or None for zero. Rows without
+    entries are 0.
     """
     if gram is not None and gram.ndim == 2:
         spectrum, axes = axes_of(gram)
-        return solve(met, targets, factors @ axes, ridge, spectrum) @ axes.T
+        return solve(observed, targets, factors @ axes, ridge, spectrum) @ axes.T
     diagonal = np.zeros(factors.shape[1], dtype=np.float32) if gram is None else gram
-    out = np.zeros((len(met.offsets) - 1, factors.shape[1]), dtype=np.float32)
+    out = np.zeros((len(observed.offsets) - 1, factors.shape[1]), dtype=np.float32)
     arrays = [
         np.ascontiguousarray(array, dtype=np.float32)
-        for array in (met.weights, targets, factors, diagonal, ridge)
+        for array in (observed.weights, targets, factors, diagonal, ridge)
     ]
 
     def part(start: int) -> None:
-        _solve(met.offsets, met.columns, *arrays, start, out[start : start + ROWS])
+        _solve(observed.offsets, observed.columns, *arrays, start, out[start : start + ROWS])
 
     if len(out) <= ROWS:
         part(0)
@@ -87,8 +88,8 @@ def _solve(  # type: ignore[no-untyped-def]
 ):
     """Solve the rows from ``first`` on, as many as ``out`` has.
 
-    With V the row's weighted factors and M = gram + ridge·I, which is diagonal, a row that met
-    fewer than d is solved in its own size: (M + VᵀV)⁻¹Vᵀ = M⁻¹Vᵀ(I + VM⁻¹Vᵀ)⁻¹.
+    With V the row's weighted factors and M = gram + ridge·I, which is diagonal, a row of fewer
+    than d entries is solved in its own size: (M + VᵀV)⁻¹Vᵀ = M⁻¹Vᵀ(I + VM⁻¹Vᵀ)⁻¹.
     """
     d = factors.shape[1]
     for row in range(len(out)):
@@ -121,7 +122,7 @@ def _solve(  # type: ignore[no-untyped-def]
 
 @compiled
 def _solve_positive(left, right):  # type: ignore[no-untyped-def]
-    """Solve a positive definite system in place, by Cholesky; the answer is in ``right``."""
+    """Solve a positive definite system in place, by Cholesky; the solution is in ``right``."""
     n = len(left)
     for i in range(n):
         for j in range(i + 1):
@@ -146,43 +147,51 @@ def axes_of(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def solve_implicit(
-    met: Met,
+    observed: Observed,
     factors: np.ndarray,
     confidence: float,
     regularisation: float,
     gram: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return float32 (rows, d): the factors of the rows, given those of what they ``met``.
+    """Return float32 (rows, d): the factors of the rows, given those of their observed columns.
 
-    Minimises, for each row, confidence · Σ_met w (1 − uᵀv)² + Σ_all (uᵀv)² + λ·|u|², with w in
-    (0, 1] the weights of ``met`` and λ = regularisation · confidence · number met. A met pair
-    counts in both sums, so its least-squares target is (1 + confidence · w) / (confidence · w).
-    gram: Σ_all vvᵀ as ``solve`` takes it, for who has it at hand.
+    Minimises, for each row, confidence · Σ_observed w (1 − uᵀv)² + Σ_all (uᵀv)² + λ·|u|², with w in
+    (0, 1] the weights of the observed entries and λ = regularisation · confidence · number of
+    entries. An observed pair counts in both sums, so its least-squares target is
+    (1 + confidence · w) / (confidence · w). gram: Σ_all vvᵀ as ``solve`` takes it; None: computed.
     """
-    weights = confidence * np.maximum(met.weights, 1e-6)  # what faded to 0 was still met
+    weights = confidence * np.maximum(observed.weights, 1e-6)  # decayed to 0 is still observed
     targets = (1 + weights) / weights
-    ridge = regularisation * confidence * np.diff(met.offsets) + 1e-3
+    ridge = regularisation * confidence * np.diff(observed.offsets) + 1e-3
     gram = factors.T @ factors if gram is None else gram
-    return solve(Met(met.columns, weights, met.offsets), targets, factors, ridge, gram)
+    return solve(
+        Observed(observed.columns, weights, observed.offsets), targets, factors, ridge, gram
+    )
 
 
 class MatrixFactorisation(Recommender):
-    """Implicit-feedback matrix factorisation; a history's vector is solved for when asked.
+    """Implicit-feedback matrix factorisation; the user factors of a history are solved for when
+    it is scored (fold-in).
 
-    Events count less the longer ago they are (``half_life_days``) and the further back in the
-    history they lie (``decay``). ``factors``: float32 (items, d).
+    Events are weighted by their age (``half_life_days``) and by their position in the history
+    (``decay``). ``factors``: float32 (items, d).
     """
 
     name = "matrix_factorisation"
-
-    def __init__(self, settings: MatrixFactorisationSettings, seed: int = 0) -> None:
-        self.settings = settings
-        self.seed = seed
+    section = MatrixFactorisationSettings
+    search_space: ClassVar[dict[str, Any]] = {
+        "factors": (LOG_INTEGER, 16, 256),
+        "iterations": (INTEGER, 4, 20),
+        "regularisation": (LOG_FLOAT, 1e-3, 1.0),
+        "confidence": (LOG_FLOAT, 1.0, 100.0),
+        "decay": DECAY,
+    }
+    learned = ("factors",)
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         s = self.settings
         matrix = train.matrix(s.half_life_days)
-        of_users, of_items = Met.of(matrix), Met.of(matrix.T.tocsr())
+        of_users, of_items = Observed.of(matrix), Observed.of(matrix.T.tocsr())
         random = np.random.default_rng(self.seed)
         items = random.standard_normal((len(catalogue), s.factors), dtype=np.float32)
         items *= np.float32(0.1 / s.factors**0.5)
@@ -196,55 +205,49 @@ class MatrixFactorisation(Recommender):
     def score(self, histories: Histories) -> np.ndarray:
         return inner_products(self.queries(histories), self.factors)
 
+    def item_vectors(self) -> np.ndarray:
+        return self.factors
+
     def queries(self, histories: Histories) -> np.ndarray:
-        """Return float32 (batch, d): whose inner products with ``factors`` are the scores."""
         s = self.settings
         weights = histories.weights(s.decay)
         index, weights, offsets = merged_rows(histories.items, weights, histories.offsets)
-        met = Met(index, np.minimum(weights, np.float32(1)), offsets)
+        observed = Observed(index, np.minimum(weights, np.float32(1)), offsets)
         axes, factors, spectrum = self._in_axes
-        return solve_implicit(met, factors, s.confidence, s.regularisation, spectrum) @ axes.T
+        return solve_implicit(observed, factors, s.confidence, s.regularisation, spectrum) @ axes.T
 
     @cached_property
     def _in_axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The axes (d, d) of the factors' Gram matrix, the factors (items, d) and the Gram matrix
-        (d,) in them: what every request needs, made once."""
+        (d,) in them, computed once for all requests."""
         spectrum, axes = axes_of(self.factors.T @ self.factors)
         return axes, self.factors @ axes, spectrum
 
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
         return inner_products(self.queries(histories), self.factors[items])
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {"factors": self.factors}
-
-    def config(self) -> dict[str, Any]:
-        return {"settings": self.settings.model_dump(), "seed": self.seed}
-
-    @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        model = cls(MatrixFactorisationSettings(**config["settings"]), config["seed"])
-        model.factors = arrays["factors"]
-        return model
-
 
 class RatingFactorisation(Recommender):
-    """Predicts ratings: mean + b_u + b_i + uᵀv; a history's b_u and u are solved for when asked.
+    """Predicts ratings: mean + b_u + b_i + uᵀv; b_u and u of a history are solved for when it is
+    scored.
 
     Minimises Σ_rated (r − mean − b_u − b_i − uᵀv)² + λ(|b_u|² + |b_i|² + |u|² + |v|²) by
-    alternating least squares; each side's bias is one more coordinate, met by a 1 on the other
-    side. Of several ratings of one item the newest counts. A history without ratings is answered
-    with each item's mean, and an item without ratings has that of all. Without factors the biases
-    are learned alone.
+    alternating least squares; each side's bias is one more coordinate, multiplied by a 1 on the
+    other side. Of several ratings of one item the newest counts. A history without ratings gets
+    each item's mean, and an item without ratings has the mean of all. With ``factors`` 0 the
+    biases alone are learned.
 
     ``factors``: float32 (items, d + 1), the bias first. ``mean``: float32 (1,).
     """
 
     name = "rating_factorisation"
-
-    def __init__(self, settings: RatingFactorisationSettings, seed: int = 0) -> None:
-        self.settings = settings
-        self.seed = seed
+    section = RatingFactorisationSettings
+    search_space: ClassVar[dict[str, Any]] = {
+        "factors": (INTEGER, 0, 64),
+        "iterations": (INTEGER, 5, 30),
+        "regularisation": (LOG_FLOAT, 0.3, 50.0),
+    }
+    learned = ("factors", "mean")
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         """Learn the factors.
@@ -277,12 +280,12 @@ class RatingFactorisation(Recommender):
 
     def _side(self, ratings: sp.csr_matrix, others: np.ndarray) -> np.ndarray:
         """Return (rows, d + 1), bias first, of the rows of ``ratings`` (less the mean)."""
-        met = Met(ratings.indices, np.ones_like(ratings.data), ratings.indptr)
+        observed = Observed(ratings.indices, np.ones_like(ratings.data), ratings.indptr)
         design = others.copy()
         design[:, 0] = 1.0
         targets = ratings.data - others[ratings.indices, 0]
         ridge = np.full(ratings.shape[0], self.settings.regularisation)
-        return solve(met, targets, design, ridge)
+        return solve(observed, targets, design, ridge)
 
     def score(self, histories: Histories) -> np.ndarray:
         """Return float32 (batch, items): predicted ratings, in the units of the ratings."""
@@ -301,15 +304,3 @@ class RatingFactorisation(Recommender):
         affine = items.copy()
         affine[:, 0] = 1.0
         return self.mean[0] + items[:, 0] + users @ affine.T
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {"factors": self.factors, "mean": self.mean}
-
-    def config(self) -> dict[str, Any]:
-        return {"settings": self.settings.model_dump(), "seed": self.seed}
-
-    @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        model = cls(RatingFactorisationSettings(**config["settings"]), config["seed"])
-        model.factors, model.mean = arrays["factors"], arrays["mean"]
-        return model

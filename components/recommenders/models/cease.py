@@ -1,42 +1,49 @@
-"""A linear item-to-item model that learns from purchases and from the products' words together.
+"""Collective EASE: a linear item-to-item model of purchases and of the words of items' texts.
 
-Collective EASE (CEASE: Jeunen, Van Balen and Goethals, RecSys 2020): every word of the catalogue
-is one more "user", who has the products whose texts hold it. One closed form then says what goes
-with what, by sales where there are many and by words where there are few.
+CEASE (Jeunen, Van Balen and Goethals, RecSys 2020): each word of the catalogue is one more row of
+the users × items matrix, with the items whose texts hold it. One closed form combines both: sales
+dominate where there are many, words where there are few.
 """
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
 from sparse_dot_topn import sp_matmul_topn
 
 from components.data.dataset import Catalogue, Interactions, item_text
-from components.recommenders.models.ease import Linear
+from components.recommenders.models.ease import EASE
 from components.recommenders.models.tfidf import word_vectors
-from components.settings import Collective as CollectiveSettings
+from components.recommenders.search_space import FLOAT, INTEGER, LOG_FLOAT
+from components.settings import CEASE as CEASESettings
 
 MOST_PRODUCTS = 1000
-"""The sparse form leaves out words that more products have."""
+"""The sparse form leaves out words of more items than this."""
 
 
-class Collective(Linear):
-    """CEASE with recency over all items, those never sold among them.
+class CEASE(EASE):
+    """CEASE with time decay over all items, unsold items included.
 
-    A word counts ``text_weight`` times its squared TF-IDF weight beside a purchase's 1. An item
-    that was never sold has only its words' share of a column; it gets ``cold_boost`` times the
-    mean column of the ``cold_neighbours`` sold items most alike by their words on top of it, or
-    it could not stand beside what sold (imputation as by Volkovs et al., NeurIPS 2017).
+    A word counts ``text_weight`` times its squared TF-IDF weight, a purchase 1. The column of an
+    unsold item comes from its words alone; ``cold_boost`` times the mean column of the
+    ``cold_neighbours`` sold items with the most similar words is added to it, or its scores would
+    stay below those of sold items (imputation as in Volkovs et al., NeurIPS 2017).
     """
 
-    name = "collective"
-    section = CollectiveSettings
-    settings: CollectiveSettings
+    name = "cease"
+    search_space: ClassVar[dict[str, Any]] = {
+        **EASE.search_space,
+        "text_weight": (LOG_FLOAT, 0.1, 100.0),
+        "cold_neighbours": (INTEGER, 1, 20),
+        "cold_boost": (FLOAT, 0.0, 2.0),
+    }
+    section = CEASESettings
+    settings: CEASESettings
 
     @property
-    def unsold_share(self) -> float:  # type: ignore[override]
+    def cold_start_weight(self) -> float:  # type: ignore[override]
         return self.settings.cold_boost
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
@@ -53,13 +60,13 @@ class Collective(Linear):
         fits = self.n_items <= s.max_items
         if s.form == "dense" and not fits:
             raise ValueError(
-                f"train.collective.form is dense, but there are {self.n_items:,} items and "
-                f"train.collective.max_items is {s.max_items:,}: set form to auto or sparse"
+                f"train.cease.form is dense, but there are {self.n_items:,} items and "
+                f"train.cease.max_items is {s.max_items:,}: set form to auto or sparse"
             )
         words = word_vectors(item_text(catalogue.table))  # (items, words)
         dense = s.form == "dense" or (s.form == "auto" and fits)
         if not dense:
-            # A word of thousands of products would make the sparse Gram matrix a dense one.
+            # A word of thousands of items would make the sparse Gram matrix dense.
             words = words[:, np.diff(words.tocsc().indptr) <= MOST_PRODUCTS]
         sales = train.newest(s.max_history).matrix(2 * s.half_life_days)  # (users, items)
         stacked = sp.vstack([sales, np.sqrt(np.float32(s.text_weight)) * words.T])
@@ -70,7 +77,7 @@ class Collective(Linear):
         return self
 
     def _impute(self, words: sp.csr_matrix, unsold: np.ndarray) -> None:
-        """Add to each unsold item's column what it would have were it its sold neighbours."""
+        """Add the mean column of its sold neighbours by words to each unsold item's column."""
         s = self.settings
         sold = sp.diags((~unsold).astype(np.float32)) @ words
         near = sp_matmul_topn(words[unsold], sold.T.tocsr(), s.cold_neighbours)  # (unsold, items)

@@ -1,25 +1,23 @@
-"""Content-based recommendation by the items' text embeddings; recommends unsold items too."""
+"""Content-based recommendation by text embeddings of the items, unsold items included."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
-from components.recommenders.kernels.sparse import (
-    inner_products,
-    summed_rows,
-)
+from components.recommenders.kernels.sparse import inner_products, summed_rows
+from components.recommenders.search_space import DECAY
 from components.settings import Content as ContentSettings
 
 
 def whitening(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean (width,) and projection (width, rank), float32, to uncorrelated coordinates.
 
-    Vectors of language models crowd in a narrow cone; whitening spreads them (Su et al. 2021).
+    Embeddings of language models lie in a narrow cone; whitening spreads them (Su et al. 2021).
     """
     mean = vectors.mean(axis=0)
     centred = (vectors - mean).astype(np.float64)
@@ -39,14 +37,16 @@ def whitened(vectors: np.ndarray, mean: np.ndarray, projection: np.ndarray) -> n
 class Content(Recommender):
     """Cosine of the whitened text vector and the history's decayed sum of them.
 
-    ``content.whiten: false`` leaves the vectors as they are. Whitening undoes every linear map
-    before it but for a rotation: what the fine-tuned head has learned would be lost.
+    ``content.whiten: false`` leaves the vectors as they are: whitening undoes every linear map
+    before it except for a rotation, so what a fine-tuned linear head has learned would be lost.
+
+    ``vectors``: float32 (items, rank). ``mean``, ``projection``: see ``whitening``.
     """
 
     name = "content"
-
-    def __init__(self, settings: ContentSettings) -> None:
-        self.settings = settings
+    section = ContentSettings
+    search_space: ClassVar[dict[str, Any]] = {"decay": DECAY}
+    learned = ("vectors", "mean", "projection")
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         if catalogue.vectors is None:
@@ -61,35 +61,28 @@ class Content(Recommender):
         return self
 
     def extended(self, catalogue: Catalogue) -> Content:
-        """Return the model with the catalogue's further items, placed by their text."""
+        """Return the model with the new items of ``catalogue``, embedded by their text."""
         if catalogue.vectors is None:
             raise ValueError("content needs the new items' text vectors")
         model = copy.copy(self)
-        new = whitened(catalogue.vectors[len(self.vectors) :], self.mean, self.projection)
+        new = self.embed_text(catalogue.vectors[len(self.vectors) :])
         model.vectors = np.vstack([self.vectors, new])
         return model
 
     def score(self, histories: Histories) -> np.ndarray:
         return inner_products(self.queries(histories), self.vectors)
 
+    def item_vectors(self) -> np.ndarray:
+        return self.vectors
+
+    def embed_text(self, vectors: np.ndarray) -> np.ndarray:
+        return whitened(vectors, self.mean, self.projection)
+
     def queries(self, histories: Histories) -> np.ndarray:
-        """Return float32 (batch, rank): whose inner products with ``vectors`` are the scores."""
         weights = histories.weights(self.settings.decay)
         return summed_rows(histories.items, weights, histories.offsets, self.vectors)
 
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
         return inner_products(self.queries(histories), self.vectors[items])
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {"vectors": self.vectors, "mean": self.mean, "projection": self.projection}
-
-    def config(self) -> dict[str, Any]:
-        return {"settings": self.settings.model_dump()}
-
-    @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        model = cls(ContentSettings(**config["settings"]))
-        model.vectors, model.mean, model.projection = (
-            arrays[name] for name in ("vectors", "mean", "projection")
-        )
-        return model
+    score_similar = score_at  # the history holds the given items

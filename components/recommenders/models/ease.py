@@ -1,4 +1,4 @@
-"""A linear item-to-item model in closed form: EASE (Steck, WWW 2019), with recency.
+"""EASE, a linear item-to-item model in closed form (Steck, WWW 2019), with time decay.
 
 Each item is predicted from the others of a history by ridge regression: with X the users × items
 matrix and G = XᵀX, column j of the weights is argmin |X_j − X b|² + λ|b|², b_j = 0.
@@ -16,12 +16,18 @@ from sparse_dot_topn import sp_matmul_topn
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.progress import progress
 from components.recommenders.base import Recommender
-from components.recommenders.kernels.sparse import merged_rows, summed_rows, summed_rows_at
-from components.recommenders.models.knn import csr_arrays, csr_of
-from components.settings import Linear as LinearSettings
+from components.recommenders.kernels.sparse import (
+    csr_arrays,
+    csr_of,
+    merged_rows,
+    summed_rows,
+    summed_rows_at,
+)
+from components.recommenders.search_space import DECAY, LOG_FLOAT
+from components.settings import EASE as EASESettings
 
 SYSTEM_NUMBERS = 2_000_000
-"""How many numbers of the systems of the sparse form are held at once."""
+"""Numbers of the sparse form's linear systems held at once."""
 
 
 def solve_dense(matrix: sp.csr_matrix, regularisation: float) -> np.ndarray:
@@ -29,7 +35,7 @@ def solve_dense(matrix: sp.csr_matrix, regularisation: float) -> np.ndarray:
 
     By Cholesky in single precision: λ keeps G well conditioned.
     """
-    import torch  # a second: only who fits needs it
+    import torch  # takes a second, and only fitting needs it
 
     gram = torch.from_numpy((matrix.T @ matrix).toarray())
     gram.diagonal().add_(regularisation)
@@ -43,8 +49,9 @@ def solve_sparse(matrix: sp.csr_matrix, regularisation: float, neighbours: int) 
 
     Item j is predicted from the ``neighbours`` items that alone would predict it best, which is
     where G_ij² / (G_ii + λ) is largest (Ning and Karypis, ICDM 2011, choose so for SLIM). Given
-    them the solution is exact: (G_SS + λI) b = G_Sj. Items that never met j would only get small
-    negative weights. Memory: the Gram matrix of pairs that met, and items × neighbours.
+    them the solution is exact: (G_SS + λI) b = G_Sj. Items that share no user with j would only get
+    small negative weights. Memory: the Gram matrix of pairs with a common user, and items ×
+    neighbours.
     """
     import torch
 
@@ -64,7 +71,7 @@ def solve_sparse(matrix: sp.csr_matrix, regularisation: float, neighbours: int) 
     order = np.argsort(sizes, kind="stable")
     order = order[sizes[order] > 0]
     done = 0
-    bar = progress(total=len(order), desc="linear", unit="item")
+    bar = progress(total=len(order), desc="EASE", unit="item")
     while done < len(order):
         step = max(1, SYSTEM_NUMBERS // int(sizes[order[min(done + 2000, len(order)) - 1]]) ** 2)
         batch = order[done : done + min(step, 2000)]
@@ -92,22 +99,23 @@ def _entries(matrix: sp.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np
     return np.asarray(matrix[rows.ravel(), columns.ravel()]).reshape(rows.shape)
 
 
-class Linear(Recommender):
+class EASE(Recommender):
     """EASE over the items that were sold, dense on small catalogues, sparse on large ones.
 
-    Events count less the longer ago they are (``half_life_days``), so that last Christmas fades,
-    and the further back in the history they lie (``decay``). The dense form takes max_items² of
-    memory and max_items³ of time; the sparse one grows with the pairs of items that met, of each
-    user's ``max_history`` newest events.
+    Events are weighted by their age (``half_life_days``) and by their position in the history
+    (``decay``). The dense form takes max_items² of memory and max_items³ of time; the sparse one
+    grows with the pairs of items that one user has, of each user's ``max_history`` newest events.
 
     ``weights``: float32 (kept, kept), an array or CSR. ``kept``: int32 item codes.
     """
 
-    name = "linear"
-    section: ClassVar[type[LinearSettings]] = LinearSettings
-
-    def __init__(self, settings: LinearSettings) -> None:
-        self.settings = settings
+    name = "ease"
+    section = EASESettings
+    search_space: ClassVar[dict[str, Any]] = {
+        "regularisation": (LOG_FLOAT, 1.0, 5000.0),
+        "half_life_days": (LOG_FLOAT, 30, 3650),
+        "decay": DECAY,
+    }
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         """Learn the weights.
@@ -122,11 +130,11 @@ class Linear(Recommender):
         fits = len(self.kept) <= s.max_items
         if s.form == "dense" and not fits:
             raise ValueError(
-                f"train.linear.form is dense, but {len(self.kept):,} items were sold and "
-                f"train.linear.max_items is {s.max_items:,}: set form to auto or sparse"
+                f"train.{self.name}.form is dense, but {len(self.kept):,} items were sold and "
+                f"train.{self.name}.max_items is {s.max_items:,}: set form to auto or sparse"
             )
         # Twice the half-life is the square root of the weights, which G squares; a pair's newest
-        # meeting decides, not their number.
+        # event decides, not their number.
         matrix = train.newest(s.max_history).matrix(2 * s.half_life_days)[:, self.kept]
         self._solve(matrix, s.form == "dense" or (s.form == "auto" and fits))
         return self
@@ -154,8 +162,10 @@ class Linear(Recommender):
         scores[:, there] = summed_rows_at(*self._past(histories), self.weights, places[there])
         return scores
 
+    score_similar = score_at  # the history holds the given items
+
     def _past(self, histories: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return places in ``kept``, weights and offsets; what was never sold weighs nothing."""
+        """Return places in ``kept``, weights and offsets; unsold items have weight 0."""
         places = self._place[histories.items]
         weights = np.where(places >= 0, histories.weights(self.settings.decay), np.float32(0))
         return merged_rows(np.maximum(places, 0), weights, histories.offsets)
@@ -172,11 +182,8 @@ class Linear(Recommender):
         return {"kept": self.kept, **weights}
 
     def config(self) -> dict[str, Any]:
-        return {"settings": self.settings.model_dump(), "n_items": self.n_items}
+        return {**super().config(), "n_items": self.n_items}
 
-    @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        model = cls(cls.section(**config["settings"]))
-        model.n_items, model.kept = config["n_items"], arrays["kept"]
-        model.weights = arrays["dense"] if "dense" in arrays else csr_of(arrays)
-        return model
+    def restore(self, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.n_items, self.kept = config["n_items"], arrays["kept"]
+        self.weights = arrays["dense"] if "dense" in arrays else csr_of(arrays)

@@ -1,9 +1,9 @@
-"""Collaborative filtering by neighbours: alike items (Sarwar et al., WWW 2001), alike users."""
+"""Collaborative filtering by nearest neighbours: items (Sarwar et al., WWW 2001) and users."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,17 +13,20 @@ from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
 from components.recommenders.kernels.sparse import (
     best_of_summed_rows,
+    csr_arrays,
+    csr_of,
     merged_rows,
     summed_rows,
     summed_rows_at,
 )
+from components.recommenders.search_space import DECAY, LOG_INTEGER
 from components.settings import Neighbours
 
 
 def weighted(matrix: sp.csr_matrix, weighting: str) -> sp.csr_matrix:
-    """Return float32 CSR: ``matrix`` (users × items), users weighted by how telling they are.
+    """Return float32 CSR: ``matrix`` (users × items) with weighted users.
 
-    cosine: 1. tfidf: log(items / items of the user), so that who buys everything tells little.
+    cosine: 1. tfidf: log(items / items of the user), less for users with many items.
     bm25: the same with the item's popularity saturated (Robertson and Zaragoza 2009, k1 = 1.2,
     b = 0.75, an item being the document and its users the words).
     """
@@ -48,59 +51,41 @@ def row_normalised(matrix: sp.csr_matrix) -> sp.csr_matrix:
     return (sp.diags(scale.astype(np.float32)) @ matrix).tocsr()
 
 
-def csr_arrays(matrix: sp.csr_matrix) -> dict[str, np.ndarray]:
-    """Return the arrays that ``csr_of`` makes a sparse matrix of again."""
-    return {
-        "data": matrix.data.astype(np.float32),
-        "indices": matrix.indices.astype(np.int32),
-        "indptr": matrix.indptr.astype(np.int64),
-        "shape": np.array(matrix.shape, dtype=np.int64),
-    }
-
-
-def csr_of(arrays: dict[str, np.ndarray]) -> sp.csr_matrix:
-    """Return the matrix that ``csr_arrays`` took apart."""
-    return sp.csr_matrix(
-        (arrays["data"], arrays["indices"], arrays["indptr"]), shape=tuple(arrays["shape"])
-    )
-
-
 class _Neighbours(Recommender):
     """What both kinds share: settings, and one sparse matrix that is all they learn."""
 
-    def __init__(self, settings: Neighbours) -> None:
-        self.settings = settings
+    section = Neighbours
+    search_space: ClassVar[dict[str, Any]] = {
+        "neighbours": (LOG_INTEGER, 20, 1000),
+        "weighting": ["cosine", "tfidf", "bm25"],
+        "decay": DECAY,
+    }
 
     def arrays(self) -> dict[str, np.ndarray]:
         return csr_arrays(self.matrix)
 
-    def config(self) -> dict[str, Any]:
-        return {"settings": self.settings.model_dump()}
-
-    @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        model = cls(Neighbours(**config["settings"]))
-        model.matrix = csr_of(arrays)
-        return model
+    def restore(self, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.matrix = csr_of(arrays)
 
 
 class ItemNeighbours(_Neighbours):
-    """Scores an item by its similarity to the items of the history, the older the less.
+    """Scores an item by its similarity to the items of the history, decayed by their age.
 
-    Similarities are of each user's ``max_history`` newest events; only each item's strongest are
-    ever held. ``matrix``: CSR (items, items), row i the items most alike to i, itself left out.
+    Similarities are learned from each user's ``max_history`` newest events; only the
+    ``neighbours`` largest of an item are kept. ``matrix``: CSR (items, items), row i the items
+    most similar to i, itself left out.
     """
 
     name = "item_neighbours"
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
-        met = train.newest(self.settings.max_history).matrix(self.settings.half_life_days)
-        items = row_normalised(weighted(met, self.settings.weighting).T.tocsr())
-        alike = sp_matmul_topn(items, items.T.tocsr(), self.settings.neighbours + 1)
-        rows = np.repeat(np.arange(items.shape[0]), np.diff(alike.indptr))
-        others = alike.indices != rows
+        pairs = train.newest(self.settings.max_history).matrix(self.settings.half_life_days)
+        items = row_normalised(weighted(pairs, self.settings.weighting).T.tocsr())
+        similar = sp_matmul_topn(items, items.T.tocsr(), self.settings.neighbours + 1)
+        rows = np.repeat(np.arange(items.shape[0]), np.diff(similar.indptr))
+        others = similar.indices != rows
         self.matrix = sp.csr_matrix(
-            (alike.data[others], (rows[others], alike.indices[others])), shape=alike.shape
+            (similar.data[others], (rows[others], similar.indices[others])), shape=similar.shape
         )
         return self
 
@@ -110,8 +95,9 @@ class ItemNeighbours(_Neighbours):
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
         return summed_rows_at(*self._past(histories), self.matrix, items)
 
-    def near(self, history: Histories, n: int) -> np.ndarray:
-        """Return int64 (≤ n,): the items most alike to one history, in no order."""
+    score_similar = score_at  # the history holds the given items
+
+    def nearest_items(self, history: Histories, n: int) -> np.ndarray:
         index, weights, _ = self._past(history)
         return best_of_summed_rows(index, weights, self.matrix, n)
 
@@ -121,7 +107,7 @@ class ItemNeighbours(_Neighbours):
 
 
 class UserNeighbours(_Neighbours):
-    """Scores an item by how many of the users most alike to the history have it.
+    """Scores an item by how many of the users most similar to the history have it.
 
     ``matrix``: CSR (users, items), what each training user has, weighted.
     """
@@ -129,8 +115,8 @@ class UserNeighbours(_Neighbours):
     name = "user_neighbours"
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
-        met = train.matrix(self.settings.half_life_days)
-        self.matrix = row_normalised(weighted(met, self.settings.weighting))
+        pairs = train.matrix(self.settings.half_life_days)
+        self.matrix = row_normalised(weighted(pairs, self.settings.weighting))
         vars(self).pop("_by_item", None)
         return self
 
@@ -141,5 +127,5 @@ class UserNeighbours(_Neighbours):
 
     def score(self, histories: Histories) -> np.ndarray:
         past = row_normalised(histories.matrix(self.matrix.shape[1], self.settings.decay))
-        alike = sp_matmul_topn(past, self._by_item, self.settings.neighbours)
-        return np.asarray((alike @ self.matrix).todense(), dtype=np.float32)
+        similar = sp_matmul_topn(past, self._by_item, self.settings.neighbours)
+        return np.asarray((similar @ self.matrix).todense(), dtype=np.float32)

@@ -1,23 +1,27 @@
-"""What sells lately: the baseline that a split by time makes hard, and the last fallback."""
+"""Most popular items with time decay: the baseline, and the last fallback when serving."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from components.data.dataset import DAY, Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
+from components.recommenders.search_space import LOG_FLOAT
 from components.settings import Popularity as PopularitySettings
 
 
 class Popularity(Recommender):
-    """Counts of events, each halved with every half-life it lies back. The same for everybody."""
+    """Counts of events, each halved with every half-life of its age; the same for all users.
+
+    ``popularity``: float32 (items,).
+    """
 
     name = "popularity"
-
-    def __init__(self, settings: PopularitySettings) -> None:
-        self.settings = settings
+    section = PopularitySettings
+    search_space: ClassVar[dict[str, Any]] = {"half_life_days": (LOG_FLOAT, 1, 180)}
+    learned = ("popularity",)
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         days = (train.times.max(initial=0) - train.times) / DAY
@@ -32,14 +36,5 @@ class Popularity(Recommender):
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
         return np.tile(self.popularity[items], (len(histories), 1))
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {"popularity": self.popularity}
-
-    def config(self) -> dict[str, Any]:
-        return {"settings": self.settings.model_dump()}
-
-    @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        model = cls(PopularitySettings(**config["settings"]))
-        model.popularity = arrays["popularity"]
-        return model
+    def item_popularity(self) -> np.ndarray:
+        return self.popularity

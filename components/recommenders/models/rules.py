@@ -1,7 +1,7 @@
 """Rules that the shop writes: what goes with what, and what a stated need allows.
 
 In: a rules file (YAML, see ``rules.yaml``) and the catalogue. Out: scores for a history, the
-products that meet a request, and the rules that fired, which are the explanation.
+products that meet a query, and the rules that fired, which are the explanation.
 
 Knowledge-based recommendation with constraint relaxation: Felfernig and Burke, ICEC 2008.
 """
@@ -22,9 +22,10 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
+from components.settings import RuleBased as RuleBasedSettings
 
 SLIP = 0.8
-"""Similarity (difflib) from which on an unknown word is taken for a slip of a known one."""
+"""Similarity (difflib) from which on an unknown word counts as a misspelling of a known one."""
 
 
 class RulesError(ValueError):
@@ -51,8 +52,8 @@ class Which(_Strict):
 
 
 class GoesWith(_Strict):
-    """Who has a product of ``having`` is offered those of ``offer``; ``never`` instead of a score
-    for what must not be offered then."""
+    """Recommend the products of ``offer`` to users who have a product of ``having``, and those of
+    ``never`` not at all."""
 
     name: str
     having: Which
@@ -86,7 +87,7 @@ class Rules(_Strict):
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for. Within a field and in this order the fields, the weightier wish first.
+    """The wishes of a query, by priority: the fields in this order, and within a field in order.
 
     must_not: words, or phrases all of whose words must not meet in one product. must: words, also
     alternatives ("mug or cup"). needs: names of needs. min_price, budget: limits of the price.
@@ -104,9 +105,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """allowed: bool (items,). fired: what was asked and holds for all of them. relaxed: what had
-    to be given up, because with it nothing was left. possible: bool (items,), not refused, whatever
-    the wishes. wishes: each wish's own bool (items,)."""
+    """allowed: bool (items,). fired: the wishes that hold for all of them. relaxed: the wishes that
+    were given up because no item was left with them. possible: bool (items,), not excluded,
+    regardless of the wishes. wishes: each wish's own bool (items,)."""
 
     allowed: np.ndarray
     possible: np.ndarray
@@ -154,7 +155,7 @@ def stem(word: str) -> str:
 
 
 class Items:
-    """The catalogue as conditions ask for it: words, categories and brands → item codes."""
+    """Inverted index of the catalogue: words, categories and brands → item codes."""
 
     def __init__(self, table: pd.DataFrame) -> None:
         self.n = len(table)
@@ -193,7 +194,7 @@ class Items:
         return stem(word.casefold()) in self._columns
 
     def nearest(self, word: str) -> str | None:
-        """Return the known word that ``word`` is probably a slip of, None if there is none."""
+        """Return the known word that ``word`` probably misspells, None if there is none."""
         wanted = stem(word.casefold())
         like = [
             known
@@ -254,27 +255,44 @@ class Items:
         return mask
 
 
-class Knowledge(Recommender):
+class RuleBased(Recommender):
     """Scores an item by the weights of the rules that the history fires.
 
     ``having``, ``offer``, ``never``: bool (rules, items).
     """
 
-    name = "knowledge"
+    name = "rules"
+    section = RuleBasedSettings
     forbids = True
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, file: Path | None = None) -> None:
+        """``file``: where the rules were read from; None for those of a saved model."""
         self.rules = rules
+        self.file = file
+
+    @classmethod
+    def from_settings(cls, section: RuleBasedSettings, seed: int, root: Path) -> Self:
+        """Return the unfitted model of a rules file.
+
+        Raises:
+            RulesError: the file is missing or wrong.
+        """
+        file = root / section.rules
+        return cls(load_rules(file), file)
+
+    def input_files(self, root: Path) -> list[Path]:
+        return [] if self.file is None else [self.file]
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
-        """Find the products each rule speaks of; ``train`` is not used."""
+        """Find the items of each rule; ``train`` is not used."""
         return self.learn(catalogue)
 
-    def extended(self, catalogue: Catalogue) -> Knowledge:
-        """Return the rules for all items."""
-        return Knowledge(self.rules).learn(catalogue)
+    def extended(self, catalogue: Catalogue) -> RuleBased:
+        """Return the rules over all items of ``catalogue``."""
+        return RuleBased(self.rules).learn(catalogue)
 
     def learn(self, catalogue: Catalogue) -> Self:
+        """Find the items of each rule and return self."""
         items = Items(catalogue.table)
         nothing = np.zeros(len(catalogue), dtype=bool)
         rules = self.rules.goes_with
@@ -299,7 +317,7 @@ class Knowledge(Recommender):
 
     def score_at(self, histories: Histories, items: np.ndarray | slice) -> np.ndarray:
         fires = self._fires(histories)
-        fired = np.flatnonzero(fires.any(axis=0))  # of many rules few say something
+        fired = np.flatnonzero(fires.any(axis=0))  # of many rules few fire
         fires = fires[:, fired].astype(np.float32)
         goes_with = self.rules.goes_with
         weight = np.array([goes_with[rule].weight for rule in fired], dtype=np.float32)
@@ -337,11 +355,11 @@ class Knowledge(Recommender):
 
 
 def satisfy(request: Request, rules: Rules, items: Items, hard: np.ndarray | None = None) -> Found:
-    """Return the products that meet a request, relaxed as little as need be.
+    """Return the products that meet a query, with as few wishes given up as possible.
 
-    What must not be is never given up, nor ``hard`` (bool (items,); default: what is available).
-    A wish is kept if a product is left that meets it and the weightier wishes kept so far: of all
-    that can hold together, what matters most (preferred relaxation, Junker, AAAI 2004).
+    ``must_not`` is never given up, nor ``hard`` (bool (items,); default: what is available). A
+    wish is kept if a product is left that meets it and all wishes of higher priority kept so far
+    (preferred relaxation, Junker, AAAI 2004).
 
     Raises:
         ValueError: there is no need of that name.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,9 +10,14 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.data.dataset import Catalogue, Histories, Interactions, item_text
 from components.recommenders.base import Recommender
-from components.recommenders.kernels.sparse import sparse_inner_products, summed_rows
-from components.recommenders.models.knn import csr_arrays, csr_of
-from components.settings import Words as WordsSettings
+from components.recommenders.kernels.sparse import (
+    csr_arrays,
+    csr_of,
+    sparse_inner_products,
+    summed_rows,
+)
+from components.recommenders.search_space import DECAY
+from components.settings import TFIDF as TFIDFSettings
 
 
 def word_vectors(texts: list[str]) -> sp.csr_matrix:
@@ -24,33 +29,31 @@ def word_vectors(texts: list[str]) -> sp.csr_matrix:
     vectoriser = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
     try:
         return vectoriser.fit_transform(texts).astype(np.float32)
-    except ValueError as error:  # scikit-learn's word for no word at all
-        raise ValueError("products need titles to be known by their words: none has") from error
+    except ValueError as error:  # scikit-learn's error for an empty vocabulary
+        raise ValueError("products need titles for TF-IDF vectors, and none has one") from error
 
 
-class Words(Recommender):
+class TFIDF(Recommender):
     """Cosine of TF-IDF vectors of the products' texts and the history's decayed sum of them.
 
-    Beside the language model it knows the shop's own words: names of series, brands and
+    It knows the shop's own words, which the language model may not: names of series, brands and
     attributes. ``matrix``: CSR (items, words), rows of length 1.
     """
 
-    name = "words"
-
-    def __init__(self, settings: WordsSettings) -> None:
-        self.settings = settings
+    name = "tfidf"
+    section = TFIDFSettings
+    search_space: ClassVar[dict[str, Any]] = {"decay": DECAY}
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
-        """Learn the words of the catalogue; ``train`` is not used."""
-        return self.learn(catalogue)
-
-    def learn(self, catalogue: Catalogue) -> Self:
+        """Compute the vectors of the catalogue; ``train`` is not used."""
         self.matrix = word_vectors(item_text(catalogue.table))
         return self
 
-    def extended(self, catalogue: Catalogue) -> Words:
-        """Return the model of the texts of all items."""
-        return Words(self.settings).learn(catalogue)
+    def extended(self, catalogue: Catalogue) -> TFIDF:
+        """Return the model of the texts of all items of ``catalogue``."""
+        model = TFIDF(self.settings)
+        model.matrix = word_vectors(item_text(catalogue.table))
+        return model
 
     def score(self, histories: Histories) -> np.ndarray:
         return sparse_inner_products(self._past(histories), self.matrix)
@@ -67,11 +70,5 @@ class Words(Recommender):
     def arrays(self) -> dict[str, np.ndarray]:
         return csr_arrays(self.matrix)
 
-    def config(self) -> dict[str, Any]:
-        return {"settings": self.settings.model_dump()}
-
-    @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        model = cls(WordsSettings(**config["settings"]))
-        model.matrix = csr_of(arrays)
-        return model
+    def restore(self, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.matrix = csr_of(arrays)

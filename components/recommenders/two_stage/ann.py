@@ -1,7 +1,7 @@
-"""The nearest of many item vectors without looking at all of them.
+"""Approximate nearest neighbours among many item vectors.
 
 In: item vectors of a fitted model. Out: for a query, items with about the largest inner products.
-HNSW (Malkov and Yashunin, TPAMI 2020) by usearch; what it misses is measured in its test.
+HNSW (Malkov and Yashunin, TPAMI 2020) by usearch; its recall is measured in its test.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ EXPANSION_ADD = 128
 EXPANSION_SEARCH = 128
 
 
-class Nearest:
+class VectorIndex:
     """An index over the rows of a matrix; a row's number is its id."""
 
     def __init__(self, index: Index) -> None:
         self.index = index
 
     @classmethod
-    def of(cls, vectors: np.ndarray) -> Nearest:
+    def of(cls, vectors: np.ndarray) -> VectorIndex:
         """Return the index of float32 (items, width), kept as float16 in memory and on disk."""
         index = Index(
             ndim=vectors.shape[1],
@@ -43,13 +43,18 @@ class Nearest:
         return np.asarray(self.index.search(query.astype(np.float32), n, threads=1).keys, np.int64)
 
     def save(self, file: str | Path) -> None:
+        """Write the index to ``file``."""
         self.index.save(str(file))
 
     @classmethod
-    def load(cls, file: str | Path) -> Nearest:
-        """Return the index of a file, memory-mapped: workers share its pages."""
+    def load(cls, file: str | Path) -> VectorIndex:
+        """Return the index of a file, memory-mapped: processes share its pages.
+
+        Raises:
+            ValueError: the file is not an index.
+        """
         index = Index.restore(str(file), view=True)
         if index is None:
-            raise ValueError(f"{file} is no index of vectors")
+            raise ValueError(f"{file} is not an index of vectors: train and save the model again")
         index.expansion_search = EXPANSION_SEARCH
         return cls(index)

@@ -1,8 +1,8 @@
-"""Hybrid forms that need no learned ranker: weighted, switching, cascade (Burke 2002).
+"""Blends: hybrid forms that need no learned ranker (Burke 2002).
 
-In: fitted candidates. Out: recommenders with the same face, composed of them. ``rank.form`` in
-params.yaml chooses what the model folder answers with; the evaluation shows all of them beside the
-ranker. A candidate that forbids an item (see ``Recommender.forbids``) forbids it in every form.
+In: fitted candidates. Out: weighted sum, switching, cascade and single model as recommenders, and
+the weights of the sum. A candidate that forbids an item (see ``Recommender.forbids``) forbids it in
+every form.
 """
 
 from __future__ import annotations
@@ -19,43 +19,27 @@ from scipy.optimize import minimize
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.progress import progress
 from components.recommenders.base import Recommender, top_k
-from components.recommenders.factory import load_model
+from components.recommenders.factory import load_models
+from components.recommenders.kernels.standardise import standardised
 from components.settings import Cascade as CascadeSettings
-from components.settings import Rank
+from components.settings import current_model_name
 
-PROPOSED = 100
-"""How many items of each model the weights are fitted on."""
+N_PROPOSED = 100
+"""Best items of each model that the weights are fitted on."""
 
 TIE = 1e-4
-"""How much the order an item came in counts beside a cascade's next model: it breaks ties."""
-
-
-def standardised(scores: np.ndarray) -> np.ndarray:
-    """Return float32 (batch, items): each row's z-scores, over what is not -inf; that stays so.
-
-    Models score in units of their own; within a row only the order and the gaps mean something. A
-    row of equal scores, of a model that has nothing to say, is 0.
-    """
-    finite = np.isfinite(scores)
-    filled = np.where(finite, scores, 0.0)
-    count = np.maximum(finite.sum(axis=1, keepdims=True), 1)
-    mean = filled.sum(axis=1, keepdims=True) / count
-    centred = np.where(finite, filled - mean, 0.0)
-    spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
-    flat = spread <= 1e-6 * np.maximum(np.abs(mean), 1e-6)
-    z = centred / np.where(flat, np.inf, spread)
-    return np.where(finite, z, -np.inf).astype(np.float32)
+"""Weight of the order before a stage of the cascade: it breaks ties."""
 
 
 class Blend(Recommender):
-    """What the forms share: they are made of fitted candidates, and are saved with them."""
+    """Base of the blends: made of fitted candidates and saved with them."""
 
     def __init__(self, settings: Any, candidates: dict[str, Recommender]) -> None:
         self.settings = settings
         self.candidates = candidates
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
-        """Fit every candidate anew."""
+        """Fit every candidate again."""
         for model in self.candidates.values():
             model.fit(train, catalogue)
         return self
@@ -66,7 +50,7 @@ class Blend(Recommender):
 
     @abstractmethod
     def uses(self) -> list[str]:
-        """Return the names of the candidates that have a say."""
+        """Return the names of the candidates whose scores count."""
 
     def score(self, histories: Histories) -> np.ndarray:
         named = self.uses()
@@ -81,17 +65,24 @@ class Blend(Recommender):
                 combined[np.isneginf(found)] = -np.inf
         return combined
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {}
+    def score_items(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        """Return float32 (batch, n): the scores of ``items``, codes (n,). All items are scored,
+        since z-scores and stages are relative to the whole catalogue."""
+        return self.score(histories)[:, items]
 
     def config(self) -> dict[str, Any]:
         settings = self.settings
-        plain = settings if isinstance(settings, dict) else settings.model_dump()
+        plain = settings.model_dump() if hasattr(settings, "model_dump") else settings
         return {"settings": plain, "candidates": list(self.candidates)}
 
     @classmethod
     def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        return cls(config["settings"], {})
+        return cls(cls.read_settings(config["settings"]), {})
+
+    @classmethod
+    @abstractmethod
+    def read_settings(cls, saved: Any) -> Any:
+        """Return the settings that ``config`` saved, with current names of the models."""
 
     def save(self, folder: str | Path) -> None:
         """Write the model to ``folder``, its candidates to ``folder/candidates``."""
@@ -104,17 +95,21 @@ class Blend(Recommender):
         """Return the model ``save`` wrote to ``folder``."""
         model = super().load(folder)
         names = json.loads((Path(folder) / "model.json").read_text())["candidates"]
-        model.candidates = {name: load_model(Path(folder) / "candidates" / name) for name in names}
+        model.candidates = load_models(Path(folder) / "candidates", names)
         return model
 
 
 class Weighted(Blend):
-    """The sum of the models' z-scores, each times its weight.
+    """Sum of the models' z-scores, each times its weight.
 
-    settings: weight by name of the model; models without one have no say.
+    settings: weight by name of the model; models without one are not used.
     """
 
     name = "weighted"
+
+    @classmethod
+    def read_settings(cls, saved: dict[str, float]) -> dict[str, float]:
+        return {current_model_name(name): weight for name, weight in saved.items()}
 
     def uses(self) -> list[str]:
         return [name for name in self.candidates if self.settings.get(name, 0.0)]
@@ -124,18 +119,34 @@ class Weighted(Blend):
         return np.sum(parts, axis=0, dtype=np.float32)
 
 
-class Switching(Blend):
-    """One model answers for each history: which, depends on how much is known of the user.
+class SingleModel(Blend):
+    """The z-scores of one model. settings: its name."""
 
-    settings: by number of events, the model that answers from there on. Scores are z-scores, so
-    that those of different users compare.
+    name = "single_model"
+
+    @classmethod
+    def read_settings(cls, saved: str) -> str:
+        return current_model_name(saved)
+
+    def uses(self) -> list[str]:
+        return [self.settings]
+
+    def combine(self, histories: Histories, scores: dict[str, np.ndarray]) -> np.ndarray:
+        return standardised(scores[self.settings])
+
+
+class Switching(Blend):
+    """One model per history, chosen by the number of its events.
+
+    settings: the model by the number of events from which it is used. Scores are z-scores, so that
+    those of different users are comparable.
     """
 
     name = "switching"
 
     @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        return cls({int(events): name for events, name in config["settings"].items()}, {})
+    def read_settings(cls, saved: dict[str, str]) -> dict[int, str]:
+        return {int(events): current_model_name(name) for events, name in saved.items()}
 
     def uses(self) -> list[str]:
         return list(dict.fromkeys(self.settings.values()))
@@ -152,17 +163,18 @@ class Switching(Blend):
 
 
 class Cascade(Blend):
-    """The first model orders everything; each next one orders anew the best of the one before.
+    """Stages: the first model ranks all items, each next one ranks the best of the stage before.
 
-    settings: the models, and how many of the best the next one gets. What it does not get keeps
-    its order below. Scores: the stage an item reached, plus where it stands in it, in [0, 1].
+    settings: the models, and how many items the next stage gets; the others keep their order below.
+    Scores: the stage that an item reached, plus its place in it, in [0, 1].
     """
 
     name = "cascade"
 
     @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        return cls(CascadeSettings(**config["settings"]), {})
+    def read_settings(cls, saved: dict[str, Any]) -> CascadeSettings:
+        models = [current_model_name(name) for name in saved["models"]]
+        return CascadeSettings(**{**saved, "models": models})
 
     def uses(self) -> list[str]:
         return list(dict.fromkeys(self.settings.models))
@@ -178,7 +190,7 @@ class Cascade(Blend):
             within[rows, items] = scores[name][rows, items]
             placed = _placed(within)
             reached = np.isfinite(placed)
-            # What the next model finds equal stays in the order it came in.
+            # Items with equal scores keep their order.
             combined[reached] = stage + placed[reached] + TIE * combined[reached]
         return combined
 
@@ -201,12 +213,12 @@ def fit_weights(
     max_users: int = 4000,
     batch_size: int = 256,
 ) -> dict[str, float]:
-    """Return the weights under which the targets are likeliest among what the models propose.
+    """Return the weights that maximise the likelihood of the targets among the models' proposals.
 
-    A conditional logit (McFadden 1974) over the models' z-scores: convex, so there is one best
-    answer; a weight below 0 is not allowed. histories: what each user had done. targets: CSR
-    (users, items), nonzero where the user then bought the item. Of more than ``max_users`` users
-    evenly spaced ones are taken.
+    A conditional logit (McFadden 1974) over the models' z-scores: convex, so the maximum is
+    unique; weights are not negative. histories: before the purchases. targets: CSR (users, items),
+    nonzero where the user then bought the item. Of more than ``max_users`` users an evenly spaced
+    sample is taken.
 
     Raises:
         ValueError: no model proposed any target.
@@ -226,12 +238,12 @@ def fit_weights(
         scores = [np.where(refused, -np.inf, model.score(batch)) for model in candidates.values()]
         proposed = np.zeros(wanted.shape, dtype=bool)
         for found in scores:
-            best, _ = top_k(found, PROPOSED)
+            best, _ = top_k(found, N_PROPOSED)
             at = np.nonzero(best >= 0)
             proposed[at[0], best[at]] = True
         kept = np.zeros(len(batch), dtype=bool)
         kept[rows] = True
-        proposed &= (kept & (proposed & wanted).any(axis=1))[:, None]  # others teach nothing
+        proposed &= (kept & (proposed & wanted).any(axis=1))[:, None]  # others have no target
         at = np.nonzero(proposed)
         columns = [np.nan_to_num(standardised(found)[at], neginf=0.0) for found in scores]
         features.append(np.column_stack(columns))
@@ -239,7 +251,7 @@ def fit_weights(
         users.append(at[0] + start)
     x, hit = np.concatenate(features).astype(np.float64), np.concatenate(hits)
     if not hit.any():
-        raise ValueError("no weights to learn: no candidate proposed anything that was bought")
+        raise ValueError("no weights to learn: no candidate proposed an item that was then bought")
     # Pairs lie in the users' order: each user is a slice that begins at one of ``starts``.
     _, starts, user = np.unique(np.concatenate(users), return_index=True, return_inverse=True)
     share = hit / np.bincount(user, weights=hit)[user]  # a user counts once, however much bought
@@ -257,28 +269,3 @@ def fit_weights(
     begin = np.full(x.shape[1], 1.0 / x.shape[1])
     found = minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=[(0, None)] * x.shape[1])
     return {name: round(float(value), 4) for name, value in zip(candidates, found.x, strict=True)}
-
-
-def forms(
-    settings: Rank, candidates: dict[str, Recommender], fitted: dict[str, float]
-) -> dict[str, Blend]:
-    """Return the forms that can be made of these candidates, by name, and each candidate alone.
-
-    fitted: weights from ``fit_weights``, taken unless ``rank.weighted`` gives some.
-    """
-    weights = settings.weighted or fitted
-    switches = {switch.events: switch.model for switch in settings.switching}
-    made: dict[str, Blend] = {
-        "weighted": Weighted(weights, candidates),
-        "switching": Switching(switches, candidates),
-        "cascade": Cascade(settings.cascade, candidates),
-        **{name: Weighted({name: 1.0}, candidates) for name in candidates},
-    }
-    named = {
-        "weighted": list(weights),
-        "switching": list(switches.values()),
-        "cascade": settings.cascade.models,
-    }
-    return {
-        name: form for name, form in made.items() if set(named.get(name, [])) <= set(candidates)
-    }

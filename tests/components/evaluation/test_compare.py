@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from components.data.dataset import Prepared, load_prepared
+from components.data.holdout import window_task
 from components.evaluation.compare import compare, judged, verdict
-from components.evaluation.protocol import window_task
 from components.manifest import write_manifest
 from components.settings import Register, Settings
 

@@ -8,6 +8,7 @@ from scipy.stats import permutation_test, ttest_rel
 from statsmodels.stats.multitest import multipletests
 
 from components.data.dataset import Interactions, load_prepared
+from components.data.holdout import window_task
 from components.evaluation.protocol import (
     holm,
     interval,
@@ -16,7 +17,6 @@ from components.evaluation.protocol import (
     pairwise,
     sliced_ndcg,
     some_users,
-    window_task,
 )
 
 

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 import bowerbird
 from components.credentials import Credential
 from components.data.dataset import Prepared, load_prepared
+from components.evaluation.metrics import ndcg
 from components.recommenders import tuning
 from components.settings import Settings, load_settings
 from tests.conftest import REPOSITORY
@@ -28,9 +29,10 @@ from tests.conftest import REPOSITORY
 LETHAL = """
 import sys
 from pathlib import Path
+from components.evaluation.metrics import ndcg
 from components.recommenders.tuning import tune
 from components.settings import load_settings
-tune("popularity", load_settings(sys.argv[1] + "/params.yaml"), Path(sys.argv[1]), 25)
+tune("popularity", load_settings(sys.argv[1] + "/params.yaml"), Path(sys.argv[1]), 25, metric=ndcg)
 """
 
 
@@ -45,16 +47,16 @@ def shop(trained: tuple[Path, Settings], tmp_path: Path) -> tuple[Path, Settings
     return tmp_path, settings
 
 
-@pytest.mark.parametrize("model", list(tuning.SPACES))
+@pytest.mark.parametrize("model", list(tuning.spaces()))
 def test_every_proposal_is_a_valid_setting(model: str, settings: Settings) -> None:
     section = getattr(settings.train, model)
     sampler = optuna.samplers.RandomSampler(seed=0)
     study = optuna.create_study(sampler=sampler)
     for _ in range(20):
-        values = tuning.suggest(study.ask(), tuning.SPACES[model])
+        values = tuning.suggest(study.ask(), tuning.spaces()[model])
         type(section).model_validate(section.model_dump() | values)
-        assert set(values) == set(tuning.SPACES[model])
-        assert all(tuning.inside(values[key], tuning.SPACES[model][key]) for key in values)
+        assert set(values) == set(tuning.spaces()[model])
+        assert all(tuning.inside(values[key], tuning.spaces()[model][key]) for key in values)
 
 
 def test_it_finds_better_values_and_gives_up_bad_ones(shop: tuple[Path, Settings]) -> None:
@@ -62,7 +64,7 @@ def test_it_finds_better_values_and_gives_up_bad_ones(shop: tuple[Path, Settings
     popularity = settings.train.popularity.model_copy(update={"half_life_days": 170.0})
     train = settings.train.model_copy(update={"popularity": popularity})
     settings = settings.model_copy(update={"train": train})
-    study = tuning.tune("popularity", settings, root, trials=25)
+    study = tuning.tune("popularity", settings, root, trials=25, metric=ndcg)
     assert study.trials[0].params == {"half_life_days": 170.0}
     assert study.best_value > 1.05 * study.trials[0].value
     states = {trial.state for trial in study.trials}
@@ -106,13 +108,13 @@ def test_a_killed_search_goes_on_where_it_was(shop: tuple[Path, Settings]) -> No
     before = {trial.number: (trial.params, trial.values) for trial in finished()}
     assert 3 <= len(before) < 25
 
-    study = tuning.tune("popularity", settings, root, trials=25)
+    study = tuning.tune("popularity", settings, root, trials=25, metric=ndcg)
     after = {trial.number: (trial.params, trial.values) for trial in finished()}
     assert len(after) == 25
     assert before.items() <= after.items()
     drawn = [tuple(trial.params.values()) for trial in study.trials if trial.params]
     assert len(set(drawn)) > 23  # the resumed one does not repeat the first ones
-    assert tuning.tune("popularity", settings, root, trials=25).trials == study.trials
+    assert tuning.tune("popularity", settings, root, trials=25, metric=ndcg).trials == study.trials
 
 
 def test_nothing_of_the_test_window_counts(shop: tuple[Path, Settings]) -> None:
@@ -124,7 +126,7 @@ def test_nothing_of_the_test_window_counts(shop: tuple[Path, Settings]) -> None:
     items[late] = np.random.default_rng(0).permutation(items[late])
 
     def value(shop: Prepared) -> float:
-        objective = tuning.Objective("content", settings, shop, root)
+        objective = tuning.Objective("content", settings, shop, root, ndcg)
         study = optuna.create_study(direction="maximize")
         study.enqueue_trial({"decay": 0.9})
         study.optimize(objective, n_trials=1)
@@ -140,8 +142,8 @@ def test_a_search_in_postgresql(shop: tuple[Path, Settings], postgres: str) -> N
         update={"storage": Credential(postgres), "user_shares": [1.0]}
     )
     settings = settings.model_copy(update={"search": stored})
-    assert len(tuning.tune("popularity", settings, root, trials=3).trials) == 3
-    assert len(tuning.tune("popularity", settings, root, trials=5).trials) == 5
+    assert len(tuning.tune("popularity", settings, root, trials=3, metric=ndcg).trials) == 3
+    assert len(tuning.tune("popularity", settings, root, trials=5, metric=ndcg).trials) == 5
 
 
 def test_the_command_says_what_it_found_or_what_is_wrong(
@@ -152,7 +154,7 @@ def test_the_command_says_what_it_found_or_what_is_wrong(
     found = CliRunner().invoke(bowerbird.app, ["tune", "popularity", "--trials", "2"])
     assert found.exit_code == 0, found.output
     assert "half_life_days:" in found.output
-    wrong = CliRunner().invoke(bowerbird.app, ["tune", "knowledge"])
+    wrong = CliRunner().invoke(bowerbird.app, ["tune", "rules"])
     assert wrong.exit_code == 1
     assert "nothing to search; there are: popularity" in wrong.output
     monkeypatch.setenv("BOWERBIRD_SEARCH__STORAGE", "mysql://x/y")

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.manifest import write_manifest
-from components.recommenders.models.rules import Knowledge, load_rules
+from components.recommenders.models.rules import RuleBased, load_rules
 from serving.api.schemas import ConversationState
 from serving.conversation.dialogue import Conversation, Reply
 from serving.conversation.generation import Titles, is_true, worded
@@ -40,10 +40,10 @@ def talk(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Conversation
     write_manifest(folder)
     engine = Engine.load(folder, "test")
     catalogue = engine.model.catalogue
-    knowledge = Knowledge(load_rules(RULES)).fit(None, catalogue)  # type: ignore[arg-type]
-    engine.model.candidates["knowledge"] = knowledge
+    rule_based = RuleBased(load_rules(RULES)).fit(None, catalogue)  # type: ignore[arg-type]
+    engine.model.candidates["rules"] = rule_based
     conversation = Conversation(engine, Search(catalogue.table, engine.vectors))
-    del engine.model.candidates["knowledge"]  # the ranker was trained without it
+    del engine.model.candidates["rules"]  # the ranker was trained without it
     return conversation
 
 

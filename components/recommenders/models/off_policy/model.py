@@ -14,126 +14,94 @@ item is among K draws when its π grows: items that are in the list anyway are n
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from components.data.dataset import Catalogue, Histories, Interactions
-from components.recommenders.base import Recommender
-from components.recommenders.kernels.sparse import summed_rows
+from components.data.impressions import Log
+from components.recommenders.base import Recommender, TooLittleFeedback
+from components.recommenders.kernels.standardise import standardised
+from components.recommenders.models.off_policy.state import mean_of_past
+from components.settings import Event
 from components.settings import Policy as PolicySettings
-
-if TYPE_CHECKING:  # it reads tables with Ibis, which takes a second to import
-    from components.data.impressions import Log
-
-
-class NoLog(ValueError):
-    """There are too few served lists to learn from; the message says how to get them."""
-
-
-def usable(log: Log, settings: PolicySettings) -> None:
-    """Refuse a log that nothing can be learned from.
-
-    Raises:
-        NoLog: fewer lists than ``min_impressions``, or no reward among them.
-    """
-    if len(log) < settings.min_impressions:
-        raise NoLog(
-            f"policy: {len(log)} served lists are logged, at least {settings.min_impressions} "
-            "(train.policy.min_impressions) are needed: serve, then run `bowerbird export-feedback`"
-        )
-    if not (log.rewards > 0).any():
-        raise NoLog(
-            "policy: not one of the served lists was rewarded: clicks must name the impression_id "
-            "they came from"
-        )
-
-
-def mean_of_past(histories: Histories, text: np.ndarray, decay: float) -> np.ndarray:
-    """Return float32 (batch, width): the mean of the text rows of each history, the newer the more.
-
-    text: float32 (items, width). An empty history's is 0.
-    """
-    weights = histories.weights(decay)
-    total = np.bincount(histories.rows(), weights=weights, minlength=len(histories))
-    shares = (weights / total[histories.rows()]).astype(np.float32)
-    return summed_rows(histories.items, shares, histories.offsets, text)
-
-
-def standardised(scores: np.ndarray) -> np.ndarray:
-    """Return float32 scores with mean 0 and deviation 1 in each row, over the finite ones."""
-    finite = np.isfinite(scores)
-    count = np.maximum(finite.sum(axis=1, keepdims=True), 1)
-    mean = np.where(finite, scores, 0).sum(axis=1, keepdims=True) / count
-    centred = scores - mean
-    square = np.where(finite, centred, 0) ** 2
-    deviation = np.sqrt(square.sum(axis=1, keepdims=True) / count)
-    return (centred / np.maximum(deviation, 1e-6)).astype(np.float32)
 
 
 class Policy(Recommender):
-    """``base`` (the fitted model it starts from, saved with it) and ``log`` are set before fit."""
+    """A softmax policy over the items, fine-tuned from ``base`` on ``log`` (see ``start_from``).
+
+    ``parameters``: see ``trainer.Trainer.learn``. ``base`` is saved with it.
+    """
 
     name = "policy"
+    section = PolicySettings
     base: Recommender
     log: Log | None = None
 
-    def __init__(self, settings: PolicySettings, seed: int = 0) -> None:
-        self.settings = settings
-        self.seed = seed
+    def base_name(self) -> str:
+        return self.settings.base
+
+    def event_rewards(self) -> dict[Event, float]:
+        return self.settings.rewards
+
+    def check_log(self, log: Log) -> None:
+        least = self.settings.min_impressions
+        if len(log) < least:
+            raise TooLittleFeedback(
+                f"policy: {len(log)} served lists are logged, at least {least} "
+                "(train.policy.min_impressions) are needed: serve, then run "
+                "`bowerbird export-feedback`"
+            )
+        if not (log.rewards > 0).any():
+            raise TooLittleFeedback(
+                "policy: none of the served lists has a reward: clicks must name the "
+                "impression_id of the list they came from"
+            )
+
+    def start_from(self, base: Recommender, log: Log | None = None) -> None:
+        self.base, self.log = base, log
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         """Learn from the log; ``train`` is what ``base`` was fitted on.
 
         Raises:
-            NoLog: fewer than ``min_impressions`` served lists, or not one reward among them.
+            TooLittleFeedback: fewer than ``min_impressions`` served lists, or none has a reward.
             ValueError: the catalogue has no text vectors.
         """
         s, log = self.settings, self.log
         if log is None:
-            raise NoLog("policy: no log was given to learn from")
-        usable(log, s)
+            raise TooLittleFeedback("policy: no log was given to learn from")
+        self.check_log(log)
         if catalogue.vectors is None:
             raise ValueError("policy needs the items' text vectors: run `bowerbird encode` first")
-        from components.recommenders.models.off_policy.trainer import (
-            Learner,  # PyTorch: only who fits needs it
-        )
+        # Imports PyTorch, which only fitting needs.
+        from components.recommenders.models.off_policy.trainer import Trainer
 
-        learner = Learner(s, self.seed, self.base)
-        self.learned = learner.learn(log, np.array(catalogue.vectors, dtype=np.float32))
-        self.losses = learner.losses
+        trainer = Trainer(s, self.seed, self.base)
+        self.parameters = trainer.learn(log, np.array(catalogue.vectors, dtype=np.float32))
+        self.losses = trainer.losses
         return self
 
     def score(self, histories: Histories) -> np.ndarray:
-        """Return the policy's logits: ``bandits.Softmax`` over them draws its lists.
+        """Return the policy's logits; ``exploration.Softmax`` draws lists from them.
 
         Where the base scores -inf, so does the policy.
         """
-        x = self.learned
+        x = self.parameters
         state = mean_of_past(histories, x["states"], self.settings.decay) + x["state_bias"]
         base = standardised(self.base.score(histories))
         return x["scale"] * base + state @ x["items"].T + x["bias"]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return self.learned
-
-    def config(self) -> dict[str, Any]:
-        return {"settings": self.settings.model_dump(), "seed": self.seed}
+        return self.parameters
 
     def save(self, folder: str | Path) -> None:
+        """Write the policy to ``folder`` and its base to ``folder/base``.
+
+        ``factory.load_model`` reads both; ``load`` alone reads the policy without its base.
+        """
         super().save(folder)
         self.base.save(Path(folder) / "base")
 
-    @classmethod
-    def load(cls, folder: str | Path) -> Self:
-        from components.recommenders.factory import load_model  # which knows this class
-
-        model = super().load(folder)
-        model.base = load_model(Path(folder) / "base")
-        return model
-
-    @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        model = cls(PolicySettings(**config["settings"]), config["seed"])
-        model.learned = arrays
-        return model
+    def restore(self, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.parameters = arrays

@@ -1,7 +1,7 @@
-"""How the policy learns from its log: REINFORCE with off-policy and top-K correction, in PyTorch.
+"""Training of the policy: REINFORCE with off-policy and top-K correction, in PyTorch.
 
 In: the ``Log`` of what was served and the model that the policy starts from. Out: its arrays. The
-method: see ``policy``.
+method: see ``model``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from torch import nn
 from components.data.impressions import Log
 from components.progress import progress
 from components.recommenders.base import MISSING, Recommender
-from components.recommenders.models.off_policy.model import mean_of_past, standardised
+from components.recommenders.kernels.standardise import standardised
+from components.recommenders.models.off_policy.state import mean_of_past
 from components.settings import Policy as PolicySettings
 
 LOWEST = -10.0
-"""Standardised scores below it count as it while learning."""
+"""Standardised scores are clipped at it in training."""
 
 
 def explored(log: Log) -> bool:
@@ -48,7 +49,7 @@ class Head(nn.Module):
         return self.scale * base + self.state(past) @ self.item(self.text).T + self.bias
 
 
-class Learner:
+class Trainer:
     """Learns a policy that starts from ``base``. losses: each epoch's mean."""
 
     def __init__(self, settings: PolicySettings, seed: int, base: Recommender) -> None:
@@ -85,7 +86,7 @@ class Learner:
     def _log_chances(self, head: Head, log: Log) -> torch.Tensor:
         """Return (n, k): log π of the shown items; 0 where there is none."""
         past = mean_of_past(log.histories, head.text.numpy(), self.settings.decay)
-        # Where the base says never, not -inf: its product with a gradient of 0 is no number.
+        # Not -inf where the base excludes an item: its product with a gradient of 0 is NaN.
         base = np.maximum(standardised(self.base.score(log.histories)), LOWEST)
         logits = head(torch.from_numpy(past), torch.from_numpy(base))
         ids = torch.from_numpy(log.ids.astype(np.int64))

@@ -1,9 +1,8 @@
-"""The sequence model's network as it is asked: where one history at a time looks next.
+"""Inference of SASRec: the state after the newest event of each history, in one compiled call.
 
-In: histories, item vectors, and the weights that ``sequential.Network`` was trained with. Out: the
-state after each history's newest event. The same network in one compiled call, without padding
-and, in its last layer, without what only earlier events would need: of a few histories PyTorch's
-some fifty calls take many times as long.
+In: histories, item vectors, and the weights that ``network.Network`` was trained with. The same
+network without padding and, in its last layer, without the outputs of earlier events. For a few
+histories the fifty or so calls of PyTorch take many times as long.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ EPSILON = 1e-5
 
 
 class LastState:
-    """The trained network for asking: ``weights`` are those of ``Network``, by name."""
+    """The trained network for inference: ``weights`` are those of ``Network``, by name."""
 
     def __init__(self, weights: Mapping[str, np.ndarray], layers: int) -> None:
         self._layers = [
@@ -94,7 +93,7 @@ def _fill(  # type: ignore[no-untyped-def]
             parts = np.dot(_normed(x, attention_scale[layer], attention_shift[layer]), mix[layer])
             parts += mix_bias[layer]  # (events, 3 d): queries, keys, values
             if layer == layers - 1:
-                x = x[n - 1 :]  # the others are looked at no more
+                x = x[n - 1 :]  # the last layer needs no others
             seen = _attended(parts, distance[layer], len(x))
             x = x + np.dot(seen, out[layer]) + out_bias[layer]
             inner = np.dot(_normed(x, perceptron_scale[layer], perceptron_shift[layer]), up[layer])

@@ -1,10 +1,10 @@
-"""A self-attentive model of the behaviour sequence whose item vectors come from text and id.
+"""SASRec: self-attention over the sequence of events, with item vectors of text and id.
 
 SASRec (Kang and McAuley, ICDM 2018) with cross-entropy over the whole catalogue (Klenitskiy and
 Vasilev, RecSys 2023), sampled with logQ correction past a catalogue size. Item vector =
-W · text + δ(id), δ dropped out whole at random in training, so that an item without a single sale
-has a place in the space (DropoutNet, Volkovs et al. 2017). Vectors and states have length 1 and
-scores are cosines, so that such an item competes on equal terms.
+W · text + δ(id), where δ is dropped as a whole at random in training, so that an unsold item has a
+vector too (DropoutNet, Volkovs et al. 2017). Vectors and states have length 1 and scores are
+cosines, so the scores of sold and unsold items are comparable.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.decomposition import TruncatedSVD
@@ -23,12 +23,13 @@ from components.recommenders.base import Recommender
 from components.recommenders.kernels.sparse import inner_products
 from components.recommenders.models.content import whitened, whitening
 from components.recommenders.models.sasrec.inference import LastState
-from components.recommenders.models.tfidf import Words
+from components.recommenders.models.tfidf import TFIDF
+from components.recommenders.search_space import FLOAT, INTEGER, LOG_FLOAT
+from components.settings import TFIDF as TFIDFSettings
 from components.settings import Sequential as SequentialSettings
-from components.settings import Words as WordsSettings
 
 TEXT = ("mean", "projection", "project")
-"""What places an item by its text vector."""
+"""What computes the vector of a new item from its text."""
 
 
 class Sequential(Recommender):
@@ -39,18 +40,26 @@ class Sequential(Recommender):
     """
 
     name = "sequential"
+    section = SequentialSettings
+    search_space: ClassVar[dict[str, Any]] = {
+        "dimensions": [32, 64, 128],
+        "layers": (INTEGER, 1, 3),
+        "heads": [1, 2, 4],
+        "dropout": (FLOAT, 0.0, 0.6),
+        "epochs": (INTEGER, 2, 20),
+        "learning_rate": (LOG_FLOAT, 3e-4, 1e-2),
+        "max_length": [20, 50, 100],
+        "id_dropout": (FLOAT, 0.0, 0.5),
+        "temperature": (LOG_FLOAT, 0.03, 0.2),
+    }
+    checkpoint: Path | None = None
 
-    def __init__(
-        self, settings: SequentialSettings, seed: int = 0, checkpoint: Path | None = None
-    ) -> None:
-        self.settings = settings
-        self.seed = seed
-        self.checkpoint = checkpoint
+    def keep_checkpoint(self, file: Path) -> None:
+        self.checkpoint = file
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
-        from components.recommenders.models.sasrec.network import (
-            Training,  # PyTorch: only who fits needs it
-        )
+        # Imports PyTorch, which only fitting needs.
+        from components.recommenders.models.sasrec.network import Training
 
         training = Training(self.settings, self.seed, self.checkpoint)
         network, self.vectors = training.run(train, self._text(train, catalogue))
@@ -59,13 +68,13 @@ class Sequential(Recommender):
         self.weights = {
             name: array for name, array in state.items() if name.startswith(("blocks", "norm"))
         }
-        # W, for items to come; of their words nothing is kept
+        # W for new items, for their text vectors alone: the words are not kept
         self.project = state["project.weight"][:, : self.projection.shape[1]]
         vars(self).pop("_last_state", None)
         return self
 
     def extended(self, catalogue: Catalogue) -> Sequential:
-        """Return the model with the catalogue's further items, placed by W · text alone."""
+        """Return the model with the new items of ``catalogue``, their vectors W · text alone."""
         if catalogue.vectors is None:
             raise ValueError("sequential needs the new items' text vectors")
         model = copy.copy(self)
@@ -74,9 +83,9 @@ class Sequential(Recommender):
         return model
 
     def _text(self, train: Interactions, catalogue: Catalogue) -> np.ndarray:
-        """Return float32 (items, width): the whitened text vectors and, beside them, the words.
+        """Return float32 (items, width): the whitened text vectors and the vectors of the words.
 
-        The words are the TF-IDF matrix's first singular vectors (LSA, Deerwester et al. 1990).
+        The latter are the TF-IDF matrix's first singular vectors (LSA, Deerwester et al. 1990).
         """
         if catalogue.vectors is None:
             raise ValueError(
@@ -86,7 +95,7 @@ class Sequential(Recommender):
         meaning = whitened(catalogue.vectors, self.mean, self.projection)
         if not self.settings.words:
             return meaning
-        matrix = Words(WordsSettings()).fit(train, catalogue).matrix
+        matrix = TFIDF(TFIDFSettings()).fit(train, catalogue).matrix
         width = min(self.settings.words, min(matrix.shape) - 1)
         words = TruncatedSVD(width, random_state=self.seed).fit_transform(matrix)
         return np.hstack([meaning, normalize(words)]).astype(np.float32) / np.float32(2**0.5)
@@ -97,8 +106,10 @@ class Sequential(Recommender):
     def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
         return inner_products(self.queries(histories), self.vectors[items])
 
+    score_similar = score_at  # the history holds the given items
+
     def queries(self, histories: Histories) -> np.ndarray:
-        """Return float32 (batch, d): whose inner products with ``vectors`` are the scores."""
+        """Return float32 (batch, d): the scores are their inner products with ``vectors``."""
         lengths = np.minimum(histories.lengths(), self.settings.max_length)
         states = self._last_state(histories.items, histories.offsets[1:], lengths, self.vectors)
         return states / np.float32(self.settings.temperature)
@@ -111,13 +122,7 @@ class Sequential(Recommender):
         text = {name: getattr(self, name) for name in TEXT}
         return {**self.weights, **text, "vectors": self.vectors}
 
-    def config(self) -> dict[str, Any]:
-        return {"settings": self.settings.model_dump(), "seed": self.seed}
-
-    @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        model = cls(SequentialSettings(**config["settings"]), config["seed"])
+    def restore(self, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         for name in (*TEXT, "vectors"):
-            setattr(model, name, arrays.pop(name))
-        model.weights = arrays
-        return model
+            setattr(self, name, arrays.pop(name))
+        self.weights = arrays

@@ -1,7 +1,7 @@
-"""How the sequence model learns: its network and its training, in PyTorch.
+"""Network and training of SASRec, in PyTorch.
 
-In: the interactions and what the text says of each item. Out: the trained network. Apart from the
-model itself, so that who only asks the model need not load PyTorch.
+In: the interactions and a text vector of each item. Out: the trained network. A module of its own,
+so that inference does not load PyTorch.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor, distances: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return (batch, length, d). distances: (length, length) steps back; mask: see nobody."""
+        """Return (batch, length, d). distances: (length, length) steps back. mask: true
+        where attention is not allowed."""
         batch, length, d = x.shape
         parts = self.query_key_value(self.norm_attention(x))
         parts = parts.view(batch, length, 3, self.heads, d // self.heads)
@@ -56,8 +57,8 @@ class Block(nn.Module):
 class Network(nn.Module):
     """Item vectors, and a causal transformer over those of a history.
 
-    Positions are steps between events (Shaw et al. 2018), the same at each place of a sequence:
-    what was learned in the middle of one holds at its end, where it is asked for.
+    Positions are relative (Shaw et al. 2018), the same at each place of a sequence: what was
+    learned in the middle of a sequence holds at its end, which inference needs.
     """
 
     def __init__(self, settings: SequentialSettings, text: torch.Tensor) -> None:
@@ -77,7 +78,7 @@ class Network(nn.Module):
     def item_vectors(self, sold: torch.Tensor, codes: torch.Tensor | None = None) -> torch.Tensor:
         """Return (items, d) unit vectors, of ``codes`` or of all.
 
-        sold: bool (items,), false where the id says nothing.
+        sold: bool (items,); without a sale an item's id vector is not used.
         """
         if codes is None:
             text, delta = self.text, self.delta.weight
@@ -89,7 +90,7 @@ class Network(nn.Module):
         return F.normalize(F.normalize(self.project(text), dim=1) + delta, dim=1)
 
     def forward(self, items: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Return (batch, length, d) unit vectors: where each history's next item is looked for.
+        """Return (batch, length, d) unit vectors: the query for the next item at each place.
 
         items: (batch, length) rows of ``vectors``, right-aligned, -1 is padding.
         """
@@ -97,7 +98,7 @@ class Network(nn.Module):
         place = torch.arange(length, device=items.device)
         back = place[:, None] - place  # (length, length)
         padding = (items < 0)[:, None, None, :]
-        mask = (back < 0) | padding & (back != 0)  # a place of padding sees itself: no NaN
+        mask = (back < 0) | padding & (back != 0)  # padding attends to itself: no NaN
         x = vectors[items.clamp(min=0)] * math.sqrt(vectors.shape[1])
         x = self.dropout(x)
         for block in self.blocks:
@@ -138,8 +139,8 @@ def schedule(progress: float) -> float:
 class Training:
     """Trains a network on a CPU or, where there is one, a GPU.
 
-    checkpoint: a file that is written after each epoch and gone on from, if it is of the same data
-    and settings. losses: each epoch's mean.
+    checkpoint: a file that is written after each epoch; training continues from it if it is of the
+    same data and settings. losses: each epoch's mean.
     """
 
     def __init__(
@@ -188,9 +189,10 @@ class Training:
         )
         for epoch in bar:
             shuffle = np.random.default_rng([self.seed, epoch])
-            torch.manual_seed(int(shuffle.integers(2**62)))  # an epoch's chance is its own
+            torch.manual_seed(int(shuffle.integers(2**62)))  # each epoch has a seed of its own
             order = shuffle.permutation(len(stops))
-            order = order[np.argsort(lengths[order], kind="stable")]  # as little padding as can be
+            # Batches of similar lengths need little padding.
+            order = order[np.argsort(lengths[order], kind="stable")]
             batches = np.array_split(order, n_batches)
             total = torch.zeros((), device=self.device)
             for step, chosen in enumerate(shuffle.permutation(n_batches)):
@@ -224,7 +226,7 @@ class Training:
     def _sampled_loss(self, items: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
         """Return the loss against negatives drawn half by sales, half evenly (Yang et al. 2020).
 
-        Only the vectors of the batch and of the sample are made.
+        Only the vectors of the batch and of the sample are computed.
         """
         n_items, m = len(counts), self.settings.negatives
         share = 0.5 * counts / counts.sum() + 0.5 / n_items  # of the draws, by item
@@ -255,7 +257,7 @@ class Training:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.fast)
 
     def _fingerprint(self, train: Interactions) -> str:
-        """Return a digest of what is learned from: another's checkpoint is not taken up."""
+        """Return a digest of data and settings: a checkpoint of others is not used."""
         digest = hashlib.blake2b(f"{self.settings!r} {self.seed}".encode())
         for array in (train.items, train.offsets):
             digest.update(np.ascontiguousarray(array))
@@ -263,7 +265,7 @@ class Training:
         return digest.hexdigest()
 
     def _keep(self, optimiser: torch.optim.Optimizer, mark: str) -> None:
-        """Write weights, moments and losses to the checkpoint, all or nothing."""
+        """Write weights, moments and losses to the checkpoint, atomically."""
         if self.checkpoint is None:
             return
         tensors = {}
@@ -276,7 +278,7 @@ class Training:
         partial.replace(self.checkpoint)
 
     def _resume(self, optimiser: torch.optim.Optimizer, mark: str) -> list[float]:
-        """Take up the checkpoint if it is of this training; return the losses of its epochs."""
+        """Load the checkpoint if it is of this training; return the losses of its epochs."""
         if self.checkpoint is None or not self.checkpoint.exists():
             return []
         with safe_open(self.checkpoint, "pt", device=str(self.device)) as saved:

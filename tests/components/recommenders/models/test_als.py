@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 from components.data.dataset import Catalogue, Histories, Interactions
-from components.recommenders.models.als import Met, RatingFactorisation, solve, solve_implicit
+from components.recommenders.models.als import Observed, RatingFactorisation, solve, solve_implicit
 from components.settings import RatingFactorisation as RatingSettings
 
 N_USERS, N_ITEMS, RANK = 300, 120, 3
@@ -30,7 +30,7 @@ def test_solve_is_the_dense_solution_of_each_row() -> None:
     factors = random.standard_normal((40, 8)).astype(np.float32)
     ridge = 0.3 + 0.1 * lengths
     for gram in (None, factors.T @ factors):
-        found = solve(Met.of(weights), targets, factors, ridge, gram)
+        found = solve(Observed.of(weights), targets, factors, ridge, gram)
         for row in range(len(lengths)):
             own = slice(weights.indptr[row], weights.indptr[row + 1])
             v = factors[weights.indices[own]].astype(np.float64)
@@ -46,7 +46,7 @@ def test_implicit_minimises_its_loss_over_all_items() -> None:
     factors = random.standard_normal((25, 4)).astype(np.float32)
     met = np.zeros((1, 25), dtype=np.float32)
     met[0, [2, 5, 11]] = [1.0, 0.5, 0.25]
-    found = solve_implicit(Met.of(sp.csr_matrix(met)), factors, 7.0, 0.02)[0]
+    found = solve_implicit(Observed.of(sp.csr_matrix(met)), factors, 7.0, 0.02)[0]
     ridge = 0.02 * 7 * 3 + 1e-3
     rows = [np.sqrt(7 * met[0])[:, None] * factors, factors, np.sqrt(ridge) * np.eye(4)]
     targets = [np.sqrt(7 * met[0]), met[0] > 0, np.zeros(4)]

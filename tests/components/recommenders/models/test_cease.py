@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from components.data.dataset import Catalogue, Histories, Interactions
-from components.recommenders.models.cease import Collective
+from components.recommenders.models.cease import CEASE
 from components.recommenders.models.tfidf import word_vectors
-from components.settings import Collective as Settings
+from components.settings import CEASE as Settings
 
 TITLES = [
     "red mug", "blue mug", "green mug",
@@ -37,7 +37,7 @@ def settings(**values: object) -> Settings:
 
 def test_is_the_ridge_regression_of_purchases_and_words_stacked(shop) -> None:
     train, catalogue = shop
-    model = Collective(settings(cold_boost=0.0)).fit(train, catalogue)
+    model = CEASE(settings(cold_boost=0.0)).fit(train, catalogue)
     words = word_vectors(TITLES).toarray()
     stacked = np.vstack([train.matrix().toarray(), 2.0 * words.T])  # 2 = sqrt(4)
     for item in (0, 5, NEVER):
@@ -51,8 +51,8 @@ def test_is_the_ridge_regression_of_purchases_and_words_stacked(shop) -> None:
 def test_an_item_never_sold_is_found_by_its_words_and_its_neighbours_sales(shop, form) -> None:
     train, catalogue = shop
     mugs = Histories.from_lists([[0, 1]])
-    with_boost = Collective(settings(form=form, cold_boost=1.0)).fit(train, catalogue)
-    without = Collective(settings(form=form, cold_boost=0.0)).fit(train, catalogue)
+    with_boost = CEASE(settings(form=form, cold_boost=1.0)).fit(train, catalogue)
+    without = CEASE(settings(form=form, cold_boost=0.0)).fit(train, catalogue)
     ids, _ = with_boost.recommend(mugs, k=2)
     assert NEVER in ids
     assert with_boost.score(mugs)[0, NEVER] > without.score(mugs)[0, NEVER] > 0
@@ -63,8 +63,8 @@ def test_an_item_never_sold_is_found_by_its_words_and_its_neighbours_sales(shop,
 def test_the_sparse_form_orders_as_the_dense_one_where_every_item_is_a_neighbour(shop) -> None:
     train, catalogue = shop
     histories = Histories.from_lists([[0], [4], [7]])
-    dense = Collective(settings(form="dense")).fit(train, catalogue)
-    sparse = Collective(settings(form="sparse", neighbours=50)).fit(train, catalogue)
+    dense = CEASE(settings(form="dense")).fit(train, catalogue)
+    sparse = CEASE(settings(form="sparse", neighbours=50)).fit(train, catalogue)
     np.testing.assert_array_equal(
         dense.recommend(histories, k=2)[0], sparse.recommend(histories, k=2)[0]
     )
@@ -72,15 +72,13 @@ def test_the_sparse_form_orders_as_the_dense_one_where_every_item_is_a_neighbour
 
 def test_a_dense_form_of_too_many_items_is_refused(shop) -> None:
     train, catalogue = shop
-    with pytest.raises(ValueError, match=r"train\.collective\.max_items"):
-        Collective(settings(form="dense", max_items=5)).fit(train, catalogue)
+    with pytest.raises(ValueError, match=r"train\.cease\.max_items"):
+        CEASE(settings(form="dense", max_items=5)).fit(train, catalogue)
 
 
 def test_is_the_same_after_saving(shop, tmp_path) -> None:
     train, catalogue = shop
-    model = Collective(settings()).fit(train, catalogue)
+    model = CEASE(settings()).fit(train, catalogue)
     model.save(tmp_path)
     histories = Histories.from_lists([[0, 3]])
-    np.testing.assert_array_equal(
-        Collective.load(tmp_path).score(histories), model.score(histories)
-    )
+    np.testing.assert_array_equal(CEASE.load(tmp_path).score(histories), model.score(histories))

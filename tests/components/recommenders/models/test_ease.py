@@ -9,10 +9,11 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from components.data.dataset import Catalogue, load_prepared
+from components.data.holdout import window_task
 from components.evaluation.metrics import ndcg
-from components.evaluation.protocol import lists, window_task
-from components.recommenders.models.ease import Linear, solve_dense, solve_sparse
-from components.settings import Linear as LinearSettings
+from components.evaluation.protocol import lists
+from components.recommenders.models.ease import EASE, solve_dense, solve_sparse
+from components.settings import EASE as EASESettings
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_sparse_is_as_good_and_keeps_little(prepared) -> None:
     task = window_task(prepared, "test", exclude_seen=True)
     found = {}
     for form in ("dense", "sparse"):
-        model = Linear(LinearSettings(form=form, neighbours=50)).fit(before, prepared.catalogue)
+        model = EASE(EASESettings(form=form, neighbours=50)).fit(before, prepared.catalogue)
         found[form] = ndcg(lists(model, task, 10, True), task.targets).mean()
     assert found["sparse"] > 0.95 * found["dense"]
     assert model.weights.nnz <= 50 * len(prepared.catalogue)
@@ -76,20 +77,20 @@ def test_sparse_is_as_good_and_keeps_little(prepared) -> None:
 def test_the_form_follows_the_catalogues_size(prepared) -> None:
     x, catalogue = prepared.interactions, prepared.catalogue
     few = x.where(x.items < 50)
-    assert isinstance(Linear(LinearSettings(max_items=50)).fit(few, catalogue).weights, np.ndarray)
-    sparse = Linear(LinearSettings(max_items=20)).fit(few, catalogue)
+    assert isinstance(EASE(EASESettings(max_items=50)).fit(few, catalogue).weights, np.ndarray)
+    sparse = EASE(EASESettings(max_items=20)).fit(few, catalogue)
     assert sparse.weights.nnz > 0
-    with pytest.raises(ValueError, match=r"train\.linear\.max_items"):
-        Linear(LinearSettings(form="dense", max_items=20)).fit(few, catalogue)
+    with pytest.raises(ValueError, match=r"train\.ease\.max_items"):
+        EASE(EASESettings(form="dense", max_items=20)).fit(few, catalogue)
 
 
 def test_a_sparse_model_comes_back_from_its_folder(prepared, tmp_path: Path) -> None:
     catalogue = Catalogue(prepared.catalogue.table)
     x = prepared.interactions.where(prepared.interactions.items < 200)
-    model = Linear(LinearSettings(form="sparse")).fit(x, catalogue)
+    model = EASE(EASESettings(form="sparse")).fit(x, catalogue)
     model.save(tmp_path)
     histories = x.histories(np.arange(20), x.times.max() + 1)
-    assert np.array_equal(Linear.load(tmp_path).score(histories), model.score(histories))
+    assert np.array_equal(EASE.load(tmp_path).score(histories), model.score(histories))
 
 
 def test_only_a_users_newest_events_count(prepared) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.models.rules import (
     Items,
-    Knowledge,
     Request,
+    RuleBased,
     Rules,
     RulesError,
     load_rules,
@@ -55,9 +55,9 @@ RULES = Rules.model_validate(
 
 
 @pytest.fixture(scope="module")
-def model() -> Knowledge:
+def model() -> RuleBased:
     nothing = Interactions.from_arrays(np.array([0]), np.array([0]), np.array([0]), 1, len(TABLE))
-    return Knowledge(RULES).fit(nothing, Catalogue(TABLE))
+    return RuleBased(RULES).fit(nothing, Catalogue(TABLE))
 
 
 def found(request: Request) -> tuple[list[str], tuple[str, ...]]:
@@ -65,7 +65,7 @@ def found(request: Request) -> tuple[list[str], tuple[str, ...]]:
     return TABLE["item_id"][result.allowed].tolist(), result.relaxed
 
 
-def test_what_fires_is_offered_and_explained(model: Knowledge) -> None:
+def test_what_fires_is_offered_and_explained(model: RuleBased) -> None:
     histories = Histories.from_lists([[0], [2], []])
     scores = model.score(histories)
     assert scores[0].tolist() == [0, 1, 0, 0, 0, 0]
@@ -73,7 +73,7 @@ def test_what_fires_is_offered_and_explained(model: Knowledge) -> None:
     assert model.explain(histories, np.array([1, 1, 1])) == [["tea"], [], []]
 
 
-def test_what_must_not_be_never_comes(model: Knowledge) -> None:
+def test_what_must_not_be_never_comes(model: RuleBased) -> None:
     ids, _ = model.recommend(Histories.from_lists([[3]]), k=6)
     assert 2 not in ids[0]
 
@@ -94,7 +94,7 @@ def test_the_hybrid_obeys_a_rule_against_all_its_models(trained, tmp_path: Path)
     )
     histories = Histories.from_lists([[0], [1]], now=1_290_000_000)
     assert banned[whole.recommend(histories, 300)[0][0]].any()
-    whole.candidates["knowledge"] = Knowledge(rules).fit(None, whole.catalogue)  # type: ignore[arg-type]
+    whole.candidates["rules"] = RuleBased(rules).fit(None, whole.catalogue)  # type: ignore[arg-type]
     whole._rank = lambda features: features[:, 0]  # type: ignore[method-assign]
     ids = whole.recommend(histories, 300)[0]
     assert not banned[ids[0][ids[0] >= 0]].any()
@@ -151,10 +151,10 @@ def test_something_is_left_and_it_is_available(must: list[str], budget: float | 
     assert len(result.fired) + len(result.relaxed) == len(must) + (budget is not None)
 
 
-def test_saved_and_loaded_it_is_the_same(model: Knowledge, tmp_path: Path) -> None:
+def test_saved_and_loaded_it_is_the_same(model: RuleBased, tmp_path: Path) -> None:
     model.save(tmp_path)
     histories = Histories.from_lists([[0], [3]])
-    assert np.array_equal(Knowledge.load(tmp_path).score(histories), model.score(histories))
+    assert np.array_equal(RuleBased.load(tmp_path).score(histories), model.score(histories))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_wrong_rule_is_named(tmp_path: Path, text: str, named: str) -> None:
 def test_the_embedded_shops_rules_speak_of_its_products(prepared_folder: Path) -> None:
     rules = load_rules(REPOSITORY / "rules.yaml")
     table = pd.read_parquet(prepared_folder / "items.parquet")
-    model = Knowledge(rules).fit(None, Catalogue(table))  # type: ignore[arg-type]
+    model = RuleBased(rules).fit(None, Catalogue(table))  # type: ignore[arg-type]
     for rule, having, offer in zip(rules.goes_with, model.having, model.offer, strict=True):
         assert having.any(), rule.name
         assert offer.any(), rule.name

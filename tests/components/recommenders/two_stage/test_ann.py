@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from components.data.dataset import Catalogue, Histories, load_prepared
-from components.recommenders.two_stage.ann import Nearest
+from components.recommenders.two_stage.ann import VectorIndex
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
 
@@ -20,8 +20,8 @@ def test_the_index_finds_nearly_all_that_is_nearest(tmp_path: Path) -> None:
     centres = random.standard_normal((40, 32))
     vectors = centres[random.integers(0, 40, 5000)] + 0.7 * random.standard_normal((5000, 32))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    Nearest.of(vectors).save(tmp_path / "i.usearch")
-    index = Nearest.load(tmp_path / "i.usearch")
+    VectorIndex.of(vectors).save(tmp_path / "i.usearch")
+    index = VectorIndex.load(tmp_path / "i.usearch")
     exact = np.argsort(-(vectors[:200] @ vectors.T), axis=1)[:, :20]
     found = [index.search(vector, 20) for vector in vectors[:200]]
     recall = np.mean([len(set(a) & set(b)) / 20 for a, b in zip(exact, found, strict=True)])
@@ -53,14 +53,14 @@ def histories(trained: tuple[Path, Settings]) -> Histories:
 def test_the_shortlist_holds_what_whole_scoring_proposes(
     large: Hybrid, histories: Histories
 ) -> None:
-    assert large.nearest
+    assert large.generator.indexes
     shares = []
     for row in range(len(histories)):
         one = histories.take(slice(row, row + 1))
         short = large.shortlist(one, None)
         assert len(short) < 0.5 * len(large.catalogue)
-        whole = large._pairs_within(one, True, None, None, None)
-        shares.append(np.isin(whole.items, short).mean())
+        whole = list(large.generator._propose(one, True, None, None, None))
+        shares.append(np.isin(whole[0].items, short).mean())
     # Places kept for products never sold are the ones that a shortlist may miss.
     assert np.mean(shares) > 0.9
 
@@ -114,12 +114,12 @@ def test_of_many_new_items_the_nearest_are_on_the_shortlist(
     grown.recommend(histories, 10)
 
 
-def test_new_items_like_nothing_that_sold_have_no_stand_in(large: Hybrid) -> None:
+def test_new_items_without_a_known_word_have_no_nearest_warm_items(large: Hybrid) -> None:
     table, vectors = large.catalogue.table, large.catalogue.vectors
     assert vectors is not None
     new = table.iloc[[0, 0]].assign(item_id=["silent", "twin"])
     more = np.vstack([vectors, np.zeros_like(vectors[:1]), vectors[:1]])
     grown = large.extended(Catalogue(pd.concat([table, new], ignore_index=True), more))
-    assert grown._alike is not None
-    assert (grown._alike[0] == -1).all()
-    assert (large.item_statistics[grown._alike[1], 0] > 0).all()
+    assert grown.generator.nearest_warm is not None
+    assert (grown.generator.nearest_warm[0] == -1).all()
+    assert (large.item_statistics[grown.generator.nearest_warm[1], 0] > 0).all()

@@ -9,18 +9,20 @@ import pytest
 import scipy.sparse as sp
 
 from components.data.dataset import Histories, load_prepared
+from components.data.holdout import window_task
 from components.evaluation.metrics import ndcg
-from components.evaluation.protocol import lists, window_task
-from components.recommenders.models.rules import Knowledge, Rules
+from components.evaluation.protocol import lists
+from components.recommenders.kernels.standardise import standardised
+from components.recommenders.models.rules import RuleBased, Rules
+from components.recommenders.train import load_candidates
 from components.recommenders.two_stage.blending import (
     Cascade,
     Switching,
     Weighted,
     fit_weights,
-    forms,
-    standardised,
 )
-from components.recommenders.two_stage.hybrid import Hybrid, load_candidates
+from components.recommenders.two_stage.forms import blends
+from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Cascade as CascadeSettings
 from components.settings import Switch
 from serving.profiles.history import History
@@ -151,7 +153,7 @@ def test_a_rule_against_an_item_binds_every_form(candidates, trained, histories)
     rules = Rules.model_validate(
         {"goes_with": [{"name": "no", "having": {}, "never": {"words": ["heart"]}}]}
     )
-    knowledge = Knowledge(rules).fit(None, whole.catalogue)  # type: ignore[arg-type]
+    rule_based = RuleBased(rules).fit(None, whole.catalogue)  # type: ignore[arg-type]
     table = whole.catalogue.table
     banned = table["title"].str.lower().str.contains(r"\bhearts?\b", na=False).to_numpy()
     rank = trained[1].rank.model_copy(
@@ -159,7 +161,7 @@ def test_a_rule_against_an_item_binds_every_form(candidates, trained, histories)
     )
     known = histories.lengths() > 0
     weights = {"popularity": 1.0, "content": 1.0}
-    for name, form in forms(rank, {**candidates, "knowledge": knowledge}, weights).items():
+    for name, form in blends(rank, {**candidates, "rules": rule_based}, weights).items():
         shown = form.recommend(histories, 50)[0][known]
         assert not banned[shown[shown >= 0]].any(), name
 
@@ -207,6 +209,6 @@ def test_the_model_folder_answers_in_the_form_of_the_settings(
 
 def test_a_form_of_models_that_are_not_there_is_named(trained, histories) -> None:
     whole = Hybrid.load(trained[0] / "models/hybrid")
-    whole.settings = whole.settings.model_copy(update={"form": "linear"})
-    with pytest.raises(ValueError, match=r"rank\.form is linear.*popularity"):
+    whole.settings = whole.settings.model_copy(update={"form": "ease"})
+    with pytest.raises(ValueError, match=r"rank\.form is ease.*popularity"):
         whole.recommend(histories, 5)

@@ -1,4 +1,4 @@
-"""Items that came after the training: what is known of the sold items most alike counts."""
+"""Items added after the training: what is known of their nearest warm items counts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from components.data.dataset import Catalogue, Histories
+from components.recommenders import rank as ranking
 from components.recommenders import train as training
-from components.recommenders.two_stage import hybrid
-from components.recommenders.two_stage.cold_start import Extended, with_stand_ins
-from components.recommenders.two_stage.hybrid import ALIKE, Hybrid
+from components.recommenders.two_stage.cold_start import N_WARM, ColdStart, replace_cold_items
+from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
 
 
@@ -23,11 +23,11 @@ def model(trained: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFacto
     root, settings = tmp_path_factory.mktemp("extended"), trained[1]
     for folder in ("data/prepared", "models/vectors"):
         shutil.copytree(trained[0] / folder, root / folder)
-    names = ["popularity", "item_neighbours", "matrix_factorisation", "collective", "content"]
+    names = ["popularity", "item_neighbours", "matrix_factorisation", "cease", "content"]
     train = settings.train.model_copy(update={"candidates": names})
     settings = settings.model_copy(update={"train": train})
     training.run(settings, root)
-    hybrid.run(settings, root)
+    ranking.run(settings, root)
     return Hybrid.load(root / "models/hybrid")
 
 
@@ -46,10 +46,10 @@ def best_sellers(model: Hybrid, n: int) -> np.ndarray:
     return np.argsort(-model.item_statistics[:, 0], kind="stable")[:n]
 
 
-def test_in_a_history_an_item_alike_stands_in(model: Hybrid) -> None:
+def test_in_a_history_a_new_item_is_replaced_by_its_nearest_warm_item(model: Hybrid) -> None:
     known, sold = len(model.catalogue), best_sellers(model, 20)
     grown = twins(model, sold)
-    extended = [one for one in grown.candidates.values() if isinstance(one, Extended)]
+    extended = [one for one in grown.candidates.values() if isinstance(one, ColdStart)]
     assert {one.model.name for one in extended} >= {"item_neighbours", "matrix_factorisation"}
     new = Histories.from_lists([[known + at, int(sold[-1])] for at in range(10)])
     old = Histories.from_lists([[int(sold[at]), int(sold[-1])] for at in range(10)])
@@ -59,12 +59,12 @@ def test_in_a_history_an_item_alike_stands_in(model: Hybrid) -> None:
 
 def test_without_texts_a_new_item_is_left_out() -> None:
     histories = Histories.from_lists([[7, 1], [8], [2]], now=10)
-    kept = with_stand_ins(histories, 5, None)
+    kept = replace_cold_items(histories, 5, None)
     assert (kept.items.tolist(), kept.offsets.tolist()) == ([1, 2], [0, 1, 1, 2])
     alike = np.array([[0, 1], [0, 1], [3, 1], [4, 0]])
-    assert with_stand_ins(histories, 5, alike).items.tolist() == [3, 1, 4, 2]
+    assert replace_cold_items(histories, 5, alike).items.tolist() == [3, 1, 4, 2]
     alike[2] = -1  # nothing is like it
-    kept = with_stand_ins(histories, 5, alike)
+    kept = replace_cold_items(histories, 5, alike)
     assert (kept.items.tolist(), kept.offsets.tolist()) == ([1, 4, 2], [0, 1, 2, 3])
 
 
@@ -74,7 +74,7 @@ def test_some_scores_are_those_of_all(model: Hybrid) -> None:
     histories = Histories.from_lists([[3, 9], [known + 1], []])
     items = np.array([0, 4, known, known + 2, known + 5])
     for name, one in grown.candidates.items():
-        if isinstance(one, Extended) and one.model.unsold_share:
+        if isinstance(one, ColdStart) and one.model.cold_start_weight:
             found, whole = one.score_at(histories, items), one.score(histories)[:, items]
             np.testing.assert_allclose(found, whole, rtol=1e-4, atol=1e-5, err_msg=name)
 
@@ -85,13 +85,13 @@ def test_a_product_without_a_known_word_is_taken_for_no_other(model: Hybrid) -> 
     new = table.iloc[[0, 0]].assign(item_id=["silent", "twin"])
     more = np.vstack([vectors, np.zeros_like(vectors[:1]), vectors[:1]])
     grown = model.extended(Catalogue(pd.concat([table, new], ignore_index=True), more))
-    collective = grown.candidates["collective"]
+    cease = grown.candidates["cease"]
     liked = Histories.from_lists([[3, 9]])
-    scores = collective.score(liked)[0]
+    scores = cease.score(liked)[0]
     assert scores[known] == scores[:known].min()
     assert scores[known + 1] > scores[known]
     at = np.array([0, 5, known, known + 1])
-    assert collective.score_at(liked, at)[0, 2] == collective.score_at(liked, at[:2])[0].min()
+    assert cease.score_at(liked, at)[0, 2] == cease.score_at(liked, at[:2])[0].min()
     asked = Histories.from_lists([[], [known], [known + 1]])
     nobody, silent, twin = (set(ids) for ids in grown.recommend(asked, 10)[0].tolist())
     assert len(nobody & silent) > len(nobody & twin)
@@ -100,14 +100,14 @@ def test_a_product_without_a_known_word_is_taken_for_no_other(model: Hybrid) -> 
 def test_a_new_product_suits_who_likes_those_alike(model: Hybrid) -> None:
     known, sold = len(model.catalogue), best_sellers(model, 40)
     grown = twins(model, sold)
-    alike = grown._alike
+    alike = grown.generator.nearest_warm
     assert alike is not None
-    assert alike.shape == (40, ALIKE)
+    assert alike.shape == (40, N_WARM)
     assert (alike[:, 0] == sold).mean() > 0.9  # itself is the most alike
     liked = Histories.from_lists(alike.tolist())
-    collective = grown.candidates["collective"]
-    scores = collective.score(liked)
-    share = collective.model.settings.cold_boost  # type: ignore[attr-defined]
+    cease = grown.candidates["cease"]
+    scores = cease.score(liked)
+    share = cease.model.settings.cold_boost  # type: ignore[attr-defined]
     np.testing.assert_allclose(scores[:, known:], share * scores[:, alike].mean(axis=2), rtol=1e-5)
     assert share * scores.max() > 0
     ranks = grown.score_items(liked, np.arange(known, known + 40))

@@ -12,11 +12,13 @@ import pytest
 import scipy.sparse as sp
 
 from components.data.dataset import Histories, load_prepared
+from components.data.holdout import window_task
 from components.evaluation.metrics import ndcg
-from components.evaluation.protocol import lists, ranker_task, window_task
-from components.recommenders import train
-from components.recommenders.two_stage import hybrid
-from components.recommenders.two_stage.hybrid import Hybrid, load_candidates
+from components.evaluation.protocol import lists
+from components.recommenders import rank, train
+from components.recommenders.train import load_candidates
+from components.recommenders.two_stage import candidates as generation
+from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
 
 
@@ -58,7 +60,7 @@ def test_nothing_after_the_windows_start_is_learned(
     frame["item"] = items
     frame.to_parquet(file)
     train.run(settings, tmp_path)
-    hybrid.run(settings, tmp_path)
+    rank.run(settings, tmp_path)
     other = Hybrid.load(tmp_path / "models/hybrid")
     task = window_task(load_prepared(root / "data/prepared"), "test", exclude_seen=True)
     assert np.array_equal(other.item_statistics, model.item_statistics, equal_nan=True)
@@ -137,13 +139,13 @@ def test_the_fast_way_is_the_plain_way(model, prepared) -> None:
         some.items, some.times, np.append(some.offsets, some.offsets[-1]), np.append(some.now, 0)
     )  # the last one is empty
     plain = plain_features(model, histories)
-    pairs = model._pairs(histories, exclude_seen=True, available=None)
+    pairs = model.features.pairs(model.generator.propose(histories, exclude_seen=True))
     keys = list(zip(pairs.rows.tolist(), pairs.items.tolist(), strict=True))
     assert keys == sorted(plain)
     expected = np.array([plain[key] for key in keys])
     assert pairs.features == pytest.approx(expected, rel=2e-3, abs=2e-3, nan_ok=True)
     ids, scores = model.recommend(histories, 10)
-    ranked = model.ranker.predict(np.ascontiguousarray(pairs.features))
+    ranked = model.ranker.booster.predict(np.ascontiguousarray(pairs.features))
     for row in range(len(histories)):
         of_row = np.flatnonzero(pairs.rows == row)
         order = of_row[np.lexsort((pairs.items[of_row], -ranked[of_row].astype(np.float32)))][:10]
@@ -154,7 +156,7 @@ def test_the_fast_way_is_the_plain_way(model, prepared) -> None:
 def test_in_parts_as_at_once(model, prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     histories = window_task(prepared, "test", exclude_seen=True).histories.take(slice(0, 30))
     whole = model.recommend(histories, 5)
-    monkeypatch.setattr(hybrid, "NUMBERS", 7 * len(model.candidates) * len(model.catalogue))
+    monkeypatch.setattr(generation, "MAX_SCORES", 7 * len(model.candidates) * len(model.catalogue))
     assert (model.recommend(histories, 5)[0] == whole[0]).all()
 
 
@@ -177,13 +179,13 @@ def test_new_products_come_more_often_the_more_their_buyers_count(
     x = prepared.interactions
     earlier = x.where(x.times < prepared.validation_start)
     candidates = load_candidates(root / "models/candidates/validation", settings.train.candidates)
-    histories, targets = ranker_task(prepared, "validation", settings.train.exclude_seen)
+    task = window_task(prepared, "validation", settings.train.exclude_seen)
     shares = []
     for weight in (1.0, 30.0):
         rank = settings.rank.model_copy(update={"unsold_weight": weight})
         model = Hybrid(rank, candidates, seed=settings.seed).fit(earlier, prepared.catalogue)
-        model.fit_ranker(histories, targets, settings.train.exclude_seen)
-        ids, _ = model.recommend(histories, 10)
+        model.fit_ranker(task.histories, task.targets, settings.train.exclude_seen)
+        ids, _ = model.recommend(task.histories, 10)
         shares.append((model.item_statistics[ids[ids >= 0], 0] == 0).mean())
     assert shares[1] > shares[0]
 
@@ -207,4 +209,4 @@ def test_a_handful_of_buyers_teaches(model, prepared, settings) -> None:
         few = sp.diags(only) @ task.targets
         few.eliminate_zeros()
         fresh.fit_ranker(task.histories, few.tocsr(), False)
-        assert fresh.ranker.num_trees() >= 1
+        assert fresh.ranker.booster.num_trees() >= 1

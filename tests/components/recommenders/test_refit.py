@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from components.data.dataset import load_prepared
+from components.recommenders import refit
 from components.recommenders.train import fit_candidates
-from components.recommenders.two_stage import refit
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
 
@@ -29,7 +29,7 @@ def test_the_served_twin_has_learned_from_the_newest_weeks(trained: tuple[Path, 
     assert served.item_statistics[first_sold_in_test, 0].all()
     popularity = served.candidates["popularity"].popularity
     assert (popularity[first_sold_in_test] > 0).all()
-    assert served.ranker.model_to_string() == judged.ranker.model_to_string()
+    assert served.ranker.booster.model_to_string() == judged.ranker.booster.model_to_string()
     assert served.trained_until == x.times.max()
 
 
@@ -43,7 +43,7 @@ def test_a_refit_that_was_killed_goes_on(
     # As a run leaves it that was killed after the second of three candidates.
     folder = tmp_path / "models/.refit/all"
     names = settings.train.candidates[:2]
-    fit_candidates(settings, tmp_path, prepared, prepared.end, names, None, folder)
+    fit_candidates(settings, tmp_path, prepared, prepared.end, names, {}, folder)
     done = folder / names[1] / "fitted.json"
     done.write_text(json.dumps({**json.loads(done.read_text()), "seconds": 4711.0}))
     refit.run(settings, tmp_path)

@@ -1,0 +1,54 @@
+"""Held-out windows: histories before a window, and what each user bought in it.
+
+In: ``Prepared`` tables. Out: a ``Task``. Rankers are fitted and parameters are chosen on the
+validation window; models are judged on the test window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy.sparse as sp
+
+from components.data.dataset import Histories, Prepared
+
+Window = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """users: int (batch,) codes. histories: before the window. targets: CSR (batch, items)."""
+
+    users: np.ndarray
+    histories: Histories
+    targets: sp.csr_matrix
+
+    def only(self, items: np.ndarray) -> tuple[np.ndarray, sp.csr_matrix]:
+        """Return the rows that have a target among ``items`` (bool (items,)), and those targets."""
+        kept = (self.targets @ sp.diags(items.astype(np.float32))).tocsr()
+        kept.eliminate_zeros()
+        rows = np.flatnonzero(np.diff(kept.indptr))
+        return rows, kept[rows]
+
+
+def window_task(prepared: Prepared, window: Window, exclude_seen: bool) -> Task:
+    """Return histories before ``window`` and targets in it, of all users with a target.
+
+    exclude_seen: targets are only the items that the history does not have. Users who are new in
+    the window have an empty history.
+    """
+    starts = {
+        "validation": (prepared.validation_start, prepared.test_start),
+        "test": (prepared.test_start, prepared.end),
+    }
+    start, stop = starts[window]
+    x = prepared.interactions
+    targets = x.where((x.times >= start) & (x.times < stop)).matrix()
+    if exclude_seen:
+        targets = targets - targets.multiply(x.where(x.times < start).matrix())
+        targets = targets.tocsr()
+        targets.eliminate_zeros()
+    users = np.flatnonzero(np.diff(targets.indptr))
+    return Task(users, x.histories(users, start), targets[users])

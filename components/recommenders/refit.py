@@ -1,0 +1,41 @@
+"""The served model, fitted on all data: the stage ``refit``.
+
+In: ``models/hybrid``, ``data/prepared``, ``models/vectors``. Out: ``models/served``.
+
+The evaluated model (``models/hybrid``) was fitted on the data before the test window, so that the
+test window can evaluate it. It does not know the newest weeks, so it is not served. The served
+model has the same settings and the same ranker, with candidates and item statistics fitted on all
+data.
+No held-out data are left to evaluate it: its metrics are those of the evaluated model.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from components.data.dataset import load_prepared
+from components.recommenders.rank import replace_model
+from components.recommenders.train import fit_candidates, load_candidates, usable_logs
+from components.recommenders.two_stage.hybrid import Hybrid
+from components.settings import Settings
+
+
+def run(settings: Settings, root: Path) -> None:
+    """The stage ``refit``: models/hybrid and data/prepared → models/served."""
+    prepared = load_prepared(root / "data/prepared", root / "models/vectors")
+    evaluated = Hybrid.load(root / "models/hybrid")
+    names = list(evaluated.candidates)
+    folder = root / "models/.refit/all"
+    logs = usable_logs(settings, root, prepared)
+    # A killed run is continued: candidates that it had finished are not fitted again.
+    fit_candidates(settings, root, prepared, prepared.end, names, logs, folder)
+    model = Hybrid(
+        evaluated.settings,
+        load_candidates(folder, names),
+        ranker=evaluated.ranker,
+        seed=evaluated.seed,
+        weights=evaluated.weights,
+    ).fit(prepared.interactions, prepared.catalogue)
+    replace_model(model, root / "models/served")
+    shutil.rmtree(folder.parent)

@@ -1,0 +1,419 @@
+"""Candidate generation: for each history the items that any model scores among its best.
+
+In: fitted models and a batch of histories. Out: ``Proposals``, pieces of the batch small enough for
+the processor's cache, with the models' scores. On a catalogue of more than ``rank.exact_items``
+items only a shortlist is scored, which indexes and neighbour models find (see ``ann``).
+
+Two-stage recommendation as in Covington et al. (RecSys 2016).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.data.dataset import Histories
+from components.recommenders.base import (
+    EmbedsText,
+    FindsNearestItems,
+    HasItemPopularity,
+    HasItemVectors,
+    Recommender,
+)
+from components.recommenders.kernels.jit import compiled
+from components.recommenders.kernels.sort_keys import (
+    FIRST_OF_SCORES,
+    LOWEST,
+    ascending,
+    key_of,
+    largest,
+    place_of,
+)
+from components.recommenders.two_stage.ann import VectorIndex
+from components.recommenders.two_stage.cold_start import replace_cold_items
+from components.settings import Rank
+
+OVERSAMPLING = 1.2
+"""How many times as many items as a model proposes are searched for in an index, of those that are
+available."""
+MAX_SCORES = 50_000_000
+"""Scores, of all models and histories, held at once."""
+MAX_KEYS = 400_000
+"""Sort keys held at once: they fit into the processor's cache."""
+UNSOLD_SHARE = 5
+"""Each model has 1 / UNSOLD_SHARE as many further places for unsold items alone."""
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Candidates of consecutive histories of a batch: rows ``start`` to ``start + len(counts)``.
+
+    histories: the whole batch. scores: float32 (models, batch, n_within), of the whole batch, -inf
+    where excluded. means, spreads: float64 (models, batch), of the finite scores. within: int64
+    (n_within,), the items scored, ascending. best: int64 (rows, models, n), sort keys (see
+    ``kernels.sort_keys``) of each model's best, ascending. counts: int64 (rows,), candidates of
+    each row. places: int64 (candidates,), positions in ``within``, ascending within a row. items:
+    int32 (candidates,).
+    """
+
+    histories: Histories
+    scores: np.ndarray
+    means: np.ndarray
+    spreads: np.ndarray
+    within: np.ndarray
+    start: int
+    best: np.ndarray
+    counts: np.ndarray
+    places: np.ndarray
+    items: np.ndarray
+
+
+class CandidateGenerator:
+    """Proposes candidates from the scores of several fitted models.
+
+    models: by name. unsold: bool (items,). indexes: of models with item vectors, by name; empty on
+    catalogues that are scored as a whole. Items from code ``n_trained`` on were added after the
+    training; nearest_warm: see ``cold_start.nearest_warm_items``.
+    """
+
+    def __init__(
+        self,
+        settings: Rank,
+        models: dict[str, Recommender],
+        item_counts: np.ndarray,
+        indexes: dict[str, VectorIndex] | None = None,
+        n_trained: int | None = None,
+        nearest_warm: np.ndarray | None = None,
+    ) -> None:
+        """``item_counts``: (items,), how often each was sold, or the logarithm."""
+        self.settings = settings
+        self.models = models
+        self.n_items = len(item_counts)
+        self.unsold = item_counts == 0
+        self.indexes = indexes or {}
+        self.n_trained = self.n_items if n_trained is None else n_trained
+        self.nearest_warm = nearest_warm
+        self.count_proposed: Callable[[str, int], None] | None = None
+        """Called with a model's name and how many items it proposed, for statistics."""
+        known = (one for one in models.values() if isinstance(one, HasItemPopularity))
+        popularity = next((one.item_popularity() for one in known), item_counts)
+        self._by_popularity = np.argsort(-popularity, kind="stable")
+
+    def with_indexes(self) -> CandidateGenerator:
+        """Return the generator with an index of each model that has item vectors, if there are
+        more than ``exact_items`` items."""
+        made = copy.copy(self)
+        if self.n_items > self.settings.exact_items:
+            made.indexes = {
+                name: VectorIndex.of(model.item_vectors())
+                for name, model in self.models.items()
+                if isinstance(model, HasItemVectors)
+            }
+        return made
+
+    def text_model(self) -> tuple[str, Recommender] | None:
+        """Return name and model of the first candidate that scores items by their text alone."""
+        named = self.models.items()
+        return next((one for one in named if isinstance(one[1], EmbedsText)), None)
+
+    def propose(
+        self,
+        histories: Histories,
+        exclude_seen: bool,
+        available: np.ndarray | None = None,
+        given: np.ndarray | None = None,
+    ) -> Iterator[tuple[int, Proposals]]:
+        """Yield the candidates of a batch in pieces, each with the row of the batch it begins at
+        less its own ``start``.
+
+        exclude_seen: leave out the items of each history. available: bool (items,), None: all.
+        given: int (n,) codes that are the candidates, whatever the models propose.
+        """
+        for first, part, within in self._parts(histories, available, given):
+            chosen = None
+            if given is not None:
+                chosen = np.isin(np.arange(self.n_items) if within is None else within, given)
+            for piece in self._propose(part, exclude_seen, available, within, chosen):
+                yield first, piece
+
+    def _parts(
+        self, histories: Histories, available: np.ndarray | None, given: np.ndarray | None
+    ) -> Iterator[tuple[int, Histories, np.ndarray | None]]:
+        """Yield parts of a batch, with the row they begin at and the items to score, None: all."""
+        if not self.indexes:
+            step = max(1, MAX_SCORES // (len(self.models) * self.n_items))
+            if len(histories) <= step:
+                yield 0, histories, None
+                return
+            for start in range(0, len(histories), step):
+                yield start, histories.take(slice(start, start + step)), None
+            return
+        n_available = self._count(available)
+        for row in range(len(histories)):
+            one = histories.take(slice(row, row + 1))
+            within = self.shortlist(one, available, n_available)
+            yield row, one, within if given is None else np.union1d(within, given)
+
+    def _count(self, available: np.ndarray | None) -> int:
+        return self.n_items if available is None else np.count_nonzero(available)
+
+    def shortlist(
+        self, history: Histories, available: np.ndarray | None, n_available: int | None = None
+    ) -> np.ndarray:
+        """Return int64 (n,), ascending: the items worth scoring for a batch of one history.
+
+        All available items if they are no more than ``exact_items``; else what the models find
+        without scoring all: nearest vectors, neighbours, the most popular items, and the nearest of
+        the items added after the training. n_available: how many are; None: counted here.
+        """
+        s = self.settings
+        if n_available is None:
+            n_available = self._count(available)
+        if available is not None and n_available <= s.exact_items:
+            return np.flatnonzero(available)
+        if not self.indexes:
+            return np.arange(self.n_items)
+        # Some of the items found are excluded later: seen, or not available.
+        wanted = OVERSAMPLING * s.candidates_per_model * self.n_items / n_available
+        n = math.ceil(wanted) + int(history.lengths()[0])
+        found = [self._by_popularity[:n], self._new_items(history, n)]
+        warm = replace_cold_items(history, self.n_trained, self.nearest_warm)
+        for name, model in self.models.items():
+            trained = model.trained
+            if name in self.indexes and isinstance(trained, HasItemVectors):
+                if len(warm.items):
+                    found.append(self.indexes[name].search(trained.queries(warm)[0], n))
+            elif isinstance(trained, FindsNearestItems):
+                found.append(trained.nearest_items(warm, n))
+        items = np.unique(np.concatenate([*found, history.items]))
+        return items if available is None else items[available[items]]
+
+    def _new_items(self, history: Histories, n: int) -> np.ndarray:
+        """Return codes of items added after the training: all, or the n nearest to the history by
+        their text, or the n newest if there is no text model or no history."""
+        codes = np.arange(self.n_trained, self.n_items)
+        if len(codes) <= n:
+            return codes
+        text = self.text_model()
+        if text is None or not len(history.items):
+            return codes[-n:]
+        return codes[np.argpartition(-text[1].score_at(history, codes)[0], n)[:n]]
+
+    def scores(self, histories: Histories, within: np.ndarray | None) -> np.ndarray:
+        """Return float32 (models, batch, n_within): of all models in one array."""
+        n_within = self.n_items if within is None else len(within)
+        scores = np.empty((len(self.models), len(histories), n_within), dtype=np.float32)
+        for at, model in enumerate(self.models.values()):
+            scores[at] = (
+                model.score(histories) if within is None else model.score_at(histories, within)
+            )
+        return scores
+
+    def _propose(
+        self,
+        histories: Histories,
+        exclude_seen: bool,
+        available: np.ndarray | None,
+        within: np.ndarray | None,
+        given: np.ndarray | None,
+    ) -> Iterator[Proposals]:
+        forbids = np.array([model.forbids for model in self.models.values()])
+        scores = self.scores(histories, within)
+        proposed = np.zeros(len(self.models), dtype=np.int64)
+        yield from propose(
+            scores,
+            forbids,
+            histories,
+            self.unsold,
+            self.settings.candidates_per_model,
+            exclude_seen,
+            proposed,
+            available,
+            within,
+            given,
+        )
+        if self.count_proposed is not None:
+            for name, count in zip(self.models, proposed.tolist(), strict=True):
+                self.count_proposed(name, count)
+
+
+def propose(
+    scores: np.ndarray,
+    forbids: np.ndarray,
+    histories: Histories,
+    unsold: np.ndarray,
+    n: int,
+    exclude_seen: bool,
+    proposed: np.ndarray,
+    available: np.ndarray | None = None,
+    within: np.ndarray | None = None,
+    given: np.ndarray | None = None,
+) -> Iterator[Proposals]:
+    """Yield each history's candidates: what any model has among its ``n`` best.
+
+    scores: float32 (models, batch, n_within), -inf for never; excluded items are set to -inf.
+    forbids: bool (models,): whose -inf holds for all models. unsold: bool (items,). exclude_seen:
+    leave out the items of each history. proposed: int64 (models,), to which the number of items
+    that each model proposed is added. available: bool (items,), None: all. within: int64
+    (n_within,), the items scored, ascending; None: all. given: bool (n_within,): these are the
+    candidates, proposed or not.
+
+    The lowest score of a model means that it knows nothing of the item (as a neighbour model of an
+    item without common users, or any model of an empty history) and proposes nothing. Only text
+    tells of unsold items, so each model has n / UNSOLD_SHARE further places for them, or sold items
+    would take all places.
+    """
+    n_models, batch, n_within = scores.shape
+    n_items = len(unsold)
+    within = np.arange(n_items) if within is None else within.astype(np.int64)
+    open_ = np.ones(n_items, dtype=bool) if available is None else available
+    wanted = np.empty(0, dtype=bool) if given is None else given
+    unsold_places = np.flatnonzero(unsold[within])
+    n_unsold = max(1, n // UNSOLD_SHARE)
+    most = n_within if given is not None else min(n_within, n_models * (n + n_unsold))
+    means, spreads = np.empty((2, n_models, batch))
+    step = max(1, min(batch, MAX_KEYS // (n_models * n_within + 1)))
+    all_keys = np.empty((step, n_models, n_within), dtype=np.int64)
+    all_unsold_keys = np.empty((step, n_models, len(unsold_places)), dtype=np.int64)
+    for start in range(0, batch, step):
+        keys, unsold_keys = all_keys[: batch - start], all_unsold_keys[: batch - start]
+        _fill_keys(
+            *(scores, forbids, histories.items, histories.offsets, exclude_seen, open_, within),
+            *(n_items, unsold_places, start, keys, unsold_keys, means, spreads),
+        )
+        best = largest(keys, n)
+        counts = np.zeros(len(keys), dtype=np.int64)
+        places = np.empty(len(keys) * most, dtype=np.int64)
+        items = np.empty(len(keys) * most, dtype=np.int32)
+        found = _unite(
+            best, largest(unsold_keys, n_unsold), within, wanted, counts, places, items, proposed
+        )
+        yield Proposals(
+            *(histories, scores, means, spreads, within, start, best),
+            *(counts, places[:found], items[:found]),
+        )
+
+
+@compiled
+def position(item, within, n_items):  # type: ignore[no-untyped-def]
+    """Return where ``item`` is in ``within``, ascending codes below ``n_items``; -1: nowhere."""
+    if len(within) == n_items:
+        return np.int64(item)
+    place = np.searchsorted(within, item)
+    return place if place < len(within) and within[place] == item else -1
+
+
+@compiled
+def _fill_keys(  # type: ignore[no-untyped-def]
+    scores,
+    forbids,
+    history_items,
+    offsets,
+    exclude_seen,
+    available,
+    within,
+    n_items,
+    unsold_places,
+    start,
+    keys,
+    unsold_keys,
+    means,
+    spreads,
+):
+    """Set the scores of excluded items to -inf, for the histories from ``start`` on; fill the keys
+    by which the models' best are found, and the means and spreads of their scores."""
+    batch, n_models, n_within = keys.shape
+    bits = scores.view(np.int32)
+    excluded = np.empty(n_within, np.bool_)
+    lowest_of = np.empty(1, np.float32)
+    bits_of_lowest = lowest_of.view(np.int32)
+    for at in range(batch):
+        row = start + at
+        for place in range(n_within):
+            excluded[place] = not available[within[place]]
+        if exclude_seen:
+            for event in range(offsets[row], offsets[row + 1]):
+                place = position(history_items[event], within, n_items)
+                if place >= 0:
+                    excluded[place] = True
+        for model in range(n_models):
+            if forbids[model]:
+                for place in range(n_within):
+                    excluded[place] |= scores[model, row, place] == -np.inf
+        excluded_places = np.flatnonzero(excluded)
+        for model in range(n_models):
+            of_model, bits_of_model = scores[model, row], bits[model, row]
+            for place in excluded_places:
+                of_model[place] = -np.inf
+            count, total, squares, least = _measure(of_model, bits_of_model)
+            mean = total / max(count, 1)
+            spread = np.sqrt(max(squares / max(count, 1) - mean * mean, 0.0))
+            means[model, row], spreads[model, row] = mean, spread if spread > 1e-9 else 1.0
+            own = keys[at, model]
+            bits_of_lowest[0] = ascending(least)
+            lowest = lowest_of[0]
+            for place in range(n_within):
+                key = key_of(bits_of_model[place], place)
+                own[place] = key if of_model[place] > lowest else LOWEST + place
+            of_unsold, comparable = np.float32(np.inf), 0
+            for place in unsold_places:
+                if np.isfinite(of_model[place]):
+                    of_unsold = min(of_unsold, of_model[place])
+                    comparable += 1
+            if comparable > 1:  # a single one is compared with all items
+                lowest = of_unsold
+            for number, place in enumerate(unsold_places):
+                key = key_of(bits_of_model[place], place)
+                unsold_keys[at, model, number] = key if of_model[place] > lowest else LOWEST + place
+
+
+@compiled
+def _unite(best, unsold_best, within, given, counts, places, items, proposed):  # type: ignore[no-untyped-def]
+    """Fill counts, places, items and add to ``proposed``; return how many candidates there are.
+
+    best, unsold_best: ascending keys (histories, models, n).
+    """
+    batch, n_models, _ = best.shape
+    n_within = len(within)
+    candidate = np.zeros(n_within, np.bool_)
+    found = 0
+    for at in range(batch):
+        for model in range(n_models):
+            for key in best[at, model]:
+                if key >= FIRST_OF_SCORES:
+                    candidate[place_of(key)] = True
+                    proposed[model] += 1
+            for key in unsold_best[at, model]:
+                if key >= FIRST_OF_SCORES:
+                    candidate[place_of(key)] = True
+        if len(given):
+            candidate[:] = given
+        first = found
+        for place in range(n_within):
+            if candidate[place]:
+                places[found], items[found] = place, within[place]
+                candidate[place] = False
+                found += 1
+        counts[at] = found - first
+    return found
+
+
+@compiled
+def _measure(scores, bits):  # type: ignore[no-untyped-def]
+    """Return how many scores are finite, their sum, the sum of their squares, and the least of
+    them, as ``ascending``. Branch-free and with integer comparisons, so that the compiler can
+    vectorise the loop."""
+    exponent, most = np.int32(0x7F800000), np.int32(0x7FFFFFFF)
+    count, total, squares, lowest = 0, 0.0, 0.0, most
+    for place in range(len(scores)):
+        finite = (bits[place] & exponent) != exponent
+        value = np.float64(scores[place]) if finite else 0.0
+        count += finite
+        total += value
+        squares += value * value
+        lowest = min(lowest, ascending(bits[place]) if finite else most)
+    return count, total, squares, lowest

@@ -1,0 +1,127 @@
+"""Forms of the hybrid: what ``rank.form`` chooses between.
+
+A form answers ``recommend``, ``score`` and ``score_items`` alike: the learned ranker over the
+candidates, a blend of the candidates, or one of them alone.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from components.data.dataset import Histories
+from components.recommenders.base import MISSING, Recommender
+from components.recommenders.kernels.sort_keys import ranking
+from components.recommenders.two_stage.blending import (
+    Blend,
+    Cascade,
+    SingleModel,
+    Switching,
+    Weighted,
+)
+from components.recommenders.two_stage.candidates import CandidateGenerator
+from components.recommenders.two_stage.features import FeatureBuilder, Pairs
+from components.recommenders.two_stage.ranker import Ranker
+from components.settings import Rank
+
+
+class RankingForm(Protocol):
+    """How a hybrid scores items."""
+
+    def recommend(
+        self,
+        histories: Histories,
+        k: int,
+        exclude_seen: bool = True,
+        available: np.ndarray | None = None,
+        batch_size: int = 256,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As ``Recommender.recommend``."""
+
+    def score(self, histories: Histories) -> np.ndarray:
+        """As ``Recommender.score``."""
+
+    def score_items(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        """Return float32 (batch, n): the score of each of ``items``, distinct codes (n,)."""
+
+
+class LearnedRanking:
+    """Candidates in the order of the learned ranker. Excluded items take no candidate's place."""
+
+    def __init__(
+        self, generator: CandidateGenerator, features: FeatureBuilder, ranker: Ranker
+    ) -> None:
+        self.generator = generator
+        self.features = features
+        self.ranker = ranker
+
+    def recommend(
+        self,
+        histories: Histories,
+        k: int,
+        exclude_seen: bool = True,
+        available: np.ndarray | None = None,
+        batch_size: int = 256,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As ``Recommender.recommend``."""
+        ids = np.full((len(histories), k), MISSING, dtype=np.int32)
+        scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
+        for start in range(0, len(histories), batch_size):
+            batch = histories.take(slice(start, start + batch_size))
+            pairs = self._pairs(batch, exclude_seen, available)
+            ranked = self.ranker.predict(pairs.features)
+            order = ranking(pairs.rows, ranked, pairs.items, self.generator.n_items)
+            rows = pairs.rows[order]
+            position = np.arange(len(rows)) - np.searchsorted(rows, rows)
+            best = order[position < k]
+            at = (start + pairs.rows[best], position[position < k])
+            ids[at], scores[at] = pairs.items[best], ranked[best]
+        return ids, scores
+
+    def score(self, histories: Histories) -> np.ndarray:
+        """Return float32 (batch, items): the ranker's score, -inf for items no model proposed."""
+        scores = np.full((len(histories), self.generator.n_items), -np.inf, dtype=np.float32)
+        pairs = self._pairs(histories)
+        scores[pairs.rows, pairs.items] = self.ranker.predict(pairs.features)
+        return scores
+
+    def score_items(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        """Return float32 (batch, n): the ranker's score of each of ``items``, distinct codes (n,),
+        proposed or not."""
+        pairs = self._pairs(histories, given=items)
+        order = np.argsort(items)
+        place = order[np.searchsorted(items, pairs.items, sorter=order)]
+        scores = np.full((len(histories), len(items)), -np.inf, dtype=np.float32)
+        scores[pairs.rows, place] = self.ranker.predict(pairs.features)
+        return scores
+
+    def _pairs(
+        self,
+        histories: Histories,
+        exclude_seen: bool = False,
+        available: np.ndarray | None = None,
+        given: np.ndarray | None = None,
+    ) -> Pairs:
+        proposals = self.generator.propose(histories, exclude_seen, available, given)
+        return self.features.pairs(proposals)
+
+
+def blends(
+    settings: Rank, candidates: dict[str, Recommender], fitted: dict[str, float]
+) -> dict[str, Blend]:
+    """Return the blends whose models are all among the candidates, and each candidate alone, by
+    name.
+
+    fitted: weights from ``fit_weights``, used unless ``rank.weighted`` gives some.
+    """
+    weights = settings.weighted or fitted
+    switches = {switch.events: switch.model for switch in settings.switching}
+    made: dict[str, Blend] = {name: SingleModel(name, candidates) for name in candidates}
+    if weights.keys() <= candidates.keys():
+        made["weighted"] = Weighted(weights, candidates)
+    if set(switches.values()) <= candidates.keys():
+        made["switching"] = Switching(switches, candidates)
+    if set(settings.cascade.models) <= candidates.keys():
+        made["cascade"] = Cascade(settings.cascade, candidates)
+    return made
