@@ -66,11 +66,6 @@ def test_weighted_adds_z_scores_by_weight(candidates, histories) -> None:
     assert model.score(histories) == pytest.approx(expected, abs=1e-2)
 
 
-def test_z_scores_leave_out_what_is_never_shown() -> None:
-    z = standardised(np.array([[1, 3, -np.inf], [5, 5, 5]], dtype=np.float32))
-    assert z.tolist() == [[-1, 1, -np.inf], [0, 0, 0]]
-
-
 def test_switching_answers_with_the_model_of_the_historys_length(candidates, histories) -> None:
     model = Switching({0: "popularity", 3: "content", 20: "item_neighbours"}, candidates)
     ids, _ = model.recommend(histories, 10)

@@ -1,43 +1,72 @@
-"""Candidates of each history: the edges of what may be asked."""
+"""Features: the statistics of items, and the columns they have names for."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+import pandas as pd
 import pytest
 
-from components.data.dataset import Histories
-from components.recommenders.two_stage.features import ITEM_STATISTICS, ItemFacts, Pairs, propose
+from components.data.dataset import DAY, Catalogue, Histories, Interactions
+from components.recommenders.two_stage.candidates import propose
+from components.recommenders.two_stage.features import (
+    ITEM_STATISTICS,
+    FeatureBuilder,
+    ItemFacts,
+    feature_names,
+    item_statistics,
+)
+
+END = 1_600_000_000
 
 
-def proposed(scores: npt.ArrayLike, unsold: list[int]) -> Pairs:
-    """Return the pairs of empty histories; scores: (models, batch, items)."""
-    given = np.array(scores, dtype=np.float32)
-    statistics = np.ones((given.shape[2], len(ITEM_STATISTICS)), dtype=np.float32)
-    statistics[unsold, 0] = 0
-    n_items = len(statistics)
-    facts = ItemFacts(
-        statistics,
-        np.zeros(n_items, dtype=np.float32),
-        np.zeros(n_items, dtype=np.int64),
-        1,
-        statistics[:, 0] == 0,
+@pytest.fixture
+def facts() -> ItemFacts:
+    """Four items: sold today and long ago, 10 days ago, 40 days ago, never."""
+    days = np.array([0, 100, 10, 40])
+    train = Interactions.from_arrays(
+        np.array([0, 0, 1, 1]), np.array([0, 0, 1, 2]), END - days * DAY, 2, 4
     )
-    histories = Histories.from_lists([[] for _ in range(given.shape[1])])
-    return propose(given, np.zeros(len(given), dtype=bool), histories, facts, 2, True)
+    price, category = [2.0, 4.0, np.nan, 8.0], ["a", "b", "b", None]
+    table = pd.DataFrame({"price": price, "main_category": category})
+    return ItemFacts.of(Catalogue(table), item_statistics(train, 4))
 
 
-@pytest.mark.parametrize("unsold", [[5], [4, 5]])
-def test_what_never_sold_has_a_place_of_its_own(
-    unsold: list[int],
-) -> None:
-    assert proposed([[[9, 8, 7, 6, 1, 2]]], unsold).items.tolist() == [0, 1, 5]
+def test_statistics_count_all_sales_and_recent_ones(facts: ItemFacts) -> None:
+    found = dict(zip(ITEM_STATISTICS, facts.statistics.T, strict=True))
+    assert np.expm1(found["log_count"]) == pytest.approx([2, 1, 1, 0])
+    assert np.expm1(found["log_count_7d"]) == pytest.approx([1, 0, 0, 0])
+    assert np.expm1(found["log_count_28d"]) == pytest.approx([1, 1, 0, 0])
+    assert found["age"] == pytest.approx([100, 10, 40, np.nan], nan_ok=True)
+    assert found["last_sale"] == pytest.approx([0, 10, 40, np.nan], nan_ok=True)
 
 
-@pytest.mark.parametrize("unsold", [[5], [4, 5]])
-def test_a_model_with_nothing_to_say_of_it_proposes_nothing(unsold: list[int]) -> None:
-    assert proposed([[[9, 8, 7, 6, 1, 1]]], unsold).items.tolist() == [0, 1]
+def test_each_column_holds_what_its_name_says(facts: ItemFacts) -> None:
+    scores = np.array([[[1, 2, 3, 0]], [[5, 0, 0, 0]]], dtype=np.float32)
+    histories = Histories(
+        np.array([1, 1], np.int32), END - np.array([3, 1]) * DAY, np.array([0, 2]), np.array([END])
+    )
+    counts, no = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=bool)
+    unsold = facts.statistics[:, 0] == 0
+    pieces = propose(scores, no, histories, unsold, 2, False, counts)
+    pairs = FeatureBuilder(facts).pairs((0, one) for one in pieces)
+    assert pairs.items.tolist() == [0, 1, 2]
+    names = feature_names(["first", "second"])
+    assert pairs.features.shape == (3, len(names))
+    column = dict(zip(names, pairs.features.T, strict=True))
+    assert column["first_score"] == pytest.approx(
+        (np.array([1, 2, 3]) - 1.5) / np.std([0, 1, 2, 3])
+    )
+    assert column["first_rank"] == pytest.approx([0, 1 / 2, 1])
+    assert column["second_rank"] == pytest.approx([1, 0, 0])
+    assert column["log_price"] == pytest.approx(np.log([2, 4, np.nan]), nan_ok=True)
+    assert column["price_ratio"] == pytest.approx(np.log([1 / 2, 1, np.nan]), nan_ok=True)
+    assert column["category_affinity"] == pytest.approx([0, 1, 1])
+    assert column["times_seen"] == pytest.approx([0, 2, 0])
+    assert np.expm1(column["history_events"]) == pytest.approx([2, 2, 2])
+    assert np.expm1(column["history_items"]) == pytest.approx([1, 1, 1])
+    assert column["days_since_last"] == pytest.approx([1, 1, 1])
+    assert column["days_known"] == pytest.approx([3, 3, 3])
 
 
-def test_of_nobody_there_is_nothing() -> None:
-    assert len(proposed(np.empty((2, 0, 6)), [5]).rows) == 0
+def test_no_history_gives_no_pairs(facts: ItemFacts) -> None:
+    assert len(FeatureBuilder(facts).pairs([]).rows) == 0

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from components.data.dataset import Histories
 from components.manifest import write_manifest
+from components.recommenders.two_stage.blending import Switching
 from components.recommenders.two_stage.hybrid import Hybrid
 
 RECORDED = Path(__file__).parent / "recorded"
 NOW = 1_290_000_000
+# By the names that the models had then.
 FORMS = (
     *("ranker", "weighted", "switching", "cascade"),
     *("popularity", "item_neighbours", "user_neighbours", "matrix_factorisation", "linear"),
@@ -49,3 +53,38 @@ def test_recommendations_are_those_of_the_code_that_made_the_folder(
     assert ids.tolist() == then[f"{form}/ids"].tolist()
     np.testing.assert_allclose(scores, then[f"{form}/scores"], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(model.score(batch), then[f"{form}/all"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_folder_of_the_version_before_is_read_with_one_warning_by_todays_names(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(RECORDED / "model", folder)
+    with pytest.warns(FutureWarning) as warned:
+        model = Hybrid.load(folder)
+    assert len(warned) == 1
+    assert "linear is now ease" in str(warned[0].message)
+    assert {"ease", "cease", "tfidf", "rules"} <= model.candidates.keys()
+    assert all(name == one.name for name, one in model.candidates.items())
+    assert model.weights.keys() == model.candidates.keys()
+    assert model.settings.cascade.models == ["popularity", "tfidf"]
+    model.save(tmp_path / "again")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        again = Hybrid.load(tmp_path / "again")
+    batch = histories(len(model.catalogue))
+    assert np.array_equal(again.recommend(batch, 5)[0], model.recommend(batch, 5)[0])
+
+
+def test_a_blend_of_the_version_before_is_read_by_todays_names(tmp_path: Path) -> None:
+    candidates = RECORDED / "model/candidates"
+    for name in ("linear", "words"):
+        shutil.copytree(candidates / name, tmp_path / "candidates" / name)
+    saved = {"name": "switching", "settings": {"0": "words", "3": "linear"}}
+    saved["candidates"] = ["linear", "words"]
+    (tmp_path / "model.json").write_text(json.dumps(saved))
+    save_file({}, tmp_path / "model.safetensors")
+    with pytest.warns(FutureWarning, match="words is now tfidf"):
+        blend = Switching.load(tmp_path)
+    assert blend.settings == {0: "tfidf", 3: "ease"}
+    assert np.isfinite(blend.score(histories(87))).any()

@@ -10,20 +10,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from pydantic import ValidationError
 
 from components.data.dataset import Histories, load_prepared
 from components.data.impressions import Log
 from components.evaluation.simulator import Shop
 from components.recommenders import train as training
-from components.recommenders.base import MISSING, TooLittleFeedback
+from components.recommenders.base import TooLittleFeedback
 from components.recommenders.exploration import EpsilonGreedy
 from components.recommenders.factory import load_model
 from components.recommenders.kernels.standardise import standardised
 from components.recommenders.models.knn import ItemNeighbours
 from components.recommenders.models.off_policy.model import Policy
-from components.recommenders.models.off_policy.trainer import Trainer, explored
+from components.recommenders.models.off_policy.trainer import explored
 from components.recommenders.train import load_candidates
 from components.settings import Neighbours, Settings
 from components.settings import Policy as PolicySettings
@@ -95,23 +94,6 @@ def test_before_it_has_learned_it_is_its_base(shop: Shop, base: ItemNeighbours, 
     histories = shop.histories(USERS)
     found, expected = (one.recommend(histories, 5)[0] for one in (model, base))
     assert (found == expected).mean() > 0.99
-
-
-def test_the_correction_is_that_of_the_paper() -> None:
-    settings = PolicySettings(k=3, cap=4.0)
-    one = Log(
-        Histories.from_lists([[0]]),
-        np.array([[1, 2, MISSING]], dtype=np.int32),
-        np.array([[0.5, 0.01, np.nan]]),
-        np.array([[1.0, 2.0, 0.0]]),
-    )
-    chances = torch.tensor([[0.2, 0.1, 1.0]])
-    expected = [0.2 / 0.5 * 3 * 0.8**2 * 1.0, 4.0 * 3 * 0.9**2 * 2.0, 0.0]  # the second is capped
-    found = Trainer(settings, 0, Never(Neighbours()))._correction(chances, one)
-    assert found.numpy()[0] == pytest.approx(expected)
-    settings = settings.model_copy(update={"correction": "off_policy"})
-    found = Trainer(settings, 0, Never(Neighbours()))._correction(chances, one)
-    assert found.numpy()[0] == pytest.approx([0.4, 8.0, 0.0])
 
 
 def test_a_saved_policy_scores_alike_with_its_base(

@@ -1,0 +1,66 @@
+"""The losses against PyTorch's own cross-entropy."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from components.recommenders.kernels.losses import sampled_softmax_loss, softmax_loss
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+def test_chunked_loss_is_cross_entropy_with_its_gradients(chunk: int) -> None:
+    random = torch.Generator().manual_seed(0)
+    hidden = torch.randn(23, 8, generator=random, requires_grad=True)
+    vectors = torch.randn(50, 8, generator=random, requires_grad=True)
+    targets = torch.randint(50, (23,), generator=random)
+    exact = F.cross_entropy(hidden @ vectors.T, targets)
+    wanted = torch.autograd.grad(3 * exact, (hidden, vectors))
+    loss = softmax_loss(hidden, vectors, targets, chunk=chunk)
+    found = torch.autograd.grad(3 * loss, (hidden, vectors))
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-5)
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_chunked_loss_in_bf16_is_near_and_keeps_the_types() -> None:
+    random = torch.Generator().manual_seed(1)
+    hidden = torch.randn(64, 16, generator=random, requires_grad=True)
+    vectors = torch.randn(90, 16, generator=random, requires_grad=True)
+    targets = torch.randint(90, (64,), generator=random)
+    exact = torch.autograd.grad(F.cross_entropy(hidden @ vectors.T, targets), (hidden, vectors))
+    loss = softmax_loss(hidden, vectors, targets, torch.bfloat16)
+    found = torch.autograd.grad(loss, (hidden, vectors))
+    for one, other in zip(found, exact, strict=True):
+        assert one.dtype == torch.float32
+        assert F.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.999
+
+
+def test_sampled_softmax_of_every_other_item_is_the_full_one() -> None:
+    random = torch.Generator().manual_seed(2)
+    hidden = torch.randn(9, 8, generator=random)
+    vectors = torch.randn(30, 8, generator=random)
+    targets = torch.randint(30, (9,), generator=random)
+    everything = torch.arange(30)  # each once: expected once, nothing to correct
+    found = sampled_softmax_loss(
+        hidden, vectors[targets], vectors, targets, everything, torch.zeros(30)
+    )
+    assert found.item() == pytest.approx(F.cross_entropy(hidden @ vectors.T, targets).item())
+
+
+def test_sampled_softmax_comes_to_the_full_one_whatever_the_draws_prefer() -> None:
+    random = torch.Generator().manual_seed(3)
+    hidden = torch.randn(200, 8, generator=random)
+    vectors = torch.randn(50, 8, generator=random)
+    targets = torch.randint(50, (200,), generator=random)
+    full = F.cross_entropy(hidden @ vectors.T, targets).item()
+    share = torch.arange(1.0, 51.0) / torch.arange(1.0, 51.0).sum()
+    gaps = {}
+    for m in (20, 20_000):
+        drawn = torch.multinomial(share, m, replacement=True, generator=random)
+        loss = sampled_softmax_loss(
+            hidden, vectors[targets], vectors[drawn], targets, drawn, torch.log(share[drawn] * m)
+        )
+        gaps[m] = abs(loss.item() - full)
+    assert gaps[20_000] < 0.02 < gaps[20]

@@ -1,0 +1,102 @@
+"""Training of the network: its windows, its checkpoint, no target among the inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.evaluation.protocol import leave_one_out_task
+from components.recommenders.models.sasrec.model import Sequential
+from components.recommenders.models.sasrec.network import (
+    Training,
+    right_aligned,
+    schedule,
+    windows,
+)
+from tests.components.recommenders.models.sasrec.ring import SMALL, in_a_ring
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=8), st.integers(1, 9))
+def test_windows_make_every_event_but_the_first_a_target_once(counts: list[int], reach: int):
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    stops, lengths = windows(offsets, reach)
+    block = right_aligned(np.arange(offsets[-1]), stops, lengths).numpy()
+    targets = block[:, 1:][block[:, :-1] >= 0]
+    first = offsets[:-1][np.array(counts) > 0]
+    assert sorted(targets) == sorted(set(range(offsets[-1])) - set(first))
+    assert lengths.max(initial=0) <= reach + 1
+
+
+def test_the_learning_rate_rises_then_falls() -> None:
+    rates = [schedule(progress) for progress in np.linspace(0, 1, 21)]
+    assert rates[0] == 0
+    assert max(rates) == rates[2] == 1
+    assert np.all(np.diff(rates[2:]) < 0)
+    assert rates[-1] == pytest.approx(0)
+
+
+def continued(file: Path) -> Sequential:
+    """Return an unfitted model that keeps a checkpoint in ``file``."""
+    model = Sequential(SMALL, 1)
+    model.keep_checkpoint(file)
+    return model
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_training_goes_on_and_gives_the_same_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, catalogue = in_a_ring()
+    whole = Sequential(SMALL, 1).fit(train, catalogue)
+    file = tmp_path / "state.safetensors"
+    keep = Training._keep
+
+    def killed_after_two(self: Training, *arguments: object) -> None:
+        keep(self, *arguments)  # type: ignore[arg-type]
+        if len(self.losses) == 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_keep", killed_after_two)
+        with pytest.raises(Killed):
+            continued(file).fit(train, catalogue)
+    assert file.exists()
+    resumed = continued(file)
+    steps = []
+    monkeypatch.setattr(
+        Training, "_keep", lambda self, *a: (steps.append(len(self.losses)), keep(self, *a))
+    )
+    resumed.fit(train, catalogue)
+    assert steps == [3, 4]
+    assert np.array_equal(resumed.vectors, whole.vectors)
+    assert resumed.losses == whole.losses
+    assert not file.exists()
+
+
+def test_another_trainings_checkpoint_is_not_taken_up(tmp_path: Path) -> None:
+    train, catalogue = in_a_ring()
+    file = tmp_path / "state.safetensors"
+    model = Sequential(SMALL, 1).fit(train, catalogue)
+    other = Training(SMALL, 1, file)
+    network, _ = other.run(train, model._text(train, catalogue))
+    other._keep(torch.optim.AdamW(network.parameters()), "another")
+    again = continued(file).fit(train, catalogue)
+    assert len(again.losses) == SMALL.epochs
+    assert np.array_equal(again.vectors, model.vectors)
+
+
+def test_leave_one_out_task_fits_its_windows() -> None:
+    """What is learned from holds no target of validation or test."""
+    train, _ = in_a_ring()
+    before, task = leave_one_out_task(train, 2)
+    stops, lengths = windows(before.offsets, 50)
+    learned = right_aligned(before.items, stops, lengths).numpy()[:, -1]
+    assert (learned == task.histories.items[task.histories.offsets[1:] - 1]).all()
