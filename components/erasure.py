@@ -27,13 +27,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.data.schema import UTC
 from components.manifest import MANIFEST, sync, write_manifest
 from components.settings import Settings
 
 FOLDER = Path("data/erasures")
 FILE = FOLDER / "erasures.parquet"
 KEY = Path("var/erasures/key")
+UTC = pa.timestamp("us", tz="UTC")  # as in data.schema, which must not be imported: a cycle
 SCHEMA = pa.schema([("profile_hash", pa.string()), ("erased_at", UTC)])
 SESSION = "session:"
 """What the user_id of a session without a user begins with in exported feedback."""

@@ -1,1 +1,1 @@
-"""Models that score products for a history; see ``base.Recommender`` for their one face."""
+"""Recommenders: models that score items for a history, and the two-stage hybrid of them."""

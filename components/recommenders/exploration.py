@@ -1,15 +1,15 @@
 """Exploration of a served list: ε-greedy and Thompson sampling, with every propensity.
 
 In: scores of the candidates, from any recommender. Out: the list to show and, for each shown item,
-the propensity that ``evaluation.offpolicy`` and ``recommenders.policy`` need later.
+the propensity that ``evaluation.off_policy`` and ``models.off_policy`` need later.
 
     ids, propensities = EpsilonGreedy(0.1).choose(scores, k=10, random=np.random.default_rng())
 
 Everywhere: ``scores`` float (batch, n), -inf is never shown; ``ids`` int32 (batch, k), columns of
 ``scores``, ``MISSING`` where a row has fewer than k candidates. A propensity is the *marginal*
 probability, over the policy's own draws, of this item at this very place, float64 (batch, k), 0
-at MISSING: the action is item × place, as in the Open Bandit Dataset (Saito et al., 2021). Give
-the best few hundred candidates, not a catalogue: whatever is given may be shown.
+at MISSING: the action is item × place, as in the Open Bandit Dataset (Saito et al., 2021). Pass
+the best few hundred candidates, not a catalogue: any item passed may be shown.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ class EpsilonGreedy(Explorer):
         rank = np.full((len(scores), scores.shape[1] + 1), MISSING)
         rows, columns = np.nonzero(order != MISSING)
         rank[rows, order[rows, columns]] = columns
-        asked = np.where(ids == MISSING, scores.shape[1], ids)
+        known = np.where(ids == MISSING, scores.shape[1], ids)
         return self._of_ranks(
-            np.take_along_axis(rank, asked, axis=1), (order != MISSING).sum(axis=1)
+            np.take_along_axis(rank, known, axis=1), (order != MISSING).sum(axis=1)
         )
 
     def _of_ranks(self, ranks: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -104,8 +104,8 @@ def _place_probabilities(n: int, k: int, epsilon: float) -> np.ndarray:
     """Return (k + 1, k): the probability that the item of rank r among n is at place j.
 
     By the number m of better items already shown while this one is not: below m = r the best item
-    left is another, at m = r it is this one. All ranks from k on are alike: only a random draw
-    shows them.
+    left is another, at m = r it is this one. All ranks from k on have the same probability: only a
+    random draw shows them.
     """
     ranks = np.arange(k + 1)
     waiting = np.zeros((k + 1, k + 1))  # (rank, m): still waiting, with m better ones shown
@@ -167,7 +167,8 @@ class Sampler(Explorer):
 class GaussianThompson(Sampler):
     """Each item's worth is normal around its score (Thompson 1933; Agrawal and Goyal, ICML 2013).
 
-    deviation: in the score's unit, one for all or (n,) or (batch, n): larger where less is known.
+    deviation: in units of the score, one for all or (n,) or (batch, n): larger where there is less
+    data.
     """
 
     deviation: float | np.ndarray
@@ -207,8 +208,8 @@ class BetaThompson(Sampler):
 class Softmax(Sampler):
     """Places are filled in turn from softmax(score / temperature) of the items left.
 
-    Drawn by the Gumbel trick (Kool, van Hoof and Welling, ICML 2019): what a stochastic policy
-    such as ``recommenders.policy`` shows.
+    Drawn by the Gumbel trick (Kool, van Hoof and Welling, ICML 2019); the lists of a stochastic
+    policy such as ``models.off_policy``.
     """
 
     temperature: float = 1.0
@@ -228,7 +229,8 @@ def click_counts(
     """Return clicks and skips of each item, float64 (n_items,) each.
 
     ids: int (n, k), shown items by place, ``MISSING`` skipped. clicked: bool, the same shape.
-    looks: (k,), how often a place is looked at: no click there is that much of a skip.
+    looks: (k,), the probability that a place is seen: a place without a click counts as that much
+    of a skip.
     """
     shown = ids != MISSING
     skipped = ~clicked * (np.ones(ids.shape[1]) if looks is None else looks)

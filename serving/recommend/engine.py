@@ -1,12 +1,11 @@
-"""From histories to answers: candidates → rank → rules → fallbacks → reasons.
+"""The recommendation engine of one loaded model: ranking, filters, fallbacks, reasons.
 
-In: a loaded ``Hybrid`` and the asker's ``History``. Out: items with scores, where each came from
-and why. Vectorised over the batch and the catalogue; Python loops only over askers and the k
-items shown to each.
+In: a loaded ``Hybrid`` and users' ``History``. Out: items with scores, their source and a reason.
+Vectorised over the batch and the catalogue; Python loops only over requests and the k items shown.
 
-Fallbacks, in this order and only for places that are still free: the hybrid, what is near the
-history by its text, what is popular in the history's categories, what is popular. There is always
-an answer while a product meets the filters.
+Fallbacks fill the places that the hybrid leaves free, in this order: items nearest to the history
+by text, popular items in the history's categories, popular items. While any product meets the
+filters, the result is not empty.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ VERBS = {
 
 
 MASKS, DESCRIBED = 256, 100_000
-"""How many filters' masks and how many items' descriptions are kept."""
+"""Entries of the caches of filters' masks and of items' descriptions."""
 
 Key, Made = TypeVar("Key"), TypeVar("Made")
 
@@ -61,7 +60,7 @@ class Filters:
 
 @dataclass(frozen=True)
 class Ask:
-    """One question. exclude: int (n,) item codes that must not be shown."""
+    """One request for k items. exclude: int (n,) item codes that must not be shown."""
 
     history: History
     k: int
@@ -88,7 +87,7 @@ class Answer:
 
 
 class Engine:
-    """Answers for one loaded model. Holds no state of users, so any thread may ask it."""
+    """Recommendations of one loaded model. Holds no state of users, so it is thread-safe."""
 
     def __init__(
         self,
@@ -97,8 +96,8 @@ class Engine:
         before: Engine | None = None,
         changed: np.ndarray | None = None,
     ) -> None:
-        """``before``: an engine of the same products but for those ``changed``, int codes (n,),
-        and those after its own: what is alike is taken from it."""
+        """``before``: an engine of the same products except for those ``changed``, int codes (n,),
+        and those added after it; what has not changed is copied from it."""
         self.model = model
         self.version = version
         table = model.catalogue.table
@@ -138,7 +137,7 @@ class Engine:
 
     @classmethod
     def load(cls, folder: str | Path, version: str) -> Engine:
-        """Return the engine of a model folder, having answered once so that all is in memory.
+        """Return the engine of a model folder after one recommendation, so that all is in memory.
 
         Raises:
             FileNotFoundError: the folder is not a whole model folder.
@@ -146,8 +145,8 @@ class Engine:
         if not (Path(folder) / "model.json").exists():
             raise FileNotFoundError(f"no model in {folder}: run `make run` first")
         engine = cls(Hybrid.load(folder), version)
-        nobody = History(np.empty(0, np.int32), np.empty(0, np.int64), 0, {})
-        engine.recommend([Ask(nobody, 10)])
+        empty = History(np.empty(0, np.int32), np.empty(0, np.int64), 0, {})
+        engine.recommend([Ask(empty, 10)])
         return engine
 
     def _move(self, changed: list[int]) -> None:
@@ -192,7 +191,7 @@ class Engine:
         return mask
 
     def recommend(self, asks: Sequence[Ask]) -> list[Answer]:
-        """Return one answer for each ask; asks with the same rules are scored together."""
+        """Return one answer a request; requests with the same filters are scored as a batch."""
         answers: list[Answer | None] = [None] * len(asks)
         groups: dict[tuple[Filters, bool], list[int]] = {}
         for position, ask in enumerate(asks):
@@ -204,7 +203,7 @@ class Engine:
             try:
                 ids, scores = self.model.recommend(histories, width, exclude_seen, mask)
             except (ValueError, IndexError, FloatingPointError) as error:
-                # A shelf with popular products is better than none; /metrics counts it.
+                # Popular products are better than an error; /metrics counts it.
                 logger.exception("the hybrid failed: %s", type(error).__name__)
                 ids = np.full((len(positions), 0), -1, dtype=np.int32)
                 scores = np.empty((len(positions), 0), dtype=np.float32)
@@ -213,7 +212,7 @@ class Engine:
         return [answer for answer in answers if answer is not None]
 
     def _finish(self, ask: Ask, mask: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> Answer:
-        """Return the hybrid's items by the ask's rules, free places filled by the fallbacks."""
+        """Return the hybrid's items without excluded ones; fallbacks fill the free places."""
         keep = ids >= 0
         if ask.exclude:
             keep &= ~np.isin(ids, ask.exclude)
@@ -244,7 +243,7 @@ class Engine:
             free[answer.items] = False
         self._append_popular(answer, free, ask.k, "popular")
         if not answer.items:
-            # All that is left was seen before: still better than an empty shelf.
+            # Only items of the history are left: better than an empty list.
             seen = mask.copy()
             seen[list(ask.exclude)] = False
             self._append_popular(answer, seen, ask.k, "popular")
@@ -303,7 +302,9 @@ class Engine:
         texts = ["" for _ in answer.items]
         if not answer.items:
             return texts
-        own = history.items[: -EXPLAINED - 1 : -1]  # the newest first: of two alike it is named
+        own = history.items[
+            : -EXPLAINED - 1 : -1
+        ]  # newest first: of two equally near items it is named
         if len(own) and self.vectors is not None:
             cosine = self.vectors[answer.items] @ self.vectors[own].T
             nearest = cosine.argmax(axis=1)
@@ -345,10 +346,10 @@ class Engine:
 
 
 def _kept(cache: dict[Key, Made], key: Key, make: Callable[[Key], Made], most: int) -> Made:
-    """Return ``make(key)``, made once while the cache has room; the oldest of ``most`` goes first.
+    """Return ``make(key)`` from the cache of at most ``most`` entries; the oldest is evicted first.
 
-    Not ``lru_cache``: around a method it is a circle of references, which would keep a model that
-    was replaced in memory until Python looks for circles, and it is told not to look here.
+    Not ``lru_cache``: around a method it is a reference cycle, which would keep a replaced model in
+    memory, since the garbage collector's objects are frozen (``gc.freeze``).
     """
     found = cache.get(key)
     if found is None:

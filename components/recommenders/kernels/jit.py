@@ -1,4 +1,4 @@
-"""Loops that numpy cannot say: compiled by numba, and run while other Python threads go on."""
+"""Loops that numpy cannot express, compiled by numba and run without Python's global lock."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numba import njit
 
 OPTIONS: dict[str, Any] = {
     "nogil": True,
-    "fastmath": {"reassoc", "contract"},  # sums in any order: several at a time
+    "fastmath": {"reassoc", "contract"},  # sums in any order: vectorised
 }
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``function`` compiled at its first call, without the interpreter's lock.
 
-    What was compiled is kept beside the source file, as Python keeps its own; where nothing can
-    be written there or in the home folder, each process compiles for itself.
+    The machine code is cached next to the source file, as Python's bytecode is; where neither that
+    folder nor the home folder is writable, each process compiles again.
     """
     try:
         return njit(function, cache=True, **OPTIONS)

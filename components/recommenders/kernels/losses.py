@@ -1,7 +1,7 @@
 """Softmax cross-entropy over a catalogue: exact in bounded memory, or sampled.
 
-In: hidden states (n, d), item vectors (items, d), the codes bought. The n × items logits, which
-would be by far the largest array of a training, never live as a whole.
+In: hidden states (n, d), item vectors (items, d), the codes bought. The n × items logits, by far
+the largest array of a training, are never held as a whole.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch.nn import functional as F
 class _ChunkedSoftmax(torch.autograd.Function):
     """Logits, loss and both gradients of a chunk of rows while its logits are in the cache.
 
-    The loss is the end of the graph, so its gradients are known in the forward pass: backward
-    only scales them. (The idea of Liger's fused linear cross-entropy, Hsu et al. 2024.)
+    The loss is the end of the graph, so the forward pass computes its gradients and the backward
+    pass only scales them. (The idea of Liger's fused linear cross-entropy, Hsu et al. 2024.)
     """
 
     @staticmethod
@@ -62,8 +62,8 @@ def softmax_loss(
     """Return the mean cross-entropy of ``hidden @ vectors.T`` (a scalar) with its gradients.
 
     hidden: (n, d). vectors: (items, d). targets: int64 (n,) rows of ``vectors``. dtype: of the
-    products; bfloat16 halves time and memory where the processor knows it. At most chunk × items
-    logits live at a time. To be called where gradients are wanted: it computes them at once.
+    products; bfloat16 halves time and memory on processors that support it. At most chunk × items
+    logits are held at a time. Gradients are always computed.
     """
     return _ChunkedSoftmax.apply(hidden, vectors, targets, dtype, chunk)
 

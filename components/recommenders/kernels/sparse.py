@@ -1,7 +1,8 @@
-"""What most models make of a history: weighted sums of a matrix's rows, and inner products.
+"""Weighted sums of a matrix's rows, and inner products: the scores of most models.
 
-In: for each history the rows it names and their weights. Out: scores of all columns, of some, or
-the best columns. Dense and sparse (CSR) matrices alike; a large catalogue costs what is met.
+In: for each history the indices of rows and their weights. Out: scores of all columns, of some, or
+the best columns. Matrices are dense or sparse (CSR); with sparse ones the cost is that of the
+entries in those rows, not of the catalogue.
 """
 
 from __future__ import annotations
@@ -73,8 +74,10 @@ def summed_rows_at(
 def best_of_summed_rows(
     index: np.ndarray, weights: np.ndarray, matrix: sp.csr_matrix, n: int
 ) -> np.ndarray:
-    """Return int64 (≤ n,): the columns with the largest sums for one history, of those met."""
-    columns, sums = _met(index, weights, matrix.data, matrix.indices, matrix.indptr)
+    """Return int64 (≤ n,): the columns with the largest sums for one history.
+
+    Only columns with an entry in its rows are considered."""
+    columns, sums = _column_sums(index, weights, matrix.data, matrix.indices, matrix.indptr)
     if len(columns) > n:
         columns = columns[np.argpartition(-sums, n - 1)[:n]]
     return columns
@@ -83,15 +86,15 @@ def best_of_summed_rows(
 def merged_rows(
     index: np.ndarray, weights: np.ndarray, offsets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return index, weights and offsets with what a row names more than once named once, for the
-    sum of the weights."""
+    """Return index, weights and offsets without repeated indices in a row; the weights of repeated
+    ones are added."""
     return _merged(index, weights, offsets)
 
 
 def inner_products(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Return float32 (batch, items). queries: (batch, d), vectors: (items, d), float32."""
     if len(queries) > FEW:
-        return (vectors @ queries.T).T  # the many rows first: else BLAS takes twice as long
+        return (vectors @ queries.T).T  # the longer side first: else BLAS takes twice as long
     products = np.empty((len(queries), len(vectors)), dtype=np.float32)
     _multiply(np.ascontiguousarray(queries), vectors, products)
     return products
@@ -119,7 +122,7 @@ def _multiply_sparse(queries, data, indices, indptr, items, products):  # type: 
 
 @compiled
 def _multiply(queries, vectors, products):  # type: ignore[no-untyped-def]
-    together = len(queries) - len(queries) % 4  # four at a time: what is loaded serves four
+    together = len(queries) - len(queries) % 4  # four queries share each loaded vector
     for item in range(len(vectors)):
         vector = vectors[item]
         for row in range(0, together, 4):
@@ -181,7 +184,7 @@ def _add_sparse_at(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _met(index, weights, data, indices, indptr):  # type: ignore[no-untyped-def]
+def _column_sums(index, weights, data, indices, indptr):  # type: ignore[no-untyped-def]
     """Return the columns in which any of the rows has an entry, int64, and their sums."""
     most = 0
     for row in index:

@@ -1,7 +1,7 @@
 """Forms of the hybrid: what ``rank.form`` chooses between.
 
-A form answers ``recommend``, ``score`` and ``score_items`` alike: the learned ranker over the
-candidates, a blend of the candidates, or one of them alone.
+A form implements ``recommend``, ``score`` and ``score_items`` by the same scores: the learned
+ranker over the candidates, a blend of the candidates, or one of them alone.
 """
 
 from __future__ import annotations

@@ -40,9 +40,9 @@ class SameBasket(Recommender):
         matrix = train.matrix()
         together = (matrix.T @ matrix).toarray()
         np.fill_diagonal(together, 0)
-        popularity = np.maximum(matrix.sum(axis=0), 1)
-        self.together = np.asarray(together / popularity**self.settings.popularity_power)
-        self.together = self.together.astype(np.float32)
+        popularity = np.maximum(np.diff(matrix.tocsc().indptr), 1)
+        together /= popularity**self.settings.popularity_power
+        self.together = together.astype(np.float32)
         return self
 
     def score(self, histories: Histories) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.data.dataset import Catalogue, Interactions
+from components.recommenders.models.als import RatingFactorisation
+from components.settings import RatingFactorisation as RatingSettings
 from serving.events.erasure import erase
 from serving.events.store import EventStore
 from serving.profiles.history import stack
 from serving.profiles.profiles import BaseProfiles, LiveProfiles, Profiles
+from serving.recommend.pipeline import Wish
 
 ITEMS = pd.Index(["a", "b", "c", "d"])
 END = 1_700_000_000
@@ -182,6 +188,62 @@ def test_a_batch_is_what_the_recommenders_take(store: EventStore) -> None:
     assert batch.offsets.tolist() == [0, 2, 2, 3]
     assert batch.items.tolist() == [0, 2, 1]
     assert (batch.times <= np.repeat(batch.now, batch.lengths())).all()
+
+
+def test_live_ratings_reach_the_model(store: EventStore) -> None:
+    """Ratings of the training data and of live events, in one batch with unrated histories."""
+    rows = [("anna", "a", END - 50, 5.0), ("anna", "c", END, np.nan), ("ben", "b", END, np.nan)]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp", "rating"])
+    times = pd.to_datetime(frame["timestamp"], unit="s", utc=True)
+    known = BaseProfiles(frame.assign(timestamp=times), ITEMS)
+    profiles = Profiles(known, LiveProfiles(store, 100), ITEMS, 100)
+    codes(profiles)
+    add(store, "d", END + 1, event="rating", rating=2.0)  # added to a profile in memory
+    add(store, "b", END + 2)
+    codes(profiles)
+    anna = profiles.history("anna", "user:anna", ("a",))
+    assert anna.items.tolist() == [0, 2, 3, 1, 0]
+    np.testing.assert_array_equal(anna.ratings, [5, np.nan, 2, np.nan, np.nan])
+    read_again = Profiles(known, LiveProfiles(store, 100), ITEMS, 100)
+    np.testing.assert_array_equal(
+        read_again.history("anna", "user:anna").ratings, [5, np.nan, 2, np.nan]
+    )
+    ben = profiles.history("ben", "user:ben")
+    assert ben.ratings is None
+    batch = stack([ben, anna])
+    np.testing.assert_array_equal(batch.ratings, [np.nan, 5, np.nan, 2, np.nan, np.nan])
+    assert stack([ben]).ratings is None
+    wish = pickle.loads(pickle.dumps(Wish(anna, 5)))  # as the ranking process gets it
+    np.testing.assert_array_equal(wish.history.ratings, anna.ratings)
+    assert pickle.loads(pickle.dumps(Wish(ben, 5))).history.ratings is None
+
+    train = Interactions.from_arrays(np.arange(8) % 4, np.arange(8) // 2, np.arange(8), 4, 4)
+    train = replace(train, ratings=np.array([5, 1, 4, 2, 5, 1, 2, 4], dtype=np.float32))
+    model = RatingFactorisation(RatingSettings(factors=1, regularisation=0.1))
+    model.fit(train, Catalogue(pd.DataFrame({"item_id": ITEMS})))
+    personal, unrated = model.score(stack([anna, ben]))
+    assert not np.allclose(personal, unrated)
+
+
+def test_a_rating_that_the_model_was_trained_with_counts_once(store: EventStore) -> None:
+    add(store, "c", END, event="rating", rating=3.0)
+    history = profiles_of(store).history("anna", "user:anna")
+    assert history.items.tolist() == [0, 2]
+    np.testing.assert_array_equal(history.ratings, [np.nan, 3])
+
+
+def test_a_file_with_ratings_is_read_with_them_and_one_without_is_not_missed(
+    tmp_path: Path,
+) -> None:
+    rows = [("anna", "a", END, 4.0), ("ben", "b", END, np.nan)]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp", "rating"])
+    frame = frame.assign(timestamp=pd.to_datetime(frame["timestamp"], unit="s", utc=True))
+    frame.to_parquet(tmp_path / "rated.parquet")
+    frame.drop(columns="rating").to_parquet(tmp_path / "plain.parquet")
+    rated = BaseProfiles.load(tmp_path / "rated.parquet", ITEMS)
+    assert rated.ratings_of("anna").tolist() == [4]  # type: ignore[union-attr]
+    assert rated.ratings_of("ben") is None
+    assert BaseProfiles.load(tmp_path / "plain.parquet", ITEMS).ratings_of("anna") is None
 
 
 def test_who_is_alone_knows_own_events_at_once_and_others_soon(

@@ -125,19 +125,19 @@ def _normed(x, scale, shift):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _attended(parts, distance, asked):  # type: ignore[no-untyped-def]
-    """Return (asked, d): what the last ``asked`` events see of themselves and of earlier ones."""
+def _attended(parts, distance, n_last):  # type: ignore[no-untyped-def]
+    """Return (n_last, d): attention of the last ``n_last`` events to all up to them."""
     n, d = len(parts), parts.shape[1] // 3
     heads = len(distance)
     width = d // heads
-    seen = np.zeros((asked, d), np.float32)
+    seen = np.zeros((n_last, d), np.float32)
     chance = np.empty(n, np.float32)
     scale = np.float32(1 / math.sqrt(width))
     for head in range(heads):
         queries = head * width
         keys, values = queries + d, queries + 2 * d
-        for row in range(asked):
-            at = n - asked + row
+        for row in range(n_last):
+            at = n - n_last + row
             highest = np.float32(-np.inf)
             for other in range(at + 1):
                 dot = np.float32(0)
@@ -158,8 +158,8 @@ def _attended(parts, distance, asked):  # type: ignore[no-untyped-def]
 
 @compiled
 def _gelu(x):  # type: ignore[no-untyped-def]
-    """Replace x by x · Φ(x), the error function by a quotient of polynomials (error < 2e-6), of
-    which the processor reckons several at a time. Coefficients: Eigen's for float32."""
+    """Replace x by x · Φ(x), the error function by a quotient of polynomials (error < 2e-6),
+    which the compiler vectorises. Coefficients: Eigen's for float32."""
     f = np.float32
     for row in range(len(x)):
         own = x[row]

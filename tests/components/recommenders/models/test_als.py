@@ -145,6 +145,24 @@ def test_histories_carry_their_ratings(rated) -> None:
     )
 
 
+def test_picked_and_shortened_histories_keep_their_ratings(rated) -> None:
+    train, _, catalogue = rated
+    model = RatingFactorisation(RatingSettings(factors=2, iterations=3)).fit(train, catalogue)
+    histories = everybody(train)
+    rows = np.array([7, 2, 7])
+    assert np.array_equal(histories.pick(rows).ratings, histories.ratings[events_of(train, rows)])
+    scores = model.score(histories)
+    np.testing.assert_allclose(model.score(histories.pick(rows)), scores[rows], atol=1e-5)
+    keep = histories.items != histories.items[0]
+    some = histories.where(keep)
+    assert np.array_equal(some.ratings, histories.ratings[keep])
+    assert (some.lengths() <= histories.lengths()).all()
+
+
+def events_of(train: Interactions, users: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.arange(*train.offsets[user : user + 2]) for user in users])
+
+
 def test_saved_and_loaded_it_answers_the_same(rated, tmp_path: Path) -> None:
     train, _, catalogue = rated
     model = RatingFactorisation(RatingSettings(iterations=2)).fit(train, catalogue)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,15 @@ def test_without_texts_a_new_item_is_left_out() -> None:
     alike[2] = -1  # nothing is like it
     kept = replace_cold_items(histories, 5, alike)
     assert (kept.items.tolist(), kept.offsets.tolist()) == ([1, 4, 2], [0, 1, 2, 3])
+
+
+def test_a_replaced_item_keeps_its_rating_and_one_left_out_takes_its_own_away() -> None:
+    histories = Histories.from_lists([[7, 1, 8], [2]], now=10)
+    rated = replace(histories, ratings=np.array([5, 4, 1, np.nan], dtype=np.float32))
+    nearest = np.array([[0, 1], [0, 1], [3, 1], [-1, -1]])
+    warm = replace_cold_items(rated, 5, nearest)
+    assert (warm.items.tolist(), warm.offsets.tolist()) == ([3, 1, 2], [0, 2, 3])
+    np.testing.assert_array_equal(warm.ratings, [5, 4, np.nan])
 
 
 def test_some_scores_are_those_of_all(model: Hybrid) -> None:
