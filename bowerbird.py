@@ -321,7 +321,8 @@ def serve(
     from components.settings import SettingsError, load_settings
     from serving.api.auth import Keys, SecretError, load_secret
     from serving.api.peers import is_loopback
-    from serving.events.store import StoreError, check_store
+    from serving.events.errors import StoreError
+    from serving.events.store import check_store
 
     try:
         settings = load_settings()
@@ -368,15 +369,17 @@ def export_feedback() -> None:
     """Write what was served and what came of it to Parquet, for ingest and the watch."""
     from components.settings import SettingsError, load_settings
     from serving.events.erasure import export_erasures
-    from serving.events.store import StoreError, open_store
+    from serving.events.errors import StoreError
+    from serving.events.export import export_events, export_impressions, export_items
+    from serving.events.store import open_store
 
     try:
         settings = load_settings()
         with open_store(settings.serve.events_url.get_secret_value(), ROOT) as store:
-            files = store.export_events(ROOT / settings.ingest.feedback)
-            files += store.export_impressions(ROOT / "data/impressions")
-            files += store.export_items(ROOT / "data/catalogue")
-            files += export_erasures(store, ROOT)
+            files = export_events(store.database, ROOT / settings.ingest.feedback)
+            files += export_impressions(store.database, ROOT / "data/impressions")
+            files += export_items(store.database, ROOT / "data/catalogue")
+            files += export_erasures(store.database, ROOT)
     except (SettingsError, StoreError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
@@ -401,7 +404,9 @@ def erase(
     from components.settings import SettingsError, load_settings
     from serving.events.erasure import erase as erase_from_store
     from serving.events.erasure import export_erasures, places_of
-    from serving.events.store import StoreError, open_store, profile_of
+    from serving.events.errors import StoreError
+    from serving.events.store import open_store
+    from serving.events.tables import profile_of
 
     profile = str(profile_of(None, person) if session else profile_of(person, None))
     try:
@@ -409,14 +414,14 @@ def erase(
         url = settings.serve.events_url.get_secret_value()
         with no_training(ROOT), open_store(url, ROOT) as store:
             erased = erase_from_store(store, profile)
-            export_erasures(store, ROOT)
+            export_erasures(store.database, ROOT)
             places = [
-                *places_of(store, erased),
+                *places_of(store.database, erased),
                 *erase_exports(settings, ROOT, erased.user_ids),
                 *erase_tables(settings, ROOT, erased.user_ids),
                 *shops_files(settings),
             ]
-            receipt = write_receipt(ROOT, store.profile_hash(profile), places)
+            receipt = write_receipt(ROOT, store.database.profile_hash(profile), places)
     except (SettingsError, StoreError, ValueError, OSError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error

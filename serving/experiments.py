@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from components.settings import Experiment
-from serving.events.store import ArmOutcome, EventStore
+from serving.events.database import Database
+from serving.events.exposures import ArmOutcome, arm_outcomes, experiment_names
 
 CONTROL, TREATMENT = "control", "treatment"
 MIN_USERS = 50
@@ -76,18 +77,18 @@ def compare(
     )
 
 
-def results(store: EventStore, experiment: Experiment) -> list[dict[str, Any]]:
+def results(database: Database, experiment: Experiment) -> list[dict[str, Any]]:
     """Return every experiment there is data of, the running one first: what /experiments shows."""
-    names = store.experiments()
+    names = experiment_names(database)
     running = [experiment.name] if experiment.name else []
     ordered = running + [name for name in names if name not in running]
-    return [_result(store, experiment, name) for name in ordered]
+    return [_result(database, experiment, name) for name in ordered]
 
 
-def _result(store: EventStore, experiment: Experiment, name: str) -> dict[str, Any]:
+def _result(database: Database, experiment: Experiment, name: str) -> dict[str, Any]:
     found = {
         outcome.arm: outcome
-        for outcome in store.outcomes(name, experiment.outcome, experiment.window_hours)
+        for outcome in arm_outcomes(database, name, experiment.outcome, experiment.window_hours)
     }
     arms = [found.get(arm, ArmOutcome(arm, 0, 0, ())) for arm in (CONTROL, TREATMENT)]
     compared = compare(

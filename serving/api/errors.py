@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from serving.api.middleware import Refused
 from serving.api.routing import Json
 from serving.api.schemas import ErrorResponse
-from serving.events.store import StoreBusy, StoreError
+from serving.events.errors import StoreBusy, StoreError
 from serving.models.store import NotReady
 from serving.recommend.batching import TooManyWaiting
 

@@ -28,9 +28,9 @@ def logged(request: Request, caller: Caller, profile: str | None) -> bool:
     shop = shop_of(request)
     agent = request.scope["peer"].headers.get(b"user-agent")
     if agent is not None and is_robot(agent.decode("latin-1")):
-        shop.store.drop("robot")
+        shop.store.count_dropped("robot")
         return False
     if not shop.quotas.allows(caller.authentication, caller.client, profile):
-        shop.store.drop("quota")
+        shop.store.count_dropped("quota")
         return False
     return True

@@ -21,7 +21,7 @@ from serving.api.auth import Auth, Caller
 from serving.api.middleware import Refused
 from serving.api.schemas import FeedbackEvent
 from serving.events.quotas import FeedbackQuotas
-from serving.events.store import SECOND, profile_of
+from serving.events.tables import SECOND, profile_of
 
 EARLY = 5 * 60 * SECOND
 """Microseconds that a client's clock may go fast."""

@@ -1,1 +1,1 @@
-"""Event store: durable feedback and impressions."""
+"""Events, impressions, products and experiments: written durably, read, exported and erased."""

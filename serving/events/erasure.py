@@ -1,7 +1,7 @@
-"""A person in the event store: all that is kept, and its erasure.
+"""Export and erasure of a person's rows in the event store.
 
-In: a profile's key ("user:…" or "session:…"). Out: its rows, or the count of those that were
-removed. Sessions that a user's own rows name belong to the user and are erased with it.
+In: a profile's key ("user:…" or "session:…"). Out: its rows, or the number of removed rows.
+Sessions named in a user's rows belong to the user and are erased too.
 """
 
 from __future__ import annotations
@@ -17,27 +17,23 @@ import sqlalchemy as sa
 
 from components import erasure
 from components.erasure import Place
-from serving.events.store import (
-    CHANGE_PATIENCE,
-    ERASURES,
-    EVENTS,
-    EXPOSURES,
-    IMPRESSIONS,
-    LINGER,
-    EventStore,
-)
+from serving.events.database import CHANGE_TIMEOUT, Database
+from serving.events.store import LINGER, EventStore
+from serving.events.tables import ERASURES, EVENTS, EXPOSURES, IMPRESSIONS
 
 _TABLES = (EVENTS, IMPRESSIONS, EXPOSURES)
 _WITH_SESSION = (EVENTS, IMPRESSIONS)
-_ROWS = 500
-"""Rows of one statement."""
+_ROWS_PER_STATEMENT = 500
 
 
 @dataclass(frozen=True)
 class Erased:
-    """profiles: the keys that were erased. rows: removed rows by table; ``sessions``: rows of users
+    """What an erasure removed.
+
+    profiles: the erased keys. rows: number of removed rows by table; ``sessions``: users' rows
     that no longer name the session. erased_at: microseconds since 1970, UTC. overwritten: whether
-    the database's files hold nothing of them any more."""
+    no byte of them is left in the database's files.
+    """
 
     profiles: tuple[str, ...]
     rows: dict[str, int]
@@ -46,51 +42,80 @@ class Erased:
 
     @property
     def user_ids(self) -> tuple[str, ...]:
-        """What the tables of files call the profiles: a user's id, "session:<id>" of a session."""
+        """The profiles as exported files name them: a user's id, or "session:<id>"."""
         return tuple(profile.removeprefix("user:") for profile in self.profiles)
 
 
-def sessions_of(store: EventStore, profile: str) -> list[str]:
-    """Return the sessions that the rows of a user's profile name."""
+@dataclass(frozen=True)
+class Erasures:
+    """Erased profiles. Events after an erasure count again.
+
+    times: keyed hash of the profile → microseconds since 1970 of its last erasure. last_row: row
+    id of the newest erasure, 0 if there is none.
+    """
+
+    times: dict[str, int]
+    last_row: int
+
+
+def read_erasures(database: Database) -> Erasures:
+    """Return the erased profiles.
+
+    Raises:
+        StoreError: the database failed.
+    """
+    with database.connected() as connection:
+        rows = list(connection.execute(sa.select(ERASURES).order_by(ERASURES.c.row_id)))
+    times = {row.profile_hash: row.erased_at for row in rows}
+    return Erasures(times, rows[-1].row_id if rows else 0)
+
+
+def sessions_of(database: Database, profile: str) -> list[str]:
+    """Return the sessions named in the rows of a user's profile, sorted."""
     named = [
         sa.select(table.c.session_id).where(
             table.c.profile == profile, table.c.session_id.is_not(None)
         )
         for table in _WITH_SESSION
     ]
-    with store.connected() as connection:
+    with database.connected() as connection:
         return sorted(connection.scalars(sa.union(*named)))
 
 
 def erase(store: EventStore, profile: str) -> Erased:
-    """Delete everything the store keeps of a profile; it is durable on return.
+    """Delete everything the store holds of a profile; durable on return.
 
-    Keyed hashes stay, so that what models and files still know of the profile is not used again.
+    A keyed hash of the profile stays, so that data of it in models and files is not used again.
+
+    Raises:
+        StoreError: the database failed; erase again.
     """
+    database = store.database
     profiles = [profile]
     if profile.startswith("user:"):
-        profiles += [f"session:{one}" for one in sessions_of(store, profile)]
+        profiles += [f"session:{one}" for one in sessions_of(database, profile)]
     store.flush()
     rows = dict.fromkeys((*(table.name for table in _TABLES), "sessions"), 0)
     moment = time.time_ns() // 1000
-    with store.connected("written", CHANGE_PATIENCE) as connection:
-        if not store.is_postgres:  # else deleted rows stay readable in the file's free pages
+    with database.connected("written", CHANGE_TIMEOUT) as connection:
+        if not database.is_postgres:  # else deleted rows stay readable in the file's free pages
             connection.exec_driver_sql("PRAGMA secure_delete=ON")
             connection.commit()
         with connection.begin():
-            store.lock(connection)
+            database.lock(connection)
             _delete(connection, profiles, rows)
             connection.execute(
                 sa.insert(ERASURES),
-                [{"profile_hash": store.profile_hash(p), "erased_at": moment} for p in profiles],
+                [{"profile_hash": database.profile_hash(p), "erased_at": moment} for p in profiles],
             )
-        time.sleep(3 * LINGER)  # then what other workers had shown and not written yet is there
+        time.sleep(3 * LINGER)  # by then other workers have written the impressions they had queued
         with connection.begin():
-            store.lock(connection)
+            database.lock(connection)
             _delete(connection, profiles, rows)
         if profile.startswith("session:"):
-            rows["sessions"] = _unname(store, connection, profile.removeprefix("session:"))
-    return Erased(tuple(profiles), rows, moment, store.is_postgres or _checkpoint(store))
+            session = profile.removeprefix("session:")
+            rows["sessions"] = _clear_session(database, connection, session)
+    return Erased(tuple(profiles), rows, moment, database.is_postgres or _checkpoint(database))
 
 
 def _delete(connection: sa.Connection, profiles: list[str], rows: dict[str, int]) -> None:
@@ -100,31 +125,31 @@ def _delete(connection: sa.Connection, profiles: list[str], rows: dict[str, int]
             rows[table.name] += done.rowcount
 
 
-def _unname(store: EventStore, connection: sa.Connection, session_id: str) -> int:
-    """Take a session's id out of users' rows; return how many there were.
+def _clear_session(database: Database, connection: sa.Connection, session_id: str) -> int:
+    """Remove a session's id from users' rows; return the number of these rows.
 
-    There is no index on it: the rows are looked for before the writer's lock is taken.
+    session_id has no index, so the rows are searched for before the writer's lock is taken.
     """
     count = 0
     for table in _WITH_SESSION:
         named = sa.select(table.c.row_id).where(table.c.session_id == session_id)
         with connection.begin():
             found = list(connection.scalars(named))
-        for start in range(0, len(found), _ROWS):
+        for start in range(0, len(found), _ROWS_PER_STATEMENT):
             with connection.begin():
-                store.lock(connection)
+                database.lock(connection)
                 connection.execute(
                     sa.update(table)
-                    .where(table.c.row_id.in_(found[start : start + _ROWS]))
+                    .where(table.c.row_id.in_(found[start : start + _ROWS_PER_STATEMENT]))
                     .values(session_id=None)
                 )
         count += len(found)
     return count
 
 
-def _checkpoint(store: EventStore) -> bool:
-    """Empty SQLite's write-ahead log, which holds old pages; return whether it could be."""
-    with closing(sqlite3.connect(str(store.engine.url.database), timeout=0.5)) as connection:
+def _checkpoint(database: Database) -> bool:
+    """Empty SQLite's write-ahead log, which holds old pages; return whether that succeeded."""
+    with closing(sqlite3.connect(str(database.engine.url.database), timeout=0.5)) as connection:
         for _ in range(6):
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if not busy:
@@ -133,10 +158,10 @@ def _checkpoint(store: EventStore) -> bool:
     return False
 
 
-def places_of(store: EventStore, erased: Erased) -> list[Place]:
-    """Return the store's places of a receipt."""
+def places_of(database: Database, erased: Erased) -> list[Place]:
+    """Return the event store's entries of an erasure's receipt."""
     todo = ""
-    if store.is_postgres:
+    if database.is_postgres:
         todo = "PostgreSQL frees the deleted rows at its next VACUUM, and its archives as you set"
     elif not erased.overwritten:
         todo = "a reader held the write-ahead log: SQLite empties it at a later checkpoint"
@@ -153,11 +178,16 @@ def places_of(store: EventStore, erased: Erased) -> list[Place]:
     ]
 
 
-def export(store: EventStore, profile: str) -> dict[str, list[dict[str, Any]]]:
-    """Return all that the store keeps of a profile, oldest first: events, impressions, exposures,
-    and when it was erased. Of a session, also the rows of users that name it."""
+def export_profile(database: Database, profile: str) -> dict[str, list[dict[str, Any]]]:
+    """Return all rows of a profile by table, the oldest first, and its erasures.
+
+    For a session, users' rows that name the session are included.
+
+    Raises:
+        StoreError: the database failed.
+    """
     session = profile.removeprefix("session:") if profile.startswith("session:") else None
-    with store.connected() as connection:
+    with database.connected() as connection:
         found: dict[str, list[dict[str, Any]]] = {}
         for table in _TABLES:
             mine = table.c.profile == profile
@@ -168,7 +198,7 @@ def export(store: EventStore, profile: str) -> dict[str, list[dict[str, Any]]]:
                 {key: value for key, value in row.items() if key not in ("row_id", "profile")}
                 for row in rows.mappings()
             ]
-        digest = store.profile_hash(profile)
+        digest = database.profile_hash(profile)
         times = connection.scalars(
             sa.select(ERASURES.c.erased_at)
             .where(ERASURES.c.profile_hash == digest)
@@ -178,7 +208,11 @@ def export(store: EventStore, profile: str) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def export_erasures(store: EventStore, root: Path) -> list[Path]:
-    """Write the list of erased people below ``root``, for ingest; return the changed files."""
-    times = store.erasures().times
-    return erasure.write_erasures(root, erasure.Erasures(times, store.erasure_key))
+def export_erasures(database: Database, root: Path) -> list[Path]:
+    """Write the list of erased people below ``root``, for ingest; return the changed files.
+
+    Raises:
+        StoreError: the database failed.
+    """
+    times = read_erasures(database).times
+    return erasure.write_erasures(root, erasure.Erasures(times, database.erasure_key))

@@ -1,8 +1,9 @@
-"""Connections to PostgreSQL that wait for an answer for a bounded time.
+"""Connections to PostgreSQL on which no statement waits longer than a timeout.
 
-libpq bounds the connecting but not the answering: the server of a paused machine, or one behind a
-network that swallows packets, holds a query for ever. ``statement_timeout`` does not help, because
-that server would have to keep it.
+In: a database URL. Out: a SQLAlchemy engine. libpq bounds the time of connecting but not of an
+answer: a paused server, or one behind a network that drops packets, leaves a query waiting for
+ever. PostgreSQL's ``statement_timeout`` does not help, because that very server would have to
+apply it.
 """
 
 from __future__ import annotations
@@ -16,53 +17,53 @@ import sqlalchemy as sa
 from psycopg.abc import PQGen
 
 CONNECT_SECONDS = 2
-"""The least that libpq takes."""
+"""The shortest timeout that libpq accepts."""
 
-PATIENCE = 5.0
-"""Seconds that a statement may be without an answer, unless its user says otherwise."""
+STATEMENT_TIMEOUT = 5.0
+"""Seconds that a statement may wait for an answer, unless the caller sets another timeout."""
 
-IDLE_PATIENCE = 1.0
-"""Seconds that a connection of the pool may take to show that it is still alive."""
+IDLE_TIMEOUT = 1.0
+"""Seconds that a pooled connection may take to answer the pool's liveness check."""
 
-LOOK_EVERY = 0.05
-"""Seconds between two looks at the clock while a statement is without an answer."""
+CHECK_INTERVAL = 0.05
+"""Seconds between two checks of the clock while a statement waits for an answer."""
 
 Result = TypeVar("Result")
 
 
 class NoAnswer(psycopg.OperationalError):
-    """The server did not answer in time."""
+    """The server did not answer within the timeout."""
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that is closed when a statement has no answer within ``patience`` seconds.
+    """A connection that closes when a statement has no answer within ``answer_timeout`` seconds.
 
-    patience: None waits for ever.
+    answer_timeout: None waits for ever.
     """
 
-    patience: float | None = PATIENCE
+    answer_timeout: float | None = STATEMENT_TIMEOUT
 
     def wait(
-        self, gen: PQGen[Result], interval: float = LOOK_EVERY, timeout: float | None = None
+        self, gen: PQGen[Result], interval: float = CHECK_INTERVAL, timeout: float | None = None
     ) -> Result:
         """Return the result of an operation.
 
         Raises:
-            NoAnswer: there was none in time; the connection is closed.
+            NoAnswer: there was none within the timeout; the connection is closed.
         """
-        if self.patience is None:
+        if self.answer_timeout is None:
             return super().wait(gen, interval, timeout)
         try:
-            return super().wait(_bounded(gen, self.patience), LOOK_EVERY, timeout)
+            return super().wait(_bounded(gen, self.answer_timeout), CHECK_INTERVAL, timeout)
         except NoAnswer:
-            self.pgconn.finish()  # its state is not known any more
+            self.pgconn.finish()  # the connection's state is unknown now
             raise
 
 
 def _bounded(gen: PQGen[Result], seconds: float) -> Generator[Any, Any, Result]:
-    """Return ``gen`` as it is, but for a NoAnswer once it waited for so long.
+    """Pass ``gen`` through; raise NoAnswer after ``seconds`` without an answer.
 
-    psycopg resumes such a generator every LOOK_EVERY, with a false value while there is nothing.
+    psycopg resumes such a generator every CHECK_INTERVAL, with a false value while nothing came.
     """
     until = time.monotonic() + seconds
     try:
@@ -77,12 +78,12 @@ def _bounded(gen: PQGen[Result], seconds: float) -> Generator[Any, Any, Result]:
 
 
 def bounded_engine(url: sa.URL) -> sa.Engine:
-    """Return an engine of such connections."""
+    """Return an engine whose connections are ``BoundedConnection``."""
     engine = sa.create_engine(
         url,
         pool_pre_ping=True,
         pool_size=8,
-        pool_timeout=PATIENCE,
+        pool_timeout=STATEMENT_TIMEOUT,
         hide_parameters=True,
         connect_args={"connect_timeout": CONNECT_SECONDS},
     )
@@ -94,8 +95,8 @@ def bounded_engine(url: sa.URL) -> sa.Engine:
     return engine
 
 
-def set_patience(connection: sa.Connection, seconds: float | None) -> None:
-    """Set how long statements on a connection may be without an answer."""
+def set_answer_timeout(connection: sa.Connection, seconds: float | None) -> None:
+    """Set how many seconds a statement on ``connection`` may wait for an answer; None: for ever."""
     bounded = connection.connection.driver_connection
     assert isinstance(bounded, BoundedConnection)
-    bounded.patience = seconds
+    bounded.answer_timeout = seconds

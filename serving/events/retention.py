@@ -1,8 +1,8 @@
-"""How long impressions are kept, and how large the event store may become.
+"""Retention: the age of impressions and the size of the event store are bounded.
 
-In: ``serve.retention``. Out: small steps that the store's writer takes between its commits: the
-oldest impressions are counted by the hour, model version and source, and removed, in one
-transaction; and ``full``, while there is no space for impressions. Events are never removed.
+In: ``serve.retention`` and the database. Out: small steps that the store's writer takes between its
+commits. A step counts the oldest impressions by hour, model version and source and removes them, in
+one transaction. ``is_full`` says when new impressions are dropped. Events are never removed.
 """
 
 from __future__ import annotations
@@ -11,108 +11,119 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from components.settings import Retention as Settings
-from serving.events.store import DAY, EVENTS, HOUR, IMPRESSION_COUNTS, IMPRESSIONS, PATIENCE
-
-if TYPE_CHECKING:
-    from serving.events.store import EventStore
+from serving.events.database import Database
+from serving.events.postgres import STATEMENT_TIMEOUT
+from serving.events.tables import DAY, EVENTS, HOUR, IMPRESSION_COUNTS, IMPRESSIONS
 
 BATCH = 500
-"""Impressions removed in one transaction: events wait for no longer than that takes."""
+"""Impressions removed in one transaction. Events wait no longer than that takes."""
 
 PAUSE = 5.0
-"""Seconds between two looks at age and size."""
+"""Seconds between two checks of age and size."""
 
-BETWEEN = 0.05
-"""Seconds between two batches."""
+BATCH_PAUSE = 0.05
+"""Seconds between two batches while there is more to remove."""
 
 MARGIN = 0.9
-"""Of the size limit: above it the oldest impressions go, above the limit new ones are dropped."""
+"""Share of the size limit above which the oldest impressions are removed. Above the limit itself
+new ones are dropped."""
 
 RETRY = 10.0
 """Seconds for which impressions are dropped after the disk was full."""
 
 RESERVE_BYTES = 16_000_000
-"""Of a file next to SQLite's that is given up when the disk is full: removing impressions, whose
-pages events can then use, takes some space itself."""
+"""Size of a reserve file next to SQLite's. It is deleted when the disk is full, because removing
+impressions, whose pages events can then use, needs some space itself."""
 
 RETENTION_LOCK = 0x626F7766
 """PostgreSQL's advisory lock: one worker removes at a time."""
 
 ROW_BYTES = 24 + 8
-"""PostgreSQL's own of a row."""
+"""PostgreSQL's overhead of a row: header and item pointer, rounded up."""
 
 INDEX_BYTES = {"events": 350, "impressions": 250}
-"""Of a row's entries in all indexes of the table in PostgreSQL, about."""
+"""Approximate size of a row's entries in all indexes of the table in PostgreSQL."""
 
 SAMPLE = 500
-"""Newest rows of a table whose size is measured in PostgreSQL."""
+"""Number of a table's newest rows whose mean size is measured in PostgreSQL."""
 
 
 class Retention:
-    """Keeps a store within its settings; ``step`` is called by the store's writer only.
+    """Keeps a store within ``serve.retention``; only the store's writer calls ``step``.
 
-    full: whether impressions are dropped now; why: in a few words. used: bytes, as last measured.
+    is_full: whether new impressions are dropped. why: the reason in a few words. used: bytes, as
+    last measured. removed: impressions removed by this process.
     """
 
     pause = PAUSE
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.full = False
+        self.is_full = False
         self.why = ""
         self.used = 0
         self.removed = 0
-        self._no_space_until = 0.0
+        self._disk_full_until = 0.0
 
-    def no_space(self, store: EventStore) -> None:
-        """Take note that a write failed because the disk is full, and give up the reserve."""
-        if not store.is_postgres:
-            _reserve(store).unlink(missing_ok=True)
-        self._no_space_until = time.monotonic() + RETRY
-        self.full, self.why = True, "the disk is full"
+    def disk_is_full(self, database: Database) -> None:
+        """Drop impressions for RETRY seconds and delete the reserve: a write found the disk
+        full."""
+        if not database.is_postgres:
+            _reserve_file(database).unlink(missing_ok=True)
+        self._disk_full_until = time.monotonic() + RETRY
+        self.is_full, self.why = True, "the disk is full"
 
-    def step(self, store: EventStore) -> float:
-        """Measure, remove one batch if there is one to remove; return seconds until the next."""
+    def step(self, database: Database) -> float:
+        """Measure the store and remove one batch if one is due; return seconds until the next step.
+
+        Raises:
+            StoreError: the database failed.
+        """
         limit = self.settings.max_store_mb * 1e6
-        with store.connected() as connection:
-            self.used = used_bytes(connection, store.is_postgres)
-        self._judge(store, limit)
+        with database.connected() as connection:
+            self.used = used_bytes(connection, database.is_postgres)
+        self._check_space(database, limit)
         if self.used > MARGIN * limit:
-            removed = self.remove_oldest(store)
+            removed = self.remove_oldest(database)
         else:
             today = time.time_ns() // 1000 // DAY
-            removed = self.remove_oldest(store, (today - self.settings.impression_days) * DAY)
-        return BETWEEN if removed >= BATCH else PAUSE
+            removed = self.remove_oldest(database, (today - self.settings.impression_days) * DAY)
+        return BATCH_PAUSE if removed >= BATCH else PAUSE
 
-    def _judge(self, store: EventStore, limit: float) -> None:
-        free = None if store.is_postgres else shutil.disk_usage(Path(store.place).parent).free
-        if time.monotonic() < self._no_space_until:
+    def _check_space(self, database: Database, limit: float) -> None:
+        """Set ``is_full`` and ``why``."""
+        free = None
+        if not database.is_postgres:
+            free = shutil.disk_usage(Path(database.location).parent).free
+        if time.monotonic() < self._disk_full_until:
             return
         if free is not None and free > self.settings.min_free_mb * 1e6 + RESERVE_BYTES:
-            _hold_reserve(store)
+            _make_reserve(database)
         if self.used > limit:
             why = f"the event store is larger than {self.settings.max_store_mb:g} MB"
         elif free is not None and free < self.settings.min_free_mb * 1e6:
             why = f"the disk has less than {self.settings.min_free_mb:g} MB left"
         else:
             why = ""
-        self.full, self.why = bool(why), why
+        self.is_full, self.why = bool(why), why
 
-    def remove_oldest(self, store: EventStore, before: int | None = None) -> int:
-        """Count and remove at most about BATCH of the oldest impressions; return how many.
+    def remove_oldest(self, database: Database, before: int | None = None) -> int:
+        """Count and remove about BATCH of the oldest impressions at most; return their number.
 
-        before: microseconds since 1970; None: whatever their age.
+        before: microseconds since 1970; None: of any age.
+
+        Raises:
+            StoreError: the database failed; nothing was removed.
         """
         moment = IMPRESSIONS.c.timestamp
         old = sa.true() if before is None else moment < before
-        with store.writing(PATIENCE) as connection:
-            if store.is_postgres and not connection.scalar(
+        with database.writing(STATEMENT_TIMEOUT) as connection:
+            if database.is_postgres and not connection.scalar(
                 sa.select(sa.func.pg_try_advisory_xact_lock(RETENTION_LOCK))
             ):
                 return 0
@@ -120,32 +131,32 @@ class Retention:
             until = connection.scalar(sa.select(sa.func.max(oldest.c.timestamp)))
             if until is None:
                 return 0
-            connection.execute(_count(until, store.is_postgres))
+            connection.execute(_count(until, database.is_postgres))
             removed = connection.execute(sa.delete(IMPRESSIONS).where(moment <= until)).rowcount
         self.removed += removed
         return removed
 
 
-def _reserve(store: EventStore) -> Path:
-    return Path(f"{store.place}-reserve")
+def _reserve_file(database: Database) -> Path:
+    return Path(f"{database.location}-reserve")
 
 
-def _hold_reserve(store: EventStore) -> None:
-    """Make the reserve, if it is not there: space that no other program takes."""
-    file = _reserve(store)
+def _make_reserve(database: Database) -> None:
+    """Create the reserve file, if there is none, so that no other program takes its space."""
+    file = _reserve_file(database)
     if file.exists():
         return
     try:
         with file.open("xb") as opened:
             os.posix_fallocate(opened.fileno(), 0, RESERVE_BYTES)
-    except FileExistsError:  # another worker was first
+    except FileExistsError:  # another worker has just made it
         pass
-    except OSError:  # the disk filled up just now: the reserve is for later
+    except OSError:  # the disk filled up just now: a later step tries again
         file.unlink(missing_ok=True)
 
 
 def _count(until: int, is_postgres: bool) -> sa.Insert:
-    """Return the statement that adds the impressions up to a time to their hours' counts."""
+    """Return the statement that adds the impressions up to a time to the counts of their hours."""
     counts = IMPRESSION_COUNTS.c
     hour = IMPRESSIONS.c.timestamp.op("/")(sa.literal(HOUR, sa.BigInteger))
     listed = IMPRESSIONS.c.item_ids
@@ -154,7 +165,7 @@ def _count(until: int, is_postgres: bool) -> sa.Insert:
         sa.select(sa.func.count())
         .select_from(EVENTS)
         .where(EVENTS.c.impression_id == IMPRESSIONS.c.impression_id)
-        .where(EVENTS.c.impression_id.is_not(None))  # so that the partial index is used
+        .where(EVENTS.c.impression_id.is_not(None))  # the condition of the partial index
         .scalar_subquery()
     )
     each = (
@@ -178,7 +189,7 @@ def _count(until: int, is_postgres: bool) -> sa.Insert:
             sa.func.sum(each.c.followed),
             sa.func.max(each.c.timestamp),
         )
-        .where(sa.true())  # SQLite would take ON CONFLICT for a join's ON
+        .where(sa.true())  # without it SQLite reads ON CONFLICT as the ON of a join
         .group_by(*keys)
     )
     names = ["hour", "model_version", "source", "impressions", "items", "followed", "until"]
@@ -196,9 +207,9 @@ def _count(until: int, is_postgres: bool) -> sa.Insert:
 
 
 def used_bytes(connection: sa.Connection, is_postgres: bool) -> int:
-    """Return how large the events and impressions are; pages that are free again do not count.
+    """Return the size of events and impressions in bytes, without pages that are free again.
 
-    In PostgreSQL it is an estimate: rows by their ids, times the newest rows' size.
+    In PostgreSQL it is an estimate: the range of row ids times the mean size of the newest rows.
     """
     if not is_postgres:
         pages, free, size = (

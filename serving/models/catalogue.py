@@ -28,7 +28,7 @@ def overlaid(
     rows: Sequence[dict[str, Any]],
     vectors_of: Callable[[pd.DataFrame], np.ndarray] | None,
 ) -> Hybrid:
-    """Return ``model`` with the changes of ``rows`` (as ``EventStore.items``) and its new products.
+    """Return ``model`` with the changes of ``rows`` (as ``read_items``) and its new products.
 
     vectors_of: new products' table → float32 (products, width), in the space of the model's
     vectors. A new product without a title is left out. A known product keeps its place among the

@@ -37,9 +37,13 @@ from serving.api.auth import Auth
 from serving.api.reports import read_json
 from serving.api.schemas import ConversationRequest, RecommendRequest, RerankRequest
 from serving.conversation.dialogue import Conversation
+from serving.events.catalogue_table import catalogue_revision, read_items
+from serving.events.errors import StoreError
+from serving.events.exposures import record_exposures
 from serving.events.quotas import ExposureQuotas, ImpressionQuotas
 from serving.events.retention import Retention
-from serving.events.store import EventStore, StoreError, profile_of
+from serving.events.store import EventStore
+from serving.events.tables import profile_of
 from serving.experiments import TREATMENT, arm_of
 from serving.models.catalogue import TextVectors, overlaid_engine
 from serving.profiles.profiles import BaseProfiles, LiveProfiles, Profiles
@@ -219,9 +223,9 @@ class Shop:
         self.store = EventStore(
             settings.serve.events_url.get_secret_value(),
             root,
-            alone=alone,
+            single_process=alone,
             retention=Retention(settings.serve.retention),
-            wait=True,
+            start_without_database=True,
             on_dropped=lambda why, n: metrics.IMPRESSIONS_DROPPED.labels(why).inc(n),
         )
         self.quotas = ImpressionQuotas(
@@ -324,7 +328,8 @@ class Shop:
         now = time.time_ns() // 1000
         columns = ("profile", "arm", "model_version")
         same = {"experiment": self.settings.serve.experiment.name, "timestamp": now}
-        self.store.expose([{**dict(zip(columns, one, strict=True)), **same} for one in new])
+        rows = [{**dict(zip(columns, one, strict=True)), **same} for one in new]
+        record_exposures(self.store.database, rows)
         for profile, _, _ in new:
             self._exposed[profile] = None
         while len(self._exposed) > self.live.max_profiles:
@@ -348,10 +353,10 @@ class Shop:
         Without names of files or hosts: /readyz shows it to anybody.
         """
         store, retention = self.store, self.store.retention
-        if store.is_down:
-            since = datetime.fromtimestamp(store.breaker.since, UTC)
+        if store.database.is_down:
+            since = datetime.fromtimestamp(store.database.breaker.since, UTC)
             return f"event store unreachable since {since:%Y-%m-%dT%H:%M:%SZ}"
-        if retention is not None and retention.full:
+        if retention is not None and retention.is_full:
             return f"impressions are not kept: {retention.why}"
         if store.write_problem is not None:
             return "the event store cannot be written: see the log"
@@ -385,7 +390,7 @@ class Shop:
     def _measure_store(self) -> None:
         store = self.store
         metrics.PENDING.set(store.pending)
-        metrics.STORE_DOWN.set(store.is_down)
+        metrics.STORE_DOWN.set(store.database.is_down)
         if store.retention is not None:
             metrics.STORE_BYTES.set(store.retention.used)
         self.problem("event store", self.store_problem())
@@ -538,7 +543,7 @@ class Shop:
         """Return the model with the store's products if they changed, without them if bad."""
         revision = -1
         try:
-            revision = self.store.revision()
+            revision = catalogue_revision(self.store.database)
             failed, retry_at = self._failed_items
             if loaded.revision == revision:
                 made = loaded
@@ -560,8 +565,8 @@ class Shop:
 
     def _with_items(self, loaded: Loaded) -> Loaded:
         """Return the model with the products of the store laid over what it was trained with."""
-        revision = self.store.revision()
-        rows = self.store.items()
+        revision = catalogue_revision(self.store.database)
+        rows = read_items(self.store.database)
         engine, codes = overlaid_engine(loaded.trained, rows, loaded.texts)
         number = next(_numbers)
         new = None if engine.vectors is None else engine.vectors[loaded.trained.n_items :]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import repeat
@@ -19,10 +19,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import sqlalchemy as sa
 
 from components.erasure import change_table, profiles_named
-from serving.events.store import EVENTS, SECOND, Erasures, EventStore, StoreError
+from serving.events.erasure import Erasures, read_erasures
+from serving.events.errors import StoreError
+from serving.events.store import EventStore
+from serving.events.tables import SECOND
 from serving.profiles.history import EXPLAINED, History
 
 ErasedAt = Callable[[str], int | None]
@@ -167,7 +169,7 @@ class LiveProfiles:
         self.max_profiles = max_profiles
         self._live: OrderedDict[str, _Live] = OrderedDict()
         self._newest: tuple[int, int] | None = None
-        self._returns = store.returns
+        self._reconnects = store.database.reconnects
         self._last_row: int | None = None  # None: nothing of the store was seen yet
         # Held for memory alone, so that an answer never waits for a database.
         self._lock = threading.Lock()
@@ -182,22 +184,18 @@ class LiveProfiles:
         taken = 0
         with self._reading:
             try:
-                if self._returns != self.store.returns:
+                if self._reconnects != self.store.database.reconnects:
                     self._look_whether_replaced()
-                newest = self.store.newest()
+                newest = self.store.history.change_marker()
                 if newest is not None and newest == self._newest:
                     return 0
                 if self._last_row is None:
-                    self._last_row = self.store.last_row()
-                while rows := self.store.since(self._last_row):
-                    ratings = self._ratings(
-                        (row[0], row[3]) for row in rows if row[1] in self._live
-                    )
+                    self._last_row = self.store.history.last_row_id()
+                while rows := self.store.history.events_after(self._last_row):
                     with self._lock:
-                        for row_id, profile, item, event, time in rows:
+                        for row_id, profile, item, event, time, rating in rows:
                             live = self._live.get(profile)
                             if live is not None and row_id > live.last_row:
-                                rating = ratings.get(row_id, np.nan)
                                 self._add(live, row_id, item, event, time, rating)
                     self._last_row = rows[-1][0]
                     taken += len(rows)
@@ -208,26 +206,21 @@ class LiveProfiles:
 
     def _look_whether_replaced(self) -> None:
         """After the store was away it may be a backup or a new one: then nothing held is of it."""
-        returns, last = self.store.returns, self.store.last_row()
+        reconnects, last = self.store.database.reconnects, self.store.history.last_row_id()
         if self._last_row is not None and last < self._last_row:
             with self._lock:
                 self._live.clear()
             self._last_row, self._newest = last, None
-        self._returns = returns
-
-    def _ratings(self, events: Iterable[tuple[int, str]]) -> dict[int, float]:
-        """Return the ratings of (row_id, event) by row: the store's readings do not have them."""
-        rated = [row_id for row_id, event in events if event == "rating"]
-        if not rated:
-            return {}
-        statement = sa.select(EVENTS.c.row_id, EVENTS.c.rating).where(
-            EVENTS.c.row_id.in_(rated), EVENTS.c.rating.is_not(None)
-        )
-        with self.store.connected() as connection:
-            return dict(connection.execute(statement).tuples().all())
+        self._reconnects = reconnects
 
     def _add(
-        self, live: _Live, row_id: int, item: str, event: str, time: int, rating: float
+        self,
+        live: _Live,
+        row_id: int,
+        item: str,
+        event: str,
+        time: int,
+        rating: float | None,
     ) -> None:
         at = len(live.times)
         while at and live.times[at - 1] > time:  # late events go where they belong
@@ -235,7 +228,7 @@ class LiveProfiles:
         live.items.insert(at, item)
         live.times.insert(at, time)
         live.events.insert(at, event)
-        live.ratings.insert(at, rating)
+        live.ratings.insert(at, np.nan if rating is None else rating)
         live.last_row = row_id
         if len(live.items) > self.max_history:
             del live.items[0], live.times[0], live.events[0], live.ratings[0]
@@ -243,7 +236,7 @@ class LiveProfiles:
     def refresh_erasures(self) -> bool:
         """Forget the profiles that any worker erased since the last call; return if one was."""
         try:
-            erasures = self.store.erasures()
+            erasures = read_erasures(self.store.database)
         except StoreError:
             return False
         if erasures == self.erasures:
@@ -256,13 +249,13 @@ class LiveProfiles:
     def get(self, profile: str) -> _Live:
         """Return a profile's stored events, as they are now.
 
-        A profile that is not in memory is read where the store ``is_near``, and is empty else:
+        A profile that is not in memory is read where the store ``is_local``, and is empty else:
         ``hold`` reads it, in a thread that may wait.
         """
         with self._lock:
             live = self._live.get(profile)
         if live is None:
-            live = self.hold(profile) if self.store.is_near else _Live()
+            live = self.hold(profile) if self.store.history.is_local else _Live()
         with self._lock:
             return replace(
                 live,
@@ -282,17 +275,16 @@ class LiveProfiles:
         with self._reading:
             try:
                 if self._last_row is None:  # before the profile: ``refresh`` adds what comes after
-                    self._last_row = self.store.last_row()
-                rows = self.store.of_profile(profile, self.max_history)
-                ratings = self._ratings((row[0], row[3]) for row in rows)
+                    self._last_row = self.store.history.last_row_id()
+                rows = self.store.history.newest_events(profile, self.max_history)
             except StoreError:
                 return _Live()  # not kept: it is read when the store is back
             live = _Live()
-            for row_id, _, item, event, time in rows:
+            for row_id, _, item, event, time, rating in rows:
                 live.items.append(item)
                 live.times.append(time)
                 live.events.append(event)
-                live.ratings.append(ratings.get(row_id, np.nan))
+                live.ratings.append(np.nan if rating is None else rating)
                 live.last_row = max(live.last_row, row_id)
             with self._lock:
                 live = self._live.setdefault(profile, live)
@@ -320,7 +312,7 @@ class LiveProfiles:
             return NOT_KNOWN
         if not self.erasures.times:
             return None
-        return self.erasures.times.get(self.store.profile_hash(profile))
+        return self.erasures.times.get(self.store.database.profile_hash(profile))
 
 
 class Profiles:

@@ -25,7 +25,7 @@ import orjson
 from components.recommenders.exploration import Explorer
 from serving import metrics
 from serving.api.schemas import RecommendRequest, RerankRequest
-from serving.events.store import StoreError
+from serving.events.errors import StoreError
 from serving.models.store import Loaded, Shop, filters_of
 from serving.profiles.history import History
 from serving.recommend.batching import Batcher, TooManyWaiting
@@ -127,13 +127,13 @@ class Answers:
         loaded, arm = shop.served_to(profile if question.counted else None)
         exposed = arm is None or shop.was_exposed(profile)
         if profile is not None:
-            if shop.store.is_near and exposed:
+            if shop.store.history.is_local and exposed:
                 shop.live.follow(profile)
             else:
                 shown = None if exposed else (profile, str(arm), loaded.version)
                 if not await self._prepared(profile, shown):  # outside the experiment, then
                     loaded, arm = shop.current(), None
-            if shop.store.is_down:
+            if shop.store.database.is_down:
                 metrics.WITHOUT_STORE.inc()
         key = self._key(question, loaded, arm)
         page = self.pages.get(key)
@@ -165,7 +165,7 @@ class Answers:
     async def _prepared(self, profile: str, exposure: tuple[str, str, str] | None) -> bool:
         """Have a profile in memory, if the store answers in time; return whether the exposure is
         kept, true without one."""
-        if self.shop.store.is_down:
+        if self.shop.store.database.is_down:
             return exposure is None
         try:
             async with asyncio.timeout(STORE_SECONDS):

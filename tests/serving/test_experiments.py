@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from components.settings import Experiment
 from serving.events.erasure import erase
+from serving.events.exposures import record_exposures
 from serving.events.store import EventStore
 from serving.experiments import CONTROL, TREATMENT, arm_of, compare, results
 
@@ -103,9 +104,10 @@ def test_outcomes_count_each_shopper_once_and_only_within_the_window(tmp_path: P
         row = {"event_id": name, "user_id": user, "item_id": "x", "event": kind}
         return {**row, "timestamp": now + after}
 
-    store.expose([exposed(f"c{n}", CONTROL) for n in range(4)])
-    store.expose([exposed(f"t{n}", TREATMENT) for n in range(4)])
-    store.expose([{**exposed("c0", TREATMENT), "timestamp": now - hour}])  # only the first counts
+    record_exposures(store.database, [exposed(f"c{n}", CONTROL) for n in range(4)])
+    record_exposures(store.database, [exposed(f"t{n}", TREATMENT) for n in range(4)])
+    second = {**exposed("c0", TREATMENT), "timestamp": now - hour}  # only the first one counts
+    record_exposures(store.database, [second])
     store.submit(
         [
             event("1", "c0", "click", hour),
@@ -118,7 +120,7 @@ def test_outcomes_count_each_shopper_once_and_only_within_the_window(tmp_path: P
             event("8", "nobody", "click", 1),
         ]
     ).result(10)
-    (found,) = results(store, Experiment(name="spring"))
+    (found,) = results(store.database, Experiment(name="spring"))
     control, treatment = found["arms"]
     assert (control["users"], control["converted"], control["model_versions"]) == (4, 1, ["1"])
     assert (treatment["users"], treatment["converted"]) == (4, 2)
@@ -126,6 +128,6 @@ def test_outcomes_count_each_shopper_once_and_only_within_the_window(tmp_path: P
     assert found["running"]
     assert "not decided" in found["verdict"]
     erase(store, "user:c0")
-    (found,) = results(store, Experiment())
+    (found,) = results(store.database, Experiment())
     assert (found["arms"][0]["users"], found["running"]) == (3, False)
     store.close()

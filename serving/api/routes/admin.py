@@ -37,6 +37,8 @@ from serving.api.schemas import (
     StatusResponse,
     StoreStatus,
 )
+from serving.events import catalogue_table
+from serving.events.traffic import activity, count_events, count_impressions
 from serving.models.store import VERSIONS, Shop, listed
 
 logger = logging.getLogger("bentoml.bowerbird")
@@ -74,10 +76,12 @@ async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
             if loaded is not None and loaded.profiles.code(item.item_id) >= 0:
                 continue
             if stored is None:
-                stored = {row["item_id"] for row in shop.store.items() if row["title"]}
+                known = catalogue_table.read_items(shop.store.database)
+                stored = {row["item_id"] for row in known if row["title"]}
             if loaded is not None and item.item_id not in stored:
                 raise Refused(422, "a new product needs a title", f"items.{at}.title")
-        return shop.store.put_items([item.model_dump() for item in body.items])
+        rows = [item.model_dump() for item in body.items]
+        return catalogue_table.put_items(shop.store.database, rows)
 
     revision = await WRITING.run(put)
 
@@ -100,7 +104,9 @@ async def get_experiments(request: Request) -> ExperimentsResponse:
 
     def collect() -> ExperimentsResponse:
         running = shop.settings.serve.experiment
-        found, note = shop.known("experiments", lambda: experiments.results(shop.store, running))
+        found, note = shop.known(
+            "experiments", lambda: experiments.results(shop.store.database, running)
+        )
         return ExperimentsResponse(experiments=found or [], note=note)
 
     return await OPERATION.run(collect)
@@ -195,7 +201,7 @@ async def prometheus() -> Response:
 def store_status(shop: Shop, note: str | None) -> StoreStatus:
     store, retention = shop.store, shop.store.retention
     return StoreStatus(
-        reachable=not store.is_down,
+        reachable=not store.database.is_down,
         note=note,
         problem=shop.store_problem(),
         dropped=dict(store.dropped),
@@ -213,16 +219,17 @@ async def status(request: Request) -> StatusResponse:
     def collect() -> StatusResponse:
         hour = 3600 * 1_000_000
         since = (time.time_ns() // 1000 // hour - 23) * hour
-        traffic, note = shop.known(
+        database = shop.store.database
+        counts, note = shop.known(
             "status",
             lambda: {
-                "events_today": shop.store.counts(since),
-                "impressions_today": shop.store.impressions(since),
-                "activity": shop.store.activity(since, hour),
+                "events_today": count_events(database, since),
+                "impressions_today": count_impressions(database, since),
+                "activity": activity(database, since, hour),
             },
         )
         return StatusResponse(
-            **(traffic or {"events_today": {}, "impressions_today": 0, "activity": []}),
+            **(counts or {"events_today": {}, "impressions_today": 0, "activity": []}),
             events_pending=shop.store.pending,
             impressions_dropped=shop.store.impressions_dropped,
             store=store_status(shop, note),

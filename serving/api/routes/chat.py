@@ -21,7 +21,7 @@ from serving.api.schemas import (
     ScoredItem,
 )
 from serving.conversation.generation import worded
-from serving.events.store import profile_of
+from serving.events.tables import profile_of
 from serving.models.store import Shop
 
 router = APIRouter(tags=["shopper"])

@@ -23,7 +23,7 @@ from serving.api.schemas import (
     SimilarRequest,
     SimilarResponse,
 )
-from serving.events.store import profile_of
+from serving.events.tables import profile_of
 from serving.models.store import Shop, filters_of
 from serving.recommend.responses import Answers, Question
 

@@ -31,7 +31,7 @@ from serving.api.schemas import (
     Id,
 )
 from serving.events import erasure
-from serving.events.store import SECOND
+from serving.events.tables import SECOND
 from serving.models.store import Shop
 
 logger = logging.getLogger("bentoml.bowerbird")
@@ -43,7 +43,7 @@ ATTRIBUTES = ("data/valid/users.parquet", "models/reference/users.parquet")
 
 def export(shop: Shop, profile: str) -> ExportResponse:
     """Return all that this machine keeps of a profile."""
-    found: dict[str, list[dict[str, Any]]] = erasure.export(shop.store, profile)
+    found: dict[str, list[dict[str, Any]]] = erasure.export_profile(shop.store.database, profile)
     found["history"], found["attributes"] = [], []
     if profile.startswith("user:"):
         user_id = profile.removeprefix("user:")
@@ -73,14 +73,15 @@ def erase(shop: Shop, profile: str) -> EraseResponse:
     erased = erasure.erase(shop.store, profile)
     shop.forget_erased()
     places = [
-        *erasure.places_of(shop.store, erased),
+        *erasure.places_of(shop.store.database, erased),
         Place("memory of the endpoint", "erased", None, "other workers: within two seconds"),
         *erase_exports(shop.settings, shop.root, erased.user_ids),
         *places_of_training(shop.root),
         *shops_files(shop.settings),
     ]
     try:
-        receipt = str(write_receipt(shop.root, shop.store.profile_hash(profile), places).name)
+        digest = shop.store.database.profile_hash(profile)
+        receipt = str(write_receipt(shop.root, digest, places).name)
     except OSError as error:
         logger.error("no receipt of an erasure was written: %s", error.strerror)
         receipt = None
@@ -143,7 +144,7 @@ def history_response(shop: Shop, user_id: str, limit: int) -> HistoryResponse:
         for code, seconds in zip(*(part.tolist() for part in history), strict=True)
         if erased is None or seconds * 1_000_000 > erased
     ]
-    for _, _, item_id, event, moment in shop.store.of_profile(profile, limit):
+    for _, _, item_id, event, moment, _ in shop.store.history.newest_events(profile, limit):
         code = loaded.profiles.code(item_id)
         title = loaded.engine.titles[code] if code >= 0 else None
         events.append(

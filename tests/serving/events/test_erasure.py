@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.settings import Settings
+from serving.events.export import export_events, export_impressions
 from serving.events.store import EventStore
 from tests.conftest import REPOSITORY
 
@@ -103,8 +104,8 @@ def live(client: httpx.Client, root: Path) -> None:
     client.post("/feedback", json={**before, "user_id": "ben", "session_id": SESSION})
     client.post("/feedback", json={"user_id": "ben", "item_id": "22423", "event": "view"})
     store = EventStore(f"sqlite:///{root}/var/events/events.db")
-    store.export_events(root / "data/feedback")
-    store.export_impressions(root / "data/impressions")
+    export_events(store.database, root / "data/feedback")
+    export_impressions(store.database, root / "data/impressions")
     store.close()
 
 

@@ -21,9 +21,13 @@ import pytest
 import sqlalchemy as sa
 
 from components.settings import Retention as Settings
-from serving.events.erasure import erase, export
+from serving.events.erasure import erase, export_profile
+from serving.events.errors import StoreError
+from serving.events.export import export_impressions
 from serving.events.retention import BATCH, Retention
-from serving.events.store import DAY, HOUR, IMPRESSIONS, EventStore, StoreError
+from serving.events.store import EventStore
+from serving.events.tables import DAY, HOUR, IMPRESSIONS
+from serving.events.traffic import activity, count_events, count_impressions, removed_impressions
 from tests.conftest import absent
 from tests.processes import wait_until
 
@@ -53,7 +57,7 @@ def event(number: int, **other: Any) -> dict[str, Any]:
 
 
 def logged(store: EventStore) -> int:
-    with store.connected() as connection:
+    with store.database.connected() as connection:
         return connection.scalar(sa.select(sa.func.count()).select_from(IMPRESSIONS)) or 0
 
 
@@ -70,10 +74,11 @@ def test_old_impressions_are_counted_by_the_hour_and_removed(url: str) -> None:
         fill(before, rows + fresh)
         before.submit([event(n, impression_id=f"imp{n}") for n in range(8)]).result(10)
         since = old // DAY * DAY
-        shown, hours = before.impressions(since), before.activity(since, HOUR)
+        shown = count_impressions(before.database, since)
+        hours = activity(before.database, since, HOUR)
     with contextlib.closing(EventStore(url, retention=Retention(Settings()))) as store:
         wait_until(lambda: logged(store) == 3)
-        assert store.impression_counts() == [
+        assert removed_impressions(store.database) == [
             {
                 "hour": old // HOUR,
                 "model_version": "3",
@@ -85,17 +90,17 @@ def test_old_impressions_are_counted_by_the_hour_and_removed(url: str) -> None:
             for source, impressions, followed in (("hybrid", 450, 6), ("rerank", 150, 2))
         ]
         # What the operator sees is the same as before.
-        assert store.impressions(since) == shown == 603
+        assert count_impressions(store.database, since) == shown == 603
         same = slice(0, len(hours))
-        assert store.activity(since, HOUR)[same] == hours
-        assert len(export(store, "user:u1")["impressions"]) == 1
+        assert activity(store.database, since, HOUR)[same] == hours
+        assert len(export_profile(store.database, "user:u1")["impressions"]) == 1
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_flood_stays_below_the_size_limit_and_purchases_are_kept(url: str) -> None:
     limit = Settings(max_store_mb=2)
     with contextlib.closing(EventStore(url, retention=Retention(limit))) as store:
-        file = Path(store.place)
+        file = Path(store.database.location)
         largest = 0
         for part in range(6):
             wide = json.dumps(["x" * 100] * 10)
@@ -103,23 +108,23 @@ def test_a_flood_stays_below_the_size_limit_and_purchases_are_kept(url: str) -> 
                 store.log_impression(impression(part * 1_000 + n, now(), item_ids=wide))
             bought = store.submit([event(part, event="purchase")])
             assert bought.result(10) == [True]
-            store._upkeep_at = 0.0  # as if the five seconds to the next look were over
+            store._retention_at = 0.0  # as if the five seconds to the next look were over
             time.sleep(0.5)
             largest = max(largest, file.stat().st_size)
         assert store.retention is not None
         wait_until(lambda: (store.retention.used if store.retention else 0) <= 2e6)
         # Pages are used again: 6,000 impressions of 1.4 kB do not make a file of 9 MB.
         assert largest < 5e6
-        counted = sum(one["impressions"] for one in store.impression_counts())
+        counted = sum(one["impressions"] for one in removed_impressions(store.database))
         dropped = store.dropped["store full"]
         assert counted > 0
         wait_until(lambda: logged(store) + _counted(store) + store.impressions_dropped == 6_000)
         assert dropped == store.impressions_dropped
-        assert sum(store.counts().values()) == 6
+        assert sum(count_events(store.database).values()) == 6
 
 
 def _counted(store: EventStore) -> int:
-    return sum(one["impressions"] for one in store.impression_counts())
+    return sum(one["impressions"] for one in removed_impressions(store.database))
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
@@ -127,14 +132,14 @@ def test_the_size_limit_holds_in_postgresql(url: str) -> None:
     wide = json.dumps(["x" * 100] * 10)
     with contextlib.closing(EventStore(url)) as store:
         fill(store, [impression(n, now(), item_ids=wide) for n in range(4_000)])
-        with store.connected() as connection:
+        with store.database.connected() as connection:
             size = sa.text("SELECT pg_total_relation_size('impressions')")
             real = connection.scalar(size)
     retention = Retention(Settings(max_store_mb=2))
     with contextlib.closing(EventStore(url, retention=retention)) as store:
         wait_until(lambda: retention.used > 0)
         assert 0.5 < retention.used / real < 2 or retention.removed
-        wait_until(lambda: 0 < retention.used <= 2e6 and not retention.full)
+        wait_until(lambda: 0 < retention.used <= 2e6 and not retention.is_full)
         assert logged(store) + _counted(store) == 4_000
         assert store.log_impression(impression(9_999, now()))
 
@@ -143,7 +148,7 @@ def test_a_disk_that_is_nearly_full_drops_impressions_and_keeps_events(tmp_path:
     retention = Retention(Settings(min_free_mb=1e9))
     url = f"sqlite:///{tmp_path}/events.db"
     with contextlib.closing(EventStore(url, retention=retention)) as store:
-        wait_until(lambda: retention.full)
+        wait_until(lambda: retention.is_full)
         assert not store.log_impression(impression(1, now()))
         assert store.submit([event(1, event="purchase")]).result(10) == [True]
         assert dict(store.dropped) == {"store full": 1}
@@ -168,7 +173,7 @@ def test_on_a_full_disk_purchases_take_the_place_of_impressions(small_disk: Path
     url = f"sqlite:///{small_disk}/events.db"
     with contextlib.closing(EventStore(url, retention=retention)) as store:
         fill(store, [impression(n, now()) for n in range(3_000)])
-        wait_until(lambda: Path(f"{store.place}-reserve").exists())
+        wait_until(lambda: Path(f"{store.database.location}-reserve").exists())
         with contextlib.suppress(OSError), (small_disk / "rubbish").open("wb", 0) as rubbish:
             while True:
                 rubbish.write(bytes(4096))
@@ -180,18 +185,19 @@ def test_on_a_full_disk_purchases_take_the_place_of_impressions(small_disk: Path
             with contextlib.suppress(StoreError):
                 acknowledged += sum(store.submit(rows).result(10))
         assert acknowledged == 3_000
-        assert store.counts() == {"purchase": 3_000}
+        assert count_events(store.database) == {"purchase": 3_000}
         assert store.dropped["store full"] > 0
-        assert retention.full
+        assert retention.is_full
         assert retention.removed > 0
+        wait_until(lambda: store.pending == 0)
 
 
 CRASH = """
 import sys, time
 from components.settings import Retention as Settings
-from serving import retention
+from serving.events import retention
 from serving.events.store import EventStore
-retention.BETWEEN = 0.0
+retention.BATCH_PAUSE = 0.0
 store = EventStore(sys.argv[1], retention=retention.Retention(Settings()))
 print("ready", flush=True)
 time.sleep(60)
@@ -229,24 +235,24 @@ def test_what_expired_stays_in_the_exported_files_and_what_was_erased_leaves_the
 
     with contextlib.closing(EventStore(url)) as store:
         fill(store, rows)
-        assert len(store.export_impressions(folder)) == 3
+        assert len(export_impressions(store.database, folder)) == 3
         # One day whole, the other in part.
-        assert Retention(Settings()).remove_oldest(store, second + 5) == 15
-        store.export_impressions(folder)
+        assert Retention(Settings()).remove_oldest(store.database, second + 5) == 15
+        export_impressions(store.database, folder)
         assert sorted(exported()["impression_id"]) == sorted(row["impression_id"] for row in rows)
-        assert store.export_impressions(folder) == []
+        assert export_impressions(store.database, folder) == []
         erase(store, "user:u1")
-        assert len(store.export_impressions(folder)) == 3
+        assert len(export_impressions(store.database, folder)) == 3
         left = exported()
         assert sorted(left["user_id"].unique()) == ["u0", "u2", "u3", "u4"]
         assert len(left) == 20
         for user in ("u0", "u2", "u3", "u4"):
             erase(store, f"user:{user}")
-        store.export_impressions(folder)
+        export_impressions(store.database, folder)
         assert not list(folder.glob("*"))
         # A returning user is known by the events after the erasure.
         fill(store, [impression(200, now(), user_id="u1")])
-        store.export_impressions(folder)
+        export_impressions(store.database, folder)
         assert exported()["user_id"].tolist() == ["u1"]
 
 

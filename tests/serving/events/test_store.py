@@ -18,8 +18,13 @@ from components.data import sources
 from components.data.schema import INTERACTIONS
 from components.erasure import plain_hash
 from components.settings import Settings
-from serving.events.erasure import erase, export
-from serving.events.store import ERASURES, EVENTS, EventStore, StoreBusy, StoreError
+from serving.events.erasure import erase, export_profile, read_erasures
+from serving.events.errors import StoreBusy, StoreError
+from serving.events.export import export_events, export_impressions
+from serving.events.migrations import VERSION_TABLE
+from serving.events.store import EventStore
+from serving.events.tables import ERASURES, EVENTS
+from serving.events.traffic import activity
 
 NOON = 1_795_521_600_000_000
 
@@ -45,12 +50,14 @@ def store(url: str) -> Iterator[EventStore]:
 def test_a_database_of_an_earlier_version_gets_the_new_columns(url: str) -> None:
     with contextlib.closing(EventStore(url)) as store:
         store.submit([event(1)]).result(10)
-        with store.engine.begin() as connection:
+        with store.database.engine.begin() as connection:
             for name in ("client", "authentication"):
                 connection.exec_driver_sql(f"ALTER TABLE events DROP COLUMN {name}")
+            connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
     with contextlib.closing(EventStore(url)) as store:
         assert store.submit([event(2, client="c", authentication="shop")]).result(10) == [True]
-        kept = export(store, "user:u1")["events"] + export(store, "user:u2")["events"]
+        users = ("user:u1", "user:u2")
+        kept = [row for user in users for row in export_profile(store.database, user)["events"]]
     assert [(row["item_id"], row["authentication"]) for row in kept] == [
         ("i1", None),
         ("i2", "shop"),
@@ -60,7 +67,7 @@ def test_a_database_of_an_earlier_version_gets_the_new_columns(url: str) -> None
 def test_an_event_is_kept_once(store: EventStore) -> None:
     assert store.submit([event(1), event(2)]).result(10) == [True, True]
     assert store.submit([event(2), event(3), event(3)]).result(10) == [False, True, False]
-    assert [row[2] for row in store.since(0)] == ["i1", "i2", "i3"]
+    assert [row[2] for row in store.history.events_after(0)] == ["i1", "i2", "i3"]
 
 
 def test_many_senders_at_once_lose_and_double_nothing(url: str) -> None:
@@ -78,7 +85,7 @@ def test_many_senders_at_once_lose_and_double_nothing(url: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    rows = stores[0].since(0)
+    rows = stores[0].history.events_after(0)
     assert sum(new) == 400
     assert sorted(row[2] for row in rows) == sorted(f"i{n}" for n in range(400))
     for store in stores:
@@ -94,7 +101,7 @@ def test_a_reader_that_follows_the_row_ids_misses_nothing(url: str) -> None:
         last = 0
         while True:
             finished = done.is_set()
-            rows = reader.since(last)
+            rows = reader.history.events_after(last)
             seen.extend(row[2] for row in rows)
             last = rows[-1][0] if rows else last
             if finished and not rows:
@@ -115,8 +122,8 @@ def test_a_reader_that_follows_the_row_ids_misses_nothing(url: str) -> None:
 def test_late_events_come_in_their_place(store: EventStore) -> None:
     rows = [event(n, user_id="anna", timestamp=NOON + n) for n in (5, 1, 3)]
     store.submit(rows).result(10)
-    assert [row[2] for row in store.of_profile("user:anna", 10)] == ["i1", "i3", "i5"]
-    assert [row[2] for row in store.of_profile("user:anna", 2)] == ["i3", "i5"]
+    assert [row[2] for row in store.history.newest_events("user:anna", 10)] == ["i1", "i3", "i5"]
+    assert [row[2] for row in store.history.newest_events("user:anna", 2)] == ["i3", "i5"]
 
 
 def test_a_full_queue_refuses_instead_of_losing(tmp_path: Path) -> None:
@@ -125,11 +132,11 @@ def test_a_full_queue_refuses_instead_of_losing(tmp_path: Path) -> None:
         store.submit([event(n) for n in range(6)])
     assert store.submit([event(n) for n in range(5)]).result(10) == [True] * 5
     store.close()
-    assert len(EventStore(f"sqlite:///{tmp_path}/events.db").since(0)) == 5
+    assert len(EventStore(f"sqlite:///{tmp_path}/events.db").history.events_after(0)) == 5
 
 
 def test_what_cannot_be_written_is_not_acknowledged(store: EventStore) -> None:
-    with store.engine.begin() as connection:
+    with store.database.engine.begin() as connection:
         connection.execute(sa.text("DROP TABLE events"))
     with pytest.raises(StoreError):
         store.submit([event(1)]).result(10)
@@ -147,9 +154,9 @@ def test_closing_writes_what_waits(url: str) -> None:
 def test_hostile_ids_are_only_text(store: EventStore) -> None:
     nasty = "x'); DROP TABLE events; --"
     store.submit([event(1, event_id=nasty, user_id=nasty, item_id=nasty)]).result(10)
-    assert store.of_profile(f"user:{nasty}", 5)[0][2] == nasty
+    assert store.history.newest_events(f"user:{nasty}", 5)[0][2] == nasty
     assert erase(store, "user:x' OR '1'='1").rows["events"] == 0
-    assert len(store.since(0)) == 1
+    assert len(store.history.events_after(0)) == 1
 
 
 def test_export_is_what_ingest_reads(store: EventStore, tmp_path: Path, settings: Settings) -> None:
@@ -160,7 +167,7 @@ def test_export_is_what_ingest_reads(store: EventStore, tmp_path: Path, settings
             event(3, event="rating", rating=4.0),
         ]
     ).result(10)
-    files = store.export_events(tmp_path / "data/feedback")
+    files = export_events(store.database, tmp_path / "data/feedback")
     assert pq.read_schema(files[0]).equals(INTERACTIONS)
     connection = sources.connect(settings.ingest)
     table = sources.feedback_of(connection, Path("data/feedback"), tmp_path)[0].execute()
@@ -172,45 +179,46 @@ def test_export_is_what_ingest_reads(store: EventStore, tmp_path: Path, settings
 
 def test_export_writes_only_what_changed(store: EventStore, tmp_path: Path) -> None:
     store.submit([event(n) for n in range(6)]).result(10)
-    with store.engine.begin() as connection:  # three of them came yesterday
+    with store.database.engine.begin() as connection:  # three of them came yesterday
         yesterday = EVENTS.c.received_at - 86_400_000_000
         connection.execute(
             sa.update(EVENTS).where(EVENTS.c.row_id <= 3).values(received_at=yesterday)
         )
-    assert len(store.export_events(tmp_path)) == 2
-    assert store.export_events(tmp_path) == []
+    assert len(export_events(store.database, tmp_path)) == 2
+    assert export_events(store.database, tmp_path) == []
     store.submit([event(7)]).result(10)
-    assert len(store.export_events(tmp_path)) == 1
+    assert len(export_events(store.database, tmp_path)) == 1
     assert len(pd.concat(map(pd.read_parquet, tmp_path.glob("*.parquet")))) == 7
     assert not list(tmp_path.glob("*.partial"))
 
 
 def test_erased_users_leave_store_and_exported_files(store: EventStore, tmp_path: Path) -> None:
     store.submit([event(n) for n in range(9)]).result(10)
-    store.export_events(tmp_path)
+    export_events(store.database, tmp_path)
     assert erase(store, "user:u1").rows["events"] == 3
-    store.export_events(tmp_path)
+    export_events(store.database, tmp_path)
     left = pd.concat(map(pd.read_parquet, tmp_path.glob("*.parquet")))
     assert sorted(left["user_id"].unique()) == ["u0", "u2"]
-    kept = export(store, "user:u1")
+    kept = export_profile(store.database, "user:u1")
     assert [name for name, rows in kept.items() if rows] == ["erasures"]
-    assert list(store.erasures().times) == [store.profile_hash("user:u1")]
+    assert list(read_erasures(store.database).times) == [store.database.profile_hash("user:u1")]
     erase(store, "user:u0")
     erase(store, "user:u2")
-    store.export_events(tmp_path)
+    export_events(store.database, tmp_path)
     assert not list(tmp_path.glob("*.parquet"))
 
 
 def test_hashes_of_an_earlier_version_get_the_key(url: str) -> None:
     with contextlib.closing(EventStore(url)) as store:
-        key = store.erasure_key
-        with store.engine.begin() as connection:
+        key = store.database.erasure_key
+        with store.database.engine.begin() as connection:
             old = {"profile_hash": plain_hash("user:u1"), "erased_at": 5}
             connection.execute(sa.insert(ERASURES), old)
+            connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
     with contextlib.closing(EventStore(url)) as store:
-        assert store.erasure_key == key
-        assert store.erasures().times == {store.profile_hash("user:u1"): 5}
-        assert store.profile_hash("user:u1") != plain_hash("user:u1")
+        assert store.database.erasure_key == key
+        assert read_erasures(store.database).times == {store.database.profile_hash("user:u1"): 5}
+        assert store.database.profile_hash("user:u1") != plain_hash("user:u1")
 
 
 def test_a_users_sessions_are_erased_and_a_sessions_name_leaves_users_events(
@@ -228,7 +236,7 @@ def test_a_users_sessions_are_erased_and_a_sessions_name_leaves_users_events(
     assert erased.user_ids == ("anna", "session:s1")
     erased = erase(store, "session:s2")
     assert (erased.rows["events"], erased.rows["sessions"]) == (1, 1)
-    (kept,) = export(store, "user:ben")["events"]
+    (kept,) = export_profile(store.database, "user:ben")["events"]
     assert (kept["item_id"], kept["session_id"]) == ("i3", None)
 
 
@@ -239,7 +247,7 @@ def test_what_another_worker_has_queued_is_erased_too(url: str) -> None:
         there.log_impression({**shown, "timestamp": NOON})
         here.log_impression({**shown, "impression_id": "own", "timestamp": NOON})
         assert erase(here, "user:anna").rows["impressions"] == 2
-        assert export(here, "user:anna")["impressions"] == []
+        assert export_profile(here.database, "user:anna")["impressions"] == []
 
 
 def test_sqlite_keeps_no_byte_of_an_erased_person(tmp_path: Path) -> None:
@@ -250,7 +258,7 @@ def test_sqlite_keeps_no_byte_of_an_erased_person(tmp_path: Path) -> None:
         assert len(files) >= 2
         left = [file for file in files if b"anna-1" in file.read_bytes()]
         assert left == []
-        assert len(export(store, "user:anna-0")["events"]) == 250
+        assert len(export_profile(store.database, "user:anna-0")["events"]) == 250
 
 
 def test_impressions_are_exported_for_the_watch(store: EventStore, tmp_path: Path) -> None:
@@ -267,11 +275,11 @@ def test_impressions_are_exported_for_the_watch(store: EventStore, tmp_path: Pat
     }
     assert store.log_impression(shown)
     store.submit([event(1)]).result(10)  # the queue is first in, first out
-    (file,) = store.export_impressions(tmp_path)
+    (file,) = export_impressions(store.database, tmp_path)
     row = pd.read_parquet(file).iloc[0]
     assert (row["impression_id"], row["model_version"]) == ("imp", "3")
     assert row["item_ids"].tolist() == ["a", "b"]
-    assert export(store, "user:u1")["impressions"][0]["impression_id"] == "imp"
+    assert export_profile(store.database, "user:u1")["impressions"][0]["impression_id"] == "imp"
 
 
 @pytest.mark.parametrize("wrong", ["mysql://x/y", "no url", "sqlite://"])
@@ -292,7 +300,7 @@ def test_activity_counts_what_was_shown_done_and_followed_by_the_hour(store: Eve
     until = time.monotonic() + 10
     while store.pending and time.monotonic() < until:
         time.sleep(0.02)
-    hours = store.activity(since, hour)
+    hours = activity(store.database, since, hour)
     assert [one["start"] for one in hours[:3]] == [
         (since + n * hour) // 1_000_000 for n in (0, 1, 2)
     ]
@@ -309,17 +317,17 @@ def test_activity_counts_what_was_shown_done_and_followed_by_the_hour(store: Eve
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 def test_a_reader_whose_connection_was_cut_connects_again(store: EventStore) -> None:
     store.submit([event(1)]).result(10)
-    assert len(store.since(0)) == 1
+    assert len(store.history.events_after(0)) == 1
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-    with store.engine.connect() as other:
+    with store.database.engine.connect() as other:
         other.execute(sa.text(f"{cut} AND datname = current_database()"))
-    assert len(store.since(0)) == 1
+    assert len(store.history.events_after(0)) == 1
     assert store.submit([event(2)]).result(10) == [True]
-    assert len(store.of_profile("user:u2", 10)) == 1
+    assert len(store.history.newest_events("user:u2", 10)) == 1
 
 
 def test_what_cannot_be_read_is_a_store_error(store: EventStore) -> None:
-    with store.engine.begin() as connection:
+    with store.database.engine.begin() as connection:
         EVENTS.drop(connection)
     with pytest.raises(StoreError, match="try again"):
-        store.since(0)
+        store.history.events_after(0)

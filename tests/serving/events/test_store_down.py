@@ -20,8 +20,11 @@ import pytest
 import sqlalchemy as sa
 
 from components.settings import Settings
+from serving.events.catalogue_table import put_items
 from serving.events.erasure import erase
-from serving.events.store import EventStore, StoreDown, StoreError, check_store
+from serving.events.errors import StoreDown, StoreError
+from serving.events.store import EventStore, check_store
+from serving.events.traffic import count_events
 from serving.profiles.profiles import BaseProfiles, LiveProfiles, Profiles
 from tests.conftest import REPOSITORY
 from tests.postgres import Postgres
@@ -75,7 +78,7 @@ def test_while_postgresql_is_away_nothing_waits_and_after_it_all_is_there(
         with away(own_postgres, how):
             started = time.monotonic()
             profiles.live.follow("user:ben")  # the first request finds it
-            wait_until(lambda: store.is_down)
+            wait_until(lambda: store.database.is_down)
             assert time.monotonic() - started < SLOW
             started = time.monotonic()
             with pytest.raises(StoreDown, match="could not be written"):
@@ -87,21 +90,21 @@ def test_while_postgresql_is_away_nothing_waits_and_after_it_all_is_there(
                 profiles.live.follow(f"user:n{number}")
                 assert not store.log_impression(shown(number))
                 with pytest.raises(StoreDown, match="could not be read"):
-                    store.since(0)
+                    store.history.events_after(0)
                 with pytest.raises(StoreDown, match="could not be read"):
-                    store.counts()
+                    count_events(store.database)
                 with pytest.raises(StoreDown, match="could not be written"):
-                    store.put_items([])
+                    put_items(store.database, [])
             assert time.monotonic() - started < SLOW
             assert store.dropped["store down"] == 1_000
             assert profiles.history("anna", "user:anna").items.tolist() == [0]
             assert profiles.history("ben", "user:ben").items.tolist() == [1]
-            wait_until(lambda: store.breaker.open_for() > 1)
+            wait_until(lambda: store.database.breaker.open_for() > 1)
             with pytest.raises(StoreDown, match="could not be written"):
                 store.submit([event(2)])
-        wait_until(lambda: not store.is_down)
+        wait_until(lambda: not store.database.is_down)
         assert store.submit([event(2, item_id="c")]).result(10) == [True]
-        wait_until(lambda: not other.is_down)
+        wait_until(lambda: not other.database.is_down)
         assert other.submit([event(3, item_id="d")]).result(10) == [True]
         profiles.live.follow("user:anna")
         profiles.live.follow("user:ben")
@@ -119,14 +122,14 @@ def test_a_worker_that_starts_while_postgresql_is_away_serves_and_catches_up(
     with away(own_postgres, "stopped"):
         with pytest.raises(StoreError, match="start it"):
             EventStore(url)
-        store = EventStore(url, wait=True)
+        store = EventStore(url, start_without_database=True)
         profiles = profiles_of(store)
         profiles.live.follow("user:anna")
         # Whether ben was erased is not known now, so what the model knows of him is not used.
         assert not len(profiles.history("ben", "user:ben").items)
         assert not len(profiles.history("anna", "user:anna").items)
     with contextlib.closing(store):
-        wait_until(lambda: not store.is_down)
+        wait_until(lambda: not store.database.is_down)
         profiles.live.refresh_erasures()
         profiles.live.follow("user:anna")
         assert profiles.history("anna", "user:anna").items.tolist() == [0]
@@ -137,15 +140,15 @@ def test_a_worker_that_starts_while_postgresql_is_away_serves_and_catches_up(
 def test_a_statement_without_an_answer_does_not_keep_the_writer(own_postgres: Postgres) -> None:
     """The lock is held by another that does nothing: events are refused, then kept again."""
     with contextlib.closing(EventStore(own_postgres.database())) as store:
-        with store.engine.begin() as other:
-            store.lock(other)
+        with store.database.engine.begin() as other:
+            store.database.lock(other)
             started = time.monotonic()
             with pytest.raises(StoreError, match="could not be written"):
                 store.submit([event(1)]).result(10)
             assert time.monotonic() - started < 2 * SLOW
-        wait_until(lambda: not store.is_down)
+        wait_until(lambda: not store.database.is_down)
         assert all(store.submit([event(2)]).result(10))
-        assert sorted(row[2] for row in store.since(0)) == ["a"]
+        assert sorted(row[2] for row in store.history.events_after(0)) == ["a"]
 
 
 def damage(file: Path) -> None:
@@ -172,7 +175,7 @@ def test_damage_of_a_running_store_is_logged_once_and_answers_go_on(
                 profiles.live.refresh_erasures()
                 with contextlib.suppress(StoreError):
                     store.submit([event(10_000 + number)]).result(10)
-        assert store.is_down
+        assert store.database.is_down
         assert len(caplog.records) <= 2
         assert "damaged" in caplog.text
         assert len(profiles.history("anna", "user:anna").items)
@@ -192,15 +195,15 @@ def test_a_file_that_was_moved_away_is_noticed_and_a_new_one_taken(tmp_path: Pat
         assert profiles.history("anna", "user:anna").items.tolist() == [0, 0, 0]
         for part in tmp_path.glob("events.db*"):
             part.rename(part.with_name(f"old-{part.name}"))
-        store._upkeep_at = 0.0  # as if the five seconds to the next look were over
+        store._retention_at = 0.0  # as if the five seconds to the next look were over
         with contextlib.suppress(StoreError):
             store.submit([event(5)]).result(10)
-        wait_until(lambda: file.exists() and not store.is_down)
+        wait_until(lambda: file.exists() and not store.database.is_down)
         assert store.submit([event(3, item_id="b")]).result(10) == [True]
         profiles.live.follow("user:anna")
         assert profiles.history("anna", "user:anna").items.tolist() == [1]
         with contextlib.closing(EventStore(f"sqlite:///{file}")) as again:
-            assert [row[2] for row in again.since(0)] == ["b"]
+            assert [row[2] for row in again.history.events_after(0)] == ["b"]
 
 
 def other_table(file: Path) -> None:
@@ -258,7 +261,7 @@ def test_a_refused_password_is_named_in_one_line_and_not_said(own_postgres: Post
     assert "\n" not in str(raised.value)
     assert "secret77" not in str(raised.value)
     with pytest.raises(StoreError, match="password authentication failed"):
-        EventStore(wrong, wait=True)  # it would never come
+        EventStore(wrong, start_without_database=True)  # it would never come
 
 
 @pytest.mark.parametrize("command", [["serve", "--port", "1"], ["export-feedback"]])

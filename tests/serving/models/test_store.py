@@ -15,6 +15,7 @@ from components.alerts import ALERTS, read_alerts
 from components.manifest import write_manifest
 from components.settings import Settings
 from serving.api.auth import Auth, Keys
+from serving.events.catalogue_table import put_items
 from serving.models import store as shop_module
 from serving.models.store import NotReady, Shop, find_champion
 
@@ -164,13 +165,13 @@ def test_a_damaged_part_is_left_out_and_said(
 
     with monkeypatch.context() as patch:
         patch.setattr(shop_module, "overlaid_engine", fails)
-        shop.store.put_items([{"item_id": "new", "title": "a new lamp"}])
+        put_items(shop.store.database, [{"item_id": "new", "title": "a new lamp"}])
         restarted = make(shop_root)
         for one in (shop, restarted):
             one.look()
             assert "PUT /items" in one.problems["products"]
             assert one.current().engine.n_items == shop.current().trained.n_items
-    shop.store.put_items([{"item_id": "newer", "title": "a newer lamp"}])
+    put_items(shop.store.database, [{"item_id": "newer", "title": "a newer lamp"}])
     shop.look()
     assert "products" not in shop.problems
     assert shop.current().profiles.code("new") >= 0

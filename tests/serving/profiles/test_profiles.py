@@ -249,8 +249,8 @@ def test_a_file_with_ratings_is_read_with_them_and_one_without_is_not_missed(
 def test_who_is_alone_knows_own_events_at_once_and_others_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.events.store.LOOK_EVERY", 0.5)
-    store = EventStore(f"sqlite:///{tmp_path}/events.db", alone=True)
+    monkeypatch.setattr("serving.events.history_reader.CHECK_INTERVAL", 0.5)
+    store = EventStore(f"sqlite:///{tmp_path}/events.db", single_process=True)
     other = EventStore(f"sqlite:///{tmp_path}/events.db")
     profiles = profiles_of(store)
     assert codes(profiles) == [0, 2]

@@ -22,7 +22,8 @@ from components.settings import Exploration, Settings
 from serving import metrics
 from serving.api.auth import Auth, Keys
 from serving.api.schemas import RecommendRequest
-from serving.events.store import profile_of
+from serving.events.catalogue_table import put_items
+from serving.events.tables import profile_of
 from serving.models.store import Shop
 from serving.recommend.responses import Answers, Question
 
@@ -132,7 +133,7 @@ def test_no_page_outlives_its_model_and_their_size_is_bounded(
     pages = answers.pages
     assert 0 < len(pages._pages) < 30
     assert pages._bytes == sum(page.size for page in pages._pages.values()) <= 50_000
-    answers.shop.store.put_items([{"item_id": "n", "title": "new t-light holder"}])
+    put_items(answers.shop.store.database, [{"item_id": "n", "title": "new t-light holder"}])
     answers.shop.look()
     answer(answers, asked("u29"))
     assert {key[0] for key in pages._pages} == {one.number for one in answers.shop.in_service()}

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from components.settings import Settings
 from serving.api.auth import Auth, Keys
+from serving.events.catalogue_table import put_items
 from serving.models.store import Shop
 from serving.profiles.history import History
 from serving.recommend import worker
@@ -222,7 +223,7 @@ def test_a_replaced_model_is_freed_at_once(trained: tuple[Path, Settings], tmp_p
         assert shop.loaded is not None
         shop.loaded.maker.pages([wish(3, 4)])
         shop.loaded.search.find("heart", np.ones(shop.loaded.engine.n_items, dtype=bool))
-        shop.store.put_items([{"item_id": "a", "title": "a lamp"}])
+        put_items(shop.store.database, [{"item_id": "a", "title": "a lamp"}])
         shop.look()
         overlaid = weakref.ref(shop.loaded.engine)
         trained_engine = weakref.ref(shop.loaded.trained)

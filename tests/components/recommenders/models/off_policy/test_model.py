@@ -26,6 +26,7 @@ from components.recommenders.models.off_policy.trainer import explored
 from components.recommenders.train import load_candidates
 from components.settings import Neighbours, Settings
 from components.settings import Policy as PolicySettings
+from serving.events.export import export_events, export_impressions
 from serving.events.store import EventStore
 
 USERS = np.arange(300)
@@ -187,8 +188,8 @@ def test_the_stage_leaves_it_out_until_lists_were_served(
         click["authentication"] = "shop"
         events.append({**click, "impression_id": f"imp{number}", **common})
     store.submit(events).result(10)
-    store.export_impressions(tmp_path / "data/impressions")
-    (exported,) = store.export_events(tmp_path / "feedback")
+    export_impressions(store.database, tmp_path / "data/impressions")
+    (exported,) = export_events(store.database, tmp_path / "feedback")
     store.close()
     (tmp_path / "data/valid").mkdir()
     shutil.copy(exported, tmp_path / "data/valid/interactions.parquet")

@@ -1,0 +1,279 @@
+"""Export of the event store to Parquet files, for training and monitoring.
+
+In: the database. Out: events and impressions in one file a day, and the products put by
+``PUT /items``. A file whose rows did not change is left as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+
+from components import erasure
+from components.data.schema import INTERACTIONS, UTC
+from serving.events.catalogue_table import read_items
+from serving.events.database import Database
+from serving.events.erasure import Erasures, read_erasures
+from serving.events.tables import DAY, EVENTS, IMPRESSION_COUNTS, IMPRESSIONS, SECOND
+
+ROWS_PER_READ = 50_000
+
+ITEM_FILE = pa.schema(
+    [
+        *(pa.field(name, pa.string()) for name in ("item_id", "title", "description", "brand")),
+        ("category", pa.string()),  # levels joined with " > ", as ingest reads them
+        ("price", pa.float32()),
+        ("currency", pa.string()),
+        ("available", pa.bool_()),
+    ]
+)
+IMPRESSION_FILE = pa.schema(
+    [
+        ("impression_id", pa.string()),
+        ("user_id", pa.string()),
+        ("item_ids", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float32())),
+        ("propensities", pa.list_(pa.float32())),
+        ("model_version", pa.string()),
+        ("source", pa.string()),
+        ("timestamp", UTC),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class _Dataset:
+    """A table and its files ``<name>-<date>.parquet``, where the date is that of ``moment``."""
+
+    name: str
+    table: sa.Table
+    moment: sa.Column[int]
+    schema: pa.Schema
+    columns: Callable[[Sequence[Any]], dict[str, list[Any]]]
+
+
+@dataclass(frozen=True)
+class _Day:
+    """rows: number of rows in the store. last_row: the newest one's id. removed_until: time of the
+    newest impression that retention removed, None if it removed none."""
+
+    number: int  # days since 1970
+    rows: int
+    last_row: int
+    removed_until: int | None
+
+
+def export_events(database: Database, folder: str | Path) -> list[Path]:
+    """Write the events to ``folder`` as INTERACTIONS; return the changed files.
+
+    There is one file for each day of receipt, ``events-2026-11-24.parquet``. A file whose day has
+    neither new nor erased events is left as it is. A session without a user becomes the user
+    ``session:<id>``.
+
+    Raises:
+        StoreError: the database failed.
+    """
+    with database.connected(timeout=None) as connection:
+        return _export(connection, _EVENTS, Path(folder), {}, Erasures({}, 0), "")
+
+
+def export_impressions(database: Database, folder: str | Path) -> list[Path]:
+    """Write the impressions to ``folder``, one file a day; return the changed files.
+
+    Impressions that retention removed from the store stay in the file of their day, unless their
+    profile was erased.
+
+    Raises:
+        StoreError: the database failed.
+    """
+    erasures = read_erasures(database)
+    with database.connected(timeout=None) as connection:
+        removed = _removed_until(connection)
+        return _export(
+            connection, _IMPRESSIONS, Path(folder), removed, erasures, database.erasure_key
+        )
+
+
+def export_items(database: Database, folder: str | Path) -> list[Path]:
+    """Write the products of ``PUT /items`` that have a title to ``folder``/items.parquet.
+
+    Return the file, or an empty list if there is no such product.
+
+    Raises:
+        StoreError: the database failed.
+    """
+    rows = [row for row in read_items(database) if row["title"]]
+    if not rows:
+        return []
+    columns = {name: [row[name] for row in rows] for name in ITEM_FILE.names if name != "category"}
+    columns["category"] = [" > ".join(row["categories"] or []) or None for row in rows]
+    columns["available"] = [row["available"] is not False for row in rows]
+    file = Path(folder) / "items.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _replacing(file) as partial:
+        pq.write_table(pa.Table.from_pydict(columns, schema=ITEM_FILE), partial)
+    return [file]
+
+
+def _export(
+    connection: sa.Connection,
+    dataset: _Dataset,
+    folder: Path,
+    removed: dict[int, int],
+    erasures: Erasures,
+    key: str,
+) -> list[Path]:
+    """Write the changed days of ``dataset``; return the changed files.
+
+    removed: as ``_removed_until``. key: of the hashes in ``erasures``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    changed, current = [], set()
+    for day in _days(connection, dataset, removed):
+        date = time.strftime("%Y-%m-%d", time.gmtime(day.number * DAY // SECOND))
+        file = folder / f"{dataset.name}-{date}.parquet"
+        current.add(file)
+        state = {b"bowerbird.rows": b"%d" % day.rows, b"bowerbird.last": b"%d" % day.last_row}
+        if day.removed_until is not None:  # rows that only the file has change by an erasure alone
+            state[b"bowerbird.erasures"] = b"%d" % erasures.last_row
+        if file.exists() and state.items() <= _metadata(file).items():
+            continue
+        kept = dataset.schema.empty_table()
+        if day.removed_until is not None and file.exists():
+            kept = _until(file, dataset.schema, day.removed_until)
+            kept = _without_erased(kept, erasure.Erasures(erasures.times, key))
+        if day.rows or kept.num_rows:
+            _write_day(connection, dataset, day, file, kept, state)
+        elif file.exists():
+            file.unlink()
+        else:
+            continue
+        changed.append(file)
+    for file in set(folder.glob(f"{dataset.name}-????-??-??.parquet")) - current:
+        if b"bowerbird.last" in _metadata(file):
+            file.unlink()  # every row of its day was erased
+            changed.append(file)
+    return sorted(changed)
+
+
+def _days(connection: sa.Connection, dataset: _Dataset, removed: dict[int, int]) -> list[_Day]:
+    """Return the days that have rows in the store or had rows that retention removed."""
+    day = dataset.moment.op("/")(sa.literal(DAY, sa.BigInteger)).label("day")
+    statement = sa.select(day, sa.func.count(), sa.func.max(dataset.table.c.row_id)).group_by(day)
+    found = [
+        _Day(number, rows, last_row, removed.get(number))
+        for number, rows, last_row in connection.execute(statement)
+    ]
+    gone = removed.keys() - {day.number for day in found}
+    return found + [_Day(number, 0, 0, removed[number]) for number in sorted(gone)]
+
+
+def _write_day(
+    connection: sa.Connection,
+    dataset: _Dataset,
+    day: _Day,
+    file: Path,
+    kept: pa.Table,
+    state: dict[bytes, bytes],
+) -> None:
+    """Write ``kept`` and the day's rows of the store to ``file``, with ``state`` as metadata."""
+    statement = (
+        sa.select(dataset.table)
+        .where(dataset.moment >= day.number * DAY, dataset.moment < (day.number + 1) * DAY)
+        .where(dataset.table.c.row_id <= day.last_row)
+        .order_by(dataset.table.c.row_id)
+        .execution_options(yield_per=ROWS_PER_READ)
+    )
+    schema = dataset.schema.with_metadata(state)
+    with _replacing(file) as partial, pq.ParquetWriter(partial, schema) as writer:
+        writer.write_table(kept.cast(schema))
+        for rows in connection.execute(statement).mappings().partitions():
+            writer.write_table(pa.Table.from_pydict(dataset.columns(rows), schema=schema))
+
+
+@contextmanager
+def _replacing(file: Path) -> Iterator[Path]:
+    """Yield a path to write to; after the block it replaces ``file`` in one step."""
+    partial = file.with_suffix(".partial")
+    yield partial
+    partial.replace(file)
+
+
+def _metadata(file: Path) -> dict[bytes, bytes]:
+    return pq.read_schema(file).metadata or {}
+
+
+def _removed_until(connection: sa.Connection) -> dict[int, int]:
+    """Return, for each day (since 1970) of which retention removed impressions, the time of the
+    newest impression that it removed."""
+    rows = connection.execute(sa.select(IMPRESSION_COUNTS.c.hour, IMPRESSION_COUNTS.c.until))
+    found: dict[int, int] = {}
+    for hour, until in rows:
+        day = hour // 24
+        found[day] = max(found.get(day, 0), until)
+    return found
+
+
+def _until(file: Path, schema: pa.Schema, until: int) -> pa.Table:
+    """Return the impressions of an exported file up to a time: those that only the file has."""
+    table = pq.read_table(file, columns=schema.names).cast(schema)
+    return table.filter(pc.less_equal(table["timestamp"].cast(pa.int64()), until))
+
+
+def _without_erased(table: pa.Table, erasures: erasure.Erasures) -> pa.Table:
+    """Return exported impressions without those from before their user's erasure."""
+    users = table["user_id"].combine_chunks().dictionary_encode()
+    erased = erasures.among(one for one in users.dictionary.to_pylist() if one is not None)
+    if not erased:
+        return table
+    times = np.array([erased.get(one, -1) for one in (*users.dictionary.to_pylist(), None)])
+    codes = users.indices.fill_null(len(times) - 1).to_numpy(zero_copy_only=False)
+    moments = table["timestamp"].cast(pa.int64()).to_numpy()
+    return table.filter(pa.array(moments > times[codes]))
+
+
+def _user_of(row: Any) -> str:
+    return row["user_id"] if row["user_id"] is not None else row["profile"]
+
+
+def _event_columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    """Return the columns of INTERACTIONS for stored events."""
+    same = (
+        *("item_id", "event", "rating", "quantity", "price", "timestamp", "impression_id"),
+        *("client", "authentication"),
+    )
+    return {
+        "user_id": [_user_of(row) for row in rows],
+        **{name: [row[name] for row in rows] for name in same},
+        "order_id": [None] * len(rows),
+        "source": ["serving"] * len(rows),
+        "source_row": [row["row_id"] for row in rows],
+    }
+
+
+def _impression_columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    """Return the columns of IMPRESSION_FILE for stored impressions."""
+    same = ("impression_id", "model_version", "source", "timestamp")
+    lists = ("item_ids", "scores", "propensities")
+    return {
+        "user_id": [_user_of(row) for row in rows],
+        **{name: [row[name] for row in rows] for name in same},
+        **{name: [json.loads(row[name]) for row in rows] for name in lists},
+    }
+
+
+_EVENTS = _Dataset("events", EVENTS, EVENTS.c.received_at, INTERACTIONS, _event_columns)
+_IMPRESSIONS = _Dataset(
+    "impressions", IMPRESSIONS, IMPRESSIONS.c.timestamp, IMPRESSION_FILE, _impression_columns
+)

@@ -1,0 +1,203 @@
+"""Reads of shoppers' events on the path of a request.
+
+In: the database. Out: the events of a profile, or all events after a row. SQLite is read without
+SQLAlchemy, whose overhead would exceed the query. PostgreSQL is read on a connection of its own,
+which saves three round trips a query (liveness check, BEGIN, ROLLBACK).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from serving.events.database import Database
+from serving.events.postgres import NoAnswer, set_answer_timeout
+from serving.events.tables import EVENTS
+
+CHECK_INTERVAL = 1.0
+"""Seconds after which ``change_marker`` looks for events of another process even though there
+should be none."""
+
+READ_TIMEOUT = 0.2
+"""Seconds that a read may take: a recommendation without the profile is better than none."""
+
+Event = tuple[int, str, str, str, int, float | None]
+"""row_id, profile, item_id, event, timestamp (microseconds since 1970), rating."""
+
+_COLUMNS = (
+    EVENTS.c.row_id,
+    EVENTS.c.profile,
+    EVENTS.c.item_id,
+    EVENTS.c.event,
+    EVENTS.c.timestamp,
+    EVENTS.c.rating,
+)
+_AFTER_ROW = (
+    sa.select(*_COLUMNS)
+    .where(EVENTS.c.row_id > sa.bindparam("row_id"))
+    .order_by(EVENTS.c.row_id)
+    .limit(sa.bindparam("most"))
+)
+_OF_PROFILE = (
+    sa.select(*_COLUMNS)
+    .where(EVENTS.c.profile == sa.bindparam("profile"))
+    .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.row_id.desc())
+    .limit(sa.bindparam("most"))
+)
+
+
+class HistoryReader:
+    """Reads events, with one connection that all threads share.
+
+    single_process: no other process writes events. Should one do so all the same, its events are
+    seen within CHECK_INTERVAL.
+    """
+
+    def __init__(self, database: Database, single_process: bool = False) -> None:
+        self.database = database
+        self._single_process = single_process
+        self._commits = 0  # of this process, with events
+        self._marker = (0, 0)
+        self._check_at = 0.0
+        self._lock = threading.Lock()
+        self._sqlite: sqlite3.Connection | None = None
+        self._postgres: sa.Connection | None = None
+        self._connected_at = -1  # the database's reconnects when the connection was made
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a read takes microseconds: SQLite is local, PostgreSQL is across a network."""
+        return not self.database.is_postgres
+
+    def note_commit(self) -> None:
+        """Take note that this process committed events."""
+        self._commits += 1
+
+    def change_marker(self) -> tuple[int, int] | None:
+        """Return a value that changes with every new event; None: unknown, call ``events_after``.
+
+        Even the shortest SQLite query hands the interpreter's lock to another thread. A single
+        process therefore queries only after its own commits, and every CHECK_INTERVAL.
+        """
+        if self.database.is_postgres or self.database.is_down:
+            return None
+        now, commits = time.monotonic(), self._commits
+        current = self._connected_at == self.database.reconnects
+        if self._single_process and current and now < self._check_at and self._marker[1] == commits:
+            return self._marker
+        try:
+            with self._lock:
+                found = (
+                    self._sqlite_connection()
+                    .execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+                    .fetchone()
+                )
+        except sqlite3.Error:
+            return None
+        self._check_at = now + CHECK_INTERVAL
+        self._marker = (found[0] if found else 0, commits)
+        return self._marker
+
+    def last_row_id(self) -> int:
+        """Return the newest event's row id, 0 when there is none.
+
+        Raises:
+            StoreError: the database failed.
+        """
+        with self.database.connected() as connection:
+            return connection.scalar(sa.select(sa.func.max(EVENTS.c.row_id))) or 0
+
+    def events_after(self, row_id: int, limit: int = 10_000) -> list[Event]:
+        """Return the first ``limit`` events after ``row_id``, in the order of their rows.
+
+        Raises:
+            StoreError: the database failed.
+        """
+        return self._read(_AFTER_ROW, row_id=row_id, most=limit)
+
+    def newest_events(self, profile: str, limit: int) -> list[Event]:
+        """Return the newest ``limit`` events of a profile, the oldest first.
+
+        Raises:
+            StoreError: the database failed.
+        """
+        return self._read(_OF_PROFILE, profile=profile, most=limit)[::-1]
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._disconnect()
+
+    def _read(self, statement: sa.Select[Any], **values: Any) -> list[Event]:
+        self.database.check_up("read")
+        try:
+            with self._lock:
+                self.database.check_up("read")  # it may have failed while this thread waited
+                if self.database.is_postgres:
+                    return self._read_postgres(statement, values)
+                text, names, constants = _as_sqlite(statement)
+                values = {**constants, **values}
+                found = self._sqlite_connection().execute(text, [values[name] for name in names])
+                return found.fetchall()
+        except (sqlite3.Error, sa.exc.SQLAlchemyError) as error:
+            raise self.database.failure(error, "read") from error
+
+    def _sqlite_connection(self) -> sqlite3.Connection:
+        if self._sqlite is None or self._connected_at != self.database.reconnects:
+            self._disconnect()
+            self._sqlite = sqlite3.connect(
+                str(self.database.engine.url.database),
+                check_same_thread=False,
+                isolation_level=None,
+                timeout=READ_TIMEOUT,
+            )
+            self._connected_at = self.database.reconnects
+        return self._sqlite
+
+    def _postgres_connection(self) -> sa.Connection:
+        if self._postgres is None or self._connected_at != self.database.reconnects:
+            self._disconnect()
+            connection = self.database.engine.connect()
+            set_answer_timeout(connection, READ_TIMEOUT)
+            self._postgres = connection.execution_options(isolation_level="AUTOCOMMIT")
+            self._connected_at = self.database.reconnects
+        return self._postgres
+
+    def _read_postgres(
+        self, statement: sa.Select[Any], values: dict[str, Any], retry: bool = True
+    ) -> list[Event]:
+        connection = self._postgres_connection()
+        try:
+            return [tuple(row) for row in connection.execute(statement, values)]
+        except sa.exc.SQLAlchemyError as error:
+            self._disconnect()
+            closed = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+            if retry and closed and not isinstance(error.__cause__, NoAnswer):
+                # The server was restarted since the last read.
+                return self._read_postgres(statement, values, retry=False)
+            raise
+
+    def _disconnect(self) -> None:
+        if self._sqlite is not None:
+            self._sqlite.close()
+            self._sqlite = None
+        if self._postgres is not None:
+            with contextlib.suppress(sa.exc.SQLAlchemyError):
+                self._postgres.invalidate()  # it may hang: it must not return to the pool
+            self._postgres = None
+
+
+@cache
+def _as_sqlite(statement: sa.Select[Any]) -> tuple[str, Sequence[str], dict[str, Any]]:
+    """Return a statement's SQLite text, the names of its parameters in order, and the values of
+    those that the statement itself holds."""
+    compiled = statement.compile(dialect=sqlite.dialect(paramstyle="qmark"))
+    return str(compiled), compiled.positiontup or (), compiled.params

@@ -1,0 +1,1 @@
+"""One script per revision of the schema. A released script is never edited."""

@@ -1,0 +1,130 @@
+"""Tables of the event store, and the units and keys used in them.
+
+Times are integer microseconds since 1970, UTC, in every database. Tables are created and changed by
+the migrations only (``serving/events/migrations``); a test compares the two.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+DAY = 24 * HOUR
+
+metadata = sa.MetaData()
+# SQLite assigns row ids only to a column declared exactly INTEGER.
+_RowId = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+EVENTS = sa.Table(
+    "events",
+    metadata,
+    sa.Column("row_id", _RowId, primary_key=True, autoincrement=True),
+    sa.Column("event_id", sa.String(200), nullable=False, unique=True),
+    sa.Column("profile", sa.String(220), nullable=False),
+    sa.Column("user_id", sa.String(200)),
+    sa.Column("session_id", sa.String(200)),
+    sa.Column("item_id", sa.String(200), nullable=False),
+    sa.Column("event", sa.String(16), nullable=False),
+    sa.Column("rating", sa.Float),
+    sa.Column("quantity", sa.Float, nullable=False),
+    sa.Column("price", sa.Float),
+    sa.Column("timestamp", sa.BigInteger, nullable=False),
+    sa.Column("impression_id", sa.String(200)),
+    sa.Column("client", sa.String(64)),  # hash of the client that sent the event; null: unknown
+    sa.Column("authentication", sa.String(16)),  # one of schema.AUTHENTICATIONS; null: unknown
+    sa.Column("received_at", sa.BigInteger, nullable=False),
+    sa.Index("events_profile", "profile", "timestamp"),
+    sa.Index("events_received_at", "received_at"),
+    sa.Index(
+        "events_impression",
+        "impression_id",
+        sqlite_where=sa.text("impression_id IS NOT NULL"),
+        postgresql_where=sa.text("impression_id IS NOT NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+IMPRESSIONS = sa.Table(
+    "impressions",
+    metadata,
+    sa.Column("row_id", _RowId, primary_key=True, autoincrement=True),
+    sa.Column("impression_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("profile", sa.String(220)),
+    sa.Column("user_id", sa.String(200)),
+    sa.Column("session_id", sa.String(200)),
+    sa.Column("item_ids", sa.Text, nullable=False),  # JSON lists, in the order of the positions
+    sa.Column("scores", sa.Text, nullable=False),
+    sa.Column("propensities", sa.Text, nullable=False),
+    sa.Column("model_version", sa.String(200), nullable=False),
+    sa.Column("source", sa.String(32), nullable=False),
+    sa.Column("timestamp", sa.BigInteger, nullable=False),
+    sa.Index("impressions_profile", "profile"),
+    sa.Index("impressions_timestamp", "timestamp"),
+    sqlite_autoincrement=True,
+)
+IMPRESSION_COUNTS = sa.Table(  # of the impressions that retention removed
+    "impression_counts",
+    metadata,
+    sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),  # since 1970
+    sa.Column("model_version", sa.String(200), primary_key=True),
+    sa.Column("source", sa.String(32), primary_key=True),
+    sa.Column("impressions", sa.BigInteger, nullable=False),
+    sa.Column("items", sa.BigInteger, nullable=False),
+    sa.Column("followed", sa.BigInteger, nullable=False),  # events that named such an impression
+    sa.Column("until", sa.BigInteger, nullable=False),  # time of the newest impression counted
+)
+ERASURES = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("row_id", _RowId, primary_key=True, autoincrement=True),
+    sa.Column("profile_hash", sa.String(64), nullable=False),
+    sa.Column("erased_at", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+KEYS = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("key", sa.String(64), nullable=False),  # hexadecimal
+)
+EXPOSURES = sa.Table(
+    "exposures",
+    metadata,
+    sa.Column("row_id", _RowId, primary_key=True, autoincrement=True),
+    sa.Column("experiment", sa.String(100), nullable=False),
+    sa.Column("profile", sa.String(220), nullable=False),
+    sa.Column("arm", sa.String(16), nullable=False),
+    sa.Column("model_version", sa.String(200), nullable=False),
+    sa.Column(
+        "timestamp", sa.BigInteger, nullable=False
+    ),  # of the first exposure, the only one kept
+    sa.Index("exposures_once", "experiment", "profile", unique=True),
+    sa.Index("exposures_profile", "profile"),
+    sqlite_autoincrement=True,
+)
+CATALOGUE = sa.Table(
+    "catalogue",
+    metadata,
+    sa.Column("item_id", sa.String(200), primary_key=True),
+    # Null: the value of the training data is used.
+    sa.Column("title", sa.Text),
+    sa.Column("description", sa.Text),
+    sa.Column("brand", sa.Text),
+    sa.Column("categories", sa.Text),  # JSON list
+    sa.Column("price", sa.Float),
+    sa.Column("currency", sa.String(3)),
+    sa.Column("available", sa.Boolean),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Index("catalogue_revision", "revision"),
+)
+
+
+def profile_of(user_id: str | None, session_id: str | None) -> str | None:
+    """Return the key under which a history is kept: the user's, else the session's, else None.
+
+    >>> profile_of("7", "abc"), profile_of(None, "abc")
+    ('user:7', 'session:abc')
+    """
+    if user_id is not None:
+        return f"user:{user_id}"
+    return f"session:{session_id}" if session_id is not None else None

@@ -1,0 +1,109 @@
+"""Counts of events and impressions, for ``GET /status`` and the operator's page.
+
+In: the database and a time. Out: numbers. Times are microseconds since 1970 unless a field says
+otherwise.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import sqlalchemy as sa
+
+from serving.events.database import Database
+from serving.events.tables import EVENTS, HOUR, IMPRESSION_COUNTS, IMPRESSIONS, SECOND
+
+
+def count_events(database: Database, since: int = 0) -> dict[str, int]:
+    """Return the number of events of each kind received since a time.
+
+    Raises:
+        StoreError: the database failed.
+    """
+    statement = (
+        sa.select(EVENTS.c.event, sa.func.count())
+        .where(EVENTS.c.received_at >= since)
+        .group_by(EVENTS.c.event)
+    )
+    with database.connected() as connection:
+        return {row[0]: row[1] for row in connection.execute(statement)}
+
+
+def count_impressions(database: Database, since: int = 0) -> int:
+    """Return the number of recommendations shown since a time.
+
+    Those that retention removed are counted from the beginning of the hour of ``since``.
+
+    Raises:
+        StoreError: the database failed.
+    """
+    kept = sa.select(sa.func.count()).where(IMPRESSIONS.c.timestamp >= since)
+    removed = sa.select(sa.func.sum(IMPRESSION_COUNTS.c.impressions)).where(
+        IMPRESSION_COUNTS.c.hour >= since // HOUR
+    )
+    with database.connected() as connection:
+        return (connection.scalar(kept) or 0) + int(connection.scalar(removed) or 0)
+
+
+def removed_impressions(database: Database, since: int = 0) -> list[dict[str, Any]]:
+    """Return the counts of the impressions that retention removed, the oldest hour first.
+
+    Each has: hour (hours since 1970), model_version, source, impressions, items, followed (events
+    that named one of the impressions).
+
+    Raises:
+        StoreError: the database failed.
+    """
+    names = ("hour", "model_version", "source", "impressions", "items", "followed")
+    columns = [IMPRESSION_COUNTS.c[name] for name in names]
+    statement = sa.select(*columns).where(IMPRESSION_COUNTS.c.hour >= since // HOUR)
+    with database.connected() as connection:
+        rows = connection.execute(statement.order_by(*columns[:3])).mappings()
+        return [dict(row) for row in rows]
+
+
+def activity(database: Database, since: int, step: int) -> list[dict[str, Any]]:
+    """Return impressions and events in each interval of ``step`` microseconds, the newest last.
+
+    Each has: start (seconds since 1970), impressions, events (count by kind), followed (events that
+    named the impression they came from).
+
+    Raises:
+        StoreError: the database failed.
+    """
+    now = time.time_ns() // 1000
+    intervals = [
+        {"start": start // SECOND, "impressions": 0, "events": {}, "followed": 0}
+        for start in range(since, now + 1, step)
+    ]
+    shown_in = ((IMPRESSIONS.c.timestamp - since) // step).label("step")
+    received_in = ((EVENTS.c.received_at - since) // step).label("step")
+    impressions = (
+        sa.select(shown_in, sa.func.count())
+        .where(IMPRESSIONS.c.timestamp >= since)
+        .group_by(sa.text("step"))
+    )
+    events = (
+        sa.select(
+            received_in, EVENTS.c.event, sa.func.count(), sa.func.count(EVENTS.c.impression_id)
+        )
+        .where(EVENTS.c.received_at >= since)
+        .group_by(sa.text("step"), EVENTS.c.event)
+    )
+    removed = sa.select(IMPRESSION_COUNTS.c.hour, IMPRESSION_COUNTS.c.impressions).where(
+        IMPRESSION_COUNTS.c.hour >= since // HOUR
+    )
+    with database.connected() as connection:
+        for at, count in connection.execute(impressions):
+            if at < len(intervals):
+                intervals[at]["impressions"] = count
+        for hour, count in connection.execute(removed):
+            at = max(hour * HOUR - since, 0) // step
+            if at < len(intervals):
+                intervals[at]["impressions"] += count
+        for at, event, count, followed in connection.execute(events):
+            if at < len(intervals):
+                intervals[at]["events"][event] = count
+                intervals[at]["followed"] += followed
+    return intervals
