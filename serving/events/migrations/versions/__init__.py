@@ -1,1 +1,1 @@
-"""One script per revision of the schema. A released script is never edited."""
+"""Scripts of the migrations, one per revision. A released script is never edited."""
