@@ -16,6 +16,7 @@ from components.recommenders import train as training
 from components.recommenders.two_stage.cold_start import N_WARM, ColdStart, replace_cold_items
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
+from serving.recommend.engine import Engine
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,19 @@ def test_in_a_history_a_new_item_is_replaced_by_its_nearest_warm_item(model: Hyb
     old = Histories.from_lists([[int(sold[at]), int(sold[-1])] for at in range(10)])
     for one in extended:
         assert (one.score(new)[:, :known] == one.model.score(old)).all(), one.model.name
+
+
+def test_similar_items_are_asked_of_every_model_that_tells_them_new_items_included(
+    model: Hybrid,
+) -> None:
+    expected = ["item_neighbours", "cease", "content"]
+    assert list(model.similar_models()) == expected
+    grown = twins(model, best_sellers(model, 20))
+    assert list(grown.similar_models()) == expected
+    engine = Engine(grown, "1")
+    with_cease = engine.similar([3], 10).items
+    del grown.candidates["cease"]
+    assert engine.similar([3], 10).items != with_cease
 
 
 def test_without_texts_a_new_item_is_left_out() -> None:
