@@ -126,10 +126,9 @@ def write_erasures(root: Path, erasures: Erasures) -> list[Path]:
     file.parent.mkdir(parents=True, exist_ok=True)
     with locked(key.parent):
         if not key.exists() or key.read_text(encoding="ascii") != erasures.key:
-            partial = _partial(key)
-            partial.touch(mode=0o600)
-            partial.write_text(erasures.key, encoding="ascii")
-            _put(partial, key)
+            with replacing(key) as partial:
+                partial.touch(mode=0o600)
+                partial.write_text(erasures.key, encoding="ascii")
     if not rows and not file.exists():
         return []
     if file.exists() and pq.read_table(file).equals(table):
@@ -198,11 +197,10 @@ def _erase_rows(file: Path, user_ids: Collection[str | int], column: str) -> int
     found = sum(pc.sum(hits(batch)).as_py() or 0 for batch in source.iter_batches(columns=[column]))
     if not found:
         return 0
-    partial = _partial(file)
-    with pq.ParquetWriter(partial, source.schema_arrow, compression="zstd") as writer:
+    schema = source.schema_arrow
+    with replacing(file) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as new:
         for batch in source.iter_batches():
-            writer.write_batch(batch.filter(pc.invert(hits(batch))))
-    _put(partial, file)
+            new.write_batch(batch.filter(pc.invert(hits(batch))))
     return found
 
 
@@ -220,16 +218,18 @@ def change_table(file: Path, change: Callable[[pa.Table], pa.Table]) -> None:
 
 def write_table(file: Path, table: pa.Table) -> None:
     """As ``replace_table``, for a caller that holds the folder's lock."""
-    partial = _partial(file)
-    pq.write_table(table, partial, compression="zstd")
-    _put(partial, file)
+    with replacing(file) as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
-def _partial(file: Path) -> Path:
-    return file.with_name(f".{file.name}.partial")  # no reader of *.parquet takes it
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """Yield a path to write to, which then replaces ``file`` in one step; durable after the block.
 
-
-def _put(partial: Path, file: Path) -> None:
+    For a caller that holds the folder's lock.
+    """
+    partial = file.with_name(f".{file.name}.partial")  # no reader of *.parquet takes it
+    yield partial
     with partial.open("rb") as stream:
         os.fsync(stream.fileno())
     partial.replace(file)

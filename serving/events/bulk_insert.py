@@ -23,7 +23,14 @@ def insert_new(
     rows: every column of ``table`` but ``row_id``. key: a unique column.
     """
     names = tuple(column.name for column in table.c if column.name != "row_id")
-    placeholder = "%s" if connection.dialect.name == "postgresql" else "?"
+    is_postgres = connection.dialect.name == "postgresql"
+    placeholder = "%s" if is_postgres else "?"
+    if is_postgres:
+        # Known rows are left out first: in PostgreSQL a conflict uses up a row id, and retention
+        # takes the range of row ids for the number of rows.
+        statement = f"SELECT {key} FROM {table.name} WHERE {key} = ANY(%s)"
+        known = set(connection.exec_driver_sql(statement, ([row[key] for row in rows],)).scalars())
+        rows = [row for row in rows if row[key] not in known]
     inserted: list[str] = []
     start = 0
     while start < len(rows):

@@ -70,6 +70,16 @@ def read_erasures(database: Database) -> Erasures:
     return Erasures(times, rows[-1].row_id if rows else 0)
 
 
+def last_erasure(database: Database) -> int:
+    """Return the row id of the newest erasure, 0 if there is none.
+
+    Raises:
+        StoreError: the database failed.
+    """
+    with database.connected() as connection:
+        return connection.scalar(sa.select(sa.func.max(ERASURES.c.row_id))) or 0
+
+
 def sessions_of(database: Database, profile: str) -> list[str]:
     """Return the sessions named in the rows of a user's profile, sorted."""
     named = [
@@ -91,10 +101,10 @@ def erase(store: EventStore, profile: str) -> Erased:
         StoreError: the database failed; erase again.
     """
     database = store.database
+    store.flush()  # first: a queued row may name a session
     profiles = [profile]
     if profile.startswith("user:"):
         profiles += [f"session:{one}" for one in sessions_of(database, profile)]
-    store.flush()
     rows = dict.fromkeys((*(table.name for table in _TABLES), "sessions"), 0)
     moment = time.time_ns() // 1000
     with database.connected("written", CHANGE_TIMEOUT) as connection:

@@ -7,9 +7,9 @@ In: the database. Out: events and impressions in one file a day, and the product
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from serving.events.catalogue_table import read_items
 from serving.events.database import Database
 from serving.events.erasure import Erasures, read_erasures
 from serving.events.tables import DAY, EVENTS, IMPRESSION_COUNTS, IMPRESSIONS, SECOND
+
+logger = logging.getLogger("bentoml.bowerbird")
 
 ROWS_PER_READ = 50_000
 
@@ -121,8 +123,7 @@ def export_items(database: Database, folder: str | Path) -> list[Path]:
     columns["available"] = [row["available"] is not False for row in rows]
     file = Path(folder) / "items.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(file) as partial:
-        pq.write_table(pa.Table.from_pydict(columns, schema=ITEM_FILE), partial)
+    erasure.replace_table(file, pa.Table.from_pydict(columns, schema=ITEM_FILE))
     return [file]
 
 
@@ -139,6 +140,18 @@ def _export(
     removed: as ``_removed_until``. key: of the hashes in ``erasures``.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with erasure.locked(folder):  # from before the reading: an erasure looks at what is written
+        return _export_days(connection, dataset, folder, removed, erasures, key)
+
+
+def _export_days(
+    connection: sa.Connection,
+    dataset: _Dataset,
+    folder: Path,
+    removed: dict[int, int],
+    erasures: Erasures,
+    key: str,
+) -> list[Path]:
     changed, current = [], set()
     for day in _days(connection, dataset, removed):
         date = time.strftime("%Y-%m-%d", time.gmtime(day.number * DAY // SECOND))
@@ -196,22 +209,18 @@ def _write_day(
         .execution_options(yield_per=ROWS_PER_READ)
     )
     schema = dataset.schema.with_metadata(state)
-    with _replacing(file) as partial, pq.ParquetWriter(partial, schema) as writer:
+    with erasure.replacing(file) as partial, pq.ParquetWriter(partial, schema) as writer:
         writer.write_table(kept.cast(schema))
         for rows in connection.execute(statement).mappings().partitions():
             writer.write_table(pa.Table.from_pydict(dataset.columns(rows), schema=schema))
 
 
-@contextmanager
-def _replacing(file: Path) -> Iterator[Path]:
-    """Yield a path to write to; after the block it replaces ``file`` in one step."""
-    partial = file.with_suffix(".partial")
-    yield partial
-    partial.replace(file)
-
-
 def _metadata(file: Path) -> dict[bytes, bytes]:
-    return pq.read_schema(file).metadata or {}
+    """Return an exported file's metadata; of a damaged file {}, so that it is written again."""
+    try:
+        return pq.read_schema(file).metadata or {}
+    except (OSError, pa.ArrowException):
+        return {}
 
 
 def _removed_until(connection: sa.Connection) -> dict[int, int]:
@@ -226,8 +235,17 @@ def _removed_until(connection: sa.Connection) -> dict[int, int]:
 
 
 def _until(file: Path, schema: pa.Schema, until: int) -> pa.Table:
-    """Return the impressions of an exported file up to a time: those that only the file has."""
-    table = pq.read_table(file, columns=schema.names).cast(schema)
+    """Return the impressions of an exported file up to a time: those that only the file has.
+
+    A damaged file is put aside, so that the rows that the store still has are exported.
+    """
+    try:
+        table = pq.read_table(file, columns=schema.names).cast(schema)
+    except (OSError, pa.ArrowException) as error:
+        damaged = file.with_name(f"{file.name}.damaged")
+        file.replace(damaged)
+        logger.error("%s is damaged (%s): kept as %s", file, type(error).__name__, damaged.name)
+        return schema.empty_table()
     return table.filter(pc.less_equal(table["timestamp"].cast(pa.int64()), until))
 
 

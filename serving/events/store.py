@@ -16,6 +16,7 @@ Reads are elsewhere: ``history_reader``, ``traffic``, ``exposures``, ``catalogue
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import sqlite3
 import threading
@@ -37,6 +38,7 @@ from serving.events.history_reader import HistoryReader
 from serving.events.retention import Retention
 from serving.events.tables import EVENTS, IMPRESSIONS, profile_of
 
+logger = logging.getLogger("bentoml.bowerbird")
 LINGER = 0.1
 """Seconds that impressions wait for more rows, unless an event comes. No request waits for them,
 and a commit for every few would cost more than the recommendations themselves."""
@@ -238,7 +240,11 @@ class EventStore:
             batch, last = self._collect()
             if batch.futures or batch.impressions:
                 size = len(batch)
-                self._write(batch)
+                try:
+                    self._write(batch)
+                except Exception as error:  # without its writer the store would wait for ever
+                    logger.exception("events were not written: %s", type(error).__name__)
+                    self._refuse(batch, StoreError("the events could not be written: see the log"))
                 with self._pending_lock:
                     self._pending -= size
             if self.retention is not None and not last and time.monotonic() >= self._retention_at:
@@ -330,7 +336,8 @@ class EventStore:
 
     def _refuse(self, batch: _Batch, error: StoreError) -> None:
         for future in batch.futures:
-            future.set_exception(error)
+            if not future.done():
+                future.set_exception(error)
         if batch.impressions:
             reason = "store down" if self.database.is_down else "not written"
             self.count_dropped(reason, len(batch.impressions))

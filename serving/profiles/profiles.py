@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.erasure import change_table, profiles_named
-from serving.events.erasure import Erasures, read_erasures
+from serving.events.erasure import Erasures, last_erasure, read_erasures
 from serving.events.errors import StoreError
 from serving.events.store import EventStore
 from serving.events.tables import SECOND
@@ -235,8 +235,11 @@ class LiveProfiles:
 
     def refresh_erasures(self) -> bool:
         """Forget the profiles that any worker erased since the last call; return if one was."""
+        database = self.store.database
         try:
-            erasures = read_erasures(self.store.database)
+            if self.erasures and last_erasure(database) == self.erasures.last_row:
+                return False
+            erasures = read_erasures(database)
         except StoreError:
             return False
         if erasures == self.erasures:

@@ -24,11 +24,12 @@ from components.settings import Retention as Settings
 from serving.events.erasure import erase, export_profile
 from serving.events.errors import StoreError
 from serving.events.export import export_impressions
-from serving.events.retention import BATCH, Retention
+from serving.events.retention import BATCH, Retention, used_bytes
 from serving.events.store import EventStore
 from serving.events.tables import DAY, HOUR, IMPRESSIONS
 from serving.events.traffic import activity, count_events, count_impressions, removed_impressions
 from tests.conftest import absent
+from tests.postgres import new_database
 from tests.processes import wait_until
 
 
@@ -142,6 +143,21 @@ def test_the_size_limit_holds_in_postgresql(url: str) -> None:
         wait_until(lambda: 0 < retention.used <= 2e6 and not retention.is_full)
         assert logged(store) + _counted(store) == 4_000
         assert store.log_impression(impression(9_999, now()))
+
+
+def test_events_that_are_sent_again_do_not_fill_postgresql(postgres: str) -> None:
+    with contextlib.closing(EventStore(new_database(postgres))) as store:
+        for _ in range(30):
+            store.submit([event(number) for number in range(300)]).result(10)
+
+        def used() -> int:
+            with store.database.connected() as connection:
+                return used_bytes(connection, is_postgres=True)
+
+        with store.database.connected() as connection:
+            rows = "SELECT sum(pg_column_size(events)) FROM events"
+            real = connection.exec_driver_sql(rows).scalar_one()
+        assert real < used() < 6 * real  # with its indexes; thirty times as much by row ids
 
 
 def test_a_disk_that_is_nearly_full_drops_impressions_and_keeps_events(tmp_path: Path) -> None:

@@ -192,6 +192,33 @@ def test_export_writes_only_what_changed(store: EventStore, tmp_path: Path) -> N
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_a_damaged_exported_file_is_written_again(store: EventStore, tmp_path: Path) -> None:
+    store.submit([event(1), event(2)]).result(10)
+    (file,) = export_events(store.database, tmp_path)
+    whole = pq.read_table(file)
+    file.write_bytes(file.read_bytes()[:-100])
+    assert export_events(store.database, tmp_path) == [file]
+    assert pq.read_table(file).equals(whole)
+
+
+def test_a_writer_that_fails_refuses_its_batch_and_goes_on(
+    store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No input is known that makes it fail; should one come, no other event waits for it."""
+    commit, failed = store._commit, []
+
+    def fail_once(batch: Any) -> set[str]:
+        if not failed:
+            failed.append(batch)
+            raise ValueError("a defect")
+        return commit(batch)
+
+    monkeypatch.setattr(store, "_commit", fail_once)
+    with pytest.raises(StoreError, match="see the log"):
+        store.submit([event(1)]).result(10)
+    assert store.submit([event(2)]).result(10) == [True]
+
+
 def test_erased_users_leave_store_and_exported_files(store: EventStore, tmp_path: Path) -> None:
     store.submit([event(n) for n in range(9)]).result(10)
     export_events(store.database, tmp_path)
