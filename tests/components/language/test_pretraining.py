@@ -121,8 +121,8 @@ def test_whole_words_are_asked_about_as_often_as_wished(family: str, shops) -> N
 def test_roberta_masks_a_text_anew_each_time(shops) -> None:
     ours = objective(*shops("roberta"))
     ours.documents = ours.documents[:1]
-    masks = {tuple(map(tuple, np.argwhere(ours.draw(n, 4)["labels"] != IGNORED).T.tolist()))
-             for n in range(8)}  # fmt: skip
+    asked = [(ours.draw(n, 4)["labels"] != IGNORED).numpy() for n in range(8)]
+    masks = {tuple(map(tuple, np.argwhere(one).T.tolist())) for one in asked}
     assert len(masks) > 4
 
 
