@@ -45,7 +45,7 @@ def overlaid(
             column = table[name].astype(object) if name == "available" else table[name].copy()
             column = column.reset_index(drop=True)
             column.iloc[[at for at, _ in values]] = pd.Series(
-                [value for _, value in values], dtype=object
+                [value for _, value in values], dtype=column.dtype
             ).to_numpy()
             table[name] = column.to_numpy()
     if any(row["categories"] is not None for _, row in changed):

@@ -76,7 +76,7 @@ class Trainer:
                 "bias": head.bias,  # (items,)
                 "scale": head.scale,  # ()
             }
-            return {name: np.array(one) for name, one in learned.items()}
+            return {name: one.numpy().copy() for name, one in learned.items()}
 
     def _batches(self, log: Log, random: np.random.Generator) -> list[Log]:
         order = random.permutation(len(log))
