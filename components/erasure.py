@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -251,6 +251,30 @@ def erase_files(name: str, files: Iterable[Path], user_ids: Collection[str]) -> 
         except (OSError, pa.ArrowException) as error:
             return Place(name, "not erased", rows, f"{file}: {error}; erase again")
     return Place(name, "erased" if rows else "nothing kept", rows if there else None)
+
+
+def personal_rows(settings: Settings, root: Path, user_id: str) -> list[dict[str, Any]]:
+    """Return a person's rows in the exported files and in the pipeline's tables below ``root``.
+
+    user_id: as tables name a person (a session is "session:<id>"). Each row has its file's name in
+    "file"; of a file that cannot be read there is one with "error".
+    """
+    exports = (str(settings.ingest.feedback), "data/impressions")
+    folders = (*exports, *(name for name in TABLES if name != PREPARED), REFERENCE)
+    found: list[dict[str, Any]] = []
+    for file in (file for name in folders for file in sorted((root / name).rglob("*.parquet"))):
+        name = str(file.relative_to(root))
+        try:
+            if "user_id" not in pq.read_schema(file).names:
+                continue
+            mine = pc.field("user_id").cast(pa.string()) == user_id
+            rows = pq.read_table(file, filters=mine).to_pylist()
+        except FileNotFoundError:
+            continue  # a stage replaced it
+        except (OSError, pa.ArrowException) as error:
+            rows = [{"error": f"cannot be read: {type(error).__name__}"}]
+        found += [{"file": name, **row} for row in rows]
+    return found
 
 
 PREPARED = "data/prepared"

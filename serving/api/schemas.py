@@ -408,7 +408,9 @@ class ExportResponse(BaseModel):
     history: list[dict[str, Any]] = Field(
         description="what the models in service know of a user from their training data"
     )
-    attributes: list[dict[str, Any]] = Field(description="a user's row in the tables here")
+    tables: list[dict[str, Any]] = Field(
+        description="rows of the exported files and of the pipeline's tables on this machine"
+    )
     erasures: list[dict[str, Any]] = Field(description="what is remembered of earlier erasures")
 
 

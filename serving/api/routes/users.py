@@ -10,13 +10,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import pandas as pd
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 
 from components.erasure import (
     Place,
     erase_exports,
+    personal_rows,
     places_of_training,
     shops_files,
     write_receipt,
@@ -37,14 +37,12 @@ from serving.models.store import Shop
 logger = logging.getLogger("bentoml.bowerbird")
 router = APIRouter(tags=["privacy"])
 
-ATTRIBUTES = ("data/valid/users.parquet", "models/reference/users.parquet")
-"""Where a user's country lies, on a machine that trains too."""
-
 
 def export(shop: Shop, profile: str) -> ExportResponse:
-    """Return all that this machine keeps of a profile."""
+    """Return what the store, the models in service and the tables here keep of a profile."""
     found: dict[str, list[dict[str, Any]]] = erasure.export_profile(shop.store.database, profile)
-    found["history"], found["attributes"] = [], []
+    found["history"] = []
+    found["tables"] = personal_rows(shop.settings, shop.root, profile.removeprefix("user:"))
     if profile.startswith("user:"):
         user_id = profile.removeprefix("user:")
         for loaded in shop.in_service():
@@ -58,13 +56,6 @@ def export(shop: Shop, profile: str) -> ExportResponse:
                 }
                 for code, moment in zip(codes[kept].tolist(), seconds[kept].tolist(), strict=True)
             ]
-        for name in ATTRIBUTES:
-            if (shop.root / name).exists():
-                table = pd.read_parquet(
-                    shop.root / name, filters=[("user_id", "==", user_id)]
-                ).astype(object)
-                rows = table.where(table.notna(), None).to_dict("records")
-                found["attributes"] += [{"file": name, **row} for row in rows]
     return ExportResponse.model_validate(found)
 
 

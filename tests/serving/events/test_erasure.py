@@ -121,7 +121,11 @@ def test_export_and_erasure_reach_all_that_the_endpoint_holds(shop: Any) -> None
     assert [event["session_id"] for event in kept["events"]] == ["s-anna-1"]
     assert kept["impressions"]
     assert kept["history"]
-    assert kept["attributes"][0]["country"]
+    rows = pd.DataFrame(kept["tables"])
+    assert rows.loc[rows["file"] == "data/valid/users.parquet", "country"].notna().all()
+    for name in ("data/feedback/", "data/impressions/", "data/raw/", "data/valid/interactions"):
+        assert rows["file"].str.startswith(name).any(), name
+    assert set(rows["user_id"]) == {ANNA}
     assert kept["erasures"] == []
     kept = client.get(f"/sessions/{SESSION}/export").json()
     assert [event["user_id"] for event in kept["events"]] == [None, "ben"]
@@ -145,7 +149,7 @@ def test_export_and_erasure_reach_all_that_the_endpoint_holds(shop: Any) -> None
     assert left == []
     assert holders(root, "s-anna-1") == []
     kept = client.get(f"/users/{ANNA}/export").json()
-    assert [name for name, rows in kept.items() if rows] == ["attributes", "erasures"]
+    assert [name for name, rows in kept.items() if rows] == ["tables", "erasures"]
     assert client.post("/recommend", json={"user_id": ANNA}).json()["history_length"] == 0
     file = root / "var/erasures" / answer.json()["receipt"]
     assert file.stat().st_mode & 0o777 == 0o600
