@@ -38,7 +38,7 @@ test: $(STAMP)   ## every test but the slow ones
 	ruff format --check .
 	lint-imports
 	bandit --quiet --configfile pyproject.toml --recursive $(CODE)
-	OMP_WAIT_POLICY=PASSIVE pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	OMP_WAIT_POLICY=PASSIVE pytest -n 2 --no-loadscope-reorder
 
 test-slow: $(STAMP) ## the slow ones
 	bash tests/system-packages.sh

@@ -207,7 +207,7 @@ def _registry() -> Iterator[Registry]:
 
     try:
         settings = load_settings()
-        with reachable(settings):
+        with reachable():
             yield Registry(settings, ROOT)
     except (SettingsError, RegistryError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)

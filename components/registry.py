@@ -85,7 +85,7 @@ class RegistryError(ValueError):
 
 
 @contextmanager
-def reachable(settings: Settings) -> Iterator[None]:
+def reachable() -> Iterator[None]:
     """Turn errors of MLflow and of its database into one line.
 
     Raises:
@@ -95,9 +95,8 @@ def reachable(settings: Settings) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         reason = mask_credentials(str(error).strip().splitlines()[0])
-        uri = settings.register_.tracking_uri
         raise RegistryError(
-            f"MLflow at {uri} cannot be used (register.tracking_uri): {reason:.300}"
+            f"MLflow cannot be used (see register.tracking_uri): {reason:.300}"
         ) from error
 
 
@@ -546,7 +545,7 @@ def run(settings: Settings, root: Path) -> None:
     Raises:
         RegistryError: MLflow cannot be reached.
     """
-    with reachable(settings):
+    with reachable():
         register(settings, root)
 
 

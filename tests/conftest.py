@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import pytest
 from selenium import webdriver
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from components.data import expectations, sources, split
 from components.recommenders import rank as ranking
@@ -32,17 +33,22 @@ def absent(what: str) -> NoReturn:
     pytest.skip(what)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest tests first, and let pytest-xdist run each file, and end_to_end, as a whole.
+class BySharedFixtures(LoadScopeScheduling):
+    """Runs each file as a whole in one process, and end_to_end, whose fixtures take minutes."""
 
-    Fixtures of a module or, in end_to_end, of the session take minutes: two processes would make
-    them twice.
-    """
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "end_to_end" if "end_to_end" in Path(file).parts else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySharedFixtures:
+    """Replace pytest-xdist's own distribution of tests."""
+    return BySharedFixtures(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first."""
     items.sort(key=lambda item: "end_to_end" not in item.path.parts)  # stable
-    for item in items:
-        group = "end_to_end" if "end_to_end" in item.path.parts else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
