@@ -37,8 +37,7 @@ test: $(STAMP)   ## every test but the slow ones
 	ruff check .
 	ruff format --check .
 	lint-imports
-	bandit --quiet --configfile pyproject.toml --recursive $(CODE)
-	OMP_WAIT_POLICY=PASSIVE pytest -n 2 --no-loadscope-reorder
+	pytest -n 2 --no-loadscope-reorder
 
 test-slow: $(STAMP) ## the slow ones
 	bash tests/system-packages.sh
