@@ -156,7 +156,7 @@ def evaluate() -> None:
 @app.command()
 def watch() -> None:
     """Build the reference that served traffic is compared with and calibrate its alert."""
-    _stage("monitoring.drift")
+    _stage("monitoring.calibration")
 
 
 @app.command()

@@ -26,7 +26,7 @@ import pandas as pd
 from components.data.dataset import DAY, Prepared, load_prepared
 from components.progress import progress
 from components.settings import Settings, load_settings
-from monitoring.drift import (
+from monitoring.calibration import (
     Reference,
     alarms,
     before,
@@ -36,7 +36,7 @@ from monitoring.drift import (
     vocabulary_of,
     weekly_tables,
 )
-from monitoring.statistics import (
+from monitoring.features import (
     STATISTICS,
     Vocabulary,
     by_shop_ids,

@@ -13,7 +13,7 @@ from typing import Any
 
 from components.alerts import ALERTS, NO_WEBHOOK, raise_alert, read_alerts
 from components.credentials import WebhookCredential
-from monitoring.drift import Verdict
+from monitoring.calibration import Verdict
 
 __all__ = ["append_alert", "read_alerts"]
 

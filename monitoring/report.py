@@ -26,8 +26,8 @@ from evidently.core.report import Snapshot
 from evidently.metrics import ValueDrift
 from jinja2 import Environment
 
-from monitoring.drift import Reference, Verdict, load_reference
-from monitoring.statistics import (
+from monitoring.calibration import Reference, Verdict, load_reference
+from monitoring.features import (
     CATEGORICAL,
     MIN_VALUES,
     NUMERIC,

@@ -15,7 +15,7 @@ from components.data.feedback import believed, day_of, over_limits, read_newest
 from components.data.impressions import read_exported
 from components.settings import Settings, Validate
 from monitoring.alerts import append_alert
-from monitoring.drift import Verdict, detect, load_reference
+from monitoring.calibration import Verdict, detect, load_reference
 from monitoring.outcomes import outcomes
 from monitoring.report import write_report
 

@@ -19,8 +19,8 @@ from evidently.legacy.core import ColumnType
 
 from components.data.dataset import Histories
 from components.recommenders.base import Recommender
+from monitoring.features import MIN_VALUES
 from monitoring.outcomes import interval
-from monitoring.statistics import MIN_VALUES
 
 K = 20
 MAX_USERS = 300

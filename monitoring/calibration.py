@@ -32,8 +32,7 @@ from sklearn.decomposition import PCA
 from components.data.dataset import DAY, Prepared, load_prepared
 from components.progress import progress
 from components.settings import Monitor, Settings
-from monitoring.scores import compare_scores, score_users
-from monitoring.statistics import (
+from monitoring.features import (
     LABELS,
     STATISTICS,
     Vocabulary,
@@ -44,6 +43,7 @@ from monitoring.statistics import (
     features,
     statistics,
 )
+from monitoring.scores import compare_scores, score_users
 
 SIZES = (50, 100, 200)
 """Visits that ordinary weeks are thinned to; the first is the least that is judged at all."""

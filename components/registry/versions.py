@@ -528,7 +528,7 @@ def log_version(registry: Registry, root: Path, folder: Path, card: str, facts: 
                 name="model",
                 python_model=str(_HERE / "pyfunc_model.py"),
                 artifacts={"model": str(folder)},
-                code_paths=[str(_HERE)],
+                code_paths=[str(_HERE.parent)],
                 signature=_SIGNATURE,
                 # Named, so that MLflow does not load the model in another process to find them.
                 pip_requirements=exact_requirements(root) or ["bowerbird"],

@@ -13,10 +13,10 @@ import pytest
 
 from components.data.dataset import load_prepared
 from components.settings import Settings
-from monitoring import drift
-from monitoring.drift import detect, load_reference
+from monitoring import calibration
+from monitoring.calibration import detect, load_reference
+from monitoring.features import by_shop_ids
 from monitoring.run import judge
-from monitoring.statistics import by_shop_ids
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def watched(trained: tuple[Path, Settings], tmp_path_factory) -> tuple[Path, Set
     (root / "reports").mkdir()
     monitor = settings.monitor.model_copy(update={"window_days": 14, "reference_weeks": 4})
     settings = settings.model_copy(update={"monitor": monitor})
-    drift.run(settings, root)
+    calibration.run(settings, root)
     return root, settings
 
 
