@@ -62,7 +62,7 @@ def _stage(module: str) -> None:
 @app.command()
 def ingest() -> None:
     """The shop's files and the feedback become the raw tables."""
-    _stage("components.data.sources")
+    _stage("components.data.ingest")
 
 
 @app.command()

@@ -141,7 +141,11 @@ class ModelSection(Section):
 
 
 class Source(Section):
-    """One file or folder of the shop and how its columns are called."""
+    """One file or folder of the shop, and the names of its columns.
+
+    category_separator: text between the levels of a category, for example ``>``; "" reads a text
+    as one category. Lists of levels (Parquet, JSON lines) need no separator.
+    """
 
     path: Path
     columns: dict[str, str]
@@ -149,6 +153,7 @@ class Source(Section):
     item_prefix: str = ""
     item_id_case: Literal["keep", "upper"] = "keep"
     timestamp_format: str | None = None
+    category_separator: str = ""
 
 
 class Ingest(Section):

@@ -16,7 +16,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-from components.data import expectations, sources, split
+from components.data import expectations, ingest, split
 from components.recommenders import rank as ranking
 from components.recommenders import refit
 from components.recommenders import train as training
@@ -71,7 +71,7 @@ def small_shop(
     lines[kept].to_parquet(root / "lines.parquet")
     reviews = pd.read_csv(REPOSITORY / "datasets/clothing-reviews/reviews.csv.gz")
     reviews.head(600).to_csv(root / "reviews.csv.gz", index=False)
-    ingest = settings.ingest.model_copy(
+    section = settings.ingest.model_copy(
         update={
             "interactions": [
                 settings.ingest.interactions[0].model_copy(update={"path": Path("lines.parquet")})
@@ -81,9 +81,9 @@ def small_shop(
             ],
         }
     )
-    small = settings.model_copy(update={"ingest": ingest})
+    small = settings.model_copy(update={"ingest": section})
     (root / "reports").mkdir()
-    for stage in (sources, expectations, split):
+    for stage in (ingest, expectations, split):
         stage.run(small, root)
     return root, small
 

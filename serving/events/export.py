@@ -34,7 +34,7 @@ ROWS_PER_READ = 50_000
 ITEM_FILE = pa.schema(
     [
         *(pa.field(name, pa.string()) for name in ("item_id", "title", "description", "brand")),
-        ("category", pa.string()),  # levels joined with " > ", as ingest reads them
+        ("category", pa.list_(pa.string())),  # most general level first
         ("price", pa.float32()),
         ("currency", pa.string()),
         ("available", pa.bool_()),
@@ -119,7 +119,7 @@ def export_items(database: Database, folder: str | Path) -> list[Path]:
     if not rows:
         return []
     columns = {name: [row[name] for row in rows] for name in ITEM_FILE.names if name != "category"}
-    columns["category"] = [" > ".join(row["categories"] or []) or None for row in rows]
+    columns["category"] = [row["categories"] for row in rows]
     columns["available"] = [row["available"] is not False for row in rows]
     file = Path(folder) / "items.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,9 @@
-"""The shop's own files and the feedback → the contract's raw tables."""
+"""Reads the shop's own files and the exported feedback as tables of the contract (``schema``).
 
-from components.data.sources.columns import connect, feedback_of, infer_categories, run
+``files`` finds and opens them, ``columns`` names and types their columns, and one module for each
+table of the contract (``interactions``, ``items``, ``users``, ``reviews``) completes its rows.
+Rows are not judged here: a value that cannot be read as its type becomes null, and the stage
+``validate`` quarantines the row.
 
-__all__ = ["connect", "feedback_of", "infer_categories", "run"]
+Tables are Ibis expressions on an embedded DuckDB, so no table has to fit into memory.
+"""

@@ -1,143 +1,36 @@
-"""Ingest: whatever the shop's files look like, the contract's tables come out, or a clear error."""
+"""The stage ``ingest`` as a whole: the embedded shop, feedback, erased people."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from components.data import expectations, sources
-from components.data.schema import INTERACTIONS, TABLES
+from components.data import expectations
+from components.data.schema import INTERACTIONS
 from components.erasure import Erasures, profile_hash, write_erasures
-from components.settings import Ingest, Settings, Source
-
-LINES = pd.DataFrame(
-    {
-        "Customer": [12345.0, None, 7.0],
-        "Code": ["00123", " ab1 ", "AB1"],
-        "When": ["2020-01-01 10:00", "2020-07-01 10:00", "never"],
-        "Name": ["Red Mug", "Blue Mug", "Blue Mug"],
-        "Cost": ["2.5", "0", "3.5"],
-    }
-)
-COLUMNS = {
-    "user_id": "Customer",
-    "item_id": "Code",
-    "timestamp": "When",
-    "title": "Name",
-    "price": "Cost",
-}
+from components.settings import Settings
+from tests.components.data.shop_files import COLUMNS, LINES, ingest
 
 
-def ingest(settings: Settings, root: Path, **changes: object) -> dict[str, pd.DataFrame]:
-    """Run the stage in ``root`` with these ingest settings and return the raw tables."""
-    section = Ingest.model_validate({"reviews": [], "items": [], "users": [], **changes})
-    sources.run(settings.model_copy(update={"ingest": section}), root)
-    return {name: pd.read_parquet(root / "data/raw" / f"{name}.parquet") for name in TABLES}
-
-
-def test_a_csv_keeps_ids_as_the_shop_writes_them(settings: Settings, tmp_path: Path) -> None:
-    LINES.to_csv(tmp_path / "lines.csv", index=False)
-    tables = ingest(
-        settings, tmp_path, interactions=[{"path": "lines.csv", "columns": COLUMNS}], currency="EUR"
-    )
-    rows = tables["interactions"]
-    assert rows["user_id"].tolist() == ["12345", None, "7"]
-    assert rows["item_id"].tolist() == ["00123", "ab1", "AB1"]  # zeros stay, case is the shop's
-    assert rows["timestamp"].isna().tolist() == [False, False, True]  # kept, for the quarantine
-    assert rows["source_row"].tolist() == [0, 1, 2]
-    assert set(rows["event"]) == {"purchase"}
-    items = tables["items"].set_index("item_id")
-    assert items.loc["AB1", "title"] == "Blue Mug"
-    assert items.loc["AB1", "price"] == pytest.approx(3.5)
-    assert "ab1" not in items.index  # only ever given away: a price of 0 makes no product
-
-
-def test_ids_of_two_spellings_become_one_on_request(settings: Settings, tmp_path: Path) -> None:
-    LINES.to_csv(tmp_path / "lines.csv", index=False)
-    source = {"path": "lines.csv", "columns": COLUMNS, "item_id_case": "upper"}
-    tables = ingest(settings, tmp_path, interactions=[source])
-    assert tables["interactions"]["item_id"].tolist() == ["00123", "AB1", "AB1"]
-
-
-def test_times_without_offset_are_the_shops(settings: Settings, tmp_path: Path) -> None:
-    LINES.to_csv(tmp_path / "lines.csv", index=False)
-    source = {"path": "lines.csv", "columns": COLUMNS}
-    tables = ingest(settings, tmp_path, interactions=[source], timezone="Europe/Berlin")
-    times = tables["interactions"]["timestamp"]
-    assert times[0] == pd.Timestamp("2020-01-01 09:00", tz="UTC")  # winter
-    assert times[1] == pd.Timestamp("2020-07-01 08:00", tz="UTC")  # summer
-
-
-@pytest.mark.parametrize(
-    ("times", "form"),
-    [
-        (["31/12/2020 10:00", "01/02/2021 11:00"], "%d/%m/%Y %H:%M"),
-        (["1609408800", "1612177200"], None),  # seconds, as numbers in JSON lines
-        (["1609408800000", "1612177200000"], None),  # milliseconds
-        (["2020-12-31T11:00:00+01:00", "2021-02-01T11:00:00Z"], None),
-    ],
-)
-def test_times_of_many_spellings(
-    settings: Settings, tmp_path: Path, times: list[str], form: str | None
-) -> None:
-    rows = [
-        {"u": "a", "i": "x", "t": int(time) if time.isdigit() else time, "title": "mug"}
-        for time in times
-    ]
-    (tmp_path / "lines.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    source = {
-        "path": "lines.jsonl",
-        "columns": {"user_id": "u", "item_id": "i", "timestamp": "t", "title": "title"},
-        "timestamp_format": form,
-    }
-    found = ingest(settings, tmp_path, interactions=[source])["interactions"]["timestamp"]
-    expected = ["2020-12-31 10:00", "2021-02-01 11:00"]
-    assert found.tolist() == [pd.Timestamp(time, tz="UTC") for time in expected]
-
-
-def test_a_folder_of_files_and_the_feedback_are_one_table(
-    settings: Settings, tmp_path: Path
-) -> None:
-    (tmp_path / "in").mkdir()
-    LINES.to_parquet(tmp_path / "in/a.parquet")
-    LINES.to_csv(tmp_path / "in/b.csv", index=False)
-    source = {"path": "in", "columns": COLUMNS}
-    first = ingest(settings, tmp_path, interactions=[source])["interactions"]
-    assert len(first) == 6
-    (tmp_path / "data/feedback").mkdir(parents=True)
-    clicks = first.head(1).assign(event="click", impression_id="rec-1")
-    clicks.drop(columns=["source", "source_row"]).to_parquet(tmp_path / "data/feedback/d.parquet")
-    again = ingest(settings, tmp_path, interactions=[source])["interactions"]
-    assert len(again) == 7
-    clicked = again[again["event"] == "click"]
-    assert clicked["impression_id"].tolist() == ["rec-1"]
-    assert clicked["source"].tolist() == ["data/feedback/d.parquet"]
-
-
-def test_the_shops_own_catalogue_wins_over_the_lines(settings: Settings, tmp_path: Path) -> None:
-    LINES.to_csv(tmp_path / "lines.csv", index=False)
-    items = pd.DataFrame(
-        {"sku": ["AB1", "NEW"], "name": ["Mug, blue", "Teapot"], "cat": "Home > Tea"}
-    )
-    items.to_csv(tmp_path / "items.csv", index=False)
-    columns = {"item_id": "sku", "title": "name", "category": "cat"}
-    table = ingest(
-        settings,
-        tmp_path,
-        interactions=[{"path": "lines.csv", "columns": COLUMNS}],
-        items=[{"path": "items.csv", "columns": columns}],
-    )["items"].set_index("item_id")
-    assert table.loc["AB1", "title"] == "Mug, blue"
-    assert table.loc["NEW", "categories"].tolist() == ["Home", "Tea"]
-    assert not table.loc["NEW", "categories_inferred"]
-    assert table.loc["00123", "title"] == "Red Mug"  # the lines know it, the file does not
+def test_the_real_shop(small_shop: tuple[Path, Settings]) -> None:
+    root, _ = small_shop
+    raw = pq.read_table(root / "data/raw/interactions.parquet")
+    assert raw.schema.equals(INTERACTIONS)
+    lines = pd.read_parquet(root / "lines.parquet")
+    assert raw.num_rows == len(lines)
+    row = raw.slice(1000, 1).to_pylist()[0]
+    line = lines.iloc[row["source_row"]]
+    assert row["item_id"] == line["StockCode"].upper()
+    assert row["price"] == pytest.approx(line["Price"], rel=1e-6)
+    items = pd.read_parquet(root / "data/raw/items.parquet").set_index("item_id")
+    assert items.loc["85123A", "categories"].tolist() == ["Holder"]
+    assert items.loc["85123A", "categories_inferred"]
+    most_frequent = lines[lines["StockCode"] == "85123A"]["Description"].str.strip().mode()[0]
+    assert items.loc["85123A", "title"] == most_frequent
 
 
 def test_feedback_sets_no_price_and_makes_no_product(settings: Settings, tmp_path: Path) -> None:
@@ -171,51 +64,6 @@ def test_feedback_sets_no_price_and_makes_no_product(settings: Settings, tmp_pat
         "unknown product",
         "duplicate",
     }
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"path": "line.csv"}, ["line.csv", "did you mean 'lines.csv'"]),
-        ({"columns": {**COLUMNS, "price": "cost"}}, ["'cost'", "did you mean 'Cost'"]),
-        ({"columns": {**COLUMNS, "prize": "Cost"}}, ["'prize'", "did you mean 'price'"]),
-        ({"columns": {"user_id": "Customer"}}, ["item_id"]),
-        ({"columns": {**COLUMNS, "price": "Name"}}, ["'Name'", "a number", "'Red Mug'"]),
-        ({"columns": {**COLUMNS, "timestamp": "Name"}}, ["'Name'", "a time", "timestamp_format"]),
-    ],
-)
-def test_errors_say_what_is_wrong_and_what_to_do(
-    settings: Settings, tmp_path: Path, change: dict[str, object], words: list[str]
-) -> None:
-    LINES.to_csv(tmp_path / "lines.csv", index=False)
-    source = {"path": "lines.csv", "columns": COLUMNS, **change}
-    with pytest.raises((ValueError, FileNotFoundError)) as caught:
-        ingest(settings, tmp_path, interactions=[source])
-    for word in words:
-        assert word in str(caught.value)
-
-
-def test_a_wrong_time_zone_is_named(settings: Settings) -> None:
-    source = Source(path=Path("x.csv"), columns={})
-    with pytest.raises(ValueError, match="did you mean 'Europe/Berlin'"):
-        sources.connect(Ingest(interactions=[source], timezone="Europe/Berlim"))
-
-
-def test_the_real_shop(small_shop: tuple[Path, Settings]) -> None:
-    root, _ = small_shop
-    raw = pq.read_table(root / "data/raw/interactions.parquet")
-    assert raw.schema.equals(INTERACTIONS)
-    lines = pd.read_parquet(root / "lines.parquet")
-    assert raw.num_rows == len(lines)
-    row = raw.slice(1000, 1).to_pylist()[0]
-    line = lines.iloc[row["source_row"]]
-    assert row["item_id"] == line["StockCode"].upper()
-    assert row["price"] == pytest.approx(line["Price"], rel=1e-6)
-    items = pd.read_parquet(root / "data/raw/items.parquet").set_index("item_id")
-    assert items.loc["85123A", "categories"].tolist() == ["Holder"]
-    assert items.loc["85123A", "categories_inferred"]
-    most_frequent = lines[lines["StockCode"] == "85123A"]["Description"].str.strip().mode()[0]
-    assert items.loc["85123A", "title"] == most_frequent
 
 
 def erased(root: Path, *profiles: str, key: str = "ab" * 32) -> None:
@@ -300,11 +148,3 @@ def test_the_list_of_erased_people_can_be_read_with_the_key_only(tmp_path: Path)
     before = (tmp_path / "data/erasures/erasures.parquet").read_bytes()
     erased(tmp_path, "user:12345")
     assert (tmp_path / "data/erasures/erasures.parquet").read_bytes() == before
-
-
-@given(st.lists(st.text(max_size=30), max_size=30))
-def test_inferring_categories_never_fails(titles: list[str]) -> None:
-    found = sources.infer_categories(pd.Series(titles, dtype=object))
-    assert len(found) == len(titles)
-    words = {word for title in titles for word in title.lower().split()}
-    assert all(any(name.lower() in word for word in words) for name in found.dropna())

@@ -14,13 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from components.data import sources
+from components.data import ingest
 from components.data.schema import INTERACTIONS
+from components.data.sources.files import connect
+from components.data.sources.interactions import feedback_of
 from components.erasure import plain_hash
-from components.settings import Settings
+from components.settings import Ingest, Settings, Source
+from serving.events.catalogue_table import put_items
 from serving.events.erasure import erase, export_profile, read_erasures
 from serving.events.errors import StoreBusy, StoreError
-from serving.events.export import export_events, export_impressions
+from serving.events.export import export_events, export_impressions, export_items
 from serving.events.migrations import VERSION_TABLE
 from serving.events.store import EventStore
 from serving.events.tables import ERASURES, EVENTS
@@ -169,12 +172,39 @@ def test_export_is_what_ingest_reads(store: EventStore, tmp_path: Path, settings
     ).result(10)
     files = export_events(store.database, tmp_path / "data/feedback")
     assert pq.read_schema(files[0]).equals(INTERACTIONS)
-    connection = sources.connect(settings.ingest)
-    table = sources.feedback_of(connection, Path("data/feedback"), tmp_path)[0].execute()
+    connection = connect(settings.ingest.timezone)
+    table = feedback_of(connection, Path("data/feedback"), tmp_path)[0].execute()
     assert table["user_id"].tolist() == ["u1", "session:s9", "u0"]
     assert table["impression_id"].tolist()[0] == "imp"
     assert table["timestamp"].iloc[0] == pd.Timestamp(NOON + 1_000_000, unit="us", tz="UTC")
     assert table["rating"].iloc[2] == 4.0
+
+
+def test_exported_products_keep_the_levels_of_their_categories(
+    store: EventStore, tmp_path: Path, settings: Settings
+) -> None:
+    levels = {"a": ["Food/Drink", "Tea > Green", "x|y"], "b": ["Home"], "c": [], "d": None}
+    put_items(
+        store.database,
+        [
+            {"item_id": name, "title": f"title {name}", "categories": levels[name]}
+            for name in levels
+        ],
+    )
+    (file,) = export_items(store.database, tmp_path / "data/catalogue")
+    names = ("item_id", "title", "brand", "category", "price", "currency", "available")
+    columns = {name: name for name in names}
+    (tmp_path / "lines.csv").write_text("user,item,time\nu,a,2026-01-01\n")
+    lines = {"user_id": "user", "item_id": "item", "timestamp": "time"}
+    section = Ingest(
+        interactions=[Source(path=Path("lines.csv"), columns=lines)],
+        items=[Source(path=file, columns=columns, category_separator=">")],
+    )
+    ingest.run(settings.model_copy(update={"ingest": section}), tmp_path)
+    items = pd.read_parquet(tmp_path / "data/raw/items.parquet").set_index("item_id")
+    assert items.index.tolist() == ["a", "b", "c", "d"]
+    found = items["categories"].map(list).to_dict()
+    assert found == {name: own or [] for name, own in levels.items()}
 
 
 def test_export_writes_only_what_changed(store: EventStore, tmp_path: Path) -> None:

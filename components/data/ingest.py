@@ -1,0 +1,81 @@
+"""The stage ``ingest``: the shop's own files and the exported feedback → the raw tables.
+
+In: the files that ``ingest`` of params.yaml names, ``data/feedback`` and ``data/erasures`` (rows of
+erased people are left out). Out: ``data/raw/{interactions,items,users,reviews}.parquet`` in the
+shape of ``schema``. Rows are not judged here: a value that cannot be read as its type becomes null,
+and the stage ``validate`` quarantines the row with its file and row number.
+
+Products and their texts and prices come from the shop's own files only. Feedback came over the
+network, so an event in it makes no product, no title and no price.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.data.erasures import without_erased
+from components.data.schema import INTERACTIONS, ITEMS, REVIEWS, TABLES, USERS
+from components.data.sources.files import File, connect, files_of
+from components.data.sources.interactions import feedback_of, interactions_of
+from components.data.sources.items import items_table
+from components.data.sources.lines import union
+from components.data.sources.reviews import reviews_of
+from components.data.sources.users import users_table
+from components.erasure import load_erasures
+from components.settings import Settings, Source
+
+
+def run(settings: Settings, root: Path) -> None:
+    """Write the raw tables below ``root`` and print their sizes.
+
+    Raises:
+        FileNotFoundError: a source has no file.
+        ValueError: a setting of ``ingest`` or a file does not fit the contract.
+    """
+    ingest = settings.ingest
+    con = connect(ingest.timezone)
+
+    def files(sources: list[Source]) -> list[File]:
+        return [file for source in sources for file in files_of(source, root)]
+
+    parts = [interactions_of(con, file) for file in files(ingest.interactions)]
+    parts += feedback_of(con, ingest.feedback, root)
+    # Materialised once: three of the tables are made from the lines.
+    lines = con.create_table("lines", union(parts), temp=True)
+    shop_lines = lines.filter(lines.authentication.isnull())
+    erasures = load_erasures(root)
+    kept = without_erased(con, lines, erasures, "interactions")
+    reviews = [
+        without_erased(con, reviews_of(con, file), erasures, "reviews")
+        for file in files(ingest.reviews)
+    ]
+
+    partial = root / "data/.raw"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    write(kept.select(*INTERACTIONS.names), INTERACTIONS, partial / "interactions.parquet")
+    items = items_table(con, shop_lines, files(ingest.items), ingest.currency)
+    write(items, ITEMS, partial / "items.parquet")
+    write(users_table(con, kept, files(ingest.users), erasures), USERS, partial / "users.parquet")
+    write(
+        union(reviews) if reviews else REVIEWS.empty_table(), REVIEWS, partial / "reviews.parquet"
+    )
+    out = root / "data/raw"
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
+    for name in TABLES:
+        rows = pq.read_metadata(out / f"{name}.parquet").num_rows
+        print(f"{name:<13}{rows:>10,} rows")
+
+
+def write(table: ir.Table | pa.Table, schema: pa.Schema, file: Path) -> None:
+    """Write ``table`` to the Parquet ``file`` as ``schema``, batch by batch."""
+    reader = table.to_reader() if isinstance(table, pa.Table) else table.to_pyarrow_batches()
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for batch in reader:
+            writer.write_table(pa.Table.from_batches([batch]).select(schema.names).cast(schema))

@@ -1,0 +1,41 @@
+"""Users: the shop's user files, and the users that only its lines have."""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+
+from components.data.erasures import without_erased
+from components.data.schema import USERS
+from components.data.sources.columns import complete, read
+from components.data.sources.files import File
+from components.data.sources.lines import most_frequent, union
+from components.erasure import Erasures
+
+
+def users_table(
+    con: ibis.BaseBackend, lines: ir.Table, files: list[File], erasures: Erasures | None = None
+) -> ir.Table:
+    """Return the raw users: those of the shop's user files, then those that only the lines have.
+
+    lines: all interactions, with the feedback. erasures: rows of erased people are left out of the
+    user files; ``lines`` must be without them already.
+    """
+    bought = lines.filter(lines.user_id.notnull())
+    from_lines = (
+        bought.select("user_id")
+        .distinct()
+        .left_join(most_frequent(bought, "user_id", "country"), "user_id")
+        .mutate(source=ibis.literal("lines"))
+        .select(*USERS.names)
+    )
+    if not files:
+        return from_lines.order_by("user_id")
+    given = union([without_erased(con, _users_of(con, file), erasures, "users") for file in files])
+    return ibis.union(given, from_lines.anti_join(given, "user_id"))
+
+
+def _users_of(con: ibis.BaseBackend, file: File) -> ir.Table:
+    """Return the users of one user file."""
+    rows = complete(read(con, file, "users"), {"country": ibis.null("string")})
+    return rows.select(*USERS.names)
