@@ -181,7 +181,7 @@ def monitor(
 
 @app.command()
 def register() -> None:
-    """Log and register the model in MLflow."""
+    """Register the model in MLflow; promote it if it is better than the champion."""
     _stage("components.registry")
 
 
@@ -227,16 +227,20 @@ def models() -> None:
 @app.command()
 def promote(version: str) -> None:
     """Make a version the champion; a running endpoint takes it over by itself."""
+    from components.registry import promote as make_champion
+
     with _registry() as registry:
-        registry.promote(version)
+        make_champion(registry, version)
     typer.echo(f"version {version} is the champion")
 
 
 @app.command()
 def rollback() -> None:
     """Go back to the champion before the present one."""
+    from components.registry import rollback as restore_previous
+
     with _registry() as registry:
-        version = registry.rollback()
+        version = restore_previous(registry)
     typer.echo(f"version {version} is the champion again")
 
 

@@ -1,8 +1,8 @@
-"""The MLflow face of a model folder, logged as code: nothing is pickled.
+"""A model folder as an MLflow pyfunc model, logged as code: nothing is pickled.
 
-In: a frame with one row a shopper, ``recent_items`` holding the shop's item ids, oldest first.
-Out: one row each with ``item_ids`` and ``scores``, best first. MLflow runs this file when the
-model is loaded (``mlflow.pyfunc.load_model("models:/bowerbird@champion")``).
+In: a frame with one row for each shopper, ``recent_items`` holding the shop's item ids, oldest
+first. Out: one row for each with ``item_ids`` and ``scores``, best first. MLflow runs this file
+when the model is loaded (``mlflow.pyfunc.load_model("models:/bowerbird@champion")``).
 """
 
 from __future__ import annotations

@@ -1,0 +1,169 @@
+"""Folders and files of the registered versions below ``var/serving``.
+
+In: what the stages wrote below ``models`` and ``reports``. Out: complete folders with a manifest,
+each put in place in one step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+
+from components.data.profiles import PROFILES
+from components.erasure import locked, write_table
+from components.manifest import ManifestError, sync, verify_manifest, write_manifest
+from components.settings import Settings
+
+SERVING = Path("var/serving")
+MODELS = SERVING / "models"
+JUDGED = "judged"
+"""Name of the folder of judged twins, in MLflow's artifacts and below SERVING."""
+
+PERSONAL = ("reference.parquet", "users.parquet", "scores.parquet")
+"""Tables of the drift reference with people's ids: they are not part of a version."""
+
+
+class VersionFolders:
+    """Where the files of each version are, below ``root``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def served(self, version: str) -> Path:
+        """Return the folder that is served."""
+        return self.root / MODELS / version
+
+    def new(self) -> Path:
+        """Return where a version's folder is assembled before it has a number."""
+        return self.root / MODELS / ".new"
+
+    def judged_copy(self, version: str) -> Path:
+        """Return where the judged twin is kept."""
+        return self.root / SERVING / JUDGED / version
+
+    def judged(self, version: str) -> Path:
+        """Return the folder by which a version is judged.
+
+        Versions registered before there were twins have none: what they serve was judged.
+        """
+        folder = self.judged_copy(version)
+        return folder if folder.exists() else self.served(version)
+
+    def profiles(self, version: str) -> Path:
+        """Return the file of the users' histories, which are outside the model folder."""
+        return self.root / SERVING / "profiles" / f"{version}.parquet"
+
+    def prune(self, kept: Collection[str]) -> None:
+        """Remove the files of versions that are not in ``kept``; MLflow still has them."""
+        for place in (MODELS, SERVING / JUDGED):
+            for folder in (self.root / place).glob("*"):
+                if is_version_folder(folder) and folder.name not in kept:
+                    shutil.rmtree(folder)
+        for file in (self.root / SERVING / "profiles").glob("*.parquet"):
+            if file.stem not in kept:
+                file.unlink()
+
+    def place_profiles(self, version: str) -> None:
+        """Write the users' histories of ``models/profiles`` to the file of a version."""
+        source, file = self.root / PROFILES, self.profiles(version)
+        if not source.exists():
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with locked(file.parent):
+            write_table(file, pq.read_table(source))
+
+    def place_judged(self, version: str) -> None:
+        """Copy the judged twin, ``models/hybrid``, to where it is kept."""
+        folder = self.judged_copy(version)
+        partial = folder.with_name(f".{version}")
+        copy_judged(self.root, partial)
+        put_in_place(partial, folder)
+
+
+def assemble(settings: Settings, root: Path, card: str, out: Path) -> None:
+    """Write a version's folder: the served twin, encoder, drift reference, settings and card.
+
+    Raises:
+        ManifestError: ``models/served`` is damaged.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(root / "models/served", out)
+    verify_manifest(out)
+    for source, name in (
+        ("models/language/finetuned", "encoder"),
+        ("models/reference", "reference"),
+    ):
+        if (root / source).is_dir():
+            shutil.copytree(root / source, out / name, ignore=shutil.ignore_patterns(*PERSONAL))
+    shutil.copy(root / "reports/evaluation.json", out / "metrics.json")
+    values = settings.model_dump(mode="json", by_alias=True)
+    (out / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    (out / "model_card.md").write_text(card, encoding="utf-8")
+    write_manifest(out)
+
+
+def copy_judged(root: Path, folder: Path) -> None:
+    """Copy the judged twin, ``models/hybrid`` below ``root``, to ``folder``.
+
+    Raises:
+        ManifestError: ``models/hybrid`` is damaged.
+    """
+    verify_manifest(root / "models/hybrid")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(root / "models/hybrid", folder)
+    write_manifest(folder)
+
+
+def put_in_place(new: Path, folder: Path) -> None:
+    """Rename a complete folder to ``folder``, which it replaces; durable on return."""
+    shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
+    sync(folder.parent)
+
+
+def is_whole(folder: Path) -> bool:
+    """Return whether a model folder exists and matches its manifest."""
+    try:
+        verify_manifest(folder)
+    except (ManifestError, FileNotFoundError):
+        return False
+    return True
+
+
+def is_version_folder(path: Path) -> bool:
+    """Return whether a path among the served models is a version's folder, complete or not."""
+    name = path.name.removeprefix(".")
+    return path.is_dir() and not path.is_symlink() and (name.isdecimal() or path.name == ".new")
+
+
+def folder_digest(folder: Path) -> str:
+    """Return a digest of the names and the content of all files in ``folder``."""
+    total = hashlib.blake2b(digest_size=16)
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        total.update(str(file.relative_to(folder)).encode() + b"\0")
+        with file.open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write JSON to ``file``, durable and in one step; an equal file is left as it is."""
+    text = json.dumps(content)
+    if file.exists() and file.read_bytes() == text.encode():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(file)
+    sync(file.parent)

@@ -1,0 +1,149 @@
+"""Which version is the champion: promotion, comparison of a new version, rollback.
+
+In: a version of the registry. Out: moved aliases, and the files that serving follows:
+``var/serving/{champion,challenger,versions}.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from components.data.dataset import Prepared
+from components.evaluation.compare import Comparison, compare
+from components.registry.artifacts import restore_judged, restore_served
+from components.registry.folders import MODELS, SERVING, write_json
+from components.registry.versions import (
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS,
+    Registry,
+    RegistryError,
+)
+
+
+def promote(registry: Registry, version: str) -> None:
+    """Make ``version`` the champion; the one before becomes ``previous``.
+
+    Raises:
+        RegistryError: there is no such version.
+    """
+    with registry.lock():
+        _promote(registry, version)
+
+
+def _promote(registry: Registry, version: str) -> None:
+    """As ``promote``, for a caller that holds the lock."""
+    known = [found.version for found in registry.versions()]
+    if version not in known:
+        there = ", ".join(known) or "none yet: run `make run`"
+        raise RegistryError(f"there is no version {version}; there are: {there}")
+    restore_served(registry, version)
+    if not registry.folders.profiles(version).exists():
+        registry.folders.place_profiles(version)
+    before = registry.alias(CHAMPION)
+    if before is not None and before != version:
+        registry.set_alias(PREVIOUS, before)
+    registry.set_alias(CHAMPION, version)
+    if registry.alias(CHALLENGER) == version:
+        registry.delete_alias(CHALLENGER)
+    write_pointers(registry)
+
+
+def rollback(registry: Registry) -> str:
+    """Make the champion before the present one champion again; return its version.
+
+    Raises:
+        RegistryError: there was none, or which one it was is not known.
+    """
+    with registry.lock():
+        version, champion = registry.alias(PREVIOUS), registry.alias(CHAMPION)
+        if version is None:
+            raise RegistryError("there is no earlier champion to go back to")
+        pointed = _pointed(registry.root)
+        if champion is not None and pointed not in (None, champion):
+            # A command was killed before it wrote the pointer: finish that one first.
+            write_pointers(registry)
+            return champion
+        if version == champion:  # killed between the two aliases
+            raise RegistryError(
+                f"an earlier command was killed, and which champion was before {champion} is "
+                "not known: name it, bowerbird promote VERSION (bowerbird models lists them)"
+            )
+        _promote(registry, version)
+        return version
+
+
+def compare_with_champion(
+    registry: Registry, version: str, prepared: Prepared
+) -> Comparison | None:
+    """Make ``version`` champion or challenger; return its comparison with the champion, if any.
+
+    The caller holds the lock.
+
+    Raises:
+        SeenEvents: one of the two was fitted on events of the test window.
+    """
+    champion = registry.alias(CHAMPION)
+    if champion == version:
+        return None
+    if champion is None:
+        _promote(registry, version)
+        return None
+    for one in (champion, version):
+        restore_judged(registry, one)
+    found = compare(
+        registry.folders.judged(champion),
+        registry.folders.judged(version),
+        prepared,
+        registry.settings,
+    )
+    registry.set_alias(CHALLENGER, version)
+    for name, value in found.as_dict().items():
+        registry.client.set_model_version_tag(
+            registry.name, version, f"against_{champion}.{name}", str(value)
+        )
+    print(
+        f"on {found.users:,} users NDCG@10 {found.challenger:.4f} against the champion's "
+        f"{found.champion:.4f}: {found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+        f"; {found.reason}"
+    )
+    if found.better:
+        _promote(registry, version)
+    return found
+
+
+def write_pointers(registry: Registry) -> None:
+    """Write the files that serving follows: champion, challenger, and the list of versions.
+
+    Each file is durable and changes in one step.
+    """
+    for alias in (CHAMPION, CHALLENGER):
+        version, pointer = registry.alias(alias), _pointer(registry.root, alias)
+        if version is not None:
+            write_json(pointer, {"version": version, "folder": str(MODELS / version)})
+        elif alias == CHALLENGER:
+            pointer.unlink(missing_ok=True)
+    shown = [
+        {
+            "version": one.version,
+            "aliases": list(one.aliases),
+            "created": one.created.isoformat(),
+            "ndcg": one.ndcg,
+        }
+        for one in registry.versions()
+    ]
+    write_json(registry.root / SERVING / "versions.json", shown)
+
+
+def _pointer(root: Path, alias: str) -> Path:
+    return root / SERVING / f"{alias}.json"
+
+
+def _pointed(root: Path) -> str | None:
+    """Return the version that serving follows, None if no pointer can be read."""
+    try:
+        pointer = json.loads(_pointer(root, CHAMPION).read_text(encoding="utf-8"))
+        return str(pointer["version"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,96 @@
+"""The stage ``register``: the fitted models become a version, compared with the champion."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from components.data.dataset import Prepared, load_prepared
+from components.evaluation.compare import Comparison, SeenEvents
+from components.permissions import close_tree
+from components.registry.artifacts import commit, log_version
+from components.registry.folders import SERVING, assemble, folder_digest, is_whole, put_in_place
+from components.registry.model_card import model_card
+from components.registry.promotion import compare_with_champion, write_pointers
+from components.registry.versions import CHALLENGER, CHAMPION, Registry, reachable
+from components.settings import Settings
+
+
+def run(settings: Settings, root: Path) -> None:
+    """Register the models below ``root``; write reports/registration.json.
+
+    A model that is registered already is not registered again. A better model is promoted.
+
+    Raises:
+        RegistryError: MLflow cannot be reached.
+        ManifestError: a model folder is damaged.
+    """
+    with reachable():
+        _register(settings, root)
+
+
+def _register(settings: Settings, root: Path) -> None:
+    registry = Registry(settings, root)
+    prepared = load_prepared(root / "data/prepared")
+    evaluation = json.loads((root / "reports/evaluation.json").read_text())
+    facts = {
+        "data_version": folder_digest(root / "data/prepared"),
+        "digest": folder_digest(root / "models/served"),
+        "commit": commit(root),
+        "ratio": evaluation["hybrid_to_best_single"],
+    }
+    table = pd.read_csv(root / "reports/evaluation.csv")
+    card = model_card(settings, prepared, table, facts)
+    with registry.lock():
+        version = _place(registry, card, facts)
+        comparison, not_compared = _compare(registry, version, prepared)
+        if reason := not_compared if comparison is None else comparison.reason:
+            description = f"{card}\n\n## Compared with the champion\n\n{reason}\n"
+            registry.client.update_model_version(registry.name, version, description)
+        write_pointers(registry)
+        registry.folders.prune([one.version for one in registry.versions() if one.aliases])
+        for folder in (root / SERVING, root / settings.register_.artifacts):
+            if folder.is_dir():
+                close_tree(folder)
+    alias = next((a for a in (CHAMPION, CHALLENGER) if registry.alias(a) == version), "")
+    found = next(one for one in registry.versions() if one.version == version)
+    registration = {
+        "version": version,
+        "alias": alias,
+        "run_id": found.run_id,
+        "data_version": facts["data_version"],
+        "comparison": comparison and comparison.as_dict(),
+        "not_compared": not_compared,
+    }
+    (root / "reports/registration.json").write_text(json.dumps(registration, indent=2))
+    print(f"version {version}: {alias or 'neither champion nor challenger'}")
+
+
+def _place(registry: Registry, card: str, facts: dict[str, Any]) -> str:
+    """Return the version of the models, logged in MLflow and its files in place."""
+    folders = registry.folders
+    version = registry.find(facts["digest"])
+    if version is None or not is_whole(folders.served(version)):
+        new = folders.new()
+        assemble(registry.settings, registry.root, card, new)
+        version = version or log_version(registry, new, card, facts)
+        folders.place_judged(version)
+        put_in_place(new, folders.served(version))
+    folders.place_profiles(version)
+    return version
+
+
+def _compare(
+    registry: Registry, version: str, prepared: Prepared
+) -> tuple[Comparison | None, str | None]:
+    """Return the comparison with the champion, and why there is none if that is a fault."""
+    try:
+        return compare_with_champion(registry, version, prepared), None
+    except SeenEvents as error:
+        registry.set_alias(CHALLENGER, version)
+        reason = f"not compared, so not promoted: {error}"
+        print(reason)
+        return None, reason

@@ -1,0 +1,37 @@
+"""Registers a shop's models, and changes them so that they become another version."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+
+from components import registry
+from components.manifest import write_manifest
+from components.settings import Settings
+
+
+def register(shop: tuple[Path, Settings]) -> dict:
+    """Run the stage ``register`` and return what it reports."""
+    registry.run(shop[1], shop[0])
+    return json.loads((shop[0] / "reports/registration.json").read_text())
+
+
+def spoil(root: Path) -> None:
+    """Put a ranker of one constant tree into both twins: lists in the order of item codes."""
+    booster = lgb.Booster(model_file=root / "models/hybrid/ranker.txt")
+    n = booster.num_feature()
+    data = lgb.Dataset(np.zeros((50, n)), np.zeros(50), feature_name=booster.feature_name())
+    constant = lgb.train({"verbosity": -1}, data, 1)
+    for twin in ("hybrid", "served"):
+        constant.save_model(root / "models" / twin / "ranker.txt")
+        write_manifest(root / "models" / twin)
+
+
+def change_served_twin(root: Path) -> None:
+    """Make the served twin another version's; the judged twin stays."""
+    file = root / "models/served/model.json"
+    file.write_text(file.read_text() + " ")
+    write_manifest(root / "models/served")

@@ -1,0 +1,77 @@
+"""Access to MLflow: its database, its login, and errors in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow.exceptions import MlflowException
+
+from components.credentials import Credential
+from components.registry import Registry
+from components.settings import Settings
+from tests.conftest import REPOSITORY
+
+
+def test_an_unreachable_registry_ends_in_one_line_without_its_password(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    done = subprocess.run(
+        [sys.executable, "-m", "bowerbird", "models"],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "BOWERBIRD_REGISTER__TRACKING_URI": "http://shop:s3cretpw@127.0.0.1:9",
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    printed = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: MLflow cannot be used (see register.tracking_uri)")
+    assert "Traceback" not in printed
+    assert "s3cretpw" not in printed
+
+
+def test_mlflow_gets_a_servers_login_apart_from_its_address(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")
+    uri = Credential("https://shop:a%2Fb@mlflow.example:5000/base")
+    changed = settings.register_.model_copy(update={"tracking_uri": uri})
+    registry = Registry(settings.model_copy(update={"register_": changed}), tmp_path)
+    assert registry.uri == "https://mlflow.example:5000/base"
+    assert os.environ["MLFLOW_TRACKING_USERNAME"] == "shop"
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "a/b"
+    # No answer is not taken for "there is no champion", or any version would become it.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    changed = changed.model_copy(update={"tracking_uri": Credential("http://127.0.0.1:9")})
+    registry = Registry(settings.model_copy(update={"register_": changed}), tmp_path)
+    with pytest.raises(MlflowException):
+        registry.alias("champion")
+
+
+def test_killed_while_mlflow_makes_its_database_the_next_makes_it(tmp_path: Path, settings) -> None:
+    code = "\n".join(
+        [
+            "import os, sqlalchemy",
+            "from components.registry import Registry",
+            "from components.settings import load_settings",
+            "@sqlalchemy.event.listens_for(sqlalchemy.Engine, 'before_cursor_execute')",
+            "def watch(connection, cursor, statement, *_):",
+            "    if statement.startswith('INSERT INTO _alembic_tmp_experiments'):",
+            "        os._exit(9)",
+            f"Registry(load_settings({str(REPOSITORY / 'params.yaml')!r}), '.')",
+        ]
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 9
+    assert Registry(settings, tmp_path).versions() == []
+    assert not (tmp_path / "var/mlflow/.new").exists()
