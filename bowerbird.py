@@ -154,9 +154,17 @@ def evaluate() -> None:
 
 
 @app.command()
+def reference() -> None:
+    """Build the reference that served traffic is compared with, and calibrate the drift alert."""
+    _stage("monitoring.reference")
+
+
+@app.command(hidden=True)
 def watch() -> None:
-    """Build the reference that served traffic is compared with and calibrate its alert."""
-    _stage("monitoring.calibration")
+    """Old name of ``reference``."""
+    warning = "warning: `bowerbird watch` is now `bowerbird reference`; the next version refuses it"
+    typer.secho(warning, fg="yellow", err=True)
+    reference()
 
 
 @app.command()
@@ -370,7 +378,7 @@ def package() -> None:
 
 @app.command()
 def export_feedback() -> None:
-    """Write what was served and what came of it to Parquet, for ingest and the watch."""
+    """Write what was served and what came of it to Parquet, for ingest and monitoring."""
     from components.settings import SettingsError, load_settings
     from serving.events.erasure import export_erasures
     from serving.events.errors import StoreError

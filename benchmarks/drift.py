@@ -2,7 +2,7 @@
 
     python -m benchmarks.drift [--root .]
 
-Needs ``bowerbird watch`` to have run (data/prepared, models/vectors, models/reference) and the
+Needs ``bowerbird reference`` to have run (data/prepared, models/vectors, models/reference) and the
 shop's second year in datasets/. False alarms are counted on ordinary weeks of the training data;
 delays on the real second year, week by week, and on drifts injected into ordinary weeks.
 """
@@ -26,26 +26,18 @@ import pandas as pd
 from components.data.dataset import DAY, Prepared, load_prepared
 from components.progress import progress
 from components.settings import Settings, load_settings
-from monitoring.calibration import (
-    Reference,
-    alarms,
-    before,
-    detect,
-    load_reference,
-    ordinary_weeks,
-    vocabulary_of,
-    weekly_tables,
-)
+from monitoring.calibration import alarms, before, ordinary_weeks, weekly_tables
+from monitoring.detection import detect
 from monitoring.features import (
-    STATISTICS,
     Vocabulary,
     by_shop_ids,
     cap_rows,
     clean_window,
     draw_visits,
-    features,
-    statistics,
+    feature_table,
 )
+from monitoring.reference import Reference, load_reference, vocabulary_of
+from monitoring.statistics import STATISTICS, statistics
 
 SECOND_YEAR = Path("datasets/online-retail/2010-2011.parquet")
 AGES = (0, 1, 2, 3, 4, 8)
@@ -174,7 +166,7 @@ def injected(
         ordinary = frame[week_of == week]
         for name, (inject, strengths) in INJECTIONS.items():
             for strength in strengths:
-                table = features(inject(ordinary, strength, rng), vocabulary)
+                table = feature_table(inject(ordinary, strength, rng), vocabulary)
                 for size in SIZES:
                     current = table if size is None else draw_visits(table, size, rng)
                     values = statistics(past, current, monitor.window_days)

@@ -1,4 +1,4 @@
-"""The watch as a flow: the newest traffic is judged; drift becomes a Prefect event.
+"""The flow ``monitoring``: the newest traffic is judged; drift becomes a Prefect event.
 
 The event ``bowerbird.drift`` starts the deployment of ``flows/retraining.py``.
 """

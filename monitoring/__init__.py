@@ -1,1 +1,1 @@
-"""The watch: drift, outcomes, alerts, report."""
+"""Monitoring of served traffic: drift detection, outcomes, alerts, report."""

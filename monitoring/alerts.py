@@ -1,8 +1,8 @@
-"""A verdict → a durable line in the alert log, and a message to whoever should know.
+"""A verdict → a durable line in the alert log, and a webhook.
 
 In: a ``Verdict``. Out: ``var/monitoring/alerts.jsonl``, one JSON object a line, and a POST to the
-webhook of ``monitor.webhook`` if there is one. Whether to retrain is returned; starting it is the
-flow's business.
+webhook of ``monitor.webhook`` if there is one. Whether to retrain is returned; the
+flow starts it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from components.alerts import ALERTS, NO_WEBHOOK, raise_alert, read_alerts
 from components.credentials import WebhookCredential
-from monitoring.calibration import Verdict
+from monitoring.detection import Verdict
 
 __all__ = ["append_alert", "read_alerts"]
 

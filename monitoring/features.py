@@ -1,9 +1,7 @@
-"""A window of interactions → the statistics that say how far it lies from the reference.
+"""A window of interactions → its feature table, one row for each event.
 
-In: interactions by the shop's ids (``schema.INTERACTIONS``). Out: a feature table, one row an
-event, and a dictionary of distances. The distances are Evidently's own drift methods, called
-directly: a report of Evidently over the same feature tables shows the same figures. They are
-distances, not p-values, which on thousands of rows call every difference significant.
+In: interactions by the shop's ids (``schema.INTERACTIONS``), and the ``Vocabulary`` of the
+reference. Out: the table that ``statistics`` compares with the reference's own.
 """
 
 from __future__ import annotations
@@ -12,41 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from evidently.legacy.calculations.stattests import jensenshannon_stat_test, wasserstein_stat_test
-from evidently.legacy.core import ColumnType
 
 from components.data.dataset import Prepared
 from components.data.schema import EVENTS
-
-NUMERIC = ("price", "quantity", "basket")
-CATEGORICAL = ("hour", "weekday", "country", "category", "item")
-SHARES = ("unseen_items", "new_texts", "new_users")
-STATISTICS = (*NUMERIC, *CATEGORICAL, "text", *SHARES)
-
-LABELS = {
-    "price": "unit price",
-    "quantity": "quantity of a line",
-    "basket": "lines of a visit",
-    "hour": "hour of the day",
-    "weekday": "day of the week",
-    "country": "country",
-    "category": "mix of categories",
-    "item": "mix of items",
-    "text": "meaning of the items' texts",
-    "unseen_items": "share of events on items the reference weeks did not have",
-    "new_texts": "share of events on items the language model has not encoded",
-    "new_users": "share of events by users the reference weeks did not have",
-}
-
-MIN_VALUES = 30
-"""Fewer known values than this of a column, and its statistic is not judged."""
 
 REQUIRED = ("user_id", "item_id", "event", "timestamp")
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What was known of items and users when the reference was built.
+    """Items and users that were known when the reference was built.
 
     items: item ids, position = code. categories: object (n_items,), None where there is none.
     projected: float32 (n_items, components), the item vectors on their principal components,
@@ -76,10 +49,10 @@ def by_shop_ids(prepared: Prepared) -> pd.DataFrame:
 
 
 def clean_window(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that can be judged, in order of time, with every column there.
+    """Return the rows that can be judged, sorted by time, with the columns price and quantity.
 
-    As in the prepared tables: one row for each user, item, event and moment. Rows without user,
-    item or time are left out.
+    As in the prepared tables there is one row for each user, item, event and moment. Rows without
+    user, item or time are left out.
 
     Raises:
         ValueError: a column of REQUIRED is missing.
@@ -102,7 +75,7 @@ def clean_window(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values(["timestamp", "user_id", "item_id"], ignore_index=True)
 
 
-def features(frame: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
+def feature_table(frame: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
     """Return one row for each event of a ``clean_window``.
 
     Columns: visit (a user's events of one UTC day, int), user_id, item (id), day, price and
@@ -167,50 +140,7 @@ def cap_rows(table: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
     return table[table["visit"].isin(keep)]
 
 
-def statistics(
-    reference: pd.DataFrame, current: pd.DataFrame, window_days: int
-) -> dict[str, float]:
-    """Return each of STATISTICS for two feature tables, NaN where there is too little to judge.
-
-    NUMERIC: Wasserstein distance in standard deviations of the reference. CATEGORICAL:
-    Jensen-Shannon distance (natural logarithm, 0 to 0.83). text: mean of the components'
-    Wasserstein distances. SHARES: 0 to 1. The weekday is judged only where the window spans at
-    least ``window_days - 1`` days: part of a week has other weekdays by nature.
-    """
-    values = {name: _wasserstein(reference[name], current[name]) for name in NUMERIC}
-    for name in CATEGORICAL:
-        values[name] = _jensenshannon(reference[name], current[name])
-    days = (current["day"].max() - current["day"].min()).days + 1 if len(current) else 0
-    if days < window_days - 1:
-        values["weekday"] = np.nan
-    parts = [_wasserstein(reference[name], current[name]) for name in components_of(reference)]
-    values["text"] = float(np.mean(parts)) if parts else np.nan
-    values["unseen_items"] = _share(~current["item"].isin(reference["item"].unique()))
-    values["new_texts"] = _share(current["new_text"])
-    values["new_users"] = _share(~current["user_id"].isin(reference["user_id"].unique()))
-    return values
-
-
 def _log(column: pd.Series) -> np.ndarray:
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(values > 0, np.log(values), np.nan)
-
-
-def _wasserstein(reference: pd.Series, current: pd.Series) -> float:
-    return _distance(wasserstein_stat_test, ColumnType.Numerical, reference, current)
-
-
-def _jensenshannon(reference: pd.Series, current: pd.Series) -> float:
-    return _distance(jensenshannon_stat_test, ColumnType.Categorical, reference, current)
-
-
-def _distance(test, kind: ColumnType, reference: pd.Series, current: pd.Series) -> float:
-    reference, current = reference.dropna(), current.dropna()
-    if min(len(reference), len(current)) < MIN_VALUES:
-        return np.nan
-    return float(test(reference, current, kind, None).drift_score)
-
-
-def _share(mask: pd.Series) -> float:
-    return float(mask.mean()) if len(mask) >= MIN_VALUES else np.nan

@@ -1,7 +1,7 @@
-"""What came of the served recommendations: click-through and conversion, with their uncertainty.
+"""Outcomes of the served recommendations: click-through and conversion rates with intervals.
 
-In: interactions whose ``impression_id`` names the recommendation that led there, and the served
-impressions. Out: rates with 95 % intervals, over all and for each model version.
+In: interactions whose ``impression_id`` names the recommendation that led to them, and the served
+impressions. Out: rates with 95 % intervals, overall and for each model version.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def interval(successes: int, trials: int, z: float = 1.96) -> tuple[float, float
 
 
 def outcomes(window: pd.DataFrame, impressions: pd.DataFrame | None = None) -> dict[str, Any]:
-    """Return what the window's events say of the recommendations they came from.
+    """Return the rates of the impressions, and counts of the window's events.
 
     window: the contract's interactions. impressions: one row each, impression_id and, if known,
     model_version; without them there is no denominator and only counts are returned.

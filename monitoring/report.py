@@ -1,7 +1,7 @@
-"""A verdict → pages a person can open and a file a machine can read.
+"""A verdict → HTML pages and a JSON file.
 
 In: a ``Verdict``, its window, the reference. Out: a folder with ``index.html`` (the verdict in
-plain words, the score over the weeks, what each statistic was, which items rose and fell),
+words, the score over the weeks, the statistics, the items whose share changed most),
 ``report.html`` (Evidently's own, every column's distribution) and ``verdict.json``. The pages
 need no network.
 """
@@ -26,20 +26,14 @@ from evidently.core.report import Snapshot
 from evidently.metrics import ValueDrift
 from jinja2 import Environment
 
-from monitoring.calibration import Reference, Verdict, load_reference
-from monitoring.features import (
-    CATEGORICAL,
-    MIN_VALUES,
-    NUMERIC,
-    cap_rows,
-    clean_window,
-    components_of,
-    features,
-)
+from monitoring.detection import Verdict
+from monitoring.features import cap_rows, clean_window, components_of, feature_table
+from monitoring.reference import Reference, load_reference
+from monitoring.statistics import CATEGORICAL, MIN_VALUES, NUMERIC
 
 MOVERS = 10
 SHOWN = tuple(name for name in (*NUMERIC, *CATEGORICAL) if name != "item")
-"""Columns of Evidently's report; thousands of items make no readable plot and are told apart."""
+"""Columns of Evidently's report. Thousands of items make no readable plot: see ``_movers``."""
 
 
 def write_report(
@@ -49,16 +43,16 @@ def write_report(
     folder: str | Path,
     seed: int = 42,
 ) -> Path:
-    """Return ``folder`` with index.html, report.html and verdict.json in it, whole or not at all.
+    """Write index.html, report.html and verdict.json to ``folder``, all or none; return it.
 
-    window: the interactions that ``detect`` judged. Verdicts of sibling folders are drawn into
-    the plot as the windows before this one.
+    window: the interactions that ``detect`` judged. The plot shows the verdicts of sibling
+    folders as the windows before this one.
     """
     if not isinstance(reference, Reference):
         reference = load_reference(reference)
     frame = clean_window(window)
     frame = frame[frame["event"].isin(reference.events)].reset_index(drop=True)
-    current = cap_rows(features(frame, reference.vocabulary), reference.sample_rows, seed)
+    current = cap_rows(feature_table(frame, reference.vocabulary), reference.sample_rows, seed)
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -119,7 +113,7 @@ def evidently_report(verdict: Verdict, reference: pd.DataFrame, current: pd.Data
 
 
 def _plot(verdict: Verdict, reference: Reference, earlier: list[dict]) -> str:
-    """Return a PNG (base64) of the ordinary weeks' scores, the served windows' and the alarm."""
+    """Return a PNG (base64): scores of ordinary weeks and of served windows, and the threshold."""
     figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
     ordinary = [(week["start"], week["score"]) for week in reference.weeks]
     judged = [one for one in earlier if one["enough"] and one["start"] < verdict.start]
@@ -167,8 +161,8 @@ th{border-bottom:1px solid #999}img{max-width:100%}.note{color:#555}
 </style></head><body>
 {%- set judged = verdict.enough %}
 <h1>{% if not judged %}Not enough data to judge
-{%- elif verdict.drifted %}Drift: this window is unlike the weeks the model learned from
-{%- else %}No drift: this window is like the weeks the model learned from{% endif %}</h1>
+{%- elif verdict.drifted %}Drift: this window differs from the training data
+{%- else %}No drift: this window is like the training data{% endif %}</h1>
 <p>Window {{ verdict.start }} to {{ verdict.end }}, {{ verdict.rows }} events in
 {{ verdict.visits }} visits ({{ verdict.rows_left_out }} rows left out), against
 {{ verdict.reference_start[:10] }} to {{ verdict.reference_end[:10] }}.</p>
@@ -178,8 +172,8 @@ th{border-bottom:1px solid #999}img{max-width:100%}.note{color:#555}
 <ul>{% for reason in verdict.reasons %}<li>{{ reason }}</li>{% endfor %}</ul>
 {% if judged %}
 <p>Score {{ "%.2f"|format(verdict.score) }}; the alarm is at
-{{ "%.2f"|format(verdict.threshold) }}. 0 is an ordinary week's middle and 1 its 90th percentile,
-of the statistic that is furthest off. The alarm aims at
+{{ "%.2f"|format(verdict.threshold) }}. 0 is the median of ordinary weeks and 1 their
+90th percentile, for the statistic that differs most. The alarm aims at
 {{ "%.0f"|format(100 * verdict.false_alarm_rate) }} % false alarms on ordinary weeks.</p>{% endif %}
 <img alt="score of each week and the alarm" src="data:image/png;base64,{{ plot }}">
 {% if judged %}
@@ -202,6 +196,6 @@ verdict.scores), ("Outcomes of the served recommendations", verdict.outcomes)) %
 <tr><td>{{ name.replace("_", " ") }}</td>
 <td>{{ "%.3f"|format(value) if value is float else value }}</td></tr>{% endfor %}</table>
 {% endif %}{% endfor %}
-<p class="note">The same verdict for machines: <a href="verdict.json">verdict.json</a>.</p>
+<p class="note">The same verdict as JSON: <a href="verdict.json">verdict.json</a>.</p>
 </body></html>
 """

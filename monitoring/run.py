@@ -1,4 +1,4 @@
-"""One look at the newest traffic: window → verdict → report → alert. What flow and CLI call.
+"""Judges the newest traffic: window → verdict → report → alert. Called by the flow and the CLI.
 
 In: ``data/feedback`` (or a file), ``models/reference``, ``models/served`` if there is one.
 Out: ``reports/monitoring/<day>``, and on drift a line in ``var/monitoring/alerts.jsonl``.
@@ -15,14 +15,15 @@ from components.data.feedback import believed, day_of, over_limits, read_newest
 from components.data.impressions import read_exported
 from components.settings import Settings, Validate
 from monitoring.alerts import append_alert
-from monitoring.calibration import Verdict, detect, load_reference
+from monitoring.detection import Verdict, detect
 from monitoring.outcomes import outcomes
+from monitoring.reference import load_reference
 from monitoring.report import write_report
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """folder: where the report lies. retrain: whether retraining should start."""
+    """folder: of the report. retrain: whether retraining should start."""
 
     verdict: Verdict
     folder: Path
@@ -35,10 +36,10 @@ def judge(
     window: Path | None = None,
     impressions: pd.DataFrame | None = None,
 ) -> Judgement:
-    """Return the verdict on a window of traffic, its report written and its alert raised.
+    """Return the verdict on a window of traffic; write its report and raise its alert.
 
-    window: a Parquet file of the contract's interactions, judged whole; without it the newest
-    ``monitor.window_days`` of the feedback folder are. impressions: see ``outcomes``; by default
+    window: a Parquet file of the contract's interactions, judged as a whole; default: the newest
+    ``monitor.window_days`` of the feedback folder. impressions: see ``outcomes``; by default
     those that serving exported.
 
     Raises:
@@ -84,8 +85,9 @@ def read_window(file: Path) -> pd.DataFrame:
 def newest_feedback(folder: Path, days: int, limits: Validate) -> pd.DataFrame:
     """Return the newest ``days`` of the folder's Parquet files, counted from their last event.
 
-    Only what training would count: an alarm starts a training, so nobody may raise one, or hide
-    one, by more events than count. See ``read_newest`` for the window and the files it opens.
+    Only events within the limits of ``validate`` count, as in training: an alert starts a training,
+    so a client must not be able to raise or hide one by the number of its events. See
+    ``read_newest`` for the window and the files it opens.
     """
     frame = read_newest(folder, days, pd.Timestamp.now(tz="UTC"))
     above = over_limits(frame, limits)

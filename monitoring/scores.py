@@ -1,15 +1,16 @@
-"""What the served model would have said before the window, against what was then bought.
+"""The model's recommendations before a window, compared with the interactions of the window.
 
-In: a model folder with its profiles, and a window of interactions. Out: one
-row a user with the mean score of the best k items and whether one of them was then bought.
+In: a model folder with its profiles, and a window of interactions. Out: one row for each user with
+the mean score of the best k items and whether one of them was then bought.
 
-The reference is the test window, the only weeks the model has not learned from: on the weeks it
-learned from its hits are too many. That is a handful of weeks, too few to calibrate an alarm on,
-so scores are shown beside the verdict and do not decide it.
+The reference is the test window, the only weeks the model was not fitted on: on the weeks it was
+fitted on its hit rate is too high. Those are too few weeks to calibrate an alert, so the report
+shows the scores and the verdict does not depend on them.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,23 @@ from evidently.legacy.calculations.stattests import wasserstein_stat_test
 from evidently.legacy.core import ColumnType
 
 from components.data.dataset import Histories
+from components.data.profiles import profiles_file
 from components.recommenders.base import Recommender
-from monitoring.features import MIN_VALUES
+from components.recommenders.two_stage.hybrid import Hybrid
 from monitoring.outcomes import interval
+from monitoring.statistics import MIN_VALUES
 
 K = 20
 MAX_USERS = 300
-"""Users drawn from one window: a hit rate is known to ±0.05 then."""
+"""Users drawn from one window: enough to know a hit rate to ±0.05."""
+
+
+def load_model(folder: Path) -> tuple[Hybrid, pd.Index, pd.DataFrame]:
+    """Return the model of ``folder``, its item ids (position = code) and its users' histories."""
+    model = Hybrid.load(folder)
+    past = pd.read_parquet(profiles_file(folder.parents[1], folder))
+    past["timestamp"] = pd.to_datetime(past["timestamp"], utc=True)
+    return model, pd.Index(model.catalogue.ids), past
 
 
 def score_users(
@@ -39,7 +50,7 @@ def score_users(
     items: item ids, position = the model's code. past, window: user_id, item_id, timestamp; of
     ``past`` only what lies before the window's first event counts. hit: at least one of the K
     best items the user had not had was interacted with in the window. At most MAX_USERS users,
-    drawn at random; those who came back only for what they already had are left out.
+    drawn at random; users with no new item in the window are left out.
     """
     start = window["timestamp"].min()
     past = past[past["timestamp"] < start].assign(code=lambda f: items.get_indexer(f["item_id"]))
@@ -81,10 +92,11 @@ def score_users(
 
 
 def compare_scores(reference: pd.DataFrame, current: pd.DataFrame) -> dict[str, Any]:
-    """Return hit rates with 95 % intervals, the scores' distance, and whether it got worse.
+    """Return hit rates with 95 % intervals, the distance of the scores, and whether it got worse.
 
-    worse: the window's interval lies wholly below the reference's. The distance is Wasserstein's
-    in standard deviations of the reference. Fewer than MIN_VALUES users: only their number.
+    worse: the upper bound of the window is below the lower bound of the reference. The distance is
+    Wasserstein's in standard deviations of the reference. Fewer than MIN_VALUES users: only their
+    number.
     """
     result: dict[str, Any] = {"users": len(current), "reference_users": len(reference)}
     if min(len(current), len(reference)) < MIN_VALUES:

@@ -17,7 +17,7 @@ def test_every_stage_comes_after_those_it_reads_from() -> None:
     order = stages(REPOSITORY / "dvc.yaml")
     assert sorted(order) == sorted(yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"])
     chain = ["ingest", "validate", "preprocess", "corpus", "pretrain", "finetune", "encode"]
-    chain += ["train", "rank", "watch", "register"]
+    chain += ["train", "rank", "reference", "register"]
     assert [stage for stage in order if stage in chain] == chain
     assert order.index("rank") < order.index("evaluate") < order.index("register")
 

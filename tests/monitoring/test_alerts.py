@@ -15,7 +15,7 @@ import pytest
 
 from components.credentials import WebhookCredential
 from monitoring.alerts import append_alert, read_alerts
-from monitoring.calibration import StatisticVerdict, Verdict
+from monitoring.detection import StatisticVerdict, Verdict
 
 
 def verdict(drifted: bool) -> Verdict:

@@ -1,14 +1,16 @@
-"""What is read to judge the newest traffic: the files of the window, and no older ones."""
+"""Judging the newest traffic: the files of the window and no older ones, report and alert."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from components.settings import Settings
-from monitoring.run import newest_feedback, served_impressions
+from monitoring.run import judge, newest_feedback, served_impressions
 
 DAYS = 7
 NEWEST = pd.Timestamp("2023-11-20", tz="UTC")
@@ -107,3 +109,79 @@ def test_only_impressions_of_the_windows_days_are_opened(tmp_path: Path) -> None
     assert served_impressions(tmp_path, window.iloc[:0]) is None
     before = events("before", "2023-11-01 12:00")
     assert served_impressions(tmp_path, before) is None
+
+
+def test_judge_writes_report_and_alert(referenced, newest, tmp_path: Path) -> None:
+    root, settings = tmp_path, referenced[1]
+    shutil.copytree(referenced[0] / "models", root / "models")
+    hostile = newest.assign(item_id="<script>alert(1)</script>", price=newest["price"] * 5)
+    file = root / "window.parquet"
+    hostile.to_parquet(file)
+    found = judge(settings, root, file)
+    assert found.retrain
+    page = (found.folder / "index.html").read_text()
+    assert "<script>alert(1)</script>" not in page
+    assert json.loads((found.folder / "verdict.json").read_text())["drifted"]
+    assert len((root / "var/monitoring/alerts.jsonl").read_text().splitlines()) == 1
+    calm = root / "calm.parquet"
+    newest.to_parquet(calm)
+    assert not judge(settings, root, calm).retrain
+    with pytest.raises(FileNotFoundError, match="no such window"):
+        judge(settings, root, root / "nowhere.parquet")
+
+
+def test_judge_takes_the_newest_feedback_and_its_impressions(referenced, newest, tmp_path) -> None:
+    root, settings = tmp_path, referenced[1]
+    shutil.copytree(referenced[0] / "models", root / "models")
+    feedback = root / settings.ingest.feedback
+    feedback.mkdir(parents=True)
+    frame = newest.drop_duplicates(["user_id", "item_id"], ignore_index=True).assign(
+        client=None, authentication="shop"
+    )
+    frame["impression_id"] = [f"i{n}" if n < 30 else None for n in range(len(frame))]
+    older = frame.assign(timestamp=frame["timestamp"] - pd.Timedelta(days=200))
+    older.to_parquet(feedback / "a.parquet")
+    frame.to_parquet(feedback / "b.parquet")
+    impressions = pd.DataFrame(
+        {
+            "impression_id": [f"i{n}" for n in range(100)],
+            "model_version": ["1", "2"] * 50,
+            "timestamp": frame["timestamp"].sort_values().iloc[len(frame) // 2],
+        }
+    )
+    (root / "data/impressions").mkdir(parents=True)
+    impressions.to_parquet(root / "data/impressions/impressions-2010-12-01.parquet")
+    found = judge(settings, root).verdict
+    assert found.rows + found.rows_left_out == len(frame)
+    assert found.outcomes["impressions"] == 100
+    assert found.outcomes["click_through_rate"] == pytest.approx(0.3)
+    assert set(found.outcomes["by_model_version"]) == {"1", "2"}
+
+
+def test_one_client_without_a_key_raises_no_alarm_and_hides_none(
+    referenced, newest, tmp_path
+) -> None:
+    root, settings = tmp_path, referenced[1]
+    shutil.copytree(referenced[0] / "models", root / "models")
+    feedback = root / settings.ingest.feedback
+    feedback.mkdir(parents=True)
+    newest.assign(client=None, authentication="shop").to_parquet(feedback / "a.parquet")
+    n = 5000
+    flood = pd.DataFrame(
+        {
+            "user_id": [f"session:{one}" for one in range(n)],
+            "item_id": newest["item_id"].iloc[0],
+            "event": "purchase",
+            "timestamp": newest["timestamp"].max(),
+            "quantity": 1e6,
+            "price": 1e6,
+            "client": "a",
+            "authentication": "none",
+        }
+    )
+    flood.to_parquet(feedback / "b.parquet")
+    future = flood.assign(timestamp=pd.Timestamp.now(tz="UTC") + pd.Timedelta(days=400))
+    future.to_parquet(feedback / "c.parquet")
+    found = judge(settings, root).verdict
+    assert found.rows <= len(newest) + settings.validate_.max_client_item_day
+    assert not found.drifted, found.reasons

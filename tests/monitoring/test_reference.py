@@ -1,0 +1,91 @@
+"""The stage ``reference``: what it writes, and what is loaded from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from monitoring.calibration import SIZES, Scale
+from monitoring.reference import load_reference
+from tests.conftest import REPOSITORY
+
+
+def test_the_calibration_says_its_false_alarm_rate(referenced) -> None:
+    figures = json.loads((referenced[0] / "reports/calibration.json").read_text())
+    assert 0 <= figures["false_alarm_rate"] <= 0.2
+    assert figures["weeks"] >= 10
+
+
+def test_the_reference_is_the_newest_weeks(referenced, newest) -> None:
+    found = load_reference(referenced[0] / "models/reference")
+    assert found.window_days == 14
+    assert pd.Timestamp(found.end) - pd.Timestamp(found.start) == pd.Timedelta(days=4 * 14)
+    assert set(newest["item_id"]) <= set(found.table["item"])
+    first = pd.to_datetime(found.table["day"], utc=True).min()
+    assert first >= pd.Timestamp(found.start)
+    starts = [week["start"] for week in found.weeks]
+    assert starts == sorted(starts)
+    points = found.vocabulary.projected
+    assert points is not None
+    assert points.shape == (len(found.vocabulary.items), 8)
+
+
+def test_the_reference_has_the_scores_of_the_test_window(referenced) -> None:
+    scores = load_reference(referenced[0] / "models/reference").scores
+    assert scores is not None
+    assert 0 < scores["hit"].mean() < 1
+    assert np.isfinite(scores["score"]).all()
+
+
+def test_the_scale_of_a_size_lies_between_those_next_to_it(referenced) -> None:
+    small, large = (
+        Scale(visits, 20, threshold, {"price": median}, {"price": 0.1})
+        for visits, threshold, median in ((SIZES[0], 3.0, 0.4), (4 * SIZES[0], 1.0, 0.2))
+    )
+    loaded = load_reference(referenced[0] / "models/reference")
+    found = replace(loaded, scales=(small, large))
+    middle = found.scale(2 * SIZES[0])  # halfway in the logarithm
+    assert middle.threshold == pytest.approx(2.0)
+    assert middle.median["price"] == pytest.approx(0.3)
+    assert found.scale(1).threshold == 3.0
+    assert found.scale(100_000).threshold == 1.0
+
+
+def test_a_reference_without_scores_or_calibration(referenced, tmp_path: Path) -> None:
+    shutil.copytree(referenced[0] / "models/reference", tmp_path / "reference")
+    (tmp_path / "reference/scores.parquet").unlink()
+    assert load_reference(tmp_path / "reference").scores is None
+    (tmp_path / "reference/calibration.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"calibration\.json .*bowerbird reference"):
+        load_reference(tmp_path / "reference")
+
+
+def test_the_old_name_of_the_stage_warns_and_runs_it(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
+
+    def bowerbird(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "bowerbird", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = bowerbird("watch")
+    assert done.returncode == 1
+    assert "`bowerbird watch` is now `bowerbird reference`" in done.stderr
+    assert "data/prepared" in done.stderr.splitlines()[-1]
+    shown = bowerbird("--help").stdout
+    assert "reference" in shown
+    assert "watch" not in shown
