@@ -1,1 +1,1 @@
-"""From the shop's files to clean, coded, time-split tables."""
+"""The shop's files → validated, cleaned, coded tables, split by time."""

@@ -30,8 +30,8 @@ def clean_interactions(interactions: ir.Table, items: ir.Table) -> ir.Table:
     """Return one row for each user, item, event and moment, of items the catalogue knows.
 
     A line that an order repeats (two deliveries of one product) is one purchase of the sum: the
-    quantities are added, the price is the mean of a unit's. by_shop: the shop's own files or its
-    key say it. authenticated: these or a signed session do.
+    quantities are added, and the price is the mean price of a unit. by_shop: the event is in the
+    shop's own files or was sent with its key. authenticated: that, or with a signed session.
     """
     known = interactions.semi_join(items, "item_id")
     one = known.group_by(["user_id", "item_id", "event", "timestamp"]).aggregate(

@@ -1,7 +1,7 @@
 """The prepared tables in memory: coded interactions with CSR offsets, histories, catalogue.
 
-In: ``data/prepared`` (see ``schema``) and ``models/vectors``. Out: the arrays every recommender
-is fitted on and asked with. A history is a slice, so nothing loops over interactions in Python.
+In: ``data/prepared`` (see ``schema``) and ``models/vectors``. Out: the arrays that recommenders
+are fitted on and score. A history is a slice, so nothing loops over interactions in Python.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DAY = 86_400
 
 @dataclass(frozen=True)
 class Histories:
-    """What a batch of users did, oldest first, and the moment each is asked for.
+    """Events of a batch of users, oldest first, and the time of the prediction for each.
 
     items: int32 (events,) item codes; user b's are ``items[offsets[b]:offsets[b + 1]]``.
     times: int64 (events,) seconds since 1970.
@@ -65,7 +65,7 @@ class Histories:
         """Return int64 (events,): 0 for a history's newest event, 1 for the one before, …"""
         return self._steps_back
 
-    # Each model of a hybrid asks for them again.
+    # Cached, because every model of a hybrid uses them.
     @cached_property
     def _rows(self) -> np.ndarray:
         return np.repeat(np.arange(len(self)), self.lengths())
@@ -121,7 +121,7 @@ class Histories:
         """Return float32 CSR (batch, n_items): the sum of the ``weights`` of an item's events."""
         shape = (len(self), n_items)
         matrix = sp.csr_matrix((self.weights(decay), self.items, self.offsets), shape=shape)
-        # Copies: what is summed below would else be this object's own arrays.
+        # Copies: the arrays of this object must not be summed in place below.
         matrix.indices, matrix.indptr = matrix.indices.copy(), matrix.indptr.copy()
         matrix.sum_duplicates()
         return matrix
@@ -271,12 +271,12 @@ class Catalogue:
 
 
 def item_text(table: pd.DataFrame) -> list[str]:
-    """Return what is read of each product: title, brand, the shop's categories, text."""
+    """Return the text of each product: title, brand, the shop's categories, description."""
     own = (
         table["categories"]
         .map(lambda names: " > ".join(names))
         .mask(table["categories_inferred"], "")
-    )  # an inferred category is made of the title: it says nothing new
+    )  # an inferred category is a word of the title: it adds nothing
     columns = [table["title"], table["brand"].fillna(""), own, table["description"].fillna("")]
     parts = pd.concat(columns, axis=1).to_numpy()
     return [". ".join(part for part in row if part).lower() for row in parts]

@@ -1,4 +1,4 @@
-"""The raw tables against what is expected of them; bad rows go to quarantine with the reason.
+"""Validation of the raw tables; bad rows go to quarantine with the reason.
 
 In: ``data/raw``. Out: ``data/valid`` (the rows that met every expectation), ``data/quarantine``
 (the others, unchanged, with the column ``reasons``), ``reports/data_docs`` (Great Expectations'
@@ -50,9 +50,9 @@ SAME_ROW = {
 
 
 def suite(table: str, settings: Validate, now: pd.Timestamp) -> list[gxe.Expectation]:
-    """Return the expectations of ``table``; each one's meta holds the reason for quarantine.
+    """Return the expectations of ``table``; the meta of each holds the reason for quarantine.
 
-    now: nothing can have happened later (a day is allowed for clocks that go wrong).
+    now: no event can be later (a day is allowed for clocks that are wrong).
     """
     no_copy = gxe.ExpectColumnValuesToBeInSet(column=COPY, value_set=[0], meta=_why(DUPLICATE))
     item = [
@@ -139,7 +139,7 @@ def bad_rows(context: Any, table: str, frame: pd.DataFrame, rules: list[Any]) ->
     )
     batch = {"dataframe": marked}
     definition.run(batch_parameters=batch, result_format="SUMMARY")  # for the pages
-    # Not through the definition: the lists of bad rows are ours, the pages would drown in them.
+    # Not through the definition: the pages would list every bad row.
     found = (
         definition.data.data_asset.get_batch_definition("all")
         .get_batch(batch)
@@ -169,12 +169,12 @@ def bad_rows(context: Any, table: str, frame: pd.DataFrame, rules: list[Any]) ->
 def refused(
     frame: pd.DataFrame, reasons: pd.Series, settings: Validate, products: pd.Index
 ) -> pd.Series:
-    """Return why interactions that met every expectation are bad all the same, as ``bad_rows``.
+    """Return why interactions that met every expectation are still bad, as ``bad_rows`` does.
 
     frame: its index counts from 0. reasons: of ``bad_rows``. products: ids of the valid items.
     """
-    # An event that was sent twice says nothing against its client.
-    wrong = reasons.index[reasons.map(lambda told: told != [DUPLICATE])]
+    # A repeated event is no sign of a bad client.
+    wrong = reasons.index[reasons.map(lambda found: found != [DUPLICATE])]
     bad = pd.Series(frame.index.isin(wrong), index=frame.index)
     rest = frame.drop(index=reasons.index)
     gates = (

@@ -1,8 +1,8 @@
-"""What is known of users and items at the start of the validation window.
+"""Features of users and items at the start of the validation window.
 
 In: clean interactions and items. Out: the feature columns of ``data/prepared``'s items and users
 (``schema.ITEM_FEATURES``, ``schema.USER_FEATURES``). Only events before ``start`` count, so a
-model that reads them in training has seen nothing of the windows it is judged on.
+model that uses them in training has not seen the windows it is judged on.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""How much feedback may count: by user, client, product and day, and by who sent it.
+"""Limits on feedback: by user, client, product and day, and by how the sender was authenticated.
 
 In: rows of the contract's interactions. A row is feedback if its ``authentication`` is not null.
 Out: the rows above a limit, with the reason; the rows of clients that send mostly bad ones; the
-rows with what their sender may say of them. ``validate`` asks for all of it before anything is
-learned, the watch for the same, so that what is watched is what would be learned from.
+rows without the values that their sender may not set. ``validate`` applies the limits before
+training, and monitoring applies the same ones, so that both see the same events.
 
-The limits hold for what a sender can make as often as it likes. User ids and sessions are free, an
-address is not: so a client (an address, with all its sessions) is limited whatever users it names.
+User ids and sessions can be made at will, an address cannot. So a client (an address with all its
+sessions) is limited, whatever users it names.
 The shop's key is not limited by client, because all of the shop's events come from it.
 """
 
@@ -28,7 +28,7 @@ CLIENT_ITEM_DAY = "too many events of a client on one product a day"
 CLIENT_DAY = "too many events of a client a day"
 
 _FIRST = ("purchase", "rating", "cart", "click", "view")
-"""Of the events above a limit those that say least are left out."""
+"""Events by value, the most informative first: above a limit the last ones are left out."""
 
 _EXPORTED = r"events-(\d{4}-\d{2}-\d{2})\.parquet$"
 """A file of ``bowerbird export-feedback``, named by the day on which its events were received."""
@@ -84,7 +84,7 @@ def read_newest(folder: str | Path, days: int, now: pd.Timestamp) -> pd.DataFram
 
 
 def _latest_event(file: Path) -> pd.Timestamp:
-    """Return what no event of a file can be dated after, by the file's name."""
+    """Return the latest time that an event of a file can have, by the file's name."""
     day = day_of(file)
     if day is None:
         return pd.Timestamp.max.tz_localize("UTC")
@@ -114,16 +114,16 @@ def _read_file(file: Path) -> pd.DataFrame:
 def over_limits(rows: pd.DataFrame, settings: Validate) -> pd.Series:
     """Return why feedback is above a limit: index = the row's label in ``rows``, value = reason.
 
-    A day is that of the event and also that of the export file, if the file's name tells when its
-    events were received: who dates events back does not get more of them counted. All feedback
-    without a client is of one client. Each limit counts only rows that met the limits before it.
+    A day is that of the event and also that of the export file, if the file's name has the day of
+    receipt: backdating events does not let more of them count. All feedback without a client counts
+    as that of one client. Each limit counts only rows that met the limits before it.
     """
     rows = rows[rows["authentication"].notna()]
     day = rows["timestamp"].dt.floor("D")
     received = rows["source"].str.extract(_EXPORTED, expand=False)
     keys = pd.DataFrame(
         {
-            # Numbers instead of strings: grouped five times, they are several times faster.
+            # Numbers instead of strings: grouping them, five times, is several times faster.
             "user_id": pd.factorize(rows["user_id"])[0],
             "item_id": pd.factorize(rows["item_id"])[0],
             "client": pd.factorize(rows["client"])[0],
@@ -136,10 +136,10 @@ def over_limits(rows: pd.DataFrame, settings: Validate) -> pd.Series:
         index=rows.index,
     ).sort_values(["trust", "value", "timestamp"], kind="stable")
     by_client = keys["trust"] > AUTHENTICATIONS.index(SHOP)
-    everybody = pd.Series(True, index=keys.index)
+    everyone = pd.Series(True, index=keys.index)
     found = []
     for of, columns, most, reason in (
-        (everybody, ["user_id", "item_id", "day"], settings.max_user_item_day, USER_ITEM_DAY),
+        (everyone, ["user_id", "item_id", "day"], settings.max_user_item_day, USER_ITEM_DAY),
         (by_client, ["client", "item_id", "day"], settings.max_client_item_day, CLIENT_ITEM_DAY),
         (
             by_client,
@@ -171,9 +171,9 @@ def of_bad_clients(rows: pd.DataFrame, bad: pd.Series, settings: Validate) -> pd
 
 
 def believed(rows: pd.DataFrame, settings: Validate) -> pd.DataFrame:
-    """Return ``rows`` with what their senders may say of them.
+    """Return ``rows`` without the values that their senders may not set.
 
-    Without the shop's key an event says nothing of a price and has at most
+    Without the shop's key an event has no price and at most
     ``validate.max_client_quantity`` units.
     """
     client = rows["authentication"].notna() & (rows["authentication"] != SHOP)

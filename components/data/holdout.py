@@ -1,4 +1,4 @@
-"""Held-out windows: histories before a window, and what each user bought in it.
+"""Held-out windows: histories before a window, and the items of each user in it.
 
 In: ``Prepared`` tables. Out: a ``Task``. Rankers are fitted and parameters are chosen on the
 validation window; models are judged on the test window.

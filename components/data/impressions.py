@@ -1,4 +1,4 @@
-"""Served lists and what came of them, coded: what a policy learns from and is judged on.
+"""Served lists and their outcomes, coded: the training and test data of off-policy methods.
 
 In: ``data/impressions`` as ``bowerbird export-feedback`` writes it, the valid interactions, and the
 prepared tables, whose vocabularies and histories are used. Out: a ``Log``.

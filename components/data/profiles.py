@@ -1,4 +1,4 @@
-"""User profiles: what every user did, in one file outside the model folders.
+"""User profiles: the interactions of every user, in one file outside the model folders.
 
 In: ``Prepared`` tables. Out: ``models/profiles``. No model folder holds personal data, so erasing a
 user leaves the models as they are.
@@ -29,7 +29,7 @@ def profiles_file(root: Path, model: Path) -> Path:
 
 def write_profiles(prepared: Prepared, file: Path) -> None:
     """Write every interaction by the shop's ids: user_id, item_id, timestamp, and rating if any
-    interaction has one. Serving knows its users from it."""
+    interaction has one. Serving reads it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     interactions = prepared.interactions
     frame = pd.DataFrame(

@@ -81,7 +81,7 @@ PREPARED_INTERACTIONS = pa.schema(
         ("price", pa.float32()),
         ("rating", pa.float32()),
         ("split", pa.int8()),  # index into SPLITS
-        # false: known from feedback alone that nobody signed, so no target when versions are judged
+        # false: only feedback without authentication has it, so it is no target of a comparison
         ("authenticated", pa.bool_()),
     ]
 )

@@ -2,9 +2,9 @@
 
 In: ``data/valid``. Out: ``data/prepared/{interactions,items,users}.parquet`` and ``split.json``.
 
-The split is global in time: everybody's events before ``validation_start`` are training data, so
-nothing that is learned has seen the future. (A split by user, as leave-one-out, leaks: other
-users' later events tell what became popular. Meng et al., RecSys 2020.)
+The split is global in time: the events of all users before ``validation_start`` are training data,
+so nothing that is learned has seen the future. (A split by user, as leave-one-out, leaks: other
+users' later events reveal what became popular. Meng et al., RecSys 2020.)
 """
 
 from __future__ import annotations

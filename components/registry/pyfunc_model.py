@@ -34,7 +34,7 @@ class HybridModel(mlflow.pyfunc.PythonModel):
         known = [row[row >= 0].astype(np.int32) for row in codes]
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in known])]).astype(np.int64)
         items = np.concatenate([*known, np.empty(0, np.int32)])
-        # Times are not part of the signature: what is recent counts as of now, as when served.
+        # Times are not part of the signature: recent items count as of now, as in serving.
         now = np.full(len(known), pd.Timestamp.now(tz="UTC").timestamp(), dtype=np.int64)
         histories = Histories(items, np.repeat(now, np.diff(offsets)), offsets, now)
         chosen, scores = self.model.recommend(histories, k)
