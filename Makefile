@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run test test-slow test-soak serve ui bench audit lock settings clean
+.PHONY: help run test test-slow test-soak serve ui bench audit lock settings docs clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -66,6 +66,9 @@ lock: $(STAMP)   ## write requirements/lock.txt anew from what pyproject.toml al
 
 settings: $(STAMP) ## write docs/settings.md and params.yaml's comments from the settings' descriptions
 	python docs/settings_reference.py
+
+docs: $(STAMP)   ## the documentation as a site: site/index.html
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 clean:           ## remove what runs leave behind (environment and DVC cache stay)
 	rm -rf data/raw data/valid data/quarantine data/prepared data/corpus models reports var
