@@ -18,7 +18,7 @@ from dvc.cli import DvcParserError, parse_args
 from pydantic import ValidationError
 
 from bowerbird import app as command_line
-from components.data import sources
+from components.data import ingest as ingest_stage
 from components.settings import Settings, load_settings
 from serving.api import schemas
 from serving.api.app import create_app
@@ -227,6 +227,7 @@ VALUES = {
     "event": "click",
     "available": "true",
     "category": "Garden > Lamps",
+    "categories": "Garden > Lamps",
     "currency": "EUR",
 }
 """A value of each column of the contract that is no free text."""
@@ -250,7 +251,7 @@ def test_the_examples_of_a_shops_files_are_ingested(
             write(tmp_path / entry["path"], entry["columns"])
         wanted[table] = len(ingest[table])
     chosen = type(settings.ingest).model_validate(ingest)
-    sources.run(settings.model_copy(update={"ingest": chosen}), tmp_path)
+    ingest_stage.run(settings.model_copy(update={"ingest": chosen}), tmp_path)
     for table in ("interactions", "reviews"):
         assert len(pd.read_parquet(tmp_path / f"data/raw/{table}.parquet")) == wanted[table]
     for table in ("items", "users"):

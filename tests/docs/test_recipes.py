@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from components.data import sources
 from components.data.dataset import DAY, Catalogue, Histories, Interactions
+from components.data.sources.files import READERS
 from components.recommenders import factory
 from components.settings import Settings, load_settings
 from serving.api.app import create_app
@@ -67,7 +67,7 @@ def test_the_models_settings_are_accepted_once_it_is_registered(
 @pytest.fixture
 def data_source() -> Iterator[SimpleNamespace]:
     yield recipe("add-a-data-source")
-    sources.READERS.pop(".psv")
+    READERS.pop(".psv")
 
 
 def test_the_reader_of_a_new_kind_of_file_reads_it(
@@ -75,7 +75,7 @@ def test_the_reader_of_a_new_kind_of_file_reads_it(
 ) -> None:
     file = tmp_path / "orders.psv"
     file.write_text("customer|sku\n007|a\n")
-    table = sources.READERS[".psv"](ibis.duckdb.connect(), str(file)).execute()
+    table = READERS[".psv"](ibis.duckdb.connect(), str(file)).execute()
     assert table.to_dict("list") == {"customer": ["007"], "sku": ["a"]}
 
 
