@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run test test-slow test-soak serve ui bench audit lock settings docs clean
+.PHONY: help run test test-slow test-soak serve ui bench audit dag lock settings docs clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -60,6 +60,9 @@ bench: $(STAMP)  ## the short benchmarks of the embedded data, and a list of all
 audit: $(STAMP)  ## risky code, and known vulnerabilities of the locked packages
 	bandit --quiet --configfile pyproject.toml --recursive $(CODE)
 	python requirements/audit.py
+
+dag: $(STAMP)    ## write the code that each stage imports into dvc.yaml
+	python -m flows.dag
 
 lock: $(STAMP)   ## write requirements/lock.txt anew from what pyproject.toml allows
 	bash requirements/lock.sh

@@ -1,0 +1,133 @@
+"""``dvc.yaml`` and the code: each stage depends on the modules that its command imports.
+
+``python -m flows.dag`` (or ``make dag``) writes the code among the ``deps`` of ``dvc.yaml`` anew
+and keeps the data among them; a test compares the two. Type it after a module was added, moved or
+imported from a new place.
+
+What a command imports is read from the source, without running it: from the module that the
+command of ``bowerbird.py`` names in ``_stage``, all imports of this project's packages, those
+within functions included. Imports for type checkers only do not count, nor do package files that
+hold nothing but a docstring. A folder stands for its modules where all of them are imported.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import grimp
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
+
+PACKAGES = ("components", "flows", "monitoring", "serving")
+COPIED = {"register": ["components"]}
+"""Folders of code that a stage copies, by stage: the registry puts its package into a version."""
+
+
+def command_modules(cli: Path) -> dict[str, str]:
+    """Return, for each command of ``bowerbird.py`` that runs a stage, the stage's module."""
+    found = {}
+    for function in ast.parse(cli.read_text(encoding="utf-8")).body:
+        for node in ast.walk(function):
+            match node:
+                case ast.Call(func=ast.Name(id="_stage"), args=[ast.Constant(value=str(module))]):
+                    assert isinstance(function, ast.FunctionDef)
+                    found[function.name.replace("_", "-")] = module
+    return found
+
+
+@cache
+def _graph() -> grimp.ImportGraph:
+    return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
+
+
+def imported(module: str) -> set[str]:
+    """Return the files of ``module`` and of all modules that it imports, relative to the root."""
+    names = {module, *_graph().find_upstream_modules(module)}
+    names |= {parent for name in names for parent in _parents(name)}
+    return {str(_file(name)) for name in names}
+
+
+def _parents(module: str) -> list[str]:
+    parts = module.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
+
+
+def _file(module: str) -> PurePosixPath:
+    place = PurePosixPath(*module.split("."))
+    return place / "__init__.py" if (_root() / place).is_dir() else place.with_suffix(".py")
+
+
+def _root() -> Path:
+    return Path(__file__).resolve().parents[1]
+
+
+def _only_docstring(file: Path) -> bool:
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    return all(isinstance(node, ast.Expr) for node in body)
+
+
+def _files_below(folder: Path) -> set[str]:
+    """Return the files of a folder that DVC sees (see ``.dvcignore``)."""
+    return {
+        file.relative_to(_root()).as_posix()
+        for file in folder.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+
+
+def shortest(files: set[str]) -> list[str]:
+    """Return ``files`` with a folder in place of its files where all of them are there."""
+    folders = sorted({parent for file in files for parent in PurePosixPath(file).parents})
+    short: list[str] = []
+    for folder in folders:  # a folder comes before those within it
+        inside = _files_below(_root() / folder) if folder.parts else set()
+        modules = {file for file in inside if not file.endswith("__init__.py")}
+        if len(modules) > 1 and inside <= files and not _covered(str(folder), short):
+            short.append(str(folder))
+    rest = {file for file in files if not _covered(file, short)}
+    rest = {f for f in rest if not f.endswith("__init__.py") or not _only_docstring(_root() / f)}
+    return sorted([*short, *rest])
+
+
+def _covered(path: str, folders: Iterable[str]) -> bool:
+    return any(PurePosixPath(path).is_relative_to(folder) for folder in folders)
+
+
+def code_deps(stage: str, command: str, cli: Path | None = None) -> list[str]:
+    """Return the code that a stage depends on.
+
+    command: what the stage runs, "bowerbird …".
+
+    Raises:
+        KeyError: the command is no command of ``bowerbird.py`` that runs a stage.
+    """
+    modules = command_modules(cli or _root() / "bowerbird.py")
+    copied = COPIED.get(stage, [])
+    files = imported(modules[command.split()[1]])
+    return sorted([*copied, *shortest({file for file in files if not _covered(file, copied)})])
+
+
+def is_code(dep: str) -> bool:
+    """Return whether a dependency is the project's code: a module, or a folder of modules."""
+    path = PurePosixPath(dep)
+    return path.parts[0] in PACKAGES and (path.suffix == ".py" or (_root() / path).is_dir())
+
+
+def write(file: Path) -> None:
+    """Write the code among the ``deps`` of a ``dvc.yaml``; everything else stays as it is."""
+    yaml = YAML()
+    yaml.width = 4096  # no line is broken
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    content: Any = yaml.load(file)
+    for name, stage in content["stages"].items():
+        data = [dep for dep in stage["deps"] if not is_code(dep)]
+        stage["deps"] = CommentedSeq([*code_deps(name, stage["cmd"]), *data])
+    yaml.dump(content, file)
+
+
+if __name__ == "__main__":
+    write(_root() / "dvc.yaml")
