@@ -100,6 +100,18 @@ def test_restarted_with_a_damaged_champion_it_serves_the_one_before(
     assert (shop.current().version, shop.problems) == ("2", {})
 
 
+def test_an_alert_that_cannot_be_written_keeps_no_model_from_serving(
+    shop_root: Path, make: Make
+) -> None:
+    register(shop_root, "2", "1")
+    halve(shop_root / "var/serving/models/2/ranker.txt")
+    (shop_root / ALERTS).mkdir(parents=True)  # as on a full disk, writing fails with an OSError
+    shop = make(shop_root)
+    shop.load()
+    assert shop.current().version == "1"
+    assert "serving version 1" in shop.problems["model"]
+
+
 def test_without_any_good_model_the_error_says_what_is_wrong(shop_root: Path, make: Make) -> None:
     register(shop_root, "2", "1")
     for version in ("1", "2"):
