@@ -210,7 +210,7 @@ def store_status(shop: Shop, note: str | None) -> StoreStatus:
     )
 
 
-@router.get("/status", response_model=StatusResponse, responses=ERRORS)
+@router.get("/status", response_model=StatusResponse, responses=WRITE_ERRORS)
 async def status(request: Request) -> StatusResponse:
     """What the operator's page shows beside /model and /metrics."""
     auth_of(request).check_api(request)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import httpx
 import pytest
 import schemathesis
@@ -14,6 +19,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from components.settings import Settings
+
 CHECKS = [
     not_a_server_error,
     response_schema_conformance,
@@ -22,12 +29,35 @@ CHECKS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "examples", [pytest.param(3, id="few"), pytest.param(200, id="many", marks=pytest.mark.slow)]
-)
-def test_every_answer_is_as_documented(served: httpx.Client, examples: int) -> None:
-    document = schemathesis.openapi.from_url(f"{served.base_url}/openapi.json")
-    tried = []
+KEYS = {"BOWERBIRD_API_KEY": "the shop's key", "BOWERBIRD_OPERATOR_KEY": "the operator's key"}
+
+CALLERS = {
+    "without a key": {},
+    "with a wrong key": {"x-api-key": "another"},
+    "the shop": {"x-api-key": KEYS["BOWERBIRD_API_KEY"]},
+    "the operator": {"x-api-key": KEYS["BOWERBIRD_OPERATOR_KEY"]},
+}
+
+
+@pytest.fixture(scope="module")
+def keyed(
+    trained: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFactory, make_server: Any
+) -> Iterator[httpx.Client]:
+    """A client of a server that has both keys."""
+    root = tmp_path_factory.mktemp("keyed")
+    for name in ("hybrid", "profiles"):
+        shutil.copytree(trained[0] / "models" / name, root / "models" / name)
+    shutil.copy(trained[0] / "params.yaml", root / "params.yaml")
+    server = make_server(root, KEYS).start()
+    with server.client() as client:
+        yield client
+    server.stop()
+
+
+def fuzz(client: httpx.Client, headers: dict[str, str], examples: int) -> set[str]:
+    """Send requests made from the document to every route; return the routes."""
+    document = schemathesis.openapi.from_url(f"{client.base_url}/openapi.json")
+    tried = set()
     for found in document.get_all_operations():
         operation = found.ok()
 
@@ -40,8 +70,27 @@ def test_every_answer_is_as_documented(served: httpx.Client, examples: int) -> N
         )
         @given(case=operation.as_strategy())
         def check(case: schemathesis.Case) -> None:
-            case.call_and_validate(checks=CHECKS)
+            case.call_and_validate(checks=CHECKS, headers=headers)
 
         check()
-        tried.append(operation.label)
-    assert {"PUT /items", "POST /rerank", "POST /recommend", "POST /conversation"} <= set(tried)
+        tried.add(operation.label)
+    return tried
+
+
+EXAMPLES = pytest.mark.parametrize(
+    "examples", [pytest.param(3, id="few"), pytest.param(200, id="many", marks=pytest.mark.slow)]
+)
+ROUTES = {"PUT /items", "POST /rerank", "POST /recommend", "POST /conversation"}
+
+
+@EXAMPLES
+def test_every_answer_is_as_documented(served: httpx.Client, examples: int) -> None:
+    assert fuzz(served, {}, examples) >= ROUTES
+
+
+@EXAMPLES
+@pytest.mark.parametrize("caller", CALLERS)
+def test_where_keys_are_set_every_answer_is_as_documented(
+    keyed: httpx.Client, caller: str, examples: int
+) -> None:
+    assert fuzz(keyed, CALLERS[caller], examples) >= ROUTES
