@@ -143,6 +143,7 @@ def test_bars_of_libraries_are_not_written_into_a_pipe() -> None:
     assert done.stderr == b""
 
 
+@pytest.mark.slow
 def test_the_log_of_a_training_is_short_and_says_what_is_left(
     trained: tuple[Path, Settings], tmp_path: Path
 ) -> None:
@@ -158,6 +159,7 @@ def test_the_log_of_a_training_is_short_and_says_what_is_left(
     assert any(line.startswith("sequential: ") and ", loss=" in line for line in left)
 
 
+@pytest.mark.slow
 def test_the_log_of_the_validation_is_short(
     small_shop: tuple[Path, Settings], tmp_path: Path
 ) -> None:
