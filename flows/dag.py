@@ -1,6 +1,6 @@
 """``dvc.yaml`` and the code: each stage depends on the modules that its command imports.
 
-``python -m flows.dag`` (or ``make dag``) writes the code among the ``deps`` of ``dvc.yaml`` anew
+``python -m flows.dag`` (or ``make dag``) rewrites the code among the ``deps`` of ``dvc.yaml``
 and keeps the data among them; a test compares the two. Type it after a module was added, moved or
 imported from a new place.
 

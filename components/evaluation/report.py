@@ -241,7 +241,7 @@ def scatter(table: pd.DataFrame) -> dict[str, Any]:
     """Return places of points, labels and ticks for NDCG@10 over coverage@10, in SVG units.
 
     Labels stand in a column on the right, LINE apart at least, each joined to its point by a line:
-    beside their points they would cover each other.
+    next to their points they would cover each other.
     """
     x, y = table["coverage@10"].to_numpy(), table["ndcg@10"].to_numpy()
     height = max(200, LINE * len(table))

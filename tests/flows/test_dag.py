@@ -22,7 +22,7 @@ def test_a_stage_depends_on_the_code_that_its_command_imports(stage: str) -> Non
     right = set(code_deps(stage, STAGES[stage]["cmd"]))
     wrong = [f"missing: {dep}" for dep in sorted(right - deps)]
     wrong += [f"too much: {dep}" for dep in sorted(deps - right)]
-    assert not wrong, f"{stage} in dvc.yaml (make dag writes it anew): {', '.join(wrong)}"
+    assert not wrong, f"{stage} in dvc.yaml (make dag rewrites it): {', '.join(wrong)}"
 
 
 def test_imports_of_imports_and_imports_in_functions_count() -> None:

@@ -212,7 +212,7 @@ def store_status(shop: Shop, note: str | None) -> StoreStatus:
 
 @router.get("/status", response_model=StatusResponse, responses=WRITE_ERRORS)
 async def status(request: Request) -> StatusResponse:
-    """What the operator's page shows beside /model and /metrics."""
+    """Traffic, storage, drift, alerts and versions, for the operator's page."""
     auth_of(request).check_api(request)
     shop = shop_of(request)
 

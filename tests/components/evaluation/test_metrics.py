@@ -135,5 +135,5 @@ def test_miscalibration_is_the_divergence_scipy_computes() -> None:
     p, q = np.array([2 / 3, 1 / 3]), np.array([1 / 3, 2 / 3])
     expected = entropy(p, 0.99 * q + 0.01 * p)
     assert metrics.miscalibration(ids, histories, categories) == pytest.approx(expected)
-    alike = np.array([[0, 1, 2, MISSING]])
-    assert metrics.miscalibration(alike, histories, categories) == pytest.approx(0, abs=1e-12)
+    similar = np.array([[0, 1, 2, MISSING]])
+    assert metrics.miscalibration(similar, histories, categories) == pytest.approx(0, abs=1e-12)

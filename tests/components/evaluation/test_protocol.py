@@ -150,7 +150,7 @@ def test_of_twelve_models_the_different_one_is_found_and_no_other() -> None:
     users = 1800
     taste = random.beta(0.6, 2, users)
     each = {
-        f"alike {number}": np.where(random.random(users) < 0.3, taste, 0) for number in range(11)
+        f"similar {number}": np.where(random.random(users) < 0.3, taste, 0) for number in range(11)
     }
     each["better"] = np.where(random.random(users) < 0.45, taste, 0)
     pairs = pairwise(each)

@@ -137,7 +137,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("this would delete all events")
+    raise RuntimeError("no schema came before the first: restore a backup instead")
 
 
 def _columns(connection: sa.Connection, table: sa.Table) -> set[str]:

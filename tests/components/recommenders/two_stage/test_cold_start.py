@@ -76,10 +76,10 @@ def test_without_texts_a_new_item_is_left_out() -> None:
     histories = Histories.from_lists([[7, 1], [8], [2]], now=10)
     kept = replace_cold_items(histories, 5, None)
     assert (kept.items.tolist(), kept.offsets.tolist()) == ([1, 2], [0, 1, 1, 2])
-    alike = np.array([[0, 1], [0, 1], [3, 1], [4, 0]])
-    assert replace_cold_items(histories, 5, alike).items.tolist() == [3, 1, 4, 2]
-    alike[2] = -1  # nothing is like it
-    kept = replace_cold_items(histories, 5, alike)
+    nearest = np.array([[0, 1], [0, 1], [3, 1], [4, 0]])
+    assert replace_cold_items(histories, 5, nearest).items.tolist() == [3, 1, 4, 2]
+    nearest[2] = -1  # nothing is like it
+    kept = replace_cold_items(histories, 5, nearest)
     assert (kept.items.tolist(), kept.offsets.tolist()) == ([1, 4, 2], [0, 1, 2, 3])
 
 
@@ -124,15 +124,17 @@ def test_a_product_without_a_known_word_is_taken_for_no_other(model: Hybrid) -> 
 def test_a_new_product_suits_who_likes_those_alike(model: Hybrid) -> None:
     known, sold = len(model.catalogue), best_sellers(model, 40)
     grown = twins(model, sold)
-    alike = grown.generator.nearest_warm
-    assert alike is not None
-    assert alike.shape == (40, N_WARM)
-    assert (alike[:, 0] == sold).mean() > 0.9  # itself is the most alike
-    liked = Histories.from_lists(alike.tolist())
+    nearest = grown.generator.nearest_warm
+    assert nearest is not None
+    assert nearest.shape == (40, N_WARM)
+    assert (nearest[:, 0] == sold).mean() > 0.9  # itself is the nearest
+    liked = Histories.from_lists(nearest.tolist())
     cease = grown.candidates["cease"]
     scores = cease.score(liked)
     share = cease.model.settings.cold_boost  # type: ignore[attr-defined]
-    np.testing.assert_allclose(scores[:, known:], share * scores[:, alike].mean(axis=2), rtol=1e-5)
+    np.testing.assert_allclose(
+        scores[:, known:], share * scores[:, nearest].mean(axis=2), rtol=1e-5
+    )
     assert share * scores.max() > 0
     ranks = grown.score_items(liked, np.arange(known, known + 40))
     place = (ranks > np.diag(ranks)[:, None]).sum(axis=1)  # of the right one among the new
@@ -146,7 +148,7 @@ def test_who_looked_at_a_new_product_is_shown_its_like(model: Hybrid) -> None:
     ids, _ = grown.recommend(Histories.from_lists([[known + at] for at in range(40)]), 10)
     nobody, _ = grown.recommend(Histories.from_lists([[]]), 10)
     cosine = vectors[sold] @ vectors.T
-    alike = np.argsort(-cosine, axis=1)[:, :50]
-    to_it = np.mean([np.isin(ids[at], alike[at]).mean() for at in range(40)])
-    to_anybody = np.mean([np.isin(nobody[0], alike[at]).mean() for at in range(40)])
+    nearest = np.argsort(-cosine, axis=1)[:, :50]
+    to_it = np.mean([np.isin(ids[at], nearest[at]).mean() for at in range(40)])
+    to_anybody = np.mean([np.isin(nobody[0], nearest[at]).mean() for at in range(40)])
     assert to_it > 2 * to_anybody

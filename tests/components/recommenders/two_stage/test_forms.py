@@ -1,4 +1,4 @@
-"""Every form answers recommend, score and score_items alike."""
+"""Every form answers recommend, score and score_items by the same scores."""
 
 from __future__ import annotations
 
