@@ -46,14 +46,14 @@ def _private() -> None:
     keep_private(ROOT)
 
 
-def _stage(module: str) -> None:
-    """Run the stage function ``run`` of ``module`` on this folder's params.yaml."""
+def _stage(module: str, function: str = "run", **options: str) -> None:
+    """Run a stage's function on this folder's params.yaml; module: where it is."""
     import importlib
 
     from components.settings import SettingsError, load_settings
 
     try:
-        importlib.import_module(module).run(load_settings(), ROOT)
+        getattr(importlib.import_module(module), function)(load_settings(), ROOT, **options)
     except (SettingsError, FileNotFoundError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
@@ -108,8 +108,23 @@ def text() -> None:
 
 
 @app.command()
+def inputs() -> None:
+    """Copy the files that candidates read, each candidate's to a folder of its own."""
+    _stage("components.recommenders.inputs")
+
+
+@app.command()
+def fit(
+    model: str = typer.Option(help="a candidate, for example ease"),
+    window: str = typer.Option(help="validation, test or all: the data before it are learned from"),
+) -> None:
+    """Fit one candidate model for one window."""
+    _stage("components.recommenders.train", "fit", model=model, window=window)
+
+
+@app.command()
 def train() -> None:
-    """Fit the candidate models."""
+    """Fit every candidate model for every window: inputs and all fits, without DVC."""
     _stage("components.recommenders.train")
 
 

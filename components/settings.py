@@ -448,7 +448,7 @@ class Sequential(ModelSection):
 
 class Policy(ModelSection):
     base: CandidateName = "cease"
-    """Candidate whose scores the policy starts from; it must come first in `candidates`."""
+    """Candidate whose scores the policy starts from; one of `candidates`."""
     k: PositiveInt = 10
     """Items of a list, for the top-K correction."""
     correction: Literal["top_k", "off_policy", "none"] = "top_k"
@@ -484,6 +484,8 @@ class Train(Section):
     """Leave out items of the user's history: seen, clicked, in the basket, rated or bought."""
     candidates: list[CandidateName] = Field(min_length=1)
     """Models that generate candidates; each has its section below."""
+    fine_tuned: list[CandidateName] = []
+    """Models that start from a candidate and learn from served lists: [policy]."""
     popularity: Popularity = Popularity()
     """Popularity of the last days."""
     item_neighbours: Neighbours = Neighbours()
@@ -507,7 +509,7 @@ class Train(Section):
     sequential: Sequential = Sequential()
     """SASRec over item ids and texts."""
     policy: Policy = Policy()
-    """Off-policy REINFORCE over logged lists; add it after its base once lists were served."""
+    """Off-policy REINFORCE over logged lists; name it in `fine_tuned` once lists were served."""
 
     @model_validator(mode="after")
     def _check_registered(self) -> Train:
@@ -529,15 +531,28 @@ class Train(Section):
         return self
 
     @model_validator(mode="after")
-    def _base_first(self) -> Train:
-        names = list(self.candidates)
-        for place, name in enumerate(names):
-            base = getattr(self.section(name), "base", None)
-            if base is not None and base not in names[:place]:
+    def _base_among_candidates(self) -> Train:
+        for name in self.candidates:
+            if (base := self.base(name)) is not None:
                 raise ValueError(
-                    f"{name} starts from {base}: put {base} before {name} in candidates"
+                    f"{name} starts from {base}: name it in fine_tuned, not in candidates"
                 )
+        for name in self.fine_tuned:
+            base = self.base(name)
+            if base is None:
+                raise ValueError(f"{name} starts from no other: name it in candidates")
+            if base not in self.candidates:
+                raise ValueError(f"{name} starts from {base}: name {base} in candidates too")
         return self
+
+    @property
+    def names(self) -> list[str]:
+        """All candidates: those fitted from the tables, then those fine-tuned from one of them."""
+        return [*self.candidates, *self.fine_tuned]
+
+    def base(self, name: str) -> str | None:
+        """Return the candidate that the recommender ``name`` starts from, None if it does not."""
+        return getattr(self.section(name), "base", None)
 
     def section(self, name: str) -> Any:
         """Return the parameters of the recommender ``name``."""

@@ -33,7 +33,9 @@ def command_modules(cli: Path) -> dict[str, str]:
     for function in ast.parse(cli.read_text(encoding="utf-8")).body:
         for node in ast.walk(function):
             match node:
-                case ast.Call(func=ast.Name(id="_stage"), args=[ast.Constant(value=str(module))]):
+                case ast.Call(
+                    func=ast.Name(id="_stage"), args=[ast.Constant(value=str(module)), *_]
+                ):
                     assert isinstance(function, ast.FunctionDef)
                     found[function.name.replace("_", "-")] = module
     return found

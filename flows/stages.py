@@ -1,7 +1,7 @@
 """One Prefect task for one stage of ``dvc.yaml``: the DAG is DVC's, the tasks only run it.
 
-In: ``dvc.yaml``. Out: what ``dvc repro --single-item <stage>`` writes, its log in the task's log
-and its progress as a progress artifact.
+In: ``dvc.yaml``, read by DVC. Out: what ``dvc repro --single-item <stage>`` writes, its log in the
+task's log and its progress as a progress artifact.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from graphlib import TopologicalSorter
-from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from pathlib import Path
+from typing import IO
 
-import yaml
+from dvc.exceptions import NotDvcRepoError
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
 from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
@@ -34,36 +36,23 @@ class StageFailed(RuntimeError):
     """A command ended with an error; the message holds its last lines."""
 
 
-def stages(file: Path = Path("dvc.yaml")) -> list[str]:
-    """Return the names of the stages, each after those whose outputs it reads.
+def stages(root: Path = Path()) -> list[str]:
+    """Return the names of the stages below ``root``, each after those whose outputs it reads.
+
+    A stage of a matrix has its values in its name: ``fit@validation-ease``.
 
     Raises:
-        FileNotFoundError: there is no ``dvc.yaml``: not run in the project's folder.
+        FileNotFoundError: there is no DVC repository: not run in the project's folder.
     """
-    if not file.exists():
-        raise FileNotFoundError(f"there is no {file} in {Path.cwd()}: run in the project's folder")
-    defined: dict[str, dict[str, Any]] = yaml.safe_load(file.read_text())["stages"]
-
-    def paths(stage: dict[str, Any], *kinds: str) -> list[PurePosixPath]:
-        entries = [entry for kind in kinds for entry in stage.get(kind, [])]
-        names = [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
-        return [PurePosixPath(name) for name in names]
-
-    made = {
-        out: name
-        for name, stage in defined.items()
-        for out in paths(stage, "outs", "metrics", "plots")
-    }
-    graph = {
-        name: {
-            maker
-            for dep in paths(stage, "deps")
-            for out, maker in made.items()
-            if out == dep or out in dep.parents or dep in out.parents
-        }
-        for name, stage in defined.items()
-    }
-    return list(TopologicalSorter(graph).static_order())
+    try:
+        with Repo(str(root)) as repo:
+            graph = repo.index.graph  # an edge goes from a stage to one that it depends on
+            order = TopologicalSorter({stage: graph[stage] for stage in graph}).static_order()
+            return [stage.name for stage in order if isinstance(stage, PipelineStage)]
+    except NotDvcRepoError as error:
+        raise FileNotFoundError(
+            f"there is no DVC repository in {root.resolve()}: run in the project's folder"
+        ) from error
 
 
 def pieces(stream: IO[bytes]) -> Iterator[str]:

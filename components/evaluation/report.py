@@ -44,7 +44,7 @@ from components.evaluation.protocol import (
 )
 from components.recommenders.base import Recommender
 from components.recommenders.factory import build, needs_log
-from components.recommenders.train import IMPRESSIONS, load_candidates
+from components.recommenders.train import CANDIDATES, IMPRESSIONS, load_candidates
 from components.recommenders.two_stage.blending import fit_weights
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Evaluate, Settings
@@ -78,7 +78,7 @@ def by_time(settings: Settings, root: Path, prepared: Prepared) -> Contest:
     exclude = settings.train.exclude_seen
     hybrid = Hybrid.load(root / "models/hybrid")
     models: dict[str, Recommender] = {
-        **load_candidates(root / "models/candidates/test", list(settings.train.candidates)),
+        **load_candidates(root / CANDIDATES / "test", settings.train.names),
         **blends(hybrid),
         "hybrid": hybrid,
     }
@@ -101,7 +101,7 @@ def leave_one_out(settings: Settings, root: Path, prepared: Prepared) -> Contest
     The ranker learns on the event before it, over candidates that saw neither. Models that
     learn from logged feedback are left out: their log is cut by time.
     """
-    names = [name for name in settings.train.candidates if not needs_log(name)]
+    names = [name for name in settings.train.names if not needs_log(name)]
     exclude, catalogue = settings.train.exclude_seen, prepared.catalogue
 
     def fit(back: int) -> tuple[Interactions, Task, dict[str, Recommender]]:
@@ -342,7 +342,7 @@ def run(settings: Settings, root: Path) -> None:
     ]
     each = {name: values for name, (_, values) in judged.items()}
     pairs = pairwise(each)
-    singles = list(settings.train.candidates)
+    singles = settings.train.names
     samples = settings.evaluate.bootstrap_samples
     versus = versus_single(each, pairs, singles, samples, settings.seed)
     reports = root / "reports"

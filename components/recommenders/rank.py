@@ -1,8 +1,8 @@
 """The ranker over the candidates, and the hybrid made of them: the stage ``rank``.
 
-In: ``models/candidates`` (the fitted candidates), ``data/prepared``, ``models/vectors``. Out:
-``models/hybrid``, the model folder that is evaluated (``refit`` makes the served one), and
-``models/profiles``, the histories of all users.
+In: ``models/candidates/{validation,test}`` (the fitted candidates), ``data/prepared``,
+``models/vectors``. Out: ``models/hybrid``, the model folder that is evaluated (``refit`` makes the
+served one), and ``models/profiles``, the histories of all users.
 
 The ranker is fitted on the validation window with candidates fitted before that window, and is then
 used with candidates fitted before the test window.
@@ -16,7 +16,7 @@ from pathlib import Path
 from components.data.dataset import load_prepared
 from components.data.holdout import window_task
 from components.data.profiles import PROFILES, write_profiles
-from components.recommenders.train import load_candidates
+from components.recommenders.train import CANDIDATES, load_candidates
 from components.recommenders.two_stage.blending import fit_weights
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
@@ -26,8 +26,8 @@ def run(settings: Settings, root: Path) -> None:
     """The stage ``rank``: models/candidates → models/hybrid and models/profiles."""
     prepared = load_prepared(root / "data/prepared", root / "models/vectors")
     interactions, catalogue = prepared.interactions, prepared.catalogue
-    names, exclude = settings.train.candidates, settings.train.exclude_seen
-    folder = root / "models/candidates"
+    names, exclude = settings.train.names, settings.train.exclude_seen
+    folder = root / CANDIDATES
 
     earlier = interactions.where(interactions.times < prepared.validation_start)
     validation = load_candidates(folder / "validation", names)

@@ -1,6 +1,7 @@
 """The served model, fitted on all data: the stage ``refit``.
 
-In: ``models/hybrid``, ``data/prepared``, ``models/vectors``. Out: ``models/served``.
+In: ``models/hybrid``, ``models/candidates/all``, ``data/prepared``, ``models/vectors``. Out:
+``models/served``.
 
 The evaluated model (``models/hybrid``) was fitted on the data before the test window, so that the
 test window can evaluate it. It does not know the newest weeks, so it is not served. The served
@@ -11,31 +12,24 @@ No held-out data are left to evaluate it: its metrics are those of the evaluated
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from components.data.dataset import load_prepared
 from components.recommenders.rank import replace_model
-from components.recommenders.train import fit_candidates, load_candidates, usable_logs
+from components.recommenders.train import CANDIDATES, load_candidates
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
 
 
 def run(settings: Settings, root: Path) -> None:
-    """The stage ``refit``: models/hybrid and data/prepared → models/served."""
+    """The stage ``refit``: models/hybrid and models/candidates/all → models/served."""
     prepared = load_prepared(root / "data/prepared", root / "models/vectors")
     evaluated = Hybrid.load(root / "models/hybrid")
-    names = list(evaluated.candidates)
-    folder = root / "models/.refit/all"
-    logs = usable_logs(settings, root, prepared)
-    # A killed run is continued: candidates that it had finished are not fitted again.
-    fit_candidates(settings, root, prepared, prepared.end, names, logs, folder)
     model = Hybrid(
         evaluated.settings,
-        load_candidates(folder, names),
+        load_candidates(root / CANDIDATES / "all", list(evaluated.candidates)),
         ranker=evaluated.ranker,
         seed=evaluated.seed,
         weights=evaluated.weights,
     ).fit(prepared.interactions, prepared.catalogue)
     replace_model(model, root / "models/served")
-    shutil.rmtree(folder.parent)

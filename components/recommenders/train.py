@@ -1,27 +1,30 @@
-"""The candidate models, fitted twice: the stage ``train``.
+"""The candidate models, each fitted for three windows: the stages ``fit`` and ``fine_tune``.
 
-In: ``data/prepared``, ``models/vectors``, and ``data/impressions`` for models that learn from
-logged feedback. Out: ``models/candidates/{validation,test}/<name>``, each fitted on the data before
-that window, and ``training.json`` with the seconds each took. A model that an interrupted run
-finished, from the same data and settings, is not fitted again.
+In: ``data/prepared``, ``models/vectors``, ``data/inputs`` (see ``inputs``), and
+``data/impressions`` with the valid interactions for models that learn from logged feedback. Out:
+``models/candidates/<window>/<name>``:
+
+- ``validation``: fitted on the data before the validation window; the ranker learns over these;
+- ``test``: before the test window; these are evaluated;
+- ``all``: on all data; these are served.
+
+Each model and window is a stage of its own, so DVC fits again what changed and nothing else.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from components.data.dataset import Interactions, Prepared, load_prepared
-from components.data.impressions import VALID_INTERACTIONS, Log, load_log
+from components.data.dataset import Prepared, load_prepared
+from components.data.impressions import VALID_INTERACTIONS, load_log
 from components.language.augmentation import purchases
+from components.recommenders import inputs
 from components.recommenders.base import (
     KeepsCheckpoint,
     NeedsLoggedFeedback,
-    ReadsFiles,
     Recommender,
     TooLittleFeedback,
 )
@@ -29,88 +32,81 @@ from components.recommenders.factory import build, load_model, load_models, need
 from components.settings import Settings
 
 IMPRESSIONS = "data/impressions"
+CANDIDATES = "models/candidates"
+CHECKPOINTS = "models/checkpoints"
+LEFT_OUT = "left_out.txt"
+"""In the folder of a candidate that was left out: why."""
 
 
-def _fingerprint(settings: Settings, name: str, root: Path) -> str:
-    """Return a digest of everything the model ``name`` is made from."""
-    digest = hashlib.blake2b(f"{settings.seed} {settings.train.section(name)!r}".encode())
-    digest.update(repr(settings.augment).encode())
-    files = [*sorted((root / "data/prepared").iterdir()), root / "models/vectors/items.npy"]
-    model = build(name, settings, root)
-    if isinstance(model, ReadsFiles):
-        files += model.input_files(root)
-    if isinstance(model, NeedsLoggedFeedback):
-        digest.update(_fingerprint(settings, model.base_name(), root).encode())
-        files += [*sorted((root / IMPRESSIONS).rglob("*.parquet")), root / VALID_INTERACTIONS]
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "blake2b").digest())
-    return digest.hexdigest()
+def window_ends(prepared: Prepared) -> dict[str, int]:
+    """Return, for each window, the moment before which its candidates' data lie.
 
-
-def usable_logs(settings: Settings, root: Path, prepared: Prepared) -> dict[str, Log]:
-    """Return the served lists for each candidate that learns from them.
-
-    A candidate with too few of them is left out, and a line says why.
+    Seconds since 1970.
     """
-    logs = {}
-    for name in filter(needs_log, settings.train.candidates):
-        model = build(name, settings, root)
-        assert isinstance(model, NeedsLoggedFeedback)
-        files = root / IMPRESSIONS, root / VALID_INTERACTIONS
-        log = load_log(*files, prepared, model.event_rewards())
-        try:
-            model.check_log(log.before(prepared.validation_start))
-        except TooLittleFeedback as error:
-            print(f"{error} (before the validation window). It is left out.")
-        else:
-            logs[name] = log
-    return logs
+    return {
+        "validation": prepared.validation_start,
+        "test": prepared.test_start,
+        "all": prepared.end,
+    }
 
 
-def fit_candidates(
-    settings: Settings,
-    root: Path,
-    prepared: Prepared,
-    until: int,
-    names: Sequence[str],
-    logs: Mapping[str, Log],
-    out: Path,
-) -> dict[str, float]:
-    """Fit the models ``names`` on everything before ``until`` and save each to ``out/<name>``.
+def fit(settings: Settings, root: Path, model: str, window: str) -> None:
+    """The stages ``fit`` and ``fine_tune``: fit one candidate and save it.
 
-    until: seconds since 1970. logs: see ``usable_logs``. A model that is in ``out`` already, made
-    from the same data and settings, is not fitted again. Returns the seconds that each took.
+    Raises:
+        ValueError: there is no such model or window.
     """
-    before = prepared.interactions.where(prepared.interactions.times < until)
-    if settings.augment.purchases:
-        before, made = purchases(before, prepared.catalogue, settings.augment, settings.seed)
-        print(f"{out.name:<11}{len(made):,} generated purchases are added to the training data")
-    seconds: dict[str, float] = {}
-    for name in names:
-        folder, mark = out / name, _fingerprint(settings, name, root)
-        done = folder / "fitted.json"
-        if not done.exists() or json.loads(done.read_text())["fingerprint"] != mark:
-            shutil.rmtree(folder, ignore_errors=True)
-            log = logs[name].before(until) if name in logs else None
-            taken = _fit(build(name, settings, root), before, prepared, log, folder)
-            done.write_text(json.dumps({"fingerprint": mark, "seconds": taken}))
-        seconds[name] = json.loads(done.read_text())["seconds"]
-        print(f"{out.name:<11}{name:<22}{seconds[name]:>8.1f} s")
-    return seconds
+    prepared = load_prepared(root / "data/prepared", root / "models/vectors")
+    fit_candidate(settings, root, prepared, model, window)
 
 
-def _fit(
-    model: Recommender, train: Interactions, prepared: Prepared, log: Log | None, folder: Path
-) -> float:
-    """Fit a model, save it to ``folder`` and return the seconds it took."""
+def fit_candidate(
+    settings: Settings, root: Path, prepared: Prepared, name: str, window: str
+) -> None:
+    """Fit the candidate ``name`` on everything before the end of ``window`` and save it.
+
+    A candidate with too little logged feedback before the validation window is left out: its folder
+    holds the reason and no model.
+
+    Raises:
+        ValueError: there is no such model or window.
+    """
+    ends = window_ends(prepared)
+    if window not in ends:
+        raise ValueError(f"there is no window {window!r}; there are: {', '.join(ends)}")
+    model = build(name, settings, root / inputs.INPUTS / name)
+    folder = root / CANDIDATES / window / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     began = time.perf_counter()
     if isinstance(model, NeedsLoggedFeedback):
-        model.start_from(load_model(folder.with_name(model.base_name())), log)
+        try:
+            _start(model, root, prepared, ends[window], folder)
+        except TooLittleFeedback as error:
+            print(f"{error} (before the validation window). It is left out.")
+            (folder / LEFT_OUT).write_text(f"{error}\n")
+            return
     if isinstance(model, KeepsCheckpoint):
-        model.keep_checkpoint(folder.with_name(f"{folder.name}.safetensors"))
+        model.keep_checkpoint(root / CHECKPOINTS / window / f"{name}.safetensors")
+    train = prepared.interactions.where(prepared.interactions.times < ends[window])
+    if settings.augment.purchases:
+        train, made = purchases(train, prepared.catalogue, settings.augment, settings.seed)
+        print(f"{window:<11}{len(made):,} generated purchases are added to the training data")
     model.fit(train, prepared.catalogue).save(folder)
-    return round(time.perf_counter() - began, 2)
+    print(f"{window:<11}{name:<22}{time.perf_counter() - began:>8.1f} s")
+
+
+def _start(
+    model: NeedsLoggedFeedback, root: Path, prepared: Prepared, until: int, folder: Path
+) -> None:
+    """Give a model its base, fitted for the same window, and the log before ``until``.
+
+    folder: of the model. Raises ``TooLittleFeedback``.
+    """
+    files = root / IMPRESSIONS, root / VALID_INTERACTIONS
+    log = load_log(*files, prepared, model.event_rewards())
+    model.check_log(log.before(prepared.validation_start))
+    model.start_from(load_model(folder.with_name(model.base_name())), log.before(until))
 
 
 def load_candidates(folder: str | Path, names: Sequence[str]) -> dict[str, Recommender]:
@@ -118,21 +114,16 @@ def load_candidates(folder: str | Path, names: Sequence[str]) -> dict[str, Recom
 
     A candidate that had too little logged feedback was left out in training, and is here.
     """
-    there = [name for name in names if not needs_log(name) or (Path(folder) / name).exists()]
+    folder = Path(folder)
+    there = [n for n in names if not needs_log(n) or (folder / n / "model.json").exists()]
     return load_models(folder, there)
 
 
 def run(settings: Settings, root: Path) -> None:
-    """The stage ``train``: data/prepared and models/vectors → models/candidates."""
+    """Fit every candidate for every window, without DVC: data/prepared → models/candidates."""
+    inputs.run(settings, root)
     prepared = load_prepared(root / "data/prepared", root / "models/vectors")
-    partial, out = root / "models/.candidates", root / "models/candidates"
-    logs = usable_logs(settings, root, prepared)
-    names = [name for name in settings.train.candidates if name in logs or not needs_log(name)]
-    windows = {"validation": prepared.validation_start, "test": prepared.test_start}
-    seconds = {
-        window: fit_candidates(settings, root, prepared, until, names, logs, partial / window)
-        for window, until in windows.items()
-    }
-    (partial / "training.json").write_text(json.dumps(seconds, indent=2))
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    shutil.rmtree(root / CANDIDATES, ignore_errors=True)
+    for window in window_ends(prepared):
+        for name in settings.train.names:
+            fit_candidate(settings, root, prepared, name, window)

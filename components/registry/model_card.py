@@ -26,7 +26,7 @@ def model_card(
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         name=settings.register_.model_name,
-        candidates=settings.train.candidates,
+        candidates=settings.train.names,
         encoder=settings.pretrain.encoder,
         interactions=f"{len(prepared.interactions.users):,}",
         users=f"{len(prepared.users):,}",

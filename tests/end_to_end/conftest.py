@@ -176,11 +176,11 @@ def trained_house(house: House) -> House:
     checkpoint = house.root / "models/language/checkpoints/pretrain/log.json"
     house.kill_when(lambda: (house.root / "data/raw").exists(), "dvc", "repro")
     house.kill_when(checkpoint.exists, "dvc", "repro")
-    fitted = house.root / "models/.candidates/validation/item_neighbours/fitted.json"
-    house.kill_when(fitted.exists, "dvc", "repro")
+    lock = house.root / "dvc.lock"
+    house.kill_when(lambda: "fit@validation-item_neighbours" in lock.read_text(), "dvc", "repro")
+    fitted = house.root / "models/candidates/validation/item_neighbours/model.json"
     began = fitted.stat().st_mtime_ns
     done = house.run("dvc", "repro")
     (house.root / "repro.log").write_text(done.stdout + done.stderr)
-    after = house.root / "models/candidates/validation/item_neighbours/fitted.json"
-    assert after.stat().st_mtime_ns == began, "a model that was finished was fitted again"
+    assert fitted.stat().st_mtime_ns == began, "a model that was finished was fitted again"
     return house

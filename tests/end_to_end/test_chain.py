@@ -74,9 +74,40 @@ def test_one_parameter_reruns_only_what_depends_on_it(trained_house: Any) -> Non
         assert "evaluate.max_users" in difference
         would = trained_house.run("dvc", "repro", "--dry").stdout
         assert "bowerbird evaluate" in would
-        assert "bowerbird train" not in would
+        assert "bowerbird fit" not in would
     finally:
         file.write_text(before)
+
+
+def test_one_parameter_of_one_model_refits_that_model_only(trained_house: Any) -> None:
+    file = trained_house.root / "params.yaml"
+    before = file.read_text()
+    params = yaml.safe_load(before)
+    params["train"]["item_neighbours"]["neighbours"] = 150
+    file.write_text(yaml.safe_dump(params, sort_keys=False))
+    windows = ("validation", "test", "all")
+    try:
+        stale = json.loads(trained_house.run("dvc", "status", "--json").stdout)
+        # The evaluation reads all of ``train``: leave_one_out fits the models itself.
+        fits = {f"fit@{window}-item_neighbours" for window in windows}
+        assert stale.keys() == {*fits, "evaluate"}
+    finally:
+        file.write_text(before)
+
+
+def test_a_changed_rule_refits_no_other_model(trained_house: Any) -> None:
+    file = trained_house.root / "rules.yaml"
+    before = file.read_text()
+    file.write_text(f"# The shop's rules.\n{before}")
+    try:
+        would = trained_house.run("dvc", "repro", "--single-item", "inputs").stdout
+        assert "bowerbird inputs" in would
+        stale = json.loads(trained_house.run("dvc", "status", "--json").stdout)
+        assert "evaluate" in stale  # leave_one_out reads the rules, too
+        assert not [stage for stage in stale if stage.startswith("fit@")]  # no rules among them
+    finally:
+        file.write_text(before)
+        trained_house.run("dvc", "repro")
 
 
 def test_metrics_and_plots(trained_house: Any) -> None:
@@ -125,7 +156,7 @@ def test_killed_in_every_stage_the_same_command_goes_on(tmp_path: Path) -> None:
     """kill -9 a moment after each stage began, some before and some after it has written much."""
     house = build_house(tmp_path)
     random = np.random.default_rng(0)
-    stages = list(yaml.safe_load((house.root / "dvc.yaml").read_text())["stages"])
+    stages = house.run("dvc", "stage", "list", "--name-only").stdout.split()
     for stage in stages:
         process = house.start("dvc", "repro", log=f"{stage}.log")
         log = house.root / f"{stage}.log"

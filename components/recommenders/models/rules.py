@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sklearn.feature_extraction.text import CountVectorizer
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
@@ -163,6 +162,9 @@ class Items:
         columns = [table[name].fillna("").astype(str) for name in names]
         if "categories" in table:
             columns.append(table["categories"].map(lambda n: " ".join(n) if n is not None else ""))
+        # In here: the import takes a second, and few processes need it.
+        from sklearn.feature_extraction.text import CountVectorizer
+
         counter = CountVectorizer(token_pattern=r"(?u)[^\W_]+", binary=True, dtype=np.int8)
         texts = columns[0].str.cat(columns[1:], sep=" ")
         if not texts.str.contains(r"[^\W_]").any():

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.data.dataset import Catalogue, Histories, Interactions, item_text
 from components.recommenders.base import Recommender
@@ -26,6 +25,9 @@ def word_vectors(texts: list[str]) -> sp.csr_matrix:
     Raises:
         ValueError: no text has a word.
     """
+    # In here: the import takes a second, and few processes need it.
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     vectoriser = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
     try:
         return vectoriser.fit_transform(texts).astype(np.float32)

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.decomposition import TruncatedSVD
-from sklearn.preprocessing import normalize
 
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
@@ -77,6 +75,9 @@ class Sequential(Recommender):
         """Return the model with the new items of ``catalogue``, their vectors W · text alone."""
         if catalogue.vectors is None:
             raise ValueError("sequential needs the new items' text vectors")
+        # In here: the import takes a second, and few processes need it.
+        from sklearn.preprocessing import normalize
+
         model = copy.copy(self)
         new = whitened(catalogue.vectors[len(self.vectors) :], self.mean, self.projection)
         model.vectors = np.vstack([self.vectors, normalize(new @ self.project.T)])
@@ -95,6 +96,10 @@ class Sequential(Recommender):
         meaning = whitened(catalogue.vectors, self.mean, self.projection)
         if not self.settings.words:
             return meaning
+        # In here, as above.
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.preprocessing import normalize
+
         matrix = TFIDF(TFIDFSettings()).fit(train, catalogue).matrix
         width = min(self.settings.words, min(matrix.shape) - 1)
         words = TruncatedSVD(width, random_state=self.seed).fit_transform(matrix)
