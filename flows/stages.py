@@ -36,23 +36,43 @@ class StageFailed(RuntimeError):
     """A command ended with an error; the message holds its last lines."""
 
 
-def stages(root: Path = Path()) -> list[str]:
-    """Return the names of the stages below ``root``, each after those whose outputs it reads.
+def stages(root: Path = Path()) -> dict[str, bool]:
+    """Return the stages below ``root``, each after those whose outputs it reads.
 
-    A stage of a matrix has its values in its name: ``fit@validation-ease``.
+    The value is False for a stage that is up to date and so are all that it depends on. A matrix is
+    one stage here, as it stands in ``dvc.yaml``.
 
     Raises:
         FileNotFoundError: there is no DVC repository: not run in the project's folder.
     """
     try:
         with Repo(str(root)) as repo:
-            graph = repo.index.graph  # an edge goes from a stage to one that it depends on
-            order = TopologicalSorter({stage: graph[stage] for stage in graph}).static_order()
-            return [stage.name for stage in order if isinstance(stage, PipelineStage)]
+            # An edge goes from a stage to one that it depends on. Leaves are imported data.
+            graph = {
+                stage: [needed for needed in needs if isinstance(needed, PipelineStage)]
+                for stage, needs in repo.index.graph.adjacency()
+                if isinstance(stage, PipelineStage)
+            }
+            changed = set(repo.status())
     except NotDvcRepoError as error:
         raise FileNotFoundError(
             f"there is no DVC repository in {root.resolve()}: run in the project's folder"
         ) from error
+    stale: set[PipelineStage] = set()
+    groups: dict[str, set[str]] = {}
+    for stage in TopologicalSorter(graph).static_order():
+        if stage.addressing in changed or not stale.isdisjoint(graph[stage]):
+            stale.add(stage)
+        groups.setdefault(_group(stage), set()).update(map(_group, graph[stage]))
+    for name, needed in groups.items():
+        needed.discard(name)
+    to_run = set(map(_group, stale))
+    return {name: name in to_run for name in TopologicalSorter(groups).static_order()}
+
+
+def _group(stage: PipelineStage) -> str:
+    """Return the stage's name in ``dvc.yaml``: ``fit`` of ``fit@validation-ease``."""
+    return stage.name.partition("@")[0]
 
 
 def pieces(stream: IO[bytes]) -> Iterator[str]:
@@ -99,8 +119,11 @@ def run_command(command: list[str], name: str) -> None:
 
 
 @task(task_run_name="{stage}")
-def run_stage(stage: str) -> float:
-    """Bring one stage up to date; return the seconds it took. Nothing to do is done at once."""
+def run_stage(stage: str, stale: bool) -> float:
+    """Bring one stage of ``dvc.yaml`` up to date if it is ``stale``; return the seconds taken."""
+    if not stale:
+        get_run_logger().info("%s is up to date", stage)
+        return 0.0
     began = time.perf_counter()
     run_command([sys.executable, "-m", "dvc", "repro", "--single-item", stage], stage)
     return round(time.perf_counter() - began, 1)

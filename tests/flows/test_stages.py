@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import yaml
 from dvc.repo import Repo
 
 from components.progress import PlainProgress
-from components.settings import load_settings
 from flows.stages import PERCENT, pieces, stages
 from tests.conftest import REPOSITORY
 
@@ -21,32 +21,41 @@ def init(folder: Path, stages: str) -> None:
     (folder / "dvc.yaml").write_text(stages)
 
 
+def write_params(folder: Path, **train: object) -> None:
+    """Write the repository's params.yaml with other values in ``train``."""
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    params["train"] |= train
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+
 def test_every_stage_comes_after_those_it_reads_from() -> None:
-    order = stages(REPOSITORY)
+    order = list(stages(REPOSITORY))
     defined = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
-    assert {stage.partition("@")[0] for stage in order} == defined.keys() - {"fine_tune"}
+    assert set(order) == defined.keys() - {"fine_tune"}
     chain = ["ingest", "validate", "preprocess", "corpus", "pretrain", "finetune", "encode"]
-    chain += ["fit@test-cease", "rank", "reference", "register"]
+    chain += ["fit", "rank", "reference", "register"]
     assert [stage for stage in order if stage in chain] == chain
     assert order.index("rank") < order.index("evaluate") < order.index("register")
-    assert order.index("fit@all-cease") < order.index("refit") < order.index("register")
+    assert order.index("fit") < order.index("refit") < order.index("register")
 
 
-def test_every_candidate_of_the_settings_is_a_stage_for_each_window() -> None:
-    names = load_settings(REPOSITORY / "params.yaml").train.names
-    fits = {stage for stage in stages(REPOSITORY) if stage.startswith(("fit@", "fine_tune@"))}
+def test_every_candidate_of_the_settings_is_a_stage_for_each_window(tmp_path: Path) -> None:
+    init(tmp_path, (REPOSITORY / "dvc.yaml").read_text())
+    write_params(tmp_path, candidates=["cease", "tfidf"], fine_tuned=["policy"])
+    with Repo(str(tmp_path)) as repo:
+        names = {stage.name for stage in repo.index.stages}
     windows = ("validation", "test", "all")
-    assert fits == {f"fit@{window}-{name}" for window in windows for name in names}
+    assert {name for name in names if name.startswith(("fit", "fine_tune"))} == {
+        *(f"fit@{window}-{name}" for window in windows for name in ("cease", "tfidf")),
+        *(f"fine_tune@{window}-policy" for window in windows),
+    }
 
 
 def test_a_policy_is_fitted_after_its_base(tmp_path: Path) -> None:
     init(tmp_path, (REPOSITORY / "dvc.yaml").read_text())
-    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    params["train"]["fine_tuned"] = ["policy"]
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    order = stages(tmp_path)
-    base = order.index("fit@test-cease")
-    assert base < order.index("fine_tune@test-policy") < order.index("rank")
+    write_params(tmp_path, fine_tuned=["policy"])
+    order = list(stages(tmp_path))
+    assert order.index("fit") < order.index("fine_tune") < order.index("rank")
 
 
 def test_a_dependency_within_an_output_counts(tmp_path: Path) -> None:
@@ -57,7 +66,32 @@ def test_a_dependency_within_an_output_counts(tmp_path: Path) -> None:
         "  first: {cmd: x, outs: [out]}\n"
         "  middle: {cmd: x, deps: [out], metrics: [{made/m.json: {cache: false}}]}\n",
     )
-    assert stages(tmp_path) == ["first", "middle", "last"]
+    assert list(stages(tmp_path)) == ["first", "middle", "last"]
+
+
+def test_a_stage_is_stale_if_it_or_one_that_it_depends_on_changed(tmp_path: Path) -> None:
+    init(
+        tmp_path,
+        "stages:\n"
+        "  one: {cmd: cp a b, deps: [a], outs: [b]}\n"
+        "  two:\n"
+        "    matrix: {n: [1, 2]}\n"
+        "    cmd: cp b c${item.n}\n"
+        "    deps: [b, 'x${item.n}']\n"
+        "    outs: ['c${item.n}']\n"
+        "  three: {cmd: cp c1 d, deps: [c1], outs: [d]}\n"
+        "  other: {cmd: cp c2 e, deps: [c2], outs: [e]}\n",
+    )
+    for name in ("a", "x1", "x2"):
+        (tmp_path / name).write_text(name)
+    assert all(stages(tmp_path).values())
+    with Repo(str(tmp_path)) as repo, contextlib.chdir(tmp_path):
+        repo.reproduce()
+    assert not any(stages(tmp_path).values())
+    (tmp_path / "x1").write_text("changed")
+    assert stages(tmp_path) == {"one": False, "two": True, "three": True, "other": False}
+    (tmp_path / "a").write_text("changed")
+    assert all(stages(tmp_path).values())
 
 
 def test_outside_the_project_it_says_so(tmp_path: Path) -> None:
