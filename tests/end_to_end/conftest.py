@@ -1,5 +1,5 @@
 """A shop of its own: the project's files in a fresh git repository, with a quarter of the
-customers, small budgets, and ports that nobody else uses."""
+customers, the best-selling products, small budgets, and ports that nobody else uses."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tests.conftest import REPOSITORY
 from tests.processes import end, free_port
 
 SHARE = 4
+PRODUCTS = 1500
 
 
 @dataclass
@@ -126,7 +127,9 @@ def build_house(root: Path) -> House:
     (root / "datasets").mkdir()
     lines = pd.read_parquet(REPOSITORY / "datasets/online-retail/2009-2010.parquet")
     customer = lines["Customer ID"].fillna(pd.Series(lines.index, lines.index))
-    lines[customer % SHARE == 0].to_parquet(root / "datasets/lines.parquet")
+    lines = lines[customer % SHARE == 0]
+    best_sellers = lines["StockCode"].value_counts().index[:PRODUCTS]
+    lines[lines["StockCode"].isin(best_sellers)].to_parquet(root / "datasets/lines.parquet")
     reviews = pd.read_csv(REPOSITORY / "datasets/clothing-reviews/reviews.csv.gz")
     reviews.head(600).to_csv(root / "datasets/reviews.csv.gz", index=False)
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
