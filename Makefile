@@ -74,4 +74,4 @@ docs: $(STAMP)   ## the documentation as a site: site/index.html
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 clean:           ## remove what runs leave behind (environment and DVC cache stay)
-	rm -rf data/raw data/valid data/quarantine data/prepared data/corpus data/inputs models reports var
+	rm -rf data/sources.json data/raw data/valid data/quarantine data/prepared data/corpus data/inputs models reports var

@@ -60,6 +60,12 @@ def _stage(module: str, function: str = "run", **options: str) -> None:
 
 
 @app.command()
+def sources() -> None:
+    """List the shop's files with their digests, so that changed ones are read again."""
+    _stage("components.data.sources.inventory")
+
+
+@app.command()
 def ingest() -> None:
     """The shop's files and the feedback become the raw tables."""
     _stage("components.data.ingest")

@@ -176,6 +176,10 @@ class Ingest(Section):
     """Attributes of users."""
     reviews: list[Source] = []
     """Texts that customers wrote about products."""
+    hash_limit_mb: PositiveFloat = 1000.0
+    """Files up to this size are read again when their content changed.
+
+    Larger ones are read again when their size or modification time changed."""
     feedback: Path = Path("data/feedback")
     """Folder of events that came back from serving, exported as Parquet."""
 

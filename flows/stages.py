@@ -40,24 +40,19 @@ def stages(root: Path = Path()) -> dict[str, bool]:
     """Return the stages below ``root``, each after those whose outputs it reads.
 
     The value is False for a stage that is up to date and so are all that it depends on. A matrix is
-    one stage here, as it stands in ``dvc.yaml``.
+    one stage here, as it stands in ``dvc.yaml``. Run those of ``always_run`` before.
 
     Raises:
         FileNotFoundError: there is no DVC repository: not run in the project's folder.
     """
-    try:
-        with Repo(str(root)) as repo:
-            # An edge goes from a stage to one that it depends on. Leaves are imported data.
-            graph = {
-                stage: [needed for needed in needs if isinstance(needed, PipelineStage)]
-                for stage, needs in repo.index.graph.adjacency()
-                if isinstance(stage, PipelineStage)
-            }
-            changed = set(repo.status())
-    except NotDvcRepoError as error:
-        raise FileNotFoundError(
-            f"there is no DVC repository in {root.resolve()}: run in the project's folder"
-        ) from error
+    with _repository(root) as repo:
+        # An edge goes from a stage to one that it depends on. Leaves are imported data.
+        graph = {
+            stage: [needed for needed in needs if isinstance(needed, PipelineStage)]
+            for stage, needs in repo.index.graph.adjacency()
+            if isinstance(stage, PipelineStage)
+        }
+        changed = {name for name, why in repo.status().items() if why != ["always changed"]}
     stale: set[PipelineStage] = set()
     groups: dict[str, set[str]] = {}
     for stage in TopologicalSorter(graph).static_order():
@@ -68,6 +63,28 @@ def stages(root: Path = Path()) -> dict[str, bool]:
         needed.discard(name)
     to_run = set(map(_group, stale))
     return {name: name in to_run for name in TopologicalSorter(groups).static_order()}
+
+
+def always_run(root: Path = Path()) -> list[str]:
+    """Return the stages below ``root`` that look at what DVC does not track; they run each time."""
+    with _repository(root) as repo:
+        return [stage.name for stage in repo.index.stages if stage.always_changed]
+
+
+@contextmanager
+def _repository(root: Path) -> Iterator[Repo]:
+    """Open the DVC repository in ``root``.
+
+    Raises:
+        FileNotFoundError: there is none: not run in the project's folder.
+    """
+    try:
+        with Repo(str(root)) as repo:
+            yield repo
+    except NotDvcRepoError as error:
+        raise FileNotFoundError(
+            f"there is no DVC repository in {root.resolve()}: run in the project's folder"
+        ) from error
 
 
 def _group(stage: PipelineStage) -> str:

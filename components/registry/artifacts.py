@@ -19,6 +19,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
+from components.data.sources.inventory import INVENTORY
 from components.lockfile import exact_requirements
 from components.manifest import MANIFEST, ManifestError, verify_manifest, write_manifest
 from components.registry.folders import JUDGED, copy_judged, is_whole, put_in_place
@@ -66,6 +67,8 @@ def log_version(registry: Registry, folder: Path, card: str, facts: dict[str, An
                 mlflow.log_artifacts(str(place), f"reports/{name}")
             elif place.exists():
                 mlflow.log_artifact(str(place), "reports")
+        if (inventory := root / INVENTORY).exists():
+            mlflow.log_artifact(str(inventory), "data")
         with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
             copy_judged(root, Path(name) / JUDGED)
             mlflow.log_artifacts(name)

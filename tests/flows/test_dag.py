@@ -49,7 +49,7 @@ def test_it_writes_the_code_and_keeps_everything_else(tmp_path: Path) -> None:
     text = (REPOSITORY / "dvc.yaml").read_text()
     file.write_text(
         text.replace("      - components/data/sources.py\n", "").replace(
-            "      - data/feedback\n", "      - components/summary.py\n      - data/feedback\n", 1
+            "      - data/erasures\n", "      - components/summary.py\n      - data/erasures\n", 1
         )
     )
     assert yaml.safe_load(file.read_text()) != yaml.safe_load(text)

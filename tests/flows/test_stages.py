@@ -11,7 +11,7 @@ import yaml
 from dvc.repo import Repo
 
 from components.progress import PlainProgress
-from flows.stages import PERCENT, pieces, stages
+from flows.stages import PERCENT, always_run, pieces, stages
 from tests.conftest import REPOSITORY
 
 
@@ -32,8 +32,8 @@ def test_every_stage_comes_after_those_it_reads_from() -> None:
     order = list(stages(REPOSITORY))
     defined = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
     assert set(order) == defined.keys() - {"fine_tune"}
-    chain = ["ingest", "validate", "preprocess", "corpus", "pretrain", "finetune", "encode"]
-    chain += ["fit", "rank", "reference", "register"]
+    chain = ["sources", "ingest", "validate", "preprocess", "corpus", "pretrain"]
+    chain += ["finetune", "encode", "fit", "rank", "reference", "register"]
     assert [stage for stage in order if stage in chain] == chain
     assert order.index("rank") < order.index("evaluate") < order.index("register")
     assert order.index("fit") < order.index("refit") < order.index("register")
@@ -92,6 +92,24 @@ def test_a_stage_is_stale_if_it_or_one_that_it_depends_on_changed(tmp_path: Path
     assert stages(tmp_path) == {"one": False, "two": True, "three": True, "other": False}
     (tmp_path / "a").write_text("changed")
     assert all(stages(tmp_path).values())
+
+
+def test_a_stage_that_runs_each_time_makes_no_other_stale(tmp_path: Path) -> None:
+    init(
+        tmp_path,
+        "stages:\n"
+        "  list: {cmd: cat a > b, always_changed: true, outs: [{b: {cache: false}}]}\n"
+        "  read: {cmd: cp b c, deps: [b], outs: [c]}\n",
+    )
+    (tmp_path / "a").write_text("a")
+    with Repo(str(tmp_path)) as repo, contextlib.chdir(tmp_path):
+        repo.reproduce()
+    assert always_run(tmp_path) == ["list"]
+    assert stages(tmp_path) == {"list": False, "read": False}
+    (tmp_path / "a").write_text("changed")
+    with Repo(str(tmp_path)) as repo, contextlib.chdir(tmp_path):
+        repo.reproduce("list")
+    assert stages(tmp_path) == {"list": False, "read": True}
 
 
 def test_outside_the_project_it_says_so(tmp_path: Path) -> None:

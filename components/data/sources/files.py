@@ -71,7 +71,7 @@ def files_of(source: Source, root: Path) -> list[File]:
             raise FileNotFoundError(
                 f"ingest: the folder {source.path} has no file that ends in {', '.join(READERS)}"
             )
-        return [File(file, str(file.relative_to(root)), source) for file in found]
+        return [File(file, _shown(file, root), source) for file in found]
     if not path.exists():
         siblings = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
         hint = did_you_mean(path.name, siblings) or f" (looked in {path.parent.resolve()})"
@@ -81,6 +81,11 @@ def files_of(source: Source, root: Path) -> list[File]:
             f"ingest: {source.path} has no known format; known formats are {', '.join(READERS)}"
         )
     return [File(path, str(source.path), source)]
+
+
+def _shown(file: Path, root: Path) -> str:
+    """Return the path relative to ``root``, or as it is for a file elsewhere."""
+    return str(file.relative_to(root) if file.is_relative_to(root) else file)
 
 
 def _ending(file: Path) -> str:
