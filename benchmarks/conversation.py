@@ -29,7 +29,8 @@ import pandas as pd
 
 from serving.conversation.dialogue import Conversation
 from serving.profiles.history import History
-from serving.recommend.engine import Engine, Filters
+from serving.recommend.engine import Engine
+from serving.recommend.types import Filters
 from serving.search import Search
 
 RESULTS = Path(__file__).parent / "results"

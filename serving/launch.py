@@ -16,7 +16,7 @@ from typing import Any
 from components.manifest import ManifestError, verify_manifest
 from components.recommenders.two_stage.hybrid import OPTIONAL
 from serving import PACKAGED
-from serving.models.store import find_champion, previous_champion
+from serving.models.versions import find_champion, previous_champion
 
 SERVICE = "serving.service:Bowerbird"
 

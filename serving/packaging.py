@@ -25,7 +25,7 @@ from components.lockfile import FILES, exact_requirements
 from components.manifest import verify_manifest, write_manifest
 from components.settings import Settings, read_params
 from serving import PACKAGED
-from serving.models.store import POINTER, UNREGISTERED, find_champion
+from serving.models.versions import POINTER, UNREGISTERED, find_champion
 
 CODE = ("components", "serving")
 SBOM = "sbom.cdx.json"

@@ -3,10 +3,10 @@
 In: HTTP. Out: recommendations, and events in the store. The routes are a FastAPI application
 mounted in the BentoML service (``serving.api.app``): measured here, a mounted route answers about
 twice as fast as a ``@bentoml.api`` method, and FastAPI's typed route 0.05 ms slower than a bare
-Starlette one. Recommendations are JSON already when they leave the engine's thread.
+Starlette one.
 
-BentoML's supervisor imports this module only to start the workers. Therefore what a worker needs
-(the model's libraries, the application) is imported in ``Bowerbird.__init__``.
+BentoML's supervisor imports this module only to start the workers. Therefore the modules that only
+a worker needs (the model's libraries, the application) are imported in ``Bowerbird.__init__``.
 
 Start with ``bowerbird serve``. $BOWERBIRD_ROOT: the folder that holds ``var`` and ``models``
 (default: the current one).
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import gc
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,13 +39,14 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import Receive, Scope, Send
 
-# BentoML records a trace of each request and, unless it is told where to, sends it nowhere: a
-# quarter of what an empty answer costs. Who wants traces says OTEL_SDK_DISABLED=false.
+    from serving.backend import Backend
+
+# BentoML records a trace of each request and, unless an exporter is set, drops it: a quarter of the
+# time of an empty response. OTEL_SDK_DISABLED=false turns traces on.
 os.environ.setdefault("OTEL_SDK_DISABLED", "true")
-# BentoML's own starts a timer for each request and lets it run out: what belongs to a request
-# stays in memory for half a minute after its answer, and the garbage collector, which counts what
-# is made less what is freed, looks through all of it at once, a fifth of a second at 3,000 requests
-# a second.
+# BentoML's own middleware starts a timer for each request and lets it run out: a request's objects
+# stay in memory for half a minute after its response, and one garbage collection goes through all
+# of them, which takes a fifth of a second at 3,000 requests a second.
 traffic.TimeoutMiddleware = StartTimeout  # type: ignore[misc, assignment]
 
 ROOT = Path(os.environ.get("BOWERBIRD_ROOT", "."))
@@ -62,11 +62,12 @@ keys = Keys.from_environment()
 
 
 async def readyz(_: object, request: Request) -> Response:
-    """Readiness, with what is served without or with an older one of; 503 without a model."""
-    shop = None if application is None else application.state.shop
-    if shop is None or shop.loaded is None:
+    """Readiness and the degraded parts; 503 without a model."""
+    backend: Backend | None = None if application is None else application.state.backend
+    if backend is None or backend.models.champion is None:
         return Response(orjson.dumps({"status": "no model"}), 503, media_type="application/json")
-    status = {"status": "degraded" if shop.problems else "ready", "problems": shop.problems}
+    problems = backend.health.problems
+    status = {"status": "degraded" if problems else "ready", "problems": problems}
     return Response(orjson.dumps(status), media_type="application/json")
 
 
@@ -95,7 +96,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 )
 @bentoml.asgi_app(app, path="/")
 class Bowerbird:
-    """The worker: holds the shop's state for the routes above."""
+    """One worker: holds the backend of the routes."""
 
     def __init__(self) -> None:
         keep_private(ROOT)
@@ -104,14 +105,13 @@ class Bowerbird:
         from serving import metrics
         from serving.api.app import create_app
         from serving.api.feedback_validation import Intake
-        from serving.models.store import Shop
-        from serving.recommend.responses import Answers
+        from serving.backend import Backend
 
         global application
         self.threads = threadpool_limits(1)
         made = create_app(settings.serve)
-        # Python's search for reference cycles takes a third of a second over all the modules:
-        # once now, and never again over what is there.
+        # A garbage collection over all the modules takes a third of a second: one now, and none of
+        # later ones includes the objects that exist by then.
         gc.collect()
         gc.freeze()
         gc.set_threshold(700, 2, 1_000)
@@ -120,23 +120,26 @@ class Bowerbird:
             auth = Auth(
                 keys, load_secret(ROOT), settings.serve.session_hours, settings.serve.max_sessions
             )
-            self.shop = Shop(settings, ROOT, auth, alone=WORKERS == 1)
-            self.answers = Answers(self.shop)
+            self.backend = Backend(
+                settings,
+                ROOT,
+                auth.impression_id,
+                has_api_key=keys.api is not None,
+                single_process=WORKERS == 1,
+            )
             made.state.auth, made.state.intake = auth, Intake(settings, auth)
-            made.state.shop, made.state.answers = self.shop, self.answers
+            made.state.backend = self.backend
             application = made
-            self.shop.load()  # before uvicorn accepts: see serving/startup.py
+            self.backend.load()  # before uvicorn accepts: see serving/startup.py
         except Exception as error:
             startup.fail(error)
         startup.ready()
-        self.shop.start()
+        self.backend.start()
 
     @bentoml.on_shutdown
     def close(self) -> None:
-        """Answer and write what waits."""
-        with suppress(RuntimeError):
-            self.answers.close()
-        self.shop.close()
+        """Answer the queued requests and write the queued events."""
+        self.backend.close()
 
 
 # Before BentoML's own routes too.

@@ -1,6 +1,6 @@
 """The FastAPI application: routes, error handlers and middleware.
 
-``app.state.shop``, ``.auth``, ``.intake`` and ``.answers`` are set by the worker that serves it.
+``app.state.backend``, ``.auth`` and ``.intake`` are set by the worker that serves it.
 """
 
 from __future__ import annotations

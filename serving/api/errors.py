@@ -13,7 +13,7 @@ from serving.api.middleware import Refused
 from serving.api.routing import Json
 from serving.api.schemas import ErrorResponse
 from serving.events.errors import StoreBusy, StoreError
-from serving.models.store import NotReady
+from serving.models.loaded import NotReady
 from serving.recommend.batching import TooManyWaiting
 
 

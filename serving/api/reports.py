@@ -7,24 +7,12 @@ A file that is missing or half written is shown as not there: the page must open
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
-logger = logging.getLogger("bentoml.bowerbird")
+from serving.json_files import read_json
 
 VERDICT = ("drifted", "enough", "score", "threshold", "reasons", "start", "end", "rows", "outcomes")
-
-
-def read_json(file: Path) -> Any | None:
-    """Return the file's content, None where there is no whole JSON in it."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        logger.warning("cannot read %s: %s", file.name, type(error).__name__)
-        return None
 
 
 def latest_drift(root: Path) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from components.settings import Event
+from serving.recommend.types import Filters
 
 Id = Annotated[
     str,
@@ -68,6 +69,10 @@ class Filtered(Body):
     min_price: Price | None = Field(None, description="products without a price do not meet it")
     max_price: Price | None = None
     available_only: bool = True
+
+    def filters(self) -> Filters:
+        """Return the filters as the engine takes them."""
+        return Filters(self.category, self.min_price, self.max_price, self.available_only)
 
 
 class RecommendRequest(Filtered):

@@ -33,7 +33,8 @@ from serving.api.schemas import MAX_SHOWN, MAX_TERMS, ConversationState
 from serving.conversation.generation import Titles
 from serving.conversation.understanding import DETAILS, Said, parse
 from serving.profiles.history import History, stack
-from serving.recommend.engine import Answer, Engine, Filters
+from serving.recommend.engine import Engine
+from serving.recommend.types import Filters, RankedList
 from serving.search import Search
 
 TEXT, LIKE, TASTE, POPULAR = 1.0, 2.0, 0.7, 0.3
@@ -388,8 +389,8 @@ class Conversation:
         self, codes: list[int], state: ConversationState, found: Found, history: History
     ) -> list[str]:
         """Return the facts of each item: wishes met and missed, price, refusals, taste."""
-        answer = Answer(codes, [0.0] * len(codes), ["conversation"] * len(codes))
-        taste = self.engine.reasons(answer, history)
+        ranked = RankedList(codes, [0.0] * len(codes), ["conversation"] * len(codes))
+        taste = self.engine.explanations.reasons(ranked, history)
         needs = {need.name: need for need in self.rules.needs if need.name in state.needs}
         texts = []
         for code, liked in zip(codes, taste, strict=True):

@@ -6,6 +6,8 @@ In: the arm each shopper was first shown. Out: shoppers and conversions of each 
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +43,45 @@ def record_exposures(database: Database, rows: Sequence[dict[str, Any]]) -> None
     )
     with database.writing() as connection:
         connection.execute(statement, list(rows))
+
+
+class ExposureLog:
+    """Records each shopper's first exposure to the running experiment.
+
+    experiment: its name. max_profiles: shoppers remembered as recorded; the least recent go first.
+    """
+
+    def __init__(self, database: Database, experiment: str, max_profiles: int) -> None:
+        self._database = database
+        self._experiment = experiment
+        self._max_profiles = max_profiles
+        self._recorded: OrderedDict[str, None] = OrderedDict()
+
+    def has(self, profile: str | None) -> bool:
+        """Return whether the shopper's exposure is known to be recorded."""
+        return profile in self._recorded
+
+    def record(self, exposures: Sequence[tuple[str, str, str]]) -> None:
+        """Record (profile, arm, model version) of each shopper; durable on return.
+
+        Raises:
+            StoreError: the database failed; nothing was written.
+        """
+        new = [one for one in exposures if one[0] not in self._recorded]
+        if not new:
+            return
+        columns = ("profile", "arm", "model_version")
+        same = {"experiment": self._experiment, "timestamp": time.time_ns() // 1000}
+        rows = [{**dict(zip(columns, one, strict=True)), **same} for one in new]
+        record_exposures(self._database, rows)
+        for profile, _, _ in new:
+            self._recorded[profile] = None
+        while len(self._recorded) > self._max_profiles:
+            self._recorded.popitem(last=False)
+
+    def forget(self) -> None:
+        """Forget all shoppers in memory: after an erasure."""
+        self._recorded.clear()
 
 
 def experiment_names(database: Database) -> list[str]:

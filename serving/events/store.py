@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,20 @@ class EventStore:
     def impressions_dropped(self) -> int:
         """The number of recommendations that were shown and not kept."""
         return sum(self.dropped.values())
+
+    def problem(self) -> str | None:
+        """Return why impressions or events are not kept, or not read; None when all is well.
+
+        Without names of files or hosts: /readyz shows it without a key.
+        """
+        if self.database.is_down:
+            since = datetime.fromtimestamp(self.database.breaker.since, UTC)
+            return f"event store unreachable since {since:%Y-%m-%dT%H:%M:%SZ}"
+        if self.retention is not None and self.retention.is_full:
+            return f"impressions are not kept: {self.retention.why}"
+        if self.write_problem is not None:
+            return "the event store cannot be written: see the log"
+        return None
 
     def submit(self, rows: Sequence[dict[str, Any]]) -> Future[list[bool]]:
         """Queue events; return a future that resolves when they are durable.

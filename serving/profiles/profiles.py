@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from components.erasure import change_table, profiles_named
 from serving.events.erasure import Erasures, last_erasure, read_erasures
@@ -29,6 +30,9 @@ from serving.profiles.history import EXPLAINED, History
 
 ErasedAt = Callable[[str], int | None]
 """Profile → microseconds since 1970 of its erasure, None if it was not erased."""
+
+Codes = NDArray[np.int32]
+NO_CODES: Codes = np.empty(0, dtype=np.int32)
 
 NOT_KNOWN = 2**62
 """A time after all others, in microseconds."""
@@ -333,19 +337,19 @@ class Profiles:
         """Return the item's code, -1 when the model does not know it."""
         return self._code.get(item_id, -1)
 
-    def _codes(self, item_ids: Sequence[str]) -> np.ndarray:
+    def codes(self, item_ids: Sequence[str]) -> NDArray[np.int32]:
         """Return int32 (n,): as ``code``."""
         return np.fromiter(map(self._code.get, item_ids, repeat(-1)), np.int32, len(item_ids))
 
     def history(
-        self, user_id: str | None, profile: str | None, recent: Sequence[str] = ()
+        self, user_id: str | None, profile: str | None, recent: Codes = NO_CODES
     ) -> History:
         """Return the newest ``max_history`` events of a user or session, then ``recent`` items.
 
-        Unknown items are left out. The clock is the asker's newest event, but not before the
-        model's newest: a model's features count days from the end of its training data, and
-        nothing else is known of the time since. An event that the model was trained with and the
-        store still holds counts once.
+        recent: int32 (n,) codes, the newest last; unknown items, -1, are left out. ``now`` is the
+        shopper's newest event, but not before the model's newest: a model's features count days
+        from the end of its training data, and nothing else is known of the time since. An event
+        that the model was trained with and the store still holds counts once.
         """
         items, times = self.base.get(user_id)
         ratings = self.base.ratings_of(user_id)
@@ -357,7 +361,7 @@ class Profiles:
                 ratings = None if ratings is None else ratings[keep]
             live = self.live.get(profile)
             if live.items:
-                codes = self._codes(live.items)
+                codes = self.codes(live.items)
                 seconds = np.fromiter(live.times, np.int64, len(codes)) // SECOND
                 known = codes >= 0
                 newest = slice(-EXPLAINED, None)
@@ -372,9 +376,8 @@ class Profiles:
                         (items, times, ratings), (codes[known], seconds[known], rated)
                     )
         now = max(self.base.end, int(times[-1]) if len(times) else 0)
-        if recent:
-            codes = self._codes(recent)
-            codes = codes[codes >= 0]
+        if len(recent):
+            codes = recent[recent >= 0]
             items = np.concatenate([items, codes])
             times = np.concatenate([times, now - np.arange(len(codes))[::-1]])
             times = np.maximum.accumulate(times)

@@ -1,7 +1,7 @@
-"""Concurrent requests answered together, without waiting for company.
+"""Batching of concurrent requests without a waiting time.
 
-One thread answers; whatever arrived while it was busy is its next batch. An idle service answers
-a lone request at once, a busy one shares the matrix products among all who wait.
+One thread answers; the requests that arrived while it was busy are its next batch. An idle service
+answers a single request at once, a busy one shares the matrix products among all waiting requests.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from serving import metrics
 
 logger = logging.getLogger("bentoml.bowerbird")
 
-Asked = TypeVar("Asked")
-Answered = TypeVar("Answered")
+Input = TypeVar("Input")
+Output = TypeVar("Output")
 
 
 class TooManyWaiting(RuntimeError):
-    """More requests wait than may; try again in a second."""
+    """The queue of waiting requests is full; try again in a second."""
 
 
-class Batcher(Generic[Asked, Answered]):
-    """``await batcher.ask(x)`` gives what ``answer([…, x, …])`` gave for x, on one event loop.
+class Batcher(Generic[Input, Output]):
+    """``await batcher.ask(x)`` returns what ``answer([…, x, …])`` returned for x.
 
-    answer: called in the batcher's thread with up to ``max_batch()`` asks. max_waiting: asks
-    beyond it are refused.
+    answer: called in the batcher's thread with up to ``max_batch()`` inputs. max_waiting: further
+    inputs are refused.
     """
 
     _EMPTY = object()
 
     def __init__(
         self,
-        answer: Callable[[Sequence[Asked]], Sequence[Answered]],
+        answer: Callable[[Sequence[Input]], Sequence[Output]],
         max_batch: Callable[[], int],
         max_waiting: int = 512,
     ) -> None:
@@ -46,16 +46,16 @@ class Batcher(Generic[Asked, Answered]):
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    async def ask(self, asked: Asked) -> Answered:
+    async def ask(self, given: Input) -> Output:
         """Return the answer.
 
         Raises:
-            TooManyWaiting: ``max_waiting`` asks wait already.
+            TooManyWaiting: ``max_waiting`` inputs wait already.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answered] = loop.create_future()
+        future: asyncio.Future[Output] = loop.create_future()
         try:
-            self._queue.put_nowait((asked, loop, future))
+            self._queue.put_nowait((given, loop, future))
         except queue.Full as error:
             raise TooManyWaiting("too many requests wait for an answer; try again") from error
         return await future
@@ -74,24 +74,26 @@ class Batcher(Generic[Asked, Answered]):
                     break
                 entries.append(entry)
             metrics.BATCH.observe(len(entries))
-            # One call for the batch: each wakes the event loop and hands the interpreter over.
+            # One call for the batch: each wakes the loop and hands over the interpreter's lock.
             loop = entries[0][1]
             loop.call_soon_threadsafe(_resolve, entries, self._answers(entries))
-            del entries  # or what they hold, a model perhaps, stays until the next batch
+            del (
+                entries
+            )  # else what they hold, a model perhaps, stays in memory until the next batch
             if entry is not None:
                 entry = self._queue.get()
 
     def _answers(self, entries: list[Any]) -> Sequence[Any]:
-        """Return an answer or the error of each; what fails in company is asked again alone."""
+        """Return an answer or the error of each; a batch that fails is tried one by one."""
         try:
             return self._answer([entry[0] for entry in entries])
-        except Exception as error:  # the requests that it belongs to log and answer it
+        except Exception as error:  # logged and answered by the request that it belongs to
             if len(entries) == 1:
                 return [error]
             return [answer for entry in entries for answer in self._answers([entry])]
 
     def close(self) -> None:
-        """Answer what waits, then stop the thread."""
+        """Answer the queued inputs, then stop the thread."""
         self._queue.put(None)
         self._thread.join(timeout=5)
 
@@ -102,7 +104,7 @@ def _resolve(entries: list[Any], answers: Sequence[Any]) -> None:
 
 
 def settle(future: asyncio.Future[Any], answer: Any) -> None:
-    """Give a future its result, or its error if ``answer`` is one, unless nobody waits for it."""
+    """Set a future's result, or its error if ``answer`` is one; a cancelled future stays."""
     if future.done():  # the client went away
         return
     if isinstance(answer, BaseException):

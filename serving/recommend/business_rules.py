@@ -1,54 +1,57 @@
-"""The shop's rules over a ranked list: boosts, diversity, caps per category and brand.
+"""Business rules over a ranked list: boosts, diversity, caps per category and brand.
 
 In: the best few hundred products of one shopper with their scores. Out: their order on the page.
-Vectorised over the products; the only loop is over the places of the page.
+Vectorised over the products; the only loop is over the places of the page. They are the setting
+``serve.rules``, not the recommender model ``rules``.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from components.settings import Boost, Rules
 
 
-class RuleBook:
-    """``serve.rules`` for one catalogue.
+class BusinessRules:
+    """The business rules of ``serve.rules`` for one catalogue.
 
     table: the catalogue, row number = code. vectors: float32 (items, width) unit vectors or None;
     without them diversity counts categories instead of text.
     """
 
-    def __init__(self, rules: Rules, table: pd.DataFrame, vectors: np.ndarray | None) -> None:
-        self.rules = rules
+    def __init__(self, settings: Rules, table: pd.DataFrame, vectors: NDArray[Any] | None) -> None:
+        self.settings = settings
         self.vectors = vectors
         self.category = _codes(table["main_category"]) if "main_category" in table else None
         self.brand = _codes(table["brand"]) if "brand" in table else None
         self._boosts = [
-            (boost.until, boost.weight, _boosted(boost, table)) for boost in rules.boosts
+            (boost.until, boost.weight, _boosted(boost, table)) for boost in settings.boosts
         ]
 
     @property
     def idle(self) -> bool:
-        """Whether the ranker's order stands as it is."""
-        r = self.rules
+        """Whether no rule is set, so that the ranker's order stays."""
+        r = self.settings
         return not (r.max_per_category or r.max_per_brand or r.diversity or r.boosts)
 
     def order(
         self,
-        items: np.ndarray,
-        scores: np.ndarray,
+        items: NDArray[np.int64],
+        scores: NDArray[Any],
         k: int,
         today: date | None = None,
         one_category: bool = False,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Return which of ``items`` come on the page, in order, and their scores with boosts.
 
-        items: int (n,) codes, best first. scores: float (n,). Of the answer, int positions in
-        ``items`` and float scores, at most k each. one_category: the page is of one category
-        anyhow, so the cap on categories does not count.
+        items: int (n,) codes, best first. scores: float (n,). Returns int positions in ``items``
+        and float scores, at most k each. one_category: the page is filtered by a category, so the
+        cap on categories does not apply.
 
         Diversity: maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998),
         (1 − d) · relevance − d · max cosine to what is already on the page, with the relevance
@@ -56,7 +59,7 @@ class RuleBook:
         """
         if self.idle or not len(items):
             return np.arange(min(k, len(items))), scores[:k]
-        r = self.rules
+        r = self.settings
         scores = self._with_boosts(items, scores, today)
         order = np.argsort(-scores, kind="stable")
         items, scores = items[order], scores[order]
@@ -75,7 +78,7 @@ class RuleBook:
             return order[keep][:k], scores[keep][:k]
         span = np.ptp(scores)
         relevance = (scores - scores.min()) / (span if span > 0 else 1.0)
-        alike = self._alike(items)
+        similarity = self._similarity(items)
         nearest = np.zeros(len(items))
         free = np.ones(len(items), dtype=bool)
         chosen: list[int] = []
@@ -84,13 +87,15 @@ class RuleBook:
             best = int(np.where(free, gain, -np.inf).argmax())
             chosen.append(best)
             free[best] = False
-            np.maximum(nearest, alike[best], out=nearest)
+            np.maximum(nearest, similarity[best], out=nearest)
             for groups, cap in caps:
                 if groups[best] >= 0 and (groups[chosen] == groups[best]).sum() >= cap:
                     free &= groups != groups[best]
         return order[chosen], scores[chosen]
 
-    def _with_boosts(self, items: np.ndarray, scores: np.ndarray, today: date | None) -> np.ndarray:
+    def _with_boosts(
+        self, items: NDArray[np.int64], scores: NDArray[Any], today: date | None
+    ) -> NDArray[np.float64]:
         today = today or datetime.now(UTC).date()
         spread = scores.std() or 1.0
         boosted = scores.astype(np.float64)
@@ -99,7 +104,7 @@ class RuleBook:
                 boosted += weight * spread * mask[items]
         return boosted
 
-    def _alike(self, items: np.ndarray) -> np.ndarray:
+    def _similarity(self, items: NDArray[np.int64]) -> NDArray[Any]:
         """Return (n, n) in 0…1: cosine of the texts, else 1 for products of one category."""
         if self.vectors is not None:
             near = np.asarray(self.vectors[items], dtype=np.float32)
@@ -110,12 +115,12 @@ class RuleBook:
         return ((own[:, None] == own) & (own[:, None] >= 0)).astype(np.float64)
 
 
-def _codes(column: pd.Series) -> np.ndarray:
+def _codes(column: pd.Series) -> NDArray[np.int64]:
     """Return int64 (items,): one number for each value, -1 where there is none (never capped)."""
     return pd.factorize(column.replace("", None))[0]
 
 
-def _boosted(boost: Boost, table: pd.DataFrame) -> np.ndarray:
+def _boosted(boost: Boost, table: pd.DataFrame) -> NDArray[np.bool_]:
     """Return bool (items,): the products that a boost names, by any of its conditions."""
     mask = table["item_id"].isin(boost.items).to_numpy()
     if boost.category is not None:
@@ -129,7 +134,7 @@ def _boosted(boost: Boost, table: pd.DataFrame) -> np.ndarray:
     return mask
 
 
-def _within(groups: np.ndarray, keep: np.ndarray, cap: int) -> np.ndarray:
+def _within(groups: NDArray[np.int64], keep: NDArray[np.bool_], cap: int) -> NDArray[np.bool_]:
     """Return bool (n,): false from the (cap + 1)th kept member of a group on; -1 is no group."""
     counted = keep & (groups >= 0)
     place = pd.Series(groups[counted]).groupby(groups[counted]).cumcount().to_numpy()

@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from components.settings import Settings
+from serving.api.auth import Auth, Keys
+from serving.backend import Backend
 from serving.recommend.engine import Engine
 from tests.conftest import REPOSITORY
 from tests.postgres import new_database
@@ -45,6 +48,22 @@ def shop_root(trained: tuple[Path, Settings], tmp_path: Path) -> Path:
         shutil.copytree(trained[0] / "models" / name, tmp_path / "root/models" / name)
     shutil.copy(trained[0] / "params.yaml", tmp_path / "root/params.yaml")
     return tmp_path / "root"
+
+
+@pytest.fixture
+def open_backend(trained: tuple[Path, Settings]) -> Iterator[Callable[..., Backend]]:
+    """Make backends of a root that rank in a thread; all are closed after the test."""
+    backends: list[Backend] = []
+
+    def make(root: Path, **changed: Any) -> Backend:
+        serve = trained[1].serve.model_copy(update={"ranking": "thread", **changed})
+        settings = trained[1].model_copy(update={"serve": serve})
+        backends.append(Backend(settings, root, Auth(Keys(), b"secret").impression_id))
+        return backends[-1]
+
+    yield make
+    for one in backends:
+        one.close()
 
 
 class Server:

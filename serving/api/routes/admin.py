@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
@@ -24,7 +24,7 @@ from serving.api import jobs
 from serving.api.middleware import Refused
 from serving.api.pools import OPERATION, WRITING
 from serving.api.reports import latest_alerts, latest_drift, validation
-from serving.api.routing import ERRORS, OPERATOR_ERRORS, WRITE_ERRORS, auth_of, shop_of
+from serving.api.routing import ERRORS, OPERATOR_ERRORS, WRITE_ERRORS, auth_of, backend_of
 from serving.api.schemas import (
     ErrorResponse,
     ExperimentsResponse,
@@ -37,9 +37,10 @@ from serving.api.schemas import (
     StatusResponse,
     StoreStatus,
 )
+from serving.backend import Backend
 from serving.events import catalogue_table
 from serving.events.traffic import activity, count_events, count_impressions
-from serving.models.store import VERSIONS, Shop, listed
+from serving.models.versions import VERSIONS, registered_versions
 
 logger = logging.getLogger("bentoml.bowerbird")
 
@@ -65,10 +66,10 @@ router = APIRouter(tags=["operation"])
 async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
     """Add products or change them: recommendable, searchable and filtered at once."""
     auth_of(request).check_catalogue(request)
-    shop = shop_of(request)
+    backend = backend_of(request)
 
     def put() -> int:
-        loaded = shop.loaded
+        loaded = backend.models.champion
         stored: set[str] | None = None
         for at, item in enumerate(body.items):
             if item.title is not None:
@@ -76,23 +77,24 @@ async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
             if loaded is not None and loaded.profiles.code(item.item_id) >= 0:
                 continue
             if stored is None:
-                known = catalogue_table.read_items(shop.store.database)
+                known = catalogue_table.read_items(backend.store.database)
                 stored = {row["item_id"] for row in known if row["title"]}
             if loaded is not None and item.item_id not in stored:
                 raise Refused(422, "a new product needs a title", f"items.{at}.title")
         rows = [item.model_dump() for item in body.items]
-        return catalogue_table.put_items(shop.store.database, rows)
+        return catalogue_table.put_items(backend.store.database, rows)
 
     revision = await WRITING.run(put)
 
     def live() -> bool:
-        return shop.loaded is not None and shop.loaded.revision >= revision
+        champion = backend.models.champion
+        return champion is not None and champion.revision >= revision
 
     # They are kept. Taking them in is shared: one look takes in what all the others have written.
     with suppress(TimeoutError):
         async with asyncio.timeout(LIVE_SECONDS), _taking_in:
             if not live():
-                await WRITING.go_on(_look, shop)
+                await WRITING.go_on(_look, backend)
     return ItemsResponse(items=len(body.items), revision=revision, live=live())
 
 
@@ -100,12 +102,12 @@ async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
 async def get_experiments(request: Request) -> ExperimentsResponse:
     """Each experiment's arms, their rates, and whether one is better yet."""
     auth_of(request).check_api(request)
-    shop = shop_of(request)
+    backend = backend_of(request)
 
     def collect() -> ExperimentsResponse:
-        running = shop.settings.serve.experiment
-        found, note = shop.known(
-            "experiments", lambda: experiments.results(shop.store.database, running)
+        running = backend.settings.serve.experiment
+        found, note = backend.last_known.read(
+            "experiments", lambda: experiments.results(backend.store.database, running)
         )
         return ExperimentsResponse(experiments=found or [], note=note)
 
@@ -122,14 +124,14 @@ async def page_token(request: Request) -> PageToken:
 async def promote(body: PromoteRequest, request: Request, response: Response) -> Job:
     """Make a registered version the champion, as a job; needs the operator key."""
     auth_of(request).check_operator(request)
-    return await _registry(shop_of(request), response, "promote", body.version)
+    return await _registry(backend_of(request), response, "promote", body.version)
 
 
 @router.post("/operator/rollback", response_model=Job, status_code=202, responses=_REGISTRY_ERRORS)
 async def rollback(request: Request, response: Response) -> Job:
     """Go back to the champion before, as a job; needs the operator key."""
     auth_of(request).check_operator(request)
-    return await _registry(shop_of(request), response, "rollback")
+    return await _registry(backend_of(request), response, "rollback")
 
 
 @router.get("/operator/jobs/{job_id}", response_model=Job, responses=_JOB_ERRORS)
@@ -138,47 +140,42 @@ async def job(
 ) -> Job:
     """How far a job is."""
     auth_of(request).check_api(request)
-    found = await OPERATION.run(jobs.find, shop_of(request).root, job_id)
+    found = await OPERATION.run(jobs.find, backend_of(request).root, job_id)
     if found is None:
         raise Refused(404, f"there is no job of this id, or it is older than {jobs.KEPT} others")
     return Job.model_validate(found)
 
 
-async def _registry(shop: Shop, response: Response, *command: str) -> Job:
-    if importlib.util.find_spec("bowerbird") is None or not (shop.root / VERSIONS).exists():
+async def _registry(backend: Backend, response: Response, *command: str) -> Job:
+    if importlib.util.find_spec("bowerbird") is None or not (backend.root / VERSIONS).exists():
         raise Refused(409, "there is no registry here: deploy the image of the wanted version")
     try:
-        job, process = await OPERATION.run(jobs.start, shop.root, *command)
+        job, process = await OPERATION.run(jobs.start, backend.root, *command)
     except jobs.Busy as error:
         raise Refused(409, str(error)) from error
-    threading.Thread(target=_follow, args=(shop, process), name="job", daemon=True).start()
+    threading.Thread(target=_follow, args=(backend, process), name="job", daemon=True).start()
     response.headers["location"] = f"/operator/jobs/{job['id']}"
     return Job.model_validate(job)
 
 
-def _follow(shop: Shop, process: subprocess.Popen[bytes]) -> None:
+def _follow(backend: Backend, process: subprocess.Popen[bytes]) -> None:
     """Take a new champion over as soon as the job is done; other workers look each second."""
     process.wait()
-    _look(shop)
+    _look(backend)
 
 
-def _look(shop: Shop) -> None:
+def _look(backend: Backend) -> None:
     try:
-        shop.look()
+        backend.models.refresh()
     except Exception as error:  # the watch tries again
         logger.exception("nothing new was taken over: %s", type(error).__name__)
-
-
-def versions(shop: Shop) -> list[dict[str, Any]]:
-    """Return the registered versions as the registry last wrote them down, newest first."""
-    return listed(shop.root)
 
 
 @router.get("/model", response_model=ModelResponse, responses=ERRORS)
 async def model(request: Request) -> ModelResponse:
     """Which model is in service."""
-    shop = shop_of(request)
-    loaded = shop.current()
+    backend = backend_of(request)
+    loaded = backend.models.current()
     return ModelResponse(
         version=loaded.version,
         items=loaded.engine.n_items,
@@ -186,8 +183,8 @@ async def model(request: Request) -> ModelResponse:
         candidates=list(loaded.engine.model.candidates),
         loaded_at=loaded.loaded_at,
         trained_until=loaded.profiles.base.end,
-        last_load_error=shop.load_error and "see the log",
-        limits={"k": shop.settings.serve.max_k, "history": shop.settings.serve.max_history},
+        last_load_error=backend.models.load_error and "see the log",
+        limits={"k": backend.settings.serve.max_k, "history": backend.settings.serve.max_history},
     )
 
 
@@ -198,12 +195,12 @@ async def prometheus() -> Response:
     return Response(body, headers={"content-type": metrics.CONTENT_TYPE_LATEST})
 
 
-def store_status(shop: Shop, note: str | None) -> StoreStatus:
-    store, retention = shop.store, shop.store.retention
+def store_status(backend: Backend, note: str | None) -> StoreStatus:
+    store, retention = backend.store, backend.store.retention
     return StoreStatus(
         reachable=not store.database.is_down,
         note=note,
-        problem=shop.store_problem(),
+        problem=backend.store.problem(),
         dropped=dict(store.dropped),
         bytes=retention.used if retention is not None else 0,
         impressions_removed=retention.removed if retention is not None else 0,
@@ -214,13 +211,13 @@ def store_status(shop: Shop, note: str | None) -> StoreStatus:
 async def status(request: Request) -> StatusResponse:
     """Traffic, storage, drift, alerts and versions, for the operator's page."""
     auth_of(request).check_api(request)
-    shop = shop_of(request)
+    backend = backend_of(request)
 
     def collect() -> StatusResponse:
         hour = 3600 * 1_000_000
         since = (time.time_ns() // 1000 // hour - 23) * hour
-        database = shop.store.database
-        counts, note = shop.known(
+        database = backend.store.database
+        counts, note = backend.last_known.read(
             "status",
             lambda: {
                 "events_today": count_events(database, since),
@@ -230,15 +227,15 @@ async def status(request: Request) -> StatusResponse:
         )
         return StatusResponse(
             **(counts or {"events_today": {}, "impressions_today": 0, "activity": []}),
-            events_pending=shop.store.pending,
-            impressions_dropped=shop.store.impressions_dropped,
-            store=store_status(shop, note),
-            drift=latest_drift(shop.root),
-            validation=validation(shop.root),
-            alerts=latest_alerts(shop.root),
+            events_pending=backend.store.pending,
+            impressions_dropped=backend.store.impressions_dropped,
+            store=store_status(backend, note),
+            drift=latest_drift(backend.root),
+            validation=validation(backend.root),
+            alerts=latest_alerts(backend.root),
             reports=f"/reports/by/{auth_of(request).report_token()}/",
-            versions=versions(shop),
-            problems=shop.problems,
+            versions=registered_versions(backend.root),
+            problems=backend.health.problems,
         )
 
     return await OPERATION.run(collect)

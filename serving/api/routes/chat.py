@@ -1,4 +1,4 @@
-"""Route of conversational recommendation, whole or streamed."""
+"""Route of conversational recommendation, as one response or streamed."""
 
 from __future__ import annotations
 
@@ -10,34 +10,32 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from serving import metrics
-from serving.api.auth import Caller
-from serving.api.exposure import counted, logged
 from serving.api.pools import CONVERSATION
-from serving.api.routing import ERRORS, Json, auth_of, shop_of
+from serving.api.routing import ERRORS, Json, backend_of
 from serving.api.schemas import (
     ConversationRequest,
     ConversationResponse,
     ConversationText,
     ScoredItem,
 )
+from serving.api.shopper import shopper_of
+from serving.backend import Backend
 from serving.conversation.generation import worded
-from serving.events.tables import profile_of
-from serving.models.store import Shop
+from serving.recommend.types import Shopper
 
 router = APIRouter(tags=["shopper"])
 
 
 def converse(
-    shop: Shop, body: ConversationRequest, caller: Caller, is_counted: bool, is_logged: bool
+    backend: Backend, body: ConversationRequest, shopper: Shopper
 ) -> Iterator[tuple[str, ConversationResponse | ConversationText]]:
     """Yield ("proposals", answer without its text), ("text", a piece of it)…, ("done", answer)."""
-    profile = profile_of(body.user_id, body.session_id)
-    loaded, _ = shop.served_to(profile if is_counted else None)
-    state, rested = body.state, shop.settings.serve.conversation_minutes * 60
-    if state is not None and time.time() - state.said_at > rested:
+    loaded, _ = backend.models.assign(shopper.profile if shopper.in_experiment else None)
+    state, expires = body.state, backend.settings.serve.conversation_minutes * 60
+    if state is not None and time.time() - state.said_at > expires:
         state = None
-    shop.live.follow(profile)
-    history = loaded.profiles.history(body.user_id, profile)
+    backend.live.follow(shopper.profile)
+    history = loaded.profiles.history(shopper.user_id, shopper.profile)
     reply = loaded.conversation.reply(body.message, state, history, body.k)
     items = [
         {**loaded.engine.describe(code), "score": 0.0, "source": "conversation", "reason": reason}
@@ -47,10 +45,8 @@ def converse(
     shown = [item["item_id"] for item in items]
     impression_id = None
     if shown:
-        scores, certain = [0.0] * len(shown), [1.0] * len(shown)
-        lists = (shown, scores, certain)
-        impression_id = shop.log_shown(
-            body, *lists, loaded.version, "conversation", caller.client, is_logged
+        impression_id = backend.impressions.log_items(
+            shopper, shown, [0.0] * len(shown), loaded.version, "conversation"
         )
     answer = ConversationResponse(
         text="",
@@ -61,12 +57,12 @@ def converse(
         relaxed=reply.relaxed,
         state=reply.state,
         model_version=loaded.version,
-        identified=profile is not None,
+        identified=shopper.profile is not None,
         impression_id=impression_id,
     )
     yield "proposals", answer
     titles = loaded.conversation.titles
-    for sentence in worded(shop.writer, body.message, reply.text, items, titles):
+    for sentence in worded(backend.writer, body.message, reply.text, items, titles):
         answer.text += sentence
         yield "text", ConversationText(text=sentence)
     answer.text = answer.text.rstrip()
@@ -94,17 +90,12 @@ _STREAM: dict[int | str, dict[str, Any]] = {
     responses={**_STREAM, **ERRORS},
 )
 async def conversation(body: ConversationRequest, request: Request) -> Response:
-    """Find by need: say what is looked for, then refine what was found."""
-    shop = shop_of(request)
-    shop.current()
-    auth = auth_of(request)
-    caller = auth.caller(request)
-    auth.identify(caller, body)
-    profile = profile_of(body.user_id, body.session_id)
-    is_counted = counted(request, caller, profile)
-    is_logged = logged(request, caller, profile)
+    """Find by need: describe what you look for, then refine the proposals."""
+    backend = backend_of(request)
+    backend.models.current()
+    shopper = shopper_of(request, body)
     if body.stream:
-        parts = converse(shop, body, caller, is_counted, is_logged)
+        parts = converse(backend, body, shopper)
         first = await CONVERSATION.run(next, parts, None)  # refused before the answer begins
 
         async def events() -> AsyncIterator[str]:
@@ -117,7 +108,7 @@ async def conversation(body: ConversationRequest, request: Request) -> Response:
         return StreamingResponse(events(), media_type="text/event-stream")
 
     def whole() -> str:
-        *_, (_, answer) = converse(shop, body, caller, is_counted, is_logged)
+        *_, (_, answer) = converse(backend, body, shopper)
         return answer.model_dump_json()
 
     return Json(await CONVERSATION.run(whole))

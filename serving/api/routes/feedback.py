@@ -14,7 +14,7 @@ from serving.api.routing import (
     Json,
     JsonRoute,
     auth_of,
-    shop_of,
+    backend_of,
 )
 from serving.api.schemas import (
     FeedbackBatch,
@@ -23,7 +23,6 @@ from serving.api.schemas import (
     SessionRequest,
     SessionResponse,
 )
-from serving.models.store import Loaded
 
 hot = APIRouter(tags=["shopper"], route_class=JsonRoute)
 router = APIRouter(tags=["shopper"])
@@ -38,11 +37,11 @@ async def session(request: Request, body: SessionRequest | None = None) -> Sessi
 
 async def keep(request: Request, events: list[FeedbackEvent], place: str = "") -> Response:
     """Return when the events are durable."""
-    shop, intake = shop_of(request), request.app.state.intake
+    backend, intake = backend_of(request), request.app.state.intake
     taken = intake.take(auth_of(request).check_sender(request), events, place)
-    written = shop.store.submit(taken.rows)
+    written = backend.store.submit(taken.rows)
     flags = await asyncio.wrap_future(written)
-    loaded: Loaded | None = shop.loaded
+    loaded = backend.models.champion
     unknown: dict[str, None] = {}
     for event, new in zip(events, flags, strict=True):
         metrics.EVENTS.labels(event.event, "accepted" if new else "duplicate").inc()

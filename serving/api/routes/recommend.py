@@ -1,4 +1,4 @@
-"""Routes of recommendations: for a user or a session, a given list in order, similar items."""
+"""Routes of recommendations: for a shopper, reranking of a given list, similar items."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import Response
 
-from serving.api.exposure import counted, logged
 from serving.api.middleware import Refused
 from serving.api.pools import READING
-from serving.api.routing import ERRORS, Json, JsonRoute, auth_of, shop_of, within
+from serving.api.routing import ERRORS, Json, JsonRoute, backend_of, within
 from serving.api.schemas import (
     MAX_K,
     ErrorResponse,
@@ -23,9 +22,7 @@ from serving.api.schemas import (
     SimilarRequest,
     SimilarResponse,
 )
-from serving.events.tables import profile_of
-from serving.models.store import Shop, filters_of
-from serving.recommend.responses import Answers, Question
+from serving.api.shopper import shopper_of
 
 hot = APIRouter(tags=["shopper"], route_class=JsonRoute)
 router = APIRouter(tags=["shopper"])
@@ -34,56 +31,25 @@ router = APIRouter(tags=["shopper"])
 @hot.post("/recommend", response_model=RecommendResponse, responses=ERRORS)
 async def recommend(body: RecommendRequest, request: Request) -> Response:
     """Recommend for a user, a session, or a few recent items."""
-    shop = shop_of(request)
-    shop.current()
-    within(body.k, shop.settings.serve.max_k, "k")
-    within(len(body.recent), shop.settings.serve.max_history, "recent")
-    within(len(body.page_items), shop.settings.serve.max_history, "page_items")
-    auth = auth_of(request)
-    caller = auth.caller(request)
-    auth.identify(caller, body)
-    profile = profile_of(body.user_id, body.session_id)
-    is_logged = logged(request, caller, profile)
-    question = Question(body, profile, caller.client, counted(request, caller, profile), is_logged)
-    return Json(await request.app.state.answers.answer(question))
+    backend = backend_of(request)
+    backend.models.current()
+    limits = backend.settings.serve
+    within(body.k, limits.max_k, "k")
+    within(len(body.recent), limits.max_history, "recent")
+    within(len(body.page_items), limits.max_history, "page_items")
+    return Json(await backend.recommendations.recommend(body, shopper_of(request, body)))
 
 
 @hot.post("/rerank", response_model=RerankResponse, responses=ERRORS)
 async def rerank(body: RerankRequest, request: Request) -> Response:
-    """Put a list of the shop's own into the order that suits the asker."""
-    shop = shop_of(request)
-    shop.current()
-    within(len(body.item_ids), shop.settings.serve.max_history, "item_ids")
-    within(len(body.recent), shop.settings.serve.max_history, "recent")
-    answers: Answers = request.app.state.answers
-    auth = auth_of(request)
-    caller = auth.caller(request)
-    auth.identify(caller, body)
-    profile = profile_of(body.user_id, body.session_id)
-    is_logged = logged(request, caller, profile)
-    return Json(await READING.run(answers.rerank, body, profile, caller.client, is_logged))
-
-
-def similar_response(shop: Shop, body: SimilarRequest) -> SimilarResponse:
-    loaded = shop.current()
-    codes = {item: loaded.profiles.code(item) for item in body.item_ids}
-    known = [code for code in codes.values() if code >= 0]
-    if not known:
-        raise Refused(404, "the model knows none of these items", "item_ids")
-    engine = loaded.engine
-    answer = engine.similar(known, body.k, filters_of(body))
-    return SimilarResponse.model_validate(
-        {
-            "items": [
-                {**engine.describe(code), "score": score, "source": source}
-                for code, score, source in zip(
-                    answer.items, answer.scores, answer.sources, strict=True
-                )
-            ],
-            "model_version": loaded.version,
-            "unknown_items": [item for item, code in codes.items() if code < 0],
-        }
-    )
+    """Put a given list of items into the shopper's order."""
+    backend = backend_of(request)
+    backend.models.current()
+    limits = backend.settings.serve
+    within(len(body.item_ids), limits.max_history, "item_ids")
+    within(len(body.recent), limits.max_history, "recent")
+    shopper = shopper_of(request, body, exposes=False)
+    return Json(await READING.run(backend.recommendations.rerank, body, shopper))
 
 
 _NOT_FOUND = {404: {"model": ErrorResponse, "description": "no such item"}}
@@ -94,12 +60,16 @@ _NOT_FOUND = {404: {"model": ErrorResponse, "description": "no such item"}}
     response_model=SimilarResponse,
     responses={**_NOT_FOUND, **ERRORS},
 )
-async def similar(body: SimilarRequest, request: Request) -> SimilarResponse:
-    """What goes with an item or with a whole basket."""
-    shop = shop_of(request)
-    within(body.k, shop.settings.serve.max_k, "k")
-    within(len(body.item_ids), shop.settings.serve.max_history, "item_ids")
-    return await READING.run(similar_response, shop, body)
+async def similar(body: SimilarRequest, request: Request) -> Response:
+    """Similar items to one item or to a basket."""
+    backend = backend_of(request)
+    within(body.k, backend.settings.serve.max_k, "k")
+    within(len(body.item_ids), backend.settings.serve.max_history, "item_ids")
+    find = backend.recommendations.similar
+    found = await READING.run(find, body.item_ids, body.k, body.filters())
+    if found is None:
+        raise Refused(404, "the model knows none of these items", "item_ids")
+    return Json(found)
 
 
 @router.get(
@@ -111,6 +81,6 @@ async def similar_to(
     item_id: Annotated[Id, PathParameter()],
     request: Request,
     k: Annotated[int, Query(ge=1, le=MAX_K)] = 10,
-) -> SimilarResponse:
-    """What goes with one item."""
+) -> Response:
+    """Similar items to one item."""
     return await similar(SimilarRequest(item_ids=[item_id], k=k), request)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
 from serving.api.middleware import Refused
-from serving.api.routing import auth_of, shop_of
+from serving.api.routing import auth_of, backend_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -32,14 +32,14 @@ async def signed_report(token: str, path: str, request: Request) -> Response:
     """A report by a link, which can send no header; its own links lead on the same way."""
     if not auth_of(request).is_report_token(token):
         raise Refused(401, "this link has expired: open the report from the operator's page")
-    return report_file(shop_of(request).root, path)
+    return report_file(backend_of(request).root, path)
 
 
 @router.get("/reports/{path:path}")
 async def report(path: str, request: Request) -> Response:
     """A report that the pipeline wrote."""
     auth_of(request).check_api(request)
-    return report_file(shop_of(request).root, path)
+    return report_file(backend_of(request).root, path)
 
 
 def report_file(root: Path, path: str) -> Response:

@@ -22,7 +22,7 @@ from components.erasure import (
     write_receipt,
 )
 from serving.api.pools import OPERATION, READING, WRITING
-from serving.api.routing import OPERATOR_ERRORS, WRITE_ERRORS, auth_of, shop_of
+from serving.api.routing import OPERATOR_ERRORS, WRITE_ERRORS, auth_of, backend_of
 from serving.api.schemas import (
     EraseResponse,
     ExportResponse,
@@ -30,24 +30,24 @@ from serving.api.schemas import (
     HistoryResponse,
     Id,
 )
+from serving.backend import Backend
 from serving.events import erasure
 from serving.events.tables import SECOND
-from serving.models.store import Shop
 
 logger = logging.getLogger("bentoml.bowerbird")
 router = APIRouter(tags=["privacy"])
 
 
-def export(shop: Shop, profile: str) -> ExportResponse:
+def export(backend: Backend, profile: str) -> ExportResponse:
     """Return what the store, the models in service and the tables here keep of a profile."""
-    found: dict[str, list[dict[str, Any]]] = erasure.export_profile(shop.store.database, profile)
+    found: dict[str, list[dict[str, Any]]] = erasure.export_profile(backend.store.database, profile)
     found["history"] = []
-    found["tables"] = personal_rows(shop.settings, shop.root, profile.removeprefix("user:"))
+    found["tables"] = personal_rows(backend.settings, backend.root, profile.removeprefix("user:"))
     if profile.startswith("user:"):
         user_id = profile.removeprefix("user:")
-        for loaded in shop.in_service():
+        for loaded in backend.models.in_service():
             codes, seconds = loaded.profiles.base.get(user_id)
-            kept = seconds * SECOND > (shop.live.erased_at(profile) or -1)
+            kept = seconds * SECOND > (backend.live.erased_at(profile) or -1)
             found["history"] += [
                 {
                     "item_id": loaded.engine.items[code],
@@ -59,20 +59,20 @@ def export(shop: Shop, profile: str) -> ExportResponse:
     return ExportResponse.model_validate(found)
 
 
-def erase(shop: Shop, profile: str) -> EraseResponse:
+def erase(backend: Backend, profile: str) -> EraseResponse:
     """Erase a profile here, and return what became of it in each place."""
-    erased = erasure.erase(shop.store, profile)
-    shop.forget_erased()
+    erased = erasure.erase(backend.store, profile)
+    backend.forget_erased()
     places = [
-        *erasure.places_of(shop.store.database, erased),
+        *erasure.places_of(backend.store.database, erased),
         Place("memory of the endpoint", "erased", None, "other workers: within two seconds"),
-        *erase_exports(shop.settings, shop.root, erased.user_ids),
-        *places_of_training(shop.root),
-        *shops_files(shop.settings),
+        *erase_exports(backend.settings, backend.root, erased.user_ids),
+        *places_of_training(backend.root),
+        *shops_files(backend.settings),
     ]
     try:
-        digest = shop.store.database.profile_hash(profile)
-        receipt = str(write_receipt(shop.root, digest, places).name)
+        digest = backend.store.database.profile_hash(profile)
+        receipt = str(write_receipt(backend.root, digest, places).name)
     except OSError as error:
         logger.error("no receipt of an erasure was written: %s", error.strerror)
         receipt = None
@@ -88,7 +88,7 @@ def erase(shop: Shop, profile: str) -> EraseResponse:
 async def export_user(user_id: Annotated[Id, PathParameter()], request: Request) -> ExportResponse:
     """All that is kept of a user."""
     auth_of(request).check_api(request)
-    return await OPERATION.run(export, shop_of(request), f"user:{user_id}")
+    return await OPERATION.run(export, backend_of(request), f"user:{user_id}")
 
 
 @router.get(
@@ -99,14 +99,14 @@ async def export_session(
 ) -> ExportResponse:
     """All that is kept of a session."""
     auth_of(request).check_api(request)
-    return await OPERATION.run(export, shop_of(request), f"session:{session_id}")
+    return await OPERATION.run(export, backend_of(request), f"session:{session_id}")
 
 
 @router.delete("/users/{user_id:path}", response_model=EraseResponse, responses=OPERATOR_ERRORS)
 async def erase_user(user_id: Annotated[Id, PathParameter()], request: Request) -> EraseResponse:
     """Erase a user and the sessions that its events name; the answer is the receipt."""
     auth_of(request).check_operator(request)
-    return await WRITING.run(erase, shop_of(request), f"user:{user_id}")
+    return await WRITING.run(erase, backend_of(request), f"user:{user_id}")
 
 
 @router.delete(
@@ -117,14 +117,14 @@ async def erase_session(
 ) -> EraseResponse:
     """Erase a session; a user's events stay and no longer name it. The answer is the receipt."""
     auth_of(request).check_operator(request)
-    return await WRITING.run(erase, shop_of(request), f"session:{session_id}")
+    return await WRITING.run(erase, backend_of(request), f"session:{session_id}")
 
 
-def history_response(shop: Shop, user_id: str, limit: int) -> HistoryResponse:
-    loaded = shop.current()
+def history_response(backend: Backend, user_id: str, limit: int) -> HistoryResponse:
+    loaded = backend.models.current()
     profile = f"user:{user_id}"
     history = loaded.profiles.base.get(user_id)
-    erased = shop.live.erased_at(profile)
+    erased = backend.live.erased_at(profile)
     events = [
         HistoryEvent(
             item_id=loaded.engine.items[code],
@@ -135,7 +135,7 @@ def history_response(shop: Shop, user_id: str, limit: int) -> HistoryResponse:
         for code, seconds in zip(*(part.tolist() for part in history), strict=True)
         if erased is None or seconds * 1_000_000 > erased
     ]
-    for _, _, item_id, event, moment, _ in shop.store.history.newest_events(profile, limit):
+    for _, _, item_id, event, moment, _ in backend.store.history.newest_events(profile, limit):
         code = loaded.profiles.code(item_id)
         title = loaded.engine.titles[code] if code >= 0 else None
         events.append(
@@ -157,4 +157,4 @@ async def user_history(
 ) -> HistoryResponse:
     """What is known of a user."""
     auth_of(request).check_api(request)
-    return await READING.run(history_response, shop_of(request), user_id, limit)
+    return await READING.run(history_response, backend_of(request), user_id, limit)

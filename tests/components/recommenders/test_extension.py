@@ -21,7 +21,8 @@ from components.recommenders.tuning import spaces
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import ModelSection, Settings, SettingsError, load_settings
 from serving.profiles.history import History
-from serving.recommend.engine import Ask, Engine
+from serving.recommend.engine import Engine
+from serving.recommend.types import Request
 
 
 class SameBasketSettings(ModelSection):
@@ -122,7 +123,7 @@ def test_the_engine_serves_it_alone_and_asks_it_for_similar_items(
     toy = engine.model.candidates["same_basket"]
     assert isinstance(toy, SameBasket)
     best = np.argsort(-toy.together[code], kind="stable")[:3]
-    (answer,) = engine.recommend([Ask(history, 3)])
+    (answer,) = engine.recommend([Request(history, 3)])
     assert answer.items == best.tolist()
     assert "same_basket" in engine.model.similar_models()
     with_it = engine.similar([code], 20).items

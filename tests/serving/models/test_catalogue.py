@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from serving.models.catalogue import overlaid
-from serving.recommend.engine import Engine, Filters
+from serving.recommend.engine import Engine
+from serving.recommend.types import Filters
 from serving.search import Search
 
 NOTHING = dict.fromkeys(

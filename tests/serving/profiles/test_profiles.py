@@ -20,7 +20,7 @@ from serving.events.erasure import erase
 from serving.events.store import EventStore
 from serving.profiles.history import stack
 from serving.profiles.profiles import BaseProfiles, LiveProfiles, Profiles
-from serving.recommend.pipeline import Wish
+from serving.recommend.types import Request
 
 ITEMS = pd.Index(["a", "b", "c", "d"])
 END = 1_700_000_000
@@ -54,7 +54,7 @@ def profiles_of(store: EventStore, max_history: int = 100) -> Profiles:
 def codes(profiles: Profiles, user: str | None = "anna", recent: tuple[str, ...] = ()) -> list[int]:
     profiles.live.refresh()
     profile = f"user:{user}" if user else None
-    return profiles.history(user, profile, recent).items.tolist()
+    return profiles.history(user, profile, profiles.codes(recent)).items.tolist()
 
 
 def test_the_models_profile_is_sorted_and_in_codes(store: EventStore) -> None:
@@ -201,7 +201,7 @@ def test_live_ratings_reach_the_model(store: EventStore) -> None:
     add(store, "d", END + 1, event="rating", rating=2.0)  # added to a profile in memory
     add(store, "b", END + 2)
     codes(profiles)
-    anna = profiles.history("anna", "user:anna", ("a",))
+    anna = profiles.history("anna", "user:anna", profiles.codes(["a"]))
     assert anna.items.tolist() == [0, 2, 3, 1, 0]
     np.testing.assert_array_equal(anna.ratings, [5, np.nan, 2, np.nan, np.nan])
     read_again = Profiles(known, LiveProfiles(store, 100), ITEMS, 100)
@@ -213,9 +213,9 @@ def test_live_ratings_reach_the_model(store: EventStore) -> None:
     batch = stack([ben, anna])
     np.testing.assert_array_equal(batch.ratings, [np.nan, 5, np.nan, 2, np.nan, np.nan])
     assert stack([ben]).ratings is None
-    wish = pickle.loads(pickle.dumps(Wish(anna, 5)))  # as the ranking process gets it
-    np.testing.assert_array_equal(wish.history.ratings, anna.ratings)
-    assert pickle.loads(pickle.dumps(Wish(ben, 5))).history.ratings is None
+    request = pickle.loads(pickle.dumps(Request(anna, 5)))  # as the ranking process gets it
+    np.testing.assert_array_equal(request.history.ratings, anna.ratings)
+    assert pickle.loads(pickle.dumps(Request(ben, 5))).history.ratings is None
 
     train = Interactions.from_arrays(np.arange(8) % 4, np.arange(8) // 2, np.arange(8), 4, 4)
     train = replace(train, ratings=np.array([5, 1, 4, 2, 5, 1, 2, 4], dtype=np.float32))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.settings import Boost, Rules
-from serving.recommend.business_rules import RuleBook
+from serving.recommend.business_rules import BusinessRules
 
 TODAY = date(2026, 11, 24)
 TABLE = pd.DataFrame(
@@ -26,7 +26,7 @@ SCORES = np.linspace(2.0, 0.6, 8)
 
 
 def ordered(rules: Rules, k: int = 8, vectors: np.ndarray | None = None, **options: bool) -> list:
-    book = RuleBook(rules, TABLE, vectors)
+    book = BusinessRules(rules, TABLE, vectors)
     return book.order(np.arange(8), SCORES, k, TODAY, **options)[0].tolist()
 
 

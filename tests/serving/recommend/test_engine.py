@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from serving.profiles.history import History
-from serving.recommend.engine import RELATED, Ask, Engine, Filters
+from serving.recommend.engine import Engine
+from serving.recommend.explanations import RELATED
+from serving.recommend.types import Filters, Request
 
 
 def history(*codes: int) -> History:
@@ -22,17 +24,17 @@ def bestseller(engine: Engine) -> int:
 
 
 def test_an_empty_history_gets_a_full_answer(engine: Engine) -> None:
-    (answer,) = engine.recommend([Ask(history(), 10)])
+    (answer,) = engine.recommend([Request(history(), 10)])
     assert len(set(answer.items)) == 10
 
 
 def test_together_as_alone(engine: Engine, bestseller: int) -> None:
     cheap = Filters(max_price=2.0)
     asks = [
-        Ask(history(), 5),
-        Ask(history(bestseller), 7),
-        Ask(history(3, bestseller), 5, cheap),
-        Ask(history(3), 4, exclude_seen=False),
+        Request(history(), 5),
+        Request(history(bestseller), 7),
+        Request(history(3, bestseller), 5, cheap),
+        Request(history(3), 4, exclude_seen=False),
     ]
     together = engine.recommend(asks)
     for ask, answer in zip(asks, together, strict=True):
@@ -42,7 +44,7 @@ def test_together_as_alone(engine: Engine, bestseller: int) -> None:
 
 
 def test_the_history_changes_the_answer(engine: Engine, bestseller: int) -> None:
-    first, second = engine.recommend([Ask(history(), 10), Ask(history(bestseller), 10)])
+    first, second = engine.recommend([Request(history(), 10), Request(history(bestseller), 10)])
     assert first.items != second.items
     assert bestseller not in second.items
 
@@ -50,7 +52,7 @@ def test_the_history_changes_the_answer(engine: Engine, bestseller: int) -> None
 def test_filters_hold(engine: Engine) -> None:
     category, _ = engine.category_names()[0]
     filters = Filters(category=category.upper(), min_price=0.5, max_price=3.0)
-    (answer,) = engine.recommend([Ask(history(5), 20, filters)])
+    (answer,) = engine.recommend([Request(history(5), 20, filters)])
     assert answer.items
     for code in answer.items:
         assert 0.5 <= engine.prices[code] <= 3.0
@@ -58,14 +60,14 @@ def test_filters_hold(engine: Engine) -> None:
 
 
 def test_excluded_items_never_come_and_leave_no_gap(engine: Engine) -> None:
-    (before,) = engine.recommend([Ask(history(5), 10)])
-    (after,) = engine.recommend([Ask(history(5), 10, exclude=tuple(before.items[:4]))])
+    (before,) = engine.recommend([Request(history(5), 10)])
+    (after,) = engine.recommend([Request(history(5), 10, exclude=tuple(before.items[:4]))])
     assert not set(before.items[:4]) & set(after.items)
     assert len(after.items) == 10
 
 
 def test_more_than_the_models_propose_is_filled_up(engine: Engine) -> None:
-    (answer,) = engine.recommend([Ask(history(5), 900)])
+    (answer,) = engine.recommend([Request(history(5), 900)])
     assert len(set(answer.items)) == 900
     assert answer.sources[0] == "hybrid"
     assert "content" in answer.sources
@@ -76,9 +78,9 @@ def test_there_is_an_answer_while_a_product_meets_the_filters(engine: Engine) ->
     only = Filters(min_price=price)
     left = np.flatnonzero(engine.mask(only))
     seen_it_all = history(*left.tolist())
-    (answer,) = engine.recommend([Ask(seen_it_all, 10, only)])
+    (answer,) = engine.recommend([Request(seen_it_all, 10, only)])
     assert sorted(answer.items) == sorted(left.tolist())
-    (nothing,) = engine.recommend([Ask(history(), 10, Filters(min_price=price + 1))])
+    (nothing,) = engine.recommend([Request(history(), 10, Filters(min_price=price + 1))])
     assert nothing.items == []
 
 
@@ -87,7 +89,7 @@ def test_a_failing_hybrid_falls_back(engine: Engine, bestseller: int) -> None:
     ranker = engine.model.ranker
     try:
         engine.model.ranker = None  # as from a damaged folder
-        warm, cold = broken.recommend([Ask(history(bestseller), 5), Ask(history(), 5)])
+        warm, cold = broken.recommend([Request(history(bestseller), 5), Request(history(), 5)])
     finally:
         engine.model.ranker = ranker
     assert warm.sources == ["content"] * 5
@@ -108,18 +110,18 @@ def test_similar_items_are_others_and_of_the_kind(engine: Engine) -> None:
 def test_reasons_are_facts(engine: Engine) -> None:
     code = next(i for i, title in enumerate(engine.titles) if "T-LIGHT HOLDER" in title)
     asker = replace(history(code), events={code: "purchase"})
-    (answer,) = engine.recommend([Ask(asker, 20)])
-    texts = engine.reasons(answer, asker)
+    (answer,) = engine.recommend([Request(asker, 20)])
+    texts = engine.explanations.reasons(answer, asker)
     assert len(texts) == 20
     assert all(texts)
     like_it = engine.similar([code], 20)
     because = f"because you bought {engine.titles[code]}"
-    named = [text == because for text in engine.reasons(like_it, asker)]
+    named = [text == because for text in engine.explanations.reasons(like_it, asker)]
     assert any(named)
     assert engine.vectors is not None
     assert named == (engine.vectors[like_it.items] @ engine.vectors[code] >= RELATED).tolist()
-    (cold,) = engine.recommend([Ask(history(), 5)])
-    assert not any("because" in text for text in engine.reasons(cold, history()))
+    (cold,) = engine.recommend([Request(history(), 5)])
+    assert not any("because" in text for text in engine.explanations.reasons(cold, history()))
 
 
 def test_no_model_says_what_to_do(tmp_path: object) -> None:

@@ -26,7 +26,8 @@ from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Cascade as CascadeSettings
 from components.settings import Switch
 from serving.profiles.history import History
-from serving.recommend.engine import Ask, Engine
+from serving.recommend.engine import Engine
+from serving.recommend.types import Request
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ def test_the_model_folder_answers_in_the_form_of_the_settings(
     one = histories.take(slice(row, row + 1))
     asked = History(one.items, one.times, int(one.now[0]), {})
     available = engine.available
-    answer = engine.recommend([Ask(asked, 10)])[0]
+    answer = engine.recommend([Request(asked, 10)])[0]
     assert set(answer.sources) == {"hybrid"}
     assert answer.items == [item for item in expected[row].tolist() if available[item]]
     assert answer.items != ranked[row].tolist()

@@ -12,7 +12,8 @@ from components.recommenders.factory import build
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Cascade, Settings, Switch
 from serving.profiles.history import History
-from serving.recommend.engine import Ask, Engine
+from serving.recommend.engine import Engine
+from serving.recommend.types import Request
 
 FORMS = ("ranker", "weighted", "switching", "cascade", "popularity", "item_neighbours", "content")
 
@@ -65,13 +66,13 @@ def test_a_reranked_list_is_in_the_order_of_the_recommendations(
     for row in (0, len(histories) - 1):
         one = histories.take(slice(row, row + 1))
         history = History(one.items, one.times, int(one.now[0]), {})
-        (answer,) = engine.recommend([Ask(history, 12, exclude_seen=False)])
+        (answer,) = engine.recommend([Request(history, 12, exclude_seen=False)])
         assert set(answer.sources) == {"hybrid"}
-        items, scores = engine.rerank(history, sorted(answer.items))
-        assert np.array_equal(np.sort(scores)[::-1], scores)
-        assert scores.tolist() == answer.scores
-        ties = np.unique(scores, return_counts=True)[1].max() > 1
-        assert ties or items.tolist() == answer.items
+        reranked = engine.rerank(history, sorted(answer.items))
+        assert sorted(reranked.scores, reverse=True) == reranked.scores
+        assert reranked.scores == answer.scores
+        ties = np.unique(reranked.scores, return_counts=True)[1].max() > 1
+        assert ties or reranked.items == answer.items
 
 
 def test_forms_rank_differently(trained, histories) -> None:

@@ -1,0 +1,59 @@
+"""Who a request is for, and whether it counts: in the experiment, and as a logged impression."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from serving.api.auth import Caller, Named
+from serving.api.robots import is_robot
+from serving.api.routing import auth_of, backend_of
+from serving.events.tables import profile_of
+from serving.recommend.types import Shopper
+
+
+def shopper_of(request: Request, body: Named, exposes: bool = True) -> Shopper:
+    """Return the shopper that a body names, anonymous where the caller may not speak for them.
+
+    exposes: the route may expose the shopper to the running experiment.
+    """
+    auth = auth_of(request)
+    caller = auth.caller(request)
+    auth.identify(caller, body)
+    profile = profile_of(body.user_id, body.session_id)
+    return Shopper(
+        body.user_id,
+        body.session_id,
+        profile,
+        caller.client,
+        logged=_is_logged(request, caller, profile),
+        in_experiment=exposes and _in_experiment(request, caller, profile),
+    )
+
+
+def _in_experiment(request: Request, caller: Caller, profile: str | None) -> bool:
+    """Return whether a request may expose its shopper to the running experiment.
+
+    Not without a key or a session, not a robot, and of one client with sessions only the first
+    shoppers of a day: otherwise one client could invent enough shoppers to decide an experiment.
+    """
+    backend = backend_of(request)
+    if not backend.settings.serve.experiment.name or caller.authentication == "none":
+        return False
+    if is_robot(request.headers.get("user-agent")):
+        return False
+    if caller.is_shop or profile is None:
+        return True
+    return backend.exposure_quotas.allows(caller.client, profile)
+
+
+def _is_logged(request: Request, caller: Caller, profile: str | None) -> bool:
+    """Return whether what is shown is logged: not to robots, and not above the quotas."""
+    backend = backend_of(request)
+    agent = request.scope["peer"].headers.get(b"user-agent")
+    if agent is not None and is_robot(agent.decode("latin-1")):
+        backend.store.count_dropped("robot")
+        return False
+    if not backend.impression_quotas.allows(caller.authentication, caller.client, profile):
+        backend.store.count_dropped("quota")
+        return False
+    return True

@@ -1,0 +1,126 @@
+"""What the routes of one worker share: event store, profiles, models, recommendations, health."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from components.language.writer import open_writer
+from components.settings import Settings
+from serving import metrics
+from serving.events.errors import StoreError
+from serving.events.exposures import ExposureLog
+from serving.events.last_known import LastKnown
+from serving.events.quotas import ExposureQuotas, ImpressionQuotas
+from serving.events.retention import Retention
+from serving.events.store import EventStore
+from serving.health import Health
+from serving.models.catalogue_refresh import CatalogueRefresh
+from serving.models.loader import ModelLoader
+from serving.models.store import ModelStore
+from serving.profiles.profiles import LiveProfiles
+from serving.recommend.impressions import ImpressionLog
+from serving.recommend.ranking import Ranking
+from serving.recommend.service import RecommendationService
+from serving.watcher import Watcher
+
+
+class Backend:
+    """One worker's parts, put together.
+
+    sign: makes an impression's id, see ``ImpressionLog``. has_api_key: an API key is set.
+    single_process: the endpoint has no other worker.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        root: Path,
+        sign: Callable[[str, str | None, str], str],
+        has_api_key: bool = False,
+        single_process: bool = False,
+    ) -> None:
+        serve = settings.serve
+        self.settings = settings
+        self.root = root
+        self.health = Health()
+        self.store = EventStore(
+            serve.events_url.get_secret_value(),
+            root,
+            single_process=single_process,
+            retention=Retention(serve.retention),
+            start_without_database=True,
+            on_dropped=lambda reason, n: metrics.IMPRESSIONS_DROPPED.labels(reason).inc(n),
+        )
+        self.live = LiveProfiles(self.store, serve.max_history)
+        self.last_known = LastKnown()
+        self.impressions = ImpressionLog(self.store, sign)
+        self.exposures = ExposureLog(
+            self.store.database, serve.experiment.name, self.live.max_profiles
+        )
+        self.impression_quotas = ImpressionQuotas(
+            serve.max_impressions,
+            serve.max_anonymous_impressions,
+            has_key=has_api_key,
+        )
+        self.exposure_quotas = ExposureQuotas(serve.experiment.max_client_shoppers)
+        self.writer = open_writer(serve)
+        self.ranking = Ranking(serve)
+        self.models = ModelStore(
+            settings,
+            root,
+            ModelLoader(serve, root, self.live, self.ranking, self.health),
+            CatalogueRefresh(serve, self.store.database, self.ranking, self.health),
+            self.ranking,
+            self.health,
+        )
+        self.recommendations = RecommendationService(
+            settings, self.models, self.live, self.ranking, self.exposures, self.impressions
+        )
+        self._watcher = Watcher(self._look)
+
+    def load(self) -> None:
+        """Load the champion, or the previous one where it is damaged.
+
+        Raises:
+            NotReady: there is no model that can be served.
+        """
+        self.ranking.watch()
+        self.models.refresh()
+        self.models.current()
+
+    def start(self) -> None:
+        """Begin to look for another champion, for erasures and for changed products."""
+        self._watcher.start()
+
+    def close(self) -> None:
+        """Stop looking, and write what is queued."""
+        self._watcher.stop()
+        self.recommendations.close()
+        self.ranking.close()
+        self.store.close()
+
+    def forget_erased(self) -> None:
+        """Remove from memory the profiles that any worker erased since the last call."""
+        if self.live.refresh_erasures():
+            self.exposures.forget()
+            for loaded in self.models.in_service():
+                loaded.profiles.base.forget(self.live.erased_at)
+
+    def _look(self) -> None:
+        try:
+            self.ranking.watch()
+            self.models.refresh()
+            self.forget_erased()
+            self._measure_store()
+            if self.models.champion is not None:
+                metrics.COVERAGE.set(self.models.champion.covered.mean())
+        except StoreError:
+            self._measure_store()  # the error was logged where it was raised
+
+    def _measure_store(self) -> None:
+        metrics.PENDING.set(self.store.pending)
+        metrics.STORE_DOWN.set(self.store.database.is_down)
+        if self.store.retention is not None:
+            metrics.STORE_BYTES.set(self.store.retention.used)
+        self.health.report("event store", self.store.problem())

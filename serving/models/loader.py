@@ -1,0 +1,109 @@
+"""Load a model folder: verify it, read the users' histories, open text search and conversation.
+
+In: a ``ModelVersion``. Out: a ``LoadedModel``, also loaded by the ranking process. Optional parts
+that are damaged are reported to ``Health`` and left out.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from components.recommenders.two_stage.hybrid import OPTIONAL
+from components.settings import Serve
+from serving.conversation.dialogue import Conversation
+from serving.health import Health
+from serving.models.catalogue import TextVectors
+from serving.models.loaded import LoadedModel, next_number
+from serving.models.versions import PROFILES, ModelVersion, profiles_file
+from serving.profiles.profiles import BaseProfiles, LiveProfiles, Profiles
+from serving.recommend.engine import Engine
+from serving.recommend.pipeline import Pipeline
+from serving.recommend.ranking import Ranking, wait_until_loaded
+from serving.search import Search, open_encoder
+
+logger = logging.getLogger("bentoml.bowerbird")
+
+
+class ModelLoader:
+    """Loads model versions of one root folder into this worker and its ranking process."""
+
+    def __init__(
+        self, serve: Serve, root: Path, live: LiveProfiles, ranking: Ranking, health: Health
+    ) -> None:
+        self._serve = serve
+        self._root = root
+        self._live = live
+        self._ranking = ranking
+        self._health = health
+
+    def load(self, source: ModelVersion) -> LoadedModel:
+        """Return the model in memory, without the products of ``PUT /items``.
+
+        Raises:
+            ManifestError: a required file of the folder is damaged.
+            FileNotFoundError: the folder is not a complete model folder.
+        """
+        number = next_number()
+        in_worker = self._ranking.load(number, source.folder, source.version)
+        engine = Engine.load(source.folder, source.version)
+        damaged = dict(engine.model.damaged)
+        damaged.pop("profiles.parquet", None)  # of earlier versions; an erasure rewrites it
+        base = self._base_profiles(source, engine)
+        encoder = None
+        if engine.vectors is not None and "encoder" not in damaged:
+            try:
+                encoder = open_encoder(source.folder)
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                damaged["encoder"] = f"it cannot be read: {error}"
+        for part, problem in damaged.items():
+            logger.error("%s of version %s is damaged: %s", part, source.version, problem)
+        search = Search(engine.model.catalogue.table, engine.vectors, encoder)
+        texts = None
+        if engine.vectors is not None:
+            texts = TextVectors(search, engine.vectors, search.encoder)
+        loaded = LoadedModel(
+            source=source,
+            engine=engine,
+            profiles=Profiles(base, self._live, engine.items, self._serve.max_history),
+            search=search,
+            conversation=Conversation(engine, search),
+            loaded_at=datetime.now(UTC),
+            trained=engine,
+            texts=texts,
+            pipeline=Pipeline(engine, self._serve),
+            number=number,
+            trained_number=number,
+            covered=np.zeros(engine.n_items, dtype=bool),
+        )
+        wait_until_loaded(in_worker)
+        problem = f"damaged in the folder of version {source.version}, served without it"
+        for part in OPTIONAL:
+            self._health.report(part, problem if part in damaged else None)
+        return loaded
+
+    def _base_profiles(self, source: ModelVersion, engine: Engine) -> BaseProfiles:
+        """Return the users' histories for a model, empty without a readable file."""
+        erasures = self._live.erasures
+        erased_at = self._live.erased_at if erasures is not None and erasures.times else None
+        file, problem = profiles_file(self._root, source), None
+        if file is None:
+            logger.warning(
+                "no users' histories for version %s: mount them as %s below %s (docs/privacy.md)",
+                source.version,
+                PROFILES / f"{source.version}.parquet",
+                self._root,
+            )
+        else:
+            try:
+                base = BaseProfiles.load(file, engine.items, erased_at)
+                self._health.report("profiles", None)
+                return base
+            except (OSError, ValueError, KeyError) as error:
+                logger.error("cannot read the users' histories in %s: %s", file, error)
+                problem = f"users' histories of version {source.version} cannot be read: see log"
+        self._health.report("profiles", problem)
+        return BaseProfiles.empty(engine.items, engine.model.trained_until or 0)

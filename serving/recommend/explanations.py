@@ -1,0 +1,76 @@
+"""Explanations: one short reason for each item, made of facts only.
+
+The facts: an item of the history with a similar text, popularity, newness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.profiles.history import EXPLAINED, History
+from serving.recommend.types import RankedList
+
+RELATED = 0.5
+"""Cosine from which on two products' texts are called similar in a reason."""
+
+VERBS = {
+    "view": "looked at",
+    "click": "looked at",
+    "cart": "put into your basket",
+    "purchase": "bought",
+    "rating": "rated",
+}
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """Reasons over one catalogue, row number = code.
+
+    vectors: float32 (items, width) unit vectors or None. sold, popular: bool (items,).
+    """
+
+    titles: list[str]
+    categories: list[list[str]]
+    vectors: NDArray[Any] | None
+    sold: NDArray[np.bool_]
+    popular: NDArray[np.bool_]
+
+    def reasons(
+        self, ranked: RankedList, history: History, recent: Iterable[int] = ()
+    ) -> list[str]:
+        """Return one reason an item. recent: codes that were chosen in this session."""
+        texts = ["" for _ in ranked.items]
+        if not ranked.items:
+            return texts
+        # Newest first: of two equally similar items of the history the newer one is named.
+        own = history.items[: -EXPLAINED - 1 : -1]
+        if len(own) and self.vectors is not None:
+            cosine = self.vectors[ranked.items] @ self.vectors[own].T
+            nearest = cosine.argmax(axis=1)
+            just_chosen = set(recent)
+            for row in np.flatnonzero(cosine.max(axis=1) >= RELATED):
+                code = int(own[nearest[row]])
+                verb = VERBS.get(history.events.get(code, ""))
+                done = "just chose" if code in just_chosen else verb
+                because = f"because you {done}" if done else "like something you had before:"
+                texts[row] = f"{because} {self.titles[code]}"
+        for row, (item, source) in enumerate(zip(ranked.items, ranked.sources, strict=True)):
+            texts[row] = texts[row] or self._general(item, source, has_history=len(own) > 0)
+        return texts
+
+    def _general(self, item: int, source: str, has_history: bool) -> str:
+        """Return a reason that names no item of the history."""
+        if not self.sold[item]:
+            return "new in the shop"
+        if self.popular[item]:
+            return "popular lately"
+        if source == "segment":
+            return f"popular in {self.categories[item][-1]}"
+        if source == "hybrid" and has_history:
+            return "chosen by your history as a whole"
+        return "often bought"

@@ -1,0 +1,60 @@
+"""Read shoppers' profiles from the event store before a response, for many requests at once.
+
+In the same step the shopper's first exposure to a running experiment is recorded, so that nobody
+sees an arm that is not recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from serving.events.errors import StoreError
+from serving.events.exposures import ExposureLog
+from serving.profiles.profiles import LiveProfiles
+from serving.recommend.batching import Batcher, TooManyWaiting
+
+STORE_SECONDS = 0.2
+"""The longest that a request waits for the event store; then profiles in memory are used."""
+
+Exposure = tuple[str, str, str]
+"""Profile, arm, model version."""
+
+
+class ProfileReader:
+    """Batches reads: requests that arrive during one read share the next."""
+
+    def __init__(self, live: LiveProfiles, exposures: ExposureLog) -> None:
+        self._live = live
+        self._exposures = exposures
+        self._batcher = Batcher(self._read, lambda: 256)
+
+    async def read(self, profile: str, exposure: Exposure | None) -> bool:
+        """Have the profile in memory, if the store answers in time.
+
+        Returns whether the exposure is recorded, true without one.
+        """
+        if self._live.store.database.is_down:
+            return exposure is None
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                return await self._batcher.ask((profile, exposure))
+        except (TimeoutError, TooManyWaiting):
+            return exposure is None
+
+    def _read(self, batch: Sequence[tuple[str, Exposure | None]]) -> list[bool]:
+        self._live.refresh()
+        for profile, _ in batch:
+            self._live.hold(profile)
+        exposures = [exposure for _, exposure in batch if exposure is not None]
+        if not exposures:
+            return [True] * len(batch)
+        try:
+            self._exposures.record(exposures)
+        except StoreError:
+            return [exposure is None for _, exposure in batch]
+        return [True] * len(batch)
+
+    def close(self) -> None:
+        """Read what is queued, then stop the thread."""
+        self._batcher.close()

@@ -1,0 +1,235 @@
+"""The recommendation service: request in, JSON out, from the cache where it can be.
+
+In: requests of known shoppers, on the event loop. Out: the JSON of a ``RecommendResponse``,
+``RerankResponse`` or ``SimilarResponse``; what is shown is logged as an impression.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from components.settings import Settings
+from serving import metrics
+from serving.api.schemas import RecommendRequest, RerankRequest
+from serving.events.exposures import ExposureLog
+from serving.models.loaded import LoadedModel
+from serving.models.store import ModelStore
+from serving.profiles.history import History
+from serving.profiles.profiles import LiveProfiles
+from serving.recommend.exploration import draw
+from serving.recommend.impressions import ImpressionLog
+from serving.recommend.page_cache import Key, PageCache, cache_key
+from serving.recommend.profile_reader import ProfileReader
+from serving.recommend.ranking import Ranking
+from serving.recommend.types import Filters, RankedList, Request, Response, Shopper
+
+PAGE_HISTORY = 10
+"""Events of the history that still count on a product or basket page."""
+
+
+class RecommendationService:
+    """Recommendations of one worker, on its event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: ModelStore,
+        live: LiveProfiles,
+        ranking: Ranking,
+        exposures: ExposureLog,
+        impressions: ImpressionLog,
+    ) -> None:
+        self.cache = PageCache(settings.serve.cache_mb * 1e6)
+        self._exclude_seen = settings.train.exclude_seen
+        self._models = models
+        self._live = live
+        self._ranking = ranking
+        self._exposures = exposures
+        self._impressions = impressions
+        self._reader = ProfileReader(live, exposures)
+        # Concurrent identical requests share one computation (single flight): one shopper's page
+        # has several shelves with the same list, and after a change of models all ask for the
+        # home page at once.
+        self._computing: dict[Key, asyncio.Task[Response]] = {}
+        self._random = np.random.default_rng()
+
+    async def recommend(self, body: RecommendRequest, shopper: Shopper) -> bytes:
+        """Return the JSON of a ``RecommendResponse``.
+
+        Raises:
+            NotReady: no model is loaded yet.
+            TooManyWaiting: too many requests wait already.
+        """
+        started = time.perf_counter()
+        loaded, arm = await self._assign(shopper)
+        key = self._key(body, shopper, loaded, arm)
+        response = self.cache.get(key)
+        if response is None:
+            computing = self._computing.get(key)
+            if computing is None:
+                computing = asyncio.ensure_future(self._compute(key, body, shopper, loaded, arm))
+                self._computing[key] = computing
+            response = await asyncio.shield(computing)  # others may wait when this client left
+            metrics.STAGE["page"].observe(time.perf_counter() - started)
+        else:
+            metrics.CACHED.inc()
+        if response.candidates is not None:
+            explorer = loaded.pipeline.arm(arm).explorer
+            assert explorer is not None
+            response = draw(response, explorer, loaded.engine.ids, self._random)
+        loaded.covered[response.codes] = True
+        metrics.count_answer(response.source, response.sources, response.cold)
+        impression_id = self._impressions.log(
+            shopper,
+            response.ids,
+            response.scores,
+            response.propensities,
+            response.version,
+            response.source,
+        )
+        return b'{"items":[%b],"impression_id":"%b","source":"%b","identified":%b,%b' % (
+            response.items,
+            impression_id.encode(),
+            response.source.encode(),
+            b"false" if shopper.profile is None else b"true",
+            response.end,
+        )
+
+    def rerank(self, body: RerankRequest, shopper: Shopper) -> bytes:
+        """Return the JSON of a ``RerankResponse``: the given list in the order of the ranker.
+
+        Raises:
+            NotReady: no model is loaded yet.
+        """
+        loaded, _ = self._models.assign(shopper.profile)
+        self._live.follow(shopper.profile)
+        known, unknown = _known(loaded, body.item_ids)
+        ranked = RankedList([], [], [])
+        if known:
+            recent = loaded.profiles.codes(body.recent)
+            history = loaded.profiles.history(shopper.user_id, shopper.profile, recent)
+            ranked = loaded.engine.rerank(history, known)
+        item_ids = [loaded.engine.ids[code] for code in ranked.items]
+        impression_id = self._impressions.log_items(
+            shopper, item_ids, ranked.scores, loaded.version, "rerank"
+        )
+        return loaded.engine.json_of(
+            ranked,
+            model_version=loaded.version,
+            unknown_items=unknown,
+            impression_id=impression_id,
+            identified=shopper.profile is not None,
+        )
+
+    def similar(self, item_ids: Sequence[str], k: int, filters: Filters) -> bytes | None:
+        """Return the JSON of a ``SimilarResponse``, None where the model knows none of the items.
+
+        Raises:
+            NotReady: no model is loaded yet.
+        """
+        loaded = self._models.current()
+        known, unknown = _known(loaded, item_ids)
+        if not known:
+            return None
+        ranked = loaded.engine.similar(known, k, filters)
+        return loaded.engine.json_of(ranked, model_version=loaded.version, unknown_items=unknown)
+
+    def close(self) -> None:
+        """Stop the thread that reads profiles."""
+        self._reader.close()
+
+    async def _assign(self, shopper: Shopper) -> tuple[LoadedModel, str | None]:
+        """Return the model and the arm that serve a shopper, whose profile is in memory then."""
+        profile = shopper.profile
+        loaded, arm = self._models.assign(profile if shopper.in_experiment else None)
+        if profile is None:
+            return loaded, arm
+        store = self._live.store
+        is_exposed = arm is None or self._exposures.has(profile)
+        if store.history.is_local and is_exposed:
+            self._live.follow(profile)
+        else:
+            exposure = None if is_exposed else (profile, str(arm), loaded.version)
+            if not await self._reader.read(profile, exposure):  # not in the experiment, then
+                loaded, arm = self._models.current(), None
+        if store.database.is_down:
+            metrics.WITHOUT_STORE.inc()
+        return loaded, arm
+
+    async def _compute(
+        self,
+        key: Key,
+        body: RecommendRequest,
+        shopper: Shopper,
+        loaded: LoadedModel,
+        arm: str | None,
+    ) -> Response:
+        """Have a response computed by the ranking process, and cache it."""
+        try:
+            request = self._request(body, shopper, loaded, arm)
+            response = await self._ranking.respond(loaded.number, loaded.pipeline, request)
+        finally:
+            del self._computing[key]
+        models = frozenset(one.number for one in self._models.in_service())
+        erasures = self._live.erasures  # None until the event store was read once
+        self.cache.put(key, response, models, erasures.last_row if erasures else 0)
+        return response
+
+    def _key(
+        self, body: RecommendRequest, shopper: Shopper, loaded: LoadedModel, arm: str | None
+    ) -> Key:
+        """Return the cache key. Made before the history is read: a response may be newer than its
+        key says, not older."""
+        state: object = None
+        if shopper.profile is not None:
+            # Evicted from memory since: a state that no other key has, so the page is not reused.
+            state = self._live.state(shopper.profile) or object()
+        today = datetime.now(UTC).date() if loaded.pipeline.arm(arm).rules.settings.boosts else None
+        return cache_key(body, shopper.profile, state, loaded.number, arm, today)
+
+    def _request(
+        self, body: RecommendRequest, shopper: Shopper, loaded: LoadedModel, arm: str | None
+    ) -> Request:
+        """Return the request in the codes of a model."""
+        named = [*body.recent, *body.exclude, *body.page_items]
+        codes = loaded.profiles.codes(named)
+        n_recent, n_page = len(body.recent), len(body.page_items)
+        page = codes[len(named) - n_page :]
+        recent = np.concatenate([codes[:n_recent], page])
+        exclude = codes[n_recent:]
+        history = loaded.profiles.history(shopper.user_id, shopper.profile, recent)
+        if n_page:
+            history = _newest(history, n_page + PAGE_HISTORY)
+        unknown = dict.fromkeys(named[at] for at in np.flatnonzero(codes < 0))
+        seen = body.exclude_seen
+        return Request(
+            history,
+            body.k,
+            body.filters(),
+            self._exclude_seen if seen is None else seen,
+            tuple(exclude[exclude >= 0].tolist()),
+            tuple(recent[recent >= 0].tolist()),
+            tuple(unknown),
+            body.reasons,
+            arm,
+        )
+
+
+def _newest(history: History, n: int) -> History:
+    """Return the newest ``n`` events: what the shopper looks at says more than older ones."""
+    keep = slice(-n, None)
+    ratings = None if history.ratings is None else history.ratings[keep]
+    return replace(history, items=history.items[keep], times=history.times[keep], ratings=ratings)
+
+
+def _known(loaded: LoadedModel, item_ids: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Return the distinct codes of the items that the model knows, and the ids of the others."""
+    codes = {item: loaded.profiles.code(item) for item in item_ids}
+    known = [code for code in codes.values() if code >= 0]
+    return known, [item for item, code in codes.items() if code < 0]

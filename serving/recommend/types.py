@@ -1,0 +1,183 @@
+"""The types that a recommendation passes through: request, ranked list, response.
+
+Item ids become row numbers of the loaded model's catalogue ("codes") when a ``Request`` is made,
+and ids again when a ``Response`` is made; everything in between works on codes. ``Request`` and
+``Response`` are what the endpoint and its ranking process exchange.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+
+from serving.profiles.history import History
+
+
+@dataclass(frozen=True)
+class Shopper:
+    """Whom a request is for.
+
+    profile: key of the stored history, None for an anonymous request. client: keyed hash of what
+    sent the request. in_experiment: the shopper may be counted in the running experiment. logged:
+    what is shown is logged as an impression.
+    """
+
+    user_id: str | None
+    session_id: str | None
+    profile: str | None
+    client: str
+    in_experiment: bool = True
+    logged: bool = True
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What an item must meet to be shown. category: compared without case, any level."""
+
+    category: str | None = None
+    min_price: float | None = None
+    max_price: float | None = None
+    available_only: bool = True
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request for ``k`` items, in the codes of one model.
+
+    exclude: not to be shown. recent: chosen in this session, for the reasons. unknown: item ids of
+    the request that the model does not know. arm: of the experiment, if any.
+    """
+
+    history: History
+    k: int
+    filters: Filters = field(default_factory=Filters)
+    exclude_seen: bool = True
+    exclude: tuple[int, ...] = ()
+    recent: tuple[int, ...] = ()
+    unknown: tuple[str, ...] = ()
+    reasons: bool = True
+    arm: str | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as plain values, at a tenth of the cost of the objects."""
+        history, filters = self.history, self.filters
+        return _unpickle_request, (
+            *(history.items.tobytes(), history.times.tobytes(), history.now, history.events),
+            None if history.ratings is None else history.ratings.tobytes(),
+            *(filters.category, filters.min_price, filters.max_price, filters.available_only),
+            *(self.k, self.exclude_seen, self.exclude, self.recent, self.unknown),
+            *(self.reasons, self.arm),
+        )
+
+
+def _unpickle_request(
+    items: bytes,
+    times: bytes,
+    now: int,
+    events: dict[int, str],
+    ratings: bytes | None,
+    *others: Any,
+) -> Request:
+    history = History(
+        np.frombuffer(items, np.int32),
+        np.frombuffer(times, np.int64),
+        now,
+        events,
+        None if ratings is None else np.frombuffer(ratings, np.float32),
+    )
+    k, *rest = others[4:]
+    return Request(history, k, Filters(*others[:4]), *rest)
+
+
+@dataclass(frozen=True)
+class RankedList:
+    """items: int codes, best first. scores: float, comparable within a source.
+
+    sources: "hybrid", "content", "segment" (popular in the history's categories), "popular" or
+    "similar", one an item. rendered: each item's JSON, once the list was rendered.
+    """
+
+    items: list[int]
+    scores: list[float]
+    sources: list[str]
+    rendered: list[bytes] = field(default_factory=list)
+
+    def first(self, k: int) -> RankedList:
+        """Return the list cut to its first ``k`` items."""
+        return RankedList(self.items[:k], self.scores[:k], self.sources[:k], self.rendered[:k])
+
+    def take(self, places: Sequence[int]) -> RankedList:
+        """Return the items at some places, in that order."""
+        return RankedList(
+            [self.items[at] for at in places],
+            [self.scores[at] for at in places],
+            [self.sources[at] for at in places],
+            [self.rendered[at] for at in places] if self.rendered else [],
+        )
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a response and its impression say of the items, as JSON.
+
+    codes: of the items. items: their JSON. ids, scores, propensities: JSON lists. source: of the
+    first item, "none" without one. sources: how many items came from each. end: the response's
+    JSON after its items and its impression. cold: the history is empty.
+
+    Where the last ``n_explored`` places are drawn at random for each answer, candidates is the
+    rendered list that they are drawn from: first the places that stay, then the candidates.
+    """
+
+    codes: list[int]
+    items: bytes
+    ids: str
+    scores: str
+    propensities: str
+    source: str
+    sources: tuple[tuple[str, int], ...]
+    end: bytes
+    version: str
+    cold: bool
+    n_explored: int = 0
+    candidates: RankedList | None = None
+
+    @classmethod
+    def of(
+        cls,
+        ranked: RankedList,
+        propensities: list[float],
+        item_ids: Sequence[str],
+        **rest: Any,
+    ) -> Response:
+        """Return the response that shows a rendered list.
+
+        item_ids: code → item id. rest: the fields from ``end`` on.
+        """
+        return cls(
+            ranked.items,
+            b",".join(ranked.rendered),
+            _json([item_ids[code] for code in ranked.items]),
+            _json(ranked.scores),
+            _json(propensities),
+            ranked.sources[0] if ranked.sources else "none",
+            tuple(Counter(ranked.sources).items()),
+            **rest,
+        )
+
+    @property
+    def size(self) -> int:
+        """Return about how many bytes it takes in memory."""
+        shown = len(self.items) + 20 * len(self.ids)
+        if self.candidates is not None:
+            rendered = self.candidates.rendered
+            shown += sum(map(len, rendered)) + 300 * len(rendered)
+        return shown + len(self.end) + 2000
+
+
+def _json(values: list[Any]) -> str:
+    return orjson.dumps(values).decode()
