@@ -24,7 +24,7 @@ from serving import metrics
 from serving.profiles.history import History, stack
 from serving.recommend.explanations import Explanations
 from serving.recommend.fallbacks import Fallbacks
-from serving.recommend.types import Filters, RankedList, Request
+from serving.recommend.types import Filters, Mask, RankedList, Request
 
 logger = logging.getLogger("bentoml.bowerbird")
 
@@ -36,7 +36,6 @@ MASKS, DESCRIBED = 256, 100_000
 
 NO_FILTERS = Filters()
 
-Mask = NDArray[np.bool_]
 Codes = NDArray[np.int32] | NDArray[np.int64]
 
 Key, Made = TypeVar("Key"), TypeVar("Made")

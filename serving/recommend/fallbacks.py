@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 
 from components.recommenders.two_stage.hybrid import Hybrid
 from serving.profiles.history import stack
-from serving.recommend.types import RankedList, Request
-
-Mask = NDArray[np.bool_]
+from serving.recommend.types import Mask, RankedList, Request
 
 
 class Fallbacks:

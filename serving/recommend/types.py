@@ -14,8 +14,12 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from serving.profiles.history import History
+
+Mask = NDArray[np.bool_]
+"""Of the items of a catalogue."""
 
 
 @dataclass(frozen=True)

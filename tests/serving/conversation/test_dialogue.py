@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import time
-from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +15,6 @@ from components.manifest import write_manifest
 from components.recommenders.models.rules import RuleBased, load_rules
 from serving.api.schemas import ConversationState
 from serving.conversation.dialogue import Conversation, Reply
-from serving.conversation.generation import Titles, is_true, worded
 from serving.profiles.history import History
 from serving.recommend.engine import Engine
 from serving.search import Search
@@ -179,7 +174,7 @@ def test_other_money_and_unknown_words_are_said(talk: Conversation) -> None:
 def test_few_matches_are_filled_with_close_ones_that_say_what_they_miss(
     talk: Conversation,
 ) -> None:
-    words = talk.items.words_of(talk.items.available & talk.items.word("mug"))
+    words = talk.shop.items.words_of(talk.shop.items.available & talk.shop.items.word("mug"))
     rare = next(w for w, n in words.items() if n == 1 and w.isalpha() and len(w) > 4)
     reply = say(talk, f"a {rare} mug")
     assert rare in titles(talk, reply)[0]
@@ -234,117 +229,8 @@ def test_whatever_is_said_only_what_is_available_and_not_refused_is_proposed(
         assert reply.text
         assert talk.engine.available[reply.items].all()
         for word in state.refused:
-            assert not talk.items.word(word)[reply.items].any()
+            assert not talk.shop.items.word(word)[reply.items].any()
         rejected = {talk.engine.items[code] for code in reply.items} & set(state.rejected)
         assert not rejected or message == "why"
         if state.max_price is not None and not reply.relaxed and message != "why":
             assert (talk.engine.prices[reply.items] <= state.max_price).all()
-
-
-# --- the writing model ---------------------------------------------------------------------------
-
-PROPOSED = [
-    {"title": "RED RETROSPOT MUG", "price": 2.95, "currency": "GBP", "reason": "popular lately"},
-    {"title": "POTTERING MUG", "price": 1.25, "currency": "GBP", "reason": "within £3"},
-]
-CATALOGUE = Titles(
-    ["RED RETROSPOT MUG", "POTTERING MUG", "RETROSPOT MUG", "HOT WATER BOTTLE", "MUG"]
-)
-
-
-class Scripted:
-    """A language model that says what it is told, in pieces."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def write(self, messages: Any) -> Iterator[str]:
-        assert "RED RETROSPOT MUG" in messages[1]["content"]
-        for start in range(0, len(self.text), 7):
-            yield self.text[start : start + 7]
-
-
-@pytest.mark.parametrize(
-    ("sentence", "true"),
-    [
-        ("The Red Retrospot Mug costs £2.95.", True),
-        ("Both are within your £3.", True),
-        ("It is a cheerful mug.", True),
-        ("The Pottering Mug costs £1.99.", False),
-        ("We also have a hot water bottle.", False),
-        ("It is on sale, 20 % off.", False),
-        ("It comes with free delivery.", False),
-        ("It costs 2.95 pounds, a bargain for 5 pounds.", False),
-    ],
-)
-def test_a_sentence_must_be_true(sentence: str, true: bool) -> None:
-    assert is_true(sentence, PROPOSED, "Here are 2 ideas: mug, up to £3.", CATALOGUE) is true
-
-
-def test_false_sentences_are_dropped_and_without_any_left_the_template_is_said() -> None:
-    text = "Here are 2 ideas: mug, up to £3."
-    written = "I like the Red Retrospot Mug for £2.95. It has free delivery! Enjoy it"
-    said = list(worded(Scripted(written), "a mug", text, PROPOSED, CATALOGUE))
-    assert said == ["I like the Red Retrospot Mug for £2.95. ", "Enjoy it"]
-    assert list(worded(Scripted("Only £1.00!"), "a mug", text, PROPOSED, CATALOGUE)) == [text]
-    assert list(worded(None, "a mug", text, PROPOSED, CATALOGUE)) == [text]
-
-
-# --- over HTTP -----------------------------------------------------------------------------------
-
-
-def test_the_endpoint_carries_the_state_and_logs_what_it_shows(served: httpx.Client) -> None:
-    first = served.post("/conversation", json={"message": "a mug under £5", "user_id": "talker"})
-    assert first.status_code == 200
-    answer = first.json()
-    assert answer["items"]
-    assert all(item["price"] <= 5 and item["reason"] for item in answer["items"])
-    body = {"message": "show more", "state": answer["state"], "user_id": "talker"}
-    second = served.post("/conversation", json=body).json()
-    ids = [{item["item_id"] for item in one["items"]} for one in (answer, second)]
-    assert ids[1]
-    assert not ids[0] & ids[1]
-    assert second["state"]["turn"] == 2
-    assert second["state"]["conversation_id"] == answer["state"]["conversation_id"]
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
-        shown = served.get("/users/talker/export").json()["impressions"]
-        if len(shown) == 2:
-            break
-        time.sleep(0.1)
-    assert {row["impression_id"] for row in shown} == {
-        answer["impression_id"],
-        second["impression_id"],
-    }
-    assert {row["source"] for row in shown} == {"conversation"}
-
-
-def test_it_streams(served: httpx.Client) -> None:
-    body = {"message": "a mug", "stream": True}
-    with served.stream("POST", "/conversation", json=body) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        lines = [line for line in answer.iter_lines() if line]
-    events = [line.removeprefix("event: ") for line in lines[::2]]
-    data = [json.loads(line.removeprefix("data: ")) for line in lines[1::2]]
-    assert events == ["proposals", "text", "done"]
-    assert data[0]["items"] == data[2]["items"]
-    assert data[0]["text"] == ""
-    assert data[1]["text"] == data[2]["text"]
-
-
-def test_an_old_conversation_is_begun_anew_and_wrong_states_are_named(
-    served: httpx.Client,
-) -> None:
-    state = served.post("/conversation", json={"message": "a mug"}).json()["state"]
-    old = {**state, "said_at": state["said_at"] - 10**7}
-    answer = served.post("/conversation", json={"message": "cheaper", "state": old}).json()
-    assert answer["state"]["conversation_id"] != state["conversation_id"]
-    assert answer["question"]
-    for wrong in ({**state, "extra": 1}, {**state, "things": ["x"] * 99}, {**state, "turn": -1}):
-        refused = served.post("/conversation", json={"message": "more", "state": wrong})
-        assert refused.status_code == 422
-        assert refused.json()["fields"][0]["field"].startswith("state.")
-    assert served.post("/conversation", json={"message": ""}).status_code == 422
-    forged = {**state, "last": ["no such item"], "like": "nor this", "needs": ["no such need"]}
-    assert served.post("/conversation", json={"message": "why", "state": forged}).status_code == 200
-    assert served.post("/conversation", json={"message": "red", "state": forged}).status_code == 200

@@ -1,0 +1,60 @@
+"""What a conversation knows of the shop: its products, its words, its rules, its currency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+
+from components.recommenders.base import ExplainsByRules
+from components.recommenders.models.rules import Found, Items, Request, Rules, satisfy
+from serving.api.schemas import ConversationState
+from serving.recommend.engine import Engine
+from serving.recommend.types import Filters, Mask
+
+
+class ShopKnowledge:
+    """Of one loaded model. rule_based: the model that explains by rules, None without one.
+
+    said_as: a word → the name of the need that it states. currency: of all products, None where
+    they have several.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        models = engine.model.candidates.values()
+        self.rule_based = next((one for one in models if isinstance(one, ExplainsByRules)), None)
+        self.rules: Rules = self.rule_based.rules if self.rule_based else Rules()
+        self.said_as = {word: need.name for need in self.rules.needs for word in need.said_as}
+        currencies = {currency for currency in engine.currencies if currency}
+        self.currency = currencies.pop() if len(currencies) == 1 else None
+
+    @cached_property
+    def items(self) -> Items:
+        """The index of the catalogue's words.
+
+        It takes seconds for a million products, so a changed product does not wait for it: the
+        first message after the change does.
+        """
+        return Items(self.engine.model.catalogue.table)
+
+    def codes(self, item_ids: Iterable[str]) -> list[int]:
+        """Return the codes of those items that the model knows."""
+        codes = self.engine.items.get_indexer(list(item_ids))
+        known: list[int] = codes[codes >= 0].tolist()
+        return known
+
+    def available(self) -> Mask:
+        """Return bool (items,): the available items."""
+        return self.engine.mask(Filters())
+
+    def satisfy(self, state: ConversationState, mask: Mask) -> Found:
+        """Return the items of ``mask`` that meet the state's wishes; wishes are relaxed if none."""
+        request = Request(
+            must_not=tuple(state.refused),
+            must=tuple(state.things),
+            needs=tuple(state.needs),
+            min_price=state.min_price,
+            budget=state.max_price,
+            should=tuple(state.details),
+        )
+        return satisfy(request, self.rules, self.items, mask)

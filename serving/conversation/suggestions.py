@@ -1,0 +1,72 @@
+"""Suggested next messages: ways to begin, and ways to narrow the proposals down."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from components.recommenders.models.rules import stem
+from serving.api.schemas import ConversationState
+from serving.conversation.answer_text import AnswerText
+from serving.conversation.shop_knowledge import ShopKnowledge
+from serving.conversation.vocabulary import DETAILS
+from serving.recommend.types import Mask
+
+MANY = 12
+"""With more products than this the answer suggests ways to narrow them down."""
+
+
+class Suggestions:
+    """Suggestions for one shop; each leads to at least one product."""
+
+    def __init__(self, shop: ShopKnowledge, text: AnswerText) -> None:
+        self._shop = shop
+        self._text = text
+
+    def openings(self, mask: Mask) -> list[str]:
+        """Return ways to begin: the shop's needs, then its largest categories."""
+        needs = [need.name for need in self._shop.rules.needs][:4]
+        found = []
+        for name, _ in self._shop.engine.category_names()[:20]:
+            in_category = self._shop.items.category(name)
+            if (in_category & mask).any() and name.casefold() not in DETAILS:
+                found.append(name.lower())
+        return [*needs, *found[: 7 - len(needs)]]
+
+    def refinements(self, allowed: Mask, state: ConversationState, more: bool) -> list[str]:
+        """Return ways to narrow ``allowed`` down. more: there are more products than shown."""
+        total = int(allowed.sum())
+        options = []
+        if total > MANY:
+            options = [*self._features(allowed, state, total), *self._price_limit(allowed, state)]
+        if more:
+            options.append("show more")
+        if total > 1 and not state.shown:
+            options.append("cheaper")
+        return options
+
+    def _features(self, allowed: Mask, state: ConversationState, total: int) -> list[str]:
+        """Return up to three features that some, but not most, of the products have."""
+        used = {stem(word) for word in [*state.details, *state.things, *state.purpose]}
+        useful = [
+            word
+            for word, count in self._shop.items.words_of(allowed).items()
+            if word in DETAILS and stem(word) not in used and 0.04 * total <= count < 0.7 * total
+        ]
+        return useful[:3]
+
+    def _price_limit(self, allowed: Mask, state: ConversationState) -> list[str]:
+        prices = self._shop.engine.prices[allowed & np.isfinite(self._shop.engine.prices)]
+        if not len(prices) or state.max_price is not None:
+            return []
+        limit = _rounded(float(np.quantile(prices, 0.4)))
+        return [f"up to {self._text.money(limit)}"] if prices.min() <= limit < prices.max() else []
+
+
+def _rounded(amount: float) -> float:
+    """Return a limit that a person would name: 2.5, 8, 15, 40.
+
+    >>> [_rounded(x) for x in (0.62, 2.31, 8.7, 16.4, 63.0)]
+    [0.5, 2.5, 9.0, 15.0, 65.0]
+    """
+    step = 0.5 if amount < 5 else 1.0 if amount < 10 else 5.0 if amount < 100 else 50.0
+    return max(0.5, round(amount / step) * step)
