@@ -15,15 +15,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from evidently.legacy.calculations.stattests import wasserstein_stat_test
-from evidently.legacy.core import ColumnType
 
 from components.data.dataset import Histories
 from components.data.profiles import profiles_file
 from components.recommenders.base import Recommender
 from components.recommenders.two_stage.hybrid import Hybrid
 from monitoring.outcomes import interval
-from monitoring.statistics import MIN_VALUES
+from monitoring.statistics import MIN_VALUES, wasserstein
 
 K = 20
 MAX_USERS = 300
@@ -109,10 +107,6 @@ def compare_scores(reference: pd.DataFrame, current: pd.DataFrame) -> dict[str, 
             f"{prefix}hit_rate@{K}_low": low,
             f"{prefix}hit_rate@{K}_high": high,
         }
-    result["score_distance"] = float(
-        wasserstein_stat_test(
-            reference["score"].dropna(), current["score"].dropna(), ColumnType.Numerical, None
-        ).drift_score
-    )
+    result["score_distance"] = wasserstein(reference["score"], current["score"])
     result["worse"] = result[f"hit_rate@{K}_high"] < result[f"reference_hit_rate@{K}_low"]
     return result

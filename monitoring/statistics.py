@@ -1,16 +1,17 @@
 """Two feature tables → the statistics that say how far one is from the other.
 
-The distances are Evidently's own drift methods, called directly: a report of Evidently over the
-same feature tables shows the same figures. They are distances and not p-values, which on thousands
-of rows call every difference significant.
+The distances are Evidently's drift methods ``wasserstein`` and ``jensenshannon`` in the two calls of
+SciPy that Evidently makes: its report over the same feature tables shows the same figures, and
+nothing of Evidently's private ``legacy`` package is imported. They are distances and not p-values,
+which on thousands of rows call every difference significant.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from evidently.legacy.calculations.stattests import jensenshannon_stat_test, wasserstein_stat_test
-from evidently.legacy.core import ColumnType
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import wasserstein_distance
 
 from monitoring.features import components_of
 
@@ -37,6 +38,9 @@ LABELS = {
 MIN_VALUES = 30
 """A statistic is NaN if a column has fewer known values than this on either side."""
 
+LEAST_DEVIATION = 0.001
+"""Evidently's bound: a constant column has a distance too."""
+
 
 def statistics(
     reference: pd.DataFrame, current: pd.DataFrame, window_days: int
@@ -48,13 +52,13 @@ def statistics(
     Wasserstein distances. SHARES: 0 to 1. The weekday is judged only where the window spans at
     least ``window_days - 1`` days: part of a week has other weekdays by nature.
     """
-    values = {name: _wasserstein(reference[name], current[name]) for name in NUMERIC}
+    values = {name: wasserstein(reference[name], current[name]) for name in NUMERIC}
     for name in CATEGORICAL:
         values[name] = _jensenshannon(reference[name], current[name])
     days = (current["day"].max() - current["day"].min()).days + 1 if len(current) else 0
     if days < window_days - 1:
         values["weekday"] = np.nan
-    parts = [_wasserstein(reference[name], current[name]) for name in components_of(reference)]
+    parts = [wasserstein(reference[name], current[name]) for name in components_of(reference)]
     values["text"] = float(np.mean(parts)) if parts else np.nan
     values["unseen_items"] = _share(~current["item"].isin(reference["item"].unique()))
     values["new_texts"] = _share(current["new_text"])
@@ -62,19 +66,26 @@ def statistics(
     return values
 
 
-def _wasserstein(reference: pd.Series, current: pd.Series) -> float:
-    return _distance(wasserstein_stat_test, ColumnType.Numerical, reference, current)
+def wasserstein(reference: pd.Series, current: pd.Series) -> float:
+    """Return the Wasserstein distance in standard deviations of the reference; NaN: see MIN_VALUES.
 
-
-def _jensenshannon(reference: pd.Series, current: pd.Series) -> float:
-    return _distance(jensenshannon_stat_test, ColumnType.Categorical, reference, current)
-
-
-def _distance(test, kind: ColumnType, reference: pd.Series, current: pd.Series) -> float:
+    The standard deviation is taken as at least LEAST_DEVIATION.
+    """
     reference, current = reference.dropna(), current.dropna()
     if min(len(reference), len(current)) < MIN_VALUES:
         return np.nan
-    return float(test(reference, current, kind, None).drift_score)
+    deviation = max(float(np.std(reference)), LEAST_DEVIATION)
+    return float(wasserstein_distance(reference, current)) / deviation
+
+
+def _jensenshannon(reference: pd.Series, current: pd.Series) -> float:
+    """Return the Jensen-Shannon distance of the shares of each value; NaN: see MIN_VALUES."""
+    reference, current = reference.dropna(), current.dropna()
+    if min(len(reference), len(current)) < MIN_VALUES:
+        return np.nan
+    counts = [reference.value_counts(), current.value_counts()]
+    shares = pd.concat(counts, axis=1).fillna(0).to_numpy()  # normalised by SciPy
+    return float(jensenshannon(shares[:, 0], shares[:, 1]))
 
 
 def _share(mask: pd.Series) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from evidently import DataDefinition, Dataset, Report
+from evidently.metrics import ValueDrift
 
 from monitoring.statistics import LABELS, MIN_VALUES, STATISTICS, statistics
 
@@ -50,6 +52,24 @@ def test_a_shift_of_a_standard_deviation_is_a_distance_of_one() -> None:
 def test_distributions_without_overlap_have_the_largest_distance() -> None:
     found = statistics(table(), table().assign(country="IT"), 7)
     assert found["country"] == pytest.approx(np.sqrt(np.log(2)), rel=1e-3)
+
+
+def test_the_distances_are_those_that_evidentlys_report_shows() -> None:
+    reference = table()
+    current = table(180, seed=1).assign(country="FR", quantity=1.0)
+    current.loc[::7, "category"] = "new"
+    current.loc[::5, "price"] = np.nan
+    names = {"price": "wasserstein", "quantity": "wasserstein", "category": "jensenshannon"}
+    definition = DataDefinition(
+        numerical_columns=["price", "quantity"], categorical_columns=["category"]
+    )
+    shown = Report([ValueDrift(column=name, method=names[name]) for name in names]).run(
+        *(Dataset.from_pandas(one[[*names]], definition) for one in (current, reference))
+    )
+    found = statistics(reference, current, 7)
+    for metric in shown.dict()["metrics"]:
+        assert metric["value"] == pytest.approx(found[metric["config"]["column"]], rel=1e-9)
+        assert metric["value"] > 0.1
 
 
 def test_shares_count_events_on_what_the_reference_lacks() -> None:
