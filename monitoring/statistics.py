@@ -1,9 +1,9 @@
 """Two feature tables → the statistics that say how far one is from the other.
 
-The distances are Evidently's drift methods ``wasserstein`` and ``jensenshannon`` in the two calls of
-SciPy that Evidently makes: its report over the same feature tables shows the same figures, and
-nothing of Evidently's private ``legacy`` package is imported. They are distances and not p-values,
-which on thousands of rows call every difference significant.
+The distances are Evidently's drift methods ``wasserstein`` and ``jensenshannon``, by the SciPy
+functions that Evidently calls: its report over the same feature tables shows the same figures, and
+its private package ``legacy`` is not imported. They are distances and not p-values, which on
+thousands of rows call every difference significant.
 """
 
 from __future__ import annotations
