@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from tqdm import tqdm
 
@@ -92,6 +92,9 @@ class PlainProgress(Generic[T]):
         return f"{self.title}: {done}, {when}{self.postfix}"
 
 
+Progress: TypeAlias = "tqdm[T] | PlainProgress[T]"
+
+
 def progress(
     iterable: Iterable[T] | None = None,
     *,
@@ -100,7 +103,7 @@ def progress(
     total: int | None = None,
     initial: int = 0,
     disable: bool = False,
-) -> tqdm[T] | PlainProgress[T]:
+) -> Progress[T]:
     """Return ``iterable`` whose progress is shown on stderr while it is iterated.
 
     desc: what is done. unit: of what, in the singular. total: units, by default the iterable's

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from components.arrays import BoolArray
 from components.data.dataset import DAY, Prepared
 from components.progress import progress
 from components.settings import Monitor
@@ -50,6 +51,12 @@ class Scale:
 
     visits: the size. draws: number of ordinary windows. median, spread: by statistic; the spread
     is the 90th percentile minus the median. threshold: of the largest scaled statistic.
+
+    >>> median, spread = {"price": 0.1, "item": 0.2}, {"price": 0.05, "item": 0.1}
+    >>> scale = Scale(500, 30, 3.0, median, spread)
+    >>> window = {"price": 0.35, "item": 0.25}
+    >>> round(scale.score(window), 2), scale.score(window) > scale.threshold
+    (5.0, True)
     """
 
     visits: float
@@ -161,7 +168,7 @@ def fit_scale(values: pd.DataFrame, visits: float, rate: float) -> Scale:
     )
 
 
-def alarms(values: pd.DataFrame, scale: Scale) -> np.ndarray:
+def alarms(values: pd.DataFrame, scale: Scale) -> BoolArray:
     """Return bool (windows,): whether the score exceeds the scale's threshold."""
     return np.array([scale.score(row) > scale.threshold for row in values.to_dict("records")])
 
@@ -200,7 +207,7 @@ def calibrate(
     figures = {
         "threshold": scales[-1].threshold,
         "false_alarm_rate": float(np.concatenate(left_out).mean()),
-        "held_out_false_alarm_rate": float(np.concatenate(held_out or [[0]]).mean()),
+        "held_out_false_alarm_rate": float(np.concatenate(held_out).mean()) if held_out else 0.0,
         "weeks": len(weeks),
         "held_out_weeks": len(later),
         "visits_per_week": usual,

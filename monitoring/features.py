@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from components.arrays import DoubleArray, FloatArray, IntArray
 from components.data.dataset import Prepared
 from components.data.schema import EVENTS
 
@@ -28,8 +29,8 @@ class Vocabulary:
     """
 
     items: pd.Index
-    categories: np.ndarray
-    projected: np.ndarray | None
+    categories: IntArray
+    projected: FloatArray | None
     countries: pd.Series
 
 
@@ -140,7 +141,7 @@ def cap_rows(table: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
     return table[table["visit"].isin(keep)]
 
 
-def _log(column: pd.Series) -> np.ndarray:
+def _log(column: pd.Series) -> DoubleArray:
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(values > 0, np.log(values), np.nan)

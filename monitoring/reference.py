@@ -19,6 +19,7 @@ import pandas as pd
 from safetensors.numpy import load_file, save_file
 from sklearn.decomposition import PCA
 
+from components.arrays import FloatArray
 from components.data.dataset import Prepared, load_prepared
 from components.settings import Settings
 from monitoring.calibration import Scale, calibrate, weekly_tables
@@ -69,14 +70,14 @@ class Reference:
 
 def vocabulary_of(
     prepared: Prepared, components: int, seed: int
-) -> tuple[Vocabulary, dict[str, np.ndarray]]:
+) -> tuple[Vocabulary, dict[str, FloatArray]]:
     """Return the vocabulary with projected item vectors, and the projection's arrays.
 
     Arrays (empty without vectors): mean float32 (width,), components float32 (components,
     width), items float32 (n_items, components).
     """
     table = prepared.catalogue.table
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, FloatArray] = {}
     vectors = prepared.catalogue.vectors
     if vectors is not None:
         vectors = np.asarray(vectors, dtype=np.float32)  # (n_items, width)
@@ -172,7 +173,7 @@ def _ordinary_weeks(
     ]
 
 
-def _write_vocabulary(vocabulary: Vocabulary, arrays: dict[str, np.ndarray], folder: Path) -> None:
+def _write_vocabulary(vocabulary: Vocabulary, arrays: dict[str, FloatArray], folder: Path) -> None:
     """Write items.parquet, users.parquet and pca.safetensors, from which it can be loaded."""
     pd.DataFrame(
         {"item_id": vocabulary.items, "category": vocabulary.categories},

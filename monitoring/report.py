@@ -13,6 +13,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -112,7 +113,7 @@ def evidently_report(verdict: Verdict, reference: pd.DataFrame, current: pd.Data
     return Report(metrics).run(*tables)
 
 
-def _plot(verdict: Verdict, reference: Reference, earlier: list[dict]) -> str:
+def _plot(verdict: Verdict, reference: Reference, earlier: list[dict[str, Any]]) -> str:
     """Return a PNG (base64): scores of ordinary weeks and of served windows, and the threshold."""
     figure, axes = plt.subplots(figsize=(9, 3.2), layout="constrained")
     ordinary = [(week["start"], week["score"]) for week in reference.weeks]
@@ -135,7 +136,7 @@ def _plot(verdict: Verdict, reference: Reference, earlier: list[dict]) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _movers(reference: Reference, current: pd.DataFrame) -> list[dict]:
+def _movers(reference: Reference, current: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the items whose share of the events rose most, then those whose share fell most."""
     shares = pd.DataFrame(
         {

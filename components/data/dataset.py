@@ -15,6 +15,15 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from components.arrays import (
+    BoolArray,
+    FloatArray,
+    Int8Array,
+    Int32Array,
+    Int64Array,
+    IntArray,
+    ObjectArray,
+)
 from components.data.schema import SPLITS
 
 DAY = 86_400
@@ -31,11 +40,11 @@ class Histories:
     ratings: float32 (events,), NaN where an event has none; None where no event has one.
     """
 
-    items: np.ndarray
-    times: np.ndarray
-    offsets: np.ndarray
-    now: np.ndarray
-    ratings: np.ndarray | None = None
+    items: Int32Array
+    times: Int64Array
+    offsets: Int64Array
+    now: Int64Array
+    ratings: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -53,28 +62,28 @@ class Histories:
         steps_back = np.repeat(offsets[1:], lengths) - 1 - np.arange(len(flat))
         return cls(flat, now - steps_back, offsets, np.full(len(items), now, dtype=np.int64))
 
-    def lengths(self) -> np.ndarray:
+    def lengths(self) -> Int64Array:
         """Return int64 (batch,): events in each history."""
         return np.diff(self.offsets)
 
-    def rows(self) -> np.ndarray:
+    def rows(self) -> Int64Array:
         """Return int64 (events,): the row of the batch each event belongs to."""
         return self._rows
 
-    def steps_back(self) -> np.ndarray:
+    def steps_back(self) -> Int64Array:
         """Return int64 (events,): 0 for a history's newest event, 1 for the one before, …"""
         return self._steps_back
 
     # Cached, because every model of a hybrid uses them.
     @cached_property
-    def _rows(self) -> np.ndarray:
+    def _rows(self) -> Int64Array:
         return np.repeat(np.arange(len(self)), self.lengths())
 
     @cached_property
-    def _steps_back(self) -> np.ndarray:
+    def _steps_back(self) -> Int64Array:
         return np.repeat(self.offsets[1:], self.lengths()) - 1 - np.arange(len(self.items))
 
-    def weights(self, decay: float) -> np.ndarray:
+    def weights(self, decay: float) -> FloatArray:
         """Return float32 (events,): decay**steps_back. ``decay`` in (0, 1]: 1 counts events, less
         lets old ones fade."""
         return np.power(np.float32(decay), self.steps_back(), dtype=np.float32)
@@ -91,7 +100,7 @@ class Histories:
             None if self.ratings is None else self.ratings[first:last],
         )
 
-    def pick(self, rows: np.ndarray) -> Histories:
+    def pick(self, rows: IntArray) -> Histories:
         """Return the histories of any rows (int) of the batch, in that order."""
         lengths = self.lengths()[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -99,7 +108,7 @@ class Histories:
         ratings = None if self.ratings is None else self.ratings[index]
         return Histories(self.items[index], self.times[index], offsets, self.now[rows], ratings)
 
-    def where(self, keep: np.ndarray, items: np.ndarray | None = None) -> Histories:
+    def where(self, keep: BoolArray, items: Int32Array | None = None) -> Histories:
         """Return the histories with the events where ``keep`` (bool (events,)) is true.
 
         items: int32 (events,), other item codes for all events; None: they stay.
@@ -144,18 +153,18 @@ class Interactions:
     bool (n,), see ``schema``; None: all are.
     """
 
-    users: np.ndarray
-    items: np.ndarray
-    times: np.ndarray
-    events: np.ndarray
-    quantities: np.ndarray
-    prices: np.ndarray
-    ratings: np.ndarray
-    splits: np.ndarray
+    users: Int32Array
+    items: Int32Array
+    times: Int64Array
+    events: Int8Array
+    quantities: FloatArray
+    prices: FloatArray
+    ratings: FloatArray
+    splits: Int8Array
     n_users: int
     n_items: int
-    authenticated: np.ndarray | None = None
-    offsets: np.ndarray = field(init=False)
+    authenticated: BoolArray | None = None
+    offsets: Int64Array = field(init=False)
 
     def __post_init__(self) -> None:
         counts = np.bincount(self.users, minlength=self.n_users)
@@ -167,9 +176,9 @@ class Interactions:
     @classmethod
     def from_arrays(
         cls,
-        users: np.ndarray,
-        items: np.ndarray,
-        times: np.ndarray,
+        users: IntArray,
+        items: IntArray,
+        times: IntArray,
         n_users: int | None = None,
         n_items: int | None = None,
     ) -> Interactions:
@@ -190,7 +199,7 @@ class Interactions:
             n_items if n_items is not None else int(items.max(initial=-1)) + 1,
         )
 
-    def where(self, mask: np.ndarray) -> Interactions:
+    def where(self, mask: BoolArray) -> Interactions:
         """Return the interactions where ``mask`` (bool (n,)) is true; vocabularies stay."""
         names = ("users", "items", "times", "events", "quantities", "prices", "ratings", "splits")
         signed = None if self.authenticated is None else self.authenticated[mask]
@@ -202,23 +211,23 @@ class Interactions:
         """Return the interactions of the named splits, for example ``split("train")``."""
         return self.where(np.isin(self.splits, [SPLITS.index(name) for name in names]))
 
-    def histories(self, users: np.ndarray, now: np.ndarray | int) -> Histories:
+    def histories(self, users: IntArray, now: IntArray | int) -> Histories:
         """Return everything ``users`` (int (batch,)) did strictly before ``now`` (seconds)."""
         users = np.asarray(users)
-        now = np.broadcast_to(np.asarray(now, dtype=np.int64), users.shape)
+        before: Int64Array = np.broadcast_to(np.asarray(now, dtype=np.int64), users.shape)
         starts, stops = self.offsets[users], self.offsets[users + 1]
         lengths = stops - starts
         bounds = np.concatenate([[0], np.cumsum(lengths)])
         rows = np.repeat(np.arange(len(users)), lengths)
         index = np.arange(bounds[-1]) - bounds[rows] + starts[rows]
-        keep = self.times[index] < now[rows]
+        keep = self.times[index] < before[rows]
         kept = np.bincount(rows[keep], minlength=len(users))
         ratings = self.ratings[index[keep]]
         return Histories(
             self.items[index[keep]],
             self.times[index[keep]],
             np.concatenate([[0], np.cumsum(kept)]),
-            now.copy(),
+            before.copy(),
             None if np.isnan(ratings).all() else ratings,
         )
 
@@ -227,7 +236,7 @@ class Interactions:
         place = np.arange(len(self)) - self.offsets[self.users]
         return self.where(np.diff(self.offsets)[self.users] - place <= n)
 
-    def newest_of_pairs(self) -> np.ndarray:
+    def newest_of_pairs(self) -> Int64Array:
         """Return int64 (pairs,): where each (user, item) met last, in order of user and item."""
         pairs = self.users.astype(np.int64) * self.n_items + self.items
         order = np.argsort(pairs, kind="stable")  # stable: a pair's meetings stay in time's order
@@ -259,13 +268,13 @@ class Catalogue:
     """
 
     table: pd.DataFrame
-    vectors: np.ndarray | None = None
+    vectors: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.table)
 
     @property
-    def ids(self) -> np.ndarray:
+    def ids(self) -> ObjectArray:
         """Object (n_items,): the shop's own item ids."""
         return self.table["item_id"].to_numpy()
 
@@ -306,19 +315,14 @@ def load_prepared(folder: str | Path, vectors: str | Path | None = None) -> Prep
     frame = pd.read_parquet(folder / "interactions.parquet")
     times = json.loads((folder / "split.json").read_text())
     interactions = Interactions(
-        *(
-            frame[name].to_numpy()
-            for name in (
-                "user",
-                "item",
-                "timestamp",
-                "event",
-                "quantity",
-                "price",
-                "rating",
-                "split",
-            )
-        ),
+        users=frame["user"].to_numpy(),
+        items=frame["item"].to_numpy(),
+        times=frame["timestamp"].to_numpy(),
+        events=frame["event"].to_numpy(),
+        quantities=frame["quantity"].to_numpy(),
+        prices=frame["price"].to_numpy(),
+        ratings=frame["rating"].to_numpy(),
+        splits=frame["split"].to_numpy(),
         n_users=len(users),
         n_items=len(table),
         authenticated=frame["authenticated"].to_numpy(),

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ def refused(
     wrong = reasons.index[reasons.map(lambda found: found != [DUPLICATE])]
     bad = pd.Series(frame.index.isin(wrong), index=frame.index)
     rest = frame.drop(index=reasons.index)
-    gates = (
+    gates: tuple[Callable[[pd.DataFrame], pd.Index], ...] = (
         lambda rows: rows.index[of_bad_clients(frame, bad, settings)[rows.index]],
         lambda rows: rows.index[~rows["item_id"].isin(products)],
     )

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import scipy.sparse as sp
 
+from components.arrays import BoolArray, IntArray
 from components.data.dataset import Histories, Prepared
 
 Window = Literal["validation", "test"]
@@ -21,11 +22,11 @@ Window = Literal["validation", "test"]
 class Task:
     """users: int (batch,) codes. histories: before the window. targets: CSR (batch, items)."""
 
-    users: np.ndarray
+    users: IntArray
     histories: Histories
     targets: sp.csr_matrix
 
-    def only(self, items: np.ndarray) -> tuple[np.ndarray, sp.csr_matrix]:
+    def only(self, items: BoolArray) -> tuple[IntArray, sp.csr_matrix]:
         """Return the rows that have a target among ``items`` (bool (items,)), and those targets."""
         kept = (self.targets @ sp.diags(items.astype(np.float32))).tocsr()
         kept.eliminate_zeros()

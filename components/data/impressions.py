@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from components.arrays import DoubleArray, Int32Array, IntArray
 from components.data.dataset import Histories, Prepared
 from components.data.schema import SESSION, SHOP
 from components.settings import Event
@@ -32,14 +33,14 @@ class Log:
     """
 
     histories: Histories
-    ids: np.ndarray
-    propensities: np.ndarray
-    rewards: np.ndarray
+    ids: Int32Array
+    propensities: DoubleArray
+    rewards: DoubleArray
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def pick(self, rows: np.ndarray) -> Log:
+    def pick(self, rows: IntArray) -> Log:
         """Return the decisions ``rows`` (int), in that order."""
         return Log(
             self.histories.pick(rows), self.ids[rows], self.propensities[rows], self.rewards[rows]

@@ -33,6 +33,11 @@ def boundaries(last: int, first: int, settings: Preprocess) -> dict[str, int]:
 
     Raises:
         ValueError: the windows leave nothing to train on.
+
+    >>> settings = Preprocess(validation_days=7, test_days=7)
+    >>> times = boundaries(last=30 * DAY - 1, first=0, settings=settings)
+    >>> {name: seconds // DAY for name, seconds in times.items()}
+    {'validation_start': 16, 'test_start': 23, 'end': 30}
     """
     end = (last // DAY + 1) * DAY
     test_start = end - settings.test_days * DAY

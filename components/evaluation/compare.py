@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from components.arrays import IntArray
 from components.data.dataset import Histories, Prepared
 from components.data.holdout import window_task
 from components.evaluation.metrics import ndcg
@@ -47,9 +48,7 @@ class Comparison:
         return asdict(self)
 
 
-def _lists(
-    model: Hybrid, prepared: Prepared, histories: Histories, exclude_seen: bool
-) -> np.ndarray:
+def _lists(model: Hybrid, prepared: Prepared, histories: Histories, exclude_seen: bool) -> IntArray:
     """Return the lists of ``model`` in the codes of ``prepared``.
 
     Each model has a vocabulary of its own: events of items it does not know are left out, items

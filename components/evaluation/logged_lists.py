@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from components.arrays import DoubleArray, IntArray
 from components.data.impressions import Log
 from components.evaluation.off_policy import Estimate, doubly_robust, ips, snips
 from components.recommenders.base import MISSING, Recommender
@@ -31,7 +32,7 @@ def complete(log: Log) -> Log:
     return Log(rows.histories, rows.ids[:, :k], rows.propensities[:, :k], rows.rewards[:, :k])
 
 
-def rates(log: Log, n_items: int, seed: int) -> np.ndarray:
+def rates(log: Log, n_items: int, seed: int) -> DoubleArray:
     """Return float64 (folds, items, k): the reward of an item at a place, of the other folds.
 
     A place's mean reward times the item's, which is shrunk to 1: Σ rewards / Σ what its places
@@ -50,7 +51,7 @@ def rates(log: Log, n_items: int, seed: int) -> np.ndarray:
     return out
 
 
-def folds(n: int, seed: int) -> np.ndarray:
+def folds(n: int, seed: int) -> IntArray:
     """Return int (n,): the fold of each decision."""
     return np.random.default_rng(seed).permutation(n) % FOLDS
 

@@ -10,49 +10,66 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
+from components.arrays import BoolArray, DoubleArray, FloatArray, IntArray
 from components.recommenders.base import MISSING
 
 
-def hits(ids: np.ndarray, targets: sp.csr_matrix) -> np.ndarray:
+def hits(ids: IntArray, targets: sp.csr_matrix) -> BoolArray:
     """Return bool (users, k): which places of the lists hold a target."""
     rows = np.broadcast_to(np.arange(len(ids))[:, None], ids.shape)
     found = np.asarray(targets[rows, np.maximum(ids, 0)].todense()) > 0
     return found & (ids != MISSING)
 
 
-def _count(targets: sp.csr_matrix) -> np.ndarray:
+def _count(targets: sp.csr_matrix) -> IntArray:
     return np.diff(targets.indptr)
 
 
-def recall(ids: np.ndarray, targets: sp.csr_matrix) -> np.ndarray:
-    """Return the share of a user's targets that the list has."""
+def recall(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
+    """Return the share of a user's targets that the list has.
+
+    >>> recall(np.array([[1, 0, 2]]), sp.csr_matrix([[0, 1, 0, 1]])).tolist()
+    [0.5]
+    """
     return hits(ids, targets).sum(axis=1) / _count(targets)
 
 
-def precision(ids: np.ndarray, targets: sp.csr_matrix) -> np.ndarray:
-    """Return the share of the list's k places that hold a target."""
+def precision(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
+    """Return the share of the list's k places that hold a target.
+
+    >>> precision(np.array([[1, 0]]), sp.csr_matrix([[0, 1, 0, 1]])).tolist()
+    [0.5]
+    """
     return hits(ids, targets).mean(axis=1)
 
 
-def hit_rate(ids: np.ndarray, targets: sp.csr_matrix) -> np.ndarray:
+def hit_rate(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
     """Return 1 where the list has a target, else 0."""
-    return hits(ids, targets).any(axis=1).astype(np.float64)
+    return np.any(hits(ids, targets), axis=1).astype(np.float64)
 
 
-def ndcg(ids: np.ndarray, targets: sp.csr_matrix) -> np.ndarray:
-    """Return the discounted gain over that of the best list of k (Järvelin and Kekäläinen 2002)."""
+def ndcg(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
+    """Return the discounted gain over that of the best list of k (Järvelin and Kekäläinen 2002).
+
+    >>> ndcg(np.array([[1, 0, 3]]), sp.csr_matrix([[0, 1, 0, 1]])).round(3).tolist()
+    [0.92]
+    """
     discount = 1 / np.log2(np.arange(2, ids.shape[1] + 2))
     best = np.cumsum(discount)[np.minimum(_count(targets), ids.shape[1]) - 1]
     return hits(ids, targets) @ discount / best
 
 
-def mrr(ids: np.ndarray, targets: sp.csr_matrix) -> np.ndarray:
-    """Return 1 / place of the first target, 0 without one."""
+def mrr(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
+    """Return 1 / place of the first target, 0 without one.
+
+    >>> mrr(np.array([[0, 1, 3], [2, 3, 0]]), sp.csr_matrix([[0, 1, 0, 1], [0, 1, 0, 0]])).tolist()
+    [0.5, 0.0]
+    """
     found = hits(ids, targets)
     return np.where(found.any(axis=1), 1 / (found.argmax(axis=1) + 1), 0.0)
 
 
-def average_precision(ids: np.ndarray, targets: sp.csr_matrix) -> np.ndarray:
+def average_precision(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
     """Return the mean, over a user's targets (at most k), of the precision at their places."""
     found = hits(ids, targets)
     at = np.cumsum(found, axis=1) / np.arange(1, ids.shape[1] + 1)
@@ -69,13 +86,21 @@ ACCURACY = {
 }
 
 
-def coverage(ids: np.ndarray, n_items: int) -> float:
-    """Return the share of the catalogue that is in somebody's list."""
+def coverage(ids: IntArray, n_items: int) -> float:
+    """Return the share of the catalogue that is in somebody's list.
+
+    >>> coverage(np.array([[0, 1], [1, MISSING]]), n_items=4)
+    0.5
+    """
     return len(np.unique(ids[ids != MISSING])) / n_items
 
 
-def gini(ids: np.ndarray, n_items: int) -> float:
-    """Return how unequally the items share the places: 0 all alike, near 1 a few have all."""
+def gini(ids: IntArray, n_items: int) -> float:
+    """Return how unequally the items share the places: 0 all alike, near 1 a few have all.
+
+    >>> gini(np.array([[0, 1], [2, 3]]), n_items=4), gini(np.array([[0], [0]]), n_items=4)
+    (0.0, 0.75)
+    """
     counts = np.sort(np.bincount(ids[ids != MISSING], minlength=n_items)).astype(np.float64)
     if not counts.sum():
         return 0.0
@@ -83,7 +108,7 @@ def gini(ids: np.ndarray, n_items: int) -> float:
     return float(((2 * ranks - n_items - 1) * counts).sum() / (n_items * counts.sum()))
 
 
-def novelty(ids: np.ndarray, popularity: np.ndarray) -> float:
+def novelty(ids: IntArray, popularity: IntArray) -> float:
     """Return the mean surprise of the listed items in bits (Vargas and Castells, RecSys 2011).
 
     popularity: (items,) training events; an item's probability is (n + 1) / Σ(n + 1).
@@ -92,7 +117,7 @@ def novelty(ids: np.ndarray, popularity: np.ndarray) -> float:
     return float(-np.log2(probability[ids[ids != MISSING]]).mean())
 
 
-def diversity(ids: np.ndarray, vectors: np.ndarray) -> float:
+def diversity(ids: IntArray, vectors: FloatArray) -> float:
     """Return 1 − the mean cosine between two items of a list (Ziegler et al., WWW 2005).
 
     vectors: (items, d) unit vectors.
@@ -105,7 +130,7 @@ def diversity(ids: np.ndarray, vectors: np.ndarray) -> float:
     return float(1 - (alike[pairs > 0] / pairs[pairs > 0]).mean())
 
 
-def serendipity(ids: np.ndarray, targets: sp.csr_matrix, obvious: np.ndarray) -> float:
+def serendipity(ids: IntArray, targets: sp.csr_matrix, obvious: IntArray) -> float:
     """Return the mean share of places with a target that the obvious list would not have shown.
 
     Ge, Delgado-Battenfeld and Jannach, RecSys 2010. obvious: int (users, m), what a primitive
@@ -117,7 +142,7 @@ def serendipity(ids: np.ndarray, targets: sp.csr_matrix, obvious: np.ndarray) ->
     return float((hits(ids, targets) & ~expected).mean())
 
 
-def popularity_lift(ids: np.ndarray, histories: sp.csr_matrix, popularity: np.ndarray) -> float:
+def popularity_lift(ids: IntArray, histories: sp.csr_matrix, popularity: IntArray) -> float:
     """Return how much more popular the lists are than what their users like, as a share.
 
     (lists − histories) / histories, each the mean over users of their items' mean popularity
@@ -134,7 +159,7 @@ def popularity_lift(ids: np.ndarray, histories: sp.csr_matrix, popularity: np.nd
 
 
 def miscalibration(
-    ids: np.ndarray, histories: sp.csr_matrix, categories: np.ndarray, alpha: float = 0.01
+    ids: IntArray, histories: sp.csr_matrix, categories: IntArray, alpha: float = 0.01
 ) -> float:
     """Return the mean Kullback-Leibler divergence (nats) of a list's categories from the
     history's: 0 where somebody who buys 70 % mugs is shown 70 % mugs (Steck, RecSys 2018).

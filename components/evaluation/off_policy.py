@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.arrays import DoubleArray
+
 MIN_EFFECTIVE = 100.0
 """Effective samples below which an estimate is not to be trusted."""
 
@@ -43,7 +45,7 @@ class Estimate:
     reason: str
 
 
-def weights(logged: np.ndarray, judged: np.ndarray, cap: float | None = None) -> np.ndarray:
+def weights(logged: DoubleArray, judged: DoubleArray, cap: float | None = None) -> DoubleArray:
     """Return judged / logged probabilities (n,) or (n, k), at most ``cap``.
 
     Raises:
@@ -64,12 +66,12 @@ def weights(logged: np.ndarray, judged: np.ndarray, cap: float | None = None) ->
     return found if cap is None else np.minimum(found, cap)
 
 
-def _places(*arrays: np.ndarray) -> list[np.ndarray]:
+def _places(*arrays: DoubleArray) -> list[DoubleArray]:
     """Return float64 (n, k) of each array, k = 1 where it has one action a decision."""
     return [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in arrays]
 
 
-def _estimate(value: float, deviations: np.ndarray, w: np.ndarray, least: float) -> Estimate:
+def _estimate(value: float, deviations: DoubleArray, w: DoubleArray, least: float) -> Estimate:
     """deviations: (n,), what each decision adds to the value above the mean. w: (n, k)."""
     n = len(w)
     total, squares = w.sum(axis=0), (w**2).sum(axis=0)
@@ -87,15 +89,19 @@ def _estimate(value: float, deviations: np.ndarray, w: np.ndarray, least: float)
 
 
 def ips(
-    rewards: np.ndarray,
-    logged: np.ndarray,
-    judged: np.ndarray,
+    rewards: DoubleArray,
+    logged: DoubleArray,
+    judged: DoubleArray,
     cap: float | None = None,
     least: float = MIN_EFFECTIVE,
 ) -> Estimate:
     """Return the inverse propensity estimate: unbiased without ``cap``, of high variance.
 
     rewards, logged, judged: (n,) or (n, k).
+
+    >>> rewards, logged = np.array([1.0, 0.0]), np.array([0.5, 0.5])
+    >>> ips(rewards, logged, judged=np.array([0.8, 0.2]), least=1).value
+    0.8
     """
     w, r = _places(weights(logged, judged, cap), rewards)
     earned = (w * r).sum(axis=1)
@@ -104,9 +110,9 @@ def ips(
 
 
 def snips(
-    rewards: np.ndarray,
-    logged: np.ndarray,
-    judged: np.ndarray,
+    rewards: DoubleArray,
+    logged: DoubleArray,
+    judged: DoubleArray,
     cap: float | None = None,
     least: float = MIN_EFFECTIVE,
 ) -> Estimate:
@@ -124,11 +130,11 @@ def snips(
 
 
 def doubly_robust(
-    rewards: np.ndarray,
-    logged: np.ndarray,
-    judged: np.ndarray,
-    predicted: np.ndarray,
-    expected: np.ndarray,
+    rewards: DoubleArray,
+    logged: DoubleArray,
+    judged: DoubleArray,
+    predicted: DoubleArray,
+    expected: DoubleArray,
     cap: float | None = None,
     least: float = MIN_EFFECTIVE,
 ) -> Estimate:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from components.arrays import BoolArray, DoubleArray, Int32Array, IntArray
 from components.data.dataset import Interactions
 from components.data.holdout import Task
 from components.evaluation.metrics import ndcg
@@ -46,7 +47,7 @@ def leave_one_out_task(
     return train, task
 
 
-def paired_p_value(first: np.ndarray, second: np.ndarray) -> float:
+def paired_p_value(first: DoubleArray, second: DoubleArray) -> float:
     """Return how likely a difference of means as large as this is if both are equally good.
 
     first, second: a metric of the same users (users,). Fisher's randomisation test, two-sided,
@@ -56,6 +57,9 @@ def paired_p_value(first: np.ndarray, second: np.ndarray) -> float:
     random signs is taken as normal with the variance Σ d², which is its limit (Lehmann and Romano,
     Testing Statistical Hypotheses, 2005, section 15.2). Unlike resampling, both resolve p-values
     that stay small when they are corrected for many pairs.
+
+    >>> paired_p_value(np.zeros(5), np.ones(5))  # 2 of the 2**5 signs differ as much
+    0.0625
     """
     difference = np.asarray(second, dtype=np.float64) - first
     difference = difference[difference != 0]  # a zero has no sign to change
@@ -70,7 +74,7 @@ def paired_p_value(first: np.ndarray, second: np.ndarray) -> float:
     return float((np.abs(signs @ difference) >= found - rounding).mean())
 
 
-def holm(p_values: np.ndarray) -> np.ndarray:
+def holm(p_values: DoubleArray) -> DoubleArray:
     """Return p-values (tests,) corrected for there being several tests (Holm 1979).
 
     >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
@@ -83,7 +87,7 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return out
 
 
-def pairwise(each: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+def pairwise(each: dict[str, DoubleArray]) -> list[dict[str, Any]]:
     """Return, for every two models, the mean difference of a metric and its corrected p-value.
 
     each: the metric of the same users (users,), by model.
@@ -106,13 +110,13 @@ def some_users(task: Task, most: int, seed: int) -> Task:
     return Task(task.users[rows], task.histories.pick(rows), task.targets[rows])
 
 
-def lists(model: Recommender, task: Task, k: int, exclude_seen: bool) -> np.ndarray:
+def lists(model: Recommender, task: Task, k: int, exclude_seen: bool) -> Int32Array:
     """Return int32 (batch, k): the model's lists, every item of the catalogue ranked."""
     return model.recommend(task.histories, k, exclude_seen=exclude_seen)[0]
 
 
 def interval(
-    values: np.ndarray, samples: int, seed: int, level: float = 0.95
+    values: DoubleArray, samples: int, seed: int, level: float = 0.95
 ) -> tuple[float, float]:
     """Return the bootstrap interval of the mean of ``values`` (users,), users drawn anew."""
     if not len(values):
@@ -125,7 +129,7 @@ def interval(
     return float(low), float(high)
 
 
-def sliced_ndcg(ids: np.ndarray, task: Task, items: np.ndarray) -> float:
+def sliced_ndcg(ids: IntArray, task: Task, items: BoolArray) -> float:
     """Return the mean NDCG of lists judged on targets among ``items`` alone; NaN without."""
     rows, targets = task.only(items)
     return float(ndcg(ids[rows], targets).mean()) if len(rows) else float("nan")

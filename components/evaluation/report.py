@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from components.arrays import DoubleArray
 from components.data.dataset import Catalogue, Interactions, Prepared, load_prepared
 from components.data.holdout import Task, window_task
 from components.data.impressions import VALID_INTERACTIONS, load_log
@@ -132,7 +133,7 @@ def judge(
     settings: Evaluate,
     exclude_seen: bool,
     seed: int,
-) -> tuple[dict[str, Any], np.ndarray]:
+) -> tuple[dict[str, Any], DoubleArray]:
     """Return the metrics of ``model`` on ``task``, slices included, and NDCG@10 of each user.
 
     train: what the model was fitted on, which says what is popular and what is new.
@@ -178,7 +179,7 @@ def judge(
 
 
 def versus_single(
-    each: dict[str, np.ndarray],
+    each: dict[str, DoubleArray],
     pairs: list[dict[str, Any]],
     singles: list[str],
     samples: int,
@@ -247,7 +248,7 @@ def scatter(table: pd.DataFrame) -> dict[str, Any]:
     height = max(200, LINE * len(table))
     left, right = 40, 200  # of the points' area
 
-    def scaled(values: np.ndarray, near: float, far: float) -> tuple[np.ndarray, list[Any]]:
+    def scaled(values: DoubleArray, near: float, far: float) -> tuple[DoubleArray, list[Any]]:
         """Return places of ``values`` between near (0) and far, and the ticks with theirs."""
         ticks = MaxNLocator(4).tick_values(0, max(float(values.max()), 1e-9))
         unit = (far - near) / ticks[-1]

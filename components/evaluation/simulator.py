@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from components.arrays import DoubleArray, FloatArray, IntArray
 from components.data.dataset import DAY, Catalogue, Histories, Interactions
 from components.data.impressions import Log
 from components.recommenders.base import MISSING
@@ -31,10 +32,10 @@ class Shop:
     vectors say roughly what they are. looks: float64 (k,), how often each place is looked at.
     """
 
-    rates: np.ndarray
+    rates: DoubleArray
     past: Interactions
     catalogue: Catalogue
-    looks: np.ndarray
+    looks: DoubleArray
 
     @classmethod
     def make(
@@ -71,17 +72,17 @@ class Shop:
         catalogue = Catalogue(table, text.astype(np.float32))
         return cls(rates, past, catalogue, 1 / np.arange(1, places + 1))
 
-    def histories(self, users: np.ndarray) -> Histories:
+    def histories(self, users: IntArray) -> Histories:
         """Return what ``users`` bought."""
         return self.past.histories(users, NOW)
 
-    def expected(self, users: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    def expected(self, users: IntArray, ids: IntArray) -> DoubleArray:
         """Return float64 (n, k): the true chance of a click at each place."""
         rates = self.rates[users[:, None], np.maximum(ids, 0)]
         return np.where(ids == MISSING, 0.0, rates * self.looks[: ids.shape[1]])
 
     def serve(
-        self, users: np.ndarray, scores: np.ndarray, explorer: Explorer, random: np.random.Generator
+        self, users: IntArray, scores: FloatArray, explorer: Explorer, random: np.random.Generator
     ) -> Log:
         """Return the log of one list for each of ``users``; scores: (n, items)."""
         ids, propensities = explorer.choose(scores, len(self.looks), random)
@@ -90,8 +91,8 @@ class Shop:
 
     def value(
         self,
-        users: np.ndarray,
-        scores: np.ndarray,
+        users: IntArray,
+        scores: FloatArray,
         explorer: Explorer,
         random: np.random.Generator,
         repeats: int = 1,
@@ -101,7 +102,7 @@ class Shop:
         drawn = (explorer.choose(scores, k, random)[0] for _ in range(repeats))
         return float(np.mean([self.expected(users, ids).sum(axis=1).mean() for ids in drawn]))
 
-    def best(self, users: np.ndarray) -> float:
+    def best(self, users: IntArray) -> float:
         """Return the true clicks of the best lists there are."""
         k = len(self.looks)
         return float((-np.sort(-self.rates[users], axis=1)[:, :k] @ self.looks).mean())

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from sklearn.manifold import TSNE
 
+from components.arrays import DoubleArray, FloatArray, IntArray
 from components.data.dataset import Catalogue, Prepared, item_text, load_prepared
 from components.data.holdout import window_task
 from components.evaluation.metrics import ndcg
@@ -48,7 +49,7 @@ ABLATED, CONFIDENCES = "item_neighbours", (0.5, 0.7, 0.9)
 AS_IS, PRETRAINED, FINETUNED = "as it is", "pre-trained", "fine-tuned"
 
 
-def neighbours(vectors: np.ndarray, items: np.ndarray, k: int) -> np.ndarray:
+def neighbours(vectors: FloatArray, items: IntArray, k: int) -> IntArray:
     """Return int (items, k): the nearest others by cosine of unit ``vectors``, best first."""
     near = vectors[items] @ vectors.T
     near[np.arange(len(items)), items] = -np.inf
@@ -97,7 +98,7 @@ def ablation(
     task = window_task(prepared, "validation", settings.train.exclude_seen)
     rare = np.bincount(before.items, minlength=before.n_items) < settings.augment.rare
     rows, targets = task.only(rare)
-    plain: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    plain: dict[str, tuple[DoubleArray, DoubleArray]] = {}
     for least in (None, *confidences):
         train, made = before, 0
         if least is not None:
@@ -137,7 +138,7 @@ def losses(logs: dict[str, pd.DataFrame]) -> str:
     return picture(figure)
 
 
-def catalogue_map(vectors: np.ndarray, categories: pd.Series, seed: int) -> str:
+def catalogue_map(vectors: FloatArray, categories: pd.Series, seed: int) -> str:
     """Return the picture of products in two dimensions (t-SNE: van der Maaten and Hinton 2008)."""
     places = TSNE(
         init="pca",
@@ -150,9 +151,11 @@ def catalogue_map(vectors: np.ndarray, categories: pd.Series, seed: int) -> str:
     figure, axes = plt.subplots(figsize=(8, 6))
     rest = ~categories.isin(common).to_numpy()
     if rest.any():
-        axes.scatter(*places[rest].T, s=4, color="#cccccc", label="other")
+        x, y = places[rest].T
+        axes.scatter(x, y, s=4, color="#cccccc", label="other")
     for name in common:
-        axes.scatter(*places[(categories == name).to_numpy()].T, s=9, label=name)
+        x, y = places[(categories == name).to_numpy()].T
+        axes.scatter(x, y, s=9, label=name)
     axes.set(xticks=[], yticks=[])
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2)
     return picture(figure)

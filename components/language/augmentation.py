@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from components.arrays import DoubleArray, FloatArray, IntArray, RealArray
 from components.data.dataset import Catalogue, Interactions, item_text
 from components.settings import Augment
 
@@ -26,8 +27,8 @@ SHARPNESS = 20.0
 
 
 def zero_shot(
-    vectors: np.ndarray, names: list[str], encoder: TextEncoder, examples: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+    vectors: FloatArray, names: list[str], encoder: TextEncoder, examples: IntArray | None = None
+) -> tuple[IntArray, FloatArray]:
     """Return label int (items,) and confidence float32 (items,) of items by their text alone.
 
     vectors: unit vectors (items, width) of ``encoder``. names: of the labels. examples: int
@@ -35,7 +36,7 @@ def zero_shot(
     vector and of its examples' (Snell et al., NeurIPS 2017), else the name's alone (Yin et al.,
     EMNLP 2019). Confidence: softmax of the cosines.
     """
-    prototypes = encoder.encode(names)
+    prototypes: RealArray = encoder.encode(names)
     if examples is not None:
         known = examples >= 0
         sums = np.zeros_like(prototypes)
@@ -145,7 +146,7 @@ def with_summaries(catalogue: Catalogue, made: pd.DataFrame, settings: Augment) 
     return [f"{one}. {extra}".rstrip(". ") for one, extra in zip(texts, more, strict=True)]
 
 
-def _best(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _best(rows: FloatArray, others: FloatArray) -> DoubleArray:
     """Return (2, rows): the row of ``others`` with the highest cosine, and that cosine."""
     near = rows @ others.T
     return np.stack([near.argmax(axis=1), near.max(axis=1)])
@@ -166,8 +167,13 @@ def _joined(train: Interactions, made: pd.DataFrame) -> Interactions:
     )
     columns = [np.append(old, np.asarray(new, dtype=old.dtype)) for old, new in pairs]
     order = np.lexsort((columns[2], columns[0]))
+    users, items, times, events, quantities, prices, ratings, splits = (
+        column[order] for column in columns
+    )
     return Interactions(
-        *(column[order] for column in columns), n_users=train.n_users, n_items=train.n_items
+        *(users, items, times, events, quantities, prices, ratings, splits),
+        n_users=train.n_users,
+        n_items=train.n_items,
     )
 
 

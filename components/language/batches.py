@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.arrays import IntArray
 
-def whole_passes(values: np.ndarray, size: int, seed: int, step: int) -> np.ndarray:
+
+def whole_passes(values: IntArray, size: int, seed: int, step: int) -> IntArray:
     """Return batch number ``step`` of ``size`` values: each comes once before any comes again."""
     passes, at = np.divmod(np.arange(step * size, (step + 1) * size), len(values))
     drawn = [

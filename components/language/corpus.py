@@ -22,6 +22,7 @@ import pandas as pd
 from sklearn.feature_extraction.text import HashingVectorizer
 from transformers import PreTrainedTokenizerBase
 
+from components.arrays import BoolArray, Int32Array, Int64Array, TextArray
 from components.data.dataset import Prepared, load_prepared
 from components.language.families import open_tokenizer
 from components.progress import progress
@@ -39,12 +40,12 @@ _SURE = 0.5  # of a language: what is surer is right for 97 % of short English t
 class Corpus:
     """tokens: int32. sentences, documents: int64 offsets. held_out: bool (documents,)."""
 
-    tokens: np.ndarray
-    sentences: np.ndarray
-    documents: np.ndarray
-    held_out: np.ndarray
+    tokens: Int32Array
+    sentences: Int64Array
+    documents: Int64Array
+    held_out: BoolArray
 
-    def sentence(self, index: int) -> np.ndarray:
+    def sentence(self, index: int) -> Int32Array:
         return self.tokens[self.sentences[index] : self.sentences[index + 1]]
 
 
@@ -61,7 +62,7 @@ def clean(texts: pd.Series) -> pd.Series:
     return plain.str.replace(r"[\x00-\x1f\x7f\ufffd]", "", regex=True).str.strip()
 
 
-def distinct(texts: pd.Series, similarity: float) -> np.ndarray:
+def distinct(texts: pd.Series, similarity: float) -> BoolArray:
     """Return bool (texts,): false where an earlier text is the same or nearly so.
 
     Near: the cosine of their counts of character 5-grams is at least ``similarity``. Pairs to
@@ -86,7 +87,7 @@ def distinct(texts: pd.Series, similarity: float) -> np.ndarray:
     return keep
 
 
-def _candidate_pairs(texts: pd.Series, grams: HashingVectorizer) -> np.ndarray:
+def _candidate_pairs(texts: pd.Series, grams: HashingVectorizer) -> Int64Array:
     """Return int64 (pairs, 2), the earlier text first: those that share a band.
 
     Of a band's many texts each is paired with the first and with the one before it.
@@ -114,7 +115,7 @@ def _candidate_pairs(texts: pd.Series, grams: HashingVectorizer) -> np.ndarray:
     return np.unique(np.concatenate(found), axis=0)
 
 
-def readable(reviews: pd.DataFrame, prepared: Prepared) -> np.ndarray:
+def readable(reviews: pd.DataFrame, prepared: Prepared) -> BoolArray:
     """Return bool (reviews,): those that cannot tell what happens in the judged windows.
 
     A dated review must be from before the validation window. One without a date could be from
@@ -148,7 +149,7 @@ def documents_of(items: pd.DataFrame, reviews: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(products), pd.DataFrame(opinions)], ignore_index=True)
 
 
-def languages_of(texts: pd.Series) -> np.ndarray:
+def languages_of(texts: pd.Series) -> TextArray:
     """Return the ISO 639-1 code of each text's language, UNDETERMINED where it is not clear.
 
     langid's naive Bayes over byte n-grams (Lui and Baldwin, ACL 2012). Titles of few words are
@@ -163,7 +164,7 @@ def languages_of(texts: pd.Series) -> np.ndarray:
     return np.array([identifier.classify(text)[0] for text in marks], dtype="U3")
 
 
-def held_out(texts: pd.Series, share: float) -> np.ndarray:
+def held_out(texts: pd.Series, share: float) -> BoolArray:
     """Return bool (texts,): validation data, by a text's hash and so the same in every run."""
     return pd.util.hash_pandas_object(texts, index=False).to_numpy() < share * 2.0**64
 
@@ -177,7 +178,7 @@ def sentences_of(documents: pd.DataFrame) -> pd.Series:
 
 def tokenise(
     tokenizer: PreTrainedTokenizerBase, sentences: pd.Series, max_length: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[Int32Array, Int64Array, Int64Array]:
     """Return tokens int32, lengths int64 (pieces,), and each piece's document.
 
     A sentence longer than ``max_length`` tokens becomes several pieces: nothing is cut off.
@@ -195,7 +196,7 @@ def tokenise(
 
 def _tokenised(
     tokenizer: PreTrainedTokenizerBase, sentences: pd.Series
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[Int32Array, Int64Array]]:
     for start in progress(range(0, len(sentences), _BLOCK), desc="tokens", unit="block"):
         encoded = tokenizer(
             sentences.iloc[start : start + _BLOCK].tolist(),
@@ -208,7 +209,7 @@ def _tokenised(
 
 def select(
     documents: pd.DataFrame, settings: CorpusSettings
-) -> tuple[pd.DataFrame, np.ndarray, dict[str, int]]:
+) -> tuple[pd.DataFrame, TextArray, dict[str, int]]:
     """Return the documents that are read, their languages, and how many were left out and why.
 
     With ``corpus.languages``, texts whose language is not clear stay: most short titles are so.

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
+from components.arrays import FloatArray, Int64Array
 from components.data.dataset import item_text
 from components.language.families import locate, save_model, weights_digest
 from components.language.int8 import Int8Encoder
@@ -69,7 +70,7 @@ class TextEncoder:
 
     def encode(
         self, texts: list[str], progress: bool = False, with_head: bool = True
-    ) -> np.ndarray:
+    ) -> FloatArray:
         """Return float32 (texts, width) of length 1."""
         ids = self._ids(list(dict.fromkeys(texts)))
         row = {text: n for n, text in enumerate(dict.fromkeys(texts))}
@@ -111,7 +112,7 @@ class TextEncoder:
         )["input_ids"]
 
     @staticmethod
-    def _batches(ids: list[list[int]], tokens: int) -> list[np.ndarray]:
+    def _batches(ids: list[list[int]], tokens: int) -> list[Int64Array]:
         """Return rows of like length together, ``tokens`` a batch (padding, too): little is."""
         lengths = np.maximum([len(one) for one in ids], 1)
         order = np.argsort(-lengths, kind="stable")
@@ -151,7 +152,7 @@ def linear(weight: torch.Tensor, bias: torch.Tensor) -> torch.nn.Linear:
     return layer
 
 
-def whitening(vectors: np.ndarray) -> torch.nn.Linear:
+def whitening(vectors: FloatArray) -> torch.nn.Linear:
     """Return the layer that makes the coordinates of ``vectors`` (texts, width) uncorrelated.
 
     Vectors of language models crowd in a narrow cone; whitening spreads them (Su et al. 2021).
@@ -172,7 +173,7 @@ def encoder_digest(name: str | Path) -> str:
     return weights_digest(str(name)) + own
 
 
-def encode_cached(encoder: TextEncoder, digest: str, texts: list[str], folder: Path) -> np.ndarray:
+def encode_cached(encoder: TextEncoder, digest: str, texts: list[str], folder: Path) -> FloatArray:
     """Return the vectors of ``texts``, encoding only those that ``folder`` has not cached.
 
     digest: of the encoder's weights; vectors of other weights, another precision or another

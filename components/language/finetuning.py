@@ -24,6 +24,7 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
+from components.arrays import FloatArray, IntArray
 from components.data.dataset import Interactions, item_text, load_prepared
 from components.language.batches import whole_passes
 from components.language.encoder import TextEncoder, whitening
@@ -56,7 +57,7 @@ class NextProduct:
         self,
         encoder: TextEncoder,
         texts: list[str],
-        vectors: np.ndarray,
+        vectors: FloatArray,
         data: Interactions,
         settings: Finetune,
         seed: int,
@@ -99,14 +100,14 @@ class NextProduct:
         self.bank[rows] = fresh.detach()
         return self._loss(vectors, events, self.place[products], step)
 
-    def past(self, events: np.ndarray) -> np.ndarray:
+    def past(self, events: IntArray) -> IntArray:
         """Return int (events, PAST): what was bought before, newest first, -1 past the start."""
         back = events[:, None] - np.arange(1, PAST + 1)
         own = back >= self.data.offsets[self.data.users[events]][:, None]
         return np.where(own, self.data.items[np.maximum(back, 0)], -1)
 
     def _loss(
-        self, before_head: torch.Tensor, events: np.ndarray, rows: np.ndarray, step: int
+        self, before_head: torch.Tensor, events: IntArray, rows: IntArray, step: int
     ) -> torch.Tensor:
         """``before_head``: (known products, width). ``rows``: the step's own among them."""
         past, following = self.past(events), self.place[self.data.items[events]]

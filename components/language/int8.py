@@ -24,6 +24,8 @@ import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from transformers import PreTrainedModel
 
+from components.arrays import AnyArray, FloatArray, IntArray
+
 MICROSOFT = "com.microsoft"
 FAMILIES = ("bert", "roberta")
 SMOOTHING = 0.7
@@ -63,7 +65,7 @@ class Int8Encoder:
             graph(model), options, providers=["CPUExecutionProvider"]
         )
 
-    def means(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def means(self, ids: IntArray, lengths: IntArray) -> FloatArray:
         """Return float32 (texts, width). ids: int32 (texts, longest), padded at the end."""
         there = np.arange(ids.shape[1]) < lengths[:, None]
         weights = (there / lengths[:, None]).astype(np.float32)[:, None]
@@ -71,7 +73,7 @@ class Int8Encoder:
         return self.session.run(None, given)[0][:, 0]
 
 
-def ranges(model: Any) -> dict[str, np.ndarray]:
+def ranges(model: Any) -> dict[str, FloatArray]:
     """Return the largest absolute value of each input coordinate of the products by their name."""
     found: dict[str, torch.Tensor] = {}
 
@@ -96,11 +98,11 @@ def ranges(model: Any) -> dict[str, np.ndarray]:
 
 @dataclass
 class _Graph:
-    ranges: dict[str, np.ndarray]
+    ranges: dict[str, FloatArray]
     nodes: list[NodeProto] = field(default_factory=list)
     constants: list[TensorProto] = field(default_factory=list)
 
-    def constant(self, name: str, value: np.ndarray) -> str:
+    def constant(self, name: str, value: AnyArray) -> str:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
@@ -110,7 +112,7 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, given, out.split(), domain=domain, **more))
         return out.split()[0]
 
-    def smoothed(self, x: str, weight: np.ndarray, name: str) -> tuple[str, np.ndarray]:
+    def smoothed(self, x: str, weight: FloatArray, name: str) -> tuple[str, FloatArray]:
         """Return input and weight (in, out) with the input's large coordinates in the weight."""
         if name not in self.ranges:
             return x, weight
@@ -120,7 +122,7 @@ class _Graph:
         smooth = self.node("Mul", [x, self.constant(f"{name}.by", 1 / by)], f"{name}.in", "")
         return smooth, weight * by[:, None]
 
-    def integers(self, weight: np.ndarray, name: str) -> list[str]:
+    def integers(self, weight: FloatArray, name: str) -> list[str]:
         """Return the names of the weight (in, out) as int8, its scales and its zero points."""
         scale = np.maximum(np.abs(weight).max(axis=0), 1e-12) / 127
         return [
@@ -203,5 +205,5 @@ def graph(model: Any) -> bytes:
     return built.SerializeToString()
 
 
-def _numpy(tensor: torch.Tensor) -> np.ndarray:
+def _numpy(tensor: torch.Tensor) -> FloatArray:
     return tensor.detach().float().numpy()

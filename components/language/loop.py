@@ -25,7 +25,9 @@ from components.progress import progress
 
 WARM_UP = 0.1  # share of the steps
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+Precision = Literal["auto", "fp32", "bf16"]
 Losses = dict[str, torch.Tensor]
+Named = list[tuple[str, torch.nn.Parameter]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Watch:
     patience: int
 
 
-def low_precision(device: torch.device, precision: Literal["auto", "fp32", "bf16"]) -> bool:
+def low_precision(device: torch.device, precision: Precision) -> bool:
     """Return whether to compute in bf16: as asked, or where ``device`` is fast at it."""
     if precision != "auto":
         return precision == "bf16"
@@ -69,7 +71,7 @@ def train(
     checkpoint_every: int,
     title: str,
     watch: Watch | None = None,
-    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    precision: Precision = "auto",
 ) -> list[dict[str, float]]:
     """Train ``model`` for ``steps`` and return the log, one record a step.
 
@@ -144,7 +146,14 @@ def _average(
     return dict(zip(values, losses.tolist(), strict=True))
 
 
-def _save(optimiser, trained, folder, fingerprint, log, best) -> None:  # type: ignore[no-untyped-def]
+def _save(
+    optimiser: torch.optim.Optimizer,
+    trained: Named,
+    folder: Path,
+    fingerprint: str,
+    log: list[dict[str, float]],
+    best: dict[str, torch.Tensor],
+) -> None:
     partial = folder.with_name(f".{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -160,7 +169,9 @@ def _save(optimiser, trained, folder, fingerprint, log, best) -> None:  # type: 
     partial.rename(folder)
 
 
-def _resume(optimiser, trained, folder, fingerprint):  # type: ignore[no-untyped-def]
+def _resume(
+    optimiser: torch.optim.Optimizer, trained: Named, folder: Path, fingerprint: str
+) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
     """Take up the checkpoint of ``folder`` if it is of this training; return its log and the best
     weights so far."""
     mark = folder / "log.json"

@@ -15,7 +15,7 @@ parts add up to the loss of the whole batch.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
+from components.arrays import AnyArray, BoolArray, Int64Array, IntArray
 from components.language.corpus import Corpus
 from components.language.families import FAMILIES, family_of
 from components.settings import Settings
@@ -31,13 +32,13 @@ IGNORED = -100
 Batch = dict[str, torch.Tensor]
 
 
-def starts_of_words(tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
+def starts_of_words(tokenizer: PreTrainedTokenizerBase) -> BoolArray:
     """Return bool (vocabulary,): pieces that start a word.
 
     WordPiece marks what continues a word (##); byte-level BPE and SentencePiece mark the space
     before a word (Ġ, ▁).
     """
-    pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     kind = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["type"]
     if kind == "WordPiece":
         return np.array([not piece.startswith("##") for piece in pieces])
@@ -56,7 +57,7 @@ class Texts:
     def __init__(
         self,
         corpus: Corpus,
-        documents: np.ndarray,
+        documents: IntArray,
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         mask_probability: float,
@@ -77,7 +78,7 @@ class Texts:
 
     def stretches(
         self, size: int, room: int, random: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Int64Array, Int64Array]:
         """Return start and length int64 (size,) of text from a sentence's start on, within its
         document and at most ``room`` tokens."""
         document = random.choice(self.documents, size)
@@ -85,7 +86,7 @@ class Texts:
         start = self.sentences[random.integers(low, high)]
         return start, np.minimum(self.sentences[high] - start, room)
 
-    def rows(self, *parts: int | tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, ...]:
+    def rows(self, *parts: int | tuple[Int64Array, Int64Array]) -> tuple[Int64Array, ...]:
         """Return ids, part and attention int64 (batch, length) of rows made of ``parts``.
 
         A part is one special token's id, or start and length of a text in each row; a special
@@ -117,7 +118,7 @@ class Texts:
         attention = np.arange(ids.shape[1]) < offset[-1][:, None]
         return ids, part_of, attention.astype(np.int64)
 
-    def words(self, ids: np.ndarray, part: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def words(self, ids: IntArray, part: IntArray, random: np.random.Generator) -> BoolArray:
         """Return bool (batch, length): the pieces of words chosen with ``mask_probability``.
 
         Whole words, as many in each row as its share says, at least one.
@@ -133,8 +134,8 @@ class Texts:
         return plain & np.take_along_axis(chosen, word, axis=1)
 
     def masked(
-        self, ids: np.ndarray, chosen: np.ndarray, random: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, ids: IntArray, chosen: BoolArray, random: np.random.Generator
+    ) -> tuple[Int64Array, Int64Array]:
         """Return ids with the chosen masked, and labels (IGNORED where nothing is asked).
 
         Of the chosen pieces 80 % become the mask, 10 % a random piece, 10 % stay.
@@ -176,7 +177,7 @@ class MaskedPairs(Texts):
 
     loss = "mlm"
 
-    def __init__(self, *args: Any, wanted: list[str]) -> None:
+    def __init__(self, *args: Any, wanted: Sequence[str]) -> None:
         super().__init__(*args)
         self.wanted = wanted
         # A product that is only a title has no second sentence: it teaches words alone, and as
@@ -316,7 +317,11 @@ def objective_of(
     family = FAMILIES[family_of(settings.pretrain.encoder)]
     if family.pairs:
         return MaskedPairs(*common, wanted=settings.pretrain.objectives)
-    kinds = {"masked": Masked, "causal": Causal, "permutation": Permutation}
+    kinds: dict[str, type[Masked | Causal | Permutation]] = {
+        "masked": Masked,
+        "causal": Causal,
+        "permutation": Permutation,
+    }
     return kinds[family.objective](*common)
 
 
@@ -331,5 +336,5 @@ def _wrong(
     return F.cross_entropy(head(hidden[asked]).float(), labels[asked], reduction="sum")
 
 
-def _tensors(**arrays: np.ndarray) -> Batch:
+def _tensors(**arrays: AnyArray) -> Batch:
     return {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from components.language.families import (
     save_model,
     weights_digest,
 )
-from components.language.loop import Watch, ends, low_precision, open_accelerator, train
+from components.language.loop import Precision, Watch, ends, low_precision, open_accelerator, train
 from components.language.objectives import Batch, Objective, objective_of
 from components.settings import Pretrain, Settings
 
@@ -45,7 +44,12 @@ def fingerprint(*parts: object) -> str:
 
 
 def step_losses(
-    model: PreTrainedModel, objective: Objective, step: int, size: int, parts: int, share: tuple
+    model: PreTrainedModel,
+    objective: Objective,
+    step: int,
+    size: int,
+    parts: int,
+    share: tuple[int, int],
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Yield the losses of step ``step``'s micro-batches, each a part of the batch's mean losses.
 
@@ -62,7 +66,7 @@ def step_losses(
 
 
 def perplexity(
-    model: PreTrainedModel, objective: Objective, size: int, precision: str = "auto"
+    model: PreTrainedModel, objective: Objective, size: int, precision: Precision = "auto"
 ) -> float:
     """Return exp of the mean loss of a token asked for, on fixed held-out batches.
 
@@ -71,7 +75,7 @@ def perplexity(
     """
     was_training = model.training
     model.eval()
-    total: Counter[str] = Counter()
+    asked, loss = 0, 0.0
     device = next(model.parameters()).device
     with (
         torch.no_grad(),
@@ -79,10 +83,10 @@ def perplexity(
     ):
         for number in range(HELD_OUT_BATCHES):
             batch = objective.draw(number, size)
-            total["asked"] += objective.asked(batch)[objective.loss]
-            total["loss"] += objective.losses(model, _to(batch, model))[objective.loss].item()
+            asked += objective.asked(batch)[objective.loss]
+            loss += objective.losses(model, _to(batch, model))[objective.loss].item()
     model.train(was_training)
-    return float(np.exp(total["loss"] / max(1, total["asked"])))
+    return float(np.exp(loss / max(1, asked)))
 
 
 def _to(batch: Batch, model: PreTrainedModel) -> Batch:

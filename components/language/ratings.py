@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression, Ridge
 from torch.nn import functional as F
 
+from components.arrays import FloatArray
 from components.language.batches import whole_passes
 from components.language.encoder import TextEncoder, linear
 
@@ -45,7 +46,7 @@ class RatingTask(torch.nn.Module):
         self,
         encoder: TextEncoder,
         texts: list[str],
-        ratings: np.ndarray,
+        ratings: FloatArray,
         batch_size: int,
         seed: int,
     ) -> None:
@@ -67,13 +68,13 @@ class RatingTask(torch.nn.Module):
         vectors = self.encoder.before_head([self.texts[row] for row in rows])
         return self._loss(vectors, self.ratings[rows])
 
-    def held_out(self, texts: list[str], ratings: np.ndarray) -> float:
+    def held_out(self, texts: list[str], ratings: FloatArray) -> float:
         """Return the same loss of other reviews, by the weights as they are."""
         with torch.no_grad():
             vectors = torch.from_numpy(self.encoder.encode(texts, with_head=False))
             return float(self._loss(vectors, np.asarray(ratings, np.float32)))
 
-    def _loss(self, vectors: torch.Tensor, ratings: np.ndarray) -> torch.Tensor:
+    def _loss(self, vectors: torch.Tensor, ratings: FloatArray) -> torch.Tensor:
         vectors, wanted = scaled(vectors), torch.from_numpy(ratings)
         stars = F.cross_entropy(self.stars(vectors).float(), wanted.round().long() - 1)
         return stars + F.mse_loss(self.number(vectors).float()[:, 0], wanted)
@@ -83,7 +84,7 @@ class RatingTask(torch.nn.Module):
         save_file(self.state_dict(), folder / FILE)
 
 
-def predict(folder: Path, encoder: TextEncoder, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def predict(folder: Path, encoder: TextEncoder, texts: list[str]) -> tuple[FloatArray, FloatArray]:
     """Return float32 probabilities (texts, 5) and numbers (texts,) by the heads of ``folder``."""
     heads = load_file(folder / FILE)
     vectors = scaled(torch.from_numpy(encoder.encode(texts, with_head=False)))
@@ -101,13 +102,13 @@ def scaled(vectors: torch.Tensor) -> torch.Tensor:
     return vectors * vectors.shape[1] ** 0.5
 
 
-def _ridge(vectors: np.ndarray, ratings: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+def _ridge(vectors: FloatArray, ratings: FloatArray) -> tuple[torch.Tensor, torch.Tensor]:
     found = Ridge(alpha=vectors.shape[1]).fit(vectors, ratings)
     weight = torch.from_numpy(np.atleast_2d(found.coef_)).float()
     return weight, torch.tensor([float(found.intercept_)])
 
 
-def _logistic(vectors: np.ndarray, ratings: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+def _logistic(vectors: FloatArray, ratings: FloatArray) -> tuple[torch.Tensor, torch.Tensor]:
     """Return weight (5, width) and bias (5,); a class that was never seen gets a low bias."""
     weight, bias = np.zeros((CLASSES, vectors.shape[1])), np.full(CLASSES, -5.0)
     stars = ratings.round().astype(int) - 1

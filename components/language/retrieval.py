@@ -34,7 +34,7 @@ def made_queries(texts: list[str], seed: int) -> list[str]:
     for text in texts:
         words = _WORD.findall(text.lower())
         n = min(len(words), int(random.integers(1, WORDS + 1)))
-        chosen = np.sort(random.choice(len(words), n, replace=False)) if words else []
+        chosen = np.sort(random.choice(len(words), n, replace=False)) if words else range(0)
         queries.append(" ".join(words[place] for place in chosen) or text)
     return queries
 

@@ -27,6 +27,15 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 import numpy as np
 from safetensors.numpy import save_file
 
+from components.arrays import (
+    AnyArray,
+    BoolArray,
+    FloatArray,
+    Int32Array,
+    Int64Array,
+    IntArray,
+    RealArray,
+)
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.data.impressions import Log
 from components.settings import ModelSection, current_model_name
@@ -88,10 +97,10 @@ class Recommender(ABC):
         """Learn from ``train`` and return self."""
 
     @abstractmethod
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         """Return float32 (batch, items): higher is better, -inf means never."""
 
-    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+    def score_at(self, histories: Histories, items: IntArray) -> FloatArray:
         """Return float32 (batch, n): the scores of ``items``, codes (n,), and of no others.
 
         For catalogues too large to be scored whole: models override it where they can score a few
@@ -99,7 +108,7 @@ class Recommender(ABC):
         """
         return self.score(histories)[:, items]
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, AnyArray]:
         """Return the learned arrays by name, for ``save``."""
         return {name: getattr(self, name) for name in self.learned}
 
@@ -108,13 +117,13 @@ class Recommender(ABC):
         return {"settings": self.settings.model_dump(mode="json"), "seed": self.seed}
 
     @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+    def from_saved(cls, config: dict[str, Any], arrays: dict[str, AnyArray]) -> Self:
         """Return the model that ``config`` and ``arrays`` describe."""
         model = cls(cls.section(**config["settings"]), config.get("seed", 0))
         model.restore(config, arrays)
         return model
 
-    def restore(self, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def restore(self, config: dict[str, Any], arrays: dict[str, AnyArray]) -> None:
         """Set what ``fit`` learned from what ``config`` and ``arrays`` returned."""
         for name in self.learned:
             setattr(self, name, arrays[name])
@@ -124,9 +133,9 @@ class Recommender(ABC):
         histories: Histories,
         k: int,
         exclude_seen: bool = True,
-        available: np.ndarray | None = None,
+        available: BoolArray | None = None,
         batch_size: int = 256,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Int32Array, FloatArray]:
         """Return ids int32 (batch, k) and scores float32 (batch, k), best first.
 
         exclude_seen: leave out the items of each history. available: bool (items,); false leaves
@@ -174,10 +183,10 @@ class HasItemVectors(Protocol):
     """Scores by the inner product of a query and item vectors, which are indexed (HNSW) on large
     catalogues."""
 
-    def item_vectors(self) -> np.ndarray:
+    def item_vectors(self) -> FloatArray:
         """Return float32 (items, d)."""
 
-    def queries(self, histories: Histories) -> np.ndarray:
+    def queries(self, histories: Histories) -> FloatArray:
         """Return float32 (batch, d): the scores are their inner products with the vectors."""
 
 
@@ -185,7 +194,7 @@ class HasItemVectors(Protocol):
 class EmbedsText(Protocol):
     """Places an item among the others by its text alone, items added after training included."""
 
-    def embed_text(self, vectors: np.ndarray) -> np.ndarray:
+    def embed_text(self, vectors: FloatArray) -> FloatArray:
         """Return float32 (n, d), in the space of ``item_vectors``. vectors: the language model's,
         float32 (n, width)."""
 
@@ -194,7 +203,7 @@ class EmbedsText(Protocol):
 class FindsNearestItems(Protocol):
     """Finds the best items of one history without scoring the whole catalogue."""
 
-    def nearest_items(self, history: Histories, n: int) -> np.ndarray:
+    def nearest_items(self, history: Histories, n: int) -> Int64Array:
         """Return int64 (≤ n,) item codes in no order, for a batch of one history."""
 
 
@@ -202,7 +211,7 @@ class FindsNearestItems(Protocol):
 class FindsSimilarItems(Protocol):
     """Tells which items are similar to given items: one of the models behind ``/similar``."""
 
-    def score_similar(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+    def score_similar(self, histories: Histories, items: IntArray) -> FloatArray:
         """Return float32 (batch, n): how similar each of ``items``, codes (n,), is to the items
         of each history; the lowest score of a row means *not similar*."""
 
@@ -211,7 +220,7 @@ class FindsSimilarItems(Protocol):
 class HasItemPopularity(Protocol):
     """Has one popularity of each item, the same for all users."""
 
-    def item_popularity(self) -> np.ndarray:
+    def item_popularity(self) -> FloatArray:
         """Return float32 (items,)."""
 
 
@@ -264,14 +273,14 @@ class ExplainsByRules(Protocol):
     def rules(self) -> Any:
         """The rules (``models.rules.Rules``)."""
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         """As ``Recommender.score``: -inf where a rule forbids the item."""
 
-    def explain(self, histories: Histories, items: np.ndarray) -> list[list[str]]:
+    def explain(self, histories: Histories, items: IntArray) -> list[list[str]]:
         """Return the names of the rules that offer item b to history b. items: int (batch,)."""
 
 
-def mapped_arrays(file: str | Path) -> dict[str, np.ndarray]:
+def mapped_arrays(file: str | Path) -> dict[str, AnyArray]:
     """Return the arrays of a safetensors file by name, read-only, mapped from the file.
 
     Processes share the memory of what they read; ``safetensors.numpy.load_file`` makes a copy in
@@ -297,11 +306,14 @@ def mapped_arrays(file: str | Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def top_k(scores: RealArray, k: int) -> tuple[Int32Array, FloatArray]:
     """Return ids int32 and scores float32, both (batch, k), of each row's k best, best first.
 
     Equal scores come in order of their ids, so that two runs agree. Where a row has fewer than k
     scores above -inf the rest is MISSING and -inf.
+
+    >>> top_k(np.array([[0.1, 0.9, -np.inf, 0.5]]), k=2)[0].tolist()
+    [[1, 3]]
     """
     batch, n_items = scores.shape
     width = min(k, n_items)

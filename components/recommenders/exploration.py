@@ -20,6 +20,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from components.arrays import BoolArray, DoubleArray, Int32Array, IntArray, RealArray
 from components.recommenders.base import MISSING, top_k
 
 BLOCK = 2_000_000
@@ -31,14 +32,14 @@ class Explorer(ABC):
 
     @abstractmethod
     def choose(
-        self, scores: np.ndarray, k: int, random: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, scores: RealArray, k: int, random: np.random.Generator
+    ) -> tuple[Int32Array, DoubleArray]:
         """Return a drawn list of each row and its propensities, both (batch, k)."""
 
     @abstractmethod
     def propensities(
-        self, scores: np.ndarray, ids: np.ndarray, random: np.random.Generator
-    ) -> np.ndarray:
+        self, scores: RealArray, ids: IntArray, random: np.random.Generator
+    ) -> DoubleArray:
         """Return the propensity of each place of any lists ``ids``, (batch, k)."""
 
 
@@ -56,8 +57,8 @@ class EpsilonGreedy(Explorer):
             raise ValueError(f"epsilon must lie within 0 and 1, not {self.epsilon}")
 
     def choose(
-        self, scores: np.ndarray, k: int, random: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, scores: RealArray, k: int, random: np.random.Generator
+    ) -> tuple[Int32Array, DoubleArray]:
         batch, n = scores.shape
         order, _ = top_k(scores, n)
         count = (order != MISSING).sum(axis=1)
@@ -77,8 +78,8 @@ class EpsilonGreedy(Explorer):
         return ids, self._of_ranks(ranks, count)
 
     def propensities(
-        self, scores: np.ndarray, ids: np.ndarray, random: np.random.Generator | None = None
-    ) -> np.ndarray:
+        self, scores: RealArray, ids: IntArray, random: np.random.Generator | None = None
+    ) -> DoubleArray:
         order, _ = top_k(scores, scores.shape[1])
         rank = np.full((len(scores), scores.shape[1] + 1), MISSING)
         rows, columns = np.nonzero(order != MISSING)
@@ -88,7 +89,7 @@ class EpsilonGreedy(Explorer):
             np.take_along_axis(rank, known, axis=1), (order != MISSING).sum(axis=1)
         )
 
-    def _of_ranks(self, ranks: np.ndarray, count: np.ndarray) -> np.ndarray:
+    def _of_ranks(self, ranks: IntArray, count: IntArray) -> DoubleArray:
         k = ranks.shape[1]
         found = np.zeros(ranks.shape)
         for n in np.unique(count[count > 0]):  # rows with as many candidates share a table
@@ -100,7 +101,7 @@ class EpsilonGreedy(Explorer):
 
 
 @lru_cache(maxsize=1024)
-def _place_probabilities(n: int, k: int, epsilon: float) -> np.ndarray:
+def _place_probabilities(n: int, k: int, epsilon: float) -> DoubleArray:
     """Return (k + 1, k): the probability that the item of rank r among n is at place j.
 
     By the number m of better items already shown while this one is not: below m = r the best item
@@ -136,18 +137,18 @@ class Sampler(Explorer):
     draws: int
 
     @abstractmethod
-    def sample(self, scores: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+    def sample(self, scores: RealArray, size: int, random: np.random.Generator) -> RealArray:
         """Return (size, batch, n): drawn values."""
 
     def choose(
-        self, scores: np.ndarray, k: int, random: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, scores: RealArray, k: int, random: np.random.Generator
+    ) -> tuple[Int32Array, DoubleArray]:
         ids = self._lists(scores, k, 1, random)[0]
         return ids, self.propensities(scores, ids, random)
 
     def propensities(
-        self, scores: np.ndarray, ids: np.ndarray, random: np.random.Generator
-    ) -> np.ndarray:
+        self, scores: RealArray, ids: IntArray, random: np.random.Generator
+    ) -> DoubleArray:
         count = np.zeros(ids.shape)
         step = max(1, BLOCK // max(scores.size, 1))
         for start in range(0, self.draws, step):
@@ -156,8 +157,8 @@ class Sampler(Explorer):
         return np.where(ids == MISSING, 0.0, (count + 1) / (self.draws + 1))
 
     def _lists(
-        self, scores: np.ndarray, k: int, size: int, random: np.random.Generator
-    ) -> np.ndarray:
+        self, scores: RealArray, k: int, size: int, random: np.random.Generator
+    ) -> Int32Array:
         """Return int32 (size, batch, k): lists of ``size`` draws."""
         values = np.where(np.isneginf(scores), -np.inf, self.sample(scores, size, random))
         return top_k(values.reshape(-1, scores.shape[1]), k)[0].reshape(size, len(scores), k)
@@ -171,14 +172,14 @@ class GaussianThompson(Sampler):
     data.
     """
 
-    deviation: float | np.ndarray
+    deviation: float | RealArray
     draws: int = 300
 
     def __post_init__(self) -> None:
         if not (np.asarray(self.deviation) >= 0).all():
             raise ValueError("deviation must not be negative")
 
-    def sample(self, scores: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+    def sample(self, scores: RealArray, size: int, random: np.random.Generator) -> RealArray:
         noise = random.standard_normal((size, *scores.shape), dtype=np.float32)
         return scores + noise * np.asarray(self.deviation, dtype=np.float32)
 
@@ -191,15 +192,15 @@ class BetaThompson(Sampler):
     not. Of the scores only -inf counts.
     """
 
-    clicks: np.ndarray
-    skips: np.ndarray
+    clicks: DoubleArray
+    skips: DoubleArray
     draws: int = 300
 
     def __post_init__(self) -> None:
         if (np.asarray(self.clicks) < 0).any() or (np.asarray(self.skips) < 0).any():
             raise ValueError("clicks and skips must not be negative")
 
-    def sample(self, scores: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+    def sample(self, scores: RealArray, size: int, random: np.random.Generator) -> RealArray:
         alpha, beta = np.add(self.clicks, 1.0), np.add(self.skips, 1.0)
         return random.beta(alpha, beta, (size, *scores.shape))
 
@@ -219,13 +220,13 @@ class Softmax(Sampler):
         if not self.temperature > 0:
             raise ValueError(f"temperature must be above 0, not {self.temperature}")
 
-    def sample(self, scores: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+    def sample(self, scores: RealArray, size: int, random: np.random.Generator) -> RealArray:
         return scores + self.temperature * random.gumbel(size=(size, *scores.shape))
 
 
 def click_counts(
-    ids: np.ndarray, clicked: np.ndarray, n_items: int, looks: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+    ids: IntArray, clicked: BoolArray, n_items: int, looks: DoubleArray | None = None
+) -> tuple[DoubleArray, DoubleArray]:
     """Return clicks and skips of each item, float64 (n_items,) each.
 
     ids: int (n, k), shown items by place, ``MISSING`` skipped. clicked: bool, the same shape.
@@ -234,5 +235,8 @@ def click_counts(
     """
     shown = ids != MISSING
     skipped = ~clicked * (np.ones(ids.shape[1]) if looks is None else looks)
-    clicks = np.bincount(ids[shown], clicked[shown], minlength=n_items)
-    return clicks, np.bincount(ids[shown], skipped[shown], minlength=n_items)
+    clicks, skips = (
+        np.bincount(ids[shown], kind[shown], minlength=n_items).astype(np.float64)
+        for kind in (clicked, skipped)
+    )
+    return clicks, skips

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
@@ -28,6 +28,7 @@ import yaml
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
+from components.arrays import DoubleArray, Int32Array
 from components.data.dataset import Prepared, load_prepared
 from components.data.holdout import Task, window_task
 from components.recommenders.factory import MODELS, build
@@ -40,7 +41,7 @@ import matplotlib.pyplot as plt
 # Heartbeats and the multivariate sampler, both years old, are called experimental.
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
-Metric = Callable[[np.ndarray, sp.csr_matrix], np.ndarray]
+Metric: TypeAlias = Callable[[Int32Array, sp.csr_matrix], DoubleArray]
 """(lists int32 (users, 10), targets CSR (users, items)) → one value a user."""
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -65,7 +65,7 @@ def softmax_loss(
     products; bfloat16 halves time and memory on processors that support it. At most chunk × items
     logits are held at a time. Gradients are always computed.
     """
-    return _ChunkedSoftmax.apply(hidden, vectors, targets, dtype, chunk)
+    return _ChunkedSoftmax.apply(hidden, vectors, targets, dtype, chunk)  # type: ignore[no-untyped-call]
 
 
 def sampled_softmax_loss(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.arrays import FloatArray, Int64Array, IntArray
 from components.recommenders.kernels.jit import compiled
 
 LOWEST = np.iinfo(np.int64).min
@@ -16,14 +17,14 @@ FIRST_OF_SCORES = LOWEST + 2**32
 partition takes three times as long where many keys are equal."""
 
 
-def largest(keys: np.ndarray, n: int) -> np.ndarray:
+def largest(keys: Int64Array, n: int) -> Int64Array:
     """Return the (at most) n largest of the last axis, ascending; ``keys`` are reordered."""
     if keys.shape[-1] > n:
         keys.partition(keys.shape[-1] - n, axis=-1)
     return np.sort(keys[..., max(0, keys.shape[-1] - n) :], axis=-1)
 
 
-def ranking(rows: np.ndarray, scores: np.ndarray, items: np.ndarray, n_items: int) -> np.ndarray:
+def ranking(rows: IntArray, scores: FloatArray, items: IntArray, n_items: int) -> Int64Array:
     """Return the order by row, then by score, the best first, then by item (less than ``n_items``).
 
     scores: float32. One sort of integers into which the three are packed: many times cheaper than

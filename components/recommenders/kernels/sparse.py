@@ -7,19 +7,22 @@ entries in those rows, not of the catalogue.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 import scipy.sparse as sp
 
+from components.arrays import AnyArray, FloatArray, Int64Array, IntArray
 from components.recommenders.kernels.jit import compiled
 
-Matrix = np.ndarray | sp.csr_matrix
+Matrix: TypeAlias = "FloatArray | sp.csr_matrix"
 
 FEW = 8
 """Queries up to which the compiled loop, which reads the vectors once from end to end, is faster
 than BLAS: for one it takes a third of the time."""
 
 
-def csr_arrays(matrix: sp.csr_matrix) -> dict[str, np.ndarray]:
+def csr_arrays(matrix: sp.csr_matrix) -> dict[str, AnyArray]:
     """Return the arrays of a sparse matrix by name, from which ``csr_of`` rebuilds it."""
     return {
         "data": matrix.data.astype(np.float32),
@@ -29,7 +32,7 @@ def csr_arrays(matrix: sp.csr_matrix) -> dict[str, np.ndarray]:
     }
 
 
-def csr_of(arrays: dict[str, np.ndarray]) -> sp.csr_matrix:
+def csr_of(arrays: dict[str, AnyArray]) -> sp.csr_matrix:
     """Return the CSR matrix of the arrays that ``csr_arrays`` returned."""
     return sp.csr_matrix(
         (arrays["data"], arrays["indices"], arrays["indptr"]), shape=tuple(arrays["shape"])
@@ -37,8 +40,8 @@ def csr_of(arrays: dict[str, np.ndarray]) -> sp.csr_matrix:
 
 
 def summed_rows(
-    index: np.ndarray, weights: np.ndarray, offsets: np.ndarray, matrix: Matrix
-) -> np.ndarray:
+    index: IntArray, weights: FloatArray, offsets: IntArray, matrix: Matrix
+) -> FloatArray:
     """Return float32 (batch, columns): row b is the sum of weights[e] · matrix[index[e]] over its
     entries e, which are ``offsets[b]`` to ``offsets[b + 1]``.
 
@@ -46,34 +49,34 @@ def summed_rows(
     float32 (rows, columns).
     """
     sums = np.zeros((len(offsets) - 1, matrix.shape[1]), dtype=np.float32)
-    if sp.issparse(matrix):
+    if isinstance(matrix, np.ndarray):
+        _add_dense(index, weights, offsets, matrix, sums)
+    else:
         of_matrix = (matrix.data, matrix.indices, matrix.indptr)
         _add_sparse(index, weights, offsets, *of_matrix, sums)
-    else:
-        _add_dense(index, weights, offsets, matrix, sums)
     return sums
 
 
 def summed_rows_at(
-    index: np.ndarray,
-    weights: np.ndarray,
-    offsets: np.ndarray,
+    index: IntArray,
+    weights: FloatArray,
+    offsets: IntArray,
     matrix: Matrix,
-    columns: np.ndarray,
-) -> np.ndarray:
+    columns: IntArray,
+) -> FloatArray:
     """Return float32 (batch, n): ``summed_rows`` of the n ``columns`` (int64) alone."""
     sums = np.zeros((len(offsets) - 1, len(columns)), dtype=np.float32)
-    if sp.issparse(matrix):
+    if isinstance(matrix, np.ndarray):
+        _add_dense_at(index, weights, offsets, matrix, columns, sums)
+    else:
         of_matrix = (matrix.data, matrix.indices, matrix.indptr)
         _add_sparse_at(index, weights, offsets, *of_matrix, columns, sums)
-    else:
-        _add_dense_at(index, weights, offsets, matrix, columns, sums)
     return sums
 
 
 def best_of_summed_rows(
-    index: np.ndarray, weights: np.ndarray, matrix: sp.csr_matrix, n: int
-) -> np.ndarray:
+    index: IntArray, weights: FloatArray, matrix: sp.csr_matrix, n: int
+) -> Int64Array:
     """Return int64 (≤ n,): the columns with the largest sums for one history.
 
     Only columns with an entry in its rows are considered."""
@@ -84,14 +87,14 @@ def best_of_summed_rows(
 
 
 def merged_rows(
-    index: np.ndarray, weights: np.ndarray, offsets: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    index: IntArray, weights: FloatArray, offsets: IntArray
+) -> tuple[IntArray, FloatArray, IntArray]:
     """Return index, weights and offsets without repeated indices in a row; the weights of repeated
     ones are added."""
     return _merged(index, weights, offsets)
 
 
-def inner_products(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+def inner_products(queries: FloatArray, vectors: FloatArray) -> FloatArray:
     """Return float32 (batch, items). queries: (batch, d), vectors: (items, d), float32."""
     if len(queries) > FEW:
         return (vectors @ queries.T).T  # the longer side first: else BLAS takes twice as long
@@ -101,8 +104,8 @@ def inner_products(queries: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 
 def sparse_inner_products(
-    queries: np.ndarray, vectors: sp.csr_matrix, items: np.ndarray | None = None
-) -> np.ndarray:
+    queries: FloatArray, vectors: sp.csr_matrix, items: IntArray | None = None
+) -> FloatArray:
     """Return float32 (batch, items): as ``inner_products``, of CSR vectors, all or some of them."""
     items = np.arange(vectors.shape[0]) if items is None else items
     products = np.empty((len(queries), len(items)), dtype=np.float32)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.arrays import FloatArray
 
-def standardised(scores: np.ndarray) -> np.ndarray:
+
+def standardised(scores: FloatArray) -> FloatArray:
     """Return float32 (batch, items): each row's z-scores over its finite scores; -inf stays -inf.
 
     Each model scores in its own units; within a row only the order and the gaps carry information.

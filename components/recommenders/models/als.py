@@ -22,6 +22,7 @@ import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
+from components.arrays import FloatArray, IntArray, RealArray
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.progress import progress
 from components.recommenders.base import Recommender
@@ -46,9 +47,9 @@ class Observed:
     columns: int (entries,). weights: float32 (entries,), above 0. offsets: int (rows + 1,).
     """
 
-    columns: np.ndarray
-    weights: np.ndarray
-    offsets: np.ndarray
+    columns: IntArray
+    weights: FloatArray
+    offsets: IntArray
 
     @classmethod
     def of(cls, matrix: sp.csr_matrix) -> Observed:
@@ -58,11 +59,11 @@ class Observed:
 
 def solve(
     observed: Observed,
-    targets: np.ndarray,
-    factors: np.ndarray,
-    ridge: np.ndarray,
-    gram: np.ndarray | None = None,
-) -> np.ndarray:
+    targets: RealArray,
+    factors: FloatArray,
+    ridge: RealArray,
+    gram: FloatArray | None = None,
+) -> FloatArray:
     """Return float32 (rows, d): for each row u the argmin of
     Σ_observed w (t − uᵀv)² + uᵀ(gram)u + ridge·|u|².
 
@@ -82,11 +83,11 @@ def solve(
 def _in_parts(
     solver: Callable[..., None],
     observed: Observed,
-    targets: np.ndarray,
-    factors: np.ndarray,
-    diagonal: np.ndarray,
-    ridge: np.ndarray,
-    out: np.ndarray,
+    targets: RealArray,
+    factors: FloatArray,
+    diagonal: FloatArray,
+    ridge: RealArray,
+    out: FloatArray,
 ) -> None:
     """Fill ``out`` (rows, d) by ``solver``, ROWS rows at a time in each thread."""
     arrays = [
@@ -217,7 +218,7 @@ def _descend(  # type: ignore[no-untyped-def]
                 direction[column] = residual[column] + squares / before * direction[column]
 
 
-def axes_of(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def axes_of(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return float32 eigenvalues (d,), none below 0, and eigenvectors (d, d) as columns."""
     spectrum, axes = np.linalg.eigh(gram)
     return np.maximum(spectrum, 0), axes
@@ -225,11 +226,11 @@ def axes_of(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def solve_implicit(
     observed: Observed,
-    factors: np.ndarray,
+    factors: FloatArray,
     confidence: float,
     regularisation: float,
-    gram: np.ndarray | None = None,
-) -> np.ndarray:
+    gram: FloatArray | None = None,
+) -> FloatArray:
     """Return float32 (rows, d): the factors of the rows, given those of their observed columns.
 
     Minimises, for each row, confidence · Σ_observed w (1 − uᵀv)² + Σ_all (uᵀv)² + λ·|u|², with w in
@@ -244,11 +245,11 @@ def solve_implicit(
 
 def improve_implicit(
     observed: Observed,
-    factors: np.ndarray,
+    factors: FloatArray,
     confidence: float,
     regularisation: float,
-    start: np.ndarray,
-) -> np.ndarray:
+    start: FloatArray,
+) -> FloatArray:
     """Return float32 (rows, d): ``start`` (rows, d), STEPS conjugate gradient steps nearer to
     what ``solve_implicit`` returns for the same arguments."""
     weighted, targets, ridge = _implicit(observed, confidence, regularisation)
@@ -260,7 +261,7 @@ def improve_implicit(
 
 def _implicit(
     observed: Observed, confidence: float, regularisation: float
-) -> tuple[Observed, np.ndarray, np.ndarray]:
+) -> tuple[Observed, RealArray, RealArray]:
     """Return the weighted entries, targets and ridge of ``solve_implicit``'s loss."""
     weights = confidence * np.maximum(observed.weights, 1e-6)  # decayed to 0 is still observed
     ridge = regularisation * confidence * np.diff(observed.offsets) + 1e-3
@@ -302,13 +303,13 @@ class MatrixFactorisation(Recommender):
         vars(self).pop("_in_axes", None)
         return self
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         return inner_products(self.queries(histories), self.factors)
 
-    def item_vectors(self) -> np.ndarray:
+    def item_vectors(self) -> FloatArray:
         return self.factors
 
-    def queries(self, histories: Histories) -> np.ndarray:
+    def queries(self, histories: Histories) -> FloatArray:
         s = self.settings
         weights = histories.weights(s.decay)
         index, weights, offsets = merged_rows(histories.items, weights, histories.offsets)
@@ -317,13 +318,13 @@ class MatrixFactorisation(Recommender):
         return solve_implicit(observed, factors, s.confidence, s.regularisation, spectrum) @ axes.T
 
     @cached_property
-    def _in_axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _in_axes(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """The axes (d, d) of the factors' Gram matrix, the factors (items, d) and the Gram matrix
         (d,) in them, computed once for all requests."""
         spectrum, axes = axes_of(self.factors.T @ self.factors)
         return axes, self.factors @ axes, spectrum
 
-    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+    def score_at(self, histories: Histories, items: IntArray) -> FloatArray:
         return inner_products(self.queries(histories), self.factors[items])
 
 
@@ -378,7 +379,7 @@ class RatingFactorisation(Recommender):
         self.factors = items
         return self
 
-    def _side(self, ratings: sp.csr_matrix, others: np.ndarray) -> np.ndarray:
+    def _side(self, ratings: sp.csr_matrix, others: FloatArray) -> FloatArray:
         """Return (rows, d + 1), bias first, of the rows of ``ratings`` (less the mean)."""
         observed = Observed(ratings.indices, np.ones_like(ratings.data), ratings.indptr)
         design = others.copy()
@@ -387,7 +388,7 @@ class RatingFactorisation(Recommender):
         ridge = np.full(ratings.shape[0], self.settings.regularisation)
         return solve(observed, targets, design, ridge)
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         """Return float32 (batch, items): predicted ratings, in the units of the ratings."""
         items = self.factors
         users = np.zeros((len(histories), items.shape[1]), dtype=np.float32)

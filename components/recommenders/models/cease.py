@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from sparse_dot_topn import sp_matmul_topn
 
+from components.arrays import BoolArray
 from components.data.dataset import Catalogue, Interactions, item_text
 from components.recommenders.models.ease import EASE
 from components.recommenders.models.tfidf import word_vectors
@@ -76,7 +77,7 @@ class CEASE(EASE):
             self._impute(words, unsold)
         return self
 
-    def _impute(self, words: sp.csr_matrix, unsold: np.ndarray) -> None:
+    def _impute(self, words: sp.csr_matrix, unsold: BoolArray) -> None:
         """Add the mean column of its sold neighbours by words to each unsold item's column."""
         s = self.settings
         sold = sp.diags((~unsold).astype(np.float32)) @ words

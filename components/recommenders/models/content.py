@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from components.arrays import FloatArray, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
 from components.recommenders.kernels.sparse import inner_products, summed_rows
@@ -14,7 +15,7 @@ from components.recommenders.search_space import DECAY
 from components.settings import Content as ContentSettings
 
 
-def whitening(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def whitening(vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return mean (width,) and projection (width, rank), float32, to uncorrelated coordinates.
 
     Embeddings of language models lie in a narrow cone; whitening spreads them (Su et al. 2021).
@@ -27,7 +28,7 @@ def whitening(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(np.float32), projection.astype(np.float32)
 
 
-def whitened(vectors: np.ndarray, mean: np.ndarray, projection: np.ndarray) -> np.ndarray:
+def whitened(vectors: FloatArray, mean: FloatArray, projection: FloatArray) -> FloatArray:
     """Return float32 (n, rank): unit vectors of equal variance in every coordinate."""
     spread = (vectors - mean) @ projection
     norms = np.linalg.norm(spread, axis=1, keepdims=True)
@@ -51,12 +52,12 @@ class Content(Recommender):
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         if catalogue.vectors is None:
             raise ValueError("content needs the items' text vectors: run `bowerbird encode` first")
-        width = catalogue.vectors.shape[1]
-        self.mean, self.projection = (
-            whitening(catalogue.vectors)
-            if self.settings.whiten
-            else (np.zeros(width, dtype=np.float32), np.eye(width, dtype=np.float32))
-        )
+        if self.settings.whiten:
+            self.mean, self.projection = whitening(catalogue.vectors)
+        else:
+            width = catalogue.vectors.shape[1]
+            self.mean = np.zeros(width, dtype=np.float32)
+            self.projection = np.eye(width, dtype=np.float32)
         self.vectors = whitened(catalogue.vectors, self.mean, self.projection)
         return self
 
@@ -69,20 +70,20 @@ class Content(Recommender):
         model.vectors = np.vstack([self.vectors, new])
         return model
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         return inner_products(self.queries(histories), self.vectors)
 
-    def item_vectors(self) -> np.ndarray:
+    def item_vectors(self) -> FloatArray:
         return self.vectors
 
-    def embed_text(self, vectors: np.ndarray) -> np.ndarray:
+    def embed_text(self, vectors: FloatArray) -> FloatArray:
         return whitened(vectors, self.mean, self.projection)
 
-    def queries(self, histories: Histories) -> np.ndarray:
+    def queries(self, histories: Histories) -> FloatArray:
         weights = histories.weights(self.settings.decay)
         return summed_rows(histories.items, weights, histories.offsets, self.vectors)
 
-    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+    def score_at(self, histories: Histories, items: IntArray) -> FloatArray:
         return inner_products(self.queries(histories), self.vectors[items])
 
     score_similar = score_at  # the history holds the given items

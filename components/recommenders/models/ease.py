@@ -13,8 +13,9 @@ import numpy as np
 import scipy.sparse as sp
 from sparse_dot_topn import sp_matmul_topn
 
+from components.arrays import AnyArray, FloatArray, Int32Array, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
-from components.progress import progress
+from components.progress import Progress, progress
 from components.recommenders.base import Recommender
 from components.recommenders.kernels.sparse import (
     csr_arrays,
@@ -30,7 +31,7 @@ SYSTEM_NUMBERS = 2_000_000
 """Numbers of the sparse form's linear systems held at once."""
 
 
-def solve_dense(matrix: sp.csr_matrix, regularisation: float) -> np.ndarray:
+def solve_dense(matrix: sp.csr_matrix, regularisation: float) -> FloatArray:
     """Return float32 (items, items): B = I − P diag(P)⁻¹, P = (G + λI)⁻¹.
 
     By Cholesky in single precision: λ keeps G well conditioned.
@@ -71,7 +72,7 @@ def solve_sparse(matrix: sp.csr_matrix, regularisation: float, neighbours: int) 
     order = np.argsort(sizes, kind="stable")
     order = order[sizes[order] > 0]
     done = 0
-    bar = progress(total=len(order), desc="EASE", unit="item")
+    bar: Progress[int] = progress(total=len(order), desc="EASE", unit="item")
     while done < len(order):
         step = max(1, SYSTEM_NUMBERS // int(sizes[order[min(done + 2000, len(order)) - 1]]) ** 2)
         batch = order[done : done + min(step, 2000)]
@@ -94,7 +95,7 @@ def solve_sparse(matrix: sp.csr_matrix, regularisation: float, neighbours: int) 
     return sp.csr_matrix((values, (rows, columns)), shape=(n_items, n_items))
 
 
-def _entries(matrix: sp.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _entries(matrix: sp.csr_matrix, rows: IntArray, columns: IntArray) -> FloatArray:
     """Return float32, shaped as ``rows`` and ``columns``: the entries of ``matrix`` there."""
     return np.asarray(matrix[rows.ravel(), columns.ravel()]).reshape(rows.shape)
 
@@ -147,7 +148,7 @@ class EASE(Recommender):
             else solve_sparse(matrix, s.regularisation, s.neighbours)
         )
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         found = summed_rows(*self._past(histories), self.weights)
         if len(self.kept) == self.n_items:
             return found
@@ -155,7 +156,7 @@ class EASE(Recommender):
         scores[:, self.kept] = found
         return scores
 
-    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+    def score_at(self, histories: Histories, items: IntArray) -> FloatArray:
         scores = np.zeros((len(histories), len(items)), dtype=np.float32)
         places = self._place[items]
         there = places >= 0
@@ -164,26 +165,26 @@ class EASE(Recommender):
 
     score_similar = score_at  # the history holds the given items
 
-    def _past(self, histories: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _past(self, histories: Histories) -> tuple[IntArray, FloatArray, IntArray]:
         """Return places in ``kept``, weights and offsets; unsold items have weight 0."""
         places = self._place[histories.items]
         weights = np.where(places >= 0, histories.weights(self.settings.decay), np.float32(0))
         return merged_rows(np.maximum(places, 0), weights, histories.offsets)
 
     @cached_property
-    def _place(self) -> np.ndarray:
+    def _place(self) -> Int32Array:
         """int32 (items,): where in ``kept`` an item is, -1 where it is not."""
         places = np.full(self.n_items, -1, dtype=np.int32)
         places[self.kept] = np.arange(len(self.kept), dtype=np.int32)
         return places
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, AnyArray]:
         weights = csr_arrays(self.weights) if sp.issparse(self.weights) else {"dense": self.weights}
         return {"kept": self.kept, **weights}
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "n_items": self.n_items}
 
-    def restore(self, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def restore(self, config: dict[str, Any], arrays: dict[str, AnyArray]) -> None:
         self.n_items, self.kept = config["n_items"], arrays["kept"]
         self.weights = arrays["dense"] if "dense" in arrays else csr_of(arrays)

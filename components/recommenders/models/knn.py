@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from sparse_dot_topn import sp_matmul_topn
 
+from components.arrays import AnyArray, FloatArray, Int64Array, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
 from components.recommenders.kernels.sparse import (
@@ -61,10 +62,10 @@ class _Neighbours(Recommender):
         "decay": DECAY,
     }
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, AnyArray]:
         return csr_arrays(self.matrix)
 
-    def restore(self, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def restore(self, config: dict[str, Any], arrays: dict[str, AnyArray]) -> None:
         self.matrix = csr_of(arrays)
 
 
@@ -74,6 +75,15 @@ class ItemNeighbours(_Neighbours):
     Similarities are learned from each user's ``max_history`` newest events; only the
     ``neighbours`` largest of an item are kept. ``matrix``: CSR (items, items), row i the items
     most similar to i, itself left out.
+
+    >>> import pandas as pd
+    >>> users, items = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 2])
+    >>> train = Interactions.from_arrays(users, items, times=np.arange(5))
+    >>> catalogue = Catalogue(pd.DataFrame({"item_id": ["cup", "saucer", "lamp"]}))
+    >>> model = ItemNeighbours(Neighbours()).fit(train, catalogue)
+    >>> ids, scores = model.recommend(Histories.from_lists([[0]]), k=1)
+    >>> catalogue.ids[ids[0, 0]]
+    'saucer'
     """
 
     name = "item_neighbours"
@@ -89,19 +99,19 @@ class ItemNeighbours(_Neighbours):
         )
         return self
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         return summed_rows(*self._past(histories), self.matrix)
 
-    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+    def score_at(self, histories: Histories, items: IntArray) -> FloatArray:
         return summed_rows_at(*self._past(histories), self.matrix, items)
 
     score_similar = score_at  # the history holds the given items
 
-    def nearest_items(self, history: Histories, n: int) -> np.ndarray:
+    def nearest_items(self, history: Histories, n: int) -> Int64Array:
         index, weights, _ = self._past(history)
         return best_of_summed_rows(index, weights, self.matrix, n)
 
-    def _past(self, histories: Histories) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _past(self, histories: Histories) -> tuple[IntArray, FloatArray, IntArray]:
         weights = histories.weights(self.settings.decay)
         return merged_rows(histories.items, weights, histories.offsets)
 
@@ -125,7 +135,7 @@ class UserNeighbours(_Neighbours):
         """CSR (items, users)."""
         return self.matrix.T.tocsr()
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         past = row_normalised(histories.matrix(self.matrix.shape[1], self.settings.decay))
         similar = sp_matmul_topn(past, self._by_item, self.settings.neighbours)
         return np.asarray((similar @ self.matrix).todense(), dtype=np.float32)

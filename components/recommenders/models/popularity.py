@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from components.arrays import FloatArray, IntArray
 from components.data.dataset import DAY, Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
 from components.recommenders.search_space import LOG_FLOAT
@@ -16,6 +17,14 @@ class Popularity(Recommender):
     """Counts of events, each halved with every half-life of its age; the same for all users.
 
     ``popularity``: float32 (items,).
+
+    >>> import pandas as pd
+    >>> users, items = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 1])
+    >>> train = Interactions.from_arrays(users, items, times=np.arange(5))
+    >>> catalogue = Catalogue(pd.DataFrame({"item_id": ["cup", "saucer", "lamp"]}))
+    >>> model = Popularity(PopularitySettings()).fit(train, catalogue)
+    >>> model.recommend(Histories.from_lists([[]]), k=2)[0].tolist()
+    [[1, 0]]
     """
 
     name = "popularity"
@@ -30,11 +39,11 @@ class Popularity(Recommender):
         self.popularity = counts.astype(np.float32)
         return self
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         return np.tile(self.popularity, (len(histories), 1))
 
-    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+    def score_at(self, histories: Histories, items: IntArray) -> FloatArray:
         return np.tile(self.popularity[items], (len(histories), 1))
 
-    def item_popularity(self) -> np.ndarray:
+    def item_popularity(self) -> FloatArray:
         return self.popularity

@@ -19,6 +19,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from components.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
 from components.settings import RuleBased as RuleBasedSettings
@@ -108,11 +109,11 @@ class Found:
     were given up because no item was left with them. possible: bool (items,), not excluded,
     regardless of the wishes. wishes: each wish's own bool (items,)."""
 
-    allowed: np.ndarray
-    possible: np.ndarray
+    allowed: BoolArray
+    possible: BoolArray
     fired: tuple[str, ...]
     relaxed: tuple[str, ...]
-    wishes: dict[str, np.ndarray]
+    wishes: dict[str, BoolArray]
 
 
 def load_rules(file: str | Path) -> Rules:
@@ -185,7 +186,7 @@ class Items:
             if "brand" in table
             else np.full(self.n, "")
         )
-        self._categories: dict[str, np.ndarray] = {}
+        self._categories: dict[str, IntArray] = {}
         if "categories" in table:
             names = table["categories"].reset_index(drop=True).explode().dropna().astype(str)
             by_name = names.groupby(names.str.casefold()).groups
@@ -206,7 +207,7 @@ class Items:
         found = get_close_matches(wanted, like, 1, SLIP) if len(wanted) >= 5 else []
         return found[0] if found else None
 
-    def word(self, word: str) -> np.ndarray:
+    def word(self, word: str) -> BoolArray:
         """Return bool (items,): whose text has the word, or all words of a phrase.
 
         Singular or plural; "mug or cup" has either.
@@ -214,7 +215,7 @@ class Items:
         alternatives = word.casefold().split(" or ")
         return np.any([self._phrase(one) for one in alternatives], axis=0)
 
-    def _phrase(self, phrase: str) -> np.ndarray:
+    def _phrase(self, phrase: str) -> BoolArray:
         tokens = re.findall(r"[^\W_]+", phrase)
         mask = np.full(self.n, bool(tokens))
         for token in tokens:
@@ -225,7 +226,7 @@ class Items:
             mask &= has
         return mask
 
-    def words_of(self, mask: np.ndarray) -> dict[str, int]:
+    def words_of(self, mask: BoolArray) -> dict[str, int]:
         """Return word → how many items of ``mask`` (bool (items,)) have it, the most common first.
 
         Singular and plural are counted apart.
@@ -235,13 +236,13 @@ class Items:
         order = order[counts[order] > 0]
         return dict(zip(self._names[order].tolist(), counts[order].tolist(), strict=True))
 
-    def category(self, name: str) -> np.ndarray:
+    def category(self, name: str) -> BoolArray:
         """Return bool (items,): in the category, at any level."""
         mask = np.zeros(self.n, dtype=bool)
         mask[self._categories.get(name.casefold(), [])] = True
         return mask
 
-    def meets(self, which: Which) -> np.ndarray:
+    def meets(self, which: Which) -> BoolArray:
         """Return bool (items,). A product without a price meets no limit of price."""
         mask = np.ones(self.n, dtype=bool)
         for word in which.words:
@@ -299,7 +300,7 @@ class RuleBased(Recommender):
         nothing = np.zeros(len(catalogue), dtype=bool)
         rules = self.rules.goes_with
 
-        def matrix(masks: list[np.ndarray]) -> np.ndarray:
+        def matrix(masks: list[BoolArray]) -> BoolArray:
             return np.array(masks) if masks else np.empty((0, len(catalogue)), dtype=bool)
 
         self.having = matrix([items.meets(rule.having) for rule in rules])
@@ -307,17 +308,17 @@ class RuleBased(Recommender):
         self.never = matrix([items.meets(rule.never) if rule.never else nothing for rule in rules])
         return self
 
-    def _fires(self, histories: Histories) -> np.ndarray:
+    def _fires(self, histories: Histories) -> BoolArray:
         """Return bool (batch, rules)."""
         fires = np.zeros((len(histories), len(self.having)), dtype=bool)
         events, rules = np.nonzero(self.having[:, histories.items].T)
         fires[histories.rows()[events], rules] = True
         return fires
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         return self.score_at(histories, slice(None))
 
-    def score_at(self, histories: Histories, items: np.ndarray | slice) -> np.ndarray:
+    def score_at(self, histories: Histories, items: IntArray | slice) -> FloatArray:
         fires = self._fires(histories)
         fired = np.flatnonzero(fires.any(axis=0))  # of many rules few fire
         fires = fires[:, fired].astype(np.float32)
@@ -327,7 +328,7 @@ class RuleBased(Recommender):
         scores[(fires @ self.never[fired][:, items].astype(np.float32)) > 0] = -np.inf
         return scores
 
-    def explain(self, histories: Histories, items: np.ndarray) -> list[list[str]]:
+    def explain(self, histories: Histories, items: IntArray) -> list[list[str]]:
         """Return the names of the rules that offer item b to history b. items: int (batch,)."""
         fires = self._fires(histories)
         return [
@@ -341,7 +342,7 @@ class RuleBased(Recommender):
             for row, item in enumerate(items)
         ]
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, AnyArray]:
         names = ("having", "offer", "never")
         return {name: getattr(self, name).astype(np.uint8) for name in names}
 
@@ -349,14 +350,14 @@ class RuleBased(Recommender):
         return {"rules": self.rules.model_dump(mode="json", by_alias=True)}
 
     @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+    def from_saved(cls, config: dict[str, Any], arrays: dict[str, AnyArray]) -> Self:
         model = cls(Rules.model_validate(config["rules"]))
         for name, array in arrays.items():
             setattr(model, name, array.astype(bool))
         return model
 
 
-def satisfy(request: Request, rules: Rules, items: Items, hard: np.ndarray | None = None) -> Found:
+def satisfy(request: Request, rules: Rules, items: Items, hard: BoolArray | None = None) -> Found:
     """Return the products that meet a query, with as few wishes given up as possible.
 
     ``must_not`` is never given up, nor ``hard`` (bool (items,); default: what is available). A

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse as sp
 
+from components.arrays import AnyArray, FloatArray, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions, item_text
 from components.recommenders.base import Recommender
 from components.recommenders.kernels.sparse import (
@@ -57,20 +58,20 @@ class TFIDF(Recommender):
         model.matrix = word_vectors(item_text(catalogue.table))
         return model
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         return sparse_inner_products(self._past(histories), self.matrix)
 
-    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+    def score_at(self, histories: Histories, items: IntArray) -> FloatArray:
         return sparse_inner_products(self._past(histories), self.matrix, items)
 
-    def _past(self, histories: Histories) -> np.ndarray:
+    def _past(self, histories: Histories) -> FloatArray:
         """Return float32 (batch, words), rows of length 1: the histories' decayed sums."""
         weights = histories.weights(self.settings.decay)
         past = summed_rows(histories.items, weights, histories.offsets, self.matrix)
         return past / np.maximum(np.sqrt(np.vecdot(past, past)), 1e-12)[:, None]
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, AnyArray]:
         return csr_arrays(self.matrix)
 
-    def restore(self, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def restore(self, config: dict[str, Any], arrays: dict[str, AnyArray]) -> None:
         self.matrix = csr_of(arrays)

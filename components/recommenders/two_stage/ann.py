@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from usearch.index import Index
 
+from components.arrays import FloatArray, Int64Array
+
 CONNECTIVITY = 16
 EXPANSION_ADD = 128
 EXPANSION_SEARCH = 128
@@ -24,7 +26,7 @@ class VectorIndex:
         self.index = index
 
     @classmethod
-    def of(cls, vectors: np.ndarray) -> VectorIndex:
+    def of(cls, vectors: FloatArray) -> VectorIndex:
         """Return the index of float32 (items, width), kept as float16 in memory and on disk."""
         index = Index(
             ndim=vectors.shape[1],
@@ -38,7 +40,7 @@ class VectorIndex:
         index.add(np.arange(len(vectors)), np.ascontiguousarray(vectors), log=log)
         return cls(index)
 
-    def search(self, query: np.ndarray, n: int) -> np.ndarray:
+    def search(self, query: FloatArray, n: int) -> Int64Array:
         """Return int64 (≤ n,) ids: the nearest of a query (width,), nearest first."""
         return np.asarray(self.index.search(query.astype(np.float32), n, threads=1).keys, np.int64)
 
@@ -56,5 +58,5 @@ class VectorIndex:
         index = Index.restore(str(file), view=True)
         if index is None:
             raise ValueError(f"{file} is not an index of vectors: train and save the model again")
-        index.expansion_search = EXPANSION_SEARCH
+        index.expansion_search = EXPANSION_SEARCH  # type: ignore[misc]  # it has a setter
         return cls(index)

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import minimize
 
+from components.arrays import AnyArray, DoubleArray, FloatArray, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.progress import progress
 from components.recommenders.base import Recommender, top_k
@@ -45,14 +46,14 @@ class Blend(Recommender):
         return self
 
     @abstractmethod
-    def combine(self, histories: Histories, scores: dict[str, np.ndarray]) -> np.ndarray:
+    def combine(self, histories: Histories, scores: dict[str, FloatArray]) -> FloatArray:
         """Return float32 (batch, items) of the scores of each model in ``uses``."""
 
     @abstractmethod
     def uses(self) -> list[str]:
         """Return the names of the candidates whose scores count."""
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         named = self.uses()
         scores = {
             name: model.score(histories)
@@ -65,7 +66,7 @@ class Blend(Recommender):
                 combined[np.isneginf(found)] = -np.inf
         return combined
 
-    def score_items(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+    def score_items(self, histories: Histories, items: IntArray) -> FloatArray:
         """Return float32 (batch, n): the scores of ``items``, codes (n,). All items are scored,
         since z-scores and stages are relative to the whole catalogue."""
         return self.score(histories)[:, items]
@@ -76,7 +77,7 @@ class Blend(Recommender):
         return {"settings": plain, "candidates": list(self.candidates)}
 
     @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+    def from_saved(cls, config: dict[str, Any], arrays: dict[str, AnyArray]) -> Self:
         return cls(cls.read_settings(config["settings"]), {})
 
     @classmethod
@@ -114,7 +115,7 @@ class Weighted(Blend):
     def uses(self) -> list[str]:
         return [name for name in self.candidates if self.settings.get(name, 0.0)]
 
-    def combine(self, histories: Histories, scores: dict[str, np.ndarray]) -> np.ndarray:
+    def combine(self, histories: Histories, scores: dict[str, FloatArray]) -> FloatArray:
         parts = [self.settings[name] * standardised(found) for name, found in scores.items()]
         return np.sum(parts, axis=0, dtype=np.float32)
 
@@ -131,7 +132,7 @@ class SingleModel(Blend):
     def uses(self) -> list[str]:
         return [self.settings]
 
-    def combine(self, histories: Histories, scores: dict[str, np.ndarray]) -> np.ndarray:
+    def combine(self, histories: Histories, scores: dict[str, FloatArray]) -> FloatArray:
         return standardised(scores[self.settings])
 
 
@@ -151,7 +152,7 @@ class Switching(Blend):
     def uses(self) -> list[str]:
         return list(dict.fromkeys(self.settings.values()))
 
-    def combine(self, histories: Histories, scores: dict[str, np.ndarray]) -> np.ndarray:
+    def combine(self, histories: Histories, scores: dict[str, FloatArray]) -> FloatArray:
         thresholds = np.array(sorted(self.settings))
         lengths = histories.lengths()
         chosen = np.maximum(np.searchsorted(thresholds, lengths, side="right") - 1, 0)
@@ -179,7 +180,7 @@ class Cascade(Blend):
     def uses(self) -> list[str]:
         return list(dict.fromkeys(self.settings.models))
 
-    def combine(self, histories: Histories, scores: dict[str, np.ndarray]) -> np.ndarray:
+    def combine(self, histories: Histories, scores: dict[str, FloatArray]) -> FloatArray:
         first, *others = self.settings.models
         combined = _placed(scores[first])
         for stage, name in enumerate(others, start=1):
@@ -195,7 +196,7 @@ class Cascade(Blend):
         return combined
 
 
-def _placed(scores: np.ndarray) -> np.ndarray:
+def _placed(scores: FloatArray) -> FloatArray:
     """Return float32 like ``scores``: each row's finite scores spread over [0, 1]."""
     finite = np.isfinite(scores)
     low = np.where(finite, scores, np.inf).min(axis=1, keepdims=True)
@@ -257,7 +258,7 @@ def fit_weights(
     share = hit / np.bincount(user, weights=hit)[user]  # a user counts once, however much bought
     wanted_mean = share @ x
 
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+    def loss(weights: DoubleArray) -> tuple[float, DoubleArray]:
         utility = x @ weights
         highest = np.maximum.reduceat(utility, starts)
         total = np.log(np.add.reduceat(np.exp(utility - highest[user]), starts)) + highest

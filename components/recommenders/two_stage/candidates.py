@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.arrays import BoolArray, DoubleArray, FloatArray, Int32Array, Int64Array, IntArray
 from components.data.dataset import Histories
 from components.recommenders.base import (
     EmbedsText,
@@ -61,15 +62,15 @@ class Proposals:
     """
 
     histories: Histories
-    scores: np.ndarray
-    means: np.ndarray
-    spreads: np.ndarray
-    within: np.ndarray
+    scores: FloatArray
+    means: DoubleArray
+    spreads: DoubleArray
+    within: IntArray
     start: int
-    best: np.ndarray
-    counts: np.ndarray
-    places: np.ndarray
-    items: np.ndarray
+    best: Int64Array
+    counts: Int64Array
+    places: Int64Array
+    items: Int32Array
 
 
 class CandidateGenerator:
@@ -84,10 +85,10 @@ class CandidateGenerator:
         self,
         settings: Rank,
         models: dict[str, Recommender],
-        item_counts: np.ndarray,
+        item_counts: FloatArray,
         indexes: dict[str, VectorIndex] | None = None,
         n_trained: int | None = None,
-        nearest_warm: np.ndarray | None = None,
+        nearest_warm: IntArray | None = None,
     ) -> None:
         """``item_counts``: (items,), how often each was sold, or the logarithm."""
         self.settings = settings
@@ -124,8 +125,8 @@ class CandidateGenerator:
         self,
         histories: Histories,
         exclude_seen: bool,
-        available: np.ndarray | None = None,
-        given: np.ndarray | None = None,
+        available: BoolArray | None = None,
+        given: IntArray | None = None,
     ) -> Iterator[tuple[int, Proposals]]:
         """Yield the candidates of a batch in pieces, each with the row of the batch it begins at
         less its own ``start``.
@@ -141,8 +142,8 @@ class CandidateGenerator:
                 yield first, piece
 
     def _parts(
-        self, histories: Histories, available: np.ndarray | None, given: np.ndarray | None
-    ) -> Iterator[tuple[int, Histories, np.ndarray | None]]:
+        self, histories: Histories, available: BoolArray | None, given: IntArray | None
+    ) -> Iterator[tuple[int, Histories, IntArray | None]]:
         """Yield parts of a batch, with the row they begin at and the items to score, None: all."""
         if not self.indexes:
             step = max(1, MAX_SCORES // (len(self.models) * self.n_items))
@@ -158,12 +159,12 @@ class CandidateGenerator:
             within = self.shortlist(one, available, n_available)
             yield row, one, within if given is None else np.union1d(within, given)
 
-    def _count(self, available: np.ndarray | None) -> int:
-        return self.n_items if available is None else np.count_nonzero(available)
+    def _count(self, available: BoolArray | None) -> int:
+        return self.n_items if available is None else int(np.count_nonzero(available))
 
     def shortlist(
-        self, history: Histories, available: np.ndarray | None, n_available: int | None = None
-    ) -> np.ndarray:
+        self, history: Histories, available: BoolArray | None, n_available: int | None = None
+    ) -> Int64Array:
         """Return int64 (n,), ascending: the items worth scoring for a batch of one history.
 
         All available items if they are no more than ``exact_items``; else what the models find
@@ -192,7 +193,7 @@ class CandidateGenerator:
         items = np.unique(np.concatenate([*found, history.items]))
         return items if available is None else items[available[items]]
 
-    def _new_items(self, history: Histories, n: int) -> np.ndarray:
+    def _new_items(self, history: Histories, n: int) -> IntArray:
         """Return codes of items added after the training: all, or the n nearest to the history by
         their text, or the n newest if there is no text model or no history."""
         codes = np.arange(self.n_trained, self.n_items)
@@ -203,7 +204,7 @@ class CandidateGenerator:
             return codes[-n:]
         return codes[np.argpartition(-text[1].score_at(history, codes)[0], n)[:n]]
 
-    def scores(self, histories: Histories, within: np.ndarray | None) -> np.ndarray:
+    def scores(self, histories: Histories, within: IntArray | None) -> FloatArray:
         """Return float32 (models, batch, n_within): of all models in one array."""
         n_within = self.n_items if within is None else len(within)
         scores = np.empty((len(self.models), len(histories), n_within), dtype=np.float32)
@@ -217,9 +218,9 @@ class CandidateGenerator:
         self,
         histories: Histories,
         exclude_seen: bool,
-        available: np.ndarray | None,
-        within: np.ndarray | None,
-        given: np.ndarray | None,
+        available: BoolArray | None,
+        within: IntArray | None,
+        given: BoolArray | None,
     ) -> Iterator[Proposals]:
         forbids = np.array([model.forbids for model in self.models.values()])
         scores = self.scores(histories, within)
@@ -242,16 +243,16 @@ class CandidateGenerator:
 
 
 def propose(
-    scores: np.ndarray,
-    forbids: np.ndarray,
+    scores: FloatArray,
+    forbids: BoolArray,
     histories: Histories,
-    unsold: np.ndarray,
+    unsold: BoolArray,
     n: int,
     exclude_seen: bool,
-    proposed: np.ndarray,
-    available: np.ndarray | None = None,
-    within: np.ndarray | None = None,
-    given: np.ndarray | None = None,
+    proposed: IntArray,
+    available: BoolArray | None = None,
+    within: IntArray | None = None,
+    given: BoolArray | None = None,
 ) -> Iterator[Proposals]:
     """Yield each history's candidates: what any model has among its ``n`` best.
 
@@ -347,8 +348,8 @@ def _fill_keys(  # type: ignore[no-untyped-def]
         excluded_places = np.flatnonzero(excluded)
         for model in range(n_models):
             of_model, bits_of_model = scores[model, row], bits[model, row]
-            for place in excluded_places:
-                of_model[place] = -np.inf
+            for excluded_place in excluded_places:
+                of_model[excluded_place] = -np.inf
             count, total, squares, least = _measure(of_model, bits_of_model)
             mean = total / max(count, 1)
             spread = np.sqrt(max(squares / max(count, 1) - mean * mean, 0.0))

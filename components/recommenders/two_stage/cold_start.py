@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from components.arrays import BoolArray, FloatArray, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import (
     MISSING,
@@ -41,7 +42,7 @@ class ColdStart(Recommender):
         model: Recommender,
         n_trained: int,
         n_items: int,
-        nearest_warm: np.ndarray | None = None,
+        nearest_warm: IntArray | None = None,
     ) -> None:
         self.model = model
         self.forbids = model.forbids  # type: ignore[misc]
@@ -53,21 +54,21 @@ class ColdStart(Recommender):
     def trained(self) -> Recommender:
         return self.model
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         scores = self.model.score(self._warm(histories))
         new = _lowest(scores, self.n_items - self.n_trained)
         known, nearest = self._nearest(np.arange(self.n_trained, self.n_items))
         new[:, known] = self.model.cold_start_weight * scores[:, nearest].mean(axis=2)
         return np.hstack([scores, new])
 
-    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+    def score_at(self, histories: Histories, items: IntArray) -> FloatArray:
         old = items < self.n_trained
         known, nearest = self._nearest(items[~old])
         needed = np.union1d(items[old], nearest)
         found = self.model.score_at(self._warm(histories), needed)
         scores = np.empty((len(histories), len(items)), dtype=np.float32)
         scores[:, old] = found[:, np.searchsorted(needed, items[old])]
-        new = _lowest(scores[:, old], np.count_nonzero(~old))
+        new = _lowest(scores[:, old], int(np.count_nonzero(~old)))
         of_nearest = found[:, np.searchsorted(needed, nearest)]
         new[:, known] = self.model.cold_start_weight * of_nearest.mean(axis=2)
         scores[:, ~old] = new
@@ -76,7 +77,7 @@ class ColdStart(Recommender):
     def _warm(self, histories: Histories) -> Histories:
         return replace_cold_items(histories, self.n_trained, self.nearest_warm)
 
-    def _nearest(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _nearest(self, items: IntArray) -> tuple[BoolArray, IntArray]:
         """Return bool (items,), which of the new items have nearest warm items that count, and int
         (of those, n), the nearest warm items."""
         if self.nearest_warm is None or not self.model.cold_start_weight:
@@ -100,7 +101,7 @@ class SimilarItemsColdStart(ColdStart):
     score_similar = ColdStart.score_at
 
 
-def _lowest(scores: np.ndarray, n: int) -> np.ndarray:
+def _lowest(scores: FloatArray, n: int) -> FloatArray:
     """Return float32 (batch, n): each row's lowest finite score, 0 where a row has none."""
     finite = np.where(np.isfinite(scores), scores, np.inf)
     lowest = finite.min(axis=1, initial=np.inf, keepdims=True)
@@ -109,7 +110,7 @@ def _lowest(scores: np.ndarray, n: int) -> np.ndarray:
 
 
 def extended(
-    model: Recommender, n_trained: int, catalogue: Catalogue, nearest_warm: np.ndarray | None
+    model: Recommender, n_trained: int, catalogue: Catalogue, nearest_warm: IntArray | None
 ) -> Recommender:
     """Return ``model``, fitted on ``n_trained`` items, for a catalogue with more at its end.
 
@@ -124,7 +125,7 @@ def extended(
 
 
 def replace_cold_items(
-    histories: Histories, n_trained: int, nearest_warm: np.ndarray | None
+    histories: Histories, n_trained: int, nearest_warm: IntArray | None
 ) -> Histories:
     """Return the histories with each item from code ``n_trained`` on replaced by its nearest warm
     item, and without those that have none."""
@@ -138,11 +139,11 @@ def replace_cold_items(
 
 def nearest_warm_items(
     catalogue: Catalogue,
-    sold: np.ndarray,
+    sold: BoolArray,
     text_model: Recommender | None = None,
     text_index: VectorIndex | None = None,
     most_exact: int | None = None,
-) -> np.ndarray | None:
+) -> IntArray | None:
     """Return int (new, N_WARM): of each new item the sold items nearest by text, nearest first.
 
     sold: bool (n_trained,); items of the catalogue after those are new. A row is MISSING where an

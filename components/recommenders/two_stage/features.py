@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from components.arrays import FloatArray, Int32Array, Int64Array
 from components.data.dataset import DAY, Catalogue, Interactions
 from components.recommenders.kernels.jit import compiled
 from components.recommenders.kernels.sort_keys import FIRST_OF_SCORES, place_of
@@ -38,9 +39,9 @@ class Pairs:
     float32 (pairs, features), each feature's values contiguous in memory.
     """
 
-    rows: np.ndarray
-    items: np.ndarray
-    features: np.ndarray
+    rows: Int64Array
+    items: Int32Array
+    features: FloatArray
 
 
 def joined(parts: Sequence[Pairs]) -> Pairs:
@@ -52,7 +53,7 @@ def joined(parts: Sequence[Pairs]) -> Pairs:
     )
 
 
-def item_statistics(train: Interactions, n_items: int) -> np.ndarray:
+def item_statistics(train: Interactions, n_items: int) -> FloatArray:
     """Return float32 (items, len(ITEM_STATISTICS)): sales of each item, all and recent.
 
     Counts are of events, as log(1 + n). Age and time since the last sale are in days before the
@@ -80,13 +81,13 @@ class ItemFacts:
     price. category: int64 (items,), below ``n_categories``.
     """
 
-    statistics: np.ndarray
-    log_price: np.ndarray
-    category: np.ndarray
+    statistics: FloatArray
+    log_price: FloatArray
+    category: Int64Array
     n_categories: int
 
     @classmethod
-    def of(cls, catalogue: Catalogue, statistics: np.ndarray) -> Self:
+    def of(cls, catalogue: Catalogue, statistics: FloatArray) -> Self:
         """Return the facts of a catalogue; items without a category share one of their own."""
         price = catalogue.table["price"].to_numpy(dtype=np.float32, na_value=np.nan)
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from components.arrays import BoolArray, FloatArray, Int32Array, IntArray
 from components.data.dataset import Histories
 from components.recommenders.base import MISSING, Recommender
 from components.recommenders.kernels.sort_keys import ranking
@@ -34,15 +35,15 @@ class RankingForm(Protocol):
         histories: Histories,
         k: int,
         exclude_seen: bool = True,
-        available: np.ndarray | None = None,
+        available: BoolArray | None = None,
         batch_size: int = 256,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Int32Array, FloatArray]:
         """As ``Recommender.recommend``."""
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         """As ``Recommender.score``."""
 
-    def score_items(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+    def score_items(self, histories: Histories, items: IntArray) -> FloatArray:
         """Return float32 (batch, n): the score of each of ``items``, distinct codes (n,)."""
 
 
@@ -61,9 +62,9 @@ class LearnedRanking:
         histories: Histories,
         k: int,
         exclude_seen: bool = True,
-        available: np.ndarray | None = None,
+        available: BoolArray | None = None,
         batch_size: int = 256,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Int32Array, FloatArray]:
         """As ``Recommender.recommend``."""
         ids = np.full((len(histories), k), MISSING, dtype=np.int32)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
@@ -79,14 +80,14 @@ class LearnedRanking:
             ids[at], scores[at] = pairs.items[best], ranked[best]
         return ids, scores
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         """Return float32 (batch, items): the ranker's score, -inf for items no model proposed."""
         scores = np.full((len(histories), self.generator.n_items), -np.inf, dtype=np.float32)
         pairs = self._pairs(histories)
         scores[pairs.rows, pairs.items] = self.ranker.predict(pairs.features)
         return scores
 
-    def score_items(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+    def score_items(self, histories: Histories, items: IntArray) -> FloatArray:
         """Return float32 (batch, n): the ranker's score of each of ``items``, distinct codes (n,),
         proposed or not."""
         pairs = self._pairs(histories, given=items)
@@ -100,8 +101,8 @@ class LearnedRanking:
         self,
         histories: Histories,
         exclude_seen: bool = False,
-        available: np.ndarray | None = None,
-        given: np.ndarray | None = None,
+        available: BoolArray | None = None,
+        given: IntArray | None = None,
     ) -> Pairs:
         proposals = self.generator.propose(histories, exclude_seen, available, given)
         return self.features.pairs(proposals)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from components.arrays import AnyArray, BoolArray, FloatArray, Int32Array, Int64Array, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.manifest import verify_manifest, write_manifest
 from components.progress import progress
@@ -61,7 +62,7 @@ class Hybrid(Recommender):
     generator: CandidateGenerator
     features: FeatureBuilder
     catalogue: Catalogue
-    item_statistics: np.ndarray
+    item_statistics: FloatArray
 
     def __init__(
         self,
@@ -115,10 +116,10 @@ class Hybrid(Recommender):
     def _set_catalogue(
         self,
         catalogue: Catalogue,
-        statistics: np.ndarray,
+        statistics: FloatArray,
         indexes: dict[str, VectorIndex] | None = None,
         n_trained: int | None = None,
-        nearest_warm: np.ndarray | None = None,
+        nearest_warm: IntArray | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.item_statistics = statistics
@@ -151,23 +152,23 @@ class Hybrid(Recommender):
         histories: Histories,
         k: int,
         exclude_seen: bool = True,
-        available: np.ndarray | None = None,
+        available: BoolArray | None = None,
         batch_size: int = BATCH,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Int32Array, FloatArray]:
         """As ``Recommender.recommend``, in the form of the settings."""
         return self.form().recommend(histories, k, exclude_seen, available, batch_size)
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         """Return float32 (batch, items) in the form of the settings; of the learned ranker -inf
         for items that no model proposed."""
         return self.form().score(histories)
 
-    def score_items(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+    def score_items(self, histories: Histories, items: IntArray) -> FloatArray:
         """Return float32 (batch, n): the score of each of ``items``, distinct codes (n,), in the
         form of the settings, proposed or not."""
         return self.form().score_items(histories, items)
 
-    def shortlist(self, history: Histories, available: np.ndarray | None) -> np.ndarray:
+    def shortlist(self, history: Histories, available: BoolArray | None) -> Int64Array:
         """Return int64 (n,), ascending: the items worth scoring for a batch of one history."""
         return self.generator.shortlist(history, available)
 
@@ -219,7 +220,7 @@ class Hybrid(Recommender):
         )
         return model
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, AnyArray]:
         return {"item_statistics": self.item_statistics}
 
     def config(self) -> dict[str, Any]:
@@ -232,7 +233,7 @@ class Hybrid(Recommender):
         }
 
     @classmethod
-    def from_saved(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+    def from_saved(cls, config: dict[str, Any], arrays: dict[str, AnyArray]) -> Self:
         settings = Rank(**rank_with_current_names(config["settings"], set()))
         weights = config.get("weights") or {}
         model = cls(

@@ -13,6 +13,7 @@ import lightgbm as lgb
 import numpy as np
 import scipy.sparse as sp
 
+from components.arrays import BoolArray, FloatArray, IntArray
 from components.recommenders.two_stage.features import Pairs
 from components.recommenders.two_stage.tree_inference import Forest
 from components.settings import Rank
@@ -35,11 +36,11 @@ class Ranker:
     def _forest(self) -> Forest | None:
         return Forest.of(self.booster)
 
-    def predict(self, features: np.ndarray) -> np.ndarray:
+    def predict(self, features: FloatArray) -> FloatArray:
         """Return float32 (pairs,): higher is better. features: float32 (pairs, features)."""
         if not len(features):
             return np.empty(0, dtype=np.float32)
-        return (self._forest or self.booster).predict(features).astype(np.float32)
+        return np.asarray((self._forest or self.booster).predict(features), dtype=np.float32)
 
     def save(self, file: str | Path) -> None:
         """Write the trees to ``file`` in LightGBM's text format."""
@@ -54,7 +55,7 @@ class Ranker:
 def fit_ranker(
     pairs: Pairs,
     targets: sp.csr_matrix,
-    unsold: np.ndarray,
+    unsold: BoolArray,
     names: list[str],
     settings: Rank,
     seed: int,
@@ -123,10 +124,11 @@ def fit_ranker(
         ],
         callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
     )
-    best = len(validated["valid ndcg@10-mean"])
-    return Ranker(lgb.train(parameters, data, num_boost_round=best))
+    by_round = validated["valid ndcg@10-mean"]
+    assert isinstance(by_round, list)
+    return Ranker(lgb.train(parameters, data, num_boost_round=len(by_round)))
 
 
-def _entries(matrix: sp.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _entries(matrix: sp.csr_matrix, rows: IntArray, columns: IntArray) -> FloatArray:
     """Return float32 (pairs,): the entries of a CSR matrix at the pairs, 0 where it has none."""
     return np.asarray(matrix[rows, columns], dtype=np.float32).ravel()

@@ -15,6 +15,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
+from components.arrays import DoubleArray, FloatArray, Int64Array
 from components.recommenders.kernels.jit import compiled
 
 LEAVES = 64
@@ -98,7 +99,7 @@ class Forest:
             threshold = np.nextafter(threshold, np.float32(-np.inf))
         splits.append((node["split_feature"], threshold, not to_left, ~left & (2**64 - 1)))
 
-    def predict(self, features: np.ndarray) -> np.ndarray:
+    def predict(self, features: FloatArray) -> DoubleArray:
         """Return float64 (rows,), as ``Booster.predict``. features: float32 (rows, features).
 
         Fastest where each feature's values lie together (order "F").
@@ -124,7 +125,7 @@ def _plain(node: dict[str, Any]) -> bool:
 
 
 @cache
-def _places() -> np.ndarray:
+def _places() -> Int64Array:
     """Return int64 (64,): which bit is set, by the upper six bits of the de Bruijn product."""
     places = np.empty(LEAVES, dtype=np.int64)
     for bit in range(LEAVES):

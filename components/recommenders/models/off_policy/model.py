@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from components.arrays import AnyArray, FloatArray
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.data.impressions import Log
 from components.recommenders.base import Recommender, TooLittleFeedback
@@ -82,7 +83,7 @@ class Policy(Recommender):
         self.losses = trainer.losses
         return self
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         """Return the policy's logits; ``exploration.Softmax`` draws lists from them.
 
         Where the base scores -inf, so does the policy.
@@ -92,7 +93,7 @@ class Policy(Recommender):
         base = standardised(self.base.score(histories))
         return x["scale"] * base + state @ x["items"].T + x["bias"]
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, AnyArray]:
         return self.parameters
 
     def save(self, folder: str | Path) -> None:
@@ -103,5 +104,5 @@ class Policy(Recommender):
         super().save(folder)
         self.base.save(Path(folder) / "base")
 
-    def restore(self, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def restore(self, config: dict[str, Any], arrays: dict[str, AnyArray]) -> None:
         self.parameters = arrays

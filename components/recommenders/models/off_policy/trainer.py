@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from components.arrays import AnyArray, DoubleArray, FloatArray
 from components.data.impressions import Log
 from components.progress import progress
 from components.recommenders.base import MISSING, Recommender
@@ -58,7 +59,7 @@ class Trainer:
         self.base = base
         self.losses: list[float] = []
 
-    def learn(self, log: Log, vectors: np.ndarray) -> dict[str, np.ndarray]:
+    def learn(self, log: Log, vectors: FloatArray) -> dict[str, AnyArray]:
         """Return the learned arrays by name. vectors: float32 (items, width)."""
         s, text = self.settings, torch.from_numpy(vectors)
         with torch.random.fork_rng():
@@ -93,7 +94,7 @@ class Trainer:
         found = logits.log_softmax(dim=1).gather(1, ids.clamp(min=0))
         return torch.where(ids == MISSING, 0.0, found)
 
-    def _estimate(self, log: Log, text: torch.Tensor) -> np.ndarray:
+    def _estimate(self, log: Log, text: torch.Tensor) -> DoubleArray:
         """Return float64 (n, k): β̂ of what was shown, a softmax fitted to the shown items alone.
 
         The mean over the places of the chance of each item, as in the paper, which estimates β
@@ -116,7 +117,7 @@ class Trainer:
             found = torch.cat([self._log_chances(head, log.pick(one)) for one in rows]).exp()
         return torch.where(shown, found, torch.nan).numpy().astype(np.float64)
 
-    def _learn(self, head: Head, log: Log, logged: np.ndarray) -> None:
+    def _learn(self, head: Head, log: Log, logged: DoubleArray) -> None:
         s = self.settings
         counted = Log(log.histories, log.ids, logged, log.rewards)
         # Only rewarded lists have a gradient; the sum is over all of them.

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from components.arrays import FloatArray, IntArray
 from components.recommenders.kernels.jit import compiled
 
 _PARTS = (
@@ -27,7 +28,7 @@ EPSILON = 1e-5
 class LastState:
     """The trained network for inference: ``weights`` are those of ``Network``, by name."""
 
-    def __init__(self, weights: Mapping[str, np.ndarray], layers: int) -> None:
+    def __init__(self, weights: Mapping[str, FloatArray], layers: int) -> None:
         self._layers = [
             # (layers, …), matrices turned so that a row of states is multiplied from the left
             np.ascontiguousarray(
@@ -46,8 +47,8 @@ class LastState:
         self._norm = [np.ascontiguousarray(weights[f"norm.{part}"]) for part in ("weight", "bias")]
 
     def __call__(
-        self, items: np.ndarray, stops: np.ndarray, lengths: np.ndarray, vectors: np.ndarray
-    ) -> np.ndarray:
+        self, items: IntArray, stops: IntArray, lengths: IntArray, vectors: FloatArray
+    ) -> FloatArray:
         """Return float32 (batch, d) unit vectors; 0 for a history without events.
 
         Row b is of the ``lengths[b]`` items before place ``stops[b]`` of ``items``. vectors:

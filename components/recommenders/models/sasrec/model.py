@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from components.arrays import AnyArray, FloatArray, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
 from components.recommenders.kernels.sparse import inner_products
@@ -83,7 +84,7 @@ class Sequential(Recommender):
         model.vectors = np.vstack([self.vectors, normalize(new @ self.project.T)])
         return model
 
-    def _text(self, train: Interactions, catalogue: Catalogue) -> np.ndarray:
+    def _text(self, train: Interactions, catalogue: Catalogue) -> FloatArray:
         """Return float32 (items, width): the whitened text vectors and the vectors of the words.
 
         The latter are the TF-IDF matrix's first singular vectors (LSA, Deerwester et al. 1990).
@@ -105,15 +106,15 @@ class Sequential(Recommender):
         words = TruncatedSVD(width, random_state=self.seed).fit_transform(matrix)
         return np.hstack([meaning, normalize(words)]).astype(np.float32) / np.float32(2**0.5)
 
-    def score(self, histories: Histories) -> np.ndarray:
+    def score(self, histories: Histories) -> FloatArray:
         return inner_products(self.queries(histories), self.vectors)
 
-    def score_at(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+    def score_at(self, histories: Histories, items: IntArray) -> FloatArray:
         return inner_products(self.queries(histories), self.vectors[items])
 
     score_similar = score_at  # the history holds the given items
 
-    def queries(self, histories: Histories) -> np.ndarray:
+    def queries(self, histories: Histories) -> FloatArray:
         """Return float32 (batch, d): the scores are their inner products with ``vectors``."""
         lengths = np.minimum(histories.lengths(), self.settings.max_length)
         states = self._last_state(histories.items, histories.offsets[1:], lengths, self.vectors)
@@ -123,11 +124,11 @@ class Sequential(Recommender):
     def _last_state(self) -> LastState:
         return LastState(self.weights, self.settings.layers)
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, AnyArray]:
         text = {name: getattr(self, name) for name in TEXT}
         return {**self.weights, **text, "vectors": self.vectors}
 
-    def restore(self, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def restore(self, config: dict[str, Any], arrays: dict[str, AnyArray]) -> None:
         for name in (*TEXT, "vectors"):
             setattr(self, name, arrays.pop(name))
         self.weights = arrays

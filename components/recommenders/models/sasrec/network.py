@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
+from components.arrays import FloatArray, Int64Array, IntArray
 from components.data.dataset import Interactions
 from components.progress import progress
 from components.recommenders.kernels.losses import sampled_softmax_loss, softmax_loss
@@ -60,6 +61,8 @@ class Network(nn.Module):
     Positions are relative (Shaw et al. 2018), the same at each place of a sequence: what was
     learned in the middle of a sequence holds at its end, which inference needs.
     """
+
+    text: torch.Tensor
 
     def __init__(self, settings: SequentialSettings, text: torch.Tensor) -> None:
         super().__init__()
@@ -106,7 +109,7 @@ class Network(nn.Module):
         return F.normalize(self.norm(x).float(), dim=-1)
 
 
-def right_aligned(items: np.ndarray, stops: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+def right_aligned(items: IntArray, stops: IntArray, lengths: IntArray) -> torch.Tensor:
     """Return int64 (batch, longest): the ``lengths`` items before each of ``stops``, else -1."""
     width = int(lengths.max(initial=0))
     place = np.arange(width)
@@ -115,7 +118,7 @@ def right_aligned(items: np.ndarray, stops: np.ndarray, lengths: np.ndarray) -> 
     return torch.from_numpy(block.astype(np.int64))
 
 
-def windows(offsets: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
+def windows(offsets: IntArray, reach: int) -> tuple[Int64Array, Int64Array]:
     """Return where pieces of at most ``reach`` + 1 events stop and their lengths, int64 (pieces,).
 
     Each user's events are cut from the newest back; neighbours share one event, the older one's
@@ -158,7 +161,7 @@ class Training:
             else torch.cpu._is_avx512_bf16_supported()
         )
 
-    def run(self, train: Interactions, text: np.ndarray) -> tuple[Network, np.ndarray]:
+    def run(self, train: Interactions, text: FloatArray) -> tuple[Network, FloatArray]:
         """Return the trained network and the items' vectors, float32 (items, d).
 
         text: float32 (items, width), unit rows.
@@ -260,8 +263,8 @@ class Training:
         """Return a digest of data and settings: a checkpoint of others is not used."""
         digest = hashlib.blake2b(f"{self.settings!r} {self.seed}".encode())
         for array in (train.items, train.offsets):
-            digest.update(np.ascontiguousarray(array))
-        digest.update(np.ascontiguousarray(self.network.text.cpu().numpy()))
+            digest.update(np.ascontiguousarray(array).data)
+        digest.update(np.ascontiguousarray(self.network.text.cpu().numpy()).data)
         return digest.hexdigest()
 
     def _keep(self, optimiser: torch.optim.Optimizer, mark: str) -> None:
