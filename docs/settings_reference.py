@@ -35,7 +35,7 @@ page is written from `components/settings.py` by `make settings`.
 
 An unknown key or a value out of range stops every command with the key and what was expected.
 `BOWERBIRD_<SECTION>__<KEY>` in the environment overrides a setting for services
-([settings from outside](operations.md#settings-from-outside)).
+([settings from the environment](operations.md#settings-from-the-environment)).
 """
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
