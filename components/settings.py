@@ -6,17 +6,23 @@ argument, so a stage can be called from a test with settings of its own.
 Environment: ``BOWERBIRD_PARAMS`` names another file; ``BOWERBIRD_<SECTION>__<KEY>`` overrides one
 value for services that run outside DVC (for example ``BOWERBIRD_SERVE__EVENTS_URL``). Credentials
 come from there alone: the file is copied, logged and committed.
+
+The overrides are read here and not by pydantic-settings, which ignores a variable with a mistyped
+section, names no variable in its errors, quotes the value in them, and does not know the sections
+of registered recommenders (``python -m benchmarks.own_or_library settings``).
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -42,6 +48,10 @@ from components.credentials import (
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+PREFIX = "BOWERBIRD_"
+"""Of the variables that override settings."""
+Keys = tuple[str, ...]
+"""Of a setting, from its section down, as params.yaml spells them."""
 Event = Literal["view", "click", "cart", "purchase", "rating"]
 RENAMED_MODELS = {
     "linear": "ease",
@@ -932,20 +942,22 @@ def load_settings(path: str | Path | None = None) -> Settings:
     """Return the checked settings of ``path`` (default: $BOWERBIRD_PARAMS, else params.yaml).
 
     Raises:
-        SettingsError: no such file, not YAML, an unknown key, a value out of range, or a
-            credential in the file; the message names the file and each wrong key with what was
-            expected.
+        SettingsError: no such file, not YAML, an unknown key or variable, a value out of range, or
+            a credential in the file; the message names the file, each wrong key with what was
+            expected, and the variable where the value came from one.
     """
     file = Path(path or os.environ.get("BOWERBIRD_PARAMS") or "params.yaml")
     old: set[str] = set()
-    raw = _with_environment(with_current_names(read_params(file), old), old)
-    raw = with_current_names(raw, old)
+    raw = with_current_names(read_params(file), old)
+    variables = _variables(old)
+    raw = with_current_names(_with_environment(raw, variables), old)
     warn_renamed(file, old)
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
-        lines = [f"  {_told(problem)}" for problem in error.errors()]
-        raise SettingsError(f"{file} has wrong values:\n" + "\n".join(lines)) from error
+        lines = [f"  {_told(problem, variables)}" for problem in error.errors()]
+        place = f"{file} or the environment has" if variables else f"{file} has"
+        raise SettingsError(f"{place} wrong values:\n" + "\n".join(lines)) from error
 
 
 def with_current_names(raw: dict[str, Any], old: set[str]) -> dict[str, Any]:
@@ -1015,13 +1027,18 @@ def _yaml(text: str, place: str) -> Any:
     raise SettingsError(f"{place} is not valid YAML{where}: {problem}")  # its cause quotes it
 
 
-def _told(problem: ErrorDetails) -> str:
+def _told(problem: ErrorDetails, variables: Mapping[Keys, str]) -> str:
     """Return the key, what is wrong, and what was found; a check of ours says all of it itself.
 
     What was found is told of numbers, words and their like alone: whatever else stands in a wrong
-    place may be a credential.
+    place may be a credential. variables: as ``_variables`` returns them; the one that the value
+    came from is named.
     """
     place = ".".join(str(part) for part in problem["loc"])
+    for length in range(len(problem["loc"]), 0, -1):
+        if name := variables.get(tuple(map(str, problem["loc"][:length]))):
+            place = f"{name}: {place}"
+            break
     if problem["type"] == "value_error":
         return mask_credentials(": ".join(filter(None, [place, str(problem["ctx"]["error"])])))
     if problem["type"] == "extra_forbidden":
@@ -1039,13 +1056,19 @@ def _annotation(keys: Sequence[str | int]) -> Any:
     """Return the type of the setting at ``keys``, as params.yaml spells them; None: no such."""
     place: Any = Settings
     for key in keys:
-        if not (isinstance(place, type) and issubclass(place, BaseModel)):
-            return None
-        fields = {field.alias or name: field for name, field in place.model_fields.items()}
-        if key not in fields:
-            return None
-        place = fields[str(key)].annotation
+        place = _below(place).get(str(key))
     return place
+
+
+def _below(annotation: Any) -> dict[str, Any]:
+    """Return the types of the keys that a setting of a type has, by name; empty for a value."""
+    if get_origin(annotation) in (Union, UnionType):
+        return {name: one for kind in get_args(annotation) for name, one in _below(kind).items()}
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return {}
+    fields = annotation.model_fields.items()
+    own = {field.alias or name: field.annotation for name, field in fields}
+    return own | _registered if annotation is Train else own
 
 
 def _refuse_credentials(value: Any, file: Path, keys: tuple[str, ...] = ()) -> None:
@@ -1059,7 +1082,7 @@ def _refuse_credentials(value: Any, file: Path, keys: tuple[str, ...] = ()) -> N
     elif isinstance(value, str):
         kind = _annotation(keys)
         if (WebhookCredential if kind is WebhookCredential else Credential)(value).secret:
-            name = "BOWERBIRD_" + "__".join(keys).upper()
+            name = _variable(keys)
             known = kind in (Credential, WebhookCredential)
             raise SettingsError(
                 f"{file}: {'.'.join(keys)} holds a credential, which would be copied with the "
@@ -1067,32 +1090,87 @@ def _refuse_credentials(value: Any, file: Path, keys: tuple[str, ...] = ()) -> N
             )
 
 
-def _with_environment(raw: dict[str, Any], old: set[str]) -> dict[str, Any]:
-    """Return ``raw`` with every BOWERBIRD_<SECTION>__<KEY> of the environment laid over it.
+def _variables(old: set[str]) -> dict[Keys, str]:
+    """Return the BOWERBIRD_<SECTION>__<KEY> variables of the environment by the setting's keys.
 
-    More parts go deeper: BOWERBIRD_SERVE__RULES__POOL is serve.rules.pool. old: old names of
-    recommenders that variables use are added to it.
+    More parts go deeper: BOWERBIRD_SERVE__RULES__POOL is serve.rules.pool. Those of a section come
+    before those of its keys. old: old names of recommenders that variables use are added to it.
+
+    Raises:
+        SettingsError: a variable of a setting that does not exist.
+    """
+    found: dict[Keys, str] = {}
+    for name in os.environ:
+        keys = name.removeprefix(PREFIX).lower().split("__")
+        if not name.startswith(PREFIX) or len(keys) < 2:
+            continue
+        if keys[0] == "train" or keys[:2] == ["rank", "weighted"]:
+            at = 1 if keys[0] == "train" else 2
+            keys[at:] = [_current(key, old) for key in keys[at : at + 1]] + keys[at + 1 :]
+        if not _exists(keys):
+            known = {".".join(one): one for one in _all_keys(Settings) if len(one) > 1}
+            near = get_close_matches(".".join(keys), known, 1)
+            advice = (
+                f"did you mean {_variable(known[near[0]])}?" if near else "see docs/settings.md"
+            )
+            raise SettingsError(
+                f"{name} in the environment is no setting: there is no {'.'.join(keys)}; {advice}"
+            )
+        found[tuple(keys)] = name
+    return {keys: found[keys] for keys in sorted(found, key=len)}
+
+
+def _variable(keys: Iterable[str]) -> str:
+    return PREFIX + "__".join(keys).upper()
+
+
+def _exists(keys: Sequence[str]) -> bool:
+    """Return whether there is a setting at ``keys``; the keys of a dict are the user's own."""
+    place: Any = Settings
+    for key in keys:
+        if get_origin(place) is dict:
+            return True
+        below = _below(place)
+        if key not in below:
+            return False
+        place = below[key]
+    return True
+
+
+def _all_keys(annotation: Any, above: Keys = ()) -> Iterator[Keys]:
+    """Yield the keys of all settings below ``above``."""
+    for name, kind in _below(annotation).items():
+        yield (*above, name)
+        yield from _all_keys(kind, (*above, name))
+
+
+def _with_environment(raw: dict[str, Any], variables: Mapping[Keys, str]) -> dict[str, Any]:
+    """Return ``raw`` with the values of the variables laid over it.
 
     Raises:
         SettingsError: a value is not YAML, or holds a credential where none is expected.
     """
     merged = dict(raw)
-    for name, value in os.environ.items():
-        keys = name.removeprefix("BOWERBIRD_").lower().split("__")
-        if not name.startswith("BOWERBIRD_") or len(keys) < 2 or keys[0] not in Settings.sections():
-            continue
-        if keys[0] == "train" or keys[:2] == ["rank", "weighted"]:
-            at = 1 if keys[0] == "train" else 2
-            keys[at:] = [_current(key, old) for key in keys[at : at + 1]] + keys[at + 1 :]
+    for keys, name in variables.items():
         place = merged
         for key in keys[:-1]:
             there = place.get(key)
             place[key] = dict(there) if isinstance(there, dict) else {}
             place = place[key]
-        if _annotation(keys) in (Credential, WebhookCredential):
-            place[keys[-1]] = value.strip()  # as it is: a password may look like YAML
-        elif mask_credentials(value) != value:
-            raise SettingsError(f"{name} holds a credential, which would be written: remove it")
-        else:
-            place[keys[-1]] = _yaml(value, name)
+        place[keys[-1]] = _value(name, os.environ[name], _annotation(keys))
     return merged
+
+
+def _value(name: str, text: str, annotation: Any) -> Any:
+    """Return what the variable ``name`` says: YAML, which JSON is too, or a text as it is."""
+    if annotation in (Credential, WebhookCredential):
+        return text.strip()  # as it is: a password may look like YAML
+    if mask_credentials(text) != text:
+        raise SettingsError(f"{name} holds a credential, which would be written: remove it")
+    if not (isinstance(annotation, type) and issubclass(annotation, str)):
+        return _yaml(text, name)
+    try:
+        value = _yaml(text, name)
+    except SettingsError:
+        return text
+    return value if isinstance(value, str) else text  # a currency NO, a date, a number

@@ -6,8 +6,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import Field
 
-from components.settings import SettingsError, load_settings
+from components.settings import (
+    ModelSection,
+    SettingsError,
+    load_settings,
+    register_section,
+    unregister_section,
+)
 
 
 def params(tmp_path: Path, before: str, after: str) -> Path:
@@ -98,3 +105,93 @@ def test_an_unknown_form_is_named_with_those_there_are(tmp_path: Path) -> None:
     file = params(tmp_path, "form: ranker  ", "form: rank    ")
     with pytest.raises(SettingsError, match=r"'rank' is no form: use ranker, weighted, .*ease"):
         load_settings(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("BOWERBIRD_SERV__PORT", "BOWERBIRD_SERVE__PORT"),  # a section
+        ("BOWERBIRD_SERVE__EVENT_URL", "BOWERBIRD_SERVE__EVENTS_URL"),
+        ("BOWERBIRD_SERVE__RULES__POL", "BOWERBIRD_SERVE__RULES__POOL"),
+        ("BOWERBIRD_SERVE__PORT__TCP", "BOWERBIRD_SERVE__PORT"),  # a value has no keys
+        ("BOWERBIRD_VALIDATE_MAX__BAD_SHARE", "BOWERBIRD_VALIDATE__MAX_BAD_SHARE"),
+    ],
+)
+def test_a_variable_of_no_setting_is_refused_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, name: str, nearest: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(SettingsError, match=rf"^{name} .*did you mean {nearest}\?"):
+        load_settings("params.yaml")
+
+
+def test_a_variable_like_no_other_is_refused_with_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOWERBIRD_QQ__ZZ", "1")
+    with pytest.raises(SettingsError, match=r"BOWERBIRD_QQ__ZZ .*; see docs/settings\.md"):
+        load_settings("params.yaml")
+
+
+def test_variables_without_a_section_are_not_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOWERBIRD_API_KEY", "the shop's key")
+    assert load_settings("params.yaml").serve.port
+
+
+def test_a_wrong_value_of_a_variable_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOWERBIRD_SERVE__RULES", "{pool: many}")
+    monkeypatch.setenv("BOWERBIRD_VALIDATE__MAX_BAD_SHARE", "2")
+    with pytest.raises(SettingsError) as refused:
+        load_settings("params.yaml")
+    message = str(refused.value)
+    assert "BOWERBIRD_SERVE__RULES: serve.rules.pool: " in message
+    assert "BOWERBIRD_VALIDATE__MAX_BAD_SHARE: validate.max_bad_share: " in message
+
+
+def test_lists_and_sections_are_json_or_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOWERBIRD_SERVE__ALLOWED_HOSTS", '["shop.example", "*.shop.example"]')
+    monkeypatch.setenv("BOWERBIRD_RANK__CASCADE", '{"models": ["ease", "tfidf"], "keep": 7}')
+    monkeypatch.setenv("BOWERBIRD_RANK__WEIGHTED", "{popularity: 1}")
+    monkeypatch.setenv("BOWERBIRD_RANK__WEIGHTED__EASE", "0.5")
+    monkeypatch.setenv("BOWERBIRD_TRAIN__SEQUENTIAL__EPOCHS", "3")
+    monkeypatch.setenv("BOWERBIRD_TRAIN__EASE__HALF_LIFE_DAYS", "1e3")
+    monkeypatch.setenv("BOWERBIRD_TRAIN__MATRIX_FACTORISATION__HALF_LIFE_DAYS", "null")
+    found = load_settings("params.yaml")
+    assert found.serve.allowed_hosts == ["shop.example", "*.shop.example"]
+    assert (found.rank.cascade.models, found.rank.cascade.keep) == (["ease", "tfidf"], 7)
+    assert found.rank.weighted == {"popularity": 1.0, "ease": 0.5}
+    assert found.train.sequential.epochs == 3
+    assert found.train.ease.half_life_days == 1000
+    assert found.train.matrix_factorisation.half_life_days is None
+
+
+def test_a_section_does_not_hide_its_keys_whatever_the_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BOWERBIRD_SERVE__RULES__POOL", "9")
+    monkeypatch.setenv("BOWERBIRD_SERVE__RULES", "{pool: 8}")
+    assert load_settings("params.yaml").serve.rules.pool == 9
+
+
+@pytest.mark.parametrize("text", ["NO", "2001-01-01", "4711", "null", "%Y", "'quoted'", ""])
+def test_a_text_is_a_text_whatever_it_looks_like(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("BOWERBIRD_REGISTER__MODEL_NAME", text)
+    monkeypatch.setenv("BOWERBIRD_VALIDATE__CANCELLED_ORDERS", text)
+    if text:
+        assert load_settings("params.yaml").register_.model_name == text.strip("'")
+    monkeypatch.delenv("BOWERBIRD_REGISTER__MODEL_NAME")
+    assert load_settings("params.yaml").validate_.cancelled_orders == text.strip("'")
+
+
+def test_a_registered_recommender_has_variables_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Toy(ModelSection):
+        weights: list[float] = Field(default=[])
+
+    monkeypatch.setenv("BOWERBIRD_TRAIN__TOY__WEIGHTS", "[1, 2.5]")
+    register_section("toy", Toy)
+    try:
+        assert load_settings("params.yaml").train.section("toy").weights == [1.0, 2.5]
+    finally:
+        unregister_section("toy")
+    with pytest.raises(SettingsError, match="BOWERBIRD_TRAIN__TOY__WEIGHTS"):
+        load_settings("params.yaml")
