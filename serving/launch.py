@@ -1,7 +1,7 @@
-"""``bowerbird serve``: BentoML's server in this process, with a folder of its own for its metrics.
+"""``bowerbird serve``: BentoML's server in this process, with a metrics folder of its own.
 
 BentoML keeps the metrics of all endpoints of a user in one folder and empties it at each start, so
-a second endpoint would blind the first.
+a second endpoint would delete the metrics of the first.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def check_model(root: Path) -> None:
 
 
 def launch(root: Path, host: str, port: int, workers: int) -> None:
-    """Serve until a signal ends it.
+    """Serve until a signal stops the process.
 
     Raises:
         LaunchError: no worker could start, the port is taken, or the host is no IP address.
@@ -54,7 +54,7 @@ def launch(root: Path, host: str, port: int, workers: int) -> None:
     from bentoml.exceptions import BentoMLException
     from bentoml_cli.serve import serve_command
 
-    from serving.startup import FAILED
+    from serving import startup
 
     options = ["--host", host, "--port", str(port), "--working-dir", str(PACKAGED)]
     with tempfile.TemporaryDirectory(prefix="bowerbird-") as folder:
@@ -71,9 +71,8 @@ def launch(root: Path, host: str, port: int, workers: int) -> None:
             ) from error
         except BentoMLException as error:
             raise LaunchError(str(error)) from error
-        failed = Path(folder) / FAILED
-        if failed.exists():
-            raise LaunchError(f"the endpoint cannot start: {failed.read_text(encoding='utf-8')}")
+        if (why := startup.failure(Path(folder))) is not None:
+            raise LaunchError(f"the endpoint cannot start: {why}")
 
 
 def _private_arbiter(folder: str, watchers: list[Any], **options: Any) -> Any:

@@ -59,6 +59,7 @@ os.environ["FORWARDED_ALLOW_IPS"] = ",".join(settings.serve.trusted_proxies)
 connections.install(settings.serve)
 WORKERS = int(os.environ.get("BOWERBIRD_WORKERS", "1"))
 keys = Keys.from_environment()
+startup.exit_with_status()
 
 
 async def readyz(_: object, request: Request) -> Response:

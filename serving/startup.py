@@ -1,14 +1,15 @@
-"""The start of a worker: it takes connections once its model is loaded, or says why it cannot.
+"""The start of a worker: it accepts connections once its model is loaded, or says why it cannot.
 
 BentoML makes the service before uvicorn accepts on the socket that all workers share, so a worker
 that loads its model there leaves every connection to the others until it is ready.
 
-A worker that cannot start while another serves ends after a pause and is started again by BentoML.
-Where none serves, nothing would ever answer: the endpoint ends.
+A worker that cannot start while another serves exits after a pause and is restarted by BentoML.
+Where no worker serves, the endpoint exits with status 1: restarts would never help.
 """
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import logging
 import os
@@ -17,15 +18,13 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.context import server_context
 
 logger = logging.getLogger("bentoml.bowerbird")
 
-FAILED = "cannot_start"
-"""File in the endpoint's own folder that says why it ended; see ``serving.launch``."""
-
 PAUSE = 5.0
-"""Seconds until a worker that cannot start is started again."""
+"""Seconds until a worker that cannot start is restarted."""
 
 _held: list[int] = []
 
@@ -36,15 +35,40 @@ def endpoint_folder() -> Path | None:
     return None if folder is None or server_context.worker_index is None else Path(folder)
 
 
+def failure(folder: Path) -> str | None:
+    """Return why this process' workers could not start, None if they did; for the supervisor.
+
+    folder: shared by its workers.
+    """
+    try:
+        return _failure_file(folder, os.getpid()).read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
+def exit_with_status() -> None:
+    """Have this process, if it is a supervisor whose workers cannot start, exit with status 1.
+
+    BentoML's supervisor stops as after Ctrl-C and would exit with 0, so that systemd, Docker or
+    Kubernetes would take the failure for a clean stop.
+    """
+
+    @atexit.register
+    def fail_at_exit() -> None:
+        if failure(Path(BentoMLContainer.prometheus_multiproc_dir.get())) is not None:
+            logging.shutdown()
+            os._exit(1)
+
+
 def ready() -> None:
-    """Say to the endpoint's other workers that this one serves, until its process ends."""
+    """Tell the endpoint's other workers that this one serves, until its process ends."""
     if (folder := endpoint_folder()) is not None:
         _held.append(_open(folder))
         fcntl.flock(_held[-1], fcntl.LOCK_SH)
 
 
 def fail(error: Exception) -> NoReturn:
-    """End this worker with one line, and the endpoint where no other worker serves.
+    """Exit this worker with one line in the log, and the endpoint if no other worker serves.
 
     Outside a worker the error is raised.
     """
@@ -56,14 +80,20 @@ def fail(error: Exception) -> NoReturn:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        logger.error("a worker cannot start, the others go on: %s", why)
+        logger.error("a worker cannot start, the others go on serving: %s", why)
         time.sleep(PAUSE)
     else:
         logger.error("the endpoint cannot start: %s", why)
-        (folder / FAILED).write_text(why, encoding="utf-8")
-        os.kill(os.getppid(), signal.SIGTERM)
+        supervisor = os.getppid()
+        _failure_file(folder, supervisor).write_text(why, encoding="utf-8")
+        os.kill(supervisor, signal.SIGTERM)
     logging.shutdown()
     os._exit(1)
+
+
+def _failure_file(folder: Path, supervisor: int) -> Path:
+    """Return the file that says why the workers of a supervisor, by its process id, failed."""
+    return folder / f"cannot_start.{supervisor}"
 
 
 def _open(folder: Path) -> int:

@@ -38,7 +38,8 @@ NO_FILTERS = Filters()
 
 Codes = NDArray[np.int32] | NDArray[np.int64]
 
-Key, Made = TypeVar("Key"), TypeVar("Made")
+Key = TypeVar("Key")
+Made = TypeVar("Made")
 
 
 class Engine:

@@ -53,12 +53,12 @@ class Explanations:
             cosine = self.vectors[ranked.items] @ self.vectors[own].T
             nearest = cosine.argmax(axis=1)
             just_chosen = set(recent)
-            for row in np.flatnonzero(cosine.max(axis=1) >= RELATED):
-                code = int(own[nearest[row]])
+            for at in np.flatnonzero(cosine.max(axis=1) >= RELATED).tolist():
+                code = int(own[nearest[at]])
                 verb = VERBS.get(history.events.get(code, ""))
                 done = "just chose" if code in just_chosen else verb
                 because = f"because you {done}" if done else "like something you had before:"
-                texts[row] = f"{because} {self.titles[code]}"
+                texts[at] = f"{because} {self.titles[code]}"
         for row, (item, source) in enumerate(zip(ranked.items, ranked.sources, strict=True)):
             texts[row] = texts[row] or self._general(item, source, has_history=len(own) > 0)
         return texts

@@ -155,6 +155,16 @@ def test_an_endpoint_that_cannot_start_ends_with_one_line(
     assert ("event store" if what == "a corrupt store" else "cannot listen") in errors[0]
 
 
+def test_bentoml_serve_without_a_model_that_loads_exits_with_an_error(
+    serve: Callable[..., Any], shop_root: Path
+) -> None:
+    ranker = shop_root / "models/hybrid/ranker.txt"
+    os.truncate(ranker, ranker.stat().st_size // 2)
+    server = serve(shop_root).start(wait=False)
+    assert server.process.wait(120) == 1
+    assert "the endpoint cannot start" in server.log.read_text()
+
+
 @pytest.mark.slow
 def test_a_restarting_worker_takes_no_connection_before_its_model_is_there(
     launch: Callable[..., Endpoint], shop_root: Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
@@ -52,7 +52,9 @@ async def rerank(body: RerankRequest, request: Request) -> Response:
     return Json(await READING.run(backend.recommendations.rerank, body, shopper))
 
 
-_NOT_FOUND = {404: {"model": ErrorResponse, "description": "no such item"}}
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorResponse, "description": "no such item"}
+}
 
 
 @router.post(
