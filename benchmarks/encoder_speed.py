@@ -49,7 +49,7 @@ def main() -> None:
         "Made by `python -m benchmarks.encoder_speed`, whose docstring tells the protocol.",
         f"{arguments.threads} threads, PyTorch {torch.__version__}, CPU "
         f"{torch.backends.cpu.get_cpu_capability()}, AMX: "
-        f"{'yes' if torch.cpu._is_amx_tile_supported() else 'no'}.",
+        f"{'yes' if torch.cpu.get_capabilities().get('amx_tile', False) else 'no'}.",
     ]
     for title, column in sets.items():
         texts = column.sample(arguments.texts, random_state=0).tolist()

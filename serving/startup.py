@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from bentoml import server_context
 from bentoml._internal.configuration.containers import BentoMLContainer
-from bentoml._internal.context import server_context
 
 logger = logging.getLogger("bentoml.bowerbird")
 

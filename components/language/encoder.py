@@ -56,7 +56,7 @@ class TextEncoder:
             self.integers = Int8Encoder(self.model)
             self.model = self.model.to("meta")  # its weights are in the session now
         self.fast = precision == "bf16" or (
-            precision == "auto" and torch.cpu._is_avx512_bf16_supported()
+            precision == "auto" and torch.cpu.get_capabilities().get("avx512_bf16", False)
         )
         if self.fast and not training and self.integers is None:
             self.model = self.model.bfloat16()

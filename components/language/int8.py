@@ -38,7 +38,7 @@ def fits(model: PreTrainedModel) -> bool:
     """Return whether the graph written here is ``model``'s, and the CPU is fast at it."""
     c = model.config
     return (
-        torch.cpu._is_vnni_supported()
+        torch.cpu.get_capabilities().get("avx512_vnni", False)
         and c.model_type in FAMILIES
         and c.hidden_act == "gelu"
         and getattr(c, "position_embedding_type", "absolute") == "absolute"

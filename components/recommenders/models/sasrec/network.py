@@ -158,7 +158,7 @@ class Training:
         self.fast = (
             torch.cuda.is_bf16_supported()
             if self.device.type == "cuda"
-            else torch.cpu._is_avx512_bf16_supported()
+            else torch.cpu.get_capabilities().get("avx512_bf16", False)
         )
 
     def run(self, train: Interactions, text: FloatArray) -> tuple[Network, FloatArray]:

