@@ -39,10 +39,15 @@ app = typer.Typer(
 ROOT = Path()
 
 
+_invoked: list[str] = []
+"""The command that runs, once it is known."""
+
+
 @app.callback()
-def _private() -> None:
+def _private(context: typer.Context) -> None:
     from components.permissions import keep_private
 
+    _invoked[:] = [context.invoked_subcommand or ""]
     keep_private(ROOT)
 
 
@@ -50,13 +55,34 @@ def _stage(module: str, function: str = "run", **options: str) -> None:
     """Run a stage's function on this folder's params.yaml; module: where it is."""
     import importlib
 
-    from components.settings import SettingsError, load_settings
+    from components.settings import load_settings
 
     try:
         getattr(importlib.import_module(module), function)(load_settings(), ROOT, **options)
-    except (SettingsError, FileNotFoundError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
+    except Exception as error:
+        message = _what_to_do(error)
+        if message is None:
+            raise
+        typer.secho(f"error: {message}", fg="red", err=True)
         raise typer.Exit(1) from error
+
+
+def _what_to_do(error: Exception) -> str | None:
+    """Return the sentence for an error of the running stage, None for one that needs a traceback.
+
+    Libraries raise errors of their own for a missing file. So whatever the error, an input that
+    is missing because its stage has not run is named first.
+    """
+    from components.settings import SettingsError
+    from flows.inputs import missing_inputs, remedy
+
+    if isinstance(error, SettingsError):
+        return str(error)
+    if missing := missing_inputs(_invoked[0], ROOT):
+        return remedy(missing, _invoked[0])
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f"{error.filename} is missing"
+    return str(error) if isinstance(error, FileNotFoundError | ValueError) else None
 
 
 @app.command()
