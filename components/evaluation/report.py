@@ -43,12 +43,12 @@ from components.evaluation.protocol import (
     sliced_ndcg,
     some_users,
 )
-from components.recommenders.base import Recommender
-from components.recommenders.factory import build, needs_log
+from components.recommenders.base import NeedsLoggedFeedback, Recommender
+from components.recommenders.factory import MODELS, build, needs_log
 from components.recommenders.train import CANDIDATES, IMPRESSIONS, load_candidates
 from components.recommenders.two_stage.blending import fit_weights
 from components.recommenders.two_stage.hybrid import Hybrid
-from components.settings import Evaluate, Settings
+from components.settings import Evaluate, Event, Settings
 
 HEAD_SHARE = 0.2
 """Head items are the most popular ones, this share of the catalogue."""
@@ -306,6 +306,16 @@ def write_report(
     file.write_text(page, encoding="utf-8")
 
 
+def event_rewards(settings: Settings, root: Path) -> dict[Event, float]:
+    """Return what an event on a served item is worth, as the recommenders that learn from served
+    lists say, a candidate before one that is not."""
+    named = settings.train.candidates
+    learners = sorted(filter(needs_log, MODELS), key=lambda name: name not in named)
+    model = build(learners[0], settings, root)
+    assert isinstance(model, NeedsLoggedFeedback)
+    return model.event_rewards()
+
+
 def _served(
     settings: Settings, root: Path, prepared: Prepared, contest: Contest
 ) -> list[dict[str, Any]]:
@@ -313,7 +323,7 @@ def _served(
     if settings.evaluate.protocol != "time":
         return []  # these models were fitted on what came of the lists
     files = root / IMPRESSIONS, root / VALID_INTERACTIONS
-    log = load_log(*files, prepared, settings.train.policy.rewards)
+    log = load_log(*files, prepared, event_rewards(settings, root))
     rows = np.flatnonzero(log.histories.now >= prepared.test_start)
     exclude, n_items = settings.train.exclude_seen, len(prepared.catalogue)
     return judge_served(contest.models, log.pick(rows), n_items, exclude, settings.seed)

@@ -38,7 +38,7 @@ from components.arrays import (
 )
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.data.impressions import Log
-from components.settings import ModelSection, current_model_name
+from components.settings import Event, ModelSection, current_model_name
 
 DTYPES = {
     "F64": np.float64,
@@ -239,7 +239,7 @@ class NeedsLoggedFeedback(Protocol):
     def base_name(self) -> str:
         """Return the name of the candidate that it starts from."""
 
-    def event_rewards(self) -> dict[Any, float]:
+    def event_rewards(self) -> dict[Event, float]:
         """Return the reward of each kind of event on a shown item."""
 
     def check_log(self, log: Log) -> None:

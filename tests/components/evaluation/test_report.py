@@ -15,8 +15,9 @@ from components.data.dataset import load_prepared
 from components.evaluation import report
 from components.evaluation.metrics import ACCURACY
 from components.evaluation.protocol import interval, pairwise
-from components.recommenders.factory import MODELS
-from components.settings import Settings
+from components.recommenders.factory import MODELS, register, unregister
+from components.recommenders.models.off_policy.model import Policy
+from components.settings import Event, Settings
 
 
 def serve(root: Path) -> None:
@@ -97,6 +98,29 @@ def test_the_report_judges_every_model(reported: tuple[Path, Settings]) -> None:
     assert page.count("<figure>") == 5
     assert not re.search(r'(?:src|href)="(?!data:)|url\(', page)  # nothing is fetched
     assert len(page.encode()) < 100_000
+
+
+class Learner(Policy):
+    """A second recommender that learns from served lists."""
+
+    name = "learner"
+
+    def event_rewards(self) -> dict[Event, float]:
+        return {"view": 0.5}
+
+
+def test_served_lists_are_worth_what_the_recommender_that_learns_from_them_says(
+    settings: Settings, tmp_path: Path
+) -> None:
+    register(Learner)
+    try:
+        given = {**settings.train.model_dump(), "candidates": ["cease", "learner"]}
+        train = type(settings.train).model_validate(given)
+        with_learner = settings.model_copy(update={"train": train})
+        assert report.event_rewards(settings, tmp_path) == settings.train.policy.rewards
+        assert report.event_rewards(with_learner, tmp_path) == {"view": 0.5}
+    finally:
+        unregister(Learner.name)
 
 
 def judged(each: dict[str, np.ndarray]) -> pd.DataFrame:
