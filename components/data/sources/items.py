@@ -98,7 +98,7 @@ def infer_categories(titles: pd.Series) -> pd.Series:
 
     >>> titles = pd.Series(["PINK HEART MUG", "MUGS WITH DOTS RED"] * 8)
     >>> infer_categories(titles).head(2).tolist()
-    ['Mug', 'Dot']
+    ['Mug', 'Dots']
     """
     words = titles.fillna("").str.lower().str.findall(r"[^\W\d_]{3,}").explode()
     singular = words.str.removesuffix("s")
