@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run test test-slow test-soak serve ui bench audit dag lock settings docs clean
+.PHONY: help run lint test test-slow test-soak serve ui bench audit dag lock settings docs clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -32,11 +32,19 @@ run: $(STAMP)    ## the whole chain on the embedded shop, then what was learned 
 	dvc repro
 	bowerbird summary
 
-test: $(STAMP)   ## every test but the slow ones
+define CHECKS
+ruff check .
+ruff format --check .
+lint-imports
+endef
+
+lint: $(STAMP)   ## ruff, import-linter and mypy
+	$(CHECKS)
+	mypy
+
+test: $(STAMP)   ## every test but the slow ones; one of them runs mypy
 	bash tests/system-packages.sh
-	ruff check .
-	ruff format --check .
-	lint-imports
+	$(CHECKS)
 	pytest -n 2 --no-loadscope-reorder
 
 test-slow: $(STAMP) ## the slow ones
