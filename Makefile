@@ -28,7 +28,7 @@ $(STAMP): requirements/lock.txt requirements/torch.txt pyproject.toml
 	$(BIN)/pip install --quiet --no-deps -e .
 	touch $(STAMP)
 
-run: $(STAMP)    ## the whole chain on the embedded shop, then what was learned and what to do next
+run: $(STAMP)    ## the whole pipeline on the embedded shop, then a summary
 	dvc repro
 	bowerbird summary
 
@@ -42,12 +42,12 @@ lint: $(STAMP)   ## ruff, import-linter and mypy
 	$(CHECKS)
 	mypy
 
-test: $(STAMP)   ## every test but the slow ones; one of them runs mypy
+test: $(STAMP)   ## all tests except the slow ones; one of them runs mypy
 	bash tests/system-packages.sh
 	$(CHECKS)
 	pytest -n 2 --no-loadscope-reorder
 
-test-slow: $(STAMP) ## the slow ones
+test-slow: $(STAMP) ## the slow tests
 	bash tests/system-packages.sh
 	pytest -m slow
 
@@ -61,18 +61,18 @@ serve: $(STAMP)  ## the endpoint and its pages on http://127.0.0.1:3000
 ui: $(STAMP)     ## Prefect on :4200, MLflow on :5000 (login: var/flows/login), the scheduled flows
 	bowerbird ui
 
-bench: $(STAMP)  ## the short benchmarks of the embedded data, and a list of all
+bench: $(STAMP)  ## the short benchmarks on the embedded data, and a list of all
 	python -m benchmarks drift off_policy conversation
 	@echo 'more:' && python -m benchmarks
 
-audit: $(STAMP)  ## risky code, and known vulnerabilities of the locked packages
+audit: $(STAMP)  ## look for risky code and known vulnerabilities of the locked packages
 	bandit --quiet --configfile pyproject.toml --recursive $(CODE)
 	python requirements/audit.py
 
 dag: $(STAMP)    ## write the code that each stage imports into dvc.yaml
 	python -m flows.dag
 
-lock: $(STAMP)   ## write requirements/lock.txt anew from what pyproject.toml allows
+lock: $(STAMP)   ## resolve the versions that pyproject.toml allows into requirements/lock.txt
 	bash requirements/lock.sh
 
 settings: $(STAMP) ## write docs/settings.md and params.yaml's comments from the settings' descriptions
@@ -81,5 +81,5 @@ settings: $(STAMP) ## write docs/settings.md and params.yaml's comments from the
 docs: $(STAMP)   ## the documentation as a site: site/index.html
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
-clean:           ## remove what runs leave behind (environment and DVC cache stay)
+clean:           ## remove the outputs of runs, except the environment and DVC's cache
 	rm -rf data/sources.json data/raw data/valid data/quarantine data/prepared data/corpus data/inputs models reports var

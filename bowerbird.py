@@ -1,4 +1,4 @@
-"""The command line. Thin: each command imports its room when it runs, so --help answers at once."""
+"""Command line. Each command imports its modules when it runs, so --help answers at once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# The libraries phone home unless told not to. Threads that wait for each other sleep instead of
-# spinning: with an endpoint beside it, training took twice as long on two cores without this.
+# Switch off the libraries' usage statistics. Waiting OpenMP threads sleep instead of spinning:
+# otherwise training on two cores took twice as long while an endpoint ran.
 for _name, _value in {
     "GX_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "true",
@@ -23,8 +23,8 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-# Libraries' progress bars: in a file or a pipe each is one line of thousands of characters. This
-# project's own progress is plain lines there (components/progress.py).
+# Libraries' progress bars: in a file or a pipe each is a single line of thousands of characters.
+# This project prints its own progress as plain lines there (components/progress.py).
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_DISABLE", "1")
 
@@ -93,25 +93,25 @@ def sources() -> None:
 
 @app.command()
 def ingest() -> None:
-    """The shop's files and the feedback become the raw tables."""
+    """Read the shop's files and the feedback into the raw tables."""
     _stage("components.data.ingest")
 
 
 @app.command()
 def validate() -> None:
-    """Check the raw tables; bad rows go to quarantine with their reason."""
+    """Validate the raw tables; bad rows go to quarantine with the reason."""
     _stage("components.data.expectations")
 
 
 @app.command()
 def preprocess() -> None:
-    """Clean, engineer features, split by time."""
+    """Clean the data, compute features, split by time."""
     _stage("components.data.split")
 
 
 @app.command()
 def corpus() -> None:
-    """Build the corpus from the catalogue's and the reviews' texts."""
+    """Build the corpus from the texts of the catalogue and the reviews."""
     _stage("components.language.corpus")
 
 
@@ -135,7 +135,7 @@ def encode() -> None:
 
 @app.command()
 def text() -> None:
-    """Report what the text gives: encoder as it is, pre-trained, fine-tuned."""
+    """Evaluate the language model: without further training, pre-trained, fine-tuned."""
     _stage("components.evaluation.text")
 
 
@@ -168,17 +168,17 @@ def rank() -> None:
 
 @app.command()
 def refit() -> None:
-    """Fit the model that is served: the ranked recipe on all data."""
+    """Fit the served model: the same candidates and ranker, on all data."""
     _stage("components.recommenders.refit")
 
 
 @app.command()
 def tune(
     model: str = typer.Argument(help="a candidate, for example ease"),
-    trials: int = typer.Option(30, min=1, help="finished trials, those of earlier runs included"),
-    timeout: float = typer.Option(None, help="seconds after which no new trial begins"),
+    trials: int = typer.Option(30, min=1, help="number of finished trials, including earlier runs"),
+    timeout: float = typer.Option(None, help="seconds after which no new trial starts"),
 ) -> None:
-    """Search a model's parameters on the validation window; a killed search goes on."""
+    """Search a model's hyper-parameters on the validation window; continues a killed search."""
     from components.evaluation.metrics import ndcg
     from components.recommenders.tuning import snippet
     from components.recommenders.tuning import tune as search
@@ -186,7 +186,7 @@ def tune(
 
     try:
         study = search(model, load_settings(), ROOT, trials, timeout, metric=ndcg)
-        typer.echo(f"best of validation: NDCG@10 {study.best_value:.4f}, for params.yaml:")
+        typer.echo(f"best on validation: NDCG@10 {study.best_value:.4f}, for params.yaml:")
         typer.echo(snippet(study, model))
     except (SettingsError, FileNotFoundError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
@@ -196,13 +196,13 @@ def tune(
 
 @app.command()
 def evaluate() -> None:
-    """Judge every model on the held-out newest weeks."""
+    """Evaluate all models on the held-out newest weeks."""
     _stage("components.evaluation.report")
 
 
 @app.command()
 def reference() -> None:
-    """Build the reference that served traffic is compared with, and calibrate the drift alert."""
+    """Build the reference for monitoring and calibrate the drift alarm."""
     _stage("monitoring.reference")
 
 
@@ -218,12 +218,12 @@ def watch() -> None:
 def monitor(
     window: Path = typer.Option(None, help="Parquet file of interactions; default: data/feedback"),
 ) -> None:
-    """Judge the newest traffic: verdict, report, alert. Drift is no error: exit code 0."""
+    """Check the newest traffic for drift: verdict, report, alert. Drift has exit code 0 too."""
     from components.settings import SettingsError, load_settings
-    from monitoring.run import judge
+    from monitoring.run import check_drift
 
     try:
-        found = judge(load_settings(), ROOT, window)
+        found = check_drift(load_settings(), ROOT, window)
     except (SettingsError, FileNotFoundError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
@@ -242,7 +242,7 @@ def register() -> None:
 
 @app.command()
 def summary() -> None:
-    """Say what the last run learned and what to do next."""
+    """Summarise the last run and what to do next."""
     from components.settings import SettingsError, load_settings
     from components.summary import summary as text
 
@@ -256,7 +256,7 @@ def summary() -> None:
 
 @contextmanager
 def _registry() -> Iterator[Registry]:
-    """Open the registry; an error of it ends the command with one line."""
+    """Open the registry; an error ends the command with one line."""
     from components.registry import Registry, RegistryError, reachable
     from components.settings import SettingsError, load_settings
 
@@ -281,7 +281,7 @@ def models() -> None:
 
 @app.command()
 def promote(version: str) -> None:
-    """Make a version the champion; a running endpoint takes it over by itself."""
+    """Make a version the champion; a running endpoint loads it automatically."""
     from components.registry import promote as make_champion
 
     with _registry() as registry:
@@ -291,7 +291,7 @@ def promote(version: str) -> None:
 
 @app.command()
 def rollback() -> None:
-    """Go back to the champion before the present one."""
+    """Go back to the previous champion."""
     from components.registry import rollback as restore_previous
 
     with _registry() as registry:
@@ -300,7 +300,7 @@ def rollback() -> None:
 
 
 def _check_free(host: str, port: int, setting: str) -> None:
-    """End the command with one line where something listens on the port already."""
+    """End the command with one line if the port is in use."""
     import socket
 
     try:
@@ -323,7 +323,7 @@ def flows() -> None:
 
     try:
         settings = load_settings()
-        # The server of `bowerbird ui` in this folder wants its login; no other server gets it.
+        # Send the login only to the server of `bowerbird ui` in this folder.
         own = f"{url(settings.flows.host, settings.flows.prefect_port)}/api"
         if os.environ.get("PREFECT_API_URL") == own and (login := known_login(ROOT)):
             os.environ.setdefault("PREFECT_API_AUTH_STRING", login)
@@ -337,7 +337,7 @@ def flows() -> None:
 
 @app.command()
 def ui() -> None:
-    """Prefect's and MLflow's pages on this machine, and the scheduled flows."""
+    """Start Prefect's and MLflow's servers on this machine, and run the scheduled flows."""
     from components.settings import SettingsError, load_settings
     from flows.access import AccessError, check_host, how_to_log_in, load_login
     from flows.servers import servers, url
@@ -352,7 +352,7 @@ def ui() -> None:
     except (SettingsError, AccessError, OSError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
-    # Set before prefect is imported, which reads them then. The project keeps its own database.
+    # Prefect reads these when it is imported. The project has its own database.
     os.environ.setdefault("PREFECT_HOME", str((ROOT / "var/prefect").resolve()))
     os.environ["PREFECT_API_URL"] = f"{url(f.host, f.prefect_port)}/api"
     os.environ["PREFECT_API_AUTH_STRING"] = login
@@ -373,10 +373,10 @@ def serve(
     host: str = typer.Option(None, help="default: serve.host of params.yaml"),
     port: int = typer.Option(None, min=1, max=65535, help="default: serve.port"),
     workers: int = typer.Option(
-        1, min=1, help="processes; more than one wants PostgreSQL for events"
+        1, min=1, help="number of processes; more than one needs PostgreSQL for events"
     ),
 ) -> None:
-    """Serve the champion over HTTP, with its pages."""
+    """Serve the champion over HTTP, with the web pages."""
     from components.settings import SettingsError, load_settings
     from serving.api.auth import Keys, SecretError, load_secret
     from serving.api.peers import is_loopback
@@ -425,7 +425,7 @@ def package() -> None:
 
 @app.command()
 def export_feedback() -> None:
-    """Write what was served and what came of it to Parquet, for ingest and monitoring."""
+    """Export impressions and feedback to Parquet, for ingest and monitoring."""
     from components.settings import SettingsError, load_settings
     from serving.events.erasure import export_erasures
     from serving.events.errors import StoreError
@@ -450,9 +450,9 @@ def export_feedback() -> None:
 @app.command()
 def erase(
     person: str = typer.Argument(help="user_id, or session_id with --session"),
-    session: bool = typer.Option(False, "--session", help="the id is a session's"),
+    session: bool = typer.Option(False, "--session", help="the id is a session id"),
 ) -> None:
-    """Erase a person from the event store and every file below this folder; print the receipt."""
+    """Erase a person from the event store and all files below this folder; print the receipt."""
     from components.erasure import (
         erase_exports,
         erase_tables,

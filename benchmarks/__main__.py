@@ -1,7 +1,7 @@
-"""Benchmarks by name, one after the other: python -m benchmarks [NAME ...]; without, the list.
+"""Run benchmarks by name, or list them: python -m benchmarks [NAME ...].
 
-Each module of this folder is one question and says in its docstring what it needs; most take
-arguments of their own when they are called as ``python -m benchmarks.NAME``.
+Each module of this folder answers one question; its docstring says what it needs. Most modules take
+arguments when they are run as ``python -m benchmarks.NAME``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 
 def available() -> dict[str, str]:
-    """Return the benchmarks by name with what each asks."""
+    """Return the benchmarks by name with the first line of their docstrings."""
     found = {}
     for file in sorted(HERE.glob("*.py")):
         text = file.read_text(encoding="utf-8")
@@ -28,8 +28,8 @@ def available() -> dict[str, str]:
 def main(names: list[str]) -> int:
     benchmarks = available()
     if not names:
-        for name, asks in benchmarks.items():
-            print(f"{name:<18}{asks}")
+        for name, summary in benchmarks.items():
+            print(f"{name:<18}{summary}")
         return 0
     unknown = sorted(set(names) - set(benchmarks))
     if unknown:

@@ -1,12 +1,13 @@
-"""What made-up data gives on validation: benchmarks/results/augmentation.md.
+"""Effect of data augmentation on validation: benchmarks/results/augmentation.md.
 
     make run && python -m benchmarks.augmentation
 
 On the embedded shop (``data/prepared``, ``models/vectors``; ``--root`` names another folder). Each
-model is fitted on what lies before the validation window, with and without ``augment``'s made-up
-purchases at several least confidences, and judged on the real purchases of that window alone:
-NDCG@10 of all users and of those who bought a rare product, with the interval of the gain. And
-zero-shot categories: half of the known ones are hidden; how many are filled, and rightly?
+model is fitted on data from before the validation window, with and without the synthetic purchases
+of ``augment`` at several minimum confidences, and evaluated on the real purchases of that window:
+NDCG@10 of all users and of those who bought a rare product, with the interval of the gain.
+Zero-shot categories: half of the known ones are hidden, and coverage and accuracy of the filled
+ones are reported.
 """
 
 from __future__ import annotations

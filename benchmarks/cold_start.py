@@ -1,18 +1,18 @@
-"""Products that nobody has bought yet: benchmarks/results/cold_start_NAME.md.
+"""Accuracy on products without purchases (cold start): benchmarks/results/cold_start_NAME.md.
 
     python -m benchmarks.cold_start ../shared/data/amazon-beauty-5core
 
 Folder and protocol are those of ``benchmarks.leave_one_out``, but ``SHARE`` of the items, drawn
-with ``SEED``, are taken out of all training interactions and of all histories. A user is *cold* if
-the next item is one of them, else *warm*; every item is ranked for both, those of the history are
-left out. Texts: the full titles, and TF-IDF also over the five
+with ``SEED``, are removed from all training interactions and all histories. A user is *cold* if
+the next item is one of them, else *warm*; for both, all items except those of the history are
+ranked. Texts: the full titles, and TF-IDF also over the five
 keywords an item of ``items.parquet``.
 
-The encoder is compared as it is packaged, pre-trained on the titles (120 steps of the stage
-``pretrain``) and fine-tuned on next products, the head alone or also the encoder (``FINETUNE``,
-about ten minutes of one core), which reads neither validation nor test targets. Encoders and
-vectors are kept in ``var/benchmarks``. Vectors are whitened, except those of the head alone, which
-has done so.
+The packaged encoder is compared without further training, pre-trained on the titles (120 steps of
+the stage ``pretrain``) and fine-tuned on next products, only the head or also the encoder
+(``FINETUNE``, about ten minutes of one core), which reads neither validation nor test targets.
+Encoders and vectors are cached in ``var/benchmarks``. Vectors are whitened, except those of the
+head alone, which has done so.
 
 The hybrid must say in one list what of the sold and what of the unsold comes first. Its ranker
 learns that on validation with as many other items taken out in the same way, over models that

@@ -1,14 +1,14 @@
-"""Does the conversation keep to what was said, and are its proposals sensible?
+"""Does the conversation respect the shopper's limits, and are its proposals sensible?
 
     python -m benchmarks.conversation [--model models/hybrid]     (``make run`` makes the model)
 
-40 needs in a shopper's words over the embedded shop, written down before the first run and not
-changed after it; nothing was tuned on them. Each has limits of price and words that must not
-appear in a title (what is refused, with what the shop sells under that name), and a pattern of
-titles that a shop assistant could sensibly show. Five proposals are asked for, by
+40 needs in a shopper's words for the embedded shop, written before the first run and not changed
+after it; nothing was tuned on them. Each has limits of price, words that must not appear in a title
+(exclusions, with the shop's names for them), and a pattern of titles that a shop assistant could
+sensibly show. Five proposals are requested from
 
 - words: plain text search for the whole message (TF-IDF of words and letters);
-- words and meaning: the same with the model folder's encoder, where it has one;
+- words and meaning: the same with the model folder's encoder, if it has one;
 - conversation: ``serving/conversation/dialogue.py``, one message, an unknown shopper.
 
 Kept: share of proposals within the limits and without what was refused; needs whose answer says

@@ -1,4 +1,4 @@
-"""How often the drift alarm is wrong, and how late it is right: benchmarks/results/drift.md.
+"""False-alarm rate and delay of the drift alarm: benchmarks/results/drift.md.
 
     python -m benchmarks.drift [--root .]
 

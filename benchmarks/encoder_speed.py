@@ -1,11 +1,11 @@
-"""Texts a second beside sentence-transformers: benchmarks/results/encoder_speed.md.
+"""Encoded texts per second, against sentence-transformers: benchmarks/results/encoder_speed.md.
 
     python -m benchmarks.encoder_speed
 
-The same texts in one run, taken in turns ``ROUNDS`` times, the fastest round of each counted:
-sentence-transformers' own ``encode`` (fp32, its defaults) and ours in every precision. Texts: the
-embedded shop's titles and clothing reviews, ``--texts`` of each, both cut at 128 pieces. Cosine:
-of ours to theirs, mean and least.
+The same texts in one run, alternating ``ROUNDS`` times; the fastest round of each counts:
+``encode`` of sentence-transformers (fp32, its defaults) and ours in every precision. Texts: the
+embedded shop's titles and clothing reviews, ``--texts`` of each, truncated to 128 tokens. Cosine:
+between ours and theirs, mean and minimum.
 """
 
 from __future__ import annotations

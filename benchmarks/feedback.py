@@ -1,15 +1,16 @@
-"""What is learned from logged feedback, in a shop whose truth is known: results/feedback.md, .png.
+"""Learning from logged feedback in a simulated shop: benchmarks/results/feedback.md and .png.
 
     python -m benchmarks.feedback
 
-``evaluation.simulator``: 400 shoppers, 60 products, lists of five, places looked at with 1/place.
+``evaluation.simulator``: 400 shoppers, 60 products, lists of five, examination probability
+1/position.
 Values are true expected clicks of a list, means over three shops with their standard deviation.
 
 1. Policies. Item neighbours fitted on past purchases rank, ε-greedy (0.3) serves and logs. From
    that log a policy is trained with the top-K correction, with the plain off-policy correction
-   (K = 1), without any, and with the top-K correction but propensities thrown away and estimated.
-   Settings are the defaults of ``train.policy`` but ``k``, the length of the list.
-2. Bandits, which know no shopper: regret a list against the one list that is best for all.
+   (K = 1), without any, and with the top-K correction and estimated instead of logged propensities.
+   Settings are the defaults of ``train.policy`` except ``k``, the length of the list.
+2. Bandits without personalisation: regret per list against the best single list for all.
 """
 
 from __future__ import annotations

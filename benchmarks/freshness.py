@@ -1,10 +1,10 @@
-"""Is the served twin, fitted on all data, better in the weeks to come than the judged twin?
+"""Is the served model, fitted on all data, better in the following weeks than the evaluated one?
 
     python -m benchmarks.freshness [--weeks 8]     (``make run`` makes both models)
 
-Both get the same histories and are judged on the second year of the embedded shop: each week's
-known customers, histories up to the week, targets what they buy in it that is new to them. NDCG@10,
-the same users for both, paired bootstrap intervals of the ratio of the means.
+Both get the same histories and are evaluated on the second year of the embedded shop: known
+customers of each week, with histories up to the week and their purchases of products new to them as
+targets. NDCG@10, the same users for both, paired bootstrap intervals of the ratio of the means.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = load_settings(arguments.root / "params.yaml")
     x, end = both_years(arguments.root)
-    models = {twin: Hybrid.load(arguments.root / "models" / twin) for twin in ("hybrid", "served")}
+    models = {name: Hybrid.load(arguments.root / "models" / name) for name in ("hybrid", "served")}
     random = np.random.default_rng(settings.seed)
     rows = []
     for week in range(arguments.weeks):
@@ -93,11 +93,11 @@ def main() -> None:
         )
         print(rows[-1], flush=True)
     text = [
-        "# The served twin against the judged twin on the second year",
+        "# The served model against the evaluated model on the second year",
         "",
         "`python -m benchmarks.freshness`: NDCG@10 on known customers' new purchases of each week.",
         "",
-        "| week | customers | judged twin | served twin | ratio | 95 % interval |",
+        "| week | customers | evaluated model | served model | ratio | 95 % interval |",
         "|---|---|---|---|---|---|",
         *rows,
         "",

@@ -1,17 +1,16 @@
-"""How time and memory of each model grow with the shop: benchmarks/results/growth.md.
+"""Time and memory of each model by size of the shop: benchmarks/results/growth.md.
 
     python -m benchmarks.growth                      # 1, 3 and 10 million interactions
     python -m benchmarks.growth --sizes 1 --models ease,item_neighbours
 
 Synthetic interactions, 20 a user on average, over 50,000, 100,000 and 200,000 items: popularity
 follows Zipf's law, and each user takes four items of five from one of the item groups (200 items
-a group and taste), so that there is something to learn. Each model is fitted with the settings of
-params.yaml (``sequential``: one epoch) in a process of its own, then asked for ten items for
-1,000 users. Reported: seconds of the fit and of the lists, by the clock and of the processor
-(which other work on the machine does not stretch), the process's peak memory (getrusage;
-libraries and data, which are there before the fit, included and also given apart), and the share
-of the lists that is of the user's own group, chance being next to nothing. A fit that takes
-longer than ``--limit`` seconds is ended, and the table says so.
+per group), so that there is a pattern to learn. Each model is fitted with the settings of
+params.yaml (``sequential``: one epoch) in a separate process, then recommends ten items for
+1,000 users. Reported: wall-clock and CPU seconds of the fit and of the lists, the process's peak
+memory (getrusage; libraries and data before the fit are included and also reported separately), and
+the share of the lists that is from the user's own group (by chance nearly zero). A fit that takes
+longer than ``--limit`` seconds is stopped, and the table says so.
 """
 
 from __future__ import annotations

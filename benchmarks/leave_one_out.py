@@ -1,15 +1,15 @@
-"""Every model on a leave-one-out benchmark: benchmarks/results/leave_one_out.md.
+"""Accuracy of every model, leave-one-out: benchmarks/results/leave_one_out_NAME.md.
 
     python -m benchmarks.leave_one_out ../shared/data/amazon-beauty-5core
 
 For a folder with ``interactions.parquet`` (user_id, item_id, position in time order) and,
 optional, ``items.parquet`` (item_id, title, keywords). Protocol of S3-Rec, TIGER and others: the
-last item of each user is the test target, the one before it the validation target; every item is
-ranked, those of the history are left out; the test history includes the validation item.
+last item of each user is the test target, the previous one the validation target; all items except
+those of the history are ranked; the test history includes the validation item.
 
-Everything is chosen on validation: the ranker learns there, over models fitted without either
-target. Reported are both forms that papers use: final models fitted without and with the
-validation items. Fitted models are kept in ``var/benchmarks`` and taken up by a second run.
+All choices are made on validation: the ranker is trained there, over models fitted without either
+target. Both forms that papers use are reported: final models fitted without and with the validation
+items. Fitted models are cached in ``var/benchmarks`` for the next run.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def read(folder: Path) -> tuple[Interactions, Catalogue]:
 
 
 def vectors(folder: Path, titles: list[str]) -> np.ndarray:
-    """Return the packaged encoder's vectors of the titles, kept for the next run."""
+    """Return the packaged encoder's vectors of the titles, cached for the next run."""
     file = Path("var/benchmarks") / folder.name / "vectors.npy"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)

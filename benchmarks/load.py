@@ -1,13 +1,13 @@
-"""A small HTTP load generator in a process of its own: keep-alive, closed loop or paced.
+"""A small HTTP load generator: keep-alive, closed loop or paced.
 
     python -m benchmarks.load URL_PORT SECONDS CONNECTIONS RATE < requests.jsonl
 
-In: a line of JSON a request, ``[method, path, body]``; repeated in order while the time lasts.
-Out: one line of JSON: requests, failures (any status but 200), requests a second, p50 and p99 in
-milliseconds of the path that was asked most often, and of all others together. RATE 0: each
-connection asks again as soon as it is answered. Else so many requests a second over all
-connections, each at its due moment; its latency counts from then, so a server that falls behind
-is not spared (no coordinated omission).
+In: one line of JSON per request, ``[method, path, body]``, repeated in order until the time is
+over. Out: one line of JSON: requests, failures (any status except 200), requests per second, p50
+and p99 in milliseconds of the most frequent path, and of all others together. RATE 0: each
+connection sends the next request after the response. Otherwise RATE requests per second over all
+connections, each at its scheduled time, from which its latency is measured (no coordinated
+omission).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import uvloop
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection; ``ask`` sends raw bytes and waits for the whole answer."""
+    """One keep-alive connection; ``send`` sends raw bytes and waits for the whole response."""
 
     def __init__(self) -> None:
         self.buffer = b""
@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(0)
 
-    async def ask(self, request: bytes) -> int:
+    async def send(self, request: bytes) -> int:
         self.waiter = asyncio.get_running_loop().create_future()
         self.transport.write(request)  # type: ignore[attr-defined]
         return await self.waiter
@@ -95,7 +95,7 @@ async def load(
             elif due - start > seconds:
                 return
             path, request = next(requests)
-            status = await connection.ask(request)
+            status = await connection.send(request)
             latencies.setdefault(path, []).append(time.perf_counter() - due)
             failures += status != 200
             if status == 0:

@@ -1,8 +1,8 @@
-"""A synthetic shop of many products, trained for real: what ``benchmarks.serving`` measures on.
+"""A trained model of a large synthetic shop, for ``benchmarks.serving``.
 
-Products lie around clusters in text space and sell by Zipf's law; a shopper buys within three
-clusters. The ranker is learned on a shop of 20,000 products of the same kind: its features do not
-depend on the size. Candidates: popularity, item_neighbours, content.
+Products form clusters in text space and sell by Zipf's law; a shopper buys within three clusters.
+The ranker is trained on a shop of 20,000 products of the same kind: its features do not depend on
+the size. Candidates: popularity, item_neighbours, content.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Does a product that came after the training reach those who like its kind?
+"""Are products added after the training recommended to interested shoppers?
 
     python -m benchmarks.new_products [--model models/hybrid]     (``make run`` makes the model)
 
-Protocol: 80 products that were there in training and never sold come again as new ones of the same
-text. Each is judged on a shopper who had the five sold products most alike to it: is it among the
-first ten? Once as it is known from training, once as the new one (the other cannot be had then).
-And how much of the first ten for a shopper who had a new product alone is what anybody is shown.
+Protocol: 80 unsold products of the training are added again as new products with the same text.
+Each is evaluated on a shopper with the five most similar sold products: is it among the first ten?
+Once as the product of the training, once as the new one (with the other unavailable). And the share
+of unpersonalised recommendations among the first ten for a shopper with only a new product.
 """
 
 from __future__ import annotations

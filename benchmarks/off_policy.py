@@ -1,17 +1,18 @@
-"""Off-policy estimates against a second log's truth: benchmarks/results/off_policy.md and .csv.
+"""Off-policy estimates against the true click rates: benchmarks/results/off_policy.md and .csv.
 
     python -m benchmarks.off_policy
 
 Open Bandit sample (Saito et al., 2021), men's campaign: one shop served a uniformly random policy
-and Bernoulli Thompson sampling (BTS) side by side for the same week, 10,000 impressions of each.
+and Bernoulli Thompson sampling (BTS) in parallel for the same week, 10,000 impressions of each.
 The value of a policy, clicks per impression, is estimated from the *other* policy's log by IPS,
-SNIPS and doubly robust, and compared with the click rate of its own log, which no estimate saw.
+SNIPS and doubly robust, and compared with the click rate of its own log, which no estimate uses.
 
-An action is item × place: given one of three places, one of 34 items is shown. Random shows each
-with 1/34. BTS does not look at the user but learns on, so the log's propensities move; its chance
-of an item at a place over the week is how often its log shows it (clicks are not used). Logged
-weights are the log's own propensities. The doubly robust reward model is a logistic regression on
-item and place, cross-fitted over five folds of the log that is estimated from. Nothing was tuned.
+An action is item × position: at one of three positions, one of 34 items is shown. Random shows each
+with 1/34. BTS does not use the user but keeps learning, so the log's propensities change; its
+probability of an item at a position over the week is the frequency in its log (clicks are not
+used). Logged weights are the log's propensities. The doubly robust reward model is a logistic
+regression on item and place, cross-fitted over five folds of the log that is estimated from.
+Nothing was tuned.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def compare() -> pd.DataFrame:
                     "low": found.low,
                     "high": found.high,
                     "effective": found.effective,
-                    "judged": found.judged,
+                    "judged": found.reliable,
                     "own_log": float(own.mean()),
                     "own_low": float(own.mean()) - half,
                     "own_high": float(own.mean()) + half,
@@ -128,7 +129,8 @@ def main() -> None:
         )
     lines += [
         "",
-        f"With the first 100 impressions of the BTS log alone: {few.reason}. Judged: {few.judged}.",
+        f"With the first 100 impressions of the BTS log alone: {few.reason}. "
+        f"Reliable: {few.reliable}.",
         "",
         f"{table['holds'].sum()} of {len(table)} intervals hold the own click rate, itself "
         "uncertain: all overlap its interval. The logs hold 46 and 69 clicks; that is too few to "

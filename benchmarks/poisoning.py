@@ -1,17 +1,17 @@
-"""What a stranger's feedback moves: the popular shelf, first pages, the verdict on a version.
+"""Effect of fraudulent feedback: popular items, recommendations, and the promotion of a version.
 
     python -m benchmarks.poisoning
 
-Every seventh customer of the embedded shop, by the real stages. Two attacks:
+Every seventh customer of the embedded shop, with the real stages. Two attacks:
 
 1. *Promotion*: 1,400 purchases from one address in one day, none of them authenticated. Made-up
-   users buy a lure and then two products that hardly sell: some before the validation window (the
-   candidates learn it), some in it (the ranker learns it), some in the test window (where versions
-   are judged). The challenger is trained with these events, the champion without.
-2. *Shelf*: purchases of one product that hardly sells on the newest day, from one address and from
+   users buy a popular product and then two that rarely sell: some before the validation window
+   (used by the candidates), some in it (used by the ranker), some in the test window (used for the
+   comparison). The challenger is trained with these events, the champion without.
+2. *Shelf*: purchases of one product that rarely sells on the newest day, from one address and from
    many.
 
-"Without the limits" switches off the limits of ``validate`` and judges as before there were any:
+"Without the limits" switches off the limits of ``validate`` and compares as before they existed:
 everybody counts, and a mean gain above 0 is enough. The gain in truth is that of the shop's own
 users.
 """
@@ -87,8 +87,8 @@ def prepare(settings: Settings, root: Path, feedback: pd.DataFrame | None) -> Pr
     return load_prepared(root / "data/prepared")
 
 
-def fit_twins(settings: Settings, root: Path) -> None:
-    """Fit both twins; the products' vectors are TF-IDF of their titles."""
+def fit_both(settings: Settings, root: Path) -> None:
+    """Fit the evaluated and the served model; the products' vectors are TF-IDF of their titles."""
     titles = pd.read_parquet(root / "data/prepared/items.parquet")["title"].fillna("")
     words = TfidfVectorizer().fit_transform(titles)
     vectors = TruncatedSVD(64, random_state=0).fit_transform(words).astype(np.float32)
@@ -206,7 +206,7 @@ def promotion(
     chosen = settings if limits else without_limits(settings)
     prepared = prepare(chosen, root, attack)
     targets = attack["item_id"][1:3].tolist()
-    fit_twins(chosen, root)
+    fit_both(chosen, root)
     truth = compare(champion, root / "models/hybrid", prepared, chosen)
     counted = prepared if limits else everybody(prepared)
     found = compare(champion, root / "models/hybrid", counted, chosen)
@@ -226,7 +226,7 @@ def main() -> None:
         root = Path(name)
         settings = small_shop(root)
         clean = prepare(settings, root, None)
-        fit_twins(settings, root)
+        fit_both(settings, root)
         champion = root / "champion"
         shutil.copytree(root / "models/hybrid", champion)
         one, many = promotion_attack(clean), promotion_attack(clean, 200)

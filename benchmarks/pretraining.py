@@ -1,13 +1,13 @@
-"""Does every family learn from the shop's texts? benchmarks/results/pretraining.md.
+"""Pre-training of each model family on the shop's texts: benchmarks/results/pretraining.md.
 
     python -m benchmarks.pretraining [--root .] [--steps 40] [--reviews 500] [--encoders a,b]
 
 Needs data/prepared and data/valid (``bowerbird preprocess``). Each family starts from scratch with
-a tokenizer trained on the corpus (products and the first reviews; 2 layers, 128 wide) and takes
-the same number of steps of the same size. ``--encoders`` measures only some; the others' figures
-stay. Losses are of a token asked for in the training batches, perplexities of held-out documents:
-of masked and permuted words they are pseudo-perplexities, to be read along a row and not across
-families.
+a tokenizer trained on the corpus (products and the first reviews; 2 layers, 128 wide) and takes the
+same number of steps of the same size. ``--encoders`` selects families; the other figures are not
+changed. Losses are per target token of the training batches, perplexities of held-out documents.
+For masked and permuted words they are pseudo-perplexities, comparable within a family and not
+across families.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def write(table: pd.DataFrame, settings: Settings, steps: int, reviews: int) -> 
         )
         mean = loss.rolling(5, min_periods=1).mean()
         axes.plot(log["step"].loc[loss.index], mean, label=encoder)
-    axes.set(xlabel="step", ylabel="loss of a token asked for (mean of 5 steps)")
+    axes.set(xlabel="step", ylabel="loss per target token (mean of 5 steps)")
     axes.legend()
     figure.tight_layout()
     figure.savefig(RESULTS / "pretraining.png", dpi=110)

@@ -1,13 +1,13 @@
-"""Ratings read from reviews, against words: benchmarks/results/rating_prediction.md.
+"""Rating prediction from reviews, against TF-IDF: benchmarks/results/rating_prediction.md.
 
     python -m benchmarks.rating_prediction
 
-On the clothing reviews (CC0): 80 % of the reviews are learned from, 10 % for choosing, 10 % judged
-on once, drawn with ``SEED``. Text: the product's class, the review's title and text. Words: TF-IDF
-of one and two words with logistic regression (C chosen) for the class and ridge regression (alpha
-chosen) for the number. Encoder: the packaged one fine-tuned with both heads for ``STEPS`` steps of
-``BATCH`` reviews, about one pass (twenty minutes of one core; a killed run goes on). Its best
-weights are kept, by the loss of ``WATCHED`` of the reviews for choosing.
+On the clothing reviews (CC0): 80 % of the reviews are for training, 10 % for validation, 10 % for
+one test, drawn with ``SEED``. Text: the product's class, the review's title and text. Words: TF-IDF
+of one and two words with logistic regression (C by validation) for the class and ridge regression
+(alpha by validation) for the number. Encoder: the packaged one fine-tuned with both heads for
+``STEPS`` steps of ``BATCH`` reviews, about one pass (twenty minutes of one core; a killed run
+continues). The weights with the lowest loss on ``WATCHED`` validation reviews are used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sklearn.metrics import accuracy_score, f1_score, root_mean_squared_error
 
 from benchmarks.leave_one_out import RESULTS
 from components.language.encoder import TextEncoder
-from components.language.loop import Watch, train
+from components.language.loop import EarlyStopping, train
 from components.language.ratings import RatingTask, predict, review_texts
 
 SEED = 42
@@ -71,11 +71,12 @@ def language_model(
     # More than half of all weights, and one pass over the reviews would move them little.
     encoder.model.get_input_embeddings().weight.requires_grad = False
     held_out, wanted = texts[parts == 1][:WATCHED].tolist(), ratings[parts == 1][:WATCHED]
-    watch = Watch(lambda: task.held_out(held_out, wanted), WATCH_EVERY, 0)
+    early_stopping = EarlyStopping(lambda: task.held_out(held_out, wanted), WATCH_EVERY, 0)
     both = torch.nn.ModuleDict({"model": encoder.model, "task": task})
     train(
         both, lambda step: {"rating": task.loss(step)}, steps, LEARNING_RATE,
-        folder / "checkpoint", f"{steps} {BATCH} {LENGTH} {LEARNING_RATE}", 100, "ratings", watch,
+        folder / "checkpoint", f"{steps} {BATCH} {LENGTH} {LEARNING_RATE}", 100, "ratings",
+        early_stopping,
     )  # fmt: skip
     encoder.save(folder / "encoder")
     task.save(folder / "encoder")

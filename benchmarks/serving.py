@@ -1,4 +1,4 @@
-"""How fast is recommend, beside an empty endpoint of the same service?
+"""Throughput and latency of recommend, against an empty route of the same service.
 
     python -m benchmarks.serving [--root .] [--catalogue shop|million] [--seconds 5]
 
@@ -6,14 +6,14 @@ Protocol: one ``bentoml serve`` worker over the model of ``--root`` (``make run`
 over a synthetic catalogue of 1,000,000 products, and a load generator in another process
 (``benchmarks/load.py``), both on this machine. Three kinds of requests, k = 10 with reasons:
 
-- **kept**: 200 known shoppers come back and have done nothing since: the ranked page is at hand;
-- **traffic**: known shoppers by Zipf's law, and after every tenth page one of them clicks, so that
-  the next page is ranked anew;
-- **new**: each request is of a list of items nobody asked for before: all of it is computed.
+- **kept** (cache hits): 200 known shoppers without new events: the recommendation is cached;
+- **traffic**: known shoppers by Zipf's law; after every tenth request one of them clicks, so that
+  the next one is ranked again;
+- **new**: each request has a new list of items, so nothing is cached.
 
-No request but those of kept is sent twice. At saturation (16 connections, closed loop) empty and
-recommend are asked in turn, three rounds; then, again in turn and three times, both at half of
-recommend's saturation, paced, latency counted from the due moment. The medians stand in the table.
+Only requests of kept are repeated. At saturation (16 connections, closed loop) empty and recommend
+alternate, three rounds; then both run at half of recommend's saturation, again alternating three
+times, paced, with latency measured from the scheduled time. The table has the medians.
 CPU milliseconds are of all threads of the service, a request: other work on the machine changes
 them least. Then events a second accepted durably, and the memory (proportional set size) of all
 processes of the service. Before, for orientation, the empty answers of a service as BentoML makes

@@ -1,16 +1,17 @@
-"""Speed beside peers, on one benchmark folder: benchmarks/results/speed.md.
+"""Speed against other libraries on one data set: benchmarks/results/speed.md.
 
     python -m benchmarks.speed ../shared/data/amazon-beauty-5core [--epochs 3]
 
 implicit's ALS against our matrix factorisation; RecTools' and RecBole's SASRec against ours: same
 data, dimensions, layers, heads, dropout, learning rate, longest history and epochs, cross-entropy
-over the whole catalogue; batches are each library's default. Every contender learns from what
-lies before the validation item and is asked for that item (no test item is touched), in a process
-of its own, one after the other, with the same number of threads. The peers live in an environment
-that the benchmark makes: var/benchmarks/peers, from benchmarks/peers/requirements.txt.
+over the whole catalogue; batches are each library's default. Every library is fitted on the events
+before the validation item and evaluated on that item (test items are not used), in a separate
+process, one after the other, with the same number of threads. The other libraries are installed in
+an environment that the benchmark creates: var/benchmarks/peers, from
+benchmarks/peers/requirements.txt.
 
-Seconds are those of the library's fit, divided by the epochs, by the clock and of the processor
-(what counts where others use the machine); memory is the process's peak.
+Seconds are wall-clock and CPU seconds of the library's fit, divided by the epochs; memory is the
+process's peak.
 Our model also runs without text, ids alone, as the peers do. At the end: the time our model takes
 to rank all items for all users, and the metrics of the lists.
 """
@@ -56,7 +57,7 @@ THEIRS = {"implicit ALS": "als", "RecTools SASRec": "rectools", "RecBole SASRec"
 
 
 def options(epochs: int, threads: int) -> dict[str, Any]:
-    """Return what a peer is told: our chosen parameters under common names."""
+    """Return the parameters for the other libraries: ours, under common names."""
     sequence, factors = CHOSEN["sequential"], CHOSEN["matrix_factorisation"]
     names = ("dimensions", "layers", "heads", "dropout", "learning_rate", "max_length")
     return {
@@ -127,7 +128,7 @@ def measured(title: str, folder: Path, work: Path, epochs: int, threads: int) ->
         command += [(work / "train.npz").absolute(), out.absolute(), told]
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     environment = {**os.environ, **dict.fromkeys(names, str(threads)), "OPENBLAS_NUM_THREADS": "1"}
-    # RecBole writes its logs where it stands.
+    # RecBole writes its logs into the working directory.
     subprocess.run(command, check=True, env=environment, cwd=work if title in THEIRS else None)
     found = np.load(out)
     clock, processor = found["seconds"] / epochs

@@ -1,4 +1,4 @@
-"""Empty answers as BentoML gives them out of the box: what ``benchmarks.serving`` puts beside."""
+"""Empty routes of BentoML with its defaults, for comparison in ``benchmarks.serving``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def empty(_: Request) -> Response:
 @bentoml.service(name="stock")
 @bentoml.asgi_app(Starlette(routes=[Route("/mounted", empty)]), path="/")
 class Stock:
-    """Tracing, request metrics and access log as they come."""
+    """Tracing, request metrics and access log with their defaults."""
 
     @bentoml.api
     def api(self) -> dict[str, str]:

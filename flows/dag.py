@@ -1,13 +1,13 @@
-"""``dvc.yaml`` and the code: each stage depends on the modules that its command imports.
+"""Code dependencies of ``dvc.yaml``: each stage depends on the modules that its command imports.
 
-``python -m flows.dag`` (or ``make dag``) rewrites the code among the ``deps`` of ``dvc.yaml``
-and keeps the data among them; a test compares the two. Type it after a module was added, moved or
+``python -m flows.dag`` (or ``make dag``) rewrites the code files among the ``deps`` of ``dvc.yaml``
+and preserves the data files; a test compares the two. Run it after a module was added, moved or
 imported from a new place.
 
-What a command imports is read from the source, without running it: from the module that the
-command of ``bowerbird.py`` names in ``_stage``, all imports of this project's packages, those
-within functions included. Imports for type checkers only do not count, nor do package files that
-hold nothing but a docstring. A folder stands for its modules where all of them are imported.
+The imports are read from the source, without running it: starting with the module that the command
+of ``bowerbird.py`` names in ``_stage``, all imports of this project's packages, those within
+functions included. Imports for type checkers only do not count, nor do package files with only a
+docstring. If all modules of a folder are imported, the folder is listed instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ruamel.yaml.comments import CommentedSeq
 
 PACKAGES = ("components", "flows", "monitoring", "serving")
 COPIED = {"register": ["components"]}
-"""Folders of code that a stage copies, by stage: the registry puts its package into a version."""
+"""Folders of code that a stage copies, by stage: the registry copies the package into a version."""
 
 
 def command_modules(cli: Path) -> dict[str, str]:
@@ -82,10 +82,10 @@ def _files_below(folder: Path) -> set[str]:
 
 
 def shortest(files: set[str]) -> list[str]:
-    """Return ``files`` with a folder in place of its files where all of them are there."""
+    """Return ``files``, with a folder instead of its files if all of them are included."""
     folders = sorted({parent for file in files for parent in PurePosixPath(file).parents})
     short: list[str] = []
-    for folder in folders:  # a folder comes before those within it
+    for folder in folders:  # a folder precedes its subfolders
         inside = _files_below(_root() / folder) if folder.parts else set()
         modules = {file for file in inside if not file.endswith("__init__.py")}
         if len(modules) > 1 and inside <= files and not _covered(str(folder), short):
@@ -102,7 +102,7 @@ def _covered(path: str, folders: Iterable[str]) -> bool:
 def code_deps(stage: str, command: str, cli: Path | None = None) -> list[str]:
     """Return the code that a stage depends on.
 
-    command: what the stage runs, "bowerbird …".
+    command: the stage's command, "bowerbird …".
 
     Raises:
         KeyError: the command is no command of ``bowerbird.py`` that runs a stage.
@@ -120,9 +120,9 @@ def is_code(dep: str) -> bool:
 
 
 def write(file: Path) -> None:
-    """Write the code among the ``deps`` of a ``dvc.yaml``; everything else stays as it is."""
+    """Write the code files among the ``deps`` of a ``dvc.yaml``; nothing else is changed."""
     yaml = YAML()
-    yaml.width = 4096  # no line is broken
+    yaml.width = 4096  # no line breaks
     yaml.indent(mapping=2, sequence=4, offset=2)
     content: Any = yaml.load(file)
     for name, stage in content["stages"].items():

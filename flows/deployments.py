@@ -1,7 +1,7 @@
 """The flows as scheduled deployments: ``bowerbird flows``, and ``bowerbird ui`` with its servers.
 
-In: ``flows`` of params.yaml. Out: a process that runs what is due, until it is stopped. Drift
-starts retraining through Prefect's own trigger on the event ``bowerbird.drift``.
+In: ``flows`` of params.yaml. Out: a process that runs the scheduled flows until it is stopped. A
+trigger of Prefect on the event ``bowerbird.drift`` starts the retraining.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from flows.training import training
 
 
 def deployments(settings: Settings) -> list[RunnerDeployment]:
-    """Return the deployments of the three flows; a schedule that is empty is none."""
+    """Return the deployments of the three flows; an empty schedule means none."""
     zone = settings.ingest.timezone
 
     def schedules(cron: str) -> list[CronSchedule]:
         return [CronSchedule(cron=cron, timezone=zone)] if cron else []
 
     f = settings.flows
-    # By module: run as a script, flows/monitoring.py would stand for the package monitoring.
+    # By module: run as a script, flows/monitoring.py would shadow the package monitoring.
     by = EntrypointType.MODULE_PATH
     return [
         training.to_deployment(
@@ -45,7 +45,7 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
             schedules=schedules(f.retraining),
             description=retraining.description,
             entrypoint_type=by,
-            # One at a time: drift that is seen again meanwhile waits for what comes of this one.
+            # One at a time: another drift event waits for the result of this run.
             concurrency_limit=1,
             triggers=[
                 DeploymentEventTrigger(
@@ -60,5 +60,5 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
 
 
 def serve_flows(settings: Settings) -> None:
-    """Run what is due until interrupted. $PREFECT_API_URL names the server."""
+    """Run the scheduled flows until interrupted. $PREFECT_API_URL names the server."""
     serve(*deployments(settings), limit=1 + len(deployments(settings)))

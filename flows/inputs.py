@@ -27,7 +27,7 @@ def missing_inputs(command: str, root: Path) -> dict[str, str]:
             made = repo.find_outs_by_path(dep.fs_path, strict=False)
         except OutputNotFoundError:  # a file of the project, not an output
             continue
-        if made[0].stage.always_changed:  # tells DVC what changed; the stage itself does not read it
+        if made[0].stage.always_changed:  # it tells DVC what changed; the stage does not read it
             continue
         name, _, _ = made[0].stage.addressing.partition("@")  # of a matrix: all of it
         found[str(Path(dep.fs_path).relative_to(root.resolve()))] = name

@@ -1,4 +1,4 @@
-"""The flow ``monitoring``: the newest traffic is judged; drift becomes a Prefect event.
+"""The flow ``monitoring``: checks the newest traffic for drift and emits a Prefect event.
 
 The event ``bowerbird.drift`` starts the deployment of ``flows/retraining.py``.
 """
@@ -14,21 +14,21 @@ from prefect.events import emit_event
 
 from components.settings import load_settings
 from flows.stages import run_command
-from monitoring.run import Judgement, judge
+from monitoring.run import MonitoringResult, check_drift
 
 DRIFT = "bowerbird.drift"
 
 
 @task(retries=2, retry_delay_seconds=5)
 def export_feedback() -> None:
-    """Write what was served and what came of it to Parquet."""
+    """Export impressions and feedback to Parquet."""
     run_command([sys.executable, "-m", "bowerbird", "export-feedback"], "export-feedback")
 
 
 @task(retries=1, retry_delay_seconds=5)
-def judge_window() -> Judgement:
-    """Judge the newest window: verdict, report, alert."""
-    return judge(load_settings(), Path())
+def check_newest_window() -> MonitoringResult:
+    """Check the newest window for drift: verdict, report, alert."""
+    return check_drift(load_settings(), Path())
 
 
 def resource() -> str:
@@ -38,9 +38,9 @@ def resource() -> str:
 
 @flow(name="monitoring", log_prints=True)
 def monitoring() -> bool:
-    """Return whether the newest traffic has drifted; if so, the event was emitted."""
+    """Return whether the newest traffic has drifted; if so, emit the event."""
     export_feedback()
-    found = judge_window()
+    found = check_newest_window()
     verdict = found.verdict
     state = "drift" if verdict.drifted else "no drift" if verdict.enough else "not enough data"
     window = f"{verdict.rows:,} events, {verdict.start[:10]} to {verdict.end[:10]}."

@@ -1,6 +1,6 @@
-"""Retraining as a flow: the feedback becomes a new data version, the challenger is judged.
+"""The flow ``retraining``: trains on new feedback and evaluates the challenger.
 
-Started by drift, by its schedule, or by hand. Promotion is decided in the stage ``register``.
+It is started by drift, by its schedule, or by hand. The stage ``register`` decides about promotion.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from flows.training import train
 
 @flow(name="retraining", log_prints=True)
 def retraining(reason: str = "by hand") -> dict[str, Any]:
-    """Train on everything including the feedback; return the registration.
+    """Train on all data including the feedback; return the registration.
 
-    reason: what started it, for the log.
+    reason: of the run, for the log.
     """
     get_run_logger().info("retraining: %s", reason)
     export_feedback()

@@ -23,17 +23,17 @@ from flows.access import check_host, environment, load_login, private_folder
 
 
 def url(host: str, port: int) -> str:
-    """Return the address of a server; an IPv6 host stands in brackets."""
+    """Return the URL of a server, with an IPv6 host in brackets."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 300) -> None:
-    """Return when ``url`` answers.
+    """Wait until ``url`` answers.
 
-    log: where the process writes, for the error.
+    log: log file of the process, for the error message.
 
     Raises:
-        RuntimeError: the process ended, or the time is over.
+        RuntimeError: the process ended, or ``seconds`` have passed.
     """
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -50,7 +50,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: flo
 
 @dataclass(frozen=True)
 class Server:
-    """One server: name of its log, address, path that answers once it runs, how it is started."""
+    """One server: name of its log, URL, path of its health check, command and environment."""
 
     name: str
     url: str
@@ -59,7 +59,7 @@ class Server:
     environment: dict[str, str]
 
     def start(self, log: Path) -> subprocess.Popen[bytes]:
-        """Start it in a process group of its own, writing to ``log``, which its owner may read."""
+        """Start it in its own process group, with output to ``log``, readable by its owner only."""
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.fchmod(file, 0o600)
@@ -79,11 +79,11 @@ def described(settings: Settings, root: Path, login: str) -> tuple[Server, Serve
     from components.registry import Registry
 
     f = settings.flows
-    # Neither on a command line, which every user of the machine can read: the login, and the
-    # registry's address, which may hold a database's password.
+    # The login and the registry's URL, which may contain a password, are not on the command line,
+    # which every user of the machine can read.
     store = {
         "MLFLOW_BACKEND_STORE_URI": Registry(settings, root).uri,
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nothing here uses MLflow's own jobs
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # MLflow's jobs are not used
     }
     return (
         Server(
@@ -111,10 +111,10 @@ def described(settings: Settings, root: Path, login: str) -> tuple[Server, Serve
 
 @contextmanager
 def servers(settings: Settings, root: Path) -> Iterator[tuple[str, str]]:
-    """Run a Prefect server and MLflow's pages; yield their URLs, and end them afterwards.
+    """Run Prefect's and MLflow's servers; yield their URLs, and stop them afterwards.
 
     Raises:
-        AccessError: ``flows.host`` is beyond loopback without a password of the user's.
+        AccessError: ``flows.host`` is beyond loopback and $BOWERBIRD_UI_PASSWORD is not set.
         RuntimeError: a server ended or does not answer.
     """
     check_host(settings.flows.host)

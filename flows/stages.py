@@ -1,4 +1,4 @@
-"""One Prefect task for one stage of ``dvc.yaml``: the DAG is DVC's, the tasks only run it.
+"""One Prefect task per stage of ``dvc.yaml``: DVC defines the DAG, the tasks only run it.
 
 In: ``dvc.yaml``, read by DVC. Out: what ``dvc repro --single-item <stage>`` writes, its log in the
 task's log and its progress as a progress artifact.
@@ -27,13 +27,13 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from components.credentials import mask_credentials
 
 PERCENT = re.compile(r": (\d{1,3}) %, ")
-"""How a line of ``components.progress`` says how far the work is."""
+"""Matches the percentage in a line of ``components.progress``."""
 
 LAST_LINES = 25
 
 
 class StageFailed(RuntimeError):
-    """A command ended with an error; the message holds its last lines."""
+    """A command failed; the message contains the last lines of its output."""
 
 
 def stages(root: Path = Path()) -> dict[str, bool]:
@@ -93,7 +93,7 @@ def _group(stage: PipelineStage) -> str:
 
 
 def pieces(stream: IO[bytes]) -> Iterator[str]:
-    """Yield what a command prints, at each end of line and each carriage return."""
+    """Yield the output of a command, split at line ends and carriage returns."""
     rest = b""
     while part := stream.read1(65536):  # type: ignore[attr-defined]
         *whole, rest = re.split(rb"[\r\n]", rest + part)
@@ -103,15 +103,15 @@ def pieces(stream: IO[bytes]) -> Iterator[str]:
 
 
 def run_command(command: list[str], name: str) -> None:
-    """Run a command, its lines into the run's log, its progress also into an artifact.
+    """Run a command with its output in the run's log and its progress in an artifact.
 
     Raises:
-        StageFailed: it ended with another code than 0.
+        StageFailed: its exit code was not 0.
     """
     log = get_run_logger()
     bar = None
     last: list[str] = []
-    # Stages are commands of this environment, also where it was not activated.
+    # Stages are commands of this environment, even if it is not activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     with subprocess.Popen(
         command,
@@ -148,7 +148,7 @@ def run_stage(stage: str, stale: bool) -> float:
 
 @contextmanager
 def only_one(file: Path = Path("var/flows/training.lock")) -> Iterator[None]:
-    """Wait until no other flow run trains in this folder, and keep others waiting meanwhile."""
+    """Lock this folder for training: wait for a running training, and block others."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as handle:
         try:

@@ -1,4 +1,4 @@
-"""The pipeline as a flow: every stage of ``dvc.yaml``, one task each, then what came of it."""
+"""The flow ``training``: every stage of ``dvc.yaml`` as a task, and the results as artifacts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from flows.stages import always_run, only_one, run_stage, stages
 def training() -> dict[str, Any]:
     """Bring the model up to date; return the registration (version, alias, comparison).
 
-    A stage whose inputs did not change is not run again, so a run that was killed goes on where
-    it was, and a run without news ends at once.
+    Stages whose inputs did not change are skipped, so the next run continues a killed one, and a
+    run without changes ends at once.
     """
     return train()
 
 
 def train() -> dict[str, Any]:
-    """Run all stages in the present flow run."""
+    """Run all stages in the current flow run."""
     settings = load_settings().flows
     run = run_stage.with_options(
         retries=settings.retries, retry_delay_seconds=settings.retry_delay_seconds
@@ -39,12 +39,12 @@ def train() -> dict[str, Any]:
 
 
 def publish(seconds: dict[str, float]) -> dict[str, Any]:
-    """Put the run's results into the UI as artifacts; return the registration."""
+    """Publish the run's results as artifacts; return the registration."""
     reports = Path("reports")
     create_table_artifact(
         [{"stage": stage, "seconds": value} for stage, value in seconds.items()],
         key="stages",
-        description="How long each stage took; 0 = it was up to date.",
+        description="Duration of each stage; 0 if it was up to date.",
     )
     validation = json.loads((reports / "validation.json").read_text())
     validation["interactions: feedback"] = validation["interactions"]["feedback"]
@@ -54,14 +54,14 @@ def publish(seconds: dict[str, float]) -> dict[str, Any]:
             for name, counts in validation.items()
         ],
         key="validation",
-        description="Rows in = rows kept + rows in quarantine (data/quarantine has the reasons).",
+        description="Input rows = valid rows + quarantined rows (data/quarantine has the reasons).",
     )
     table = pd.read_csv(reports / "evaluation.csv").sort_values("ndcg@10", ascending=False)
     shown = ["model", "ndcg@10", "low", "high", "recall@10", "mrr@10", "coverage@10"]
     create_table_artifact(
         table[shown].round(4).to_dict("records"),
         key="evaluation",
-        description="Every model on the held-out newest weeks, all items ranked.",
+        description="All models on the held-out newest weeks, with all items ranked.",
     )
     create_link_artifact(
         (reports / "evaluation/report.html").resolve().as_uri(), "the report", key="evaluation-page"
@@ -75,13 +75,13 @@ def publish(seconds: dict[str, float]) -> dict[str, Any]:
 
 
 def describe(registration: dict[str, Any]) -> str:
-    """Return the registration in words."""
+    """Return the registration as Markdown."""
     lines = [f"# Version {registration['version']}: {registration['alias'] or 'not used'}", ""]
     found = registration["comparison"]
     if registration["not_compared"] is not None:
         lines.append(f"The champion stays: {registration['not_compared']}.")
     elif found is None:
-        lines.append("There was no other champion to compare it with.")
+        lines.append("There was no champion to compare it with.")
     else:
         lines.append(
             f"On {found['users']:,} users of the newest held-out time NDCG@10 is "

@@ -1,8 +1,8 @@
-"""A verdict → a durable line in the alert log, and a webhook.
+"""Alerts: a durable line in the alert log, and a webhook.
 
-In: a ``Verdict``. Out: ``var/monitoring/alerts.jsonl``, one JSON object a line, and a POST to the
-webhook of ``monitor.webhook`` if there is one. Whether to retrain is returned; the
-flow starts it.
+In: a ``Verdict``. Out: ``var/monitoring/alerts.jsonl``, one JSON object per line, and a POST to
+``monitor.webhook`` if it is set. The return value says whether to retrain; the flow starts the
+retraining.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["append_alert", "read_alerts"]
 def append_alert(
     verdict: Verdict, file: str | Path = ALERTS, webhook: WebhookCredential = NO_WEBHOOK
 ) -> bool:
-    """Return whether retraining should start; if so, the alert is on disk when this returns.
+    """Return whether to start a retraining; if so, the alert has been written to disk.
 
-    Only a drifted verdict is an alert. The line is appended in one write and synced. A webhook
-    that fails is logged and changes nothing else.
+    Only drift raises an alert. The line is appended in one write and synced. A failing webhook is
+    logged and has no other effect.
     """
     if not verdict.drifted:
         return False

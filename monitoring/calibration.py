@@ -1,16 +1,16 @@
-"""The drift alert's calibration on the ordinary weeks of the training data.
+"""Calibration of the drift alarm on the ordinary weeks of the training data.
 
-In: the prepared interactions as weekly feature tables. Out: scales by size of window, and the rate
-of false alarms that they give.
+In: the prepared interactions as weekly feature tables. Out: scales by window size, and their
+false-alarm rate.
 
 Method (docs/monitoring.md): every week of the data is compared with ``monitor.reference_weeks``
-weeks before it, as served traffic will be. The reference either ends at the week or up to
-``monitor.reference_age`` weeks earlier, because it grows that old between two trainings while the
+weeks before it, like served traffic. The reference ends at the week or up to
+``monitor.reference_age`` weeks earlier, because it becomes that old between two trainings while the
 shop's range changes. Each statistic is scaled: 0 is the median of its ordinary weeks, 1 their 90th
 percentile. A window's score is its largest scaled statistic, and the threshold is the score that a
 share of ``monitor.false_alarm_rate`` of the ordinary weeks exceeds. Because the largest statistic
-is calibrated, that is the false-alarm rate of the alert as a whole and not of each statistic.
-Smaller windows are noisier; they are compared with ordinary weeks thinned to as many visits.
+is calibrated, this is the false-alarm rate of the whole alarm and not of each statistic. Smaller
+windows are noisier; they are compared with ordinary weeks subsampled to the same number of visits.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ from monitoring.features import (
 from monitoring.statistics import STATISTICS, statistics
 
 SIZES = (50, 100, 200)
-"""Visits that ordinary weeks are thinned to; a window with fewer than the first is not judged."""
+"""Sizes (visits) of subsampled ordinary weeks. A smaller window than the first has no verdict."""
 
 MIN_WEEKS = 10
-"""Ordinary weeks that a calibration needs."""
+"""Least number of ordinary weeks for a calibration."""
 
 EARLIER_SHARE = 0.4
-"""Share of the ordinary weeks that only sets the threshold; the later ones are judged by it."""
+"""Share of the ordinary weeks that only set the threshold; it is tested on the later ones."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Ordinary values of the statistics at one size of window.
+    """Ordinary values of the statistics at one window size.
 
     visits: the size. draws: number of ordinary windows. median, spread: by statistic; the spread
     is the 90th percentile minus the median. threshold: of the largest scaled statistic.
@@ -66,7 +66,7 @@ class Scale:
     spread: dict[str, float]
 
     def scaled(self, values: dict[str, float]) -> dict[str, float]:
-        """Return (value - median) / spread of the statistics that both have."""
+        """Return (value - median) / spread of the statistics that both contain."""
         return {
             name: (values[name] - self.median[name]) / self.spread[name]
             for name in self.median
@@ -83,8 +83,7 @@ def weekly_tables(
 ) -> dict[int, pd.DataFrame]:
     """Return the feature table of each complete window, oldest first.
 
-    An item's text counts as new if the item had no event before the window, as it will for served
-    traffic.
+    An item's text counts as new if the item had no event before the window, as in served traffic.
     """
     frame = clean_window(by_shop_ids(prepared))
     seconds = frame["timestamp"].astype("datetime64[s, UTC]").astype("int64").to_numpy()
@@ -93,7 +92,7 @@ def weekly_tables(
     table["week"] = week
     first = table.groupby("item")["week"].transform("min")
     table["new_text"] |= first == table["week"]
-    complete = week > week.min()  # the data begins within the oldest
+    complete = week > week.min()  # the data begins within the oldest window
     return dict(list(table[complete].groupby("week")))
 
 
@@ -126,7 +125,7 @@ def ordinary_weeks(tables: dict[int, pd.DataFrame], settings: Monitor, age: int 
 def measure(
     tables: dict[int, pd.DataFrame], settings: Monitor, seed: int
 ) -> tuple[pd.DataFrame, dict[int, pd.DataFrame]]:
-    """Return the statistics of the ordinary weeks, whole and thinned (by size).
+    """Return the statistics of the ordinary weeks, whole and subsampled (by size).
 
     One row for each week and each age of the reference from 0 to ``reference_age - 1``, in order
     of time, with the columns week, age, visits and STATISTICS.
@@ -155,11 +154,11 @@ def fit_scale(values: pd.DataFrame, visits: float, rate: float) -> Scale:
 
     The threshold is the ⌈(n + 1)(1 - rate)⌉-th smallest of the n scores, the split-conformal
     quantile (Vovk et al. 2005): a further window like these exceeds it with probability at most
-    ``rate``, as near as n allows.
+    ``rate``, as closely as n allows.
     """
     values = values[[name for name in STATISTICS if values[name].notna().sum() >= MIN_WEEKS]]
     median = values.median()
-    # The floors: a statistic that hardly ever changed must not raise an alert at its first change.
+    # Floors: a nearly constant statistic must not raise an alarm at its first change.
     spread = (values.quantile(0.9) - median).clip(lower=np.maximum(0.1 * median, 0.005))
     scores = np.sort(((values - median) / spread).max(axis=1).dropna().to_numpy())
     rank = min(len(scores), math.ceil((len(scores) + 1) * (1 - rate)))
@@ -178,10 +177,9 @@ def calibrate(
 ) -> tuple[list[Scale], pd.DataFrame, dict[str, float]]:
     """Return the scales by size, the whole weeks' statistics and score, and flat figures.
 
-    The figures: ``false_alarm_rate`` is leave-one-week-out (each week judged by a threshold that
-    the others set); ``held_out_false_alarm_rate`` is that of the later weeks, each judged by a
-    threshold that only the weeks before it set, as in service. Both are over all ages of the
-    reference.
+    Figures: ``false_alarm_rate`` is leave-one-week-out (the threshold for each week is set by the
+    others); ``held_out_false_alarm_rate`` is that of the later weeks, with thresholds set only by
+    the weeks before each, as in production. Both are over all ages of the reference.
     """
     rate = settings.false_alarm_rate
     whole, thinned = measure(tables, settings, seed)

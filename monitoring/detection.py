@@ -18,7 +18,7 @@ from monitoring.statistics import LABELS, statistics
 
 @dataclass(frozen=True)
 class StatisticVerdict:
-    """One statistic of a window: its value, the ordinary one, and the threshold of an alert."""
+    """One statistic of a window: its value, the ordinary value, and the alarm threshold."""
 
     name: str
     label: str
@@ -33,11 +33,11 @@ class StatisticVerdict:
 class Verdict:
     """Whether a window drifted, and why.
 
-    enough: false if there were too few visits to judge; ``drifted`` is false then. score: the
+    enough: false if there were too few visits for a verdict; ``drifted`` is false then. score: the
     largest scaled statistic. threshold: of the score. reasons: one sentence each. start, end:
-    first and last event of the window, ISO 8601. rows: judged events, of which ``rows_used``
-    entered the statistics (``sampled``). rows_left_out: without user, item or time, repeated, or
-    of a kind of event that the reference does not have. scores: see ``scores.compare_scores``;
+    first and last event of the window, ISO 8601. rows: valid events, of which ``rows_used`` entered
+    the statistics (``sampled``). rows_left_out: without user, item or time, duplicate, or of an
+    event type that the reference does not have. scores: see ``scores.compare_scores``;
     empty without a model. outcomes: filled in by the caller.
     """
 
@@ -71,12 +71,11 @@ def detect(
     model: str | Path | None = None,
     seed: int = 42,
 ) -> Verdict:
-    """Return whether ``window`` is further from the reference than ordinary weeks are.
+    """Return whether ``window`` differs more from the reference than ordinary weeks do.
 
     window: the contract's interactions by the shop's ids; a column ``country`` is used if there is
-    one. Only events of the kinds that the reference has are judged, because clicks and purchases
-    differ in every statistic. model: a folder of ``Hybrid`` below ``models``, to compare the scores
-    too.
+    one. Only event types of the reference are used, because clicks and purchases differ in every
+    statistic. model: a folder of ``Hybrid`` below ``models``, to compare the scores too.
 
     Raises:
         ValueError: a column is missing.
@@ -133,7 +132,7 @@ def detect(
         True,
         scale.score(values),
         scale.threshold,
-        reasons or ["every statistic is as on ordinary weeks"],
+        reasons or ["every statistic is within the range of ordinary weeks"],
         **facts,
         statistics=results,
         scores=_scores(model, frame, reference, seed),

@@ -1,7 +1,7 @@
-"""A window of interactions → its feature table, one row for each event.
+"""Feature table of a window of interactions, one row for each event.
 
 In: interactions by the shop's ids (``schema.INTERACTIONS``), and the ``Vocabulary`` of the
-reference. Out: the table that ``statistics`` compares with the reference's own.
+reference. Out: the table that ``statistics`` compares with that of the reference.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REQUIRED = ("user_id", "item_id", "event", "timestamp")
 class Vocabulary:
     """Items and users that were known when the reference was built.
 
-    items: item ids, position = code. categories: object (n_items,), None where there is none.
+    items: item ids, position = code. categories: object (n_items,), None without a category.
     projected: float32 (n_items, components), the item vectors on their principal components,
     NaN rows for items without a vector; None before the encoder ran. countries: country by
     user id.
@@ -50,10 +50,10 @@ def by_shop_ids(prepared: Prepared) -> pd.DataFrame:
 
 
 def clean_window(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that can be judged, sorted by time, with the columns price and quantity.
+    """Return the valid rows, sorted by time, with the columns price and quantity.
 
-    As in the prepared tables there is one row for each user, item, event and moment. Rows without
-    user, item or time are left out.
+    As in the prepared tables, there is one row for each user, item, event and time. Rows without
+    user, item or time are dropped.
 
     Raises:
         ValueError: a column of REQUIRED is missing.
@@ -80,9 +80,9 @@ def feature_table(frame: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
     """Return one row for each event of a ``clean_window``.
 
     Columns: visit (a user's events of one UTC day, int), user_id, item (id), day, price and
-    quantity (natural logarithms), basket (log of a visit's lines, on its first line only, else
-    NaN), hour, weekday (0 = Monday), country (the frame's own column where it has one, else the
-    user's known one), category, text_0, text_1, … (principal components), new_text (bool).
+    quantity (natural logarithms), basket (log of a visit's rows, in its first row only, else
+    NaN), hour, weekday (0 = Monday), country (the frame's column if it has one, else the
+    user's known country), category, text_0, text_1, … (principal components), new_text (bool).
     """
     code = vocabulary.items.get_indexer(frame["item_id"])
     known = code >= 0
@@ -125,7 +125,7 @@ def components_of(table: pd.DataFrame) -> list[str]:
 
 
 def draw_visits(table: pd.DataFrame, visits: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Return the rows of ``visits`` visits drawn without replacement (all, if there are fewer)."""
+    """Return the rows of ``visits`` visits, drawn without replacement (all if there are fewer)."""
     every = table["visit"].unique()
     if visits >= len(every):
         return table

@@ -1,7 +1,7 @@
 """Outcomes of the served recommendations: click-through and conversion rates with intervals.
 
-In: interactions whose ``impression_id`` names the recommendation that led to them, and the served
-impressions. Out: rates with 95 % intervals, overall and for each model version.
+In: interactions whose ``impression_id`` refers to the recommendation that led to them, and the
+served impressions. Out: rates with 95 % intervals, overall and for each model version.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def outcomes(window: pd.DataFrame, impressions: pd.DataFrame | None = None) -> d
     window: the contract's interactions. impressions: one row each, impression_id and, if known,
     model_version; without them there is no denominator and only counts are returned.
 
-    An impression is followed when at least one click, cart or purchase names it, and converted
-    when a purchase does. Events that name an impression which is not in ``impressions`` (served
+    An impression counts as followed if at least one click, cart or purchase refers to it, and as
+    converted if a purchase does. Events with an impression that is not in ``impressions`` (served
     before the window) count in ``events_attributed`` but not in the rates.
     """
     named = window["impression_id"].notna() if "impression_id" in window else False

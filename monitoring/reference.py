@@ -157,7 +157,7 @@ def run(settings: Settings, root: Path) -> None:
 def _ordinary_weeks(
     whole: pd.DataFrame, tables: dict[int, pd.DataFrame], end: pd.Timestamp, length: pd.Timedelta
 ) -> list[dict[str, Any]]:
-    """Return the ordinary weeks compared with the weeks just before them, for plots.
+    """Return the ordinary weeks, each compared with the weeks just before it, for plots.
 
     whole, tables: of ``calibrate`` and ``weekly_tables``. end: of the data. length: of a window.
     """
@@ -174,7 +174,7 @@ def _ordinary_weeks(
 
 
 def _write_vocabulary(vocabulary: Vocabulary, arrays: dict[str, FloatArray], folder: Path) -> None:
-    """Write items.parquet, users.parquet and pca.safetensors, from which it can be loaded."""
+    """Write the vocabulary as items.parquet, users.parquet and pca.safetensors."""
     pd.DataFrame(
         {"item_id": vocabulary.items, "category": vocabulary.categories},
     ).to_parquet(folder / "items.parquet", index=False)
@@ -199,10 +199,10 @@ def reference_scores(
 
 
 def load_reference(folder: str | Path) -> Reference:
-    """Return what the stage ``reference`` wrote to ``folder``.
+    """Load the reference that the stage ``reference`` wrote to ``folder``.
 
     Raises:
-        FileNotFoundError: the folder or a file of it is missing.
+        FileNotFoundError: the folder or one of its files is missing.
     """
     folder = Path(folder)
     file = folder / "calibration.json"

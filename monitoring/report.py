@@ -1,9 +1,9 @@
-"""A verdict → HTML pages and a JSON file.
+"""Drift report: HTML pages and a JSON file.
 
 In: a ``Verdict``, its window, the reference. Out: a folder with ``index.html`` (the verdict in
 words, the score over the weeks, the statistics, the items whose share changed most),
-``report.html`` (Evidently's own, every column's distribution) and ``verdict.json``. The pages
-need no network.
+``report.html`` (Evidently's report with the distribution of every column) and ``verdict.json``. The
+pages need no network.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from monitoring.statistics import CATEGORICAL, MIN_VALUES, NUMERIC
 
 MOVERS = 10
 SHOWN = tuple(name for name in (*NUMERIC, *CATEGORICAL) if name != "item")
-"""Columns of Evidently's report. Thousands of items make no readable plot: see ``_movers``."""
+"""Columns of Evidently's report. A plot of thousands of items is unreadable: see ``_movers``."""
 
 
 def write_report(
@@ -44,10 +44,10 @@ def write_report(
     folder: str | Path,
     seed: int = 42,
 ) -> Path:
-    """Write index.html, report.html and verdict.json to ``folder``, all or none; return it.
+    """Write index.html, report.html and verdict.json to ``folder`` atomically; return it.
 
-    window: the interactions that ``detect`` judged. The plot shows the verdicts of sibling
-    folders as the windows before this one.
+    window: the interactions that ``detect`` checked. The plot shows the verdicts of sibling folders
+    as the windows before this one.
     """
     if not isinstance(reference, Reference):
         reference = load_reference(reference)
@@ -85,7 +85,7 @@ def write_report(
 def evidently_report(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame) -> Snapshot:
     """Return Evidently's report of two feature tables, with the verdict's thresholds.
 
-    Columns with fewer than MIN_VALUES known values on either side are left out.
+    Columns with fewer than MIN_VALUES known values on either side are omitted.
     """
     numeric = [*NUMERIC, *components_of(reference)]
     names = [
@@ -137,7 +137,8 @@ def _plot(verdict: Verdict, reference: Reference, earlier: list[dict[str, Any]])
 
 
 def _movers(reference: Reference, current: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the items whose share of the events rose most, then those whose share fell most."""
+    """Return the items whose share of the events increased most, then those with the largest
+    decrease."""
     shares = pd.DataFrame(
         {
             "before": reference.table["item"].value_counts(normalize=True),
@@ -161,11 +162,11 @@ td:first-child,th:first-child{text-align:left}tr.drifted{background:#fdecea;font
 th{border-bottom:1px solid #999}img{max-width:100%}.note{color:#555}
 </style></head><body>
 {%- set judged = verdict.enough %}
-<h1>{% if not judged %}Not enough data to judge
+<h1>{% if not judged %}Not enough data for a verdict
 {%- elif verdict.drifted %}Drift: this window differs from the training data
-{%- else %}No drift: this window is like the training data{% endif %}</h1>
+{%- else %}No drift: this window is similar to the training data{% endif %}</h1>
 <p>Window {{ verdict.start }} to {{ verdict.end }}, {{ verdict.rows }} events in
-{{ verdict.visits }} visits ({{ verdict.rows_left_out }} rows left out), against
+{{ verdict.visits }} visits ({{ verdict.rows_left_out }} rows left out), compared with
 {{ verdict.reference_start[:10] }} to {{ verdict.reference_end[:10] }}.</p>
 {% if verdict.sampled %}<p><strong>Sampled:</strong> {{ verdict.rows_used }} of
 {{ verdict.rows }} events (whole visits drawn at random, at most {{ sample_rows }} events).</p>
@@ -174,12 +175,13 @@ th{border-bottom:1px solid #999}img{max-width:100%}.note{color:#555}
 {% if judged %}
 <p>Score {{ "%.2f"|format(verdict.score) }}; the alarm is at
 {{ "%.2f"|format(verdict.threshold) }}. 0 is the median of ordinary weeks and 1 their
-90th percentile, for the statistic that differs most. The alarm aims at
+90th percentile, for the statistic that differs most. The alarm is calibrated to
 {{ "%.0f"|format(100 * verdict.false_alarm_rate) }} % false alarms on ordinary weeks.</p>{% endif %}
 <img alt="score of each week and the alarm" src="data:image/png;base64,{{ plot }}">
 {% if judged %}
 <h2>Statistics</h2>
-<table><tr><th>statistic</th><th>value</th><th>ordinary</th><th>alarm from</th><th>score</th></tr>
+<table><tr><th>statistic</th><th>value</th><th>ordinary</th><th>alarm threshold</th>
+<th>score</th></tr>
 {% for one in verdict.statistics %}<tr{% if one.drifted %} class="drifted"{% endif %}>
 <td>{{ one.label }}</td>
 {% if one.value is none %}<td colspan="4">too little data</td>{% else %}
@@ -187,11 +189,11 @@ th{border-bottom:1px solid #999}img{max-width:100%}.note{color:#555}
 <td>{{ "%.3f"|format(one.threshold) }}</td><td>{{ "%.2f"|format(one.score) }}</td>{% endif %}
 </tr>{% endfor %}</table>
 <p><a href="report.html">Evidently's report</a>: the distribution of every column.</p>
-<h2>Items whose share moved most</h2>
+<h2>Items whose share changed most</h2>
 <table><tr><th>item</th><th>reference</th><th>this window</th></tr>
 {% for one in movers %}<tr><td>{{ one.item }}</td><td>{{ "%.2f"|format(100 * one.before) }} %</td>
 <td>{{ "%.2f"|format(100 * one.now) }} %</td></tr>{% endfor %}</table>{% endif %}
-{% for title, facts in (("Scores of the served model (shown, not part of the alarm)",
+{% for title, facts in (("Scores of the served model (not part of the alarm)",
 verdict.scores), ("Outcomes of the served recommendations", verdict.outcomes)) %}{% if facts %}
 <h2>{{ title }}</h2><table>{% for name, value in facts.items() if value is not mapping %}
 <tr><td>{{ name.replace("_", " ") }}</td>

@@ -1,4 +1,4 @@
-"""Judges the newest traffic: window → verdict → report → alert. Called by the flow and the CLI.
+"""Drift check of the newest traffic: window → verdict → report → alert, for the flow and the CLI.
 
 In: ``data/feedback`` (or a file), ``models/reference``, ``models/served`` if there is one.
 Out: ``reports/monitoring/<day>``, and on drift a line in ``var/monitoring/alerts.jsonl``.
@@ -22,28 +22,28 @@ from monitoring.report import write_report
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """folder: of the report. retrain: whether retraining should start."""
+class MonitoringResult:
+    """folder: of the report. retrain: whether to start a retraining."""
 
     verdict: Verdict
     folder: Path
     retrain: bool
 
 
-def judge(
+def check_drift(
     settings: Settings,
     root: Path,
     window: Path | None = None,
     impressions: pd.DataFrame | None = None,
-) -> Judgement:
-    """Return the verdict on a window of traffic; write its report and raise its alert.
+) -> MonitoringResult:
+    """Return the verdict on a window of traffic; write its report and alert.
 
-    window: a Parquet file of the contract's interactions, judged as a whole; default: the newest
-    ``monitor.window_days`` of the feedback folder. impressions: see ``outcomes``; by default
-    those that serving exported.
+    window: a Parquet file of the contract's interactions, used as a whole; default: the newest
+    ``monitor.window_days`` of the feedback folder. impressions: see ``outcomes``; by default the
+    exported ones.
 
     Raises:
-        FileNotFoundError: no such window file, or no reference yet.
+        FileNotFoundError: there is no such window file, or no reference yet.
         ValueError: a file of feedback or impressions that is needed cannot be read.
     """
     monitor = settings.monitor
@@ -55,8 +55,8 @@ def judge(
         )
     )
     reference = load_reference(root / "models/reference")
-    # The served twin was fitted until just before the traffic, as the judged twin of the reference
-    # was fitted until just before the test window.
+    # The served model was fitted until just before the traffic, as the evaluated model of the
+    # reference was fitted until just before the test window.
     model = root / "models/served"
     verdict = detect(
         frame, reference, model if (model / "model.json").exists() else None, settings.seed
@@ -68,7 +68,7 @@ def judge(
     folder = root / "reports/monitoring" / name
     write_report(verdict, frame, reference, folder, settings.seed)
     retrain = append_alert(verdict, root / "var/monitoring/alerts.jsonl", monitor.webhook)
-    return Judgement(verdict, folder, retrain)
+    return MonitoringResult(verdict, folder, retrain)
 
 
 def read_window(file: Path) -> pd.DataFrame:
@@ -86,20 +86,20 @@ def newest_feedback(folder: Path, days: int, limits: Validate) -> pd.DataFrame:
     """Return the newest ``days`` of the folder's Parquet files, counted from their last event.
 
     Only events within the limits of ``validate`` count, as in training: an alert starts a training,
-    so a client must not be able to raise or hide one by the number of its events. See
-    ``read_newest`` for the window and the files it opens.
+    so no client may raise or hide one by sending many events. See ``read_newest`` for the window
+    and the files that are opened.
     """
     frame = read_newest(folder, days, pd.Timestamp.now(tz="UTC"))
     above = over_limits(frame, limits)
     if len(above):
-        print(f"{len(above):,} of {len(frame):,} events are above the limits and are not judged")
+        print(f"{len(above):,} of {len(frame):,} events are above the limits and are ignored")
     return believed(frame.drop(index=above.index), limits).reset_index(drop=True)
 
 
 def served_impressions(folder: Path, frame: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the exported impressions of the time that ``frame`` spans, None without any.
+    """Return the exported impressions in the time range of ``frame``, None without any.
 
-    Files whose name has another day than those of ``frame`` are not opened.
+    Files for other days, by their names, are not opened.
 
     Raises:
         ValueError: a file that is needed cannot be read.

@@ -3,9 +3,9 @@
 In: a model folder with its profiles, and a window of interactions. Out: one row for each user with
 the mean score of the best k items and whether one of them was then bought.
 
-The reference is the test window, the only weeks the model was not fitted on: on the weeks it was
-fitted on its hit rate is too high. Those are too few weeks to calibrate an alert, so the report
-shows the scores and the verdict does not depend on them.
+The reference is the test window, because the hit rate is too high on weeks that the model was
+fitted on. These are too few weeks to calibrate an alarm, so the report shows the scores, but the
+verdict does not depend on them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from monitoring.statistics import MIN_VALUES, wasserstein
 
 K = 20
 MAX_USERS = 300
-"""Users drawn from one window: enough to know a hit rate to ±0.05."""
+"""Users drawn from one window: enough for a hit rate to ±0.05."""
 
 
 def load_model(folder: Path) -> tuple[Hybrid, pd.Index, pd.DataFrame]:
@@ -43,12 +43,12 @@ def score_users(
     window: pd.DataFrame,
     seed: int,
 ) -> pd.DataFrame:
-    """Return user_id, hit (bool) and score (float) of the window's users who have a past.
+    """Return user_id, hit (bool) and score (float) of the window's users with a history.
 
-    items: item ids, position = the model's code. past, window: user_id, item_id, timestamp; of
-    ``past`` only what lies before the window's first event counts. hit: at least one of the K
-    best items the user had not had was interacted with in the window. At most MAX_USERS users,
-    drawn at random; users with no new item in the window are left out.
+    items: item ids, position = the model's code. past, window: user_id, item_id, timestamp; only
+    events of ``past`` before the window's first event count. hit: the user interacted in the window
+    with at least one of the K best items that are new to the user. At most MAX_USERS users, drawn
+    at random; users without a new item in the window are excluded.
     """
     start = window["timestamp"].min()
     past = past[past["timestamp"] < start].assign(code=lambda f: items.get_indexer(f["item_id"]))
@@ -77,7 +77,7 @@ def score_users(
     ids, scores = model.recommend(histories, K)  # (users, K) each
     bought = pairs.assign(row=row.get_indexer(pairs["user_id"]))
     bought = bought[bought["row"] >= 0]
-    width = len(items) + 1  # code -1, unknown, becomes the last column and never a hit
+    width = len(items) + 1  # code -1 (unknown) becomes the last column and is never a hit
     wanted = np.zeros((len(users), width), dtype=bool)
     wanted[bought["row"], bought["code"]] = True
     wanted[:, -1] = False
@@ -90,7 +90,7 @@ def score_users(
 
 
 def compare_scores(reference: pd.DataFrame, current: pd.DataFrame) -> dict[str, Any]:
-    """Return hit rates with 95 % intervals, the distance of the scores, and whether it got worse.
+    """Return hit rates with 95 % intervals, the distance of the scores, and whether they are worse.
 
     worse: the upper bound of the window is below the lower bound of the reference. The distance is
     Wasserstein's in standard deviations of the reference. Fewer than MIN_VALUES users: only their

@@ -1,4 +1,4 @@
-"""Two feature tables → the statistics that say how far one is from the other.
+"""Drift statistics: distances between two feature tables.
 
 The distances are Evidently's drift methods ``wasserstein`` and ``jensenshannon``, by the SciPy
 functions that Evidently calls: its report over the same feature tables shows the same figures, and
@@ -22,8 +22,8 @@ STATISTICS = (*NUMERIC, *CATEGORICAL, "text", *SHARES)
 
 LABELS = {
     "price": "unit price",
-    "quantity": "quantity of a line",
-    "basket": "lines of a visit",
+    "quantity": "quantity per row",
+    "basket": "rows per visit",
     "hour": "hour of the day",
     "weekday": "day of the week",
     "country": "country",
@@ -36,7 +36,7 @@ LABELS = {
 }
 
 MIN_VALUES = 30
-"""A statistic is NaN if a column has fewer known values than this on either side."""
+"""Least number of known values on either side; with fewer, a statistic is NaN."""
 
 LEAST_DEVIATION = 0.001
 """Evidently's bound: a constant column has a distance too."""
@@ -45,12 +45,12 @@ LEAST_DEVIATION = 0.001
 def statistics(
     reference: pd.DataFrame, current: pd.DataFrame, window_days: int
 ) -> dict[str, float]:
-    """Return each of STATISTICS for two feature tables, NaN where there is too little to judge.
+    """Return each of STATISTICS for two feature tables, NaN if there are too few values.
 
     NUMERIC: Wasserstein distance in standard deviations of the reference. CATEGORICAL:
     Jensen-Shannon distance (natural logarithm, 0 to 0.83). text: mean of the components'
-    Wasserstein distances. SHARES: 0 to 1. The weekday is judged only where the window spans at
-    least ``window_days - 1`` days: part of a week has other weekdays by nature.
+    Wasserstein distances. SHARES: 0 to 1. The weekday is used only if the window spans at least
+    ``window_days - 1`` days, because a part of a week always has other weekdays.
     """
     values = {name: wasserstein(reference[name], current[name]) for name in NUMERIC}
     for name in CATEGORICAL:

@@ -1,1 +1,1 @@
-"""How good a recommender is: metrics, protocol, report."""
+"""Evaluation of recommenders: metrics, protocol, significance, report."""

@@ -1,7 +1,7 @@
-"""Champion against challenger on the newest held-out time, by the shop's own ids.
+"""Comparison of champion and challenger on the newest held-out data, by the shop's own ids.
 
-Who decides whether a version is promoted must not be free to make: users whom only feedback without
-the shop's key names are not judged, and an event that nobody signed is no target.
+Users who can decide a promotion must not be free to create: users that occur only in feedback
+without the shop's key are excluded, and unsigned events are not used as targets.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from components.settings import Register, Settings
 
 
 class SeenEvents(ValueError):
-    """A model has learned from the events that it would be judged on."""
+    """A model was fitted on events that it would be evaluated on."""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """NDCG@10 of both on the same users; difference is challenger − champion, paired.
 
-    low, high: 95 % interval of the difference. better: the challenger is to be promoted. reason:
+    low, high: 95 % interval of the difference. better: whether to promote the challenger. reason:
     why, or why not, in one sentence.
     """
 
@@ -51,8 +51,8 @@ class Comparison:
 def _lists(model: Hybrid, prepared: Prepared, histories: Histories, exclude_seen: bool) -> IntArray:
     """Return the lists of ``model`` in the codes of ``prepared``.
 
-    Each model has a vocabulary of its own: events of items it does not know are left out, items
-    that ``prepared`` does not know become MISSING, which counts as a miss.
+    Each model has its own vocabulary: events of items it does not know are ignored, and items that
+    ``prepared`` does not know become MISSING, which counts as a miss.
     """
     theirs = pd.Index(model.catalogue.ids)
     to_theirs = theirs.get_indexer(prepared.catalogue.ids)
@@ -63,11 +63,11 @@ def _lists(model: Hybrid, prepared: Prepared, histories: Histories, exclude_seen
     return np.where(ids == MISSING, MISSING, to_ours[np.maximum(ids, 0)])
 
 
-def judged(prepared: Prepared) -> Prepared:
+def eligible(prepared: Prepared) -> Prepared:
     """Return ``prepared`` with only those events of the test window that may be targets.
 
-    Of users who are verified (see ``features.user_features``), and not of feedback that nobody
-    signed. What lies before the window stays: it is history.
+    These are events of verified users (see ``features.user_features``), without unsigned feedback.
+    All events before the window are included: they are history.
     """
     x = prepared.interactions
     target = prepared.users["verified"].to_numpy()[x.users]
@@ -79,12 +79,12 @@ def judged(prepared: Prepared) -> Prepared:
 def verdict(users: int, low: float, need: Register) -> tuple[bool, str]:
     """Return whether to promote, and why or why not.
 
-    Promotion needs ``register.min_users`` users and an interval, which begins at ``low``, above
+    Promotion needs ``register.min_users`` users and the lower bound ``low`` of the interval above
     ``register.min_gain``.
     """
     if users < need.min_users:
         return False, (
-            f"not promoted: {users:,} users can be judged, register.min_users asks for "
+            f"not promoted: {users:,} users can be evaluated, register.min_users requires "
             f"{need.min_users:,}"
         )
     if not low > need.min_gain:
@@ -96,27 +96,27 @@ def verdict(users: int, low: float, need: Register) -> tuple[bool, str]:
 
 
 def compare(champion: Path, challenger: Path, prepared: Prepared, settings: Settings) -> Comparison:
-    """Return how two model folders do on the test window of ``prepared``, and the verdict.
+    """Return the NDCG@10 of two model folders on the test window of ``prepared``, and the verdict.
 
     Raises:
-        SeenEvents: one of the models has learned from events of the test window.
+        SeenEvents: one of the models was fitted on events of the test window.
     """
     exclude = settings.train.exclude_seen
     models = [Hybrid.load(folder) for folder in (champion, challenger)]
     for folder, model in zip((champion, challenger), models, strict=True):
         if model.trained_until is not None and model.trained_until >= prepared.test_start:
             raise SeenEvents(
-                f"{folder} has learned from events until {_date(model.trained_until)}, so it "
-                f"cannot be judged on events since {_date(prepared.test_start)}: shorten "
+                f"{folder} was fitted on events until {_date(model.trained_until)}, so it "
+                f"cannot be evaluated on events since {_date(prepared.test_start)}: shorten "
                 "preprocess.test_days or bring newer data"
             )
-    task = window_task(judged(prepared), "test", exclude)
+    task = window_task(eligible(prepared), "test", exclude)
     old, new = (
         ndcg(_lists(model, prepared, task.histories, exclude), task.targets) for model in models
     )
     gain = new - old
     if not len(gain):
-        old = new = gain = np.zeros(1)  # nobody to judge: no gain, in figures that JSON knows
+        old = new = gain = np.zeros(1)  # no users: no gain, in numbers that JSON can represent
     low, high = interval(gain, settings.evaluate.bootstrap_samples, settings.seed)
     better, reason = verdict(len(task.users), low, settings.register_)
     return Comparison(

@@ -1,8 +1,8 @@
-"""What each model would have earned on the lists that were served: part of the stage ``evaluate``.
+"""Off-policy evaluation of all models on the served lists: part of the stage ``evaluate``.
 
-In: fitted models and the ``Log`` of lists served after what they were fitted on. Out: one
-``offpolicy.Estimate`` for each model and estimator. A model that hardly ever shows what was served
-is not judged: only exploration makes logs that can judge others.
+In: fitted models and the ``Log`` of lists that were served after their training data. Out: one
+``off_policy.Estimate`` for each model and estimator. There is no estimate for a model whose lists
+differ too much from the served ones: only logs with exploration support other policies.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from components.recommenders.base import MISSING, Recommender
 
 FOLDS = 5
 PRIOR = 5.0
-"""Expected rewards that an item's own must outweigh before its rate is far from the place's."""
+"""Pseudo-count of the shrinkage of an item's reward rate to that of its position."""
 
 
 def complete(log: Log) -> Log:
-    """Return the lists of the most frequent length, or longer and cut, with known propensities."""
+    """Return the lists with known propensities, truncated to the most frequent length; shorter ones
+    are dropped."""
     lengths = (log.ids != MISSING).sum(axis=1)
     if not len(log) or not lengths.any():
         return log.pick(np.arange(0))
@@ -33,10 +34,10 @@ def complete(log: Log) -> Log:
 
 
 def rates(log: Log, n_items: int, seed: int) -> DoubleArray:
-    """Return float64 (folds, items, k): the reward of an item at a place, of the other folds.
+    """Return float64 (folds, items, k): an item's reward at a position, from the other folds.
 
-    A place's mean reward times the item's, which is shrunk to 1: Σ rewards / Σ what its places
-    would have earned with any item, ``PRIOR`` added to both.
+    The position's mean reward times the item's factor, which is shrunk to 1: Σ rewards / Σ mean
+    rewards of its positions, with ``PRIOR`` added to both sums.
     """
     n, k = log.ids.shape
     out = np.empty((FOLDS, n_items, k))
@@ -59,13 +60,13 @@ def folds(n: int, seed: int) -> IntArray:
 def estimates(
     model: Recommender, log: Log, n_items: int, exclude_seen: bool, seed: int
 ) -> dict[str, Estimate]:
-    """Return what the model's own best lists would have earned, by IPS, SNIPS and DR.
+    """Return IPS, SNIPS and DR estimates of the rewards of the model's own best lists.
 
     log: ``complete``. n_items: of the catalogue.
     """
     k = log.ids.shape[1]
     ids, _ = model.recommend(log.histories, k, exclude_seen=exclude_seen)
-    judged = (ids == log.ids).astype(np.float64)  # nothing is drawn: a place has one item
+    judged = (ids == log.ids).astype(np.float64)  # no exploration: one item per position
     common = log.rewards, log.propensities, judged
     table, fold = rates(log, n_items, seed), folds(len(log), seed)[:, None]
     predicted = table[fold, log.ids, np.arange(k)]
@@ -77,25 +78,27 @@ def estimates(
     }
 
 
-def judge_served(
+def evaluate_served(
     models: dict[str, Recommender], log: Log, n_items: int, exclude_seen: bool, seed: int
 ) -> list[dict[str, Any]]:
-    """Return a row for each model and estimator, after one for what was served; [] without lists.
+    """Return a row for the served lists and one for each model and estimator; [] without lists.
 
-    value, low, high: rewards a list, None where the estimate is not judged.
+    value, low, high: rewards per list, None if the estimate is not reliable.
     """
     log = complete(log)
     if not len(log):
         return []
     own = ips(log.rewards, np.ones(log.ids.shape), np.ones(log.ids.shape), least=0)
-    found = {"what was served": {"mean": own}} | {
+    found = {"served lists": {"mean": own}} | {
         name: estimates(model, log, n_items, exclude_seen, seed) for name, model in models.items()
     }
     return [
         {
             "model": name,
             "estimator": estimator,
-            **{key: getattr(one, key) if one.judged else None for key in ("value", "low", "high")},
+            **{
+                key: getattr(one, key) if one.reliable else None for key in ("value", "low", "high")
+            },
             "reason": one.reason,
         }
         for name, each in found.items()

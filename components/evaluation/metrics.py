@@ -15,7 +15,7 @@ from components.recommenders.base import MISSING
 
 
 def hits(ids: IntArray, targets: sp.csr_matrix) -> BoolArray:
-    """Return bool (users, k): which places of the lists hold a target."""
+    """Return bool (users, k): whether the position of the list has a target."""
     rows = np.broadcast_to(np.arange(len(ids))[:, None], ids.shape)
     found = np.asarray(targets[rows, np.maximum(ids, 0)].todense()) > 0
     return found & (ids != MISSING)
@@ -26,7 +26,7 @@ def _count(targets: sp.csr_matrix) -> IntArray:
 
 
 def recall(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
-    """Return the share of a user's targets that the list has.
+    """Return the share of a user's targets that are in the list.
 
     >>> recall(np.array([[1, 0, 2]]), sp.csr_matrix([[0, 1, 0, 1]])).tolist()
     [0.5]
@@ -35,7 +35,7 @@ def recall(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
 
 
 def precision(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
-    """Return the share of the list's k places that hold a target.
+    """Return the share of the list's k positions that have a target.
 
     >>> precision(np.array([[1, 0]]), sp.csr_matrix([[0, 1, 0, 1]])).tolist()
     [0.5]
@@ -44,12 +44,13 @@ def precision(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
 
 
 def hit_rate(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
-    """Return 1 where the list has a target, else 0."""
+    """Return 1 if the list has a target, else 0."""
     return np.any(hits(ids, targets), axis=1).astype(np.float64)
 
 
 def ndcg(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
-    """Return the discounted gain over that of the best list of k (Järvelin and Kekäläinen 2002).
+    """Return the discounted gain divided by that of an ideal list (Järvelin and Kekäläinen
+    2002).
 
     >>> ndcg(np.array([[1, 0, 3]]), sp.csr_matrix([[0, 1, 0, 1]])).round(3).tolist()
     [0.92]
@@ -60,7 +61,7 @@ def ndcg(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
 
 
 def mrr(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
-    """Return 1 / place of the first target, 0 without one.
+    """Return 1 / position of the first target, 0 without one.
 
     >>> mrr(np.array([[0, 1, 3], [2, 3, 0]]), sp.csr_matrix([[0, 1, 0, 1], [0, 1, 0, 0]])).tolist()
     [0.5, 0.0]
@@ -70,7 +71,7 @@ def mrr(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
 
 
 def average_precision(ids: IntArray, targets: sp.csr_matrix) -> DoubleArray:
-    """Return the mean, over a user's targets (at most k), of the precision at their places."""
+    """Return the mean, over a user's targets (at most k), of the precision at their positions."""
     found = hits(ids, targets)
     at = np.cumsum(found, axis=1) / np.arange(1, ids.shape[1] + 1)
     return (at * found).sum(axis=1) / np.minimum(_count(targets), ids.shape[1])
@@ -87,7 +88,7 @@ ACCURACY = {
 
 
 def coverage(ids: IntArray, n_items: int) -> float:
-    """Return the share of the catalogue that is in somebody's list.
+    """Return the share of the catalogue that is in at least one list.
 
     >>> coverage(np.array([[0, 1], [1, MISSING]]), n_items=4)
     0.5
@@ -96,7 +97,7 @@ def coverage(ids: IntArray, n_items: int) -> float:
 
 
 def gini(ids: IntArray, n_items: int) -> float:
-    """Return how unequally the items share the places: 0 all alike, near 1 a few have all.
+    """Return the Gini index of the items' exposure: 0 all equal, near 1 a few items have all.
 
     >>> gini(np.array([[0, 1], [2, 3]]), n_items=4), gini(np.array([[0], [0]]), n_items=4)
     (0.0, 0.75)
@@ -131,10 +132,10 @@ def diversity(ids: IntArray, vectors: FloatArray) -> float:
 
 
 def serendipity(ids: IntArray, targets: sp.csr_matrix, obvious: IntArray) -> float:
-    """Return the mean share of places with a target that the obvious list would not have shown.
+    """Return the mean share of positions with a target that is not in the obvious list.
 
-    Ge, Delgado-Battenfeld and Jannach, RecSys 2010. obvious: int (users, m), what a primitive
-    recommender (popularity) shows.
+    Ge, Delgado-Battenfeld and Jannach, RecSys 2010. obvious: int (users, m), lists of a primitive
+    recommender (popularity).
     """
     expected = np.zeros(ids.shape, dtype=bool)
     for column in obvious.T:  # m steps over all users
@@ -143,11 +144,11 @@ def serendipity(ids: IntArray, targets: sp.csr_matrix, obvious: IntArray) -> flo
 
 
 def popularity_lift(ids: IntArray, histories: sp.csr_matrix, popularity: IntArray) -> float:
-    """Return how much more popular the lists are than what their users like, as a share.
+    """Return the relative difference in popularity between lists and histories.
 
     (lists − histories) / histories, each the mean over users of their items' mean popularity
-    (Abdollahpouri et al., RecSys 2020); 0 is as popular, 1 twice. Users without history are left
-    out. histories: CSR (users, items). popularity: (items,) training events.
+    (Abdollahpouri et al., RecSys 2020); 0 is as popular, 1 twice. Users without history are
+    excluded. histories: CSR (users, items). popularity: (items,) training events.
     """
     lengths = np.diff(histories.indptr)
     known = lengths > 0
@@ -162,7 +163,7 @@ def miscalibration(
     ids: IntArray, histories: sp.csr_matrix, categories: IntArray, alpha: float = 0.01
 ) -> float:
     """Return the mean Kullback-Leibler divergence (nats) of a list's categories from the
-    history's: 0 where somebody who buys 70 % mugs is shown 70 % mugs (Steck, RecSys 2018).
+    history's: 0 if a user who buys 70 % mugs gets 70 % mugs (Steck, RecSys 2018).
 
     histories: CSR (users, items) of ones. categories: int (items,), -1 unknown. alpha: share of
     the history's distribution mixed into the list's, so that the divergence is finite.

@@ -1,8 +1,8 @@
-"""How models are judged: by time, over the whole catalogue, on what was new to each user.
+"""Evaluation protocol: split by time, whole catalogue ranked, items new to each user as targets.
 
-In: ``Prepared`` tables and models with the face of ``recommenders.base``. Out: lists, metrics for
-each user, intervals. A user's history is everything before the window, the targets are what the
-user bought in it; a model judged on a window was fitted on what lies before.
+In: ``Prepared`` tables and models with the interface of ``recommenders.base``. Out: lists, metrics
+for each user, intervals. A user's history is all events before the window, the targets are the
+user's purchases in the window; a model is evaluated on a window after its training data.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ EXACT_USERS = 14
 def leave_one_out_task(
     x: Interactions, back: int = 1, exclude_seen: bool = False
 ) -> tuple[Interactions, Task]:
-    """Return what lies before each user's ``back``-th newest event, and that event as the target.
+    """Return the events before each user's ``back``-th newest event, and that event as the target.
 
     The protocol of SASRec and its successors: test with ``back`` 1, validation with 2. Users with
-    fewer events than ``back + 1`` are not asked. Unlike ``window_task`` it lets models learn from
-    what other users did later: figures are comparable with papers, not with service.
-    exclude_seen: leave out users who had the target before.
+    fewer events than ``back + 1`` are excluded. Unlike in ``window_task``, models learn from later
+    events of other users: the figures are comparable with papers, not with the served model.
+    exclude_seen: exclude users who had the target before.
     """
     place = np.arange(len(x.users)) - x.offsets[x.users]
     steps_back = np.diff(x.offsets)[x.users] - 1 - place
@@ -48,21 +48,21 @@ def leave_one_out_task(
 
 
 def paired_p_value(first: DoubleArray, second: DoubleArray) -> float:
-    """Return how likely a difference of means as large as this is if both are equally good.
+    """Return the p-value of the difference of two means: Fisher's randomisation test, two-sided.
 
-    first, second: a metric of the same users (users,). Fisher's randomisation test, two-sided,
-    which Smucker, Allan and Carterette (CIKM 2007) recommend for such metrics: if both models are
-    equally good, each user's difference could as well have the other sign. Up to EXACT_USERS users
+    first, second: a metric of the same users (users,). Smucker, Allan and Carterette (CIKM 2007)
+    recommend the test for such metrics: if both models are equally good, each user's difference
+    could as well have the other sign. Up to EXACT_USERS users
     with a difference, all signs are enumerated. With more, the sum of the differences d under
-    random signs is taken as normal with the variance Σ d², which is its limit (Lehmann and Romano,
-    Testing Statistical Hypotheses, 2005, section 15.2). Unlike resampling, both resolve p-values
-    that stay small when they are corrected for many pairs.
+    random signs is approximated by a normal distribution with variance Σ d² (Lehmann and Romano,
+    Testing Statistical Hypotheses, 2005, section 15.2). Unlike resampling, both give p-values small
+    enough for a correction for many pairs.
 
     >>> paired_p_value(np.zeros(5), np.ones(5))  # 2 of the 2**5 signs differ as much
     0.0625
     """
     difference = np.asarray(second, dtype=np.float64) - first
-    difference = difference[difference != 0]  # a zero has no sign to change
+    difference = difference[difference != 0]  # a difference of zero has no sign
     if not len(difference):
         return 1.0
     found = abs(difference.sum())
@@ -70,12 +70,12 @@ def paired_p_value(first: DoubleArray, second: DoubleArray) -> float:
         return float(2 * norm.sf(found / np.sqrt(difference @ difference)))
     users = np.arange(len(difference))
     signs = 1 - 2 * (np.arange(2 ** len(users))[:, None] >> users & 1)  # (2**users, users)
-    rounding = 1e-12 * np.abs(difference).sum()  # equal sums, added in another order
+    rounding = 1e-12 * np.abs(difference).sum()  # equal sums differ by rounding
     return float((np.abs(signs @ difference) >= found - rounding).mean())
 
 
 def holm(p_values: DoubleArray) -> DoubleArray:
-    """Return p-values (tests,) corrected for there being several tests (Holm 1979).
+    """Return p-values (tests,) corrected for multiple tests (Holm 1979).
 
     >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
     [0.03, 0.06, 0.06]
@@ -103,7 +103,7 @@ def pairwise(each: dict[str, DoubleArray]) -> list[dict[str, Any]]:
 
 
 def some_users(task: Task, most: int, seed: int) -> Task:
-    """Return the questions of at most ``most`` users, drawn at random; 0 is all."""
+    """Return the task for at most ``most`` users, drawn at random; 0 is all."""
     if not most or len(task.users) <= most:
         return task
     rows = np.sort(np.random.default_rng(seed).choice(len(task.users), most, replace=False))
@@ -118,7 +118,7 @@ def lists(model: Recommender, task: Task, k: int, exclude_seen: bool) -> Int32Ar
 def interval(
     values: DoubleArray, samples: int, seed: int, level: float = 0.95
 ) -> tuple[float, float]:
-    """Return the bootstrap interval of the mean of ``values`` (users,), users drawn anew."""
+    """Return the bootstrap interval of the mean of ``values`` (users,), resampling users."""
     if not len(values):
         return float("nan"), float("nan")
     generator = np.random.default_rng(seed)
@@ -130,6 +130,6 @@ def interval(
 
 
 def sliced_ndcg(ids: IntArray, task: Task, items: BoolArray) -> float:
-    """Return the mean NDCG of lists judged on targets among ``items`` alone; NaN without."""
+    """Return the mean NDCG of lists on targets among ``items`` only; NaN without targets."""
     rows, targets = task.only(items)
     return float(ndcg(ids[rows], targets).mean()) if len(rows) else float("nan")

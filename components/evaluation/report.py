@@ -1,7 +1,7 @@
-"""Every candidate beside the hybrid on what was held out: the stage ``evaluate``.
+"""Evaluation of all candidates and the hybrid on held-out data: the stage ``evaluate``.
 
-In: ``models/candidates/test``, ``models/hybrid``, ``data/prepared``; under ``evaluate.protocol:
-leave_one_out`` the models are fitted anew. Out: ``reports/evaluation.csv`` (a row for each model),
+In: ``models/candidates/test``, ``models/hybrid``, ``data/prepared``; with ``evaluate.protocol:
+leave_one_out`` the models are fitted again. Out: ``reports/evaluation.csv`` (a row for each model),
 ``reports/evaluation.json`` (DVC's metrics) and ``reports/evaluation``: ``report.html``, one file
 with its figures inside, and ``significance.csv``.
 """
@@ -22,7 +22,7 @@ from components.arrays import DoubleArray
 from components.data.dataset import Catalogue, Interactions, Prepared, load_prepared
 from components.data.holdout import Task, window_task
 from components.data.impressions import VALID_INTERACTIONS, load_log
-from components.evaluation.logged_lists import judge_served
+from components.evaluation.logged_lists import evaluate_served
 from components.evaluation.metrics import (
     ACCURACY,
     coverage,
@@ -51,17 +51,17 @@ from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Evaluate, Event, Settings
 
 HEAD_SHARE = 0.2
-"""Head items are the most popular ones, this share of the catalogue."""
+"""Share of the catalogue, the most popular items, that counts as head."""
 
 LINE = 15
-"""Between two lines of text in a figure, in SVG units: a line is 12 high."""
+"""Line height of text in a figure, in SVG units, for a font size of 12."""
 
 _HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
-class Contest:
-    """What is asked, of whom. train: what the judged models were fitted on."""
+class Setup:
+    """Task, fitted models and their training data. question: the task in words."""
 
     task: Task
     train: Interactions
@@ -70,12 +70,12 @@ class Contest:
 
 
 def blends(hybrid: Hybrid) -> dict[str, Recommender]:
-    """Return the forms of a hybrid without the ranker, by name; no single models."""
+    """Return the hybrid's forms other than the ranker by name, without single models."""
     return {name: form for name, form in hybrid.forms().items() if name not in hybrid.candidates}
 
 
-def by_time(settings: Settings, root: Path, prepared: Prepared) -> Contest:
-    """Return the fitted models and the test window: everybody's newest weeks."""
+def by_time(settings: Settings, root: Path, prepared: Prepared) -> Setup:
+    """Return the fitted models and the test window, the newest weeks of all users."""
     exclude = settings.train.exclude_seen
     hybrid = Hybrid.load(root / "models/hybrid")
     models: dict[str, Recommender] = {
@@ -87,20 +87,20 @@ def by_time(settings: Settings, root: Path, prepared: Prepared) -> Contest:
     start, end = (
         pd.Timestamp(moment, unit="s").date() for moment in (prepared.test_start, prepared.end)
     )
-    return Contest(
+    return Setup(
         window_task(prepared, "test", exclude),
         x.where(x.times < prepared.test_start),
         models,
-        f"who bought something new to them between {start} and {end}; each list was made from "
-        "what came before",
+        f"who bought something new to them between {start} and {end}; each list was computed from "
+        "earlier events",
     )
 
 
-def leave_one_out(settings: Settings, root: Path, prepared: Prepared) -> Contest:
-    """Return models fitted on all but each user's newest event, which is what is asked for.
+def leave_one_out(settings: Settings, root: Path, prepared: Prepared) -> Setup:
+    """Return models fitted on all events but each user's newest, which is the target.
 
-    The ranker learns on the event before it, over candidates that saw neither. Models that
-    learn from logged feedback are left out: their log is cut by time.
+    The ranker is trained on the event before it, over candidates fitted on neither. Models that
+    learn from logged feedback are excluded: their log is split by time.
     """
     names = [name for name in settings.train.names if not needs_log(name)]
     exclude, catalogue = settings.train.exclude_seen, prepared.catalogue
@@ -116,16 +116,16 @@ def leave_one_out(settings: Settings, root: Path, prepared: Prepared) -> Contest
     weights = fit_weights(models, task.histories, task.targets, exclude)
     train, task, models = fit(1)
     hybrid = Hybrid(settings.rank, models, ranker, settings.seed, weights).fit(train, catalogue)
-    return Contest(
+    return Setup(
         task,
         train,
         {**models, **blends(hybrid), "hybrid": hybrid},
-        "whose newest event is asked for; each list was made from their events before it "
-        "(leave-one-out), by models that know what others did later",
+        "whose newest event is the target; each list was computed from their events before it "
+        "(leave-one-out), by models that know later events of other users",
     )
 
 
-def judge(
+def evaluate_model(
     model: Recommender,
     task: Task,
     train: Interactions,
@@ -136,7 +136,7 @@ def judge(
 ) -> tuple[dict[str, Any], DoubleArray]:
     """Return the metrics of ``model`` on ``task``, slices included, and NDCG@10 of each user.
 
-    train: what the model was fitted on, which says what is popular and what is new.
+    train: the model's training data, which determines popular and new items.
     """
     longest = max([*settings.cutoffs, 10])
     ids = lists(model, task, longest, exclude_seen)
@@ -205,7 +205,7 @@ def versus_single(
 
 
 def panels(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return for each slice that was judged its title and each model's NDCG@10 there."""
+    """Return for each slice with users its title and each model's NDCG@10."""
     counts = table.iloc[0]
     titles = {
         "known_users": f"{counts['known_users']:,} known users",
@@ -227,8 +227,8 @@ def panels(table: pd.DataFrame) -> list[dict[str, Any]]:
 def heat_map(models: list[str], pairs: list[dict[str, Any]]) -> list[list[dict[str, Any] | None]]:
     """Return a row of cells for each model: its difference to each of ``models``, and p.
 
-    pairs: of ``pairwise``. A cell's difference is the row's NDCG@10 minus the column's; a model's
-    cell with itself is None.
+    pairs: of ``pairwise``. A cell's difference is the row's NDCG@10 minus the column's; cells on
+    the diagonal are None.
     """
     found = {(one["better"], one["worse"]): one for one in pairs}
     found |= {
@@ -239,17 +239,17 @@ def heat_map(models: list[str], pairs: list[dict[str, Any]]) -> list[list[dict[s
 
 
 def scatter(table: pd.DataFrame) -> dict[str, Any]:
-    """Return places of points, labels and ticks for NDCG@10 over coverage@10, in SVG units.
+    """Return positions of points, labels and ticks for NDCG@10 over coverage@10, in SVG units.
 
-    Labels stand in a column on the right, LINE apart at least, each joined to its point by a line:
-    next to their points they would cover each other.
+    The labels form a column on the right, at least LINE apart, each joined to its point by a line:
+    next to the points they would overlap.
     """
     x, y = table["coverage@10"].to_numpy(), table["ndcg@10"].to_numpy()
     height = max(200, LINE * len(table))
     left, right = 40, 200  # of the points' area
 
     def scaled(values: DoubleArray, near: float, far: float) -> tuple[DoubleArray, list[Any]]:
-        """Return places of ``values`` between near (0) and far, and the ticks with theirs."""
+        """Return positions of ``values`` between near (0) and far, and the ticks with theirs."""
         ticks = MaxNLocator(4).tick_values(0, max(float(values.max()), 1e-9))
         unit = (far - near) / ticks[-1]
         return near + unit * values, [(f"{tick:.3g}", near + unit * tick) for tick in ticks]
@@ -258,7 +258,7 @@ def scatter(table: pd.DataFrame) -> dict[str, Any]:
     points_y, ticks_y = scaled(y, LINE + height, LINE)
     order = np.argsort(points_y, kind="stable")
     steps = LINE * np.arange(len(order))
-    # The nearest places that are LINE apart, downwards, and none below the points' area.
+    # The nearest positions that are LINE apart, downwards, and none below the points' area.
     places = np.maximum.accumulate(points_y[order] - steps) + steps
     label_y = np.empty(len(order))
     label_y[order] = np.minimum(places, LINE + height - steps[::-1])
@@ -279,10 +279,10 @@ def scatter(table: pd.DataFrame) -> dict[str, Any]:
 def write_report(
     table: pd.DataFrame, pairs: list[dict[str, Any]], facts: dict[str, Any], file: Path
 ) -> None:
-    """Write the page: one file, its figures inside, everything escaped.
+    """Write the page: one file that contains its figures, with all text escaped.
 
     table: a row for each model. pairs: of ``pairwise``. facts: users, items, question, served
-    (of ``judge_served``) and versus (of ``versus_single``).
+    (of ``evaluate_served``) and versus (of ``versus_single``).
     """
     table = table.sort_values("ndcg@10", ascending=False)
     models = table["model"].tolist()
@@ -317,41 +317,41 @@ def event_rewards(settings: Settings, root: Path) -> dict[Event, float]:
 
 
 def _served(
-    settings: Settings, root: Path, prepared: Prepared, contest: Contest
+    settings: Settings, root: Path, prepared: Prepared, setup: Setup
 ) -> list[dict[str, Any]]:
-    """Return what the models would have earned on the lists served in the test window."""
+    """Return the off-policy estimates on the lists served in the test window."""
     if settings.evaluate.protocol != "time":
-        return []  # these models were fitted on what came of the lists
+        return []  # these models were fitted on the lists' outcomes
     files = root / IMPRESSIONS, root / VALID_INTERACTIONS
     log = load_log(*files, prepared, event_rewards(settings, root))
     rows = np.flatnonzero(log.histories.now >= prepared.test_start)
     exclude, n_items = settings.train.exclude_seen, len(prepared.catalogue)
-    return judge_served(contest.models, log.pick(rows), n_items, exclude, settings.seed)
+    return evaluate_served(setup.models, log.pick(rows), n_items, exclude, settings.seed)
 
 
 def run(settings: Settings, root: Path) -> None:
-    """The stage ``evaluate``: the held-out part's verdict on every model."""
+    """The stage ``evaluate``: metrics of every model on the held-out data."""
     prepared = load_prepared(root / "data/prepared", root / "models/vectors")
     protocols = {"time": by_time, "leave_one_out": leave_one_out}
-    contest = protocols[settings.evaluate.protocol](settings, root, prepared)
-    task = some_users(contest.task, settings.evaluate.max_users, settings.seed)
-    judged = {
-        name: judge(
+    setup = protocols[settings.evaluate.protocol](settings, root, prepared)
+    task = some_users(setup.task, settings.evaluate.max_users, settings.seed)
+    evaluated = {
+        name: evaluate_model(
             model,
             task,
-            contest.train,
+            setup.train,
             prepared.catalogue,
             settings.evaluate,
             settings.train.exclude_seen,
             settings.seed,
         )
-        for name, model in contest.models.items()
+        for name, model in setup.models.items()
     }
-    table = pd.DataFrame([{"model": name, **record} for name, (record, _) in judged.items()])
+    table = pd.DataFrame([{"model": name, **record} for name, (record, _) in evaluated.items()])
     table["p_against_hybrid"] = [
-        paired_p_value(each, judged["hybrid"][1]) for _, each in judged.values()
+        paired_p_value(each, evaluated["hybrid"][1]) for _, each in evaluated.values()
     ]
-    each = {name: values for name, (_, values) in judged.items()}
+    each = {name: values for name, (_, values) in evaluated.items()}
     pairs = pairwise(each)
     singles = settings.train.names
     samples = settings.evaluate.bootstrap_samples
@@ -371,8 +371,8 @@ def run(settings: Settings, root: Path) -> None:
     facts = {
         "users": f"{len(task.users):,}",
         "items": f"{len(prepared.catalogue):,}",
-        "question": contest.question,
-        "served": _served(settings, root, prepared, contest),
+        "question": setup.question,
+        "served": _served(settings, root, prepared, setup),
         "versus": versus,
     }
     write_report(table, pairs, facts, reports / "evaluation/report.html")

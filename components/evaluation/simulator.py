@@ -1,9 +1,9 @@
-"""A shop whose truth is known: tastes, click rates, and what any policy would earn.
+"""Simulated shop with known preferences, click probabilities and value of every policy.
 
-Out: histories to fit recommenders on, and logs of any ``bandits.Explorer`` with its propensities,
-so that estimates, policies and bandits can be held against the true value. Clicks follow the
-position-based model (Richardson, Dominowska and Ragno, WWW 2007): a click needs a look at the
-place, with a probability that falls with the place, and an attractive item.
+Out: histories to fit recommenders on, and logs of any ``exploration.Explorer`` with its
+propensities, so that estimates, policies and bandits can be compared with the true value. Clicks
+follow the position-based model (Richardson, Dominowska and Ragno, WWW 2007): a click needs an
+examined position, with a probability that decreases with the position, and an attractive item.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from components.recommenders.base import MISSING
 from components.recommenders.exploration import Explorer
 
 NOW = 1_700_000_000
-"""When the histories end and the lists are shown, seconds since 1970."""
+"""End of the histories and time of the lists, seconds since 1970."""
 
 
 @dataclass(frozen=True)
 class Shop:
-    """rates: float64 (users, items), the chance of a click on an item that is looked at.
+    """rates: float64 (users, items), the click probability of an examined item.
 
-    past: what the users bought before anything was logged. catalogue: the items, whose text
-    vectors say roughly what they are. looks: float64 (k,), how often each place is looked at.
+    past: the users' purchases before the log. catalogue: the items, whose text vectors describe
+    them roughly. looks: float64 (k,), the probability that each position is examined.
     """
 
     rates: DoubleArray
@@ -51,8 +51,8 @@ class Shop:
     ) -> Shop:
         """Return a shop with ``purchases`` past events of each user.
 
-        mismatch: how much more an item is clicked, or less, than its purchases tell (standard
-        deviation in logits): what only the log can teach.
+        mismatch: standard deviation (in logits) of the click probabilities around those that the
+        purchases imply. Only the log contains this difference.
         """
         random = np.random.default_rng(seed)
         tastes = random.standard_normal((n_users, dimensions))
@@ -73,11 +73,11 @@ class Shop:
         return cls(rates, past, catalogue, 1 / np.arange(1, places + 1))
 
     def histories(self, users: IntArray) -> Histories:
-        """Return what ``users`` bought."""
+        """Return the purchases of ``users``."""
         return self.past.histories(users, NOW)
 
     def expected(self, users: IntArray, ids: IntArray) -> DoubleArray:
-        """Return float64 (n, k): the true chance of a click at each place."""
+        """Return float64 (n, k): the true click probability of each position."""
         rates = self.rates[users[:, None], np.maximum(ids, 0)]
         return np.where(ids == MISSING, 0.0, rates * self.looks[: ids.shape[1]])
 
@@ -97,12 +97,12 @@ class Shop:
         random: np.random.Generator,
         repeats: int = 1,
     ) -> float:
-        """Return the true clicks of a list, averaged over the policy's draws."""
+        """Return the true clicks per list, averaged over the policy's draws."""
         k = len(self.looks)
         drawn = (explorer.choose(scores, k, random)[0] for _ in range(repeats))
         return float(np.mean([self.expected(users, ids).sum(axis=1).mean() for ids in drawn]))
 
     def best(self, users: IntArray) -> float:
-        """Return the true clicks of the best lists there are."""
+        """Return the true clicks per list of the optimal policy."""
         k = len(self.looks)
         return float((-np.sort(-self.rates[users], axis=1)[:, :k] @ self.looks).mean())

@@ -1,9 +1,10 @@
-"""What the text gives: the stage ``text``.
+"""Report on the language model: the stage ``text``.
 
-In: the encoder as it is, ``models/language/{pretrained,finetuned}`` and their reports,
-``data/prepared``. Out: ``reports/text.json`` (DVC's metrics) and ``reports/text/report.html``, one
-file with its plots inside: losses, perplexity, nearest products before and after, a map of the
-catalogue, and the content recommender over each encoder's vectors on the test window.
+In: the encoder without further training, ``models/language/{pretrained,finetuned}`` and their
+reports, ``data/prepared``. Out: ``reports/text.json`` (DVC's metrics) and
+``reports/text/report.html``, one file that contains its plots: losses, perplexity, nearest products
+before and after, a map of the catalogue, and the metrics of the content recommender with each
+encoder on the test window.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ NEAR = 3
 MAPPED = 1500
 """Products on the map, the most sold."""
 COLOURS = 8
-"""Categories that have a colour of their own on the map."""
+"""Categories with their own colour on the map."""
 ABLATED, CONFIDENCES = "item_neighbours", (0.5, 0.7, 0.9)
-"""The model that shows what made-up purchases give, and the least confidences tried."""
+"""Model and minimum confidences of the ablation of synthetic purchases."""
 AS_IS, PRETRAINED, FINETUNED = "as it is", "pre-trained", "fine-tuned"
 
 
@@ -56,11 +57,11 @@ def neighbours(vectors: FloatArray, items: IntArray, k: int) -> IntArray:
     return np.argsort(-near, axis=1, kind="stable")[:, :k]
 
 
-def judged(prepared: Prepared, settings: Settings, whiten: bool = True) -> dict[str, Any]:
-    """Return the content recommender's figures on the test window with its catalogue's vectors.
+def content_metrics(prepared: Prepared, settings: Settings, whiten: bool = True) -> dict[str, Any]:
+    """Return the content recommender's metrics on the test window with its catalogue's vectors.
 
-    New items: those without a purchase in the training window, which fine-tuning never saw; what
-    was bought of them in the test window is the cold start.
+    New items are those without a purchase in the training window, which fine-tuning never saw;
+    their purchases in the test window measure cold start.
     """
     before = prepared.interactions.where(prepared.interactions.times < prepared.test_start)
     task = window_task(prepared, "test", settings.train.exclude_seen)
@@ -88,11 +89,12 @@ def judged(prepared: Prepared, settings: Settings, whiten: bool = True) -> dict[
 def ablation(
     prepared: Prepared, settings: Settings, models: Sequence[str], confidences: Sequence[float]
 ) -> Iterator[dict[str, Any]]:
-    """Yield, for each model with and without made-up purchases, its figures on validation.
+    """Yield the metrics of each model with and without synthetic purchases on validation.
 
-    A record: model, confidence (None without any made up), made (how many), users, ndcg and, from
-    the second on, low and high of its gain's 95 % interval; rare_ndcg and so on of those who
-    bought a product with fewer than ``augment.rare`` purchases. Real purchases alone are judged.
+    A record: model, confidence (None without synthetic purchases), made (their number), users, ndcg
+    and, from the second record on, low and high of its gain's 95 % interval; rare_ndcg and so on
+    for users who bought a product with fewer than ``augment.rare`` purchases. Only real purchases
+    are used as targets.
     """
     before = prepared.interactions.where(prepared.interactions.times < prepared.validation_start)
     task = window_task(prepared, "validation", settings.train.exclude_seen)
@@ -121,7 +123,7 @@ def ablation(
 
 
 def picture(figure: Any) -> str:
-    """Return a figure as the text of a data address."""
+    """Return a figure as a data URL."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)
@@ -129,7 +131,7 @@ def picture(figure: Any) -> str:
 
 
 def losses(logs: dict[str, pd.DataFrame]) -> str:
-    """Return the picture of the trainings' losses by step."""
+    """Return the plot of the training losses by step."""
     figure, panels = plt.subplots(1, len(logs), figsize=(4.5 * len(logs), 3), squeeze=False)
     for axes, (title, log) in zip(panels[0], logs.items(), strict=True):
         axes.plot(log["step"], log["loss"], color="#3b6ea5")
@@ -139,7 +141,7 @@ def losses(logs: dict[str, pd.DataFrame]) -> str:
 
 
 def catalogue_map(vectors: FloatArray, categories: pd.Series, seed: int) -> str:
-    """Return the picture of products in two dimensions (t-SNE: van der Maaten and Hinton 2008)."""
+    """Return the plot of products in two dimensions (t-SNE: van der Maaten and Hinton 2008)."""
     places = TSNE(
         init="pca",
         metric="cosine",
@@ -161,16 +163,16 @@ def catalogue_map(vectors: FloatArray, categories: pd.Series, seed: int) -> str:
     return picture(figure)
 
 
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>What the text gives</title>
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Language model</title>
 <meta name="viewport" content="width=device-width">
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;font-size:.85rem}td,th{padding:.25rem .6rem;text-align:left;
 vertical-align:top;border-bottom:1px solid #ddd}img{max-width:100%}.wide{overflow-x:auto}</style>
-<h1>What the text gives</h1>
-<h2>Recommending by text alone</h2>
+<h1>What does the language model contribute?</h1>
+<h2>Recommendations from text only</h2>
 <p>The content recommender on the newest weeks, {{ users }} users; {{ new_item_users }} of them
-bought something that was not sold while the language model learned. NDCG@10 over all products,
-its 95 % interval in brackets.</p>
+bought a product that was never sold in the training window. NDCG@10 over all products, with its
+95 % interval.</p>
 <table><tr><th>vectors</th><th>all</th><th>new products</th></tr>
 {% for title, one in figures.items() %}<tr><td>{{ title }}</td>
 {% for name in ("ndcg@10", "new_items_ndcg@10") %}<td>{{ "%.4f" | format(one[name]) }}
@@ -178,26 +180,28 @@ its 95 % interval in brackets.</p>
 {% endfor %}</tr>{% endfor %}</table>
 <h2>Training</h2>
 <p>Perplexity on held-out text {{ "{:,.1f}".format(before) }} before and
-{{ "{:,.1f}".format(after) }} after pre-training. An encoder that comes without the layer that
-guesses words, as the packaged one, starts from guessing at random.</p>
+{{ "{:,.1f}".format(after) }} after pre-training. An encoder without stored weights of its
+pre-training head, such as the packaged one, starts with random predictions.</p>
 <img alt="losses by step" src="{{ losses }}">
 <h2>Map of the catalogue</h2>
-<p>The {{ mapped }} most sold products by their fine-tuned vectors; near on the map is near in
-meaning to the model.</p>
+<p>The {{ mapped }} most sold products by their fine-tuned vectors; products near each
+other are similar to the model.</p>
 <img alt="map of the catalogue" src="{{ map }}">
-<h2>Made-up purchases of rare products</h2>
-<p>The model {{ ablation[0].model }} learns from purchases of products with fewer than {{ rare }},
-made up from those most alike by text; judged on real ones of the validation window, NDCG@10 with
-the 95 % interval of the gain. <code>augment.purchases</code> is worth turning on where the gain is
-above 0; it is {{ "on" if augmented else "off" }}.</p>
-<table><tr><th>confidence at least</th><th>made up</th><th>all</th><th>rare products</th></tr>
-{% for one in ablation %}<tr><td>{{ one.confidence or "none made up" }}</td>
+<h2>Synthetic purchases of rare products</h2>
+<p>The model {{ ablation[0].model }} is trained with synthetic purchases of products with fewer than
+{{ rare }} purchases, generated from the most similar products by text, and evaluated on the real
+purchases of the validation window: NDCG@10 with the 95 % interval of the gain. Turn
+<code>augment.purchases</code> on only if the interval is above 0; it is
+{{ "on" if augmented else "off" }}.</p>
+<table><tr><th>minimum confidence</th><th>synthetic purchases</th><th>all</th>
+<th>rare products</th></tr>
+{% for one in ablation %}<tr><td>{{ one.confidence or "–" }}</td>
 <td>{{ "{:,}".format(one.made) }}</td>{% for name in ("", "rare_") %}<td>
 {{ "%.4f" | format(one[name + "ndcg"]) }}{% if one.confidence %}
 ({{ "%+.4f" | format(one[name + "low"]) }} – {{ "%+.4f" | format(one[name + "high"]) }})
 {% endif %}</td>{% endfor %}</tr>{% endfor %}</table>
 <h2>Nearest products, before and after</h2><div class="wide"><table>
-<tr><th>product</th><th>encoder as it is</th><th>fine-tuned</th></tr>
+<tr><th>product</th><th>without further training</th><th>fine-tuned</th></tr>
 {% for row in near %}<tr><td>{{ row.product }}</td>{% for titles in (row.before, row.after) %}
 <td>{{ titles | join("; ") }}</td>{% endfor %}</tr>{% endfor %}</table></div></html>"""
 
@@ -217,11 +221,11 @@ def run(settings: Settings, root: Path) -> None:
         for title, place in places.items()
         if not place.startswith("scratch:")
     }
-    figures = {"words (TF-IDF)": judged(prepared, settings)}
+    figures = {"words (TF-IDF)": content_metrics(prepared, settings)}
     for title, found in vectors.items():
         over = replace(prepared, catalogue=Catalogue(table, found))
         whiten = title != FINETUNED or settings.train.content.whiten
-        figures[f"encoder {title}"] = judged(over, settings, whiten)
+        figures[f"encoder {title}"] = content_metrics(over, settings, whiten)
     (reports / "text.json").write_text(json.dumps(figures, indent=2).replace("NaN", "null"))
 
     sold = np.bincount(

@@ -1,1 +1,1 @@
-"""From product texts and reviews to a language model of the shop and a vector per product."""
+"""Language models: corpus, pre-training, fine-tuning, and an embedding for each product."""

@@ -1,9 +1,9 @@
-"""Made-up data where the shop has little: categories, item texts and purchases.
+"""Data augmentation for small shops: synthetic categories, item texts and purchases.
 
 In: the catalogue with its vectors, reviews, interactions. Out: rows that are marked as generated,
-with a confidence and a weight, filtered by ``augment.min_confidence``. They are for fitting only:
-whoever judges a model reads the tables without them (``ablation`` of ``benchmarks/augmentation``
-says what each gives on validation; all are off where it gives nothing).
+with a confidence and a weight, filtered by ``augment.min_confidence``. They are used for fitting
+only; models are evaluated on the tables without them. ``ablation`` of ``benchmarks/augmentation``
+measures the effect of each on the validation window.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from components.arrays import DoubleArray, FloatArray, IntArray, RealArray
 from components.data.dataset import Catalogue, Interactions, item_text
 from components.settings import Augment
 
-if TYPE_CHECKING:  # transformers is slow to import, and not all that is here needs it
+if TYPE_CHECKING:  # transformers is slow to import, and only some functions need it
     from components.language.encoder import TextEncoder
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
 SHARPNESS = 20.0
-"""Cosines are multiplied by it before they are made probabilities."""
+"""Factor on the cosines before the softmax."""
 
 
 def zero_shot(
     vectors: FloatArray, names: list[str], encoder: TextEncoder, examples: IntArray | None = None
 ) -> tuple[IntArray, FloatArray]:
-    """Return label int (items,) and confidence float32 (items,) of items by their text alone.
+    """Return label int (items,) and confidence float32 (items,) of items from their texts only.
 
-    vectors: unit vectors (items, width) of ``encoder``. names: of the labels. examples: int
-    (items,) the known labels, -1 where unknown; a label's prototype is then the mean of its name's
-    vector and of its examples' (Snell et al., NeurIPS 2017), else the name's alone (Yin et al.,
-    EMNLP 2019). Confidence: softmax of the cosines.
+    vectors: unit vectors (items, width) of ``encoder``. names: names of the labels. examples: int
+    (items,) the known labels, -1 where unknown. A label's prototype is the mean of the vectors of
+    its name and of its examples (Snell et al., NeurIPS 2017); without examples it is the vector of
+    the name (Yin et al., EMNLP 2019). Confidence: softmax of the cosines.
     """
     prototypes: RealArray = encoder.encode(names)
     if examples is not None:
@@ -53,7 +53,7 @@ def zero_shot(
 def categories(catalogue: Catalogue, encoder: TextEncoder, settings: Augment) -> pd.DataFrame:
     """Return item (code), category, confidence and generated for items without a category.
 
-    Labels are the catalogue's own main categories. Empty where all or none have one.
+    The labels are the catalogue's main categories. Empty if all items or no items have one.
     """
     if catalogue.vectors is None:
         raise ValueError("augment: categories need the items' vectors: run `bowerbird encode`")
@@ -67,10 +67,10 @@ def categories(catalogue: Catalogue, encoder: TextEncoder, settings: Augment) ->
 
 
 def summaries(reviews: pd.DataFrame, encoder: TextEncoder, sentences: int = 2) -> pd.DataFrame:
-    """Return item_id, text, confidence and generated: the most central sentences of its reviews.
+    """Return item_id, text, confidence and generated: the central sentences of an item's reviews.
 
     Centroid summarisation (Radev et al. 2004) over sentence vectors: the sentences nearest to the
-    mean of the product's, in the order they were written. Confidence: their mean cosine to it.
+    mean of the product's sentences, in their original order. Confidence: their mean cosine to it.
     """
     parts = reviews["text"].fillna("").map(_SENTENCE_END.split)
     flat = pd.DataFrame({"item_id": reviews["item_id"], "text": parts}).explode("text")
@@ -93,13 +93,13 @@ def summaries(reviews: pd.DataFrame, encoder: TextEncoder, sentences: int = 2) -
 def purchases(
     train: Interactions, catalogue: Catalogue, settings: Augment, seed: int
 ) -> tuple[Interactions, pd.DataFrame]:
-    """Return ``train`` with likely purchases of rare items, and those alone.
+    """Return ``train`` with synthetic purchases of rare items, and a table of the synthetic ones.
 
-    An item with fewer than ``augment.rare`` purchases gets the newest buyers of the item most
-    alike by text, at most ``augment.per_item``, if the cosine is at least
-    ``augment.min_confidence``. A made-up purchase weighs ``augment.weight`` times its confidence:
-    it is kept with that probability, so every model heeds the weight. The frame: user, item, time,
-    confidence, weight, generated.
+    An item with fewer than ``augment.rare`` purchases gets the newest buyers of the item with the
+    most similar text, at most ``augment.per_item``, if the cosine is at least
+    ``augment.min_confidence``. The weight of a synthetic purchase is ``augment.weight`` times its
+    confidence: it is added with that probability, so that the weight affects every model. Columns:
+    user, item, time, confidence, weight, generated.
     """
     if catalogue.vectors is None:
         raise ValueError("augment: purchases need the items' vectors: run `bowerbird encode`")
@@ -113,7 +113,7 @@ def purchases(
             for start in range(0, len(rare), 1024)
         ],
         axis=1,
-    )  # (2, rare): which of the rich, and the cosine
+    )  # (2, rare): the most similar frequent item, and the cosine
     twin, cosine = rich[near[0].astype(np.int64)], near[1]
     sure = cosine >= settings.min_confidence
     rare, twin, cosine = rare[sure], twin[sure], cosine[sure]
@@ -138,7 +138,7 @@ def purchases(
 
 
 def with_summaries(catalogue: Catalogue, made: pd.DataFrame, settings: Augment) -> list[str]:
-    """Return the items' texts with the sure summaries where the shop gave no description."""
+    """Return the items' texts, with confident summaries for items without a description."""
     sure = made[made["confidence"] >= settings.min_confidence].set_index("item_id")["text"]
     bare = catalogue.table["description"].fillna("").eq("")
     more = catalogue.table["item_id"].map(sure).where(bare).fillna("").str.lower()

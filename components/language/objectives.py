@@ -1,15 +1,15 @@
-"""What each family of models is pre-trained to do: batches drawn from the corpus, and their losses.
+"""Pre-training objectives of the model families: batches drawn from the corpus, and their losses.
 
-    Masked          words masked anew in every batch (RoBERTa: Liu et al. 2019)
+    Masked          masked words, with dynamic masking (RoBERTa: Liu et al. 2019)
     MaskedPairs     masked words and next sentence prediction (BERT: Devlin et al., NAACL 2019)
-    Causal          the next piece from those before it (GPT: Radford et al. 2018)
-    Permutation     words in a random order, each from those before it in that order (XLNet: Yang
-                    et al., NeurIPS 2019)
+    Causal          the next token from those before it (GPT: Radford et al. 2018)
+    Permutation     permuted word order, each word from those before it in the permutation (XLNet:
+                    Yang et al., NeurIPS 2019)
 
-A batch is a function of (seed, step), so a resumed run sees what it would have seen. It is a dict
-of tensors whose first dimension is the row, so that rows can be shared out among micro-batches and
-processes; losses are sums over what is asked, and ``asked`` says how much that is in all, so the
-parts add up to the loss of the whole batch.
+A batch is a function of (seed, step), so a resumed run sees the same batches. It is a dict of
+tensors whose first dimension is the row, so that rows can be distributed over micro-batches and
+processes. Losses are sums over the targets (labels that are not IGNORED), and ``target_counts``
+returns the number of targets, so the parts add up to the loss of the whole batch.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ Batch = dict[str, torch.Tensor]
 
 
 def starts_of_words(tokenizer: PreTrainedTokenizerBase) -> BoolArray:
-    """Return bool (vocabulary,): pieces that start a word.
+    """Return bool (vocabulary,): tokens that start a word.
 
-    WordPiece marks what continues a word (##); byte-level BPE and SentencePiece mark the space
-    before a word (Ġ, ▁).
+    WordPiece marks tokens that continue a word (##); byte-level BPE and SentencePiece mark the
+    space before a word (Ġ, ▁).
     """
     pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     kind = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["type"]
@@ -46,10 +46,10 @@ def starts_of_words(tokenizer: PreTrainedTokenizerBase) -> BoolArray:
 
 
 class Texts:
-    """Draws stretches of text from the documents of a corpus, and lays them out in rows.
+    """Sampler of text spans from the documents of a corpus, arranged in rows.
 
-    documents: int64, which documents to draw from. max_length: of a row, with its special tokens.
-    loss: what the loss over ``labels`` is called.
+    documents: int64, the documents to draw from. max_length: of a row, with its special tokens.
+    loss: name of the loss over ``labels``.
     """
 
     loss: str
@@ -69,29 +69,29 @@ class Texts:
         self.starts = starts_of_words(tokenizer)
         self.max_length, self.mask_probability, self.seed = max_length, mask_probability, seed
 
-    def asked(self, batch: Batch) -> dict[str, int]:
-        """Return how many answers ``batch`` asks for, by loss."""
+    def target_counts(self, batch: Batch) -> dict[str, int]:
+        """Return the number of targets in ``batch``, by loss."""
         return {self.loss: int((batch["labels"] != IGNORED).sum())}
 
     def random(self, step: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, step])
 
-    def stretches(
-        self, size: int, room: int, random: np.random.Generator
+    def spans(
+        self, size: int, max_tokens: int, random: np.random.Generator
     ) -> tuple[Int64Array, Int64Array]:
-        """Return start and length int64 (size,) of text from a sentence's start on, within its
-        document and at most ``room`` tokens."""
+        """Return start and length int64 (size,) of spans that begin with a sentence, within its
+        document and of at most ``max_tokens`` tokens."""
         document = random.choice(self.documents, size)
         low, high = self.bounds[document], self.bounds[document + 1]
         start = self.sentences[random.integers(low, high)]
-        return start, np.minimum(self.sentences[high] - start, room)
+        return start, np.minimum(self.sentences[high] - start, max_tokens)
 
     def rows(self, *parts: int | tuple[Int64Array, Int64Array]) -> tuple[Int64Array, ...]:
         """Return ids, part and attention int64 (batch, length) of rows made of ``parts``.
 
-        A part is one special token's id, or start and length of a text in each row; a special
-        token after a text of no length is left out, unless it is the first text. part: the number
-        of the text (from 1) that a token belongs to, 0 for special tokens and padding.
+        A part is the id of a special token, or start and length of a text in each row. A special
+        token after an empty text is omitted, unless it is the first text. part: the number (from 1)
+        of the token's text, 0 for special tokens and padding.
         """
         size = next(len(part[0]) for part in parts if not isinstance(part, int))
         lengths = [
@@ -119,9 +119,9 @@ class Texts:
         return ids, part_of, attention.astype(np.int64)
 
     def words(self, ids: IntArray, part: IntArray, random: np.random.Generator) -> BoolArray:
-        """Return bool (batch, length): the pieces of words chosen with ``mask_probability``.
+        """Return bool (batch, length): the tokens of words drawn with ``mask_probability``.
 
-        Whole words, as many in each row as its share says, at least one.
+        Whole words are drawn: that share of each row's words, at least one.
         """
         plain = part > 0
         before = np.pad(part, ((0, 0), (1, 0)))[:, :-1]
@@ -136,9 +136,9 @@ class Texts:
     def masked(
         self, ids: IntArray, chosen: BoolArray, random: np.random.Generator
     ) -> tuple[Int64Array, Int64Array]:
-        """Return ids with the chosen masked, and labels (IGNORED where nothing is asked).
+        """Return ids with the chosen tokens masked, and labels (IGNORED for other tokens).
 
-        Of the chosen pieces 80 % become the mask, 10 % a random piece, 10 % stay.
+        Of the chosen tokens 80 % become the mask, 10 % a random token, 10 % are unchanged.
         """
         fate = random.random(ids.shape)
         out = np.where(chosen & (fate < 0.8), self.tokenizer.mask_token_id, ids)
@@ -148,31 +148,31 @@ class Texts:
 
 
 class Masked(Texts):
-    """Masked language modelling over stretches of text, masked anew in every batch."""
+    """Masked language modelling over spans of text, with dynamic masking."""
 
     loss = "mlm"
 
     def draw(self, step: int, size: int) -> Batch:
         """Return batch number ``step`` of ``size`` rows."""
         random, t = self.random(step), self.tokenizer
-        text = self.stretches(size, self.max_length - 2, random)
+        text = self.spans(size, self.max_length - 2, random)
         ids, part, attention = self.rows(t.cls_token_id, text, t.sep_token_id)
         ids, labels = self.masked(ids, self.words(ids, part, random), random)
         return _tensors(input_ids=ids, attention_mask=attention, labels=labels)
 
     def losses(self, model: Any, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return the sum of each loss over what ``batch`` asks."""
+        """Return the sum of each loss over the targets of ``batch``."""
         hidden = model.base_model(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
         ).last_hidden_state
-        return {self.loss: _wrong(model.lm_head, hidden, batch["labels"])}
+        return {self.loss: _cross_entropy(model.lm_head, hidden, batch["labels"])}
 
 
 class MaskedPairs(Texts):
     """Masked language modelling and next sentence prediction over pairs of sentences.
 
-    follows: 0 if the second sentence stands after the first in its document, 1 if it is from
-    another document (BERT's coding), IGNORED without a second one. wanted: which of mlm and nsp.
+    follows: 0 if the second sentence follows the first in its document, 1 if it is from another
+    document (BERT's coding), IGNORED without a second sentence. wanted: the losses, of mlm and nsp.
     """
 
     loss = "mlm"
@@ -180,8 +180,8 @@ class MaskedPairs(Texts):
     def __init__(self, *args: Any, wanted: Sequence[str]) -> None:
         super().__init__(*args)
         self.wanted = wanted
-        # A product that is only a title has no second sentence: it teaches words alone, and as
-        # the second of a pair it would give the answer away.
+        # A product with only a title has no second sentence: it is used for masked words only. As
+        # the second of a pair it would reveal the label.
         many = np.diff(self.bounds)[self.documents] > 1
         self.paired = self.documents[many]
 
@@ -201,9 +201,9 @@ class MaskedPairs(Texts):
             len(self.sentences) - 2,
         )
         length = np.diff(self.sentences)
-        room = np.where(pair, self.max_length // 2 - 2, self.max_length - 2)
-        one = self.sentences[first], np.minimum(length[first], room)
-        two = self.sentences[second], np.where(pair, np.minimum(length[second], room + 1), 0)
+        longest = np.where(pair, self.max_length // 2 - 2, self.max_length - 2)
+        one = self.sentences[first], np.minimum(length[first], longest)
+        two = self.sentences[second], np.where(pair, np.minimum(length[second], longest + 1), 0)
         ids, part, attention = self.rows(t.cls_token_id, one, t.sep_token_id, two, t.sep_token_id)
         column = np.arange(ids.shape[1])
         segments = attention * (column >= (one[1] + 2)[:, None])
@@ -216,30 +216,30 @@ class MaskedPairs(Texts):
             follows=np.where(pair, unlike, IGNORED).astype(np.int64),
         )
 
-    def asked(self, batch: Batch) -> dict[str, int]:
-        """Return how many answers ``batch`` asks for, by loss."""
+    def target_counts(self, batch: Batch) -> dict[str, int]:
+        """Return the number of targets in ``batch``, by loss."""
         found = {"mlm": batch["labels"], "nsp": batch["follows"]}
         return {name: int((found[name] != IGNORED).sum()) for name in self.wanted}
 
     def losses(self, model: Any, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return the sum of each loss over what ``batch`` asks."""
+        """Return the sum of each loss over the targets of ``batch``."""
         names = ("input_ids", "attention_mask", "token_type_ids")
         out = model.base_model(**{name: batch[name] for name in names})
-        mlm = _wrong(model.cls.predictions, out.last_hidden_state, batch["labels"])
-        nsp = _wrong(model.cls.seq_relationship, out.pooler_output, batch["follows"])
+        mlm = _cross_entropy(model.cls.predictions, out.last_hidden_state, batch["labels"])
+        nsp = _cross_entropy(model.cls.seq_relationship, out.pooler_output, batch["follows"])
         both = {"mlm": mlm, "nsp": nsp}
         return {name: both[name] for name in self.wanted}
 
 
 class Causal(Texts):
-    """Each piece from those before it: from the start mark to the end mark."""
+    """Causal language modelling: each token from those before it, start and end tokens included."""
 
     loss = "clm"
 
     def draw(self, step: int, size: int) -> Batch:
         """Return batch number ``step`` of ``size`` rows."""
         random, t = self.random(step), self.tokenizer
-        text = self.stretches(size, self.max_length - 2, random)
+        text = self.spans(size, self.max_length - 2, random)
         begin = t.eos_token_id if t.bos_token_id is None else t.bos_token_id
         ids, _, attention = self.rows(begin, text, t.eos_token_id)
         following = np.where(attention[:, 1:], ids[:, 1:], IGNORED)
@@ -247,19 +247,19 @@ class Causal(Texts):
         return _tensors(input_ids=ids, attention_mask=attention, labels=labels)
 
     def losses(self, model: Any, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return the sum of each loss over what ``batch`` asks."""
+        """Return the sum of each loss over the targets of ``batch``."""
         hidden = model.base_model(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
         ).last_hidden_state
-        return {self.loss: _wrong(model.get_output_embeddings(), hidden, batch["labels"])}
+        return {self.loss: _cross_entropy(model.get_output_embeddings(), hidden, batch["labels"])}
 
 
 class Permutation(Texts):
-    """Chosen words, one piece after the other in a random order of the row.
+    """Permutation language modelling: the tokens of chosen words, in a random order.
 
-    perm_mask (batch, length, length): 1 where a place may not see another: what is not asked is
-    seen by all; an asked piece only by those that come after it in the order.
-    target_mapping (batch, asked, length): the place each answer stands at.
+    perm_mask (batch, length, length): 1 where a position may not attend to another. All positions
+    attend to tokens that are not targets; targets are visible only to later ones in the order.
+    target_mapping (batch, targets, length): one-hot position of each target.
     """
 
     loss = "plm"
@@ -267,7 +267,7 @@ class Permutation(Texts):
     def draw(self, step: int, size: int) -> Batch:
         """Return batch number ``step`` of ``size`` rows."""
         random, t = self.random(step), self.tokenizer
-        text = self.stretches(size, self.max_length - 2, random)
+        text = self.spans(size, self.max_length - 2, random)
         ids, part, attention = self.rows(text, t.sep_token_id, t.cls_token_id)
         chosen = self.words(ids, part, random)
         order = np.where(chosen, random.random(ids.shape), -1.0)
@@ -288,10 +288,10 @@ class Permutation(Texts):
         )
 
     def losses(self, model: Any, batch: Batch) -> dict[str, torch.Tensor]:
-        """Return the sum of each loss over what ``batch`` asks."""
+        """Return the sum of each loss over the targets of ``batch``."""
         names = ("input_ids", "attention_mask", "perm_mask", "target_mapping")
         hidden = model.base_model(**{name: batch[name] for name in names}).last_hidden_state
-        return {self.loss: _wrong(model.lm_loss, hidden, batch["labels"])}
+        return {self.loss: _cross_entropy(model.lm_loss, hidden, batch["labels"])}
 
 
 Objective = Masked | MaskedPairs | Causal | Permutation
@@ -300,9 +300,9 @@ Objective = Masked | MaskedPairs | Causal | Permutation
 def objective_of(
     settings: Settings, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, held_out: bool
 ) -> Objective:
-    """Return the objective of ``pretrain.encoder``'s family, over held-out documents or the rest.
+    """Return the objective of ``pretrain.encoder``'s family, over held-out or other documents.
 
-    Where there are none (a tiny corpus), over all.
+    If there are none (a tiny corpus), all documents are used.
     """
     documents = np.flatnonzero(np.asarray(corpus.held_out) == held_out)
     documents = documents[np.diff(corpus.documents)[documents] > 0]
@@ -325,15 +325,15 @@ def objective_of(
     return kinds[family.objective](*common)
 
 
-def _wrong(
+def _cross_entropy(
     head: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
-    """Return the summed cross-entropy of ``head`` where something is asked.
+    """Return the summed cross-entropy of ``head`` over the targets.
 
-    The head is as wide as the vocabulary: only the asked places go through it.
+    The head is as wide as the vocabulary, so it is computed for the targets only.
     """
-    asked = labels != IGNORED
-    return F.cross_entropy(head(hidden[asked]).float(), labels[asked], reduction="sum")
+    targets = labels != IGNORED
+    return F.cross_entropy(head(hidden[targets]).float(), labels[targets], reduction="sum")
 
 
 def _tensors(**arrays: AnyArray) -> Batch:

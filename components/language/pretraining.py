@@ -3,8 +3,8 @@
 In: ``data/corpus``. Out: ``models/language/pretrained``, ``reports/pretrain.{csv,json}``.
 (Don't stop pre-training: Gururangan et al., ACL 2020.)
 
-In many processes: ``torchrun --nproc-per-node 2 -m bowerbird pretrain``. Each computes its rows of
-every batch, so the batches and the loss are those of one process.
+In several processes: ``torchrun --nproc-per-node 2 -m bowerbird pretrain``. Each computes its rows
+of every batch, so the batches and the loss are the same as in one process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,14 @@ from components.language.families import (
     save_model,
     weights_digest,
 )
-from components.language.loop import Precision, Watch, ends, low_precision, open_accelerator, train
+from components.language.loop import (
+    EarlyStopping,
+    Precision,
+    ends,
+    low_precision,
+    open_accelerator,
+    train,
+)
 from components.language.objectives import Batch, Objective, objective_of
 from components.settings import Pretrain, Settings
 
@@ -36,7 +43,7 @@ HELD_OUT_BATCHES = 8
 
 
 def fingerprint(*parts: object) -> str:
-    """Return a digest of what a training depends on: strings as they are, paths by content."""
+    """Return a digest of the inputs of a training: strings by value, paths by content."""
     digest = hashlib.blake2b()
     for part in parts:
         digest.update(part.read_bytes() if isinstance(part, Path) else repr(part).encode())
@@ -53,29 +60,29 @@ def step_losses(
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Yield the losses of step ``step``'s micro-batches, each a part of the batch's mean losses.
 
-    size: rows of the batch. parts: micro-batches it is computed in. share: this process's number
-    and how many there are; the mean over the processes is the loss of the whole batch.
+    size: rows of the batch. parts: number of micro-batches. share: this process's number and the
+    number of processes; the mean over the processes is the loss of the whole batch.
     """
     batch = objective.draw(step, size)
-    asked = objective.asked(batch)
+    counts = objective.target_counts(batch)
     number, processes = share
     rows = torch.arange(number, size, processes)
     for chunk in rows.chunk(parts):
         sums = objective.losses(model, _to({k: v[chunk] for k, v in batch.items()}, model))
-        yield {name: sums[name] * (processes / max(1, asked[name])) for name in sums}
+        yield {name: sums[name] * (processes / max(1, counts[name])) for name in sums}
 
 
 def perplexity(
     model: PreTrainedModel, objective: Objective, size: int, precision: Precision = "auto"
 ) -> float:
-    """Return exp of the mean loss of a token asked for, on fixed held-out batches.
+    """Return exp of the mean loss per target token, on fixed held-out batches.
 
-    Of masked and permuted words it is the pseudo-perplexity: comparable within a family and a
-    tokenizer, not across them.
+    For masked and permuted words it is the pseudo-perplexity, which is comparable only within one
+    family and tokenizer.
     """
     was_training = model.training
     model.eval()
-    asked, loss = 0, 0.0
+    targets, loss = 0, 0.0
     device = next(model.parameters()).device
     with (
         torch.no_grad(),
@@ -83,10 +90,10 @@ def perplexity(
     ):
         for number in range(HELD_OUT_BATCHES):
             batch = objective.draw(number, size)
-            asked += objective.asked(batch)[objective.loss]
+            targets += objective.target_counts(batch)[objective.loss]
             loss += objective.losses(model, _to(batch, model))[objective.loss].item()
     model.train(was_training)
-    return float(np.exp(loss / max(1, asked)))
+    return float(np.exp(loss / max(1, targets)))
 
 
 def _to(batch: Batch, model: PreTrainedModel) -> Batch:
@@ -94,10 +101,10 @@ def _to(batch: Batch, model: PreTrainedModel) -> Batch:
 
 
 def _too_short(model: PreTrainedModel, length: int) -> bool:
-    """Return whether ``model`` has fewer places than ``length``."""
+    """Return whether ``model`` has fewer positions than ``length``."""
     places = getattr(model.config, "max_position_embeddings", -1)  # XLNet's are relative: none
     if model.config.model_type == "roberta":
-        places -= model.config.pad_token_id + 1  # its places are counted from there
+        places -= model.config.pad_token_id + 1  # its positions start there
     return 0 < places < length
 
 
@@ -105,8 +112,8 @@ def run(settings: Settings, root: Path) -> None:
     """The stage ``pretrain``.
 
     Raises:
-        ValueError: the encoder cannot be opened, or is none of the known families; or has fewer
-            places than ``corpus.max_length``; or ``pretrain.lora_rank`` without weights to adapt.
+        ValueError: the encoder cannot be opened, is of an unknown family, or has fewer positions
+            than ``corpus.max_length``; or ``pretrain.lora_rank`` is set for a model from scratch.
     """
     s = settings.pretrain
     accelerator = open_accelerator()
@@ -135,7 +142,7 @@ def run(settings: Settings, root: Path) -> None:
         mark,
         s.checkpoint_every,
         "pre-training",
-        Watch(
+        EarlyStopping(
             lambda: perplexity(model, unseen, s.batch_size, s.precision), s.eval_every, s.patience
         ),
         s.precision,
@@ -163,7 +170,7 @@ def _report(
         "stopped_early": len(log) < s.steps,
     }
     table = pd.DataFrame(log)
-    kept = (np.arange(len(table)) % s.log_every == 0) | table["held_out"].notna()
-    table[kept].to_csv(folder / "pretrain.csv", index=False)
+    logged = (np.arange(len(table)) % s.log_every == 0) | table["held_out"].notna()
+    table[logged].to_csv(folder / "pretrain.csv", index=False)
     (folder / "pretrain.json").write_text(json.dumps(report, indent=2))
     print(json.dumps(report, indent=2))

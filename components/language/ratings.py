@@ -1,9 +1,9 @@
-"""Ratings read from reviews: a task of fine-tuning beside next products.
+"""Rating prediction from review texts: an additional task of fine-tuning.
 
-In: review texts with the product's description before them, ratings 1 to 5. Out: two linear heads
+In: review texts, preceded by the product's description, and ratings 1 to 5. Out: two linear heads
 on the encoder's vector, one for the five classes and one for the number. The heads start as
-linear probes of the encoder as it is, so that training does not first distort what the encoder
-knows (Kumar et al., ICLR 2022).
+linear probes of the encoder, so that training does not distort the pre-trained features first
+(Kumar et al., ICLR 2022).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from components.language.encoder import TextEncoder, linear
 
 CLASSES = 5
 PROBED = 2000
-"""Reviews that the heads start from."""
+"""Reviews from which the heads are initialised."""
 FILE = "ratings.safetensors"
 
 
 def review_texts(reviews: pd.DataFrame, products: pd.Series | None = None) -> list[str]:
-    """Return what is read of each review: the product's description if given, title, text."""
+    """Return the input text of each review: the product's description if given, title, text."""
     columns = [reviews["title"].fillna(""), reviews["text"].fillna("")]
     if products is not None:
         columns.insert(0, products.fillna(""))
@@ -37,7 +37,7 @@ def review_texts(reviews: pd.DataFrame, products: pd.Series | None = None) -> li
 
 
 class RatingTask(torch.nn.Module):
-    """Draws reviews and gives the loss of their ratings; predicts when trained.
+    """Sampler of reviews, the loss of their ratings, and the trained heads.
 
     texts: as of ``review_texts``. ratings: float (texts,), 1 to 5.
     """
@@ -69,7 +69,7 @@ class RatingTask(torch.nn.Module):
         return self._loss(vectors, self.ratings[rows])
 
     def held_out(self, texts: list[str], ratings: FloatArray) -> float:
-        """Return the same loss of other reviews, by the weights as they are."""
+        """Return the same loss of other reviews, by the current weights."""
         with torch.no_grad():
             vectors = torch.from_numpy(self.encoder.encode(texts, with_head=False))
             return float(self._loss(vectors, np.asarray(ratings, np.float32)))
@@ -80,7 +80,7 @@ class RatingTask(torch.nn.Module):
         return stars + F.mse_loss(self.number(vectors).float()[:, 0], wanted)
 
     def save(self, folder: Path) -> None:
-        """Write the heads beside the encoder's files in ``folder``."""
+        """Write the heads into the encoder's ``folder``."""
         save_file(self.state_dict(), folder / FILE)
 
 
@@ -96,8 +96,8 @@ def predict(folder: Path, encoder: TextEncoder, texts: list[str]) -> tuple[Float
 def scaled(vectors: torch.Tensor) -> torch.Tensor:
     """Return unit vectors (texts, width) with coordinates about one in size.
 
-    The optimiser moves every weight by about the learning rate: on coordinates of 0.05 the heads
-    would stand still beside the encoder.
+    The optimiser changes every weight by about the learning rate. With coordinates of 0.05 the
+    heads would learn much more slowly than the encoder.
     """
     return vectors * vectors.shape[1] ** 0.5
 
@@ -109,11 +109,11 @@ def _ridge(vectors: FloatArray, ratings: FloatArray) -> tuple[torch.Tensor, torc
 
 
 def _logistic(vectors: FloatArray, ratings: FloatArray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return weight (5, width) and bias (5,); a class that was never seen gets a low bias."""
+    """Return weight (5, width) and bias (5,); a class without examples gets a low bias."""
     weight, bias = np.zeros((CLASSES, vectors.shape[1])), np.full(CLASSES, -5.0)
     stars = ratings.round().astype(int) - 1
     seen = np.unique(stars)
-    if len(seen) > 2:  # with two, scikit-learn has one row of weights for both
+    if len(seen) > 2:  # for two classes, scikit-learn has a single row of weights
         found = LogisticRegression(C=2.0 / vectors.shape[1], max_iter=200).fit(vectors, stars)
         weight[found.classes_], bias[found.classes_] = found.coef_, found.intercept_
     else:

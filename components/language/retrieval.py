@@ -1,7 +1,7 @@
-"""Queries to products: a task of fine-tuning beside next products, for search and conversation.
+"""Retrieval: an additional task of fine-tuning, for search and conversation.
 
-In: the products' texts. Out: queries made up from them (words of the text in their order, some
-left out, as a shopper types), and the loss of finding the product among all.
+In: the products' texts. Out: synthetic queries (words of a text in their order, with some omitted,
+as shoppers type), and the loss of finding the product among all products.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from components.language.encoder import TextEncoder
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 WORDS = 3
-"""Words of a query, at most."""
+"""Most words of a query."""
 QUERIES = 4096
-"""At most so many are kept."""
+"""Most products with a query."""
 
 
 def made_queries(texts: list[str], seed: int) -> list[str]:
@@ -40,10 +40,10 @@ def made_queries(texts: list[str], seed: int) -> list[str]:
 
 
 class Retrieval:
-    """Gives the loss of finding a query's product among all.
+    """Loss of finding a query's product among all products.
 
-    texts: of the products. A product whose text holds all words of the query answers it as well,
-    so it is no negative.
+    texts: of the products. A product whose text contains all words of the query is a valid result
+    too, so it is not used as a negative.
     """
 
     def __init__(self, encoder: TextEncoder, texts: list[str], seed: int) -> None:
@@ -52,10 +52,10 @@ class Retrieval:
         self.queries = made_queries([texts[row] for row in self.products], seed)
         vectoriser = CountVectorizer(token_pattern=_WORD.pattern, binary=True)
         try:
-            self.held = vectoriser.fit_transform(texts).T.tocsc()  # (words, products)
-        except ValueError as error:  # scikit-learn's word for no word at all
+            self.text_words = vectoriser.fit_transform(texts).T.tocsc()  # (words, products)
+        except ValueError as error:  # scikit-learn's error for an empty vocabulary
             raise ValueError("finetune: retrieval needs products with titles") from error
-        self.asked = vectoriser.transform(self.queries)  # (queries, words)
+        self.query_words = vectoriser.transform(self.queries)  # (queries, words)
         self.vectors = torch.from_numpy(encoder.encode(self.queries, with_head=False))
 
     def loss(
@@ -63,8 +63,8 @@ class Retrieval:
     ) -> torch.Tensor:
         """Return the mean loss of batch n of ``size`` queries.
 
-        bank: (products, width) before the head. fresh: encode the queries anew instead of taking
-        their vectors as they were.
+        bank: (products, width) before the head. fresh: encode the queries again instead of using
+        their last vectors.
         """
         rows = whole_passes(np.arange(len(self.queries)), size, self.seed, step)
         if fresh:
@@ -73,8 +73,8 @@ class Retrieval:
             vectors = self.vectors[torch.from_numpy(rows)]
         logits = self.encoder.project(vectors) @ self.encoder.project(bank).T
         logits = logits.float() / temperature  # (queries, products)
-        common = (self.asked[rows] @ self.held).toarray()
-        answers = torch.from_numpy(common == np.asarray(self.asked[rows].sum(axis=1)))
+        common = (self.query_words[rows] @ self.text_words).toarray()
+        answers = torch.from_numpy(common == np.asarray(self.query_words[rows].sum(axis=1)))
         own = torch.from_numpy(self.products[rows])
         answers[torch.arange(len(rows)), own] = False
         return F.cross_entropy(logits.masked_fill(answers, -torch.inf), own)

@@ -1,13 +1,13 @@
-"""A language model that writes: it words the answers of a conversation, when one is configured.
+"""Text generation: an optional language model that words the responses of the conversation.
 
-In: chat messages ``{"role": "system" | "user" | "assistant", "content": text}``. Out: the answer,
-piece by piece. ``serve.writer`` of params.yaml chooses:
+In: chat messages ``{"role": "system" | "user" | "assistant", "content": text}``. Out: the response
+as a stream. ``serve.writer`` of params.yaml selects the model:
 
-    ""                         none: nothing is loaded and nothing is needed
+    ""                         none: no model is loaded
     models/language/writer     a folder with a causal model that ``save_pretrained`` wrote
-    http://127.0.0.1:8000/v1   any service that speaks the OpenAI chat completions protocol, with
-                               the model's name in ``serve.writer_model`` and the key, where one
-                               is needed, in the environment's BOWERBIRD_WRITER_KEY
+    http://127.0.0.1:8000/v1   a service with the OpenAI chat completions protocol; the model's
+                               name is in ``serve.writer_model`` and the key, if it needs one, in
+                               the environment variable BOWERBIRD_WRITER_KEY
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class WriterError(RuntimeError):
 
 class Writer(Protocol):
     def write(self, messages: Iterable[Mapping[str, str]]) -> Iterator[str]:
-        """Yield the answer to ``messages``, in pieces, as it is written.
+        """Yield the response to ``messages`` in pieces, as it is generated.
 
-        Closing the iterator stops the writing.
+        Closing the iterator stops the generation.
 
         Raises:
-            WriterError: no answer, or none within ``serve.writer_timeout`` seconds. Pieces may
-                have come before.
+            WriterError: no response within ``serve.writer_timeout`` seconds, or an error. Pieces
+                may have been yielded before.
         """
         ...
 
@@ -52,7 +52,7 @@ def open_writer(settings: Serve) -> Writer | None:
     """Return the writer that ``settings.writer`` names, None for "".
 
     Raises:
-        WriterError: the folder holds no causal model, or an address comes without a model's name.
+        WriterError: the folder holds no causal model, or an address has no model's name.
     """
     named = settings.writer.get_secret_value()
     if not named:
@@ -68,19 +68,19 @@ def open_writer(settings: Serve) -> Writer | None:
 
 
 class RemoteWriter:
-    """A service that speaks the OpenAI chat completions protocol, streaming.
+    """A service with the OpenAI chat completions protocol, streaming.
 
-    tokens: at most so many are written. timeout: seconds for the whole answer.
+    tokens: most tokens of a response. timeout: seconds for the whole response.
     """
 
     def __init__(self, address: str, model: str, tokens: int = 256, timeout: float = 20.0) -> None:
-        from openai import OpenAI  # 1 to 2 s to import: only where one is configured
+        from openai import OpenAI  # takes 1 to 2 s to import, so only if a service is configured
 
         keep_urls_out_of_logs()
         self.model, self.tokens, self.timeout = model, tokens, timeout
         self.address = str(Credential(address))
-        """For messages: with its credentials masked."""
-        # Services on one's own machine ask for no key, the client insists on one.
+        """The address for messages, with its credentials masked."""
+        # Local services need no key, but the client requires one.
         self._key = key = os.environ.get(KEY) or "none"
         self._client = OpenAI(base_url=address, api_key=key, timeout=timeout, max_retries=1)
 
@@ -92,17 +92,17 @@ class RemoteWriter:
         try:
             with self._client.chat.completions.create(**request, max_tokens=self.tokens) as stream:
                 for chunk in stream:
-                    # The client's own limit is for one read: a trickle would never meet it.
+                    # The client's timeout applies to each read: a slow stream would never reach it.
                     if time.monotonic() > until:
                         raise WriterError(self._late())
                     if chunk.choices and chunk.choices[0].delta.content:
                         yield chunk.choices[0].delta.content
         except OpenAIError as error:
-            # Services quote in their errors what they were sent.
-            told = mask_credentials(re.sub(rf"\b{re.escape(self._key)}\b", MASK, str(error)))
+            # Services quote the request in their errors.
+            message = mask_credentials(re.sub(rf"\b{re.escape(self._key)}\b", MASK, str(error)))
             raise WriterError(
                 f"serve.writer: {self.address} did not answer with {self.model}: "
-                f"{type(error).__name__}: {told:.200}"
+                f"{type(error).__name__}: {message:.200}"
             ) from error
 
     def _late(self) -> str:
@@ -112,8 +112,8 @@ class RemoteWriter:
 class LocalWriter:
     """A causal model of transformers, in this process.
 
-    tokens: at most so many are written. timeout: seconds for the whole answer; what is written by
-    then stands.
+    tokens: most tokens of a response. timeout: seconds for the whole response, which is cut off
+    then.
     """
 
     def __init__(self, folder: str | Path, tokens: int = 256, timeout: float = 20.0) -> None:
@@ -142,11 +142,11 @@ class LocalWriter:
         else:
             lines = [f"{message['role']}: {message['content']}" for message in messages]
             encoded = self.tokenizer("\n".join([*lines, "assistant:"]), return_tensors="pt")
-        # A model with a fixed number of places keeps the newest, and room for the answer.
+        # A model with a fixed context length gets the newest tokens, minus those for the response.
         places = getattr(self.model.config, "max_position_embeddings", None)
-        kept = max(1, places - self.tokens) if places else encoded["input_ids"].shape[1]
+        length = max(1, places - self.tokens) if places else encoded["input_ids"].shape[1]
         return {
-            name: encoded[name][:, -kept:].to(self.model.device)
+            name: encoded[name][:, -length:].to(self.model.device)
             for name in ("input_ids", "attention_mask")
         }
 
@@ -166,7 +166,7 @@ class LocalWriter:
 
         def generate() -> None:
             try:
-                # Two at once would each take twice as long.
+                # Two generations at once would each take twice as long.
                 if not self._turn.acquire(timeout=self.timeout):
                     raise TimeoutError(f"busy for more than {self.timeout:g} s (writer_timeout)")
                 try:
@@ -181,7 +181,7 @@ class LocalWriter:
                     )
                 finally:
                     self._turn.release()
-            except Exception as error:  # the reader must hear of it, whatever it is
+            except Exception as error:  # the consumer must get every error
                 failed.append(error)
                 streamer.end()
 

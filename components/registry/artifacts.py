@@ -1,7 +1,7 @@
 """A version's run and artifacts in MLflow: logged at registration, downloaded for a repair.
 
 In: an assembled version folder and the reports. Out: an MLflow run, and a model version whose
-artifacts hold the served and the judged twin.
+artifacts contain the served and the evaluated model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mlflow.types.schema import Array
 from components.data.sources.inventory import INVENTORY
 from components.lockfile import exact_requirements
 from components.manifest import MANIFEST, ManifestError, verify_manifest, write_manifest
-from components.registry.folders import JUDGED, copy_judged, is_whole, put_in_place
+from components.registry.folders import EVALUATED, copy_evaluated, is_whole, put_in_place
 from components.registry.versions import Registry, RegistryError
 
 REPORTS = ("evaluation", "evaluation.csv", "validation.json", "calibration.json")
@@ -70,10 +70,10 @@ def log_version(registry: Registry, folder: Path, card: str, facts: dict[str, An
         if (inventory := root / INVENTORY).exists():
             mlflow.log_artifact(str(inventory), "data")
         with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
-            copy_judged(root, Path(name) / JUDGED)
+            copy_evaluated(root, Path(name) / EVALUATED)
             mlflow.log_artifacts(name)
         with warnings.catch_warnings():
-            # MLflow would load the model to run the example; the signature is given.
+            # An example would make MLflow load the model; the signature is given instead.
             warnings.filterwarnings(
                 "ignore", ".*An input example was not provided", UserWarning, r"mlflow\.pyfunc"
             )
@@ -83,7 +83,7 @@ def log_version(registry: Registry, folder: Path, card: str, facts: dict[str, An
                 artifacts={"model": str(folder)},
                 code_paths=[str(_COMPONENTS)],
                 signature=_SIGNATURE,
-                # Given, because MLflow would load the model in another process to find them.
+                # Without them, MLflow would load the model in another process to infer them.
                 pip_requirements=exact_requirements(root) or ["bowerbird"],
             )
         version = mlflow.register_model(logged.model_uri, registry.name, tags=tags)
@@ -109,22 +109,22 @@ def restore_served(registry: Registry, version: str) -> None:
         _place(version, model.parent, folder)
 
 
-def restore_judged(registry: Registry, version: str) -> None:
-    """Download a version's judged twin from MLflow if it is missing or damaged.
+def restore_evaluated(registry: Registry, version: str) -> None:
+    """Download a version's evaluated model from MLflow if it is missing or damaged.
 
     Raises:
         RegistryError: MLflow's copy is damaged too.
     """
-    folder = registry.folders.judged_copy(version)
+    folder = registry.folders.evaluated_copy(version)
     if is_whole(folder):
         return
     run_id = registry.client.get_model_version(registry.name, version).run_id
-    if not run_id or not registry.client.list_artifacts(run_id, JUDGED):
-        restore_served(registry, version)  # registered before there were twins
+    if not run_id or not registry.client.list_artifacts(run_id, EVALUATED):
+        restore_served(registry, version)  # registered before versions had an evaluated model
         return
     with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
         downloaded = mlflow.artifacts.download_artifacts(
-            run_id=run_id, artifact_path=JUDGED, dst_path=name
+            run_id=run_id, artifact_path=EVALUATED, dst_path=name
         )
         _place(version, Path(downloaded), folder)
 
@@ -134,7 +134,7 @@ def _place(version: str, downloaded: Path, folder: Path) -> None:
     partial = folder.with_name(f".{version}")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(downloaded, partial)
-    if not (partial / MANIFEST).exists():  # logged before model folders had one
+    if not (partial / MANIFEST).exists():  # logged before model folders had a manifest
         write_manifest(partial)
     try:
         verify_manifest(partial)
@@ -161,7 +161,7 @@ def commit(root: Path) -> str:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested dictionary as one level, the keys joined with dots.
+    """Return a nested dictionary flattened, with keys joined by dots.
 
     >>> flat({"train": {"ease": {"decay": 0.99}}, "seed": 42})
     {'train.ease.decay': 0.99, 'seed': 42}

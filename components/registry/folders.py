@@ -1,7 +1,7 @@
 """Folders and files of the registered versions below ``var/serving``.
 
-In: what the stages wrote below ``models`` and ``reports``. Out: complete folders with a manifest,
-each put in place in one step.
+In: the stages' outputs below ``models`` and ``reports``. Out: complete folders with a manifest,
+each put in place atomically.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from components.settings import Settings
 
 SERVING = Path("var/serving")
 MODELS = SERVING / "models"
-JUDGED = "judged"
-"""Name of the folder of judged twins, in MLflow's artifacts and below SERVING."""
+EVALUATED = "judged"
+"""Name of the folder of evaluated models, in MLflow's artifacts and below SERVING."""
 
 PERSONAL = ("reference.parquet", "users.parquet", "scores.parquet")
 """Tables of the drift reference with people's ids: they are not part of a version."""
@@ -45,16 +45,16 @@ class VersionFolders:
         """Return where a version's folder is assembled before it has a number."""
         return self.root / MODELS / ".new"
 
-    def judged_copy(self, version: str) -> Path:
-        """Return where the judged twin is kept."""
-        return self.root / SERVING / JUDGED / version
+    def evaluated_copy(self, version: str) -> Path:
+        """Return the folder of the evaluated model."""
+        return self.root / SERVING / EVALUATED / version
 
-    def judged(self, version: str) -> Path:
-        """Return the folder by which a version is judged.
+    def evaluated(self, version: str) -> Path:
+        """Return the model folder by which a version is compared.
 
-        Versions registered before there were twins have none: what they serve was judged.
+        Older versions have no separate evaluated model: their served model was evaluated.
         """
-        folder = self.judged_copy(version)
+        folder = self.evaluated_copy(version)
         return folder if folder.exists() else self.served(version)
 
     def profiles(self, version: str) -> Path:
@@ -62,8 +62,8 @@ class VersionFolders:
         return self.root / SERVING / "profiles" / f"{version}.parquet"
 
     def prune(self, kept: Collection[str]) -> None:
-        """Remove the files of versions that are not in ``kept``; MLflow still has them."""
-        for place in (MODELS, SERVING / JUDGED):
+        """Remove the files of versions that are not in ``kept``; MLflow still has copies."""
+        for place in (MODELS, SERVING / EVALUATED):
             for folder in (self.root / place).glob("*"):
                 if is_version_folder(folder) and folder.name not in kept:
                     shutil.rmtree(folder)
@@ -80,16 +80,16 @@ class VersionFolders:
         with locked(file.parent):
             write_table(file, pq.read_table(source))
 
-    def place_judged(self, version: str) -> None:
-        """Copy the judged twin, ``models/hybrid``, to where it is kept."""
-        folder = self.judged_copy(version)
+    def place_evaluated(self, version: str) -> None:
+        """Copy the evaluated model, ``models/hybrid``, to its folder."""
+        folder = self.evaluated_copy(version)
         partial = folder.with_name(f".{version}")
-        copy_judged(self.root, partial)
+        copy_evaluated(self.root, partial)
         put_in_place(partial, folder)
 
 
 def assemble(settings: Settings, root: Path, card: str, out: Path) -> None:
-    """Write a version's folder: the served twin, encoder, drift reference, settings and card.
+    """Write a version's folder: the served model, encoder, drift reference, settings and card.
 
     Raises:
         ManifestError: ``models/served`` is damaged.
@@ -110,8 +110,8 @@ def assemble(settings: Settings, root: Path, card: str, out: Path) -> None:
     write_manifest(out)
 
 
-def copy_judged(root: Path, folder: Path) -> None:
-    """Copy the judged twin, ``models/hybrid`` below ``root``, to ``folder``.
+def copy_evaluated(root: Path, folder: Path) -> None:
+    """Copy the evaluated model, ``models/hybrid`` below ``root``, to ``folder``.
 
     Raises:
         ManifestError: ``models/hybrid`` is damaged.
@@ -123,7 +123,7 @@ def copy_judged(root: Path, folder: Path) -> None:
 
 
 def put_in_place(new: Path, folder: Path) -> None:
-    """Rename a complete folder to ``folder``, which it replaces; durable on return."""
+    """Replace ``folder`` by a complete folder; durable on return."""
     shutil.rmtree(folder, ignore_errors=True)
     new.rename(folder)
     sync(folder.parent)
@@ -155,7 +155,7 @@ def folder_digest(folder: Path) -> str:
 
 
 def write_json(file: Path, content: Any) -> None:
-    """Write JSON to ``file``, durable and in one step; an equal file is left as it is."""
+    """Write JSON to ``file``, durably and atomically; an equal file is not written."""
     text = json.dumps(content)
     if file.exists() and file.read_bytes() == text.encode():
         return

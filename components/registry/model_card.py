@@ -31,7 +31,7 @@ def model_card(
         interactions=f"{len(prepared.interactions.users):,}",
         users=f"{len(prepared.users):,}",
         items=f"{len(prepared.catalogue):,}",
-        judged_from=pd.Timestamp(prepared.test_start, unit="s").date(),
+        test_start=pd.Timestamp(prepared.test_start, unit="s").date(),
         end=pd.Timestamp(prepared.end, unit="s").date(),
         table=table.sort_values("ndcg@10", ascending=False).to_dict("records"),
         **facts,

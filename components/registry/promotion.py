@@ -1,6 +1,6 @@
-"""Which version is the champion: promotion, comparison of a new version, rollback.
+"""Promotion, comparison of a new version with the champion, and rollback.
 
-In: a version of the registry. Out: moved aliases, and the files that serving follows:
+In: a version of the registry. Out: moved aliases, and the files that the endpoint follows:
 ``var/serving/{champion,challenger,versions}.json``.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from components.data.dataset import Prepared
 from components.evaluation.compare import Comparison, compare
-from components.registry.artifacts import restore_judged, restore_served
+from components.registry.artifacts import restore_evaluated, restore_served
 from components.registry.folders import MODELS, SERVING, write_json
 from components.registry.versions import (
     CHALLENGER,
@@ -23,7 +23,7 @@ from components.registry.versions import (
 
 
 def promote(registry: Registry, version: str) -> None:
-    """Make ``version`` the champion; the one before becomes ``previous``.
+    """Make ``version`` the champion; the current champion becomes ``previous``.
 
     Raises:
         RegistryError: there is no such version.
@@ -51,23 +51,23 @@ def _promote(registry: Registry, version: str) -> None:
 
 
 def rollback(registry: Registry) -> str:
-    """Make the champion before the present one champion again; return its version.
+    """Make the previous champion the champion again; return its version.
 
     Raises:
-        RegistryError: there was none, or which one it was is not known.
+        RegistryError: there is none, or it is not known.
     """
     with registry.lock():
         version, champion = registry.alias(PREVIOUS), registry.alias(CHAMPION)
         if version is None:
-            raise RegistryError("there is no earlier champion to go back to")
+            raise RegistryError("there is no previous champion to go back to")
         pointed = _pointed(registry.root)
         if champion is not None and pointed not in (None, champion):
-            # A command was killed before it wrote the pointer: finish that one first.
+            # A command was killed before it wrote the pointer: complete that one first.
             write_pointers(registry)
             return champion
         if version == champion:  # killed between the two aliases
             raise RegistryError(
-                f"an earlier command was killed, and which champion was before {champion} is "
+                f"an earlier command was killed, and the champion before {champion} is "
                 "not known: name it, bowerbird promote VERSION (bowerbird models lists them)"
             )
         _promote(registry, version)
@@ -82,7 +82,7 @@ def compare_with_champion(
     The caller holds the lock.
 
     Raises:
-        SeenEvents: one of the two was fitted on events of the test window.
+        SeenEvents: one of the two models was fitted on events of the test window.
     """
     champion = registry.alias(CHAMPION)
     if champion == version:
@@ -91,10 +91,10 @@ def compare_with_champion(
         _promote(registry, version)
         return None
     for one in (champion, version):
-        restore_judged(registry, one)
+        restore_evaluated(registry, one)
     found = compare(
-        registry.folders.judged(champion),
-        registry.folders.judged(version),
+        registry.folders.evaluated(champion),
+        registry.folders.evaluated(version),
         prepared,
         registry.settings,
     )
@@ -114,9 +114,9 @@ def compare_with_champion(
 
 
 def write_pointers(registry: Registry) -> None:
-    """Write the files that serving follows: champion, challenger, and the list of versions.
+    """Write the files that the endpoint follows: champion, challenger, and the list of versions.
 
-    Each file is durable and changes in one step.
+    Each file is durable and replaced atomically.
     """
     for alias in (CHAMPION, CHALLENGER):
         version, pointer = registry.alias(alias), _pointer(registry.root, alias)
@@ -141,7 +141,7 @@ def _pointer(root: Path, alias: str) -> Path:
 
 
 def _pointed(root: Path) -> str | None:
-    """Return the version that serving follows, None if no pointer can be read."""
+    """Return the version that the endpoint follows, None if no pointer can be read."""
     try:
         pointer = json.loads(_pointer(root, CHAMPION).read_text(encoding="utf-8"))
         return str(pointer["version"])

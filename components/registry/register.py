@@ -22,7 +22,7 @@ from components.settings import Settings
 def run(settings: Settings, root: Path) -> None:
     """Register the models below ``root``; write reports/registration.json.
 
-    A model that is registered already is not registered again. A better model is promoted.
+    A model that is already registered is not registered again. A better model is promoted.
 
     Raises:
         RegistryError: MLflow cannot be reached.
@@ -70,14 +70,14 @@ def _register(settings: Settings, root: Path) -> None:
 
 
 def _place(registry: Registry, card: str, facts: dict[str, Any]) -> str:
-    """Return the version of the models, logged in MLflow and its files in place."""
+    """Return the version of the models, logged in MLflow, with its files in place."""
     folders = registry.folders
     version = registry.find(facts["digest"])
     if version is None or not is_whole(folders.served(version)):
         new = folders.new()
         assemble(registry.settings, registry.root, card, new)
         version = version or log_version(registry, new, card, facts)
-        folders.place_judged(version)
+        folders.place_evaluated(version)
         put_in_place(new, folders.served(version))
     folders.place_profiles(version)
     return version
@@ -86,7 +86,7 @@ def _place(registry: Registry, card: str, facts: dict[str, Any]) -> str:
 def _compare(
     registry: Registry, version: str, prepared: Prepared
 ) -> tuple[Comparison | None, str | None]:
-    """Return the comparison with the champion, and why there is none if that is a fault."""
+    """Return the comparison with the champion, and the reason if it failed."""
     try:
         return compare_with_champion(registry, version, prepared), None
     except SeenEvents as error:

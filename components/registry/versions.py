@@ -33,13 +33,13 @@ ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 class RegistryError(ValueError):
-    """There is no such version or no earlier champion, or MLflow failed; the message says what to
+    """There is no such version or no previous champion, or MLflow failed; the message says what to
     do."""
 
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Turn errors of MLflow and of its database into one line.
+    """Convert errors of MLflow and of its database into one line.
 
     Raises:
         RegistryError: MLflow cannot be reached or refused a request.
@@ -68,7 +68,7 @@ class Version:
 class Registry:
     """The shop's versions and aliases in MLflow.
 
-    uri: of MLflow, without a login. client: MLflow's own. folders: where the versions' files are.
+    uri: of MLflow, without a login. client: MLflow's client. folders: of the versions' files.
     """
 
     def __init__(self, settings: Settings, root: Path) -> None:
@@ -91,8 +91,8 @@ class Registry:
 
     def _make_database(self, file: Path) -> None:
         """Let MLflow create its database in another folder, then move it into place: a database
-        left in the middle of MLflow's migrations can never be opened again."""
-        if file.exists():  # another process was first
+        with incomplete migrations of MLflow can never be opened again."""
+        if file.exists():  # another process created it first
             return
         partial = file.parent / ".new" / file.name
         shutil.rmtree(partial.parent, ignore_errors=True)
@@ -115,14 +115,14 @@ class Registry:
         except MlflowException as error:
             if error.error_code in ABSENT:
                 return None
-            raise  # without an answer it is unknown whether there is a champion
+            raise  # without a response it is unknown whether there is a champion
 
     def set_alias(self, alias: str, version: str) -> None:
-        """Let ``alias`` name ``version``."""
+        """Set ``alias`` to ``version``."""
         self.client.set_registered_model_alias(self.name, alias, version)
 
     def delete_alias(self, alias: str) -> None:
-        """Let ``alias`` name no version."""
+        """Remove ``alias``."""
         self.client.delete_registered_model_alias(self.name, alias)
 
     def find(self, digest: str) -> str | None:
@@ -153,7 +153,7 @@ class Registry:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the registry for this process: two processes must not both change the champion."""
+        """Lock the registry: two processes must not change the champion at the same time."""
         place = self.root / SERVING / ".lock"
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("w") as file:

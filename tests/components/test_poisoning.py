@@ -49,7 +49,7 @@ def test_one_address_does_not_reach_the_popular_shelf(
 def test_made_up_users_promote_no_version(tmp_path: Path) -> None:
     settings = poisoning.small_shop(tmp_path)
     clean = poisoning.prepare(settings, tmp_path, None)
-    poisoning.fit_twins(settings, tmp_path)
+    poisoning.fit_both(settings, tmp_path)
     champion = tmp_path / "champion"
     shutil.copytree(tmp_path / "models/hybrid", champion)
     many = poisoning.promotion_attack(clean, addresses=200)

@@ -41,7 +41,7 @@ def test_keys_that_do_not_go_together_are_named_and_nothing_else(tmp_path: Path)
     with pytest.raises(SettingsError) as refused:
         load_settings(file)
     assert str(refused.value).splitlines()[1:] == [
-        "  finetune.steps trains the whole encoder, whose vectors are of use whitened only: "
+        "  finetune.steps trains the whole encoder, whose vectors must be whitened: "
         "set train.content.whiten to true, or finetune.steps to 0"
     ]
 

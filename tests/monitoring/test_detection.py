@@ -25,7 +25,7 @@ def test_an_ordinary_fortnight_is_no_drift(referenced, newest) -> None:
     found = verdict(referenced, newest)
     assert found.enough
     assert not found.drifted, found.reasons
-    assert found.reasons == ["every statistic is as on ordinary weeks"]
+    assert found.reasons == ["every statistic is within the range of ordinary weeks"]
 
 
 def test_prices_that_triple_are_drift_in_price(referenced, newest) -> None:

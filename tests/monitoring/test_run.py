@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from components.settings import Settings
-from monitoring.run import judge, newest_feedback, served_impressions
+from monitoring.run import check_drift, newest_feedback, served_impressions
 
 DAYS = 7
 NEWEST = pd.Timestamp("2023-11-20", tz="UTC")
@@ -111,13 +111,13 @@ def test_only_impressions_of_the_windows_days_are_opened(tmp_path: Path) -> None
     assert served_impressions(tmp_path, before) is None
 
 
-def test_judge_writes_report_and_alert(referenced, newest, tmp_path: Path) -> None:
+def test_check_drift_writes_report_and_alert(referenced, newest, tmp_path: Path) -> None:
     root, settings = tmp_path, referenced[1]
     shutil.copytree(referenced[0] / "models", root / "models")
     hostile = newest.assign(item_id="<script>alert(1)</script>", price=newest["price"] * 5)
     file = root / "window.parquet"
     hostile.to_parquet(file)
-    found = judge(settings, root, file)
+    found = check_drift(settings, root, file)
     assert found.retrain
     page = (found.folder / "index.html").read_text()
     assert "<script>alert(1)</script>" not in page
@@ -125,12 +125,14 @@ def test_judge_writes_report_and_alert(referenced, newest, tmp_path: Path) -> No
     assert len((root / "var/monitoring/alerts.jsonl").read_text().splitlines()) == 1
     calm = root / "calm.parquet"
     newest.to_parquet(calm)
-    assert not judge(settings, root, calm).retrain
+    assert not check_drift(settings, root, calm).retrain
     with pytest.raises(FileNotFoundError, match="no such window"):
-        judge(settings, root, root / "nowhere.parquet")
+        check_drift(settings, root, root / "nowhere.parquet")
 
 
-def test_judge_takes_the_newest_feedback_and_its_impressions(referenced, newest, tmp_path) -> None:
+def test_check_drift_takes_the_newest_feedback_and_its_impressions(
+    referenced, newest, tmp_path
+) -> None:
     root, settings = tmp_path, referenced[1]
     shutil.copytree(referenced[0] / "models", root / "models")
     feedback = root / settings.ingest.feedback
@@ -151,7 +153,7 @@ def test_judge_takes_the_newest_feedback_and_its_impressions(referenced, newest,
     )
     (root / "data/impressions").mkdir(parents=True)
     impressions.to_parquet(root / "data/impressions/impressions-2010-12-01.parquet")
-    found = judge(settings, root).verdict
+    found = check_drift(settings, root).verdict
     assert found.rows + found.rows_left_out == len(frame)
     assert found.outcomes["impressions"] == 100
     assert found.outcomes["click_through_rate"] == pytest.approx(0.3)
@@ -182,6 +184,6 @@ def test_one_client_without_a_key_raises_no_alarm_and_hides_none(
     flood.to_parquet(feedback / "b.parquet")
     future = flood.assign(timestamp=pd.Timestamp.now(tz="UTC") + pd.Timedelta(days=400))
     future.to_parquet(feedback / "c.parquet")
-    found = judge(settings, root).verdict
+    found = check_drift(settings, root).verdict
     assert found.rows <= len(newest) + settings.validate_.max_client_item_day
     assert not found.drifted, found.reasons

@@ -12,7 +12,7 @@ import pytest
 
 from components.data.dataset import Prepared, load_prepared
 from components.data.holdout import window_task
-from components.evaluation.compare import compare, judged, verdict
+from components.evaluation.compare import compare, eligible, verdict
 from components.manifest import write_manifest
 from components.settings import Register, Settings
 
@@ -26,7 +26,7 @@ def prepared(trained: tuple[Path, Settings]) -> Prepared:
 def test_in_the_shops_own_files_everybody_is_judged(prepared: Prepared) -> None:
     assert prepared.users["verified"].all()
     assert prepared.interactions.authenticated is not None
-    assert len(judged(prepared).interactions) == len(prepared.interactions)
+    assert len(eligible(prepared).interactions) == len(prepared.interactions)
 
 
 def test_users_of_unsigned_feedback_are_not_judged_and_its_events_are_no_targets(
@@ -45,11 +45,11 @@ def test_users_of_unsigned_feedback_are_not_judged_and_its_events_are_no_targets
         interactions=replace(x, authenticated=signed),
         users=prepared.users.assign(verified=verified),
     )
-    found = window_task(judged(changed), "test", True)
+    found = window_task(eligible(changed), "test", True)
     assert not np.isin(strangers, found.users).any()
     others = task.users[6:]
     assert np.isin(others, found.users).all()
-    targets = judged(changed).interactions
+    targets = eligible(changed).interactions
     assert (targets.users == known).sum() == (x.users == known).sum() - 1
     # Events before the window are history, whatever their sender.
     assert (targets.times < prepared.test_start).sum() == (x.times < prepared.test_start).sum()
@@ -61,7 +61,7 @@ def test_users_of_unsigned_feedback_are_not_judged_and_its_events_are_no_targets
         (100, 0.011, True, "promoted: the interval"),
         (100, 0.01, False, "register.min_gain, +0.0100"),
         (100, -0.001, False, "begins at -0.0010"),
-        (99, 0.5, False, "99 users can be judged, register.min_users asks for 100"),
+        (99, 0.5, False, "99 users can be evaluated, register.min_users requires 100"),
         (100, float("nan"), False, "not promoted"),
     ],
 )

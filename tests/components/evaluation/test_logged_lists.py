@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.data.impressions import Log
-from components.evaluation.logged_lists import complete, judge_served
+from components.evaluation.logged_lists import complete, evaluate_served
 from components.evaluation.simulator import Shop
 from components.recommenders.base import MISSING
 from components.recommenders.exploration import EpsilonGreedy
@@ -41,7 +41,7 @@ def serve(shop: Shop, fitted: dict, n: int, epsilon: float) -> Log:
 
 def test_each_model_is_judged_as_it_would_have_earned(shop: Shop, fitted: dict) -> None:
     log = serve(shop, fitted, 30_000, 0.5)
-    rows = judge_served(fitted, log, 25, exclude_seen=False, seed=0)
+    rows = evaluate_served(fitted, log, 25, exclude_seen=False, seed=0)
     assert [row["estimator"] for row in rows] == ["mean"] + ["IPS", "SNIPS", "DR"] * 2
     assert rows[0]["value"] == pytest.approx(log.rewards.sum(axis=1).mean())
     histories = shop.histories(USERS)
@@ -58,7 +58,7 @@ def test_each_model_is_judged_as_it_would_have_earned(shop: Shop, fitted: dict) 
 
 
 def test_a_log_without_exploration_judges_nobody_else(shop: Shop, fitted: dict) -> None:
-    rows = judge_served(fitted, serve(shop, fitted, 500, 0.0), 25, False, seed=0)
+    rows = evaluate_served(fitted, serve(shop, fitted, 500, 0.0), 25, False, seed=0)
     other = [row for row in rows if row["model"] == "item_neighbours"]
     assert all(row["value"] is None for row in other)
     assert "log with more exploration" in other[0]["reason"]
@@ -71,4 +71,4 @@ def test_only_whole_lists_of_known_propensities_count(shop: Shop, fitted: dict) 
     propensities[1, 1] = np.nan
     found = complete(Log(log.histories, ids, propensities, log.rewards))
     assert found.ids.tolist() == ids[2:].tolist()
-    assert judge_served(fitted, log.pick(np.arange(0)), 25, False, seed=0) == []
+    assert evaluate_served(fitted, log.pick(np.arange(0)), 25, False, seed=0) == []

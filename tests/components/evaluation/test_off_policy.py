@@ -87,10 +87,10 @@ def test_too_few_effective_samples_are_not_judged() -> None:
     judged = np.zeros(5000)
     judged[:20] = 1.0
     found = snips(rewards, logged, judged)
-    assert not found.judged
+    assert not found.reliable
     assert "20 effective of 5000" in found.reason
     nothing = snips(rewards, logged, np.zeros(5000))
-    assert not nothing.judged
+    assert not nothing.reliable
     assert np.isnan(nothing.value)
 
 

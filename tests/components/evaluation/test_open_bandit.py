@@ -31,5 +31,5 @@ def test_estimates_from_one_log_hold_the_other_ones_click_rate() -> None:
 def test_a_short_log_is_not_judged() -> None:
     part = read("bts").iloc[:100]
     found = snips(part["click"], part["propensity"], np.full(100, 1 / ITEMS))
-    assert not found.judged
+    assert not found.reliable
     assert "at least 100 are needed" in found.reason

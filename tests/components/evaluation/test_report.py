@@ -92,7 +92,7 @@ def test_the_report_judges_every_model(reported: tuple[Path, Settings]) -> None:
     assert ("new users</h3>" in page) == (protocol == "time")
     if protocol == "time":  # what was served is known, what others would have earned is not
         assert "0.250 [" in page
-        assert "not judged" in page
+        assert "not reliable" in page
     else:
         assert "No served lists" in page
     assert page.count("<figure>") == 5
@@ -294,5 +294,5 @@ def test_the_stages_own_report_opens_and_says_how_the_hybrid_does(
     text = browser.find_element("id", "versus").text
     assert f"The best single model is {single}" in text
     assert f"{table['hybrid'] - table[single]:+.3f} (95 % interval" in text
-    assert re.search(r"^(Yes|No, it is worse|It may be chance)\.", text, re.MULTILINE)
+    assert re.search(r"^(Yes|No, it is worse|Not significantly)\.", text, re.MULTILINE)
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []

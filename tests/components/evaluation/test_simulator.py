@@ -70,8 +70,8 @@ def test_estimates_of_lists_converge_to_the_truth(shop: Shop, scores) -> None:
         assert np.mean(held) >= 0.85, name
     widths = [np.mean([one[name].high - one[name].low for one in many]) for name in ("ips", "dr")]
     assert widths[1] < widths[0]
-    assert many[0]["ips"].judged
-    assert not estimate(shop, scores, 40, 99)["ips"].judged
+    assert many[0]["ips"].reliable
+    assert not estimate(shop, scores, 40, 99)["ips"].reliable
 
 
 def test_expected_clicks_are_the_clicks(shop: Shop, scores) -> None:

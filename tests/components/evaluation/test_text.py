@@ -95,7 +95,7 @@ def test_the_report_has_figures_pictures_and_neighbours(tmp_path: Path, settings
     assert "40.0 before" in page
     assert "12.5 after" in page
     assert sum(title in page for title in titles) > 4
-    made_up = page[page.index("Made-up purchases") : page.index("Nearest products")]
+    made_up = page[page.index("Synthetic purchases") : page.index("Nearest products")]
     assert made_up.count("<tr>") == 5  # the head, none, three confidences
     assert not re.search(r'(src|href)="(?!data:)', page)  # one file
 

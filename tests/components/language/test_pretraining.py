@@ -137,7 +137,7 @@ def test_gpt_reads_from_the_start_mark_and_is_asked_for_each_next_piece(shops) -
         assert torch.equal(labels[row, : last - 1], ids[row, 1:last])
         assert ids[row, last - 1] == end
         assert (labels[row, last - 1 :] == IGNORED).all()
-    assert ours.asked(batch) == {"clm": int((length - 1).sum())}
+    assert ours.target_counts(batch) == {"clm": int((length - 1).sum())}
 
 
 def test_xlnet_sees_of_what_is_asked_only_what_came_before_in_the_order(shops) -> None:

@@ -93,7 +93,7 @@ def test_a_training_past_its_best_stops_and_keeps_the_best_weights(tmp_path: Pat
 
     log = loop.train(
         model, lambda step: {"part": ((model.weight - target) ** 2).sum()}, 80, 0.1, tmp_path / "c",
-        "m", 5, "line", loop.Watch(far, every=2, patience=3),
+        "m", 5, "line", loop.EarlyStopping(far, every=2, patience=3),
     )  # fmt: skip
     assert len(log) < 40
     assert len(log) % 2 == 0

@@ -1,4 +1,4 @@
-"""The served twin: the judged recipe on all data."""
+"""The served model: the evaluated candidates and ranker, fitted on all data."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
 
 
-def test_the_served_twin_has_learned_from_the_newest_weeks(trained: tuple[Path, Settings]) -> None:
+def test_the_served_model_has_learned_from_the_newest_weeks(trained: tuple[Path, Settings]) -> None:
     root, _ = trained
     prepared = load_prepared(root / "data/prepared")
-    judged, served = (Hybrid.load(root / "models" / twin) for twin in ("hybrid", "served"))
+    judged, served = (Hybrid.load(root / "models" / name) for name in ("hybrid", "served"))
     x = prepared.interactions
     first_sold_in_test = np.setdiff1d(
         x.items[x.times >= prepared.test_start], x.items[x.times < prepared.test_start]

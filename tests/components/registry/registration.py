@@ -20,18 +20,18 @@ def register(shop: tuple[Path, Settings]) -> dict:
 
 
 def spoil(root: Path) -> None:
-    """Put a ranker of one constant tree into both twins: lists in the order of item codes."""
+    """Put a ranker of one constant tree into both models: lists in the order of item codes."""
     booster = lgb.Booster(model_file=root / "models/hybrid/ranker.txt")
     n = booster.num_feature()
     data = lgb.Dataset(np.zeros((50, n)), np.zeros(50), feature_name=booster.feature_name())
     constant = lgb.train({"verbosity": -1}, data, 1)
-    for twin in ("hybrid", "served"):
-        constant.save_model(root / "models" / twin / "ranker.txt")
-        write_manifest(root / "models" / twin)
+    for name in ("hybrid", "served"):
+        constant.save_model(root / "models" / name / "ranker.txt")
+        write_manifest(root / "models" / name)
 
 
-def change_served_twin(root: Path) -> None:
-    """Make the served twin another version's; the judged twin stays."""
+def change_served_model(root: Path) -> None:
+    """Change the served model; the evaluated model stays."""
     file = root / "models/served/model.json"
     file.write_text(file.read_text() + " ")
     write_manifest(root / "models/served")

@@ -58,7 +58,7 @@ def test_damage_is_found_repaired_from_mlflow_and_never_registered(shop) -> None
     promote(registry, "1")
     assert ranker.read_bytes() == whole
 
-    (kept,) = (root / "var/mlflow/artifacts/models").rglob("ranker.txt")  # not the judged twin
+    (kept,) = (root / "var/mlflow/artifacts/models").rglob("ranker.txt")  # not the evaluated model
     manifest = kept.with_name(MANIFEST)
     before = manifest.read_bytes()
     manifest.unlink()  # as a version that was logged before there were manifests

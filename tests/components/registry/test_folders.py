@@ -49,7 +49,7 @@ def test_versions_without_an_alias_are_removed_and_nothing_else(tmp_path: Path) 
     folders = VersionFolders(tmp_path)
     for version in ("1", "2"):
         model_folder(folders.served(version), version)
-        model_folder(folders.judged_copy(version), version)
+        model_folder(folders.evaluated_copy(version), version)
         folders.profiles(version).parent.mkdir(exist_ok=True)
         folders.profiles(version).touch()
     model_folder(folders.served(".3"), "half written")
@@ -68,12 +68,14 @@ def test_versions_without_an_alias_are_removed_and_nothing_else(tmp_path: Path) 
     }
 
 
-def test_a_version_without_a_judged_twin_is_judged_by_what_it_serves(tmp_path: Path) -> None:
+def test_a_version_without_an_evaluated_model_is_compared_by_its_served_model(
+    tmp_path: Path,
+) -> None:
     folders = VersionFolders(tmp_path)
     model_folder(folders.served("1"), "served")
-    assert folders.judged("1") == folders.served("1")
-    model_folder(folders.judged_copy("1"), "judged")
-    assert folders.judged("1") == folders.judged_copy("1")
+    assert folders.evaluated("1") == folders.served("1")
+    model_folder(folders.evaluated_copy("1"), "judged")
+    assert folders.evaluated("1") == folders.evaluated_copy("1")
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from components.recommenders.two_stage.hybrid import Hybrid
 from components.registry import Registry, RegistryError, promote, rollback
 from components.settings import Settings
 from flows.training import describe
-from tests.components.registry.registration import change_served_twin, register, spoil
+from tests.components.registry.registration import change_served_model, register, spoil
 
 
 def test_first_champion_then_a_worse_challenger_that_is_not_promoted(shop) -> None:
@@ -78,33 +78,33 @@ def test_what_is_served_knows_all_data_and_what_is_judged_does_not(shop) -> None
     assert (served / "ranker.txt").read_bytes() == (judged / "ranker.txt").read_bytes()
     assert not (judged / "profiles.parquet").exists()
     card = (served / "model_card.md").read_text()
-    assert "served twin" in card
-    assert "judged twin" in card
+    assert "served model" in card
+    assert "evaluated model" in card
 
     with pytest.raises(SeenEvents, match=r"preprocess\.test_days"):
         compare(served, judged, prepared, settings)
 
 
-def test_versions_are_compared_by_their_judged_twins(shop) -> None:
-    """A served twin has seen the test window: it would beat any honest challenger."""
+def test_versions_are_compared_by_their_evaluated_models(shop) -> None:
+    """A served model has seen the test window: it would beat any honest challenger."""
     root, _ = shop
     register(shop)
     shutil.rmtree(root / "var/serving/judged/1")  # MLflow still has it
-    change_served_twin(root)  # another version with the same twin to be judged by
+    change_served_model(root)  # another version with the same evaluated model
     second = register(shop)
     assert second["version"] == "2"
     assert second["comparison"]["difference"] == 0
     assert (root / "var/serving/judged/1/model.json").exists()
-    change_served_twin(root)
+    change_served_model(root)
     lengthen_test_window(root)
     third = register(shop)
     assert (third["version"], third["alias"], third["comparison"]) == ("3", "challenger", None)
-    assert "has learned from events" in third["not_compared"]
+    assert "was fitted on events" in third["not_compared"]
     assert "preprocess.test_days" in describe(third)
 
 
 def lengthen_test_window(root: Path) -> None:
-    """Let the test window begin before the judged twins' newest event."""
+    """Let the test window begin before the newest event of the evaluated models."""
     file = root / "data/prepared/split.json"
     times = json.loads(file.read_text())
     file.write_text(json.dumps({**times, "test_start": times["test_start"] - 7 * 86_400}))
@@ -115,7 +115,7 @@ def three_versions(shop: tuple[Path, Settings]) -> Registry:
     root, settings = shop
     register(shop)
     for _ in range(2):
-        change_served_twin(root)
+        change_served_model(root)
         register(shop)
     registry = Registry(settings, root)
     promote(registry, "2")

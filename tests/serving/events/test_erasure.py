@@ -140,7 +140,7 @@ def test_export_and_erasure_reach_all_that_the_endpoint_holds(shop: Any) -> None
     answer = client.delete(f"/users/{ANNA}")
     gone = states(answer)
     assert answer.json()["erased_events"] == 2  # one of the session before she said who she is
-    for place in ("event store: events", "data/impressions", "profiles that are served"):
+    for place in ("event store: events", "data/impressions", "served profiles"):
         assert gone[place] == "erased"
     assert gone["data/raw"] == "at the next training"
     own = "datasets/online-retail/2009-2010.parquet"

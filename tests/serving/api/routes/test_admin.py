@@ -243,7 +243,7 @@ def test_operations_need_the_operator_and_a_registry(
 
         wait_until(ended, 120)  # MLflow is imported and makes its database
         job = client.get(place, headers=boss).json()
-        said = "there is no earlier champion to go back to"
+        said = "there is no previous champion to go back to"
         assert (job["state"], job["error"]) == ("failed", said)
         assert job["finished"] is not None
 
