@@ -55,6 +55,9 @@ def test_the_readme_is_the_first_page_and_its_links_lead_to_pages(site: Path) ->
     ("page", "name"),
     [
         ("recommenders", "components.recommenders.base.Recommender.fit"),
+        ("models", "components.recommenders.models.ease"),
+        ("two-stage", "components.recommenders.two_stage.hybrid.Hybrid.fit"),
+        ("kernels", "components.recommenders.kernels.sparse"),
         ("data", "components.data.schema"),
         ("evaluation", "components.evaluation.metrics.ndcg"),
         ("serving", "serving.api.schemas"),
@@ -67,6 +70,6 @@ def test_the_api_pages_have_the_packages_public_names(site: Path, page: str, nam
 
 
 def test_examples_of_docstrings_are_code(site: Path) -> None:
-    page = (site / "api/recommenders.html").read_text()
+    page = (site / "api/models.html").read_text()
     assert '<span class="gp">&gt;&gt;&gt; </span>' in page  # a prompt, highlighted
     assert "<blockquote>" not in page

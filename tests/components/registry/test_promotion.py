@@ -150,7 +150,7 @@ def test_a_rollback_killed_anywhere_ends_on_the_earlier_champion_or_says_what_to
 def test_without_a_version_there_is_nothing_to_roll_back(tmp_path: Path, settings) -> None:
     registry = Registry(settings, tmp_path)
     assert registry.versions() == []
-    with pytest.raises(RegistryError, match="no earlier champion"):
+    with pytest.raises(RegistryError, match="no previous champion"):
         rollback(registry)
     with pytest.raises(RegistryError, match="make run"):
         promote(registry, "1")
