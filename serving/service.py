@@ -47,7 +47,7 @@ os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 # BentoML's own middleware starts a timer for each request and lets it run out: a request's objects
 # stay in memory for half a minute after its response, and one garbage collection goes through all
 # of them, which takes a fifth of a second at 3,000 requests a second.
-traffic.TimeoutMiddleware = StartTimeout  # type: ignore[misc, assignment]
+traffic.TimeoutMiddleware = StartTimeout
 
 ROOT = Path(os.environ.get("BOWERBIRD_ROOT", "."))
 _params = next(
@@ -73,7 +73,7 @@ async def readyz(_: object, request: Request) -> Response:
 
 
 # BentoML's own answers a line feed; its routes come before those of this application.
-ServiceAppFactory.readyz = readyz  # type: ignore[method-assign, assignment]
+ServiceAppFactory.readyz = readyz
 
 
 application: FastAPI | None = None

@@ -30,7 +30,7 @@ def run(settings: Settings, root: Path) -> None:
     ingest = settings.ingest
     sources = [*ingest.interactions, *ingest.items, *ingest.users, *ingest.reviews]
     files = {file.shown: file.path for source in sources for file in files_of(source, root)}
-    limit = ingest.hash_limit_mb * 1_000_000
+    limit = int(ingest.hash_limit_mb * 1_000_000)
     found = {shown: fingerprint(path, limit) for shown, path in sorted(files.items())}
     out = root / INVENTORY
     out.parent.mkdir(parents=True, exist_ok=True)

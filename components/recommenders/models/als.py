@@ -254,16 +254,19 @@ def improve_implicit(
     what ``solve_implicit`` returns for the same arguments."""
     weighted, targets, ridge = _implicit(observed, confidence, regularisation)
     spectrum, axes = axes_of(factors.T @ factors)
-    out = start @ axes
+    out: FloatArray = start @ axes
     _in_parts(_descend, weighted, targets, factors @ axes, spectrum, ridge, out)
-    return out @ axes.T
+    improved: FloatArray = out @ axes.T
+    return improved
 
 
 def _implicit(
     observed: Observed, confidence: float, regularisation: float
 ) -> tuple[Observed, RealArray, RealArray]:
     """Return the weighted entries, targets and ridge of ``solve_implicit``'s loss."""
-    weights = confidence * np.maximum(observed.weights, 1e-6)  # decayed to 0 is still observed
+    weights = np.float32(confidence) * np.maximum(
+        observed.weights, np.float32(1e-6)
+    )  # decayed to 0 is still observed
     ridge = regularisation * confidence * np.diff(observed.offsets) + 1e-3
     weighted = Observed(observed.columns, weights, observed.offsets)
     return weighted, (1 + weights) / weights, ridge
