@@ -724,7 +724,7 @@ class Experiment(Section):
     model: Literal["champion", "challenger"] = "challenger"
     """Model of the treatment arm."""
     rules: Rules | None = None
-    """Rules of the treatment arm; unset: as in control."""
+    """Business rules of the treatment arm; unset: as in control."""
     exploration: Exploration | None = None
     """Exploration of the treatment arm; unset: as in control."""
     outcome: list[Event] = Field(["click", "cart", "purchase"], min_length=1)

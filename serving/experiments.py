@@ -1,10 +1,10 @@
-"""Experiments on shoppers: who sees which arm, and when there is enough to say which is better.
+"""A/B tests: the assignment of shoppers to arms, and a sequential test of which arm is better.
 
 In: ``serve.experiment`` and the store's exposures and events. Out: a shopper's arm, the same every
 time and in every worker, and a verdict that stays valid however often one looks.
 
 A shopper is one observation: did an outcome event follow the first exposure within the window?
-Shares of shoppers are compared, not clicks a page, because one shopper's clicks hang together.
+Shares of shoppers are compared, not clicks a page, because the clicks of one shopper correlate.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from serving.events.exposures import ArmOutcome, arm_outcomes, experiment_names
 
 CONTROL, TREATMENT = "control", "treatment"
 MIN_USERS = 50
-"""In each arm, below which nothing is called: the interval rests on the central limit theorem."""
+"""Shoppers of each arm that a verdict needs: the interval rests on the central limit theorem."""
 
 
 def arm_of(experiment: Experiment, profile: str) -> str:
@@ -35,7 +35,7 @@ def arm_of(experiment: Experiment, profile: str) -> str:
 class Difference:
     """Treatment less control, in share of shoppers, and its always-valid interval and p-value.
 
-    called: whether the interval leaves 0 out, that is, whether one may stop.
+    called: whether the interval excludes 0, that is, whether the test may stop.
     """
 
     difference: float
@@ -48,12 +48,12 @@ class Difference:
 def compare(
     converted: tuple[int, int], users: tuple[int, int], alpha: float, effect: float = 0.02
 ) -> Difference:
-    """Return how treatment does against control; (control, treatment) each.
+    """Return the difference between treatment and control; (control, treatment) each.
 
     The mixture sequential probability ratio test of Johari, Koomen, Pekelis and Walsh (KDD 2017,
     Operations Research 2022), in its normal form: over all looks together the interval leaves the
     truth out with probability at most about ``alpha``. effect: the standard deviation of the
-    mixture, the size of difference that is found soonest; any value is valid.
+    mixture, the size of difference that is detected soonest; any value is valid.
 
     Here "about", because the variance is estimated: with Laplace's rule, and nothing is called
     with fewer than MIN_USERS in an arm.
@@ -111,7 +111,7 @@ def _result(database: Database, experiment: Experiment, name: str) -> dict[str, 
 
 
 def _arm(arm: ArmOutcome) -> dict[str, Any]:
-    from scipy.stats import binomtest  # half a second: only who looks at results needs it
+    from scipy.stats import binomtest  # takes half a second: imported only for results
 
     low, high = 0.0, 1.0
     if arm.users:

@@ -1,4 +1,4 @@
-"""The Prometheus series of the serving room, over all workers.
+"""Prometheus metrics of the endpoint, over all workers.
 
 BentoML sets PROMETHEUS_MULTIPROC_DIR before it imports a service, which is when this is imported.
 BentoML's own request series are switched off: they are labelled with the raw path, which would
@@ -29,41 +29,54 @@ _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 
 
 REQUESTS = Histogram(
     "bowerbird_request_seconds",
-    "time to answer a request",
+    "seconds from a request to its response",
     ["route", "status"],
     buckets=_BUCKETS,
 )
 STAGES = Histogram(
     "bowerbird_stage_seconds",
-    "time of one stage: page, all of one that was not at hand; rank and rules, of a batch of pages",
+    "seconds of one stage: page, a recommendation after a cache miss; rank and rules, of a batch",
     ["stage"],
     buckets=_BUCKETS,
 )
 STAGE = {name: STAGES.labels(name) for name in ("page", "rank", "rules")}
-CACHED = Counter("bowerbird_cached_recommendations", "answers whose ranking was at hand")
+CACHED = Counter("bowerbird_cached_recommendations", "recommendations served from the cache")
 FALLBACKS = Counter(
-    "bowerbird_fallback_pages", "pages with places that the hybrid left free, by filler", ["source"]
+    "bowerbird_fallback_pages",
+    "recommendations with items of a fallback, by its source",
+    ["source"],
 )
-CANDIDATES = Counter("bowerbird_candidates", "products proposed to the ranker", ["model"])
+CANDIDATES = Counter(
+    "bowerbird_candidates", "candidates proposed to the ranker, by model", ["model"]
+)
 COVERAGE = Gauge(
     "bowerbird_catalogue_coverage",
-    "share of the catalogue recommended since the model was loaded; the widest worker's",
+    "share of the catalogue recommended since the model was loaded; the highest of the workers",
     multiprocess_mode="max",
 )
 BATCH = Histogram(
-    "bowerbird_batch_size", "asks answered together", buckets=(1, 2, 4, 8, 16, 32, 64)
+    "bowerbird_batch_size", "requests computed in one batch", buckets=(1, 2, 4, 8, 16, 32, 64)
 )
-RECOMMENDATIONS = Counter("bowerbird_recommendations", "answers to recommend", ["source"])
+RECOMMENDATIONS = Counter(
+    "bowerbird_recommendations",
+    "responses of /recommend, by the source of the first item",
+    ["source"],
+)
 ITEMS = Counter("bowerbird_recommended_items", "items recommended", ["source"])
-COLD = Counter("bowerbird_cold_recommendations", "answers for a history without a known item")
-CONVERSATION = Counter("bowerbird_conversation", "answers of the conversation", ["kind"])
-WORDED = Counter("bowerbird_worded", "sentences of the writing model", ["result"])
+COLD = Counter("bowerbird_cold_recommendations", "recommendations for an empty history")
+CONVERSATION = Counter("bowerbird_conversation", "replies of the conversation", ["kind"])
+WORDED = Counter(
+    "bowerbird_worded", "sentences of the language model that words replies", ["result"]
+)
 EVENTS = Counter("bowerbird_events", "feedback events", ["event", "result"])
 REFUSED = Counter("bowerbird_refused", "requests and connections refused", ["why"])
 CONNECTIONS = Gauge("bowerbird_connections", "open connections", multiprocess_mode="livesum")
-IMPRESSIONS_DROPPED = Counter("bowerbird_impressions_dropped", "shown but not logged", ["why"])
+IMPRESSIONS_DROPPED = Counter(
+    "bowerbird_impressions_dropped", "impressions shown but not logged", ["why"]
+)
 WITHOUT_STORE = Counter(
-    "bowerbird_answers_without_store", "answers made of what is in memory: the event store is away"
+    "bowerbird_answers_without_store",
+    "recommendations from profiles in memory while the event store is down",
 )
 STORE_DOWN = Gauge(
     "bowerbird_store_down",
@@ -71,14 +84,14 @@ STORE_DOWN = Gauge(
     multiprocess_mode="livemax",
 )
 STORE_BYTES = Gauge("bowerbird_store_bytes", "size of the event store", multiprocess_mode="livemax")
-SWAPS = Counter("bowerbird_model_loads", "model versions taken over", ["result"])
+SWAPS = Counter("bowerbird_model_loads", "model versions loaded into service", ["result"])
 LOADED = Gauge(
     "bowerbird_model_loaded_timestamp_seconds",
     "when the served model was loaded",
     multiprocess_mode="mostrecent",
 )
 PENDING = Gauge(
-    "bowerbird_events_pending", "rows that wait to be written", multiprocess_mode="livesum"
+    "bowerbird_events_pending", "rows queued for the event store", multiprocess_mode="livesum"
 )
 
 
@@ -99,7 +112,7 @@ def _answer_counters(source: str, sources: tuple[tuple[str, int], ...]) -> tuple
 
 
 def count_answer(source: str, sources: tuple[tuple[str, int], ...], cold: bool) -> None:
-    """Count one answer. sources: how many of its items came from each."""
+    """Count one recommendation. sources: how many of its items came from each."""
     answers, items = _answer_counters(source, sources)
     answers.inc()
     for counter, count in items:
@@ -109,7 +122,7 @@ def count_answer(source: str, sources: tuple[tuple[str, int], ...], cold: bool) 
 
 
 def forget_dead_workers() -> None:
-    """Remove the gauges of workers that ended without saying so; what they counted stays."""
+    """Remove the gauges of workers that crashed; their counters stay."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return
     for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("gauge_live*_*.db"):
@@ -119,7 +132,7 @@ def forget_dead_workers() -> None:
 
 
 def exposition() -> bytes:
-    """Return all series as Prometheus reads them, summed over the workers."""
+    """Return all metrics in the Prometheus text format, summed over the workers."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""Text search over the catalogue: words, near-words, and meaning where there is an encoder.
+"""Text search over the catalogue: words, similar spelling, and meaning where there is an encoder.
 
 In: the catalogue's texts, the item vectors and the model folder's optional ``encoder``. Out: the
 matching items, best first. Exact: one sparse product with the query's words.
@@ -45,9 +45,9 @@ class Search:
     def extended(
         self, table: pd.DataFrame, codes: np.ndarray, vectors: np.ndarray | None
     ) -> Search:
-        """Return the search of a catalogue in which the products ``codes`` came or changed since.
+        """Return the search of a catalogue in which the products ``codes`` were added or changed.
 
-        Only their texts are read; how rare a word is stays as it was, a new word is rarest.
+        Only their texts are read; inverse document frequencies stay, a new word has the highest.
         """
         if self._words is None or self._letters is None:
             return Search(table, vectors, self.encoder)
@@ -61,8 +61,8 @@ class Search:
     def find(self, query: str, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return codes and scores of the items of ``mask`` (bool (items,)) that match, best first.
 
-        Matching: at least one word in common; without any, similar spelling. The encoder adds
-        what means the same in other words, after what shares words.
+        Matching: at least one word in common; without any, similar spelling. The encoder adds items
+        of similar meaning, ranked after those with words in common.
         """
         empty = np.empty(0, dtype=np.int64), np.empty(0)
         if self._words is None or self._letters is None:
@@ -92,10 +92,10 @@ def open_encoder(folder: str | Path) -> Any | None:
 
 
 class _Index:
-    """The texts of the catalogue by their terms, and those that came or changed since.
+    """The texts of the catalogue by their terms, and those that were added or changed later.
 
     by_term: float64 CSR (terms, items), of the fitted vectorizer. late: CSR (late, terms and new
-    terms), the texts of ``codes``, which hold instead of what the first says of them.
+    terms), the texts of ``codes``, which replace the texts in by_term.
     """
 
     def __init__(self, fitted: TfidfVectorizer, by_term: sp.csr_matrix) -> None:
@@ -146,7 +146,7 @@ class _Index:
 
 
 def _texts(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Return what is searched of each product, and its title alone."""
+    """Return the searched text of each product, and its title alone."""
     titles = table["title"].fillna("").astype(str)
     rest = [
         table[name].fillna("").astype(str) for name in ("brand", "description") if name in table

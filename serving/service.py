@@ -105,7 +105,7 @@ class Bowerbird:
         os.environ["OMP_NUM_THREADS"] = "1"  # PyTorch's, which is imported if a model needs it
         from serving import metrics
         from serving.api.app import create_app
-        from serving.api.feedback_validation import Intake
+        from serving.api.feedback_validation import FeedbackValidator
         from serving.backend import Backend
 
         global application
@@ -128,7 +128,7 @@ class Bowerbird:
                 has_api_key=keys.api is not None,
                 single_process=WORKERS == 1,
             )
-            made.state.auth, made.state.intake = auth, Intake(settings, auth)
+            made.state.auth, made.state.feedback = auth, FeedbackValidator(settings, auth)
             made.state.backend = self.backend
             application = made
             self.backend.load()  # before uvicorn accepts: see serving/startup.py

@@ -1,6 +1,6 @@
 """The FastAPI application: routes, error handlers and middleware.
 
-``app.state.backend``, ``.auth`` and ``.intake`` are set by the worker that serves it.
+``app.state.backend``, ``.auth`` and ``.feedback`` are set by the worker that serves it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def create_app(serve: Serve) -> FastAPI:
         description=(
             "Recommendations for an online shop. Liveness: GET /livez. Readiness: GET /readyz."
         ),
-        openapi_url=None,  # FastAPI writes the document for each request: it is kept instead
+        openapi_url=None,  # FastAPI would make the document for each request
         docs_url=None,
         redoc_url=None,
     )
@@ -48,5 +48,5 @@ def create_app(serve: Serve) -> FastAPI:
     async def openapi() -> Response:
         return Json(document())
 
-    document()  # half a second, for which no request could be answered later
+    document()  # takes half a second, which no request should wait for later
     return app

@@ -1,7 +1,7 @@
-"""Who a request is from: keys, signed session tokens, and what each may speak for.
+"""Authentication: API keys, signed session tokens, and the users that each may act for.
 
-In: a request's headers and address (``peers.Peer``). Out: its ``Caller``. Here too are the other
-things that the endpoint signs: the ids of impressions, links to reports, the operator page's token.
+In: a request's headers and address (``peers.Peer``). Out: its ``Caller``. This module
+also signs the ids of impressions, links to reports and the token of the operator's page.
 
 Everything is signed with one secret: $BOWERBIRD_TOKEN_SECRET, or a file below ``var/serving`` that
 the first worker makes. The signatures are keyed BLAKE2b; its personalisation keeps a signature of
@@ -35,8 +35,8 @@ SHORTEST_SECRET = 16
 
 REPORT_SECONDS = 15 * 60
 PAGE_SECONDS = 12 * 3600
-"""How long links to reports and the operator page's token are good for; both are renewed while the
-page is open."""
+"""How long links to reports and the token of the operator's page are valid; both are renewed while
+the page is open."""
 
 _EXPIRY, _ID, _MAC = 5, 12, 16
 """Bytes of a token: its end in seconds since 1970, the session's id, then the user's id in UTF-8,
@@ -78,10 +78,10 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request.
+    """The sender of a request.
 
     client: a keyed hash of what sent it, 24 hex characters: of the key, else of the address.
-    user_id, session_id: whom a session token speaks for; a key speaks for everybody.
+    user_id, session_id: of a session token; a key may act for every user.
     """
 
     authentication: Literal["operator", "shop", "session", "none"]
@@ -96,7 +96,7 @@ class Caller:
 
     @property
     def kept_as(self) -> str:
-        """Return what events keep of it, one of ``schema.AUTHENTICATIONS``."""
+        """Return the kind that events are stored with, one of ``schema.AUTHENTICATIONS``."""
         return "shop" if self.is_shop else self.authentication
 
 
@@ -111,7 +111,7 @@ class Session:
 
 
 class Named(Protocol):
-    """A request's body that may name a person."""
+    """A request body that may name a user or a session."""
 
     user_id: str | None
     session_id: str | None
@@ -148,7 +148,7 @@ def _long_enough(secret: bytes, place: str) -> bytes:
 
 
 def _make(file: Path) -> None:
-    """Make the file with a new secret, whole or not at all, unless another worker was first."""
+    """Create the file with a new secret atomically, unless another worker was first."""
     descriptor, temporary = tempfile.mkstemp(dir=file.parent)  # of mode 600
     try:
         with open(descriptor, "wb") as opened:
@@ -163,9 +163,9 @@ def _make(file: Path) -> None:
 
 
 class Auth:
-    """Knows the keys and the secret; resolves callers, and signs what the endpoint gives out.
+    """Holds the keys and the secret; resolves callers, signs tokens and ids.
 
-    session_hours: how long a session token is good for. max_sessions: tokens a minute for one
+    session_hours: how long a session token is valid. max_sessions: tokens a minute for one
     client address, bursts of twice as many; 0: no limit.
     """
 
@@ -227,10 +227,10 @@ class Auth:
         return anonymous
 
     def identify(self, caller: Caller, body: Named) -> bool:
-        """Leave in ``body`` only whom the caller may speak for; return whether anybody is left.
+        """Remove from ``body`` a user or session that the caller may not act for.
 
-        Of a session token's caller its own ids are filled in where the body names nobody. Without
-        an API key set anybody may be named.
+        The ids of a session token are filled in where the body names none. Without an API key set
+        any user may be named. Returns whether the body names a user or session afterwards.
         """
         named = body.user_id is not None or body.session_id is not None
         if caller.authentication == "session":
@@ -247,7 +247,7 @@ class Auth:
 
     @staticmethod
     def _own(caller: Caller, body: Named) -> bool:
-        """Return whether the body names nobody but the token's own user and session."""
+        """Return whether the body names only the token's own user and session."""
         return body.user_id in (None, caller.user_id) and body.session_id in (
             None,
             caller.session_id,
@@ -297,8 +297,10 @@ class Auth:
         _check_json(request)
 
     def _check_local(self, request: Request) -> None:
-        """Refuse what is not sent by the operator's page: that it is on this machine,
-        ``peers.Peers`` has seen to."""
+        """Refuse a request that the operator's page did not send.
+
+        ``peers.Peers`` refuses requests of other machines.
+        """
         peer: Peer = request.scope["peer"]
         if not self._is_fresh(b"page", peer.headers.get(b"x-csrf-token", b"").decode("latin-1")):
             raise Refused(403, "send the token of GET /operator/token as X-CSRF-Token")
@@ -315,7 +317,7 @@ class Auth:
         return self.sign_session(user_id)
 
     def sign_session(self, user_id: str | None, now: float | None = None) -> Session:
-        """Return a new session, good for ``session_seconds``."""
+        """Return a new session, valid for ``session_seconds``."""
         expires = int(time.time() if now is None else now) + self.session_seconds
         identity = secrets.token_bytes(_ID)
         payload = expires.to_bytes(_EXPIRY, "big") + identity + (user_id or "").encode()
@@ -345,7 +347,7 @@ class Auth:
     # --- impressions ---
 
     def impression_id(self, unsigned: str, profile: str | None, client: str) -> str:
-        """Return the id with a signature over it and whom the impression was shown to."""
+        """Return the id with a signature over it and its shopper, else its client."""
         return unsigned + self._impression_mac(unsigned, profile or f"client:{client}")
 
     def is_impression_of(self, impression_id: str, owners: Iterable[str]) -> bool:
@@ -363,7 +365,7 @@ class Auth:
     # --- links and pages ---
 
     def page_token(self) -> str | None:
-        """Return what the operator's page sends back with each change; None: a key is set."""
+        """Return the token that the operator's page sends with each change; None: a key is set."""
         return None if self.keys.some else self._fresh(b"page", PAGE_SECONDS)
 
     def report_token(self) -> str:

@@ -151,7 +151,7 @@ class Connections:
     def _close_longest_waiting(self, among: set[Connection]) -> bool:
         """Close those of the connections that wait longest for their clients; return whether any.
 
-        A fiftieth at once: the search goes over all of them.
+        It closes a fiftieth of them, since the search goes over all connections.
         """
         waiting = [(since, c) for c in among if (since := c.waiting_since()) is not None]
         waiting.sort(key=lambda pair: pair[0])
@@ -387,7 +387,7 @@ class Connection(HttpToolsProtocol):
         return self.deadline - (limits.body_timeout if self.in_body else limits.header_timeout)
 
     def refuse(self, status: int, why: str, error: str) -> None:
-        """Take nothing more from the client, answer what is owed or ``status``, and close.
+        """Read nothing more, answer the earlier requests or ``status``, and close.
 
         why: the label of the metric. error: for the client.
         """
@@ -433,7 +433,7 @@ class Connection(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _no_plain_request(self) -> bool:
-        """Return whether a request to upgrade cannot be answered as if it asked for nothing else.
+        """Return whether a request to upgrade cannot be answered as a plain request.
 
         The parser takes what follows its headers for another protocol, so a body would be lost, or
         be read as the next request.

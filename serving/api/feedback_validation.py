@@ -1,8 +1,8 @@
-"""Which feedback is taken: whose, of when, of which product, of which impression.
+"""Validation of feedback: its user, time, product and impression.
 
 In: a ``Caller`` and its events. Out: rows as ``EventStore.submit`` takes them, or a refusal that
-names the field. The shop's own key may report anything that later validation would keep; a
-session's token only what its shopper did, and did lately.
+names the field. With the shop's key, every event that the pipeline's
+validation would keep is accepted; with a session token, only recent events of its own shopper.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EARLY = 5 * 60 * SECOND
 
 
 @dataclass(frozen=True)
-class Taken:
+class ValidFeedback:
     """unknown_impressions: ids that the shop named and the endpoint did not give out; the events
     are kept without them."""
 
@@ -36,8 +36,8 @@ class Taken:
     unknown_impressions: list[str]
 
 
-class Intake:
-    """Checks feedback of one endpoint."""
+class FeedbackValidator:
+    """Validates the feedback of one endpoint."""
 
     def __init__(self, settings: Settings, auth: Auth) -> None:
         self.auth = auth
@@ -57,7 +57,9 @@ class Intake:
         has_key = auth.keys.api is not None
         self._quotas = FeedbackQuotas(settings.serve.max_client_events if has_key else 0)
 
-    def take(self, caller: Caller, events: Sequence[FeedbackEvent], place: str = "") -> Taken:
+    def validate(
+        self, caller: Caller, events: Sequence[FeedbackEvent], place: str = ""
+    ) -> ValidFeedback:
         """Return the rows of the events; refuse all of them for one that is wrong.
 
         place: what stands before a field's name in a refusal, with ``{}`` for the event's number.
@@ -77,7 +79,7 @@ class Intake:
             if not is_known:
                 unknown.append(str(event.impression_id))
             rows.append(row)
-        return Taken(rows, list(dict.fromkeys(unknown)))
+        return ValidFeedback(rows, list(dict.fromkeys(unknown)))
 
     def _row(
         self, caller: Caller, event: FeedbackEvent, now: int, place: str
@@ -139,9 +141,9 @@ class Intake:
             raise Refused(422, "lies before validate.min_timestamp", field)
         if not caller.is_shop and moment < now - self.oldest:
             hours = self.oldest / 3600 / SECOND
-            raise Refused(422, f"only the shop's key may report what is {hours:g} h old", field)
+            raise Refused(422, f"an event {hours:g} h old needs the shop's key", field)
         if not caller.is_shop and moment > now + EARLY:
-            raise Refused(422, "only the shop's key may report what is to come", field)
+            raise Refused(422, "an event in the future needs the shop's key", field)
         return moment
 
 

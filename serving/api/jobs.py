@@ -23,7 +23,7 @@ from components.credentials import mask_credentials
 
 JOBS = Path("var/serving/jobs")
 KEPT = 50
-"""Finished jobs that can still be asked for."""
+"""Finished jobs whose state is kept."""
 SECONDS = 600
 """How long the registry's command may take."""
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"

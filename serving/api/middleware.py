@@ -1,4 +1,4 @@
-"""What every request of ours passes: size and rate; and what every response bears.
+"""HTTP middleware: limits of size and rate, security headers, timing.
 
 A plain ASGI middleware: it stands on the hot path. Logs hold neither paths nor ids, because both
 can be personal data; a route's template says enough.
@@ -34,12 +34,12 @@ SECURITY_HEADERS = [
     (b"cache-control", b"no-store"),
 ]
 MAX_CLIENTS = 10_000
-"""Buckets that are kept. The one that rested longest goes first: it is full again, or there are
-more clients at once than could be limited one by one."""
+"""Buckets in memory. The least recently used is evicted first: it is full again, or there are more
+clients at once than can be limited one by one."""
 
 
 class Refused(HTTPException):
-    """A request that is not answered as asked; carries the HTTP status and the reason.
+    """A refused request, with its HTTP status and the reason.
 
     An HTTPException, because FastAPI turns anything else that happens while it reads the body
     into a 400 of its own.
@@ -74,7 +74,7 @@ class RateLimit:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def allows(self, client: str) -> bool:
-        """Return whether the client may ask now, and count the request."""
+        """Return whether the client's request is within its rate, and count it."""
         if self.rate <= 0:
             return True
         now = time.monotonic()
@@ -88,7 +88,7 @@ class RateLimit:
 
 
 class Guard:
-    """The middleware: limits the body and the rate, adds headers, times each route."""
+    """Limits body size and rate, adds security headers, measures the time of each route."""
 
     def __init__(self, app: Any, max_body: int, rate: float) -> None:
         self.app = app
@@ -161,7 +161,7 @@ async def send_refusal(
 
 
 class StartTimeout:
-    """The middleware that ends a request whose answer has not begun in time, with a 504.
+    """Ends a request whose response has not started in time with status 504.
 
     In the place of BentoML's ``TimeoutMiddleware``, and called as it is. timeout: seconds.
     """

@@ -1,4 +1,4 @@
-"""Where a request comes from: its address, the proxies before it, the page that sent it.
+"""The origin of a request: its address, the proxies before it, the page that sent it.
 
 In: a connection and its headers. Out: a ``Peer`` in the ASGI scope, or a refusal. This stands
 before every route, BentoML's own included. It keeps out three kinds: a page of another origin that
@@ -21,7 +21,7 @@ from serving import metrics
 from serving.api.middleware import SECURITY_HEADERS, Refused, send_refusal
 
 PROBES = frozenset(("/livez", "/readyz", "/healthz"))
-"""Say nothing but yes or no, and are asked by address: they are open to all."""
+"""Liveness and readiness, which orchestrators request by address: open to all."""
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 """Methods that change nothing."""
@@ -106,7 +106,7 @@ def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 def is_forwarded(headers: dict[bytes, bytes], http_version: str) -> bool:
     """Return whether a proxy seems to have sent the request.
 
-    HTTP/1.0 is what nginx speaks to what is behind it, unless told otherwise.
+    nginx sends HTTP/1.0 to its upstream servers unless configured otherwise.
     """
     if http_version == "1.0" or not FORWARDING.isdisjoint(headers):
         return True
@@ -150,7 +150,7 @@ class Peers:
         @lru_cache(1_000)
         def is_ours(host: bytes, server: str) -> bool:
             name = name_of(host)
-            # By the address that the connection arrived at: no name leads a browser there.
+            # Addressed by IP: no host name leads a browser there.
             own = _parsed(name)
             return (
                 name in names

@@ -1,7 +1,7 @@
-"""Bounded pools of threads for what takes longer than the event loop may wait.
+"""Bounded thread pools for work that would block the event loop.
 
-A pool for each kind of work: a shop that writes its catalogue, or shoppers who talk, take no thread
-from /metrics or /status. Work that finds too many waiting is refused (503 with Retry-After).
+There is a pool for each kind of work, so that catalogue updates and conversations take no thread
+from /metrics and /status. A full pool refuses work (503 with Retry-After).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 class Pool:
     """Threads for one kind of work, on one event loop: ``await pool.run(function, argument)``.
 
-    most: how many may run and wait together.
+    most: work items that may run and wait in total.
     """
 
     def __init__(self, name: str, threads: int, most: int) -> None:

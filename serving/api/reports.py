@@ -1,7 +1,7 @@
-"""What the pipeline last reported, for the operator's page.
+"""Reports of the pipeline, for the operator's page.
 
 In: ``reports`` and ``var/monitoring`` of the root, as the pipeline wrote them. Out: small JSON.
-A file that is missing or half written is shown as not there: the page must open all the same.
+A file that is missing or half written is treated as missing, so that the page opens.
 """
 
 from __future__ import annotations

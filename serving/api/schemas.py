@@ -1,4 +1,4 @@
-"""What the endpoints take and give: typed, checked, with examples; the OpenAPI comes from here."""
+"""Schemas of requests and responses, with examples; the OpenAPI document is made from them."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ MAX_SHOWN = 200
 """Hard limits; ``serve.max_k`` and ``serve.max_history`` of params.yaml may be lower."""
 
 IDENTIFIED = (
-    "the answer is of the user or session that was named; false: nobody was named, or the request "
-    "had neither the API key nor that person's session token, and is answered as anybody's"
+    "the answer is for the user or session of the request; false: it named none, or had neither "
+    "the API key nor that person's session token, and is answered as anonymous"
 )
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -76,7 +76,7 @@ class Filtered(Body):
 
 
 class RecommendRequest(Filtered):
-    """Who asks: a user (known or new), a session, or nobody with a few recent items."""
+    """For a user (known or new), a session, or an anonymous shopper with a few recent items."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -91,7 +91,9 @@ class RecommendRequest(Filtered):
     user_id: UserId | None = None
     session_id: Id | None = Field(None, description="of a shopper who is not signed in")
     recent: list[Id] = Field(
-        [], max_length=MAX_LIST, description="item ids, the newest last, after what is known"
+        [],
+        max_length=MAX_LIST,
+        description="item ids, the newest last; they follow the stored history",
     )
     k: int = Field(10, ge=1, le=MAX_K)
     exclude: list[Id] = Field([], max_length=MAX_LIST, description="item ids not to show")
@@ -116,7 +118,7 @@ class RecommendRequest(Filtered):
 
 
 class RerankRequest(Body):
-    """A list of the shop's own, to be put into the asker's order."""
+    """A given list of items, to be put into the shopper's order."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -132,7 +134,7 @@ class RerankRequest(Body):
 
 
 class SimilarRequest(Filtered):
-    """Which items something should go with: one, or a whole basket."""
+    """One item, or the items of a basket, to find similar ones to."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"item_ids": ["85123A"], "k": 5}]}
@@ -168,7 +170,7 @@ class Item(BaseModel):
 class ScoredItem(Item):
     score: float = Field(description="higher is better; comparable within one source")
     source: str = Field(description="hybrid, content, segment, popular, similar, search or rerank")
-    reason: str | None = Field(None, description="a short text made of facts")
+    reason: str | None = Field(None, description="a short text that states facts")
 
 
 class Answered(BaseModel):
@@ -208,7 +210,7 @@ class RecommendResponse(Answered):
     )
 
     impression_id: str = Field(description="name it in the feedback that follows")
-    source: str = Field(description="where the first item came from; none: nothing met the rules")
+    source: str = Field(description="source of the first item; none: no item met the filters")
     identified: bool = Field(description=IDENTIFIED)
     history_length: int = Field(description="events that the answer is based on")
     arm: str | None = Field(None, description="control or treatment while an experiment runs")
@@ -233,16 +235,18 @@ Term = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 
 
 class ConversationState(Body):
-    """What a conversation has come to. The client sends it back with the next message.
+    """The state of a conversation. The client sends it back with the next message.
 
-    The service keeps none of it, so any worker can answer and there is nothing to erase. It holds
-    only what the shopper said and saw, and is not signed: an answer never depends on it for what
-    exists, is available or costs what.
+    The service stores none of it, so any worker can answer and there is nothing to erase. It holds
+    only what the shopper wrote and saw, and is not signed: products, availability and prices are
+    always those of the catalogue.
     """
 
     conversation_id: Id
     turn: int = Field(0, ge=0, le=10_000)
-    said_at: int = Field(0, ge=0, le=10**11, description="seconds since 1970; too old: begun anew")
+    said_at: int = Field(
+        0, ge=0, le=10**11, description="seconds since 1970; an old state is discarded"
+    )
     things: list[Term] = Field([], max_length=MAX_TERMS)
     details: list[Term] = Field([], max_length=MAX_TERMS)
     purpose: list[Term] = Field([], max_length=MAX_TERMS)
@@ -285,11 +289,11 @@ class ConversationResponse(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
 
     text: str
-    question: str | None = Field(description="what is asked back when the need is too open")
+    question: str | None = Field(description="a question back when the request is too general")
     options: list[str] = Field(description="messages that a click may send next")
     items: list[ScoredItem] = Field(description="proposals, best first, all of them available")
-    understood: list[str] = Field(description="what the proposals were looked for by")
-    relaxed: list[str] = Field(description="what had to be given up, or nothing was left")
+    understood: list[str] = Field(description="what was understood and searched for")
+    relaxed: list[str] = Field(description="wishes that were relaxed because no product met all")
     state: ConversationState
     model_version: str
     identified: bool = Field(description=IDENTIFIED)
@@ -301,7 +305,7 @@ class ConversationText(BaseModel):
 
 
 class SessionRequest(Body):
-    """Whom a session is to speak for."""
+    """The user of a new session."""
 
     user_id: UserId | None = Field(
         None, description="a signed-in user: needs the API key, if one is set"
@@ -352,8 +356,8 @@ class FeedbackEvent(Body):
     price: float | None = Field(None, gt=0, le=1e9, allow_inf_nan=False, description="of one unit")
     timestamp: AwareDatetime | None = Field(
         None,
-        description="with time zone; null: now. Late events go where they belong; what is older "
-        "than serve.max_event_age_hours only the shop's key may report",
+        description="with time zone; null: now. Late events are sorted in by their time; those "
+        "older than serve.max_event_age_hours need the shop's key",
     )
     impression_id: Id | None = Field(
         None, description="the recommendation that led here; it must have been this shopper's"
@@ -384,10 +388,10 @@ class FeedbackResponse(BaseModel):
     duplicates: int = Field(description="events whose event_id was there already")
     event_ids: list[str]
     unknown_items: list[str] = Field(
-        [], description="item ids the model does not know yet; the events are kept all the same"
+        [], description="item ids that the model does not know yet; the events are stored"
     )
     unknown_impressions: list[str] = Field(
-        [], description="impressions that the shop named and nobody was shown; kept without them"
+        [], description="unknown impression ids; the events are stored without them"
     )
 
 
@@ -411,12 +415,12 @@ class ExportResponse(BaseModel):
     impressions: list[dict[str, Any]] = Field(description="recommendations that were shown")
     exposures: list[dict[str, Any]] = Field(description="experiments, and the arm of each")
     history: list[dict[str, Any]] = Field(
-        description="what the models in service know of a user from their training data"
+        description="the user's training data in the models in service"
     )
     tables: list[dict[str, Any]] = Field(
         description="rows of the exported files and of the pipeline's tables on this machine"
     )
-    erasures: list[dict[str, Any]] = Field(description="what is remembered of earlier erasures")
+    erasures: list[dict[str, Any]] = Field(description="records of earlier erasures")
 
 
 class ErasedPlace(BaseModel):
@@ -426,7 +430,7 @@ class ErasedPlace(BaseModel):
         "files: remove it there"
     )
     rows: int | None = Field(description="rows erased there; null: not counted")
-    todo: str = Field(description="what is left to do; empty: nothing")
+    todo: str = Field(description="what remains to be done; empty: nothing")
 
 
 class EraseResponse(BaseModel):
@@ -452,7 +456,7 @@ class ModelResponse(BaseModel):
 
 
 class StoreStatus(BaseModel):
-    """How the event store is, as this worker sees it."""
+    """State of the event store, as this worker sees it."""
 
     reachable: bool
     note: str | None = Field(description="why the traffic is not up to date; null: it is")
@@ -481,15 +485,13 @@ class StatusResponse(BaseModel):
     )
     validation: dict[str, Any] | None = Field(description="reports/validation.json")
     alerts: list[dict[str, Any]] = Field(description="the newest drift alerts, newest first")
-    reports: str = Field(
-        description="before a report's path it is a link that opens it for a while"
-    )
+    reports: str = Field(description="prefix of links to reports, valid for a few minutes")
     versions: list[dict[str, Any]] = Field(
         [], description="registered model versions, newest first, with their aliases"
     )
     problems: dict[str, str] = Field(
         {},
-        description="parts that are damaged or cannot be loaded: served without, or an older one",
+        description="degraded parts: damaged or not loaded; served without them or with older ones",
     )
 
 
@@ -498,7 +500,7 @@ class CategoriesResponse(BaseModel):
 
 
 class ItemUpdate(Body):
-    """A new product (with a title at least), or what changed of one: what is left out stays."""
+    """A new product (with a title at least), or the changed fields of one; the others stay."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -538,7 +540,9 @@ class ItemsResponse(BaseModel):
 
     items: int
     revision: int = Field(description="of the catalogue; it grows with every change")
-    live: bool = Field(description="whether this worker recommends them already; else: in seconds")
+    live: bool = Field(
+        description="whether this worker uses them already; otherwise within seconds"
+    )
 
 
 class PageToken(BaseModel):
@@ -552,7 +556,7 @@ class PromoteRequest(Body):
 
 
 class Job(BaseModel):
-    """A change of the champion. Every worker takes a new champion over in seconds."""
+    """A change of the champion. Every worker loads a new champion within seconds."""
 
     id: str
     command: str = Field(description="promote and the version, or rollback")
@@ -575,7 +579,7 @@ class FieldProblem(BaseModel):
 
 
 class ErrorResponse(BaseModel):
-    """What every refused request is answered with."""
+    """The response to every refused request."""
 
     error: str
     fields: list[FieldProblem] = []

@@ -1,8 +1,8 @@
-"""A writing language model words an answer, and each sentence is checked before it is said.
+"""Generation: a language model words an answer, and each sentence is checked before it is sent.
 
-In: a reply of the engine, the writer's pieces. Out: sentences that speak of nothing but what was
-proposed. A sentence that names another product or another sum, or promises what the catalogue
-cannot know, is dropped; if none is left, the reply's own text is said.
+In: a reply of the engine, the writer's pieces. Out: sentences about the proposals only. A
+sentence that names another product or another amount, or makes a promise that the catalogue cannot
+support, is dropped; if none is left, the reply's own text is sent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Products that came or changed since the model was trained, laid over the model's catalogue.
+"""Catalogue overlay: products added or changed since the model was trained.
 
 In: the model's ``Hybrid`` and the products kept by ``PUT /items``. Out: a hybrid over all of them:
 a new product is found by its text at once, without training.
@@ -18,7 +18,7 @@ from serving.recommend.engine import Engine
 from serving.search import Search
 
 NEIGHBOURS = 5
-"""Products alike by words whose vectors stand in for a new one's where there is no encoder."""
+"""Products with similar words whose mean vector a new one gets where there is no encoder."""
 
 FIELDS = ("title", "description", "brand", "categories", "price", "currency", "available")
 
@@ -82,7 +82,7 @@ def overlaid_engine(
     rows: Sequence[dict[str, Any]],
     vectors_of: Callable[[pd.DataFrame], np.ndarray] | None,
 ) -> tuple[Engine, np.ndarray]:
-    """Return an engine as ``overlaid`` says, and the codes of the products that came or changed."""
+    """Return the engine over ``overlaid``, and the codes of the products added or changed."""
     model = overlaid(trained.model, rows, vectors_of)
     items = pd.Index(model.catalogue.table["item_id"].astype(str))
     codes = items.get_indexer([row["item_id"] for row in rows])
@@ -91,10 +91,9 @@ def overlaid_engine(
 
 
 class TextVectors:
-    """Vectors of new products: by the model folder's encoder, else by products alike in words.
+    """Vectors of new products: by the model folder's encoder, else by products with similar words.
 
-    Encoded texts are kept: a catalogue that is laid over again after each change encodes what
-    is new.
+    Encoded texts are cached, so each change of the catalogue encodes only the new texts.
     """
 
     def __init__(self, search: Search, vectors: np.ndarray, encoder: Any | None) -> None:
@@ -104,7 +103,7 @@ class TextVectors:
         self._known: dict[str, np.ndarray] = {}
 
     def __call__(self, table: pd.DataFrame) -> np.ndarray:
-        """Return float32 (products, width), rows of length 1 (0 where nothing is alike)."""
+        """Return float32 (products, width), rows of length 1 (0 where no product is similar)."""
         texts = item_text(table)
         missing = list(dict.fromkeys(text for text in texts if text not in self._known))
         if missing and self._encoder is not None:

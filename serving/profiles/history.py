@@ -1,4 +1,4 @@
-"""One asker's history, and a batch of them as the recommenders take it."""
+"""A shopper's history, and a batch of histories as the recommenders take it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXPLAINED = 50
 
 @dataclass(frozen=True)
 class History:
-    """One asker's history in the codes of a model, oldest first.
+    """A shopper's history in the codes of a model, oldest first.
 
     items: int32 (n,). times: int64 (n,) seconds. now: seconds, not before any event.
     events: what the newest EXPLAINED of the stored ones were, by item code ("purchase", …).

@@ -1,8 +1,8 @@
-"""What each user did lately: the model's own profiles and the events received since.
+"""Histories of users: the training data of a model and the events received since.
 
 In: the users' histories of the training data (``models/profiles``) and the ``EventStore``. Out:
-the ``Histories`` that the engine is asked with. An event changes the very next answer: before each
-answer the store is read from the last row seen, so events that another worker accepted count too.
+the ``History`` of a request. An event counts in the next recommendation: before each one the store
+is read from the last row seen, so events that another worker accepted count too.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _without_erased(table: pa.Table, erased_at: ErasedAt) -> pa.Table:
 
 
 class BaseProfiles:
-    """What the model's training data knows of each user, as CSR arrays.
+    """Users' histories in the training data of a model, as CSR arrays.
 
     end: seconds since 1970 of the newest event known to the model.
     """
@@ -87,8 +87,8 @@ class BaseProfiles:
     ) -> BaseProfiles:
         """Return the profiles of a file of users' histories.
 
-        erased_at: when a profile was erased; what is from before leaves the file too, if this
-        process may write it.
+        erased_at: when a profile was erased; its earlier rows are removed from the file too, if
+        this process may write it.
         """
         columns = ["user_id", "item_id", "timestamp"]
         if "rating" in pq.read_schema(file).names:  # not where no interaction has one
@@ -104,7 +104,7 @@ class BaseProfiles:
 
     @classmethod
     def empty(cls, items: pd.Index, end: int) -> BaseProfiles:
-        """Return the profiles of nobody; end: of the model's training data."""
+        """Return profiles without users; end: of the model's training data."""
         times = pd.to_datetime([], utc=True)
         made = cls(pd.DataFrame({"user_id": [], "item_id": [], "timestamp": times}), items)
         made.end = end
@@ -122,7 +122,7 @@ class BaseProfiles:
             row = self._row[user]
             part = slice(self.offsets[row], self.offsets[row + 1])
             if self.times[part].max(initial=0) * SECOND > moment:
-                continue  # has come back since; ``history`` leaves out what is from before
+                continue  # active again since; ``history`` leaves out the earlier events
             del self._row[user]
             self.users[row] = ""
             self.items[part] = self.times[part] = 0
@@ -158,13 +158,13 @@ class _Live:
 
 
 class LiveProfiles:
-    """The stored events of the profiles asked for lately, kept up to date.
+    """The stored events of recently requested profiles, kept up to date.
 
-    A profile is read from the store when it is first asked for; later events are added by
-    ``refresh``. At most ``max_profiles`` are held (least recently asked for goes first).
+    A profile is read from the store at its first request; later events are added by ``refresh``. At
+    most ``max_profiles`` are in memory; the least recently requested is evicted first.
 
-    While the store cannot be read, what is in memory goes on counting and other profiles are
-    empty; nothing here raises a StoreError. After its return the events since are taken in.
+    While the store cannot be read, profiles in memory are used and other profiles are empty; no
+    method raises a StoreError. When it can be read again, the events since are added.
     """
 
     def __init__(self, store: EventStore, max_history: int, max_profiles: int = 100_000) -> None:
@@ -313,7 +313,7 @@ class LiveProfiles:
     def erased_at(self, profile: str) -> int | None:
         """Return when the profile was erased (microseconds), None if it was not.
 
-        As long as the erasures are not known, everybody counts as erased.
+        While the erasures are not known, every profile counts as erased.
         """
         if self.erasures is None:
             return NOT_KNOWN

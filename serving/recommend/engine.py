@@ -229,12 +229,12 @@ class Engine:
 
         reasons: one an item; None: no reasons.
         """
-        told = [None] * len(ranked.items) if reasons is None else reasons
+        texts = [None] * len(ranked.items) if reasons is None else reasons
         rendered = [
             _cached(self._described, code, self._describe_json, DESCRIBED)
             + orjson.dumps({"score": score, "source": source, "reason": reason})[1:]
             for code, score, source, reason in zip(
-                ranked.items, ranked.scores, ranked.sources, told, strict=True
+                ranked.items, ranked.scores, ranked.sources, texts, strict=True
             )
         ]
         return replace(ranked, rendered=rendered)

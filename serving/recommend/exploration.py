@@ -21,7 +21,7 @@ def explorer_of(settings: Exploration) -> Explorer | None:
 def draw(
     response: Response, explorer: Explorer, item_ids: list[str], random: np.random.Generator
 ) -> Response:
-    """Return the response with its last places drawn anew, each with its propensity.
+    """Return the response with its last places drawn, each with its propensity.
 
     item_ids: code → item id. A response without candidates is returned as it is.
     """

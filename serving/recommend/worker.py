@@ -42,7 +42,7 @@ Numbered = tuple[int, int, Request]
 
 
 class Worker:
-    """Answers requests with the models that it was told to load, by their numbers."""
+    """Answers requests with its loaded models, by their numbers."""
 
     def __init__(self, commands: Connection, requests: socket.socket) -> None:
         self._commands = commands

@@ -45,7 +45,7 @@ from serving.models.versions import VERSIONS, registered_versions
 logger = logging.getLogger("bentoml.bowerbird")
 
 LIVE_SECONDS = 15
-"""How long an answer waits for its products to be in effect; later it says that they are not."""
+"""The longest that PUT /items waits until its products are in effect."""
 
 _taking_in = asyncio.Lock()
 
@@ -90,7 +90,7 @@ async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
         champion = backend.models.champion
         return champion is not None and champion.revision >= revision
 
-    # They are kept. Taking them in is shared: one look takes in what all the others have written.
+    # The products are durable. Concurrent requests share the refresh of the model.
     with suppress(TimeoutError):
         async with asyncio.timeout(LIVE_SECONDS), _taking_in:
             if not live():
@@ -159,7 +159,7 @@ async def _registry(backend: Backend, response: Response, *command: str) -> Job:
 
 
 def _follow(backend: Backend, process: subprocess.Popen[bytes]) -> None:
-    """Take a new champion over as soon as the job is done; other workers look each second."""
+    """Load a new champion as soon as the job is done; other workers look each second."""
     process.wait()
     _look(backend)
 
@@ -167,8 +167,8 @@ def _follow(backend: Backend, process: subprocess.Popen[bytes]) -> None:
 def _look(backend: Backend) -> None:
     try:
         backend.models.refresh()
-    except Exception as error:  # the watch tries again
-        logger.exception("nothing new was taken over: %s", type(error).__name__)
+    except Exception as error:  # the watcher tries again
+        logger.exception("refreshing the models failed: %s", type(error).__name__)
 
 
 @router.get("/model", response_model=ModelResponse, responses=ERRORS)

@@ -37,9 +37,9 @@ async def session(request: Request, body: SessionRequest | None = None) -> Sessi
 
 async def keep(request: Request, events: list[FeedbackEvent], place: str = "") -> Response:
     """Return when the events are durable."""
-    backend, intake = backend_of(request), request.app.state.intake
-    taken = intake.take(auth_of(request).check_sender(request), events, place)
-    written = backend.store.submit(taken.rows)
+    backend, validator = backend_of(request), request.app.state.feedback
+    valid = validator.validate(auth_of(request).check_sender(request), events, place)
+    written = backend.store.submit(valid.rows)
     flags = await asyncio.wrap_future(written)
     loaded = backend.models.champion
     unknown: dict[str, None] = {}
@@ -52,18 +52,18 @@ async def keep(request: Request, events: list[FeedbackEvent], place: str = "") -
         duplicates=len(flags) - sum(flags),
         event_ids=[event.event_id for event in events],
         unknown_items=list(unknown),
-        unknown_impressions=taken.unknown_impressions,
+        unknown_impressions=valid.unknown_impressions,
     )
     return Json(kept.model_dump_json())
 
 
 @hot.post("/feedback", response_model=FeedbackResponse, responses=FEEDBACK_ERRORS)
 async def feedback(body: FeedbackEvent, request: Request) -> Response:
-    """Keep one event. It is durable when the answer arrives and counts in the next one."""
+    """Store one event. It is durable when the response arrives, and counts in the next one."""
     return await keep(request, [body])
 
 
 @hot.post("/feedback/batch", response_model=FeedbackResponse, responses=FEEDBACK_ERRORS)
 async def feedback_batch(body: FeedbackBatch, request: Request) -> Response:
-    """Keep several events: all of them, or none."""
+    """Store several events: all of them, or none."""
     return await keep(request, body.events, "events.{}.")

@@ -26,5 +26,5 @@ async def operator_page() -> Response:
 
 @router.get("/empty")
 async def empty() -> Response:
-    """Nothing, through all that stands before an answer: what the benchmark compares with."""
+    """An empty response through the whole HTTP stack, the benchmark's baseline."""
     return Json(b"{}")

@@ -1,4 +1,4 @@
-"""Routes of users and sessions: history, export of all that is kept, erasure.
+"""Routes of users and sessions: history, export of all stored data, erasure.
 
 In: HTTP with keys. Out: JSON; a receipt of each erasure below ``var/erasures``.
 """
@@ -86,7 +86,7 @@ def erase(backend: Backend, profile: str) -> EraseResponse:
 
 @router.get("/users/{user_id:path}/export", response_model=ExportResponse, responses=WRITE_ERRORS)
 async def export_user(user_id: Annotated[Id, PathParameter()], request: Request) -> ExportResponse:
-    """All that is kept of a user."""
+    """All stored data of a user."""
     auth_of(request).check_api(request)
     return await OPERATION.run(export, backend_of(request), f"user:{user_id}")
 
@@ -97,7 +97,7 @@ async def export_user(user_id: Annotated[Id, PathParameter()], request: Request)
 async def export_session(
     session_id: Annotated[Id, PathParameter()], request: Request
 ) -> ExportResponse:
-    """All that is kept of a session."""
+    """All stored data of a session."""
     auth_of(request).check_api(request)
     return await OPERATION.run(export, backend_of(request), f"session:{session_id}")
 
@@ -155,6 +155,6 @@ async def user_history(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> HistoryResponse:
-    """What is known of a user."""
+    """The history of a user."""
     auth_of(request).check_api(request)
     return await READING.run(history_response, backend_of(request), user_id, limit)

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 
-from serving.profiles.history import History
 from serving.recommend.engine import Engine
-from serving.recommend.explanations import RELATED
 from serving.recommend.types import Filters, Request
-
-
-def history(*codes: int) -> History:
-    n = len(codes)
-    return History(np.array(codes, np.int32), np.arange(n, dtype=np.int64), n, {})
-
-
-@pytest.fixture(scope="module")
-def bestseller(engine: Engine) -> int:
-    return int(engine.by_popularity[0])
+from tests.serving.recommend.requests import history_of as history
 
 
 def test_an_empty_history_gets_a_full_answer(engine: Engine) -> None:
@@ -66,37 +52,6 @@ def test_excluded_items_never_come_and_leave_no_gap(engine: Engine) -> None:
     assert len(after.items) == 10
 
 
-def test_more_than_the_models_propose_is_filled_up(engine: Engine) -> None:
-    (answer,) = engine.recommend([Request(history(5), 900)])
-    assert len(set(answer.items)) == 900
-    assert answer.sources[0] == "hybrid"
-    assert "content" in answer.sources
-
-
-def test_there_is_an_answer_while_a_product_meets_the_filters(engine: Engine) -> None:
-    price = float(np.nanmax(engine.prices))
-    only = Filters(min_price=price)
-    left = np.flatnonzero(engine.mask(only))
-    seen_it_all = history(*left.tolist())
-    (answer,) = engine.recommend([Request(seen_it_all, 10, only)])
-    assert sorted(answer.items) == sorted(left.tolist())
-    (nothing,) = engine.recommend([Request(history(), 10, Filters(min_price=price + 1))])
-    assert nothing.items == []
-
-
-def test_a_failing_hybrid_falls_back(engine: Engine, bestseller: int) -> None:
-    broken = Engine(engine.model, "broken")
-    ranker = engine.model.ranker
-    try:
-        engine.model.ranker = None  # as from a damaged folder
-        warm, cold = broken.recommend([Request(history(bestseller), 5), Request(history(), 5)])
-    finally:
-        engine.model.ranker = ranker
-    assert warm.sources == ["content"] * 5
-    assert cold.sources == ["popular"] * 5
-    assert cold.items[0] == bestseller
-
-
 def test_similar_items_are_others_and_of_the_kind(engine: Engine) -> None:
     code = next(i for i, title in enumerate(engine.titles) if "T-LIGHT HOLDER" in title)
     answer = engine.similar([code], 10)
@@ -105,23 +60,6 @@ def test_similar_items_are_others_and_of_the_kind(engine: Engine) -> None:
     assert any("HOLDER" in engine.titles[item] for item in answer.items)
     basket = engine.similar([code, answer.items[0]], 5, Filters(max_price=4.0))
     assert all(engine.prices[item] <= 4.0 for item in basket.items)
-
-
-def test_reasons_are_facts(engine: Engine) -> None:
-    code = next(i for i, title in enumerate(engine.titles) if "T-LIGHT HOLDER" in title)
-    asker = replace(history(code), events={code: "purchase"})
-    (answer,) = engine.recommend([Request(asker, 20)])
-    texts = engine.explanations.reasons(answer, asker)
-    assert len(texts) == 20
-    assert all(texts)
-    like_it = engine.similar([code], 20)
-    because = f"because you bought {engine.titles[code]}"
-    named = [text == because for text in engine.explanations.reasons(like_it, asker)]
-    assert any(named)
-    assert engine.vectors is not None
-    assert named == (engine.vectors[like_it.items] @ engine.vectors[code] >= RELATED).tolist()
-    (cold,) = engine.recommend([Request(history(), 5)])
-    assert not any("because" in text for text in engine.explanations.reasons(cold, history()))
 
 
 def test_no_model_says_what_to_do(tmp_path: object) -> None:
