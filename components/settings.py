@@ -830,7 +830,7 @@ class Serve(Section):
     exploration: Exploration = Exploration()
     """Random positions, logged with their propensities."""
     experiment: Experiment = Experiment()
-    """A/B test of the champion against the challenger, or against other rules."""
+    """A/B test of the champion against the challenger, or against other business rules."""
 
 
 class Monitor(Section):
