@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -18,34 +17,9 @@ from pydantic import (
 )
 
 from components.settings import Event
-from serving.recommend.types import Filters
-
-Id = Annotated[
-    str,
-    # No control characters: they have no place in an id and PostgreSQL refuses NUL.
-    StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"),
-]
-RESERVED = "session:"
-"""Begins the user ids that exported sessions get."""
-
-
-def _not_reserved(user_id: str) -> str:
-    if user_id.startswith(RESERVED):
-        raise ValueError(f"must not begin with {RESERVED!r}, which exported sessions are named by")
-    return user_id
-
-
-UserId = Annotated[Id, AfterValidator(_not_reserved)]
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
-Price = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-
-MAX_K = 1000
-MAX_LIST = 1000
-MAX_BATCH = 1000
-MAX_TERMS = 12
-MAX_PROPOSALS = 20
-MAX_SHOWN = 200
-"""Hard limits; ``serve.max_k`` and ``serve.max_history`` of params.yaml may be lower."""
+from serving.conversation.state import ConversationState
+from serving.fields import MAX_BATCH, MAX_K, MAX_LIST, MAX_PROPOSALS, Body, Id, Price, Text, UserId
+from serving.recommend.query import Filtered
 
 IDENTIFIED = (
     "the answer is for the user or session of the request; false: it named none, or had neither "
@@ -54,83 +28,6 @@ IDENTIFIED = (
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_SKEW = timedelta(days=1)
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Filtered(Body):
-    """The filters that recommend, similar and search share."""
-
-    category: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
-        None, description="only products of this category, at any level; case does not matter"
-    )
-    min_price: Price | None = Field(None, description="products without a price do not meet it")
-    max_price: Price | None = None
-    available_only: bool = True
-
-    def filters(self) -> Filters:
-        """Return the filters as the engine takes them."""
-        return Filters(self.category, self.min_price, self.max_price, self.available_only)
-
-
-class RecommendRequest(Filtered):
-    """For a user (known or new), a session, or an anonymous shopper with a few recent items."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {"user_id": "13085", "k": 5},
-                {"recent": ["85123A", "22423"], "k": 5, "max_price": 10, "exclude": ["21232"]},
-            ]
-        },
-    )
-
-    user_id: UserId | None = None
-    session_id: Id | None = Field(None, description="of a shopper who is not signed in")
-    recent: list[Id] = Field(
-        [],
-        max_length=MAX_LIST,
-        description="item ids, the newest last; they follow the stored history",
-    )
-    k: int = Field(10, ge=1, le=MAX_K)
-    exclude: list[Id] = Field([], max_length=MAX_LIST, description="item ids not to show")
-    exclude_seen: bool | None = Field(
-        None, description="leave out what is in the history; null: as the model was trained"
-    )
-    reasons: bool = Field(True, description="say why each item is shown")
-    page: Literal["home", "product", "basket"] = Field(
-        "home", description="product, basket: what is shown there weighs more than older history"
-    )
-    page_items: list[Id] = Field(
-        [], max_length=MAX_LIST, description="the item ids on that page; they are not shown again"
-    )
-
-    @model_validator(mode="after")
-    def _page_has_items(self) -> Self:
-        if self.page == "home" and self.page_items:
-            raise ValueError("page_items belong to page product or basket")
-        if self.page == "product" and not self.page_items:
-            raise ValueError("page product needs the product in page_items")
-        return self
-
-
-class RerankRequest(Body):
-    """A given list of items, to be put into the shopper's order."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [{"user_id": "13085", "item_ids": ["85123A", "22423", "21232"]}]
-        },
-    )
-
-    user_id: UserId | None = None
-    session_id: Id | None = None
-    recent: list[Id] = Field([], max_length=MAX_LIST)
-    item_ids: list[Id] = Field(min_length=1, max_length=MAX_LIST)
 
 
 class SimilarRequest(Filtered):
@@ -229,36 +126,6 @@ class SimilarResponse(Answered):
 
 class SearchResponse(Answered):
     total: int = Field(description="products that match")
-
-
-Term = Annotated[str, StringConstraints(min_length=1, max_length=80)]
-
-
-class ConversationState(Body):
-    """The state of a conversation. The client sends it back with the next message.
-
-    The service stores none of it, so any worker can answer and there is nothing to erase. It holds
-    only what the shopper wrote and saw, and is not signed: products, availability and prices are
-    always those of the catalogue.
-    """
-
-    conversation_id: Id
-    turn: int = Field(0, ge=0, le=10_000)
-    said_at: int = Field(
-        0, ge=0, le=10**11, description="seconds since 1970; an old state is discarded"
-    )
-    things: list[Term] = Field([], max_length=MAX_TERMS)
-    details: list[Term] = Field([], max_length=MAX_TERMS)
-    purpose: list[Term] = Field([], max_length=MAX_TERMS)
-    needs: list[Term] = Field([], max_length=MAX_TERMS)
-    refused: list[Term] = Field([], max_length=MAX_TERMS)
-    min_price: Price | None = None
-    max_price: Price | None = None
-    level: Literal["cheap", "dear"] | None = None
-    like: Id | None = Field(None, description="the item that the proposals should be like")
-    last: list[Id] = Field([], max_length=MAX_PROPOSALS, description="shown last, in order")
-    shown: list[Id] = Field([], max_length=MAX_SHOWN, description="shown for this need")
-    rejected: list[Id] = Field([], max_length=MAX_SHOWN)
 
 
 class ConversationRequest(Body):

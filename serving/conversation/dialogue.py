@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from components.recommenders.models.rules import Found
-from serving.api.schemas import MAX_SHOWN, ConversationState
 from serving.conversation.answer_text import AnswerText, close_ones, listed, price_relaxed
 from serving.conversation.dialogue_state import (
     StateTracker,
@@ -28,8 +27,10 @@ from serving.conversation.message import Message
 from serving.conversation.proposals import FEW, ProposalFinder
 from serving.conversation.reasons import ProposalReasons
 from serving.conversation.shop_knowledge import ShopKnowledge
+from serving.conversation.state import ConversationState
 from serving.conversation.suggestions import Suggestions
 from serving.conversation.understanding import parse
+from serving.fields import MAX_SHOWN
 from serving.profiles.history import History
 from serving.recommend.engine import Engine
 from serving.recommend.types import Mask

@@ -8,9 +8,10 @@ import uuid
 import numpy as np
 
 from components.recommenders.models.rules import stem
-from serving.api.schemas import MAX_SHOWN, MAX_TERMS, ConversationState
 from serving.conversation.message import Message
 from serving.conversation.shop_knowledge import ShopKnowledge
+from serving.conversation.state import ConversationState
+from serving.fields import MAX_SHOWN, MAX_TERMS
 
 
 def new_state(before: ConversationState | None) -> ConversationState:

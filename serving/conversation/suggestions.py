@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from components.recommenders.models.rules import stem
-from serving.api.schemas import ConversationState
 from serving.conversation.answer_text import AnswerText
 from serving.conversation.shop_knowledge import ShopKnowledge
+from serving.conversation.state import ConversationState
 from serving.conversation.vocabulary import DETAILS
 from serving.recommend.types import Mask
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from serving.api.schemas import RecommendRequest
+from serving.recommend.query import RecommendRequest
 from serving.recommend.types import Response
 
 Key = tuple[Any, ...]

@@ -16,7 +16,6 @@ import numpy as np
 
 from components.settings import Settings
 from serving import metrics
-from serving.api.schemas import RecommendRequest, RerankRequest
 from serving.events.exposures import ExposureLog
 from serving.models.loaded import LoadedModel
 from serving.models.store import ModelStore
@@ -26,6 +25,7 @@ from serving.recommend.exploration import draw
 from serving.recommend.impressions import ImpressionLog
 from serving.recommend.page_cache import Key, PageCache, cache_key
 from serving.recommend.profile_reader import ProfileReader
+from serving.recommend.query import RecommendRequest, RerankRequest
 from serving.recommend.ranking import Ranking
 from serving.recommend.types import Filters, RankedList, Request, Response, Shopper
 

@@ -12,17 +12,15 @@ from serving.api.middleware import Refused
 from serving.api.pools import READING
 from serving.api.routing import ERRORS, Json, JsonRoute, backend_of, within
 from serving.api.schemas import (
-    MAX_K,
     ErrorResponse,
-    Id,
-    RecommendRequest,
     RecommendResponse,
-    RerankRequest,
     RerankResponse,
     SimilarRequest,
     SimilarResponse,
 )
 from serving.api.shopper import shopper_of
+from serving.fields import MAX_K, Id
+from serving.recommend.query import RecommendRequest, RerankRequest
 
 hot = APIRouter(tags=["shopper"], route_class=JsonRoute)
 router = APIRouter(tags=["shopper"])

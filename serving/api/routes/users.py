@@ -28,11 +28,11 @@ from serving.api.schemas import (
     ExportResponse,
     HistoryEvent,
     HistoryResponse,
-    Id,
 )
 from serving.backend import Backend
 from serving.events import erasure
 from serving.events.tables import SECOND
+from serving.fields import Id
 
 logger = logging.getLogger("bentoml.bowerbird")
 router = APIRouter(tags=["privacy"])

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from serving.api.schemas import RecommendRequest
 from serving.recommend.page_cache import PageCache, cache_key
+from serving.recommend.query import RecommendRequest
 from serving.recommend.types import RankedList, Response
 
 

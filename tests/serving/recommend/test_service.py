@@ -20,10 +20,10 @@ import pytest
 from components.credentials import Credential
 from components.settings import Exploration, Settings
 from serving import metrics
-from serving.api.schemas import RecommendRequest
 from serving.backend import Backend
 from serving.events.catalogue_table import put_items
 from serving.events.tables import profile_of
+from serving.recommend.query import RecommendRequest
 from serving.recommend.types import Shopper
 
 

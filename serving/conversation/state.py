@@ -1,0 +1,38 @@
+"""The state of a conversation, which the client keeps."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from serving.fields import MAX_PROPOSALS, MAX_SHOWN, MAX_TERMS, Body, Id, Price
+
+Term = Annotated[str, StringConstraints(min_length=1, max_length=80)]
+
+
+class ConversationState(Body):
+    """The state of a conversation. The client sends it back with the next message.
+
+    The service stores none of it, so any worker can answer and there is nothing to erase. It holds
+    only what the shopper wrote and saw, and is not signed: products, availability and prices are
+    always those of the catalogue.
+    """
+
+    conversation_id: Id
+    turn: int = Field(0, ge=0, le=10_000)
+    said_at: int = Field(
+        0, ge=0, le=10**11, description="seconds since 1970; an old state is discarded"
+    )
+    things: list[Term] = Field([], max_length=MAX_TERMS)
+    details: list[Term] = Field([], max_length=MAX_TERMS)
+    purpose: list[Term] = Field([], max_length=MAX_TERMS)
+    needs: list[Term] = Field([], max_length=MAX_TERMS)
+    refused: list[Term] = Field([], max_length=MAX_TERMS)
+    min_price: Price | None = None
+    max_price: Price | None = None
+    level: Literal["cheap", "dear"] | None = None
+    like: Id | None = Field(None, description="the item that the proposals should be like")
+    last: list[Id] = Field([], max_length=MAX_PROPOSALS, description="shown last, in order")
+    shown: list[Id] = Field([], max_length=MAX_SHOWN, description="shown for this need")
+    rejected: list[Id] = Field([], max_length=MAX_SHOWN)

@@ -1,0 +1,83 @@
+"""Bodies of recommendation requests, in the ids of the shop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from serving.fields import MAX_K, MAX_LIST, Body, Id, Price, UserId
+from serving.recommend.types import Filters
+
+
+class Filtered(Body):
+    """The filters that recommend, similar and search share."""
+
+    category: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        None, description="only products of this category, at any level; case does not matter"
+    )
+    min_price: Price | None = Field(None, description="products without a price do not meet it")
+    max_price: Price | None = None
+    available_only: bool = True
+
+    def filters(self) -> Filters:
+        """Return the filters as the engine takes them."""
+        return Filters(self.category, self.min_price, self.max_price, self.available_only)
+
+
+class RecommendRequest(Filtered):
+    """For a user (known or new), a session, or an anonymous shopper with a few recent items."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"user_id": "13085", "k": 5},
+                {"recent": ["85123A", "22423"], "k": 5, "max_price": 10, "exclude": ["21232"]},
+            ]
+        },
+    )
+
+    user_id: UserId | None = None
+    session_id: Id | None = Field(None, description="of a shopper who is not signed in")
+    recent: list[Id] = Field(
+        [],
+        max_length=MAX_LIST,
+        description="item ids, the newest last; they follow the stored history",
+    )
+    k: int = Field(10, ge=1, le=MAX_K)
+    exclude: list[Id] = Field([], max_length=MAX_LIST, description="item ids not to show")
+    exclude_seen: bool | None = Field(
+        None, description="leave out what is in the history; null: as the model was trained"
+    )
+    reasons: bool = Field(True, description="say why each item is shown")
+    page: Literal["home", "product", "basket"] = Field(
+        "home", description="product, basket: what is shown there weighs more than older history"
+    )
+    page_items: list[Id] = Field(
+        [], max_length=MAX_LIST, description="the item ids on that page; they are not shown again"
+    )
+
+    @model_validator(mode="after")
+    def _page_has_items(self) -> Self:
+        if self.page == "home" and self.page_items:
+            raise ValueError("page_items belong to page product or basket")
+        if self.page == "product" and not self.page_items:
+            raise ValueError("page product needs the product in page_items")
+        return self
+
+
+class RerankRequest(Body):
+    """A given list of items, to be put into the shopper's order."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"user_id": "13085", "item_ids": ["85123A", "22423", "21232"]}]
+        },
+    )
+
+    user_id: UserId | None = None
+    session_id: Id | None = None
+    recent: list[Id] = Field([], max_length=MAX_LIST)
+    item_ids: list[Id] = Field(min_length=1, max_length=MAX_LIST)
