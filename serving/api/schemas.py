@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from components.settings import Event
-from serving.conversation.state import ConversationState
+from serving.conversation.dialogue_state import ConversationState
 from serving.fields import MAX_BATCH, MAX_K, MAX_LIST, MAX_PROPOSALS, Body, Id, Price, Text, UserId
 from serving.recommend.query import Filtered
 

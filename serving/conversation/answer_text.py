@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from components.recommenders.models.rules import Found
+from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.message import Message
 from serving.conversation.shop_knowledge import ShopKnowledge
-from serving.conversation.state import ConversationState
 
 PRICE_WISH = re.compile(r"(from|up to) (\d\S*)")
 """How ``satisfy`` names a limit of the price."""

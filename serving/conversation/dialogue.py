@@ -1,7 +1,7 @@
 """The dialogue: a message and the state so far → a reply with proposals, and why these.
 
 In: one message, the conversation's state, the shopper's history. Out: a ``Reply``. The message is
-parsed (``understanding``), the state advances (``dialogue_state``), its wishes are met by the
+parsed (``understanding``), the state advances (``state_tracking``), its wishes are met by the
 shop's rules with relaxation (``components.recommenders.models.rules``), and the products that are
 left are ranked (``proposals``). All proposals come from the engine, so a reply never names a
 product that does not exist or is not available.
@@ -15,19 +15,19 @@ from dataclasses import dataclass, field
 
 from components.recommenders.models.rules import Found
 from serving.conversation.answer_text import AnswerText, close_ones, listed, price_relaxed
-from serving.conversation.dialogue_state import (
+from serving.conversation.dialogue_state import ConversationState
+from serving.conversation.generation import Titles
+from serving.conversation.message import Message
+from serving.conversation.proposals import FEW, ProposalFinder
+from serving.conversation.reasons import ProposalReasons
+from serving.conversation.shop_knowledge import ShopKnowledge
+from serving.conversation.state_tracking import (
     StateTracker,
     is_open,
     new_state,
     referenced,
     stamped,
 )
-from serving.conversation.generation import Titles
-from serving.conversation.message import Message
-from serving.conversation.proposals import FEW, ProposalFinder
-from serving.conversation.reasons import ProposalReasons
-from serving.conversation.shop_knowledge import ShopKnowledge
-from serving.conversation.state import ConversationState
 from serving.conversation.suggestions import Suggestions
 from serving.conversation.understanding import parse
 from serving.fields import MAX_SHOWN

@@ -1,99 +1,38 @@
-"""Dialogue state tracking: the state after a message; a refinement adds, a new search replaces."""
+"""The state of a conversation, which the client keeps."""
 
 from __future__ import annotations
 
-import time
-import uuid
+from typing import Annotated, Literal
 
-import numpy as np
+from pydantic import Field, StringConstraints
 
-from components.recommenders.models.rules import stem
-from serving.conversation.message import Message
-from serving.conversation.shop_knowledge import ShopKnowledge
-from serving.conversation.state import ConversationState
-from serving.fields import MAX_SHOWN, MAX_TERMS
+from serving.fields import MAX_PROPOSALS, MAX_SHOWN, MAX_TERMS, Body, Id, Price
+
+Term = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 
 
-def new_state(before: ConversationState | None) -> ConversationState:
-    """Return the state of a conversation that begins, or begins again."""
-    return ConversationState(conversation_id=before.conversation_id if before else uuid.uuid4().hex)
+class ConversationState(Body):
+    """The state of a conversation. The client sends it back with the next message.
 
+    The service stores none of it, so any worker can answer and there is nothing to erase. It holds
+    only what the shopper wrote and saw, and is not signed: products, availability and prices are
+    always those of the catalogue.
+    """
 
-def is_open(state: ConversationState) -> bool:
-    """Return whether nothing says yet what is looked for."""
-    return not (state.things or state.details or state.needs or state.purpose or state.like)
-
-
-def stamped(state: ConversationState, before: ConversationState) -> ConversationState:
-    """Return the state with the number and the time of this turn."""
-    return state.model_copy(update={"turn": before.turn + 1, "said_at": int(time.time())})
-
-
-def referenced(message: Message, state: ConversationState) -> list[str]:
-    """Return the item id that "the second one" refers to, empty if none was shown there."""
-    if message.which is None or not state.last:
-        return []
-    at = message.which - 1 if message.which > 0 else message.which
-    return [state.last[at]] if -len(state.last) <= at < len(state.last) else []
-
-
-class StateTracker:
-    """Advances states by messages."""
-
-    def __init__(self, shop: ShopKnowledge) -> None:
-        self._shop = shop
-
-    def advance(self, state: ConversationState, message: Message) -> ConversationState:
-        """Return the state after a message; ``state`` stays as it is."""
-        new = state.model_copy(deep=True)
-        # The model may have changed since the last turn, and the rules' needs with it.
-        new.needs = [name for name in new.needs if name in self._shop.said_as.values()]
-        if message.fresh:
-            new.things, new.details, new.purpose, new.needs = [], [], [], []
-            new.like, new.level, new.shown = None, None, []
-        new.things = list(message.things)[:MAX_TERMS] or new.things
-        for name in ("details", "purpose", "needs", "refused"):
-            merged = list(dict.fromkeys([*getattr(message, name), *getattr(new, name)]))
-            setattr(new, name, merged[:MAX_TERMS])
-        _newest_word_wins(new, message)
-        if message.any_price or message.min_price is not None or message.max_price is not None:
-            new.min_price, new.max_price, new.level = message.min_price, message.max_price, None
-        new.level = message.level or new.level
-        self._apply_move(new, message, referenced(message, state), state.last)
-        return new
-
-    def _apply_move(
-        self, new: ConversationState, message: Message, named: list[str], last: list[str]
-    ) -> None:
-        """named: the item that the message refers to, if any. last: items shown last."""
-        if message.move == "reject":
-            new.rejected = [*new.rejected, *(named or last)][-MAX_SHOWN:]
-        elif message.move == "like" and named:
-            new.like, new.things, new.needs, new.purpose = named[0], [], [], []
-            new.details = list(message.details)
-        elif message.move in ("cheaper", "dearer"):
-            self._critique_price(new, message.move == "cheaper", named or last)
-
-    def _critique_price(self, new: ConversationState, cheaper: bool, shown: list[str]) -> None:
-        """Move the limits of the price to below or above the median of the shown products."""
-        prices = self._shop.engine.prices[self._shop.codes(shown)]
-        prices = prices[np.isfinite(prices)]
-        if not len(prices):
-            new.level = "cheap" if cheaper else "dear"
-        elif cheaper:
-            new.max_price = round(max(0.0, float(np.median(prices)) - 0.01), 2)
-            if new.min_price is not None and new.min_price > new.max_price:
-                new.min_price = None
-        else:
-            new.min_price = round(float(np.median(prices)) + 0.01, 2)
-            if new.max_price is not None and new.max_price < new.min_price:
-                new.max_price = None
-
-
-def _newest_word_wins(new: ConversationState, message: Message) -> None:
-    """A word that was refused is wanted again, or the other way round, by the newest message."""
-    wanted = {stem(word) for word in (*message.things, *message.details, *message.wanted_again)}
-    refused = {stem(word) for word in message.refused}
-    new.refused = [word for word in new.refused if stem(word) not in wanted]
-    new.details = [word for word in new.details if stem(word) not in refused]
-    new.things = [word for word in new.things if stem(word) not in refused]
+    conversation_id: Id
+    turn: int = Field(0, ge=0, le=10_000)
+    said_at: int = Field(
+        0, ge=0, le=10**11, description="seconds since 1970; an old state is discarded"
+    )
+    things: list[Term] = Field([], max_length=MAX_TERMS)
+    details: list[Term] = Field([], max_length=MAX_TERMS)
+    purpose: list[Term] = Field([], max_length=MAX_TERMS)
+    needs: list[Term] = Field([], max_length=MAX_TERMS)
+    refused: list[Term] = Field([], max_length=MAX_TERMS)
+    min_price: Price | None = None
+    max_price: Price | None = None
+    level: Literal["cheap", "dear"] | None = None
+    like: Id | None = Field(None, description="the item that the proposals should be like")
+    last: list[Id] = Field([], max_length=MAX_PROPOSALS, description="shown last, in order")
+    shown: list[Id] = Field([], max_length=MAX_SHOWN, description="shown for this need")
+    rejected: list[Id] = Field([], max_length=MAX_SHOWN)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from components.recommenders.models.rules import Found
 from serving.conversation.answer_text import PRICE_WISH
+from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.shop_knowledge import ShopKnowledge
-from serving.conversation.state import ConversationState
 from serving.profiles.history import History, stack
 from serving.recommend.types import Mask
 from serving.search import Search

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from components.recommenders.models.rules import Found
 from serving.conversation.answer_text import AnswerText, listed
+from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.shop_knowledge import ShopKnowledge
-from serving.conversation.state import ConversationState
 from serving.profiles.history import History
 from serving.recommend.types import RankedList
 

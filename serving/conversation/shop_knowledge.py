@@ -7,7 +7,7 @@ from functools import cached_property
 
 from components.recommenders.base import ExplainsByRules
 from components.recommenders.models.rules import Found, Items, Request, Rules, satisfy
-from serving.conversation.state import ConversationState
+from serving.conversation.dialogue_state import ConversationState
 from serving.recommend.engine import Engine
 from serving.recommend.types import Filters, Mask
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from components.recommenders.models.rules import stem
 from serving.conversation.answer_text import AnswerText
+from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.shop_knowledge import ShopKnowledge
-from serving.conversation.state import ConversationState
 from serving.conversation.vocabulary import DETAILS
 from serving.recommend.types import Mask
 

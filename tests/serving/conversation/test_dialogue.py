@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from components.manifest import write_manifest
 from components.recommenders.models.rules import RuleBased, load_rules
 from serving.conversation.dialogue import Conversation, Reply
-from serving.conversation.state import ConversationState
+from serving.conversation.dialogue_state import ConversationState
 from serving.profiles.history import History
 from serving.recommend.engine import Engine
 from serving.search import Search

@@ -193,3 +193,22 @@ def test_exploration_draws_as_often_as_it_says(
     assert len({tuple(page[:3]) for page in pages}) == 1
     for item, propensity in said.items():
         assert fourth[item] == pytest.approx(propensity, abs=4 * np.sqrt(propensity / n))
+
+
+def test_on_a_product_page_ratings_are_cut_with_the_history(start: Callable[..., Backend]) -> None:
+    backend = start()
+    loaded = backend.models.current()
+    ids, ratings = loaded.engine.ids[:30], [1.0 + n % 5 for n in range(30)]
+    event = {"user_id": "rater", "event": "rating"}
+    rows = [
+        {**event, "event_id": item, "item_id": item, "rating": rating, "timestamp": second * 10**6}
+        for second, (item, rating) in enumerate(zip(ids, ratings, strict=True), 1_700_000_000)
+    ]
+    backend.store.submit(rows).result(10)
+    backend.live.follow("user:rater")
+    page = {"page": "product", "page_items": [ids[4], "no such product"]}
+    request = backend.recommendations._request(*asked("rater", **page), loaded, None)
+    assert request.history.items.tolist() == [*range(19, 30), 4]
+    assert request.history.ratings is not None
+    np.testing.assert_array_equal(request.history.ratings, [*ratings[19:], np.nan])
+    assert (request.unknown, request.exclude, request.recent) == (("no such product",), (4,), (4,))
