@@ -56,7 +56,7 @@ def package(settings: Settings, root: Path) -> str:
         ValueError: settings or requirements hold a credential.
     """
     champion = find_champion(root)
-    os.umask(0o022)  # a Bento holds nobody's data, and a container may run as any user
+    os.umask(0o022)  # a Bento holds no personal data, and a container may run as any user
     with tempfile.TemporaryDirectory(prefix="bowerbird-bento-") as name:
         staging = Path(name)
         for folder in CODE:
@@ -72,7 +72,7 @@ def package(settings: Settings, root: Path) -> str:
         write_manifest(staging / UNREGISTERED)
         params = root / "params.yaml"
         raw = read_params(params if params.exists() else PACKAGED / "params.yaml")
-        # Without the comments, which may hold what the settings must not.
+        # Without the comments, which may hold credentials.
         (staging / "params.yaml").write_text(
             yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8"
         )
@@ -84,7 +84,7 @@ def package(settings: Settings, root: Path) -> str:
         pointer.write_text(
             json.dumps({"version": champion.version, "folder": str(UNREGISTERED)}), encoding="utf-8"
         )
-        for path in staging.rglob("*"):  # as they lay in the private folders
+        for path in staging.rglob("*"):  # instead of the private modes of the copied folders
             path.chmod(0o755 if path.is_dir() else 0o644)
         bento = bentoml.build(
             SERVICE,

@@ -286,7 +286,7 @@ class Auth:
         """Refuse a request without the operator key.
 
         Without any key set only the page of this machine's operator may; with the API key alone
-        nobody may.
+        no request may.
         """
         if not self.keys.some:
             self._check_local(request)

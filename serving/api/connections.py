@@ -180,7 +180,7 @@ class Connections:
         self.bound = _allowed_connections(self.limits.connections)
         if self.bound < self.limits.connections:
             logger.warning(
-                "the limit of open files leaves room for %d connections, not for the %d of "
+                "the limit of open files allows %d connections, not the %d of "
                 "serve.max_connections: raise LimitNOFILE or ulimit -n",
                 self.bound,
                 self.limits.connections,

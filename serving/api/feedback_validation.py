@@ -101,7 +101,7 @@ class FeedbackValidator:
         row["client"], row["authentication"] = caller.client, caller.kept_as
         row["timestamp"] = self._moment(caller, event.timestamp, now, place)
         if not caller.is_shop:
-            # Nobody can take another's event id before it: each profile has ids of its own.
+            # Event ids are scoped by profile, so that no client can use up another's ids.
             row["event_id"] = scoped(event.event_id, profile)
         is_known = True
         if event.impression_id is not None:

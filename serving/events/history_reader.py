@@ -57,7 +57,7 @@ _OF_PROFILE = (
 class HistoryReader:
     """Reads events, with one connection that all threads share.
 
-    single_process: no other process writes events. Should one do so all the same, its events are
+    single_process: no other process writes events. If one does nevertheless, its events are
     seen within CHECK_INTERVAL.
     """
 

@@ -1,4 +1,4 @@
-"""The log of impressions: what was shown to whom, for feedback and off-policy evaluation."""
+"""The log of impressions: the lists that were shown, for feedback and off-policy evaluation."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Read shoppers' profiles from the event store before a response, for many requests at once.
 
-In the same step the shopper's first exposure to a running experiment is recorded, so that nobody
-sees an arm that is not recorded.
+In the same step the shopper's first exposure to a running experiment is recorded: no shopper sees
+an arm without a record.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Shopper:
-    """Whom a request is for.
+    """The shopper of a request.
 
     profile: key of the stored history, None for an anonymous request. client: keyed hash of what
     sent the request. in_experiment: the shopper may be counted in the running experiment. logged:

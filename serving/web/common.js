@@ -1,4 +1,4 @@
-// What both pages share. Text from outside only ever becomes a text node, never markup.
+// Functions of both pages. Text from outside only ever becomes a text node, never markup.
 
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -14,7 +14,7 @@ export function element(tag, attributes = {}, ...children) {
 // A header holds bytes: a key of any letters is sent as its UTF-8.
 const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 
-// Whom the requests of this page are of, unless the key is sent: a signed session.
+// The signed session of this page, sent with its requests where the key is not.
 export const visitor = { token: null };
 
 async function ask(path, body, method, more = {}) {

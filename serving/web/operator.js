@@ -1,4 +1,4 @@
-// The operator's page: which model serves, what traffic it sees, what the watch last said.
+// The operator's page: the model in service, traffic, the newest drift verdict.
 import { api, element, say } from "/web/common.js";
 import { bars, lines } from "/web/charts.js";
 
@@ -61,7 +61,7 @@ function latency(found) {
       .map((text) => element("td", { class: "number" }, text))));
 }
 
-// Milliseconds that a share of the requests between two looks took at most, straight within a bucket.
+// A quantile of the latency between two readings in milliseconds, interpolated within a bucket.
 function quantile(now, then, share) {
   const counts = edges(now.buckets).map(([edge, count]) => [edge, count - (then?.buckets.get(edge) || 0)]);
   const all = now.count - (then?.count || 0);
@@ -147,7 +147,7 @@ function versions(found) {
   }));
 }
 
-// What an action led to stays long enough to be read.
+// The result of an action stays long enough to be read.
 function hold(text, isError = false) {
   heldUntil = Date.now() + READ;
   say(at("message"), text, isError);

@@ -1,4 +1,4 @@
-// The shopper's page: a conversation, a shelf that changes with each click, search, what goes with an item.
+// The shopper's page: a conversation, a shelf that changes with each click, search, similar items.
 import { api, element, money, say, stream, visitor } from "/web/common.js";
 import { tile } from "/web/tile.js";
 
@@ -15,7 +15,7 @@ const named = (item) => {
   return title.charAt(0).toUpperCase() + title.slice(1);
 };
 
-// The user that was named, else nobody: a visitor is known by the token that goes with each request.
+// The user of the form, if any: a visitor is identified by the token sent with each request.
 function who() {
   const user = sessionStorage.getItem("user");
   return user ? { user_id: user } : {};
