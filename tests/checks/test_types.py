@@ -21,9 +21,7 @@ def test_mypy_finds_nothing() -> None:
 
 
 WRONG = """
-import numpy as np
-
-from components.arrays import BoolArray, IntArray
+from components.arrays import FloatArray, IntArray
 
 
 def double(x):
@@ -34,8 +32,8 @@ def first(values: list) -> int:
     return int(values[0])
 
 
-def kept(mask: BoolArray) -> IntArray:
-    return mask.astype(np.float32)
+def codes(scores: FloatArray) -> IntArray:
+    return scores
 """
 
 
