@@ -49,11 +49,12 @@ def put_recorded(name: str, url: str) -> None:
 def rows_of(url: str, table: sa.Table) -> list[dict[str, Any]]:
     """Return the rows of a table as any program would read them, in the order of their ids."""
     engine = sa.create_engine(sa.make_url(url).set(drivername=driver_of(url)))
-    with engine.connect() as connection:
-        rows = connection.execute(sa.text(f"SELECT * FROM {table.name} ORDER BY row_id"))
-        found = [dict(row) for row in rows.mappings()]
-    engine.dispose()
-    return found
+    try:
+        with engine.connect() as connection:
+            rows = connection.execute(sa.text(f"SELECT * FROM {table.name} ORDER BY row_id"))
+            return [dict(row) for row in rows.mappings()]
+    finally:
+        engine.dispose()
 
 
 def driver_of(url: str) -> str:
