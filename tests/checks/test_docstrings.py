@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-PACKAGES = ("components", "flows", "monitoring")
+PACKAGES = ("components", "flows", "monitoring", "serving")
 
 
 def modules() -> list[str]:
