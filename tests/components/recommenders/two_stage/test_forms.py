@@ -96,7 +96,7 @@ def test_an_item_that_a_rule_forbids_is_reranked_last_with_a_finite_score(
     rules = build("rules", settings.model_copy(update={"train": train}))
     model.candidates["rules"] = rules.fit(None, model.catalogue)  # type: ignore[arg-type]
     history = History(np.array(others[:1], np.int32), np.array([0]), 0, {})
-    items, scores = Engine(model, "1").rerank(history, [*hearts, *others[1:]])
-    assert set(items[-2:].tolist()) == set(hearts)
-    assert np.isfinite(scores).all()
-    assert scores[-1] == scores[-2] < scores[-3]
+    ranked = Engine(model, "1").rerank(history, [*hearts, *others[1:]])
+    assert set(ranked.items[-2:]) == set(hearts)
+    assert np.isfinite(ranked.scores).all()
+    assert ranked.scores[-1] == ranked.scores[-2] < ranked.scores[-3]
