@@ -4,7 +4,7 @@ In: histories, item vectors, and the weights that ``network.Network`` was traine
 network without padding and, in its last layer, without the outputs of earlier events. For a few
 histories the fifty or so calls of PyTorch take many times as long.
 
-Our own: twice as fast as the same network in ONNX Runtime, and without an export of the weights
+Our own: 1.9 times as fast as the same network in ONNX Runtime, and the weights need no export
 (``python -m benchmarks.own_or_library sequence``).
 """
 
