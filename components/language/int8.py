@@ -8,7 +8,7 @@ coordinates of the activations are therefore moved into the weights first (Smoot
 ICML 2023), and the widest activations of each token are divided by their largest value, by which
 the product is multiplied again.
 
-The vectors have a cosine of at least 0.99 to those of full precision. Whitening amplifies the
+The vectors have a mean cosine of 0.99 to those of full precision. Whitening amplifies the
 remaining difference, more in smaller catalogues, so int8 must be set explicitly.
 
 Our own: ONNX Runtime's ``quantize_dynamic``, which does not smooth, is faster but loses twice as
