@@ -11,6 +11,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from components.settings import load_settings
+from flows.rwlock import remove_damaged
 from flows.stages import always_run, only_one, run_stage, stages
 
 
@@ -31,6 +32,7 @@ def train() -> dict[str, Any]:
         retries=settings.retries, retry_delay_seconds=settings.retry_delay_seconds
     )
     with only_one():
+        remove_damaged()
         seconds = {stage: run(stage, True) for stage in always_run()}
         for stage, stale in stages().items():
             if stage not in seconds:

@@ -309,7 +309,7 @@ def write_report(
 def event_rewards(settings: Settings, root: Path) -> dict[Event, float]:
     """Return what an event on a served item is worth, as the recommenders that learn from served
     lists say, a candidate before one that is not."""
-    named = settings.train.candidates
+    named = settings.train.names
     learners = sorted(filter(needs_log, MODELS), key=lambda name: name not in named)
     model = build(learners[0], settings, root)
     assert isinstance(model, NeedsLoggedFeedback)

@@ -22,6 +22,7 @@ from components.data import ingest as ingest_stage
 from components.settings import Settings, load_settings
 from serving.api import schemas
 from serving.api.app import create_app
+from serving.recommend import query
 from tests.conftest import REPOSITORY
 from tests.docs.examples import PLACEHOLDER, Example, examples, pages
 
@@ -153,7 +154,8 @@ def check_curl(arguments: list[str]) -> None:
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         models = [one["$ref"] for one in (schema, *schema.get("anyOf", [])) if "$ref" in one]
         assert models, f"{method} /{path} takes no body"
-        getattr(schemas, models[0].rpartition("/")[2]).model_validate_json(body)
+        name = models[0].rpartition("/")[2]
+        getattr(query if hasattr(query, name) else schemas, name).model_validate_json(body)
 
 
 @pytest.mark.parametrize("example", examples("sh"), ids=str)

@@ -180,7 +180,12 @@ def trained_house(house: House) -> House:
     house.kill_when(lambda: (house.root / "data/raw").exists(), "dvc", "repro")
     house.kill_when(checkpoint.exists, "dvc", "repro")
     lock = house.root / "dvc.lock"
-    house.kill_when(lambda: "fit@validation-item_neighbours" in lock.read_text(), "dvc", "repro")
+
+    def in_a_later_stage() -> bool:
+        is_fitted = "fit@validation-item_neighbours" in lock.read_text()
+        return is_fitted and time.time() - lock.stat().st_mtime > 1
+
+    house.kill_when(in_a_later_stage, "dvc", "repro")
     fitted = house.root / "models/candidates/validation/item_neighbours/model.json"
     began = fitted.stat().st_mtime_ns
     done = house.run("dvc", "repro")

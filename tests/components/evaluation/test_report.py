@@ -114,7 +114,7 @@ def test_served_lists_are_worth_what_the_recommender_that_learns_from_them_says(
 ) -> None:
     register(Learner)
     try:
-        given = {**settings.train.model_dump(), "candidates": ["cease", "learner"]}
+        given = {**settings.train.model_dump(), "candidates": ["cease"], "fine_tuned": ["learner"]}
         train = type(settings.train).model_validate(given)
         with_learner = settings.model_copy(update={"train": train})
         assert report.event_rewards(settings, tmp_path) == settings.train.policy.rewards
