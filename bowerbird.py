@@ -427,8 +427,8 @@ def package() -> None:
 def export_feedback() -> None:
     """Export impressions and feedback to Parquet, for ingest and monitoring."""
     from components.settings import SettingsError, load_settings
-    from serving.events.erasure import export_erasures
     from serving.events.errors import StoreError
+    from serving.events.event_erasure import export_erasures
     from serving.events.export import export_events, export_impressions, export_items
     from serving.events.store import open_store
 
@@ -453,16 +453,9 @@ def erase(
     session: bool = typer.Option(False, "--session", help="the id is a session id"),
 ) -> None:
     """Erase a person from the event store and all files below this folder; print the receipt."""
-    from components.erasure import (
-        erase_exports,
-        erase_tables,
-        no_training,
-        shops_files,
-        write_receipt,
-    )
+    from components.file_erasure import no_training
     from components.settings import SettingsError, load_settings
-    from serving.events.erasure import erase as erase_from_store
-    from serving.events.erasure import export_erasures, places_of
+    from serving.erasure import erase_person_offline
     from serving.events.errors import StoreError
     from serving.events.store import open_store
     from serving.events.tables import profile_of
@@ -472,24 +465,16 @@ def erase(
         settings = load_settings()
         url = settings.serve.events_url.get_secret_value()
         with no_training(ROOT), open_store(url, ROOT) as store:
-            erased = erase_from_store(store, profile)
-            export_erasures(store.database, ROOT)
-            places = [
-                *places_of(store.database, erased),
-                *erase_exports(settings, ROOT, erased.user_ids),
-                *erase_tables(settings, ROOT, erased.user_ids),
-                *shops_files(settings),
-            ]
-            receipt = write_receipt(ROOT, store.database.profile_hash(profile), places)
+            result = erase_person_offline(store, settings, ROOT, profile)
     except (SettingsError, StoreError, ValueError, OSError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
-    for place in places:
+    for place in result.places:
         rows = "" if place.rows is None else f"{place.rows:,} rows"
         typer.echo(f"{place.place}: {place.state} {rows}".rstrip())
         if place.todo:
             typer.echo(f"    {place.todo}")
-    typer.echo(f"receipt: {receipt}")
+    typer.echo(f"receipt: {result.receipt}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.data.erasures import without_erased
+from components.data.erased_rows import without_erased
 from components.data.schema import INTERACTIONS, ITEMS, REVIEWS, TABLES, USERS
 from components.data.sources.files import File, connect, files_of
 from components.data.sources.interactions import feedback_of, interactions_of
@@ -26,7 +26,7 @@ from components.data.sources.items import items_table
 from components.data.sources.lines import union
 from components.data.sources.reviews import reviews_of
 from components.data.sources.users import users_table
-from components.erasure import load_erasures
+from components.file_erasure import load_erasures
 from components.settings import Settings, Source
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from components.data.dataset import Prepared
-from components.erasure import replace_table
+from components.file_erasure import replace_table
 
 PROFILES = Path("models/profiles/profiles.parquet")
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from components.data.profiles import PROFILES
-from components.erasure import locked, write_table
+from components.file_erasure import locked, write_table
 from components.manifest import ManifestError, sync, verify_manifest, write_manifest
 from components.settings import Settings
 

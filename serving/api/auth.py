@@ -26,8 +26,9 @@ from typing import Literal, Protocol
 
 from fastapi import Request
 
-from serving.api.middleware import RateLimit, Refused
+from serving.api.middleware import Refused
 from serving.api.peers import Peer
+from serving.api.rate_limit import RateLimit
 
 SECRET_FILE = Path("var/serving/secret/tokens")
 SHORTEST_SECRET = 16

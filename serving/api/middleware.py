@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from serving import metrics
+from serving.api.rate_limit import RateLimit
 
 logger = logging.getLogger("bentoml.bowerbird")
 
@@ -33,9 +33,6 @@ SECURITY_HEADERS = [
     ),
     (b"cache-control", b"no-store"),
 ]
-MAX_CLIENTS = 10_000
-"""Buckets in memory. The least recently used is evicted first: it is full again, or there are more
-clients at once than can be limited one by one."""
 
 
 class Refused(HTTPException):
@@ -60,31 +57,6 @@ class Refused(HTTPException):
         """Return the JSON of ``schemas.ErrorResponse``."""
         fields = [{"field": self.field, "problem": self.detail}] if self.field else []
         return orjson.dumps({"error": self.detail, "fields": fields})
-
-
-class RateLimit:
-    """A token bucket for each client: ``rate`` requests a second, bursts of ``burst``.
-
-    burst: twice ``rate`` by default.
-    """
-
-    def __init__(self, rate: float, burst: float | None = None) -> None:
-        self.rate = rate
-        self.burst = 2 * rate if burst is None else burst
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def allows(self, client: str) -> bool:
-        """Return whether the client's request is within its rate, and count it."""
-        if self.rate <= 0:
-            return True
-        now = time.monotonic()
-        tokens, then = self._buckets.get(client, (self.burst, now))
-        tokens = min(self.burst, tokens + (now - then) * self.rate)
-        self._buckets[client] = (tokens - 1 if tokens >= 1 else tokens, now)
-        self._buckets.move_to_end(client)
-        if len(self._buckets) > MAX_CLIENTS:
-            self._buckets.popitem(last=False)
-        return tokens >= 1
 
 
 class Guard:

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from components import erasure
+from components import file_erasure
 from components.credentials import mask_credentials
 from serving.events import migrations
 from serving.events.circuit_breaker import CircuitBreaker
@@ -244,7 +244,7 @@ class Database:
 
     def profile_hash(self, profile: str) -> str:
         """Return the keyed hash that is kept of an erased profile."""
-        return erasure.profile_hash(profile, self.erasure_key)
+        return file_erasure.profile_hash(profile, self.erasure_key)
 
     def close(self) -> None:
         """Stop the probes and close all connections."""

@@ -20,11 +20,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from components import erasure
+from components import file_erasure
 from components.data.schema import INTERACTIONS, UTC
 from serving.events.catalogue_table import read_items
 from serving.events.database import Database
-from serving.events.erasure import Erasures, read_erasures
+from serving.events.event_erasure import ErasureSnapshot, read_erasures
 from serving.events.tables import DAY, EVENTS, IMPRESSION_COUNTS, IMPRESSIONS, SECOND
 
 logger = logging.getLogger("bentoml.bowerbird")
@@ -87,7 +87,7 @@ def export_events(database: Database, folder: str | Path) -> list[Path]:
         StoreError: the database failed.
     """
     with database.connected(timeout=None) as connection:
-        return _export(connection, _EVENTS, Path(folder), {}, Erasures({}, 0), "")
+        return _export(connection, _EVENTS, Path(folder), {}, ErasureSnapshot({}, 0), "")
 
 
 def export_impressions(database: Database, folder: str | Path) -> list[Path]:
@@ -123,7 +123,7 @@ def export_items(database: Database, folder: str | Path) -> list[Path]:
     columns["available"] = [row["available"] is not False for row in rows]
     file = Path(folder) / "items.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
-    erasure.replace_table(file, pa.Table.from_pydict(columns, schema=ITEM_FILE))
+    file_erasure.replace_table(file, pa.Table.from_pydict(columns, schema=ITEM_FILE))
     return [file]
 
 
@@ -132,7 +132,7 @@ def _export(
     dataset: _Dataset,
     folder: Path,
     removed: dict[int, int],
-    erasures: Erasures,
+    erasures: ErasureSnapshot,
     key: str,
 ) -> list[Path]:
     """Write the changed days of ``dataset``; return the changed files.
@@ -140,7 +140,9 @@ def _export(
     removed: as ``_removed_until``. key: of the hashes in ``erasures``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with erasure.locked(folder):  # from before the reading: an erasure looks at what is written
+    with file_erasure.locked(
+        folder
+    ):  # from before the reading: an erasure looks at what is written
         return _export_days(connection, dataset, folder, removed, erasures, key)
 
 
@@ -149,7 +151,7 @@ def _export_days(
     dataset: _Dataset,
     folder: Path,
     removed: dict[int, int],
-    erasures: Erasures,
+    erasures: ErasureSnapshot,
     key: str,
 ) -> list[Path]:
     changed, current = [], set()
@@ -165,7 +167,7 @@ def _export_days(
         kept = dataset.schema.empty_table()
         if day.removed_until is not None and file.exists():
             kept = _until(file, dataset.schema, day.removed_until)
-            kept = _without_erased(kept, erasure.Erasures(erasures.times, key))
+            kept = _without_erased(kept, file_erasure.ErasedPeople(erasures.times, key))
         if day.rows or kept.num_rows:
             _write_day(connection, dataset, day, file, kept, state)
         elif file.exists():
@@ -209,7 +211,7 @@ def _write_day(
         .execution_options(yield_per=ROWS_PER_READ)
     )
     schema = dataset.schema.with_metadata(state)
-    with erasure.replacing(file) as partial, pq.ParquetWriter(partial, schema) as writer:
+    with file_erasure.replacing(file) as partial, pq.ParquetWriter(partial, schema) as writer:
         writer.write_table(kept.cast(schema))
         for rows in connection.execute(statement).mappings().partitions():
             writer.write_table(pa.Table.from_pydict(dataset.columns(rows), schema=schema))
@@ -249,7 +251,7 @@ def _until(file: Path, schema: pa.Schema, until: int) -> pa.Table:
     return table.filter(pc.less_equal(table["timestamp"].cast(pa.int64()), until))
 
 
-def _without_erased(table: pa.Table, erasures: erasure.Erasures) -> pa.Table:
+def _without_erased(table: pa.Table, erasures: file_erasure.ErasedPeople) -> pa.Table:
     """Return exported impressions without those from before their user's erasure."""
     users = table["user_id"].combine_chunks().dictionary_encode()
     erased = erasures.among(one for one in users.dictionary.to_pylist() if one is not None)

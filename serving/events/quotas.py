@@ -1,7 +1,7 @@
 """Quotas of what one client, one shopper and all clients without a key may leave in the store.
 
 A recommendation above a quota is answered and not logged; feedback above it is refused. Each worker
-counts its own requests.
+counts its own requests. Limits on requests in a second are in ``serving.api.rate_limit``.
 """
 
 from __future__ import annotations

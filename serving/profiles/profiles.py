@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from components.erasure import change_table, profiles_named
-from serving.events.erasure import Erasures, last_erasure, read_erasures
+from components.file_erasure import change_table, profiles_named
 from serving.events.errors import StoreError
+from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_erasures
 from serving.events.store import EventStore
 from serving.events.tables import SECOND
 from serving.profiles.history import EXPLAINED, History
@@ -179,7 +179,7 @@ class LiveProfiles:
         self._lock = threading.Lock()
         # Held while the store is read, so that no event falls between two readings.
         self._reading = threading.RLock()
-        self.erasures: Erasures | None = None  # not known before the store was read
+        self.erasures: ErasureSnapshot | None = None  # not known before the store was read
         self.refresh()
         self.refresh_erasures()
 

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import norm
 
 from components.settings import Experiment
-from serving.events.erasure import erase
+from serving.events.event_erasure import erase
 from serving.events.exposures import record_exposures
 from serving.events.store import EventStore
 from serving.experiments import CONTROL, TREATMENT, arm_of, compare, results

@@ -5,16 +5,16 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-from components.data.erasures import without_erased
+from components.data.erased_rows import without_erased
 from components.data.schema import USERS
 from components.data.sources.columns import complete, read
 from components.data.sources.files import File
 from components.data.sources.lines import most_frequent, union
-from components.erasure import Erasures
+from components.file_erasure import ErasedPeople
 
 
 def users_table(
-    con: ibis.BaseBackend, lines: ir.Table, files: list[File], erasures: Erasures | None = None
+    con: ibis.BaseBackend, lines: ir.Table, files: list[File], erasures: ErasedPeople | None = None
 ) -> ir.Table:
     """Return the raw users: those of the shop's user files, then those that only the lines have.
 

@@ -5,7 +5,6 @@ In: HTTP with keys. Out: JSON; a receipt of each erasure below ``var/erasures``.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -13,14 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 
-from components.erasure import (
-    Place,
-    erase_exports,
-    personal_rows,
-    places_of_training,
-    shops_files,
-    write_receipt,
-)
+from components.file_erasure import personal_rows
 from serving.api.pools import OPERATION, READING, WRITING
 from serving.api.routing import OPERATOR_ERRORS, WRITE_ERRORS, auth_of, backend_of
 from serving.api.schemas import (
@@ -30,17 +22,17 @@ from serving.api.schemas import (
     HistoryResponse,
 )
 from serving.backend import Backend
-from serving.events import erasure
+from serving.erasure import erase_person
+from serving.events.event_erasure import export_profile
 from serving.events.tables import SECOND
 from serving.fields import Id
 
-logger = logging.getLogger("bentoml.bowerbird")
 router = APIRouter(tags=["privacy"])
 
 
 def export(backend: Backend, profile: str) -> ExportResponse:
     """Return what the store, the models in service and the tables here keep of a profile."""
-    found: dict[str, list[dict[str, Any]]] = erasure.export_profile(backend.store.database, profile)
+    found: dict[str, list[dict[str, Any]]] = export_profile(backend.store.database, profile)
     found["history"] = []
     found["tables"] = personal_rows(backend.settings, backend.root, profile.removeprefix("user:"))
     if profile.startswith("user:"):
@@ -61,26 +53,14 @@ def export(backend: Backend, profile: str) -> ExportResponse:
 
 def erase(backend: Backend, profile: str) -> EraseResponse:
     """Erase a profile here, and return what became of it in each place."""
-    erased = erasure.erase(backend.store, profile)
-    backend.forget_erased()
-    places = [
-        *erasure.places_of(backend.store.database, erased),
-        Place("memory of the endpoint", "erased", None, "other workers: within two seconds"),
-        *erase_exports(backend.settings, backend.root, erased.user_ids),
-        *places_of_training(backend.root),
-        *shops_files(backend.settings),
-    ]
-    try:
-        digest = backend.store.database.profile_hash(profile)
-        receipt = str(write_receipt(backend.root, digest, places).name)
-    except OSError as error:
-        logger.error("no receipt of an erasure was written: %s", error.strerror)
-        receipt = None
+    result = erase_person(
+        backend.store, backend.settings, backend.root, profile, backend.forget_erased
+    )
     return EraseResponse(
-        erased_events=erased.rows["events"],
-        erased_at=datetime.fromtimestamp(erased.erased_at / SECOND, UTC),
-        places=[asdict(place) for place in places],
-        receipt=receipt,
+        erased_events=result.erased.rows["events"],
+        erased_at=datetime.fromtimestamp(result.erased.erased_at / SECOND, UTC),
+        places=[asdict(place) for place in result.places],
+        receipt=None if result.receipt is None else result.receipt.name,
     )
 
 

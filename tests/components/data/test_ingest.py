@@ -11,7 +11,7 @@ import pytest
 
 from components.data import expectations
 from components.data.schema import INTERACTIONS
-from components.erasure import Erasures, profile_hash, write_erasures
+from components.file_erasure import ErasedPeople, profile_hash, write_erasures
 from components.settings import Settings
 from tests.components.data.shop_files import COLUMNS, LINES, ingest
 
@@ -70,7 +70,7 @@ def erased(root: Path, *profiles: str, key: str = "ab" * 32) -> None:
     """As ``bowerbird export-feedback`` writes it: erased on the first of June 2020."""
     moment = pd.Timestamp("2020-06-01", tz="UTC").value // 1000
     times = {profile_hash(profile, key): moment for profile in profiles}
-    write_erasures(root, Erasures(times, key))
+    write_erasures(root, ErasedPeople(times, key))
 
 
 def test_rows_of_erased_people_are_left_out_and_counted(

@@ -18,7 +18,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from typer.testing import CliRunner
 
 import bowerbird
-from serving.api.middleware import MAX_CLIENTS, RateLimit, StartTimeout
+from serving.api.middleware import StartTimeout
 from tests.conftest import absent
 
 SCOPE = {"type": "http"}
@@ -92,19 +92,6 @@ def test_the_server_answers_a_request_that_never_ends(
             answer += more
     assert answer.startswith(b"HTTP/1.1 504 ")
     assert b"no answer within 1 seconds" in answer
-
-
-def test_an_evicted_bucket_gives_nobody_more_than_a_rested_one() -> None:
-    limit = RateLimit(5)
-    assert [limit.allows("eager") for _ in range(11)] == [True] * 10 + [False]
-    for number in range(MAX_CLIENTS - 1):
-        limit.allows(f"other {number}")
-        if number % 1000 == 0:
-            limit.allows("eager")  # who goes on stays where it is, however many others come
-    assert not limit.allows("eager")
-    for number in range(MAX_CLIENTS):
-        limit.allows(f"another {number}")
-    assert limit.allows("eager")  # as after resting: the buckets kept are the newest
 
 
 # --- where requests come from: a server without keys, bound to all addresses ---

@@ -17,11 +17,11 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from components.erasure import plain_hash, profile_hash
+from components.file_erasure import plain_hash, profile_hash
 from serving.events.catalogue_table import put_items, read_items
 from serving.events.database import Database
-from serving.events.erasure import read_erasures
 from serving.events.errors import StoreError
+from serving.events.event_erasure import read_erasures
 from serving.events.export import export_events
 from serving.events.exposures import arm_outcomes, experiment_names
 from serving.events.migrations import VERSION_TABLE, upgrade
@@ -125,7 +125,7 @@ def test_a_new_database_has_the_schema_of_the_tables(url: str) -> None:
 OPEN = """
 import sys
 from serving.events.store import EventStore
-from serving.events.erasure import read_erasures
+from serving.events.event_erasure import read_erasures
 print("ready", flush=True)
 sys.stdin.readline()
 store = EventStore(sys.argv[1])
@@ -178,7 +178,7 @@ def test_an_upgrade_that_fails_leaves_the_database_as_it_was(
         raise sa.exc.OperationalError("hash", {}, Exception("stopped"))
 
     with monkeypatch.context() as patch:
-        patch.setattr("components.erasure.keyed_hash", fails)
+        patch.setattr("components.file_erasure.keyed_hash", fails)
         with pytest.raises(StoreError, match="stopped"):
             EventStore(url)
     assert "client" not in rows_of(url, EVENTS)[0]

@@ -21,8 +21,8 @@ import pytest
 import sqlalchemy as sa
 
 from components.settings import Retention as Settings
-from serving.events.erasure import erase, export_profile
 from serving.events.errors import StoreError
+from serving.events.event_erasure import erase, export_profile
 from serving.events.export import export_impressions
 from serving.events.retention import BATCH, Retention, used_bytes
 from serving.events.store import EventStore

@@ -18,11 +18,11 @@ from components.data import ingest
 from components.data.schema import INTERACTIONS
 from components.data.sources.files import connect
 from components.data.sources.interactions import feedback_of
-from components.erasure import plain_hash
+from components.file_erasure import plain_hash
 from components.settings import Ingest, Settings, Source
 from serving.events.catalogue_table import put_items
-from serving.events.erasure import erase, export_profile, read_erasures
 from serving.events.errors import StoreBusy, StoreError
+from serving.events.event_erasure import erase, export_profile, read_erasures
 from serving.events.export import export_events, export_impressions, export_items
 from serving.events.migrations import VERSION_TABLE
 from serving.events.store import EventStore

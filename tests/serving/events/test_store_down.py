@@ -21,8 +21,8 @@ import sqlalchemy as sa
 
 from components.settings import Settings
 from serving.events.catalogue_table import put_items
-from serving.events.erasure import erase
 from serving.events.errors import StoreDown, StoreError
+from serving.events.event_erasure import erase
 from serving.events.store import EventStore, check_store
 from serving.events.traffic import count_events
 from serving.profiles.profiles import BaseProfiles, LiveProfiles, Profiles

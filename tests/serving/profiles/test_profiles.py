@@ -16,7 +16,7 @@ import pytest
 from components.data.dataset import Catalogue, Interactions
 from components.recommenders.models.als import RatingFactorisation
 from components.settings import RatingFactorisation as RatingSettings
-from serving.events.erasure import erase
+from serving.events.event_erasure import erase
 from serving.events.store import EventStore
 from serving.profiles.history import stack
 from serving.profiles.profiles import BaseProfiles, LiveProfiles, Profiles

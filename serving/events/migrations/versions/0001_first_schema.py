@@ -12,7 +12,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from components.erasure import keyed_hash
+from components.file_erasure import keyed_hash
 from serving.events.errors import ForeignDatabase
 
 revision = "0001"

@@ -8,11 +8,11 @@ import pandas as pd
 import pyarrow as pa
 from ibis import _
 
-from components.erasure import Erasures
+from components.file_erasure import ErasedPeople
 
 
 def without_erased(
-    con: ibis.BaseBackend, table: ir.Table, erasures: Erasures | None, name: str
+    con: ibis.BaseBackend, table: ir.Table, erasures: ErasedPeople | None, name: str
 ) -> ir.Table:
     """Return ``table`` without the rows of erased people, and print how many those are.
 

@@ -1,4 +1,4 @@
-"""Export and erasure of a person's rows in the event store.
+"""Export and erasure of a person's rows in the event store; other places: ``serving.erasure``.
 
 In: a profile's key ("user:…" or "session:…"). Out: its rows, or the number of removed rows.
 Sessions named in a user's rows belong to the user and are erased too.
@@ -15,8 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from components import erasure
-from components.erasure import Place
+from components.file_erasure import ErasedPeople, Place, write_erasures
 from serving.events.database import CHANGE_TIMEOUT, Database
 from serving.events.store import LINGER, EventStore
 from serving.events.tables import ERASURES, EVENTS, EXPOSURES, IMPRESSIONS
@@ -47,8 +46,8 @@ class Erased:
 
 
 @dataclass(frozen=True)
-class Erasures:
-    """Erased profiles. Events after an erasure count again.
+class ErasureSnapshot:
+    """The erased profiles, as read from the event store. Events after an erasure count again.
 
     times: keyed hash of the profile → microseconds since 1970 of its last erasure. last_row: row
     id of the newest erasure, 0 if there is none.
@@ -58,7 +57,7 @@ class Erasures:
     last_row: int
 
 
-def read_erasures(database: Database) -> Erasures:
+def read_erasures(database: Database) -> ErasureSnapshot:
     """Return the erased profiles.
 
     Raises:
@@ -67,7 +66,7 @@ def read_erasures(database: Database) -> Erasures:
     with database.connected() as connection:
         rows = list(connection.execute(sa.select(ERASURES).order_by(ERASURES.c.row_id)))
     times = {row.profile_hash: row.erased_at for row in rows}
-    return Erasures(times, rows[-1].row_id if rows else 0)
+    return ErasureSnapshot(times, rows[-1].row_id if rows else 0)
 
 
 def last_erasure(database: Database) -> int:
@@ -225,4 +224,4 @@ def export_erasures(database: Database, root: Path) -> list[Path]:
         StoreError: the database failed.
     """
     times = read_erasures(database).times
-    return erasure.write_erasures(root, erasure.Erasures(times, database.erasure_key))
+    return write_erasures(root, ErasedPeople(times, database.erasure_key))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.erasure import change_table, erase_files, replace_table
+from components.file_erasure import change_table, erase_files, replace_table
 from tests.conftest import REPOSITORY
 
 PEOPLE = 8
@@ -51,7 +51,7 @@ def test_another_process_that_writes_the_file_again_brings_no_row_back(tmp_path:
     code = (
         "import sys, time, pyarrow.compute as pc\n"
         "from pathlib import Path\n"
-        "from components.erasure import change_table\n"
+        "from components.file_erasure import change_table\n"
         "def change(table):\n"
         "    print('reading', flush=True); time.sleep(0.5)\n"
         "    return table.filter(pc.not_equal(table['user_id'], 'u1'))\n"

@@ -73,8 +73,10 @@ def profile_hash(profile: str, key: str) -> str:
 
 
 @dataclass(frozen=True)
-class Erasures:
-    """Recorded erasures. times: hash of each erased profile → microseconds since 1970, UTC."""
+class ErasedPeople:
+    """Looks up whether a table's user was erased, with the key of the hashes.
+
+    times: hash of each erased profile → microseconds since 1970, UTC."""
 
     times: dict[str, int]
     key: str
@@ -91,7 +93,7 @@ class Erasures:
         return {user_id: time for user_id, time in found if time is not None}
 
 
-def load_erasures(root: Path) -> Erasures | None:
+def load_erasures(root: Path) -> ErasedPeople | None:
     """Return the erasures below ``root``; None if nobody was ever erased.
 
     Raises:
@@ -107,13 +109,13 @@ def load_erasures(root: Path) -> Erasures | None:
         )
     table = pq.read_table(file, schema=SCHEMA)
     times = table["erased_at"].cast(pa.int64()).to_pylist()
-    return Erasures(
+    return ErasedPeople(
         dict(zip(table["profile_hash"].to_pylist(), times, strict=True)),
         key.read_text(encoding="ascii").strip(),
     )
 
 
-def write_erasures(root: Path, erasures: Erasures) -> list[Path]:
+def write_erasures(root: Path, erasures: ErasedPeople) -> list[Path]:
     """Write the erasures below ``root`` for ``load_erasures``; return the changed files."""
     rows = sorted(erasures.times.items(), key=lambda row: (row[1], row[0]))
     columns = {
