@@ -34,7 +34,7 @@ def summary(root: Path, host: str, port: int) -> str:
     pretrain, finetune = _read(reports / "pretrain.json"), _read(reports / "finetune.json")
     registration = _read(reports / "registration.json")
     comparison = registration["comparison"]
-    verdict = registration["not_compared"] if comparison is None else comparison["reason"]
+    decision = registration["not_compared"] if comparison is None else comparison["reason"]
     alias = registration["alias"] or "none"
     table = pd.read_csv(reports / "evaluation.csv")
     lines = ["", "What was learned", ""]
@@ -60,7 +60,7 @@ def summary(root: Path, host: str, port: int) -> str:
     lines += [
         "",
         f"  registered as version {registration['version']}, alias {alias}",
-        *([f"  {verdict}"] if verdict else []),
+        *([f"  {decision}"] if decision else []),
         "",
         NEXT.format(host=host, port=port),
         "",

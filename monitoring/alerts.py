@@ -1,8 +1,7 @@
 """Alerts: a durable line in the alert log, and a webhook.
 
 In: a ``Verdict``. Out: ``var/monitoring/alerts.jsonl``, one JSON object per line, and a POST to
-``monitor.webhook`` if it is set. The return value says whether to retrain; the flow starts the
-retraining.
+``monitor.webhook`` if it is set. Whether to raise one is decided in ``monitoring.run``.
 """
 
 from __future__ import annotations
@@ -20,16 +19,13 @@ __all__ = ["append_alert", "read_alerts"]
 
 def append_alert(
     verdict: Verdict, file: str | Path = ALERTS, webhook: WebhookCredential = NO_WEBHOOK
-) -> bool:
-    """Return whether to start a retraining; if so, the alert has been written to disk.
+) -> None:
+    """Append the alert of a verdict to the log, durable on return, and send it to the webhook.
 
-    Only drift raises an alert. The line is appended in one write and synced. A failing webhook is
-    logged and has no other effect.
+    The line is appended in one write and synced. A failing webhook is logged and has no other
+    effect.
     """
-    if not verdict.drifted:
-        return False
     raise_alert(_alert(verdict), file, webhook)
-    return True
 
 
 def _alert(verdict: Verdict) -> dict[str, Any]:

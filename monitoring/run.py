@@ -1,7 +1,8 @@
 """Drift check of the newest traffic: window → verdict → report → alert, for the flow and the CLI.
 
 In: ``data/feedback`` (or a file), ``models/reference``, ``models/served`` if there is one.
-Out: ``reports/monitoring/<day>``, and on drift a line in ``var/monitoring/alerts.jsonl``.
+Out: ``reports/monitoring/<day>``, and on drift a line in ``var/monitoring/alerts.jsonl``; the flow
+starts the retraining.
 """
 
 from __future__ import annotations
@@ -67,8 +68,15 @@ def check_drift(
     name = verdict.start[:10] or "empty"
     folder = root / "reports/monitoring" / name
     write_report(verdict, frame, reference, folder, settings.seed)
-    retrain = append_alert(verdict, root / "var/monitoring/alerts.jsonl", monitor.webhook)
+    retrain = should_retrain(verdict)
+    if retrain:
+        append_alert(verdict, root / "var/monitoring/alerts.jsonl", monitor.webhook)
     return MonitoringResult(verdict, folder, retrain)
+
+
+def should_retrain(verdict: Verdict) -> bool:
+    """Return whether to raise an alert and to start a retraining: on drift alone."""
+    return verdict.drifted
 
 
 def read_window(file: Path) -> pd.DataFrame:

@@ -76,7 +76,7 @@ def eligible(prepared: Prepared) -> Prepared:
     return replace(prepared, interactions=x.where((x.times < prepared.test_start) | target))
 
 
-def verdict(users: int, low: float, need: Register) -> tuple[bool, str]:
+def should_promote(users: int, low: float, need: Register) -> tuple[bool, str]:
     """Return whether to promote, and why or why not.
 
     Promotion needs ``register.min_users`` users and the lower bound ``low`` of the interval above
@@ -96,7 +96,8 @@ def verdict(users: int, low: float, need: Register) -> tuple[bool, str]:
 
 
 def compare(champion: Path, challenger: Path, prepared: Prepared, settings: Settings) -> Comparison:
-    """Return the NDCG@10 of two model folders on the test window of ``prepared``, and the verdict.
+    """Return the NDCG@10 of two model folders on the test window of ``prepared``, and
+    whether to promote the challenger.
 
     Raises:
         SeenEvents: one of the models was fitted on events of the test window.
@@ -118,7 +119,7 @@ def compare(champion: Path, challenger: Path, prepared: Prepared, settings: Sett
     if not len(gain):
         old = new = gain = np.zeros(1)  # no users: no gain, in numbers that JSON can represent
     low, high = interval(gain, settings.evaluate.bootstrap_samples, settings.seed)
-    better, reason = verdict(len(task.users), low, settings.register_)
+    better, reason = should_promote(len(task.users), low, settings.register_)
     return Comparison(
         users=len(task.users),
         champion=float(old.mean()),

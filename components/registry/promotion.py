@@ -74,12 +74,12 @@ def rollback(registry: Registry) -> str:
         return version
 
 
-def compare_with_champion(
-    registry: Registry, version: str, prepared: Prepared
-) -> Comparison | None:
-    """Make ``version`` champion or challenger; return its comparison with the champion, if any.
+def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> Comparison | None:
+    """Promote ``version`` if it is better than the champion; return the comparison.
 
-    The caller holds the lock.
+    A version that is not better becomes the challenger. Where there is no champion, ``version`` is
+    promoted without a comparison, and None is returned; also where it is the champion already. The
+    caller holds the lock.
 
     Raises:
         SeenEvents: one of the two models was fitted on events of the test window.

@@ -14,7 +14,7 @@ from components.permissions import close_tree
 from components.registry.artifacts import commit, log_version
 from components.registry.folders import SERVING, assemble, folder_digest, is_whole, put_in_place
 from components.registry.model_card import model_card
-from components.registry.promotion import compare_with_champion, write_pointers
+from components.registry.promotion import promote_if_better, write_pointers
 from components.registry.versions import CHALLENGER, CHAMPION, Registry, reachable
 from components.settings import Settings
 
@@ -46,7 +46,7 @@ def _register(settings: Settings, root: Path) -> None:
     card = model_card(settings, prepared, table, facts)
     with registry.lock():
         version = _place(registry, card, facts)
-        comparison, not_compared = _compare(registry, version, prepared)
+        comparison, not_compared = _promote_or_challenge(registry, version, prepared)
         if reason := not_compared if comparison is None else comparison.reason:
             description = f"{card}\n\n## Compared with the champion\n\n{reason}\n"
             registry.client.update_model_version(registry.name, version, description)
@@ -83,12 +83,15 @@ def _place(registry: Registry, card: str, facts: dict[str, Any]) -> str:
     return version
 
 
-def _compare(
+def _promote_or_challenge(
     registry: Registry, version: str, prepared: Prepared
 ) -> tuple[Comparison | None, str | None]:
-    """Return the comparison with the champion, and the reason if it failed."""
+    """Make ``version`` champion or challenger; return the comparison, and why there is none.
+
+    A version that cannot be compared becomes the challenger.
+    """
     try:
-        return compare_with_champion(registry, version, prepared), None
+        return promote_if_better(registry, version, prepared), None
     except SeenEvents as error:
         registry.set_alias(CHALLENGER, version)
         reason = f"not compared, so not promoted: {error}"

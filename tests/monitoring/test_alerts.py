@@ -18,27 +18,25 @@ from monitoring.alerts import append_alert, read_alerts
 from monitoring.detection import StatisticVerdict, Verdict
 
 
-def verdict(drifted: bool) -> Verdict:
-    one = StatisticVerdict("price", "price", 2.0, 0.1, 0.5, 9.0, drifted)
+def verdict() -> Verdict:
+    one = StatisticVerdict("price", "price", 2.0, 0.1, 0.5, 9.0, True)
     return Verdict(
-        drifted, True, 9.0, 2.0, ["price: 2.0"], "2011-01-01", "2011-01-07",
+        True, True, 9.0, 2.0, ["price: 2.0"], "2011-01-01", "2011-01-07",
         900, 900, 0, 120, False, "2010-10-01", "2010-12-01", 0.05, [one],
     )  # fmt: skip
 
 
-def test_only_drift_is_an_alert(tmp_path: Path) -> None:
+def test_each_alert_is_a_line(tmp_path: Path) -> None:
     file = tmp_path / "alerts.jsonl"
-    assert not append_alert(verdict(False), file)
-    assert not file.exists()
-    assert append_alert(verdict(True), file)
-    assert append_alert(verdict(True), file)
+    append_alert(verdict(), file)
+    append_alert(verdict(), file)
     alerts = read_alerts(file)
     assert [alert["statistics"] for alert in alerts] == [["price"], ["price"]]
 
 
 def test_a_torn_line_is_left_out(tmp_path: Path) -> None:
     file = tmp_path / "alerts.jsonl"
-    append_alert(verdict(True), file)
+    append_alert(verdict(), file)
     with file.open("a") as stream:
         stream.write('{"raised_at": "20')
     assert len(read_alerts(file)) == 1
@@ -76,7 +74,7 @@ def hook() -> Iterator[str]:
 
 
 def test_the_webhook_gets_the_alert(tmp_path: Path, hook: str) -> None:
-    append_alert(verdict(True), tmp_path / "alerts.jsonl", WebhookCredential(f"{hook}/alerts"))
+    append_alert(verdict(), tmp_path / "alerts.jsonl", WebhookCredential(f"{hook}/alerts"))
     assert Hook.received[0][1]["reasons"] == ["price: 2.0"]
 
 
@@ -87,7 +85,7 @@ def test_nothing_that_a_webhook_answers_brings_its_url_into_the_log(
     """At any level: httpx logs each request at INFO, and its errors quote the URL."""
     caplog.set_level(logging.DEBUG)
     url = WebhookCredential(f"{hook}/{kind}/S3CRET")
-    append_alert(verdict(True), tmp_path / "alerts.jsonl", url)
+    append_alert(verdict(), tmp_path / "alerts.jsonl", url)
     assert [path for path, _ in Hook.received] == [f"/{kind}/S3CRET"]  # no redirect is followed
     assert ("not delivered" in caplog.text) == (kind in ("redirect", "error"))
     assert "S3CRET" not in caplog.text
@@ -99,7 +97,7 @@ def test_nothing_that_a_webhook_answers_brings_its_url_into_the_log(
 def test_a_dead_webhook_loses_nothing(
     tmp_path: Path, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert append_alert(verdict(True), tmp_path / "alerts.jsonl", WebhookCredential(url))
+    append_alert(verdict(), tmp_path / "alerts.jsonl", WebhookCredential(url))
     assert len(read_alerts(tmp_path / "alerts.jsonl")) == 1
     assert "not delivered" in caplog.text
     assert "S3CRET" not in caplog.text

@@ -126,6 +126,7 @@ def test_check_drift_writes_report_and_alert(referenced, newest, tmp_path: Path)
     calm = root / "calm.parquet"
     newest.to_parquet(calm)
     assert not check_drift(settings, root, calm).retrain
+    assert len((root / "var/monitoring/alerts.jsonl").read_text().splitlines()) == 1  # no other
     with pytest.raises(FileNotFoundError, match="no such window"):
         check_drift(settings, root, root / "nowhere.parquet")
 

@@ -12,7 +12,7 @@ import pytest
 
 from components.data.dataset import Prepared, load_prepared
 from components.data.holdout import window_task
-from components.evaluation.compare import compare, eligible, verdict
+from components.evaluation.compare import compare, eligible, should_promote
 from components.manifest import write_manifest
 from components.settings import Register, Settings
 
@@ -68,7 +68,7 @@ def test_users_of_unsigned_feedback_are_not_judged_and_its_events_are_no_targets
 def test_a_gain_counts_beyond_chance_and_on_enough_users(
     users: int, low: float, better: bool, words: str
 ) -> None:
-    found, reason = verdict(users, low, Register(min_gain=0.01, min_users=100))
+    found, reason = should_promote(users, low, Register(min_gain=0.01, min_users=100))
     assert found is better
     assert words in reason
 
