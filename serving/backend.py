@@ -18,11 +18,11 @@ from serving.health import Health
 from serving.models.catalogue_refresh import CatalogueRefresh
 from serving.models.loader import ModelLoader
 from serving.models.store import ModelStore
+from serving.periodic import Periodic
 from serving.profiles.profiles import LiveProfiles
 from serving.recommend.impressions import ImpressionLog
 from serving.recommend.ranking import Ranking
 from serving.recommend.service import RecommendationService
-from serving.watcher import Watcher
 
 
 class Backend:
@@ -77,7 +77,7 @@ class Backend:
         self.recommendations = RecommendationService(
             settings, self.models, self.live, self.ranking, self.exposures, self.impressions
         )
-        self._watcher = Watcher(self._look)
+        self._periodic = Periodic("looking for changes", self._look)
 
     def load(self) -> None:
         """Load the champion, or the previous one where it is damaged.
@@ -91,11 +91,11 @@ class Backend:
 
     def start(self) -> None:
         """Begin to look for another champion, for erasures and for changed products."""
-        self._watcher.start()
+        self._periodic.start()
 
     def close(self) -> None:
         """Stop looking, and write what is queued."""
-        self._watcher.stop()
+        self._periodic.stop()
         self.recommendations.close()
         self.ranking.close()
         self.store.close()

@@ -70,7 +70,7 @@ class CatalogueRefresh:
         """Return the trained model with the products of the store laid over its catalogue."""
         revision = catalogue_revision(self._database)
         rows = read_items(self._database)
-        engine, codes = overlaid_engine(loaded.trained, rows, loaded.texts)
+        engine, codes = overlaid_engine(loaded.trained, rows, loaded.new_product_vectors)
         number = next_number()
         new = None if engine.vectors is None else engine.vectors[loaded.trained.n_items :]
         in_worker = self._ranking.overlay(number, loaded.trained_number, rows, new)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.conversation.dialogue import Conversation
-from serving.models.catalogue import TextVectors
+from serving.models.new_product_vectors import NewProductVectors
 from serving.models.versions import ModelVersion
 from serving.profiles.profiles import Profiles
 from serving.recommend.engine import Engine
@@ -45,7 +45,7 @@ class LoadedModel:
     conversation: Conversation
     loaded_at: datetime
     trained: Engine
-    texts: TextVectors | None
+    new_product_vectors: NewProductVectors | None
     pipeline: Pipeline
     number: int
     trained_number: int

@@ -16,8 +16,8 @@ from components.recommenders.two_stage.hybrid import OPTIONAL
 from components.settings import Serve
 from serving.conversation.dialogue import Conversation
 from serving.health import Health
-from serving.models.catalogue import TextVectors
 from serving.models.loaded import LoadedModel, next_number
+from serving.models.new_product_vectors import NewProductVectors
 from serving.models.versions import PROFILES, ModelVersion, profiles_file
 from serving.profiles.profiles import BaseProfiles, LiveProfiles, Profiles
 from serving.recommend.engine import Engine
@@ -62,9 +62,9 @@ class ModelLoader:
         for part, problem in damaged.items():
             logger.error("%s of version %s is damaged: %s", part, source.version, problem)
         search = Search(engine.model.catalogue.table, engine.vectors, encoder)
-        texts = None
+        new_product_vectors = None
         if engine.vectors is not None:
-            texts = TextVectors(search, engine.vectors, search.encoder)
+            new_product_vectors = NewProductVectors(search, engine.vectors, search.encoder)
         loaded = LoadedModel(
             source=source,
             engine=engine,
@@ -73,7 +73,7 @@ class ModelLoader:
             conversation=Conversation(engine, search),
             loaded_at=datetime.now(UTC),
             trained=engine,
-            texts=texts,
+            new_product_vectors=new_product_vectors,
             pipeline=Pipeline(engine, self._serve),
             number=number,
             trained_number=number,

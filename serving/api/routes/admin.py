@@ -167,7 +167,7 @@ def _follow(backend: Backend, process: subprocess.Popen[bytes]) -> None:
 def _look(backend: Backend) -> None:
     try:
         backend.models.refresh()
-    except Exception as error:  # the watcher tries again
+    except Exception as error:  # the backend tries again each second
         logger.exception("refreshing the models failed: %s", type(error).__name__)
 
 

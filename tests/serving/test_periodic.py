@@ -1,4 +1,4 @@
-"""The thread that looks for changes."""
+"""The thread that calls a function every second."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import threading
 
 import pytest
 
-from serving import watcher
-from serving.watcher import Watcher
+from serving import periodic
+from serving.periodic import Periodic
 
 
 def test_it_outlives_errors_and_logs_each_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("bentoml"), "propagate", True)
-    monkeypatch.setattr(watcher, "SECONDS", 0.001)
+    monkeypatch.setattr(periodic, "SECONDS", 0.001)
     looks, enough = 0, threading.Event()
 
     def look() -> None:
@@ -26,10 +26,10 @@ def test_it_outlives_errors_and_logs_each_once(
             return
         raise ValueError("bad model" if looks < 4 else "another bad model")
 
-    watching = Watcher(look)
-    watching.start()
+    thread = Periodic("looking for changes", look)
+    thread.start()
     assert enough.wait(10)
-    watching.stop()
+    thread.stop()
     logged = [record.getMessage() for record in caplog.records]
     assert logged == ["looking for changes failed: ValueError"] * 2
     stopped_at = looks

@@ -1,4 +1,4 @@
-"""A thread that looks for changes once a second."""
+"""A thread that calls a function every second."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from collections.abc import Callable
 logger = logging.getLogger("bentoml.bowerbird")
 
 SECONDS = 1.0
-"""Seconds between two looks."""
+"""Seconds between the end of a call and the next."""
 
 
-class Watcher:
-    """Calls ``look`` every second until it is stopped; an error is logged once while it repeats."""
+class Periodic:
+    """Calls a function every second until it is stopped.
 
-    def __init__(self, look: Callable[[], None]) -> None:
-        self._look = look
+    purpose: what the function does, for the log. An error ends no later call, and is logged once
+    while it repeats.
+    """
+
+    def __init__(self, purpose: str, function: Callable[[], None]) -> None:
+        self._purpose = purpose
+        self._function = function
         self._logged = ""
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="periodic", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -34,10 +39,10 @@ class Watcher:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                self._look()
-            except Exception as error:  # the watcher must outlive a bad model
+                self._function()
+            except Exception as error:  # the thread must outlive a bad model
                 message = f"{type(error).__name__}: {error}"
                 if message != self._logged:
-                    logger.exception("looking for changes failed: %s", type(error).__name__)
+                    logger.exception("%s failed: %s", self._purpose, type(error).__name__)
                 self._logged = message
             self._stopped.wait(SECONDS)
