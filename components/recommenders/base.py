@@ -72,7 +72,7 @@ class Recommender(ABC):
     """What ``bowerbird tune`` searches (see ``search_space``); empty: nothing."""
     learned: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes, arrays, that ``fit`` sets and ``save`` writes."""
-    forbids: ClassVar[bool] = False
+    vetoes: ClassVar[bool] = False
     """Whether a score of -inf excludes the item for every model of the hybrid."""
     cold_start_weight: float = 0.0
     """Weight on the mean score of a cold item's nearest warm items, by which the cold-start
@@ -98,7 +98,14 @@ class Recommender(ABC):
 
     @abstractmethod
     def score(self, histories: Histories) -> FloatArray:
-        """Return float32 (batch, items): higher is better, -inf means never."""
+        """Return float32 (batch, items): higher is better, -inf means never.
+
+        The candidate generator takes the lowest finite score of a row to mean that the model knows
+        nothing of the item, and proposes no item that has it. So a model gives all items on which
+        it has no evidence the same score, and evidence for an item a higher one. Where weights can
+        be negative, as in EASE, an item can also score lower. A model with evidence on every item
+        loses only its last one.
+        """
 
     def score_at(self, histories: Histories, items: IntArray) -> FloatArray:
         """Return float32 (batch, n): the scores of ``items``, codes (n,), and of no others.

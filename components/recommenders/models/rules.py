@@ -266,7 +266,7 @@ class RuleBased(Recommender):
 
     name = "rules"
     section = RuleBasedSettings
-    forbids = True
+    vetoes = True
 
     def __init__(self, rules: Rules, file: Path | None = None) -> None:
         """``file``: where the rules were read from; None for those of a saved model."""

@@ -1,7 +1,7 @@
 """Blends: hybrid forms that need no learned ranker (Burke 2002).
 
 In: fitted candidates. Out: weighted sum, switching, cascade and single model as recommenders, and
-the weights of the sum. A candidate that forbids an item (see ``Recommender.forbids``) forbids it in
+the weights of the sum. A candidate that vetoes an item (see ``Recommender.vetoes``) excludes it in
 every form.
 """
 
@@ -58,11 +58,11 @@ class Blend(Recommender):
         scores = {
             name: model.score(histories)
             for name, model in self.candidates.items()
-            if name in named or model.forbids
+            if name in named or model.vetoes
         }
         combined = self.combine(histories, {name: scores[name] for name in named})
         for name, found in scores.items():
-            if self.candidates[name].forbids:
+            if self.candidates[name].vetoes:
                 combined[np.isneginf(found)] = -np.inf
         return combined
 

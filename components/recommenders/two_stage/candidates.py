@@ -1,8 +1,9 @@
 """Candidate generation: for each history the items that any model scores among its best.
 
-In: fitted models and a batch of histories. Out: ``Proposals``, pieces of the batch small enough for
-the processor's cache, with the models' scores. On a catalogue of more than ``rank.exact_items``
-items only a shortlist is scored, which indexes and neighbour models find (see ``ann``).
+In: fitted models and a batch of histories. Out: ``CandidateBatch``, pieces of the batch small
+enough for the processor's cache, with the models' scores. On a catalogue of more than
+``rank.exact_items`` items only a shortlist is scored, which indexes and neighbour models find (see
+``ann``).
 
 Two-stage recommendation as in Covington et al. (RecSys 2016).
 """
@@ -39,25 +40,25 @@ from components.recommenders.two_stage.cold_start import replace_cold_items
 from components.settings import Rank
 
 OVERSAMPLING = 1.2
-"""How many times as many items as a model proposes are searched for in an index, of those that are
-available."""
+"""Index search depth per candidate of a model, before it is divided by the share of the items that
+are available: above 1, since some of the items found are excluded later."""
 MAX_SCORES = 50_000_000
 """Scores, of all models and histories, held at once."""
 MAX_KEYS = 400_000
 """Sort keys held at once: they fit into the processor's cache."""
-UNSOLD_SHARE = 5
-"""Each model has 1 / UNSOLD_SHARE as many further places for unsold items alone."""
+UNSOLD_FRACTION = 0.2
+"""Further places of each model for unsold items alone, as a fraction of its places."""
 
 
 @dataclass(frozen=True)
-class Proposals:
+class CandidateBatch:
     """Candidates of consecutive histories of a batch: rows ``start`` to ``start + len(counts)``.
 
-    histories: the whole batch. scores: float32 (models, batch, n_within), of the whole batch, -inf
-    where excluded. means, spreads: float64 (models, batch), of the finite scores. within: int64
-    (n_within,), the items scored, ascending. best: int64 (rows, models, n), sort keys (see
+    histories: the whole batch. scores: float32 (models, batch, n_pool), of the whole batch, -inf
+    where excluded. means, spreads: float64 (models, batch), of the finite scores. pool: int64
+    (n_pool,), the items scored, ascending. best: int64 (rows, models, n), sort keys (see
     ``kernels.sort_keys``) of each model's best, ascending. counts: int64 (rows,), candidates of
-    each row. places: int64 (candidates,), positions in ``within``, ascending within a row. items:
+    each row. places: int64 (candidates,), positions in ``pool``, ascending within a row. items:
     int32 (candidates,).
     """
 
@@ -65,7 +66,7 @@ class Proposals:
     scores: FloatArray
     means: DoubleArray
     spreads: DoubleArray
-    within: IntArray
+    pool: IntArray
     start: int
     best: Int64Array
     counts: Int64Array
@@ -121,28 +122,30 @@ class CandidateGenerator:
         named = self.models.items()
         return next((one for one in named if isinstance(one[1], EmbedsText)), None)
 
-    def propose(
+    def generate(
         self,
         histories: Histories,
         exclude_seen: bool,
         available: BoolArray | None = None,
-        given: IntArray | None = None,
-    ) -> Iterator[tuple[int, Proposals]]:
-        """Yield the candidates of a batch in pieces, each with the row of the batch it begins at
-        less its own ``start``.
+        forced_codes: IntArray | None = None,
+    ) -> Iterator[tuple[int, CandidateBatch]]:
+        """Yield the candidates of a batch in pieces, each with an offset.
 
+        A piece holds a part of the histories; row r of this part is row offset + r of the batch.
         exclude_seen: leave out the items of each history. available: bool (items,), None: all.
-        given: int (n,) codes that are the candidates, whatever the models propose.
+        forced_codes: int (n,), items that are the candidates, whatever the models propose.
         """
-        for first, part, within in self._parts(histories, available, given):
-            chosen = None
-            if given is not None:
-                chosen = np.isin(np.arange(self.n_items) if within is None else within, given)
-            for piece in self._propose(part, exclude_seen, available, within, chosen):
-                yield first, piece
+        for offset, part, pool in self._parts(histories, available, forced_codes):
+            forced_mask = None
+            if forced_codes is not None:
+                forced_mask = np.isin(
+                    np.arange(self.n_items) if pool is None else pool, forced_codes
+                )
+            for piece in self._score_and_select(part, exclude_seen, available, pool, forced_mask):
+                yield offset, piece
 
     def _parts(
-        self, histories: Histories, available: BoolArray | None, given: IntArray | None
+        self, histories: Histories, available: BoolArray | None, forced_codes: IntArray | None
     ) -> Iterator[tuple[int, Histories, IntArray | None]]:
         """Yield parts of a batch, with the row they begin at and the items to score, None: all."""
         if not self.indexes:
@@ -156,8 +159,8 @@ class CandidateGenerator:
         n_available = self._count(available)
         for row in range(len(histories)):
             one = histories.take(slice(row, row + 1))
-            within = self.shortlist(one, available, n_available)
-            yield row, one, within if given is None else np.union1d(within, given)
+            pool = self.shortlist(one, available, n_available)
+            yield row, one, pool if forced_codes is None else np.union1d(pool, forced_codes)
 
     def _count(self, available: BoolArray | None) -> int:
         return self.n_items if available is None else int(np.count_nonzero(available))
@@ -204,119 +207,144 @@ class CandidateGenerator:
             return codes[-n:]
         return codes[np.argpartition(-text[1].score_at(history, codes)[0], n)[:n]]
 
-    def scores(self, histories: Histories, within: IntArray | None) -> FloatArray:
-        """Return float32 (models, batch, n_within): of all models in one array."""
-        n_within = self.n_items if within is None else len(within)
-        scores = np.empty((len(self.models), len(histories), n_within), dtype=np.float32)
+    def scores(self, histories: Histories, pool: IntArray | None) -> FloatArray:
+        """Return float32 (models, batch, n_pool): of all models in one array."""
+        n_pool = self.n_items if pool is None else len(pool)
+        scores = np.empty((len(self.models), len(histories), n_pool), dtype=np.float32)
         for at, model in enumerate(self.models.values()):
-            scores[at] = (
-                model.score(histories) if within is None else model.score_at(histories, within)
-            )
+            scores[at] = model.score(histories) if pool is None else model.score_at(histories, pool)
         return scores
 
-    def _propose(
+    def _score_and_select(
         self,
         histories: Histories,
         exclude_seen: bool,
         available: BoolArray | None,
-        within: IntArray | None,
-        given: BoolArray | None,
-    ) -> Iterator[Proposals]:
-        forbids = np.array([model.forbids for model in self.models.values()])
-        scores = self.scores(histories, within)
+        pool: IntArray | None,
+        forced_mask: BoolArray | None,
+    ) -> Iterator[CandidateBatch]:
+        vetoes = np.array([model.vetoes for model in self.models.values()])
+        scores = self.scores(histories, pool)
         proposed = np.zeros(len(self.models), dtype=np.int64)
-        yield from propose(
+        yield from select_candidates(
             scores,
-            forbids,
+            vetoes,
             histories,
             self.unsold,
             self.settings.candidates_per_model,
             exclude_seen,
             proposed,
             available,
-            within,
-            given,
+            pool,
+            forced_mask,
         )
         if self.count_proposed is not None:
             for name, count in zip(self.models, proposed.tolist(), strict=True):
                 self.count_proposed(name, count)
 
 
-def propose(
+def select_candidates(
     scores: FloatArray,
-    forbids: BoolArray,
+    vetoes: BoolArray,
     histories: Histories,
     unsold: BoolArray,
     n: int,
     exclude_seen: bool,
     proposed: IntArray,
     available: BoolArray | None = None,
-    within: IntArray | None = None,
-    given: BoolArray | None = None,
-) -> Iterator[Proposals]:
+    pool: IntArray | None = None,
+    forced_mask: BoolArray | None = None,
+) -> Iterator[CandidateBatch]:
     """Yield each history's candidates: what any model has among its ``n`` best.
 
-    scores: float32 (models, batch, n_within), -inf for never; excluded items are set to -inf.
-    forbids: bool (models,): whose -inf holds for all models. unsold: bool (items,). exclude_seen:
+    scores: float32 (models, batch, n_pool), -inf for never; excluded items are set to -inf.
+    vetoes: bool (models,): whose -inf holds for all models. unsold: bool (items,). exclude_seen:
     leave out the items of each history. proposed: int64 (models,), to which the number of items
-    that each model proposed is added. available: bool (items,), None: all. within: int64
-    (n_within,), the items scored, ascending; None: all. given: bool (n_within,): these are the
-    candidates, proposed or not.
+    that each model proposed is added. available: bool (items,), None: all. pool: int64 (n_pool,),
+    the items scored, ascending; None: all. forced_mask: bool (n_pool,): these are the candidates,
+    proposed or not.
 
-    The lowest score of a model means that it knows nothing of the item (as a neighbour model of an
-    item without common users, or any model of an empty history) and proposes nothing. Only text
-    tells of unsold items, so each model has n / UNSOLD_SHARE further places for them, or sold items
-    would take all places.
+    The lowest score of a model is taken to mean that it knows nothing of the item, as a neighbour
+    model of an item without common users, or any model of an empty history (see
+    ``Recommender.score``). It proposes no such item. Only text tells of unsold items, so each model
+    has n · UNSOLD_FRACTION further places for them, or sold items would take all places.
     """
-    n_models, batch, n_within = scores.shape
+    n_models, batch, n_pool = scores.shape
     n_items = len(unsold)
-    within = np.arange(n_items) if within is None else within.astype(np.int64)
-    open_ = np.ones(n_items, dtype=bool) if available is None else available
-    wanted = np.empty(0, dtype=bool) if given is None else given
-    unsold_places = np.flatnonzero(unsold[within])
-    n_unsold = max(1, n // UNSOLD_SHARE)
-    most = n_within if given is not None else min(n_within, n_models * (n + n_unsold))
+    pool = np.arange(n_items) if pool is None else pool.astype(np.int64)
+    available = np.ones(n_items, dtype=bool) if available is None else available
+    unsold_places = np.flatnonzero(unsold[pool])
+    n_unsold = max(1, int(n * UNSOLD_FRACTION))
+    most = n_pool if forced_mask is not None else min(n_pool, n_models * (n + n_unsold))
+    forced_mask = np.empty(0, dtype=bool) if forced_mask is None else forced_mask
     means, spreads = np.empty((2, n_models, batch))
-    step = max(1, min(batch, MAX_KEYS // (n_models * n_within + 1)))
-    all_keys = np.empty((step, n_models, n_within), dtype=np.int64)
+    step = max(1, min(batch, MAX_KEYS // (n_models * n_pool + 1)))
+    all_keys = np.empty((step, n_models, n_pool), dtype=np.int64)
     all_unsold_keys = np.empty((step, n_models, len(unsold_places)), dtype=np.int64)
     for start in range(0, batch, step):
         keys, unsold_keys = all_keys[: batch - start], all_unsold_keys[: batch - start]
         _fill_keys(
-            *(scores, forbids, histories.items, histories.offsets, exclude_seen, open_, within),
-            *(n_items, unsold_places, start, keys, unsold_keys, means, spreads),
+            scores,
+            vetoes,
+            histories.items,
+            histories.offsets,
+            exclude_seen,
+            available,
+            pool,
+            n_items,
+            unsold_places,
+            start,
+            keys,
+            unsold_keys,
+            means,
+            spreads,
         )
         best = largest(keys, n)
         counts = np.zeros(len(keys), dtype=np.int64)
         places = np.empty(len(keys) * most, dtype=np.int64)
         items = np.empty(len(keys) * most, dtype=np.int32)
         found = _unite(
-            best, largest(unsold_keys, n_unsold), within, wanted, counts, places, items, proposed
+            best,
+            largest(unsold_keys, n_unsold),
+            pool,
+            forced_mask,
+            counts,
+            places,
+            items,
+            proposed,
         )
-        yield Proposals(
-            *(histories, scores, means, spreads, within, start, best),
-            *(counts, places[:found], items[:found]),
+        yield CandidateBatch(
+            histories=histories,
+            scores=scores,
+            means=means,
+            spreads=spreads,
+            pool=pool,
+            start=start,
+            best=best,
+            counts=counts,
+            places=places[:found],
+            items=items[:found],
         )
 
 
 @compiled
-def position(item, within, n_items):  # type: ignore[no-untyped-def]
-    """Return where ``item`` is in ``within``, ascending codes below ``n_items``; -1: nowhere."""
-    if len(within) == n_items:
+def position(item, pool, n_items):  # type: ignore[no-untyped-def]
+    """Return where ``item`` is in ``pool``, ascending codes below ``n_items``; -1: nowhere."""
+    if len(pool) == n_items:
         return np.int64(item)
-    place = np.searchsorted(within, item)
-    return place if place < len(within) and within[place] == item else -1
+    place = np.searchsorted(pool, item)
+    return place if place < len(pool) and pool[place] == item else -1
 
 
 @compiled
 def _fill_keys(  # type: ignore[no-untyped-def]
     scores,
-    forbids,
+    vetoes,
     history_items,
     offsets,
     exclude_seen,
     available,
-    within,
+    pool,
     n_items,
     unsold_places,
     start,
@@ -327,23 +355,23 @@ def _fill_keys(  # type: ignore[no-untyped-def]
 ):
     """Set the scores of excluded items to -inf, for the histories from ``start`` on; fill the keys
     by which the models' best are found, and the means and spreads of their scores."""
-    batch, n_models, n_within = keys.shape
+    batch, n_models, n_pool = keys.shape
     bits = scores.view(np.int32)
-    excluded = np.empty(n_within, np.bool_)
+    excluded = np.empty(n_pool, np.bool_)
     lowest_of = np.empty(1, np.float32)
     bits_of_lowest = lowest_of.view(np.int32)
     for at in range(batch):
         row = start + at
-        for place in range(n_within):
-            excluded[place] = not available[within[place]]
+        for place in range(n_pool):
+            excluded[place] = not available[pool[place]]
         if exclude_seen:
             for event in range(offsets[row], offsets[row + 1]):
-                place = position(history_items[event], within, n_items)
+                place = position(history_items[event], pool, n_items)
                 if place >= 0:
                     excluded[place] = True
         for model in range(n_models):
-            if forbids[model]:
-                for place in range(n_within):
+            if vetoes[model]:
+                for place in range(n_pool):
                     excluded[place] |= scores[model, row, place] == -np.inf
         excluded_places = np.flatnonzero(excluded)
         for model in range(n_models):
@@ -357,7 +385,7 @@ def _fill_keys(  # type: ignore[no-untyped-def]
             own = keys[at, model]
             bits_of_lowest[0] = ascending(least)
             lowest = lowest_of[0]
-            for place in range(n_within):
+            for place in range(n_pool):
                 key = key_of(bits_of_model[place], place)
                 own[place] = key if of_model[place] > lowest else LOWEST + place
             of_unsold, comparable = np.float32(np.inf), 0
@@ -373,14 +401,14 @@ def _fill_keys(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _unite(best, unsold_best, within, given, counts, places, items, proposed):  # type: ignore[no-untyped-def]
+def _unite(best, unsold_best, pool, forced_mask, counts, places, items, proposed):  # type: ignore[no-untyped-def]
     """Fill counts, places, items and add to ``proposed``; return how many candidates there are.
 
     best, unsold_best: ascending keys (histories, models, n).
     """
     batch, n_models, _ = best.shape
-    n_within = len(within)
-    candidate = np.zeros(n_within, np.bool_)
+    n_pool = len(pool)
+    candidate = np.zeros(n_pool, np.bool_)
     found = 0
     for at in range(batch):
         for model in range(n_models):
@@ -391,12 +419,12 @@ def _unite(best, unsold_best, within, given, counts, places, items, proposed):  
             for key in unsold_best[at, model]:
                 if key >= FIRST_OF_SCORES:
                     candidate[place_of(key)] = True
-        if len(given):
-            candidate[:] = given
+        if len(forced_mask):
+            candidate[:] = forced_mask
         first = found
-        for place in range(n_within):
+        for place in range(n_pool):
             if candidate[place]:
-                places[found], items[found] = place, within[place]
+                places[found], items[found] = place, pool[place]
                 candidate[place] = False
                 found += 1
         counts[at] = found - first

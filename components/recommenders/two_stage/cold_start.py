@@ -45,7 +45,7 @@ class ColdStart(Recommender):
         nearest_warm: IntArray | None = None,
     ) -> None:
         self.model = model
-        self.forbids = model.forbids  # type: ignore[misc]
+        self.vetoes = model.vetoes  # type: ignore[misc]
         self.n_trained = n_trained
         self.n_items = n_items
         self.nearest_warm = nearest_warm

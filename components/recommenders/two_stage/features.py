@@ -1,7 +1,7 @@
 """Features of candidates: what the ranker sees of each (history, item) pair.
 
-In: ``Proposals`` of the candidate generator and facts of the items. Out: ``Pairs`` with the models'
-scores and ranks, statistics of the item, and what relates it to the history.
+In: ``CandidateBatch`` of the candidate generator and facts of the items. Out: ``Pairs`` with the
+models' scores and ranks, statistics of the item, and what relates it to the history.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from components.arrays import FloatArray, Int32Array, Int64Array
 from components.data.dataset import DAY, Catalogue, Interactions
 from components.recommenders.kernels.jit import compiled
 from components.recommenders.kernels.sort_keys import FIRST_OF_SCORES, place_of
-from components.recommenders.two_stage.candidates import Proposals, position
+from components.recommenders.two_stage.candidates import CandidateBatch, position
 
 RECENT_DAYS = (7, 28)
 ITEM_STATISTICS = ("log_count", *(f"log_count_{days}d" for days in RECENT_DAYS), "age", "last_sale")
@@ -103,18 +103,18 @@ class FeatureBuilder:
     def __init__(self, facts: ItemFacts) -> None:
         self.facts = facts
 
-    def pairs(self, proposals: Iterable[tuple[int, Proposals]]) -> Pairs:
+    def pairs(self, batches: Iterable[tuple[int, CandidateBatch]]) -> Pairs:
         """Return the candidates with their features.
 
-        proposals: pieces, each with the row of the batch that its row 0 is.
+        batches: pieces with their offsets, as ``CandidateGenerator.generate`` yields them.
         """
-        parts = [self._describe(first, piece) for first, piece in proposals]
+        parts = [self._describe(offset, piece) for offset, piece in batches]
         if not parts:  # no history
             nothing = np.empty(0, dtype=np.int64)
             return Pairs(nothing, nothing.astype(np.int32), np.empty((0, 0), dtype=np.float32))
         return parts[0] if len(parts) == 1 else joined(parts)
 
-    def _describe(self, first: int, piece: Proposals) -> Pairs:
+    def _describe(self, offset: int, piece: CandidateBatch) -> Pairs:
         facts, histories, n_models = self.facts, piece.histories, len(piece.scores)
         n_features = (
             2 * n_models + len(ITEM_STATISTICS) + len(PAIR_FEATURES) + len(HISTORY_FEATURES)
@@ -124,9 +124,9 @@ class FeatureBuilder:
             *(piece.scores, piece.means, piece.spreads, piece.best),
             *(histories.items, histories.times, histories.offsets, histories.now),
             *(facts.statistics, facts.log_price, facts.category, facts.n_categories),
-            *(piece.within, piece.start, piece.counts, piece.places, piece.items, features),
+            *(piece.pool, piece.start, piece.counts, piece.places, piece.items, features),
         )
-        rows = np.repeat(np.arange(len(piece.counts)) + first + piece.start, piece.counts)
+        rows = np.repeat(np.arange(len(piece.counts)) + offset + piece.start, piece.counts)
         return Pairs(rows, piece.items, features.T)
 
 
@@ -144,7 +144,7 @@ def _describe_histories(  # type: ignore[no-untyped-def]
     log_price,
     category,
     n_categories,
-    within,
+    pool,
     start_row,
     counts,
     places,
@@ -152,9 +152,9 @@ def _describe_histories(  # type: ignore[no-untyped-def]
     features,
 ):
     """Fill ``features`` of the candidates of the histories from ``start_row`` on."""
-    n_within, n_items = len(within), len(statistics)
-    number = np.full(n_within, -1, np.int64)  # of a candidate's pair
-    times_seen = np.zeros(n_within, np.int64)
+    n_pool, n_items = len(pool), len(statistics)
+    number = np.full(n_pool, -1, np.int64)  # of a candidate's pair
+    times_seen = np.zeros(n_pool, np.int64)
     in_category = np.zeros(n_categories, np.int64)
     first = 0
     for at in range(len(counts)):
@@ -162,7 +162,7 @@ def _describe_histories(  # type: ignore[no-untyped-def]
         start, stop = offsets[row], offsets[row + 1]
         if last > first:
             for event in range(start, stop):
-                place = position(history_items[event], within, n_items)
+                place = position(history_items[event], pool, n_items)
                 if place >= 0:
                     times_seen[place] += 1
             for pair in range(first, last):
@@ -175,7 +175,7 @@ def _describe_histories(  # type: ignore[no-untyped-def]
                 features[:, first:last],
             )
             for event in range(start, stop):
-                place = position(history_items[event], within, n_items)
+                place = position(history_items[event], pool, n_items)
                 if place >= 0:
                     times_seen[place] = 0
             for pair in range(first, last):
@@ -240,7 +240,7 @@ def _describe(  # type: ignore[no-untyped-def]
             if key < FIRST_OF_SCORES:
                 break
             at = number[place_of(key)] - first
-            if at >= 0:  # all, unless the items are given
+            if at >= 0:  # all, unless candidates are forced
                 features[2 * model + 1, at] = 1.0 / (1.0 + rank)
     for at, item in enumerate(items):
         for column in range(n_statistics):

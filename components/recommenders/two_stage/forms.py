@@ -90,7 +90,7 @@ class LearnedRanking:
     def score_items(self, histories: Histories, items: IntArray) -> FloatArray:
         """Return float32 (batch, n): the ranker's score of each of ``items``, distinct codes (n,),
         proposed or not."""
-        pairs = self._pairs(histories, given=items)
+        pairs = self._pairs(histories, forced_codes=items)
         order = np.argsort(items)
         place = order[np.searchsorted(items, pairs.items, sorter=order)]
         scores = np.full((len(histories), len(items)), -np.inf, dtype=np.float32)
@@ -102,10 +102,10 @@ class LearnedRanking:
         histories: Histories,
         exclude_seen: bool = False,
         available: BoolArray | None = None,
-        given: IntArray | None = None,
+        forced_codes: IntArray | None = None,
     ) -> Pairs:
-        proposals = self.generator.propose(histories, exclude_seen, available, given)
-        return self.features.pairs(proposals)
+        batches = self.generator.generate(histories, exclude_seen, available, forced_codes)
+        return self.features.pairs(batches)
 
 
 def blends(

@@ -125,7 +125,7 @@ class Hybrid(Recommender):
         self.item_statistics = statistics
         self.features = FeatureBuilder(ItemFacts.of(catalogue, statistics))
         self.generator = CandidateGenerator(
-            *(self.settings, self.candidates, statistics[:, 0]), indexes, n_trained, nearest_warm
+            self.settings, self.candidates, statistics[:, 0], indexes, n_trained, nearest_warm
         )
 
     def fit_ranker(self, histories: Histories, targets: sp.csr_matrix, exclude_seen: bool) -> Self:
@@ -140,8 +140,8 @@ class Hybrid(Recommender):
         parts = []
         for start in progress(range(0, len(histories), BATCH), desc="candidates", unit="batch"):
             batch = histories.take(slice(start, start + BATCH))
-            proposals = self.generator.propose(batch, exclude_seen)
-            parts.append(self.features.pairs((start + first, one) for first, one in proposals))
+            pieces = self.generator.generate(batch, exclude_seen)
+            parts.append(self.features.pairs((start + offset, piece) for offset, piece in pieces))
         names = feature_names(self.candidates)
         unsold = self.item_statistics[:, 0] == 0
         self.ranker = fit_ranker(joined(parts), targets, unsold, names, self.settings, self.seed)

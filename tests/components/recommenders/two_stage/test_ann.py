@@ -59,7 +59,7 @@ def test_the_shortlist_holds_what_whole_scoring_proposes(
         one = histories.take(slice(row, row + 1))
         short = large.shortlist(one, None)
         assert len(short) < 0.5 * len(large.catalogue)
-        whole = list(large.generator._propose(one, True, None, None, None))
+        whole = list(large.generator._score_and_select(one, True, None, None, None))
         shares.append(np.isin(whole[0].items, short).mean())
     # Places kept for products never sold are the ones that a shortlist may miss.
     assert np.mean(shares) > 0.9

@@ -114,7 +114,7 @@ def test_fitted_weights_beat_each_model_alone_on_later_weeks(shop) -> None:
 class Fixed:
     """Says the same as an array of scores for each user, whatever the history."""
 
-    forbids = False
+    vetoes = False
 
     def __init__(self, scores: np.ndarray) -> None:
         self.scores = scores

@@ -7,19 +7,19 @@ import numpy.typing as npt
 import pytest
 
 from components.data.dataset import Histories
-from components.recommenders.two_stage.candidates import Proposals, propose
+from components.recommenders.two_stage.candidates import CandidateBatch, select_candidates
 
 
-def pieces(scores: npt.ArrayLike, unsold: list[int]) -> list[Proposals]:
+def pieces(scores: npt.ArrayLike, unsold: list[int]) -> list[CandidateBatch]:
     """Return the proposals of empty histories, two a model; scores: (models, batch, items)."""
-    given = np.array(scores, dtype=np.float32)
-    mask = np.isin(np.arange(given.shape[2]), unsold)
-    histories = Histories.from_lists([[] for _ in range(given.shape[1])])
-    forbids, counts = np.zeros(len(given), dtype=bool), np.zeros(len(given), dtype=np.int64)
-    return list(propose(given, forbids, histories, mask, 2, True, counts))
+    scored = np.array(scores, dtype=np.float32)
+    mask = np.isin(np.arange(scored.shape[2]), unsold)
+    histories = Histories.from_lists([[] for _ in range(scored.shape[1])])
+    vetoes, counts = np.zeros(len(scored), dtype=bool), np.zeros(len(scored), dtype=np.int64)
+    return list(select_candidates(scored, vetoes, histories, mask, 2, True, counts))
 
 
-def proposed(scores: npt.ArrayLike, unsold: list[int]) -> Proposals:
+def proposed(scores: npt.ArrayLike, unsold: list[int]) -> CandidateBatch:
     (piece,) = pieces(scores, unsold)
     return piece
 
@@ -52,25 +52,25 @@ def test_excluded_items_free_their_places() -> None:
     counts = np.zeros(1, dtype=np.int64)
     no = np.zeros(1, dtype=bool)
     unsold = np.zeros(5, dtype=bool)
-    (found,) = propose(scores, no, histories, unsold, 2, True, counts, available)
+    (found,) = select_candidates(scores, no, histories, unsold, 2, True, counts, available)
     assert found.items.tolist() == [1, 3, 0, 3]
     assert found.counts.tolist() == [2, 2]
     assert counts.tolist() == [4]
     assert np.isneginf(found.scores[0, :, 2]).all()
 
 
-def test_what_one_model_forbids_no_model_proposes() -> None:
+def test_what_one_model_vetoes_no_model_proposes() -> None:
     scores = np.array([[[9, 8, 7]], [[-np.inf, 0, 0]]], dtype=np.float32)
     histories, unsold = Histories.from_lists([[]]), np.zeros(3, dtype=bool)
-    counts = np.zeros(2, dtype=np.int64)
-    (found,) = propose(scores, np.array([False, True]), histories, unsold, 1, True, counts)
+    vetoes, counts = np.array([False, True]), np.zeros(2, dtype=np.int64)
+    (found,) = select_candidates(scores, vetoes, histories, unsold, 1, True, counts)
     assert found.items.tolist() == [1]
 
 
-def test_given_items_are_the_candidates_whatever_the_models_propose() -> None:
+def test_forced_items_are_the_candidates_whatever_the_models_propose() -> None:
     scores = np.array([[[9, 8, 7]]], dtype=np.float32)
     histories, unsold = Histories.from_lists([[]]), np.zeros(3, dtype=bool)
-    given = np.array([False, False, True])
-    one, counts = np.zeros(1, dtype=bool), np.zeros(1, dtype=np.int64)
-    (found,) = propose(scores, one, histories, unsold, 1, True, counts, given=given)
+    forced = np.array([False, False, True])
+    no, counts = np.zeros(1, dtype=bool), np.zeros(1, dtype=np.int64)
+    (found,) = select_candidates(scores, no, histories, unsold, 1, True, counts, forced_mask=forced)
     assert found.items.tolist() == [2]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from components.data.dataset import DAY, Catalogue, Histories, Interactions
-from components.recommenders.two_stage.candidates import propose
+from components.recommenders.two_stage.candidates import select_candidates
 from components.recommenders.two_stage.features import (
     ITEM_STATISTICS,
     FeatureBuilder,
@@ -47,7 +47,7 @@ def test_each_column_holds_what_its_name_says(facts: ItemFacts) -> None:
     )
     counts, no = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=bool)
     unsold = facts.statistics[:, 0] == 0
-    pieces = propose(scores, no, histories, unsold, 2, False, counts)
+    pieces = select_candidates(scores, no, histories, unsold, 2, False, counts)
     pairs = FeatureBuilder(facts).pairs((0, one) for one in pieces)
     assert pairs.items.tolist() == [0, 1, 2]
     names = feature_names(["first", "second"])

@@ -139,7 +139,7 @@ def test_the_fast_way_is_the_plain_way(model, prepared) -> None:
         some.items, some.times, np.append(some.offsets, some.offsets[-1]), np.append(some.now, 0)
     )  # the last one is empty
     plain = plain_features(model, histories)
-    pairs = model.features.pairs(model.generator.propose(histories, exclude_seen=True))
+    pairs = model.features.pairs(model.generator.generate(histories, exclude_seen=True))
     keys = list(zip(pairs.rows.tolist(), pairs.items.tolist(), strict=True))
     assert keys == sorted(plain)
     expected = np.array([plain[key] for key in keys])
