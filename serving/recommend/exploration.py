@@ -23,23 +23,23 @@ def draw(
 ) -> Response:
     """Return the response with its last places drawn, each with its propensity.
 
-    item_ids: code → item id. A response without candidates is returned as it is.
+    item_ids: code → item id. A response without a pool is returned as it is.
     """
-    candidates = response.candidates
-    if candidates is None:
+    pool = response.exploration_pool
+    if pool is None:
         return response
     fixed = len(response.codes) - response.n_explored
-    scores = np.array(candidates.scores[fixed:])
+    scores = np.array(pool.scores[fixed:])
     # The draw is by the order that the business rules made, whatever the scores.
     spread = float(scores.std()) or 1.0
     scores = np.minimum.accumulate(scores) / spread - 1e-6 * np.arange(len(scores))
     drawn, propensities = explorer.choose(scores[None, :], response.n_explored, random)
     places = [*range(fixed), *(fixed + drawn[0]).tolist()]
     return Response.of(
-        candidates.take(places),
+        pool.take(places),
         [1.0] * fixed + propensities[0].tolist(),
         item_ids,
-        end=response.end,
+        json_tail=response.json_tail,
         version=response.version,
         cold=response.cold,
     )

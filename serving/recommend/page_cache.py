@@ -63,7 +63,7 @@ def cache_key(
     profile: str | None,
     state: object,
     model: int,
-    arm: str | None,
+    arm_name: str | None,
     today: object,
 ) -> Key:
     """Return what the response to a request depends on.
@@ -73,7 +73,7 @@ def cache_key(
     """
     return (
         model,
-        arm,
+        arm_name,
         profile,
         state,
         request.k,

@@ -70,7 +70,7 @@ class Pipeline:
     def run(self, requests: Sequence[Request]) -> list[Response]:
         """Return the response to each request; they are ranked in one batch."""
         with metrics.STAGE["rank"].time():
-            widths = [self.arm(request.arm).width(request.k) for request in requests]
+            widths = [self.arm(request.arm_name).width(request.k) for request in requests]
             wider = [
                 request if k == request.k else replace(request, k=k)
                 for request, k in zip(requests, widths, strict=True)
@@ -80,7 +80,7 @@ class Pipeline:
             return [self._respond(*pair) for pair in zip(requests, ranked, strict=True)]
 
     def _respond(self, request: Request, ranked: RankedList) -> Response:
-        arm, k = self.arm(request.arm), request.k
+        arm, k = self.arm(request.arm_name), request.k
         total = k
         if arm.explorer is not None:
             total = k - arm.n_explored(k) + arm.exploration.candidates
@@ -93,21 +93,21 @@ class Pipeline:
         chosen = self.engine.render(chosen, reasons)
         n_shown = min(k, len(chosen.items))
         n_explored = min(arm.n_explored(k), n_shown)
-        end = {
+        tail = {
             "model_version": self.engine.version,
             "unknown_items": request.unknown,
             "history_length": len(request.history.items),
-            "arm": request.arm,
+            "arm": request.arm_name,
         }
         return Response.of(
             chosen.first(n_shown),
             [1.0] * n_shown,
             self.engine.ids,
-            end=orjson.dumps(end)[1:],
+            json_tail=orjson.dumps(tail)[1:],  # without the opening brace
             version=self.engine.version,
             cold=not len(request.history.items),
             n_explored=n_explored,
-            candidates=chosen if n_explored else None,
+            exploration_pool=chosen if n_explored else None,
         )
 
     def _chosen(self, arm: Arm, request: Request, ranked: RankedList, n: int) -> RankedList:

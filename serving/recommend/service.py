@@ -67,20 +67,22 @@ class RecommendationService:
             TooManyWaiting: too many requests wait already.
         """
         started = time.perf_counter()
-        loaded, arm = await self._assign(shopper)
-        key = self._key(body, shopper, loaded, arm)
+        loaded, arm_name = await self._assign(shopper)
+        key = self._key(body, shopper, loaded, arm_name)
         response = self.cache.get(key)
         if response is None:
             computing = self._computing.get(key)
             if computing is None:
-                computing = asyncio.ensure_future(self._compute(key, body, shopper, loaded, arm))
+                computing = asyncio.ensure_future(
+                    self._compute(key, body, shopper, loaded, arm_name)
+                )
                 self._computing[key] = computing
             response = await asyncio.shield(computing)  # others may wait when this client left
             metrics.STAGE["page"].observe(time.perf_counter() - started)
         else:
             metrics.CACHED.inc()
-        if response.candidates is not None:
-            explorer = loaded.pipeline.arm(arm).explorer
+        if response.exploration_pool is not None:
+            explorer = loaded.pipeline.arm(arm_name).explorer
             assert explorer is not None
             response = draw(response, explorer, loaded.engine.ids, self._random)
         loaded.covered[response.codes] = True
@@ -93,12 +95,13 @@ class RecommendationService:
             response.version,
             response.source,
         )
+        # json_tail begins inside the object and closes it.
         return b'{"items":[%b],"impression_id":"%b","source":"%b","identified":%b,%b' % (
             response.items,
             impression_id.encode(),
             response.source.encode(),
             b"false" if shopper.profile is None else b"true",
-            response.end,
+            response.json_tail,
         )
 
     def rerank(self, body: RerankRequest, shopper: Shopper) -> bytes:
@@ -145,22 +148,27 @@ class RecommendationService:
         self._reader.close()
 
     async def _assign(self, shopper: Shopper) -> tuple[LoadedModel, str | None]:
-        """Return the model and the arm that serve a shopper, whose profile is in memory then."""
+        """Return the model and the arm's name that serve a shopper; load the shopper's profile.
+
+        The arm is None for a shopper who is not in a running experiment.
+        """
         profile = shopper.profile
-        loaded, arm = self._models.assign(profile if shopper.in_experiment else None)
+        loaded, arm_name = self._models.assign(profile if shopper.in_experiment else None)
         if profile is None:
-            return loaded, arm
+            return loaded, arm_name
         store = self._live.store
-        is_exposed = arm is None or self._exposures.has(profile)
+        is_exposed = arm_name is None or self._exposures.has(profile)
         if store.history.is_local and is_exposed:
             self._live.follow(profile)
         else:
-            exposure = None if is_exposed else (profile, str(arm), loaded.version)
-            if not await self._reader.read(profile, exposure):  # not in the experiment, then
-                loaded, arm = self._models.current(), None
+            exposure = None if is_exposed else (profile, str(arm_name), loaded.version)
+            if not await self._reader.read(profile, exposure):
+                # The exposure was not recorded in time, so the shopper is served the champion, as
+                # outside the experiment: no shopper sees an arm without a record.
+                loaded, arm_name = self._models.current(), None
         if store.database.is_down:
             metrics.WITHOUT_STORE.inc()
-        return loaded, arm
+        return loaded, arm_name
 
     async def _compute(
         self,
@@ -168,11 +176,11 @@ class RecommendationService:
         body: RecommendRequest,
         shopper: Shopper,
         loaded: LoadedModel,
-        arm: str | None,
+        arm_name: str | None,
     ) -> Response:
         """Have a response computed by the ranking process, and cache it."""
         try:
-            request = self._request(body, shopper, loaded, arm)
+            request = self._request(body, shopper, loaded, arm_name)
             response = await self._ranking.respond(loaded.number, loaded.pipeline, request)
         finally:
             del self._computing[key]
@@ -182,7 +190,7 @@ class RecommendationService:
         return response
 
     def _key(
-        self, body: RecommendRequest, shopper: Shopper, loaded: LoadedModel, arm: str | None
+        self, body: RecommendRequest, shopper: Shopper, loaded: LoadedModel, arm_name: str | None
     ) -> Key:
         """Return the cache key. Made before the history is read: a response may be newer than its
         key says, not older."""
@@ -190,34 +198,36 @@ class RecommendationService:
         if shopper.profile is not None:
             # Evicted from memory since: a state that no other key has, so the page is not reused.
             state = self._live.state(shopper.profile) or object()
-        today = datetime.now(UTC).date() if loaded.pipeline.arm(arm).rules.settings.boosts else None
-        return cache_key(body, shopper.profile, state, loaded.number, arm, today)
+        rules = loaded.pipeline.arm(arm_name).rules
+        today = datetime.now(UTC).date() if rules.settings.boosts else None
+        return cache_key(body, shopper.profile, state, loaded.number, arm_name, today)
 
     def _request(
-        self, body: RecommendRequest, shopper: Shopper, loaded: LoadedModel, arm: str | None
+        self, body: RecommendRequest, shopper: Shopper, loaded: LoadedModel, arm_name: str | None
     ) -> Request:
         """Return the request in the codes of a model."""
         named = [*body.recent, *body.exclude, *body.page_items]
         codes = loaded.profiles.codes(named)
         n_recent, n_page = len(body.recent), len(body.page_items)
-        page = codes[len(named) - n_page :]
-        recent = np.concatenate([codes[:n_recent], page])
-        exclude = codes[n_recent:]
+        in_session, excluded, page = np.split(codes, [n_recent, n_recent + len(body.exclude)])
+        recent = np.concatenate([in_session, page])
+        # The items of the page are not recommended on it.
+        excluded = np.concatenate([excluded, page])
         history = loaded.profiles.history(shopper.user_id, shopper.profile, recent)
         if n_page:
             history = _newest(history, n_page + PAGE_HISTORY)
         unknown = dict.fromkeys(named[at] for at in np.flatnonzero(codes < 0))
         seen = body.exclude_seen
         return Request(
-            history,
-            body.k,
-            body.filters(),
-            self._exclude_seen if seen is None else seen,
-            tuple(exclude[exclude >= 0].tolist()),
-            tuple(recent[recent >= 0].tolist()),
-            tuple(unknown),
-            body.reasons,
-            arm,
+            history=history,
+            k=body.k,
+            filters=body.filters(),
+            exclude_seen=self._exclude_seen if seen is None else seen,
+            exclude=tuple(excluded[excluded >= 0].tolist()),
+            recent=tuple(recent[recent >= 0].tolist()),
+            unknown=tuple(unknown),
+            reasons=body.reasons,
+            arm_name=arm_name,
         )
 
 

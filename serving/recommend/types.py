@@ -54,7 +54,7 @@ class Request:
     """A request for ``k`` items, in the codes of one model.
 
     exclude: not to be shown. recent: chosen in this session, for the reasons. unknown: item ids of
-    the request that the model does not know. arm: of the experiment, if any.
+    the request that the model does not know. arm_name: of the experiment's arm, if any.
     """
 
     history: History
@@ -65,7 +65,7 @@ class Request:
     recent: tuple[int, ...] = ()
     unknown: tuple[str, ...] = ()
     reasons: bool = True
-    arm: str | None = None
+    arm_name: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as plain values, at a tenth of the cost of the objects."""
@@ -75,7 +75,7 @@ class Request:
             None if history.ratings is None else history.ratings.tobytes(),
             *(filters.category, filters.min_price, filters.max_price, filters.available_only),
             *(self.k, self.exclude_seen, self.exclude, self.recent, self.unknown),
-            *(self.reasons, self.arm),
+            *(self.reasons, self.arm_name),
         )
 
 
@@ -130,11 +130,12 @@ class Response:
     """What a response and its impression say of the items, as JSON.
 
     codes: of the items. items: their JSON. ids, scores, propensities: JSON lists. source: of the
-    first item, "none" without one. sources: how many items came from each. end: the response's
-    JSON after its items and its impression. cold: the history is empty.
+    first item, "none" without one. sources: how many items came from each. json_tail: the end of
+    the response's JSON, after its items and its impression; it closes the object. cold: the history
+    is empty.
 
-    Where the last ``n_explored`` places are drawn at random for each answer, candidates is the
-    rendered list that they are drawn from: first the places that stay, then the candidates.
+    Where the last ``n_explored`` places are drawn at random for each answer, exploration_pool is
+    the rendered list that they are drawn from: first the places that stay, then the candidates.
     """
 
     codes: list[int]
@@ -144,11 +145,11 @@ class Response:
     propensities: str
     source: str
     sources: tuple[tuple[str, int], ...]
-    end: bytes
+    json_tail: bytes
     version: str
     cold: bool
     n_explored: int = 0
-    candidates: RankedList | None = None
+    exploration_pool: RankedList | None = None
 
     @classmethod
     def of(
@@ -160,7 +161,7 @@ class Response:
     ) -> Response:
         """Return the response that shows a rendered list.
 
-        item_ids: code → item id. rest: the fields from ``end`` on.
+        item_ids: code → item id. rest: the fields from ``json_tail`` on.
         """
         return cls(
             ranked.items,
@@ -177,10 +178,10 @@ class Response:
     def size(self) -> int:
         """Return about how many bytes it takes in memory."""
         shown = len(self.items) + 20 * len(self.ids)
-        if self.candidates is not None:
-            rendered = self.candidates.rendered
+        if self.exploration_pool is not None:
+            rendered = self.exploration_pool.rendered
             shown += sum(map(len, rendered)) + 300 * len(rendered)
-        return shown + len(self.end) + 2000
+        return shown + len(self.json_tail) + 2000
 
 
 def _json(values: list[Any]) -> str:

@@ -47,7 +47,7 @@ def test_the_fixed_places_stay_and_the_others_are_drawn() -> None:
 
 def test_without_candidates_the_response_stays() -> None:
     ranked = RankedList([0], [1.0], ["popular"], [b"{}"])
-    response = Response.of(ranked, [1.0], IDS, end=b"}", version="1", cold=True)
+    response = Response.of(ranked, [1.0], IDS, json_tail=b"}", version="1", cold=True)
     assert draw(response, EpsilonGreedy(0.5), IDS, np.random.default_rng(0)) is response
 
 

@@ -13,7 +13,7 @@ from serving.recommend.types import RankedList, Response
 
 def response(text: str = "x") -> Response:
     ranked = RankedList([0], [1.0], ["hybrid"], [text.encode()])
-    return Response.of(ranked, [1.0], ["a"], end=b"}", version="1", cold=False)
+    return Response.of(ranked, [1.0], ["a"], json_tail=b"}", version="1", cold=False)
 
 
 def test_the_least_recently_used_is_evicted_first() -> None:

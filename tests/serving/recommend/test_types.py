@@ -11,7 +11,7 @@ from tests.serving.recommend.requests import ask_for
 
 def test_a_request_is_the_same_on_the_other_side() -> None:
     one = ask_for(
-        3, 1, exclude=(4,), recent=(1,), unknown=("zz",), filters=Filters("toys", 1.0), arm="b"
+        3, 1, exclude=(4,), recent=(1,), unknown=("zz",), filters=Filters("toys", 1.0), arm_name="b"
     )
     other = pickle.loads(pickle.dumps(one))
     for name in ("items", "times"):

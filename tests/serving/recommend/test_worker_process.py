@@ -52,11 +52,11 @@ def test_it_makes_the_responses_that_a_thread_makes(
         return await asyncio.gather(*(process.respond(1, one) for one in asked))
 
     for found, other in zip(asyncio.run(all_at_once()), expected, strict=True):
-        assert found.candidates is None
+        assert found.exploration_pool is None
         assert found.items == other.items
         assert found.ids == other.ids
         assert found.codes == other.codes
-        assert found.end == other.end
+        assert found.json_tail == other.json_tail
         assert found.cold == other.cold
 
 
@@ -90,7 +90,7 @@ def test_further_products_are_ranked_there_too(
         return [response, await process.respond(2, only_new)]
 
     response, again = asyncio.run(before_and_after_the_other_is_freed())
-    assert response.candidates is None
+    assert response.exploration_pool is None
     assert engine.n_items in response.codes
     assert b'"new lantern"' in response.items
     assert not process.has(1)
@@ -116,8 +116,9 @@ def test_where_places_are_drawn_the_candidates_come_back(
         response = asyncio.run(process.respond(1, ask_for(3)))
     finally:
         process.close()
-    assert response.candidates is not None
-    assert (response.n_explored, len(response.codes), len(response.candidates.items)) == (2, 5, 9)
+    assert response.exploration_pool is not None
+    n_pool = len(response.exploration_pool.items)
+    assert (response.n_explored, len(response.codes), n_pool) == (2, 5, 9)
 
 
 def test_who_waits_when_it_ends_is_told_and_too_many_are_refused(
