@@ -79,7 +79,7 @@ class Conversation:
         self, message: str, state: ConversationState | None, history: History, k: int
     ) -> Reply:
         """Return the reply to ``message``. state: of the last reply, None to begin."""
-        said = parse(message, self.shop.items, self.shop.said_as)
+        said = parse(message, self.shop.items, self.shop.needs_by_word)
         if state is None or said.move == "restart":
             state = new_state(state)
         before, advanced = state, self._tracker.advance(state, said)

@@ -31,12 +31,12 @@ SEARCH = (
 """Pattern of what begins a new search."""
 
 
-def understand_terms(text: Text, vocabulary: Vocabulary, said_as: dict[str, str]) -> None:
+def understand_terms(text: Text, vocabulary: Vocabulary, needs_by_word: dict[str, str]) -> None:
     """Sort the words that are left into things, details, purposes, needs and unknown words.
 
-    said_as: a word → the name of the need that it states.
+    needs_by_word: a word → the name of the need that it states.
     """
-    terms = _Terms(vocabulary, {stem(word): name for word, name in said_as.items()})
+    terms = _Terms(vocabulary, {stem(word): name for word, name in needs_by_word.items()})
     if counted := text.take(r"\b(set|pack)s? of\b"):
         terms.details.append(counted[1])
     text.left = re.sub(

@@ -15,8 +15,8 @@ from serving.recommend.types import Filters, Mask
 class ShopKnowledge:
     """Of one loaded model. rule_based: the model that explains by rules, None without one.
 
-    said_as: a word → the name of the need that it states. currency: of all products, None where
-    they have several.
+    needs_by_word: a word → the name of the need that it states. currency: of all products, None
+    where they have several.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -24,7 +24,7 @@ class ShopKnowledge:
         models = engine.model.candidates.values()
         self.rule_based = next((one for one in models if isinstance(one, ExplainsByRules)), None)
         self.rules: Rules = self.rule_based.rules if self.rule_based else Rules()
-        self.said_as = {word: need.name for need in self.rules.needs for word in need.said_as}
+        self.needs_by_word = {word: need.name for need in self.rules.needs for word in need.said_as}
         currencies = {currency for currency in engine.currencies if currency}
         self.currency = currencies.pop() if len(currencies) == 1 else None
 

@@ -47,7 +47,7 @@ class StateTracker:
         """Return the state after a message; ``state`` stays as it is."""
         new = state.model_copy(deep=True)
         # The model may have changed since the last turn, and the rules' needs with it.
-        new.needs = [name for name in new.needs if name in self._shop.said_as.values()]
+        new.needs = [name for name in new.needs if name in self._shop.needs_by_word.values()]
         if message.fresh:
             new.things, new.details, new.purpose, new.needs = [], [], [], []
             new.like, new.level, new.shown = None, None, []

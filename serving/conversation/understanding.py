@@ -20,12 +20,17 @@ from serving.conversation.product_terms import understand_terms
 from serving.conversation.vocabulary import Vocabulary
 
 
-def parse(message: str, vocabulary: Vocabulary, said_as: dict[str, str] | None = None) -> Message:
-    """Return what ``message`` says. said_as: a word → the name of the need that it states."""
-    text = Text.of(message)
+def parse(raw: str, vocabulary: Vocabulary, needs_by_word: dict[str, str] | None = None) -> Message:
+    """Return what the shopper's text ``raw`` says.
+
+    needs_by_word: a word → the name of the need that it states.
+    """
+    text = Text.of(raw)
+    # The order counts, since each step takes out what it understood: the budget comes before the
+    # refusals, or "no more than 10 pounds" would be read as a refused thing.
     understand_move(text)
     understand_budget(text)
     understand_refusals(text, vocabulary)
     understand_price_level(text)
-    understand_terms(text, vocabulary, said_as or {})
+    understand_terms(text, vocabulary, needs_by_word or {})
     return Message(**text.understood)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.conversation.understanding import parse
-from tests.serving.conversation.small_shop import SAID_AS, SHOP, said
+from tests.serving.conversation.small_shop import NEEDS_BY_WORD, SHOP, said
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ from tests.serving.conversation.small_shop import SAID_AS, SHOP, said
     ],
 )
 def test_budgets(message: str, low: float | None, high: float | None) -> None:
-    found = parse(message, SHOP, SAID_AS)
+    found = parse(message, SHOP, NEEDS_BY_WORD)
     assert (found.min_price, found.max_price) == (low, high)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from serving.conversation.understanding import parse
-from tests.serving.conversation.small_shop import SAID_AS, SHOP, said
+from tests.serving.conversation.small_shop import NEEDS_BY_WORD, SHOP, said
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from tests.serving.conversation.small_shop import SAID_AS, SHOP, said
     ],
 )
 def test_refusals(message: str, refused: tuple[str, ...]) -> None:
-    assert parse(message, SHOP, SAID_AS).refused == refused
+    assert parse(message, SHOP, NEEDS_BY_WORD).refused == refused
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.conversation.understanding import parse
-from tests.serving.conversation.small_shop import SAID_AS, SHOP, said
+from tests.serving.conversation.small_shop import NEEDS_BY_WORD, SHOP, said
 
 
 def test_a_message_of_many_parts() -> None:
@@ -33,7 +33,7 @@ PIECES = st.sampled_from(FRAGMENTS.split())
 
 @given(st.one_of(st.text(max_size=300), st.lists(PIECES, max_size=25).map(" ".join)))
 def test_whatever_is_typed_is_parsed(message: str) -> None:
-    found = parse(message, SHOP, SAID_AS)
+    found = parse(message, SHOP, NEEDS_BY_WORD)
     for price in (found.min_price, found.max_price):
         assert price is None or 0 <= price < 1e9
     words = {word for one in found.refused for word in one.split()}
@@ -43,5 +43,5 @@ def test_whatever_is_typed_is_parsed(message: str) -> None:
 def test_a_long_message_is_parsed_at_once() -> None:
     started = time.perf_counter()
     for message in ("no " * 250, "1 " * 250, "not a " * 125, "a or " * 125, "£" * 500):
-        parse(message[:500], SHOP, SAID_AS)
+        parse(message[:500], SHOP, NEEDS_BY_WORD)
     assert time.perf_counter() - started < 2
