@@ -19,6 +19,7 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
+from components.clock import CLOCK_SKEW
 from components.data.schema import AUTHENTICATIONS, INTERACTIONS, NONE, SHOP
 from components.settings import Validate
 
@@ -32,9 +33,6 @@ _FIRST = ("purchase", "rating", "cart", "click", "view")
 
 _EXPORTED = r"events-(\d{4}-\d{2}-\d{2})\.parquet$"
 """A file of ``bowerbird export-feedback``, named by the day on which its events were received."""
-
-EARLY = pd.Timedelta(days=1)
-"""How much later than its receipt, or than now, an event may be dated: clocks differ."""
 
 
 def authentication_of(column: ir.StringColumn) -> ir.StringValue:
@@ -57,11 +55,11 @@ def read_newest(folder: str | Path, days: int, now: pd.Timestamp) -> pd.DataFram
     """Return the feedback of the newest ``days`` below ``folder``, counted from its last event.
 
     Rows are those of the contract's interactions with ``client``, ``authentication`` and
-    ``source``, the name of the file; times are UTC. Events dated more than EARLY after ``now``
+    ``source``, the name of the file; times are UTC. Events dated more than CLOCK_SKEW after ``now``
     are left out and do not move the window. Exported files are opened from the newest day on,
-    until no event of an older one can lie in the window: their events are dated EARLY after the
-    day of receipt at the latest. Events received late lie in newer files and count. Files without
-    a day in their name are always read.
+    until no event of an older one can lie in the window: their events are dated CLOCK_SKEW after
+    the day of receipt at the latest. Events received late lie in newer files and count. Files
+    without a day in their name are always read.
 
     Raises:
         ValueError: a file that is needed cannot be read.
@@ -74,7 +72,7 @@ def read_newest(folder: str | Path, days: int, now: pd.Timestamp) -> pd.DataFram
         if start is not None and _latest_event(file) <= start:
             break
         part = _read_file(file)
-        parts[file] = part[part["timestamp"] <= now + EARLY]
+        parts[file] = part[part["timestamp"] <= now + CLOCK_SKEW]
         if len(parts[file]):
             start = max(filter(None, [start, parts[file]["timestamp"].max() - span]))
     if not parts:
@@ -88,7 +86,7 @@ def _latest_event(file: Path) -> pd.Timestamp:
     day = day_of(file)
     if day is None:
         return pd.Timestamp.max.tz_localize("UTC")
-    return day + pd.Timedelta(days=1) + EARLY
+    return day + pd.Timedelta(days=1) + CLOCK_SKEW
 
 
 def _read_file(file: Path) -> pd.DataFrame:

@@ -1,8 +1,9 @@
 """Validation of feedback: its user, time, product and impression.
 
 In: a ``Caller`` and its events. Out: rows as ``EventStore.submit`` takes them, or a refusal that
-names the field. With the shop's key, every event that the pipeline's
-validation would keep is accepted; with a session token, only recent events of its own shopper.
+names the field. The events are ``schemas.FeedbackEvent``, which bounds their quantity, price and
+time. With the shop's key, each of them that the pipeline's validation would keep is accepted.
+Without it, only recent ones are, and with a session token only those of its own shopper.
 """
 
 from __future__ import annotations
@@ -16,15 +17,13 @@ from hashlib import blake2b
 from time import time_ns
 from typing import Any
 
+from components.clock import CLIENT_CLOCK_SKEW
 from components.settings import Settings
 from serving.api.auth import Auth, Caller
 from serving.api.middleware import Refused
 from serving.api.schemas import FeedbackEvent
 from serving.events.quotas import FeedbackQuotas
 from serving.events.tables import SECOND, profile_of
-
-EARLY = 5 * 60 * SECOND
-"""Microseconds that a client's clock may go fast."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class FeedbackValidator:
     def __init__(self, settings: Settings, auth: Auth) -> None:
         self.auth = auth
         self.oldest = int(settings.serve.max_event_age_hours * 3600 * SECOND)
+        self.client_skew = int(CLIENT_CLOCK_SKEW.total_seconds() * SECOND)
         rules = settings.validate_
         earliest = datetime.fromisoformat(rules.min_timestamp)
         if earliest.tzinfo is None:
@@ -142,7 +142,7 @@ class FeedbackValidator:
         if not caller.is_shop and moment < now - self.oldest:
             hours = self.oldest / 3600 / SECOND
             raise Refused(422, f"an event {hours:g} h old needs the shop's key", field)
-        if not caller.is_shop and moment > now + EARLY:
+        if not caller.is_shop and moment > now + self.client_skew:
             raise Refused(422, "an event in the future needs the shop's key", field)
         return moment
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from components.clock import CLOCK_SKEW
 from components.settings import Event
 from serving.conversation.dialogue_state import ConversationState
 from serving.fields import MAX_BATCH, MAX_K, MAX_LIST, MAX_PROPOSALS, Body, Id, Price, Text, UserId
@@ -27,7 +28,6 @@ IDENTIFIED = (
 )
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-CLOCK_SKEW = timedelta(days=1)
 
 
 class SimilarRequest(Filtered):
