@@ -19,13 +19,13 @@ def explored(n_explored: int) -> Response:
     """Return a response of five places with eight candidates."""
     scores = [8.0 - n for n in range(8)]
     candidates = RankedList([*range(8)], scores, ["hybrid"] * 8, [b"%d" % n for n in range(8)])
-    rest = {"end": b"}", "version": "1", "cold": False}
+    rest = {"json_tail": b"}", "version": "1", "cold": False}
     return Response.of(
         candidates.first(5),
         [1.0] * 5,
         IDS,
         n_explored=n_explored,
-        candidates=candidates,
+        exploration_pool=candidates,
         **rest,
     )
 
