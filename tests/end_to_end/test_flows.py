@@ -159,6 +159,12 @@ def start(prefect: httpx.Client, flow: str) -> str:
     return made.json()["id"]
 
 
+def run_counts(prefect: httpx.Client, run: str) -> dict[str, int]:
+    """Return how often each task of a flow run ran, as far as Prefect has written its events."""
+    tasks = prefect.post("/task_runs/filter", json={"flow_runs": {"id": {"any_": [run]}}}).json()
+    return {task["name"]: task["run_count"] for task in tasks}
+
+
 def test_mlflow_shows_the_version(
     trained_house: Any, prefect: httpx.Client, ports: dict[str, str]
 ) -> None:
@@ -176,9 +182,9 @@ def test_the_training_flow_without_news_only_looks(
     run = start(prefect, "training")
     state = wait_until(lambda: finished(prefect, run), 240, "training")
     assert state == "COMPLETED", (trained_house.root / "ui.log").read_text()[-4000:]
-    tasks = prefect.post("/task_runs/filter", json={"flow_runs": {"id": {"any_": [run]}}}).json()
     stages = yaml.safe_load((trained_house.root / "dvc.yaml").read_text())["stages"]
-    assert {task["name"] for task in tasks} == stages.keys() - {"fine_tune"}  # no model is
+    expected = dict.fromkeys(stages.keys() - {"fine_tune"}, 1)  # no model is fine-tuned
+    wait_until(lambda: run_counts(prefect, run) == expected, 30, "the tasks' events")
     artifacts = prefect.post("/artifacts/filter", json={}).json()
     assert {"stages", "validation", "evaluation", "registration"} <= {
         artifact["key"] for artifact in artifacts
@@ -267,8 +273,8 @@ def test_a_stage_that_fails_is_tried_again_and_leaves_the_champion(
         assert wait_until(lambda: finished(prefect, run), 120, "training") == "FAILED"
     finally:
         file.write_text(before)
-    tasks = prefect.post("/task_runs/filter", json={"flow_runs": {"id": {"any_": [run]}}}).json()
-    assert [(task["name"], task["run_count"]) for task in tasks] == [("ingest", 2)]
+    expected = {"sources": 1, "inputs": 1, "ingest": 2}
+    wait_until(lambda: run_counts(prefect, run) == expected, 30, "the tasks' events")
     logs = prefect.post("/logs/filter", json={"logs": {"flow_run_id": {"any_": [run]}}}).json()
     assert any("No Such Column" in line["message"] for line in logs)
     assert (trained_house.root / "var/serving/champion.json").read_text() == pointer
