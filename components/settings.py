@@ -14,6 +14,7 @@ of registered recommenders (``python -m benchmarks.own_or_library settings``).
 
 from __future__ import annotations
 
+import codecs
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -154,25 +156,162 @@ class ModelSection(Section):
     """Parameters of one recommender: a section of ``train`` with the recommender's name."""
 
 
+class Ids(Section):
+    """How the ids of one kind are written, so that those of all files are the same text."""
+
+    case: Literal["keep", "upper", "lower"] = "keep"
+    """`upper` or `lower` writes all ids so, for shops that write 85123a and 85123A for one."""
+    integral: bool = False
+    """Read `7.0` as `7`. Programs write whole numbers so when a column has gaps."""
+    leading_zeros: Literal["keep", "strip"] = "keep"
+    """`strip` reads `000123` as `123`."""
+    width: Annotated[int, Field(ge=0)] = 0
+    """Shorter ids get zeros on the left up to this many characters; 0 = as they are."""
+    unicode: Literal["keep", "NFC"] = "keep"
+    """`NFC` writes letters with accents in their composed form."""
+
+
+def _text_keys(words: object) -> object:
+    """Return the mapping with its keys as text: YAML reads 1 as a number and yes as true."""
+    if isinstance(words, dict):
+        return {
+            str(word).lower() if isinstance(word, bool) else str(word): value
+            for word, value in words.items()
+        }
+    return words
+
+
+def _text_values(columns: object) -> object:
+    """Return the mapping with positions (1, 2, 3 …) as text."""
+    if isinstance(columns, dict):
+        return {
+            name: str(shop) if type(shop) is int else shop  # bool is an int
+            for name, shop in columns.items()
+        }
+    return columns
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        if name == "auto":
+            return name
+        "".encode(name)  # refuses codecs that are no encodings of text, such as base64
+        return codecs.lookup(name).name
+    except LookupError as error:
+        raise ValueError(
+            f"{name!r:.80} is no encoding; common ones are utf-8, utf-16, latin-1, cp1252, gb18030"
+        ) from error
+
+
+def _null_words(words: object) -> object:
+    if isinstance(words, list) and any(word is None for word in words):
+        raise ValueError('YAML reads null and NULL without quotation marks as no value: "NULL"')
+    if isinstance(words, list):
+        return [str(word) if type(word) in (int, float) else word for word in words]
+    return words
+
+
+def _one_character(text: str) -> str:
+    if len(text.encode()) > 1:
+        raise ValueError(f"{text!r:.80} is not one ASCII character")
+    return text
+
+
+def _delimiter(text: str) -> str:
+    """Return the delimiter; `tab` and \\t are names of the tabulator."""
+    text = {"tab": "\t", "\\t": "\t"}.get(text, text)
+    if text != "auto" and not 1 <= len(text.encode()) <= 4:
+        raise ValueError(f"{text!r:.80} is not 1 to 4 bytes long")
+    return text
+
+
+Character = Annotated[str, AfterValidator(_one_character)]
+
+
 class Source(Section):
-    """One file or folder of the shop, and the names of its columns."""
+    """One file or folder of the shop, how it is written, and the names of its columns."""
 
     path: Path
-    """A file or folder (CSV, CSV.gz, Parquet, JSON lines). A folder is all such files in it."""
-    columns: dict[str, str]
-    """Name in the contract: name in the shop's file."""
+    """A file, a folder (all files in it that can be read) or a pattern (`orders/*.csv`).
+
+    CSV, TSV, JSON lines, JSON arrays and Parquet; the text formats also as gz, bz2, zst or zip.
+    Folders named `key=value` (Hive partitions) give a column `key`.
+    """
+    columns: Annotated[dict[str, str], BeforeValidator(_text_values)]
+    """Name in the contract: name in the shop's file.
+
+    In a file without a header (`header: false`) the columns are named by their positions, from 1.
+    """
+    format: Literal["auto", "csv", "json", "parquet"] = "auto"
+    """Format of the files; `auto` tells by the ending. `csv` is any delimited text."""
+    delimiter: Annotated[str, AfterValidator(_delimiter)] = "auto"
+    """Text between two columns of a CSV file, 1 to 4 bytes, or `tab`.
+
+    `auto` takes the one of comma, semicolon, tab, `|` and `::` that fits the header or the lines,
+    and refuses the file if that is not exactly one.
+    """
+    header: bool = True
+    """Whether the first line of a CSV file names its columns."""
+    quote: Character = '"'
+    """Character around values that contain the delimiter; "" = none."""
+    escape: Character = ""
+    """Character before a quotation mark within a value; "" = it is written twice."""
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = "auto"
+    """Encoding of text files, as Python names it: `latin-1`, `cp1252`, `gb18030`, `utf-16-le` …
+
+    `auto`: UTF-8, or what the byte order mark says.
+    """
+    decimal: Literal[".", ","] | None = None
+    """Decimal sign of numbers in texts. Without it, a point; `1.299` next to `12,50` is refused."""
+    thousands: Literal["", ".", ",", " ", "'"] = ""
+    """Sign between groups of three digits; "" = none."""
+    nulls: Annotated[list[str] | None, BeforeValidator(_null_words)] = None
+    """Words that mean that there is no value, for example `['NULL', 'n/a']`.
+
+    An empty text never is a value. Ids such as `NULL` or `nan` are refused unless they are named
+    here; `[]` says that they are ids.
+    """
     event: Event = "purchase"
-    """Event of every row, unless `columns.event` names a column."""
+    """Event of every row, unless `columns.event` names a column; also of its empty cells."""
+    events: Annotated[dict[str, Event | Literal["ignore"]], BeforeValidator(_text_keys)] = {}
+    """The shop's words for events: the contract's, or `ignore` to leave their rows out.
+
+    Common words (`add_to_cart`, `transaction`, `buy`, `pv` …) are known without it.
+    """
+    available: Annotated[dict[str, bool], BeforeValidator(_text_keys)] = {}
+    """The shop's words for whether an item is available.
+
+    Common words (`in_stock`, `active`, `no` …) and numbers of pieces are known without it.
+    """
+    user_ids: Ids = Ids()
+    """How user ids are written."""
+    item_ids: Ids = Ids()
+    """How item ids are written."""
     item_prefix: str = ""
     """Text put before every item id, to separate the products of another shop."""
     item_id_case: Literal["keep", "upper"] = "keep"
     """`upper` writes every item id in capitals, for shops that write 85123a and 85123A for one
     product."""
-    timestamp_format: str | None = None
-    """strptime format of timestamps that are not ISO 8601."""
+    timestamp_format: str | list[str] | None = None
+    """strptime format of timestamps that are not ISO 8601, or several, tried in order."""
+    timestamp_unit: Literal["s", "ms", "us", "ns"] | None = None
+    """Unit of timestamps that are numbers since 1970.
+
+    Without it, the unit is the one in which every value lies between 1990 and the end of next year.
+    """
     category_separator: str = ""
     """Text between the levels of a category, for example `>`; empty reads a text as one category.
     Lists of levels (Parquet, JSON lines) need no separator."""
+
+    @model_validator(mode="after")
+    def _different_signs(self) -> Self:
+        if self.thousands and self.thousands == (self.decimal or "."):
+            raise ValueError(
+                f"decimal and thousands are both {self.thousands!r}: set decimal as well"
+            )
+        if self.timestamp_unit and self.timestamp_format:
+            raise ValueError("timestamp_unit and timestamp_format exclude each other: keep one")
+        return self
 
 
 class Ingest(Section):
@@ -184,6 +323,13 @@ class Ingest(Section):
     """Views, clicks, carts, purchases and ratings: one entry per file or folder."""
     items: list[Source] = []
     """The catalogue. Without it, it is built from the interactions' `title` and `price`."""
+    items_from_lines: Literal["auto", "always", "never"] = "auto"
+    """Whether products that only the interactions have are items. `auto`: only without an item
+    file.
+
+    `data/catalogue`, the products that came in by `PUT /items`, adds to either and is no item file
+    in this sense.
+    """
     users: list[Source] = []
     """Attributes of users."""
     reviews: list[Source] = []
@@ -209,6 +355,10 @@ class Validate(Section):
     """Regular expression on `order_id` of cancelled orders, matched whole; "" = none."""
     min_timestamp: str = "2000-01-01"
     """Earliest valid timestamp."""
+    min_known_items: Share = 0.5
+    """Share of the shop's events whose product the item files have, below which the run stops."""
+    min_known_users: Share = 0.01
+    """Share of the shop's events whose customer the user files have, below which the run stops."""
     max_user_item_day: PositiveInt = 5
     """Feedback events of one user on one product a day that count."""
     max_client_item_day: PositiveInt = 3

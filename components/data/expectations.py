@@ -4,6 +4,11 @@ In: ``data/raw``. Out: ``data/valid`` (the rows that met every expectation), ``d
 (the others, unchanged, with the column ``reasons``), ``reports/data_docs`` (Great Expectations'
 pages), ``reports/validation.json`` (the counts). For each table rows in = kept + quarantined.
 
+Values that could not be read quarantine their row (``price cannot be read``). An item whose price
+is not positive is kept without a price: its purchases are as good as others. Events of a product
+that no item file has are quarantined and reported, but are no fault of the data (``joins`` says
+when they are).
+
 Feedback passes further gates (see ``feedback``): products that the catalogue does not have, clients
 that send mostly bad rows, and more events than count of a user, client and product a day. Too large
 a share of bad rows stops the run only where the shop's own files have them.
@@ -23,7 +28,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.data.feedback import BAD_CLIENT, believed, of_bad_clients, over_limits
-from components.data.schema import EVENTS, INTERACTIONS, TABLES
+from components.data.joins import joins_of, too_few_known
+from components.data.quarantine import (
+    NOT_IN_CATALOGUE,
+    counts,
+    empty_cells,
+    examples,
+    faulty_rows,
+    largest_customer,
+    lost_kinds,
+    print_counts,
+)
+from components.data.schema import EVENTS, INTERACTIONS, RAW, TABLES, UNREADABLE
 from components.settings import Settings, Validate
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
@@ -34,6 +50,21 @@ from great_expectations.expectations.row_conditions import Column
 ROW = "row"  # the column that names a row to Great Expectations and back
 COPY = "copy"  # how many equal rows stand above this one
 DUPLICATE, UNKNOWN_PRODUCT = "duplicate", "unknown product"
+NOT_A_PRODUCT, NO_PRICE = "not a product", "price not positive"
+
+READ_AS = {
+    "interactions": ("timestamp", "price", "quantity", "rating"),
+    "items": ("price",),
+    "users": (),
+    "reviews": ("timestamp", "rating"),
+}
+"""Columns of a type that a file's text may not have, by table."""
+
+FOLLOWS = {
+    "no time": "timestamp cannot be read",
+    "rating event without a rating": "rating cannot be read",
+}
+"""Reasons that say nothing new to another one."""
 
 SAME_ROW = {
     # Shops send one file twice, and feedback may repeat what the shop's own export has: equal
@@ -55,6 +86,17 @@ def suite(table: str, settings: Validate, now: pd.Timestamp) -> list[gxe.Expecta
 
     now: no event can be later (a day is allowed for clocks that are wrong).
     """
+    unread = [
+        gxe.ExpectColumnValuesToNotMatchRegex(
+            column=UNREADABLE, regex=rf"(?:^|; ){name}: '", meta=_why(f"{name} cannot be read")
+        )
+        for name in READ_AS[table]
+    ]
+    return [*unread, *_suite(table, settings, now)]
+
+
+def _suite(table: str, settings: Validate, now: pd.Timestamp) -> list[gxe.Expectation]:
+    """Return the expectations on values that could be read."""
     no_copy = gxe.ExpectColumnValuesToBeInSet(column=COPY, value_set=[0], meta=_why(DUPLICATE))
     item = [
         gxe.ExpectColumnValuesToNotBeNull(column="item_id", meta=_why("no item")),
@@ -62,7 +104,7 @@ def suite(table: str, settings: Validate, now: pd.Timestamp) -> list[gxe.Expecta
             column="item_id",
             regex_list=[rf"(?i)^(?:{code})$" for code in settings.non_product_codes]
             or [r"^$"],  # Great Expectations refuses an empty list
-            meta=_why("not a product"),
+            meta=_why(NOT_A_PRODUCT),
         ),
     ]
     possible_time = gxe.ExpectColumnValuesToBeBetween(
@@ -75,7 +117,7 @@ def suite(table: str, settings: Validate, now: pd.Timestamp) -> list[gxe.Expecta
         column="rating", min_value=1, max_value=5, meta=_why("rating not within 1 to 5")
     )
     price = gxe.ExpectColumnValuesToBeBetween(
-        column="price", min_value=0, strict_min=True, meta=_why("price not positive")
+        column="price", min_value=0, strict_min=True, meta=_why(NO_PRICE)
     )
     if table == "interactions":
         return [
@@ -132,12 +174,10 @@ def bad_rows(context: Any, table: str, frame: pd.DataFrame, rules: list[Any]) ->
             suite=context.suites.add(gx.ExpectationSuite(name=table, expectations=rules)),
         )
     )
-    marked = frame.assign(
-        **{
-            ROW: range(len(frame)),
-            COPY: frame.groupby(SAME_ROW[table], dropna=False, sort=False).cumcount(),
-        }
-    )
+    marked = frame.assign(**{UNREADABLE: frame.get(UNREADABLE), ROW: range(len(frame))})
+    # A row that could not be read is no copy of one that says nothing.
+    same = [*SAME_ROW[table], UNREADABLE]
+    marked[COPY] = marked.groupby(same, dropna=False, sort=False).cumcount()
     batch = {"dataframe": marked}
     definition.run(batch_parameters=batch, result_format="SUMMARY")  # for the pages
     # Not through the definition: the pages would list every bad row.
@@ -163,30 +203,47 @@ def bad_rows(context: Any, table: str, frame: pd.DataFrame, rules: list[Any]) ->
         rows = [entry[ROW] for entry in outcome.result.get("unexpected_index_list") or []]
         reason = outcome.expectation_config.meta["reason"]
         parts.append(pd.Series(reason, index=pd.Index(rows, dtype="int64"), dtype=object))
-    reasons = pd.concat(parts)
-    return reasons.groupby(level=0, sort=True).agg(list)
+    reasons = pd.concat(parts).groupby(level=0, sort=True).agg(list)
+    return reasons.map(lambda found: [one for one in found if FOLLOWS.get(one) not in found])
 
 
 def refused(
-    frame: pd.DataFrame, reasons: pd.Series, settings: Validate, products: pd.Index
+    frame: pd.DataFrame,
+    reasons: pd.Series,
+    settings: Validate,
+    products: pd.Index,
+    quarantined: pd.Series | None = None,
 ) -> pd.Series:
     """Return why interactions that met every expectation are still bad, as ``bad_rows`` does.
 
     frame: its index counts from 0. reasons: of ``bad_rows``. products: ids of the valid items.
+    quarantined: why other items are in quarantine, by id.
     """
     # A repeated event is no sign of a bad client.
     wrong = reasons.index[reasons.map(lambda found: found != [DUPLICATE])]
     bad = pd.Series(frame.index.isin(wrong), index=frame.index)
     rest = frame.drop(index=reasons.index)
-    gates: tuple[Callable[[pd.DataFrame], pd.Index], ...] = (
-        lambda rows: rows.index[of_bad_clients(frame, bad, settings)[rows.index]],
-        lambda rows: rows.index[~rows["item_id"].isin(products)],
+    gates: tuple[Callable[[pd.DataFrame], pd.Series], ...] = (
+        lambda rows: pd.Series(
+            BAD_CLIENT, index=rows.index[of_bad_clients(frame, bad, settings)[rows.index]]
+        ),
+        lambda rows: _without_product(rows[~rows["item_id"].isin(products)], quarantined),
     )
     found = []
-    for gate, reason in zip(gates, (BAD_CLIENT, UNKNOWN_PRODUCT), strict=True):
-        found.append(pd.Series(reason, index=gate(rest), dtype=object))
+    for gate in gates:
+        found.append(gate(rest).astype(object))
         rest = rest.drop(index=found[-1].index)
     return pd.concat([*found, over_limits(rest, settings)]).map(lambda reason: [reason])
+
+
+def _without_product(rows: pd.DataFrame, quarantined: pd.Series | None) -> pd.Series:
+    """Return why the product of each row is no valid item."""
+    why = pd.Series(NOT_IN_CATALOGUE, index=rows.index, dtype=object)
+    why = why.mask(is_feedback(rows), UNKNOWN_PRODUCT)
+    if quarantined is None or quarantined.empty:
+        return why
+    of_item = rows["item_id"].map("product in quarantine: " + quarantined)
+    return of_item.where(of_item.notna(), why)
 
 
 def check_table(
@@ -196,26 +253,23 @@ def check_table(
     settings: Validate,
     now: pd.Timestamp,
     products: pd.Index,
+    quarantined: pd.Series | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the good rows and the quarantined rows (with ``reasons``) of ``table``.
 
     frame: its index counts from 0. products: ids of the valid items, which interactions need.
+    quarantined: why other items are in quarantine, by id.
     """
     reasons = bad_rows(context, table, frame, suite(table, settings, now))
     if table == "interactions":
-        reasons = pd.concat([reasons, refused(frame, reasons, settings, products)]).sort_index()
+        more = refused(frame, reasons, settings, products, quarantined)
+        reasons = pd.concat([reasons, more]).sort_index()
+    elif table == "items":
+        unpriced = reasons.index[reasons.map(lambda found: found == [NO_PRICE])]
+        frame = frame.assign(price=frame["price"].mask(frame.index.isin(unpriced)))
+        reasons = reasons.drop(index=unpriced)
     bad = frame.loc[reasons.index].assign(reasons=reasons.to_numpy())
     return frame.drop(index=reasons.index), bad
-
-
-def counts(good: pd.DataFrame, bad: pd.DataFrame) -> dict[str, Any]:
-    """Return rows, kept, quarantined and the reasons; a row with several counts in each."""
-    return {
-        "rows": len(good) + len(bad),
-        "kept": len(good),
-        "quarantined": len(bad),
-        "reasons": {key: int(n) for key, n in bad["reasons"].explode().value_counts().items()},
-    }
 
 
 def is_feedback(rows: pd.DataFrame) -> pd.Series:
@@ -252,45 +306,43 @@ def run(settings: Settings, root: Path) -> None:
         place.mkdir(parents=True)
 
     report: dict[str, dict[str, Any]] = {}
-    too_bad = []
-    products = pd.Index([])
-    for table in ("items", *(name for name in TABLES if name != "items")):
+    too_bad: list[str] = []
+    products, why = pd.Index([]), pd.Series(dtype=object)
+    listed: dict[str, pd.DataFrame] = {}
+    for table in ("items", "users", "interactions", "reviews"):
         schema = TABLES[table]
         frame = pq.read_table(root / "data/raw" / f"{table}.parquet").to_pandas()
-        good, bad = check_table(context, table, frame, settings.validate_, now, products)
+        good, bad = check_table(context, table, frame, settings.validate_, now, products, why)
+        if table in ("items", "users"):
+            listed[table] = frame[["source", "item_id" if table == "items" else "user_id"]]
         if table == "items":
             products = pd.Index(good["item_id"])
-        report[table] = counts(good, bad)
-        own = counts(good[~is_feedback(good)], bad[~is_feedback(bad)])
-        feedback = counts(good[is_feedback(good)], bad[is_feedback(bad)])
-        if table == "interactions":
-            clients = bad.loc[is_feedback(bad) & bad["reasons"].map(lambda r: BAD_CLIENT in r)]
-            report[table]["feedback"] = {
-                **feedback,
-                "bad_clients": int(clients["client"].nunique(dropna=False)),
-            }
-            good = believed(good, settings.validate_)
-        pq.write_table(
-            pa.Table.from_pandas(good, schema=schema, preserve_index=False),
-            places["valid"] / f"{table}.parquet",
-        )
-        with_reasons = schema.append(pa.field("reasons", pa.list_(pa.string())))
-        pq.write_table(
-            pa.Table.from_pandas(bad, schema=with_reasons, preserve_index=False),
-            places["quarantine"] / f"{table}.parquet",
-        )
-        for name, found in ((table, report[table]), ("  feedback", feedback)):
-            if name == table or found["rows"]:
+            why = bad.dropna(subset="item_id").drop_duplicates("item_id").set_index("item_id")
+            why = why["reasons"].map(", ".join)
+            why = why[~why.index.isin(products)]
+        own_good, own_bad = good[~is_feedback(good)], bad[~is_feedback(bad)]
+        own = counts(own_good, own_bad)
+        report[table] = {**counts(good, bad), "examples": examples(bad), "empty": empty_cells(good)}
+        print_counts(table, report[table], own["reasons"], examples(own_bad))
+        if table == "items":
+            report[table]["without_price"] = int((frame["price"] <= 0)[good.index].sum())
+            if report[table]["without_price"]:
                 print(
-                    f"{name:<13}{found['rows']:>10,} rows = {found['kept']:>10,} kept + "
-                    f"{found['quarantined']:>10,} quarantined"
+                    f"    {report[table]['without_price']:>9,} kept without a price: not positive"
                 )
-        for reason, n in feedback["reasons"].items():
-            print(f"    {n:>9,} {reason}")
-        share = own["quarantined"] / max(own["rows"], 1)
+        if table == "interactions":
+            too_bad += _of_interactions(good, bad, listed, report[table], settings.validate_)
+            good = believed(good, settings.validate_)
+        _write(good, schema, places["valid"] / f"{table}.parquet")
+        with_reasons = RAW[table].append(pa.field("reasons", pa.list_(pa.string())))
+        _write(bad, with_reasons, places["quarantine"] / f"{table}.parquet")
+        share = faulty_rows(own_bad) / max(own["rows"], 1)
         if share > settings.validate_.max_bad_share:
             worst = ", ".join(f"{reason} ({n:,})" for reason, n in own["reasons"].items())
-            too_bad.append(f"{table}: {share:.0%} of {own['rows']:,} rows are bad: {worst}")
+            too_bad.append(
+                f"{table}: {share:.0%} of {own['rows']:,} rows are bad (validate.max_bad_share is "
+                f"{settings.validate_.max_bad_share:.0%}): {worst}"
+            )
     report = {table: report[table] for table in TABLES}
 
     docs = root / "reports/data_docs"
@@ -300,9 +352,47 @@ def run(settings: Settings, root: Path) -> None:
     file.write_text(json.dumps(report, indent=2))
     if too_bad:
         raise ValueError(
-            "too many bad rows in the shop's own files (validate.max_bad_share is "
-            f"{settings.validate_.max_bad_share:.0%}):\n  "
+            "too many bad rows in the shop's own files:\n  "
             + "\n  ".join(too_bad)
             + "\nLook at data/quarantine/*.parquet and reports/data_docs/index.html; mend the "
-            "files or the columns in params.yaml, or raise validate.max_bad_share."
+            "files or the sources in params.yaml, or change the limits in `validate`."
         )
+
+
+def _of_interactions(
+    good: pd.DataFrame,
+    bad: pd.DataFrame,
+    listed: dict[str, pd.DataFrame],
+    report: dict[str, Any],
+    settings: Validate,
+) -> list[str]:
+    """Add to ``report``, and print, what only interactions have; return why the run must stop.
+
+    listed: ids and ``source`` of the raw items and users.
+    """
+    sent, refused_rows = good[is_feedback(good)], bad[is_feedback(bad)]
+    own_good, own_bad = good[~is_feedback(good)], bad[~is_feedback(bad)]
+    clients = refused_rows.loc[refused_rows["reasons"].map(lambda r: BAD_CLIENT in r)]
+    feedback = {
+        **counts(sent, refused_rows),
+        "bad_clients": int(clients["client"].nunique(dropna=False)),
+    }
+    report["feedback"] = feedback
+    if feedback["rows"]:
+        print_counts("  feedback", feedback, feedback["reasons"], examples(refused_rows))
+    is_product = own_bad["reasons"].map(lambda reasons: NOT_A_PRODUCT not in reasons).astype(bool)
+    events = pd.concat([own_good, own_bad[is_product]])
+    joins = joins_of(events, listed["items"], listed["users"])
+    for name, found in joins.items():
+        print(f"    {found.line()}")
+        report[name] = found.report()
+    note = largest_customer(own_good)
+    if note:
+        print(f"    {note}")
+    return [*too_few_known(joins, settings), *lost_kinds(own_good, own_bad)]
+
+
+def _write(frame: pd.DataFrame, schema: pa.Schema, file: Path) -> None:
+    """Write ``frame`` as ``schema``; columns that it lacks are null."""
+    rows = frame.reindex(columns=schema.names)
+    pq.write_table(pa.Table.from_pandas(rows, schema=schema, preserve_index=False), file)

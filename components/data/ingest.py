@@ -2,11 +2,12 @@
 
 In: the files that ``ingest`` of params.yaml names, ``data/feedback`` and ``data/erasures`` (rows of
 erased people are left out). Out: ``data/raw/{interactions,items,users,reviews}.parquet`` in the
-shape of ``schema``. Rows are not judged here: a value that cannot be read as its type becomes null,
-and the stage ``validate`` quarantines the row with its file and row number.
+shape of ``schema.RAW``. Rows are not judged here: a value that cannot be read as its type is named
+in the column ``unreadable``, and the stage ``validate`` quarantines the row with its file and row
+number. A file that cannot be right as a whole is refused.
 
-Products and their texts and prices come from the shop's own files only. Feedback came over the
-network, so an event in it makes no product, no title and no price.
+Products and their texts and prices come from the shop's own files only; with an item file, from it.
+Feedback came over the network, so an event in it makes no product, no title and no price.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.data.erased_rows import without_erased
-from components.data.schema import INTERACTIONS, ITEMS, REVIEWS, TABLES, USERS
-from components.data.sources.files import File, connect, files_of
+from components.data.schema import RAW
+from components.data.sources.files import File, clear_staging, connect, files_of
 from components.data.sources.interactions import feedback_of, interactions_of
 from components.data.sources.items import items_table
-from components.data.sources.lines import union
+from components.data.sources.lines import together
 from components.data.sources.reviews import reviews_of
 from components.data.sources.users import users_table
 from components.file_erasure import load_erasures
-from components.settings import Settings, Source
+from components.settings import Ingest, Settings, Source
 
 
 def run(settings: Settings, root: Path) -> None:
@@ -37,8 +39,19 @@ def run(settings: Settings, root: Path) -> None:
         FileNotFoundError: a source has no file.
         ValueError: a setting of ``ingest`` or a file does not fit the contract.
     """
-    ingest = settings.ingest
-    con = connect(ingest.timezone)
+    con = connect(settings.ingest.timezone)
+    clear_staging(root)
+    try:
+        _write_tables(con, settings.ingest, root)
+    finally:
+        clear_staging(root)
+    for name in RAW:
+        rows = pq.read_metadata(root / "data/raw" / f"{name}.parquet").num_rows
+        print(f"{name:<13}{rows:>10,} rows")
+
+
+def _write_tables(con: ibis.BaseBackend, ingest: Ingest, root: Path) -> None:
+    """Write the raw tables to data/raw, all or none."""
 
     def files(sources: list[Source]) -> list[File]:
         return [file for source in sources for file in files_of(source, root)]
@@ -46,7 +59,7 @@ def run(settings: Settings, root: Path) -> None:
     parts = [interactions_of(con, file) for file in files(ingest.interactions)]
     parts += feedback_of(con, ingest.feedback, root)
     # Materialised once: three of the tables are made from the lines.
-    lines = con.create_table("lines", union(parts), temp=True)
+    lines = together(con, "lines", parts)
     shop_lines = lines.filter(lines.authentication.isnull())
     erasures = load_erasures(root)
     kept = without_erased(con, lines, erasures, "interactions")
@@ -54,23 +67,20 @@ def run(settings: Settings, root: Path) -> None:
         without_erased(con, reviews_of(con, file), erasures, "reviews")
         for file in files(ingest.reviews)
     ]
-
+    tables = {
+        "interactions": kept.select(*RAW["interactions"].names),
+        "items": items_table(con, shop_lines, files(ingest.items), ingest),
+        "users": users_table(con, kept, files(ingest.users), erasures),
+        "reviews": together(con, "reviews", reviews) if reviews else RAW["reviews"].empty_table(),
+    }
     partial = root / "data/.raw"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    write(kept.select(*INTERACTIONS.names), INTERACTIONS, partial / "interactions.parquet")
-    items = items_table(con, shop_lines, files(ingest.items), ingest.currency)
-    write(items, ITEMS, partial / "items.parquet")
-    write(users_table(con, kept, files(ingest.users), erasures), USERS, partial / "users.parquet")
-    write(
-        union(reviews) if reviews else REVIEWS.empty_table(), REVIEWS, partial / "reviews.parquet"
-    )
+    for name, table in tables.items():
+        write(table, RAW[name], partial / f"{name}.parquet")
     out = root / "data/raw"
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
-    for name in TABLES:
-        rows = pq.read_metadata(out / f"{name}.parquet").num_rows
-        print(f"{name:<13}{rows:>10,} rows")
 
 
 def write(table: ir.Table | pa.Table, schema: pa.Schema, file: Path) -> None:

@@ -1,6 +1,7 @@
 """The contract's tables: column names and types, in one place.
 
-Raw and valid tables (``data/raw``, ``data/valid``) hold the shop's own ids as strings. Prepared
+Raw and valid tables (``data/raw``, ``data/valid``) hold the shop's own ids as strings. Raw tables
+also say which row of which file they come from and what in it could not be read (``RAW``). Prepared
 tables (``data/prepared``) hold dense int32 codes: the code of an item or user is its row number
 in ``items.parquet`` or ``users.parquet``, which makes those two files the vocabulary.
 """
@@ -70,6 +71,23 @@ REVIEWS = pa.schema(
 )
 
 TABLES = {"interactions": INTERACTIONS, "items": ITEMS, "users": USERS, "reviews": REVIEWS}
+
+LINES = "lines"
+"""``source`` of the items and users that no file has, only the interactions."""
+
+UNREADABLE = "unreadable"
+"""Column of the raw tables: values that are not of their type, as ``price: '12,50'``; else null."""
+
+
+def _raw(schema: pa.Schema) -> pa.Schema:
+    """Return the schema of a raw table: ``source_row`` (null if not of a file) and UNREADABLE."""
+    if "source_row" not in schema.names:
+        schema = schema.append(pa.field("source_row", pa.int64()))
+    return schema.append(pa.field(UNREADABLE, pa.string()))
+
+
+RAW = {name: _raw(schema) for name, schema in TABLES.items()}
+"""Schemas of the raw and the quarantined tables by name."""
 
 PREPARED_INTERACTIONS = pa.schema(
     [

@@ -11,13 +11,15 @@ from typing import Any
 import ibis
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
+from pyarrow import feather
 
 from components.data.dataset import DAY, Catalogue, Histories, Interactions
-from components.data.sources.files import READERS
+from components.data.sources.files import READERS, connect, files_of
 from components.recommenders import factory
-from components.settings import Settings, load_settings
+from components.settings import Settings, Source, load_settings
 from serving.api.app import create_app
 from tests.conftest import REPOSITORY
 from tests.docs.examples import examples
@@ -67,15 +69,17 @@ def test_the_models_settings_are_accepted_once_it_is_registered(
 @pytest.fixture
 def data_source() -> Iterator[SimpleNamespace]:
     yield recipe("add-a-data-source")
-    READERS.pop(".psv")
+    READERS.pop(".arrow")
 
 
 def test_the_reader_of_a_new_kind_of_file_reads_it(
     data_source: SimpleNamespace, tmp_path: Path
 ) -> None:
-    file = tmp_path / "orders.psv"
-    file.write_text("customer|sku\n007|a\n")
-    table = READERS[".psv"](ibis.duckdb.connect(), str(file)).execute()
+    feather.write_feather(pa.table({"customer": ["007"], "sku": ["a"]}), tmp_path / "orders.arrow")
+    source = Source(path="orders.arrow", columns={"user_id": "customer", "item_id": "sku"})
+    (file,) = files_of(source, tmp_path)
+    rows, cells = file.columns(connect("UTC"), ["customer", "sku"])
+    table = rows.select(**{name: one.text for name, one in cells.items()}).execute()
     assert table.to_dict("list") == {"customer": ["007"], "sku": ["a"]}
 
 

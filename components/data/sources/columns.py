@@ -1,18 +1,35 @@
 """A file's columns → the contract's names and types.
 
 In: a ``File`` and the table that it is read for. Out: an Ibis table with the columns that
-``columns:`` of the source names.
+``columns:`` of the source names. One module types each kind of value (``ids``, ``numbers``,
+``times``, ``booleans``, ``events``), the same way for every format; ``checks`` refuses what cannot
+be right.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ibis
 import ibis.expr.types as ir
 
-from components.data.sources.files import File
+from components.data.sources.booleans import availability
+from components.data.sources.cells import Cells
+from components.data.sources.checks import (
+    LEVELS,
+    NUMBERS,
+    Column,
+    check_columns,
+    known_formats,
+    time_unit,
+    unreadable,
+)
+from components.data.sources.events import IGNORE, events
+from components.data.sources.files import ROW, File
 from components.data.sources.hints import did_you_mean
+from components.data.sources.ids import ids, item_ids
+from components.data.sources.numbers import numbers
+from components.data.sources.times import times
 from components.settings import Source
 
 
@@ -59,31 +76,102 @@ MAPPABLE = {
 }
 """Names that ``columns:`` of a source may use, by table."""
 
-NUMBERS = ("rating", "quantity", "price")
-
 
 def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
     """Return the file's rows with the contract's column names and types of ``table``.
 
-    The columns ``source`` and ``source_row`` name the file and the row in it. Contract columns
-    that the source does not name are absent.
+    The columns ``source`` and ``source_row`` name the file and the row in it, from 0.
+    ``unreadable`` names the values that are not of their type, which are null; it is null where
+    there are none. Contract columns that the source does not name are absent. Rows whose event the
+    source ignores are left out.
 
     Raises:
-        ValueError: a column that ``columns:`` names is missing in the file or unknown to the
-            contract, a required one is not named, or most of a column's values are not of its type.
+        ValueError: the file cannot be read; a column that ``columns:`` names is missing in the file
+            or unknown to the contract, or a required one is not named; or a column's values are not
+            of its type (see ``checks``).
     """
-    columns = mapped_columns(file.source, table)
-    raw = file.open(con)
-    for contract, shop in columns.items():
-        if shop not in raw.columns:
-            raise ValueError(
-                f"ingest.{table}: {file.shown} has no column {shop!r} (for {contract})"
-                f"{did_you_mean(shop, raw.columns)}; it has {', '.join(raw.columns)}"
-            )
-    chosen = raw.select(**{contract: raw[shop] for contract, shop in columns.items()})
-    typed = chosen.mutate(**{name: _typed(chosen[name], name, file.source) for name in columns})
-    _check_types(chosen, columns, file, table)
-    return typed.mutate(source=ibis.literal(file.shown), source_row=ibis.row_number())
+    names = mapped_columns(file.source, table)
+    try:
+        rows, cells = file.columns(con, list(dict.fromkeys(names.values())))
+        cells = {shop: one.without(file.source.nulls or []) for shop, one in cells.items()}
+        columns = [
+            _column(con, rows, file, name, shop, cells[shop]) for name, shop in names.items()
+        ]
+        rows, columns = _as_view(con, rows, columns)
+        check_columns(rows, columns, file)
+    except ValueError as error:
+        raise ValueError(f"ingest.{table}: {error}") from error
+    typed = rows.select(
+        **{column.name: column.value for column in columns},
+        unreadable=unreadable(columns),
+        source=ibis.literal(file.shown),
+        source_row=rows[ROW].cast("int64"),
+    )
+    return _without_ignored(typed, file)
+
+
+def _column(
+    con: ibis.BaseBackend, rows: ir.Table, file: File, name: str, shop: str, cells: Cells
+) -> Column:
+    """Return the column as the contract's type of ``name``; null where a value is not of it."""
+    source = file.source
+    value: ir.Value
+    if name == "timestamp":
+        formats = known_formats(con, file)
+        unit = time_unit(rows, cells, shop, file)
+        value = times(cells, formats, unit)
+    elif name in NUMBERS:
+        value = numbers(cells, source)
+    elif name == "available":
+        value = availability(cells, source)
+    elif name == "event":
+        value = events(cells, source)
+    elif name in LEVELS:
+        value = _categories(cells, source.category_separator)
+    elif name == "user_id":
+        value = ids(cells.text, source.user_ids)
+    elif name == "item_id":
+        value = item_ids(cells.text, source)
+    else:
+        value = cells.text
+    return Column(name, shop, cells, value)
+
+
+def _as_view(
+    con: ibis.BaseBackend, rows: ir.Table, columns: list[Column]
+) -> tuple[ir.Table, list[Column]]:
+    """Return the same rows and columns as those of a view.
+
+    Every query of the checks then names columns instead of repeating how they are read, which
+    takes longer to compile than a small file to read.
+    """
+    parts = {
+        f"{column.name}__{part}": value
+        for column in columns
+        for part, value in {**column.cells.parts(), "value": column.value}.items()
+    }
+    view = con.create_view(ibis.util.gen_name("columns"), rows.select(ROW, **parts), overwrite=True)
+    return view, [
+        replace(
+            column,
+            cells=replace(
+                column.cells,
+                **{part: view[f"{column.name}__{part}"] for part in column.cells.parts()},
+            ),
+            value=view[f"{column.name}__value"],
+        )
+        for column in columns
+    ]
+
+
+def _without_ignored(rows: ir.Table, file: File) -> ir.Table:
+    """Return the rows whose event is not ignored, and print how many are."""
+    if IGNORE not in file.source.events.values() or "event" not in rows.columns:
+        return rows
+    ignored = int(rows.filter(rows.event == IGNORE).count().execute())
+    if ignored:
+        print(f"{file.shown}: {ignored:,} rows of ignored events (events: ignore) are left out")
+    return rows.filter(rows.event != IGNORE)
 
 
 def mapped_columns(source: Source, table: str) -> dict[str, str]:
@@ -122,92 +210,13 @@ def complete(rows: ir.Table, defaults: dict[str, ir.Value]) -> ir.Table:
     )
 
 
-def _typed(column: ir.Column, name: str, source: Source) -> ir.Value:
-    """Return ``column`` as the contract's type of ``name``; null where the value is not of it."""
-    if name == "timestamp":
-        return _timestamp(column, source.timestamp_format)
-    if name in NUMBERS:
-        return column.try_cast("float32")
-    if name == "available":
-        return column.cast("string").lower().isin(["true", "1", "1.0", "yes", "y", "t"])
-    if name in ("categories", "category"):
-        return _categories(column, source.category_separator)
-    text = _text(column)
-    if name in ("user_id", "item_id", "order_id"):
-        # A number column with gaps is read as floats: 12345.0 is the shop's 12345.
-        text = text.re_replace(r"^(-?\d+)\.0$", r"\1")
-    if name == "item_id":
-        text = text.upper() if source.item_id_case == "upper" else text
-        text = ibis.literal(source.item_prefix) + text if source.item_prefix else text
-    return text
-
-
-def _text(column: ir.Column) -> ir.StringValue:
-    return column.cast("string").strip().nullif("")
-
-
-def _categories(column: ir.Column, separator: str) -> ir.Value:
+def _categories(cells: Cells, separator: str) -> ir.Value:
     """Return the levels of a category, most general first: a list as it is, a text split at
     ``separator``, or as one level if that is ""."""
-    if column.type().is_array():
-        levels = column.cast("array<string>")
-    elif separator:
-        levels = _text(column).split(separator)
+    text = cells.text
+    if separator:
+        parts = text.split(separator)
     else:
-        text = _text(column)
-        levels = ibis.ifelse(text.notnull(), ibis.array([text]), ibis.null("array<string>"))
+        parts = ibis.ifelse(text.notnull(), ibis.array([text]), ibis.null("array<string>"))
+    levels = ibis.coalesce(cells.levels, parts)
     return levels.map(lambda level: level.strip()).filter(lambda level: level != "")
-
-
-def _timestamp(column: ir.Column, form: str | None) -> ir.Value:
-    """Return ``column`` as an instant; a time without an offset is in the session's time zone."""
-    kind = column.type()
-    if kind.is_numeric():
-        number = column.cast("float64")
-        seconds = ibis.ifelse(number.abs() > 1e11, number / 1000, number)  # milliseconds
-        return _to_timestamp(seconds)
-    if kind.is_string() and form is not None:
-        return _try_strptime(column, form).cast("timestamp('UTC')")
-    return column.try_cast("timestamp('UTC')")
-
-
-@ibis.udf.scalar.builtin(name="try_strptime")
-def _try_strptime(text: str, form: str) -> ibis.dtype("timestamp"):  # type: ignore[valid-type]
-    """DuckDB's function: null where the text does not match the format."""
-
-
-@ibis.udf.scalar.builtin(name="to_timestamp")
-def _to_timestamp(seconds: float) -> ibis.dtype("timestamp('UTC')"):  # type: ignore[valid-type]
-    """DuckDB's function: seconds since 1970 as an instant."""
-
-
-def _check_types(chosen: ir.Table, columns: dict[str, str], file: File, table: str) -> None:
-    """Raise if most of a column's values are not of its type: the wrong column was named."""
-    checked = [name for name in (*NUMBERS, "timestamp") if name in columns]
-    if not checked:
-        return
-    counts = chosen.select(
-        **{f"{name}_given": _text(chosen[name]).notnull() for name in checked},
-        **{f"{name}_read": _typed(chosen[name], name, file.source).notnull() for name in checked},
-        **{f"{name}_text": _text(chosen[name]) for name in checked},
-    )
-    found = counts.aggregate(
-        **{f"{name}_given": counts[f"{name}_given"].sum() for name in checked},
-        **{f"{name}_read": counts[f"{name}_read"].sum() for name in checked},
-        **{
-            f"{name}_text": counts[f"{name}_text"].first(
-                where=counts[f"{name}_given"] & ~counts[f"{name}_read"]
-            )
-            for name in checked
-        },
-    ).execute()
-    for name in checked:
-        given, ok = int(found[f"{name}_given"][0] or 0), int(found[f"{name}_read"][0] or 0)
-        if given and ok < given / 2:
-            expected = "a time" if name == "timestamp" else "a number"
-            advice = "; set timestamp_format of this source" if name == "timestamp" else ""
-            raise ValueError(
-                f"ingest.{table}: {file.shown}: column {columns[name]!r} (for {name}) should hold "
-                f"{expected}, but {given - ok:,} of {given:,} values do not, for example "
-                f"{found[f'{name}_text'][0]!r}{advice}"
-            )

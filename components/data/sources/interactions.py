@@ -1,6 +1,6 @@
 """Interactions: lines of the shop's own files, and the exported feedback.
 
-Both have the contract's columns (``schema.INTERACTIONS``), LINE_CATALOGUE and country. Feedback
+Both have the columns of the raw table (``schema.RAW``), LINE_CATALOGUE and country. Feedback
 came over the network, so it says nothing about items and users: those columns are null.
 """
 
@@ -12,7 +12,7 @@ import ibis
 import ibis.expr.types as ir
 
 from components.data.feedback import authentication_of
-from components.data.schema import INTERACTIONS
+from components.data.schema import INTERACTIONS, RAW, UNREADABLE
 from components.data.sources.columns import LINE_CATALOGUE, complete, read
 from components.data.sources.files import File
 
@@ -20,7 +20,6 @@ from components.data.sources.files import File
 def interactions_of(con: ibis.BaseBackend, file: File) -> ir.Table:
     """Return a file's interactions, with what its lines say about item and user."""
     rows = read(con, file, "interactions")
-    event = rows.event.lower() if "event" in rows.columns else ibis.literal(file.source.event)
     defaults = {
         **dict.fromkeys(("rating", "price"), ibis.null("float32")),
         **dict.fromkeys(("order_id", "impression_id", "country"), ibis.null("string")),
@@ -28,9 +27,9 @@ def interactions_of(con: ibis.BaseBackend, file: File) -> ir.Table:
         **dict.fromkeys(("title", "description", "brand"), ibis.null("string")),
         "categories": ibis.null("array<string>"),
         "quantity": ibis.literal(1.0, "float32"),
+        "event": ibis.literal(file.source.event),
     }
-    rows = complete(rows.mutate(event=event), defaults)
-    return rows.select(*INTERACTIONS.names, *LINE_CATALOGUE, "country")
+    return complete(rows, defaults).select(*RAW["interactions"].names, *LINE_CATALOGUE, "country")
 
 
 def feedback_of(con: ibis.BaseBackend, folder: Path, root: Path) -> list[ir.Table]:
@@ -70,6 +69,7 @@ def feedback_of(con: ibis.BaseBackend, folder: Path, root: Path) -> list[ir.Tabl
                 **dict.fromkeys(("title", "description", "brand"), ibis.null("string")),
                 categories=ibis.null("array<string>"),
                 country=ibis.null("string"),
-            ).select(*INTERACTIONS.names, *LINE_CATALOGUE, "country")
+                **{UNREADABLE: ibis.null("string")},
+            ).select(*RAW["interactions"].names, *LINE_CATALOGUE, "country")
         )
     return tables

@@ -1,10 +1,13 @@
 """Items: the shop's item files, and the catalogue that its invoice lines imply.
 
-An item of the lines that no item file has gets its texts and price from the lines. An item without
+Without an item file the items are those of the lines, with the texts and prices of the lines. With
+one, an item that only lines have is none, unless the settings say so. An item without
 categories gets one inferred from its title, marked ``categories_inferred``.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
@@ -12,10 +15,11 @@ import pandas as pd
 import pyarrow as pa
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from components.data.schema import ITEMS
+from components.data.schema import LINES, RAW, UNREADABLE
 from components.data.sources.columns import LINE_CATALOGUE, complete, read
 from components.data.sources.files import File
 from components.data.sources.lines import most_frequent
+from components.settings import Ingest
 
 RARE_SINGULAR = 20
 """A plural's singular counts as a word if it is at least 1/20 as frequent as the plural."""
@@ -29,20 +33,35 @@ _COLOURS = (
 )
 NO_HEAD_WORDS = ENGLISH_STOP_WORDS | set(_COLOURS.split())
 
-_READ = [name for name in ITEMS.names if name != "categories_inferred"]
+_READ = [name for name in RAW["items"].names if name != "categories_inferred"]
+ADDED = Path("data/catalogue")
+"""Folder of the products that came in by ``PUT /items``: they add to the shop's catalogue."""
 
 
 def items_table(
-    con: ibis.BaseBackend, lines: ir.Table, files: list[File], currency: str
+    con: ibis.BaseBackend, lines: ir.Table, files: list[File], ingest: Ingest
 ) -> pa.Table:
     """Return the raw items: those of the shop's item files, then those that only its lines have.
 
     lines: the shop's own interactions, without the feedback.
+
+    Raises:
+        ValueError: the item files say of no item that it is available.
     """
-    found = [_items_of(con, file, currency).to_pandas() for file in files]
-    from_lines = catalogue_of(lines, currency).select(*_READ).order_by("item_id").to_pandas()
+    found = [_items_of(con, file, ingest.currency).to_pandas() for file in files]
+    _check_availability(found, files)
     known = pd.concat([frame["item_id"] for frame in found]) if found else pd.Series(dtype=object)
-    frame = pd.concat([*found, from_lines[~from_lines["item_id"].isin(known)]], ignore_index=True)
+    of_lines = catalogue_of(lines, ingest.currency).select(*_READ).order_by("item_id").to_pandas()
+    of_lines = of_lines[~of_lines["item_id"].isin(known)]
+    if not items_come_from_lines(ingest):
+        if len(of_lines):
+            print(
+                f"items: {len(of_lines):,} products of the interactions are in no item file, for "
+                "example "
+                f"{of_lines['item_id'].iloc[0]!r}: they are no items (ingest.items_from_lines)"
+            )
+        of_lines = of_lines.head(0)
+    frame = pd.concat([*found, of_lines], ignore_index=True)
     bare = frame["categories"].map(lambda value: value is None or len(value) == 0)
     inferred = infer_categories(frame["title"]).where(bare)
     frame["categories_inferred"] = inferred.notna()
@@ -52,7 +71,31 @@ def items_table(
             inferred, frame["categories"], frame["categories_inferred"], strict=True
         )
     ]
-    return pa.Table.from_pandas(frame, schema=ITEMS, preserve_index=False)
+    return pa.Table.from_pandas(frame, schema=RAW["items"], preserve_index=False)
+
+
+def items_come_from_lines(ingest: Ingest) -> bool:
+    """Return whether products that only the interactions have are items."""
+    if ingest.items_from_lines == "auto":
+        return all(_only_adds(source.path) for source in ingest.items)
+    return ingest.items_from_lines == "always"
+
+
+def _only_adds(path: Path) -> bool:
+    """Return whether ``path`` lies in a folder ADDED."""
+    return any(one.parts[-len(ADDED.parts) :] == ADDED.parts for one in (path, *path.parents))
+
+
+def _check_availability(found: list[pd.DataFrame], files: list[File]) -> None:
+    """Raise if every item of the shop's catalogue is unavailable: nothing could be recommended."""
+    own = [n for n, file in enumerate(files) if not _only_adds(file.path)]
+    available = pd.concat([found[n]["available"] for n in own]) if own else pd.Series()
+    if len(available) and (available == False).all():  # noqa: E712  null is neither
+        raise ValueError(
+            f"ingest.items: {', '.join(files[n].shown for n in own[:5])}: of {len(available):,} "
+            "items none is available: look at the column for `available`, or map its words in "
+            "`available` of the source"
+        )
 
 
 def _items_of(con: ibis.BaseBackend, file: File, currency: str) -> ir.Table:
@@ -85,7 +128,9 @@ def catalogue_of(lines: ir.Table, currency: str) -> ir.Table:
     return items.mutate(
         currency=ibis.literal(currency),
         available=ibis.literal(True),
-        source=ibis.literal("lines"),
+        source=ibis.literal(LINES),
+        source_row=ibis.null("int64"),
+        **{UNREADABLE: ibis.null("string")},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-from components.data.schema import REVIEWS
+from components.data.schema import RAW
 from components.data.sources.columns import complete, read
 from components.data.sources.files import File
 
@@ -19,4 +19,4 @@ def reviews_of(con: ibis.BaseBackend, file: File) -> ir.Table:
         "timestamp": ibis.null("timestamp('UTC')"),
     }
     rows = complete(read(con, file, "reviews"), defaults)
-    return rows.mutate(category=rows.category[-1]).select(*REVIEWS.names)
+    return rows.mutate(category=rows.category[-1]).select(*RAW["reviews"].names)

@@ -6,10 +6,10 @@ import ibis
 import ibis.expr.types as ir
 
 from components.data.erased_rows import without_erased
-from components.data.schema import USERS
+from components.data.schema import LINES, RAW, UNREADABLE
 from components.data.sources.columns import complete, read
 from components.data.sources.files import File
-from components.data.sources.lines import most_frequent, union
+from components.data.sources.lines import most_frequent, together
 from components.file_erasure import ErasedPeople
 
 
@@ -26,16 +26,21 @@ def users_table(
         bought.select("user_id")
         .distinct()
         .left_join(most_frequent(bought, "user_id", "country"), "user_id")
-        .mutate(source=ibis.literal("lines"))
-        .select(*USERS.names)
+        .mutate(
+            source=ibis.literal(LINES),
+            source_row=ibis.null("int64"),
+            **{UNREADABLE: ibis.null("string")},
+        )
+        .select(*RAW["users"].names)
     )
     if not files:
         return from_lines.order_by("user_id")
-    given = union([without_erased(con, _users_of(con, file), erasures, "users") for file in files])
+    found = [without_erased(con, _users_of(con, file), erasures, "users") for file in files]
+    given = together(con, "users", found)
     return ibis.union(given, from_lines.anti_join(given, "user_id"))
 
 
 def _users_of(con: ibis.BaseBackend, file: File) -> ir.Table:
     """Return the users of one user file."""
     rows = complete(read(con, file, "users"), {"country": ibis.null("string")})
-    return rows.select(*USERS.names)
+    return rows.select(*RAW["users"].names)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.data import expectations
-from components.data.schema import INTERACTIONS
+from components.data.schema import INTERACTIONS, RAW
 from components.file_erasure import ErasedPeople, profile_hash, write_erasures
 from components.settings import Settings
 from tests.components.data.shop_files import COLUMNS, LINES, ingest
@@ -19,7 +19,7 @@ from tests.components.data.shop_files import COLUMNS, LINES, ingest
 def test_the_real_shop(small_shop: tuple[Path, Settings]) -> None:
     root, _ = small_shop
     raw = pq.read_table(root / "data/raw/interactions.parquet")
-    assert raw.schema.equals(INTERACTIONS)
+    assert raw.schema.equals(RAW["interactions"])
     lines = pd.read_parquet(root / "lines.parquet")
     assert raw.num_rows == len(lines)
     row = raw.slice(1000, 1).to_pylist()[0]

@@ -14,9 +14,11 @@ from tests.components.data.shop_files import COLUMNS, LINES, ingest
 
 def test_a_csv_keeps_ids_as_the_shop_writes_them(settings: Settings, tmp_path: Path) -> None:
     LINES.to_csv(tmp_path / "lines.csv", index=False)
-    tables = ingest(
-        settings, tmp_path, interactions=[{"path": "lines.csv", "columns": COLUMNS}], currency="EUR"
-    )
+    source = {"path": "lines.csv", "columns": COLUMNS}
+    as_written = ingest(settings, tmp_path, interactions=[source])["interactions"]
+    assert as_written["user_id"].tolist() == ["12345.0", None, "7.0"]
+    source["user_ids"] = {"integral": True}
+    tables = ingest(settings, tmp_path, interactions=[source], currency="EUR")
     rows = tables["interactions"]
     assert rows["user_id"].tolist() == ["12345", None, "7"]
     assert rows["item_id"].tolist() == ["00123", "ab1", "AB1"]  # zeros stay, case is the shop's

@@ -28,7 +28,7 @@ def test_every_format_gives_the_same_rows(settings: Settings, tmp_path: Path, en
         file.write_bytes(gzip.compress(text.encode()) if ending.endswith("gz") else text.encode())
     else:
         LINES.to_csv(file, index=False, sep="\t" if ending == ".tsv" else ",")
-    source = {"path": file.name, "columns": COLUMNS}
+    source = {"path": file.name, "columns": COLUMNS, "user_ids": {"integral": True}}
     found = ingest(settings, tmp_path, interactions=[source])["interactions"]
     assert found["user_id"].tolist() == ["12345", None, "7"]
     assert found["item_id"].tolist() == ["00123", "ab1", "AB1"]

@@ -25,6 +25,7 @@ def test_the_shops_own_catalogue_wins_over_the_lines(settings: Settings, tmp_pat
         tmp_path,
         interactions=[{"path": "lines.csv", "columns": COLUMNS}],
         items=[{"path": "items.csv", "columns": columns, "category_separator": ">"}],
+        items_from_lines="always",
     )["items"].set_index("item_id")
     assert table.loc["AB1", "title"] == "Mug, blue"
     assert table.loc["NEW", "categories"].tolist() == ["Home", "Tea"]

@@ -21,7 +21,13 @@ def test_user_files_come_first_and_the_lines_add_the_others(
     users = ingest(
         settings,
         tmp_path,
-        interactions=[{"path": "lines.csv", "columns": {**COLUMNS, "country": "Land"}}],
+        interactions=[
+            {
+                "path": "lines.csv",
+                "columns": {**COLUMNS, "country": "Land"},
+                "user_ids": {"integral": True},
+            }
+        ],
         users=[{"path": "users.csv", "columns": {"user_id": "id", "country": "land"}}],
     )["users"].set_index("user_id")
     assert users["country"].to_dict() == {"12345": "AT", "new": None, "7": "IT"}

@@ -1,0 +1,53 @@
+"""Ids as the source's rules write them."""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+
+from components.settings import Ids, Source
+
+NULL_WORDS = (
+    *(
+        "null",
+        "none",
+        "nan",
+        "na",
+        "n/a",
+        "#n/a",
+        "nil",
+        "undefined",
+        "\\n",
+        "<na>",
+        "nat",
+        "(null)",
+    ),
+)
+"""Words, in small letters, by which programs write that there is no value."""
+
+WITH_POINT_ZERO = r"^-?\d+\.0+$"
+
+
+@ibis.udf.scalar.builtin(name="nfc_normalize")
+def _nfc(text: str) -> ibis.dtype("string"):  # type: ignore[valid-type]
+    """DuckDB's function: letters with accents in their composed form."""
+
+
+def ids(text: ir.StringValue, rules: Ids) -> ir.StringValue:
+    """Return the ids in one spelling."""
+    if rules.integral:
+        text = text.re_replace(r"^(-?\d+)\.0+$", r"\1")
+    if rules.leading_zeros == "strip":
+        text = text.re_replace(r"^0+(.)", r"\1")
+    if rules.width:
+        text = ibis.ifelse(text.length() < rules.width, text.lpad(rules.width, "0"), text)
+    if rules.case != "keep":
+        text = text.upper() if rules.case == "upper" else text.lower()
+    return _nfc(text) if rules.unicode == "NFC" else text
+
+
+def item_ids(text: ir.StringValue, source: Source) -> ir.StringValue:
+    """Return the ids of items, with the source's prefix."""
+    text = ids(text, source.item_ids)
+    text = text.upper() if source.item_id_case == "upper" else text
+    return ibis.literal(source.item_prefix) + text if source.item_prefix else text

@@ -1,0 +1,118 @@
+"""JSON lines and JSON arrays → a Parquet file with the values that the source names, as text.
+
+Columns of value n: ``c``n, the value as text (strings without quotation marks, numbers as written),
+``k``n, its kind, and ``l``n, the elements of a list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import ibis
+
+from components.data.sources.delimited import missing
+from components.data.sources.sql import literal
+
+NUMBER, LIST, NESTED, TEXT = "number", "list", "nested", "text"
+"""Kinds of values. NESTED is an object, or a list that holds lists or objects."""
+
+_KIND = f"""
+    CASE WHEN j IS NULL THEN NULL
+         WHEN json_type(j) = 'OBJECT' THEN '{NESTED}'
+         WHEN json_type(j) = 'ARRAY' THEN
+            CASE WHEN len(list_filter(from_json(j, '["JSON"]'),
+                      lambda x: json_type(x) IN ('OBJECT', 'ARRAY'))) > 0
+                 THEN '{NESTED}' ELSE '{LIST}' END
+         WHEN json_type(j) IN ('VARCHAR', 'BOOLEAN') THEN '{TEXT}'
+         ELSE '{NUMBER}' END"""
+_LIST = "CASE WHEN json_type(j) = 'ARRAY' THEN from_json(j, '[\"VARCHAR\"]') END"
+
+
+def stage_json(
+    con: ibis.BaseBackend, text: Path, shown: str, wanted: Sequence[str], out: Path
+) -> None:
+    """Write the values ``wanted`` of the UTF-8 file ``text`` to the Parquet file ``out``.
+
+    Raises:
+        ValueError: the file is no JSON, its rows are no objects, or no row has one of the values.
+    """
+    form = _form(text, shown)
+    columns = ", ".join(f"{literal(name)}: 'JSON'" for name in wanted)
+    read = (
+        f"read_json({literal(text)}, format='{form}', records=true, columns={{{columns}}}, "
+        "maximum_object_size=268435456)"
+    )
+    chosen = ", ".join(
+        f"{_named(name)} ->> '$' AS c{n}, {_of(_KIND, name)} AS k{n}, {_of(_LIST, name)} AS l{n}"
+        for n, name in enumerate(wanted)
+    )
+    try:
+        con.raw_sql(f"COPY (SELECT {chosen} FROM {read}) TO {literal(out)} (FORMAT parquet)")
+        _check_names(con, text, shown, form, wanted, out)
+    except duckdb.Error as error:
+        raise ValueError(_explained(str(error), shown)) from error
+
+
+def _form(text: Path, shown: str) -> str:
+    """Return DuckDB's name of the file's form."""
+    with text.open(encoding="utf-8") as file:
+        start = file.read(4096).lstrip()
+    if start.startswith("["):
+        return "array"
+    if start.startswith("{"):
+        return "newline_delimited"
+    if not start:
+        raise ValueError(f"{shown} holds no row: export it again, or take it out of the source")
+    raise ValueError(
+        f"{shown} is no JSON: it begins with {start[:20]!r}, not with an object or a list of "
+        "objects"
+    )
+
+
+def _named(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _of(expression: str, name: str) -> str:
+    """Return ``expression`` with the column ``name`` in the place of j."""
+    return re.sub(r"\bj\b", lambda _: _named(name), expression)
+
+
+def _check_names(
+    con: ibis.BaseBackend, text: Path, shown: str, form: str, wanted: Sequence[str], out: Path
+) -> None:
+    """Raise if rows are there and no row has one of the wanted names."""
+    counts = ", ".join(f"count(k{n})" for n in range(len(wanted)))
+    rows, *given = con.raw_sql(
+        f"SELECT count(*), {counts} FROM read_parquet({literal(out)})"
+    ).fetchone()
+    absent = [name for name, n in zip(wanted, given, strict=True) if n == 0]
+    if not rows or not absent:
+        return
+    keys = con.raw_sql(
+        f"SELECT DISTINCT unnest(json_keys(json)) AS key FROM read_json_objects({literal(text)}, "
+        f"format='{form}', maximum_object_size=268435456) ORDER BY key"
+    ).fetchall()
+    known = [key for (key,) in keys]
+    for name in absent:
+        if name not in known:
+            raise ValueError(f"{shown} {missing(name, known)}")
+
+
+def _explained(error: str, shown: str) -> str:
+    """Return DuckDB's message about a value in our words."""
+    line = re.search(r"in line (\d+)", error)
+    malformed = "Malformed JSON" in error
+    # DuckDB names the line after one that is malformed, and no usable row of an array.
+    place = f"{shown}, line {int(line[1]) - malformed}" if line else shown
+    if "Expected OBJECT" in error:
+        return f"{place}: a row is no object of names and values: write one object a row"
+    double = re.search(r'duplicate key "(.*)"', error)
+    if double:
+        return f"{place}: the name {double[1]!r} is there twice: keep one of the two"
+    reason = re.search(r"in (?:line|record/value) \d+: (.*)", error)
+    why = reason[1].split(" Try ")[0].rstrip(". ") if reason else error.splitlines()[0]
+    return f"{place}: no whole JSON ({why}): write one object a line, or one list of objects"

@@ -1,0 +1,14 @@
+"""Text for DuckDB's SQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def literal(value: str | Path) -> str:
+    """Return ``value`` as a text literal.
+
+    >>> literal("it's")
+    "'it''s'"
+    """
+    return "'" + str(value).replace("'", "''") + "'"

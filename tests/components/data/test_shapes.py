@@ -1,0 +1,695 @@
+"""Files in the shapes that shops and public data sets have: each is right, or refused in words.
+
+A shape is a file and the settings of its source. Its outcome is the values of a column, or the
+words that the refusal holds: file, place and remedy.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.data.sources.columns import read
+from components.data.sources.files import connect, files_of
+from components.settings import Source
+
+USER_ITEM_TIME = {"user_id": "u", "item_id": "s", "timestamp": "t"}
+BY_POSITION = {"user_id": 1, "item_id": 2, "timestamp": 3}
+T = "2024-03-01T12:00:00Z"
+NOON = pd.Timestamp("2024-03-01 12:00", tz="UTC")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A file, the settings of its source, and what becomes of it.
+
+    content: text or bytes of the file ``name``, or a function that writes it. wanted: the expected
+    values by column of the contract. refused: words of the refusal. printed: words of the output.
+    """
+
+    content: str | bytes | Callable[[Path], None]
+    wanted: dict[str, list[Any]] | None = None
+    refused: tuple[str, ...] = ()
+    name: str = "o.csv"
+    columns: dict[str, Any] = field(default_factory=lambda: USER_ITEM_TIME)
+    settings: dict[str, Any] = field(default_factory=dict)
+    table: str = "interactions"
+    zone: str = "UTC"
+    printed: tuple[str, ...] = ()
+
+
+def csv_of(*users: str, sep: str = ",", end: str = "\n") -> str:
+    lines = [sep.join("ust"), *(sep.join((user, "x", T)) for user in users)]
+    return "".join(line + end for line in lines)
+
+
+def column(name: str, *values: str, sep: str = ";") -> Shape | dict[str, Any]:
+    """Return content and columns of a CSV with one further column."""
+    rows = [sep.join((*"ust", name)), *(sep.join(("a", "x", T, value)) for value in values)]
+    return {"content": "\n".join(rows) + "\n", "columns": {**USER_ITEM_TIME, name: name}}
+
+
+def times(*values: str) -> dict[str, Any]:
+    return {"content": "u,s,t\n" + "".join(f'a,x,"{value}"\n' for value in values)}
+
+
+def lines_of(*rows: dict[str, Any]) -> str:
+    return "".join(json.dumps({"u": "a", "s": "x", "t": T, **row}) + "\n" for row in rows)
+
+
+def json_times(*values: Any) -> dict[str, Any]:
+    return {"content": lines_of(*({"t": value} for value in values)), "name": "o.jsonl"}
+
+
+def catalogue(*values: str) -> dict[str, Any]:
+    rows = "".join(f"{n};mug;{value}\n" for n, value in enumerate(values))
+    columns = {"item_id": "i", "title": "n", "available": "a"}
+    return {"content": f"i;n;a\n{rows}", "columns": columns, "table": "items"}
+
+
+def parquet(**columns: Any) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        n = len(next(iter(columns.values())))
+        own = {"u": ["a"] * n, "s": ["x"] * n, "t": [T] * n, **columns}
+        pq.write_table(pa.table(own), path)
+
+    return write
+
+
+def zipped(**members: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name.replace("_", "."), text)
+    return buffer.getvalue()
+
+
+def zstd(text: str) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as out:
+        out.write(text.encode())
+    return sink.getvalue().to_pybytes()
+
+
+TWO = {"user_id": ["1", "2"]}
+MUELLER = "u,s,t\nMüller,x," + T + "\n"
+CHINESE = "u,s,t\n张三,红色杯子," + T + "\n"
+
+SHAPES = {
+    # delimiters and headers
+    "comma": Shape(csv_of("1", "2"), TWO),
+    "semicolon": Shape(csv_of("1", "2", sep=";"), TWO),
+    "tab": Shape(csv_of("1", "2", sep="\t"), TWO),
+    "tab in a .tsv": Shape(csv_of("1", "2", sep="\t"), TWO, name="o.tsv"),
+    "comma in a .tsv": Shape(csv_of("1", "2"), TWO, name="o.tsv"),
+    "bar": Shape(csv_of("1", "2", sep="|"), TWO),
+    "double colon with a header": Shape(csv_of("1", "2", sep="::"), TWO),
+    "caret, said": Shape(csv_of("1", "2", sep="^"), TWO, settings={"delimiter": "^"}),
+    "caret, not said": Shape(
+        csv_of("1", "2", sep="^"), refused=("o.csv has no column 'u'", "it has u^s^t", "delimiter")
+    ),
+    "tab by its name": Shape(csv_of("1", "2", sep="\t"), TWO, settings={"delimiter": "tab"}),
+    "wrong delimiter said": Shape(
+        csv_of("1", sep=";"), refused=("no column 'u'", "u;s;t"), settings={"delimiter": ","}
+    ),
+    "MovieLens": Shape(
+        "1::1193::5::978300760\n1::661::3::978302109\n",
+        {"user_id": ["1", "1"], "item_id": ["1193", "661"], "rating": [5, 3]},
+        columns={"user_id": 1, "item_id": 2, "rating": 3, "timestamp": 4},
+        settings={"header": False, "event": "rating", "format": "csv"},
+        name="ratings.dat",
+        printed=("column '4' (for timestamp) is read as seconds",),
+    ),
+    "a .dat without a format": Shape("1::2::3\n", refused=("format: csv",), name="ratings.dat"),
+    "no header": Shape(f"1,x,{T}\n2,y,{T}\n", TWO, columns=BY_POSITION, settings={"header": False}),
+    "no header, not said": Shape(
+        f"1,x,{T}\n2,y,{T}\n", refused=("no column 'u'", "header: false", "position")
+    ),
+    "no header, position too high": Shape(
+        f"1,x,{T}\n",
+        refused=("no column '9'", "1 to 3"),
+        columns={**BY_POSITION, "timestamp": 9},
+        settings={"header": False},
+    ),
+    "no header, two delimiters fit": Shape(
+        "1,5;2,5;3\n4,5;6,5;7\n",
+        refused=("delimiter cannot be told", "','", "';'"),
+        columns=BY_POSITION,
+        settings={"header": False},
+    ),
+    "spaces around header names": Shape(f"u, s , t\n1,x,{T}\n", {"item_id": ["x"]}),
+    "quoted header": Shape(f'"u","s","t"\n"1","x","{T}"\n', {"user_id": ["1"]}),
+    "delimiter within a quoted header": Shape(
+        f'u,s,t,"note, long"\n1,x,{T},"a, b"\n',
+        {"country": ["a, b"]},
+        columns={**USER_ITEM_TIME, "country": "note, long"},
+    ),
+    "duplicate name that is used": Shape(
+        f"u,s,t,u\n1,x,{T},2\n", refused=("column 'u' 2 times", "columns 1, 4", "rename")
+    ),
+    "duplicate name that is not used": Shape(f"u,s,t,n,n\n1,x,{T},2,3\n", {"user_id": ["1"]}),
+    "column of another case": Shape(
+        f"U,s,t\n1,x,{T}\n", refused=("no column 'u'", "it has U, s, t")
+    ),
+    # lines and quotation marks
+    "ragged late line, short": Shape(
+        csv_of(*"1" * 30000) + "9,x\n", refused=("line 30002", "2 columns instead of 3")
+    ),
+    "ragged late line, long": Shape(
+        csv_of(*"1" * 30000) + "9,x,y,z\n", refused=("line 30002", "4 columns instead of 3")
+    ),
+    "quotes first seen late": Shape(
+        csv_of(*"1" * 30000) + f'"9, b","x",{T}\n', {"user_id": ["1"] * 30000 + ["9, b"]}
+    ),
+    "quote written twice": Shape(f'u,s,t\n1,"12"" plate",{T}\n', {"item_id": ['12" plate']}),
+    "quote after a backslash, said": Shape(
+        f'u,s,t\n1,"12\\" plate",{T}\n', {"item_id": ['12" plate']}, settings={"escape": "\\"}
+    ),
+    "quote after a backslash, not said": Shape(
+        f'u,s,t\n1,"12\\" plate",{T}\n', refused=("line 2", "quotation mark", "escape")
+    ),
+    "quote not closed": Shape(
+        f'u,s,t\n1,"x,{T}\n2,y,{T}\n', refused=("line 2", "quotation mark is not closed")
+    ),
+    "no quotation marks, said": Shape(
+        f'u,s,t\n1,"x,{T}\n2,y,{T}\n', {"item_id": ['"x', "y"]}, settings={"quote": ""}
+    ),
+    "single quotes, said": Shape(
+        f"u,s,t\n1,'a,b',{T}\n", {"item_id": ["a,b"]}, settings={"quote": "'"}
+    ),
+    "line break within quotes": Shape(f'u,s,t\n1,"a\nb",{T}\n', {"item_id": ["a\nb"]}),
+    "CRLF": Shape(csv_of("1", "2", end="\r\n"), TWO),
+    "CR": Shape(csv_of("1", "2", end="\r"), TWO),
+    "CRLF with LF within quotes": Shape(
+        f'u,s,t\r\n1,"a\nb",{T}\r\n2,y,{T}\r\n', {"item_id": ["a\nb", "y"]}
+    ),
+    "mixed line ends": Shape(csv_of("1", end="\r\n") + f"2,x,{T}\n", TWO),
+    "mixed line ends, late": Shape(
+        csv_of(*"1" * 30000) + f"9,x,{T}\r\n8,y,{T}\n", {"user_id": ["1"] * 30000 + ["9", "8"]}
+    ),
+    "no line end at the end": Shape(csv_of("1", "2").rstrip(), TWO),
+    "blank lines": Shape(f"\n\nu,s,t\n1,x,{T}\n\n2,y,{T}\n\n", TWO),
+    "Excel's first line": Shape(f"sep=;\r\nu;s;t\r\n1;x;{T}\r\n2;x;{T}\r\n", TWO),
+    "spaces that are not seen": Shape(csv_of("1\u00a0", "\u200b2"), TWO),
+    "a name with signs of patterns": Shape(csv_of("1", "2"), TWO, name="o [1]*.csv"),
+    "empty": Shape("", refused=("o.csv is empty",)),
+    "white space only": Shape("\n\n", refused=("o.csv holds no line",)),
+    "header only": Shape("u,s,t\n", {"user_id": []}, printed=("o.csv has no rows",)),
+    "zero bytes": Shape(b"u,s,t\n1,\0,3\n", refused=("line 2", "zero byte")),
+    "a Parquet file named .csv": Shape(parquet(u=["1"]), refused=("is a Parquet file",)),
+    # encodings
+    "UTF-8 with a mark": Shape(b"\xef\xbb\xbf" + MUELLER.encode(), {"user_id": ["Müller"]}),
+    "UTF-16": Shape(MUELLER.encode("utf-16"), {"user_id": ["Müller"]}),
+    "UTF-16 without a mark": Shape(MUELLER.encode("utf-16-le"), refused=("utf-16-le",)),
+    "UTF-16 without a mark, said": Shape(
+        MUELLER.encode("utf-16-be"), {"user_id": ["Müller"]}, settings={"encoding": "utf-16-be"}
+    ),
+    "Latin-1, said": Shape(
+        MUELLER.encode("latin-1"), {"user_id": ["Müller"]}, settings={"encoding": "latin-1"}
+    ),
+    "Latin-1, not said": Shape(
+        MUELLER.encode("latin-1"),
+        refused=("line 2", "0xFC", "encoding", "cp1252 reads 'Müller"),
+    ),
+    "UTF-8, said to be Latin-1": Shape(
+        MUELLER.encode(), refused=("is in UTF-8", "Müller"), settings={"encoding": "latin-1"}
+    ),
+    "GB18030, said": Shape(
+        CHINESE.encode("gb18030"),
+        {"user_id": ["张三"], "item_id": ["红色杯子"]},
+        settings={"encoding": "gb18030"},
+    ),
+    "GB18030, not said": Shape(
+        CHINESE.encode("gb18030"), refused=("line 2", "gb18030 reads '张三")
+    ),
+    "wrong byte late": Shape(
+        csv_of(*"1" * 30000).encode() + b"\xff,x,y\n", refused=("line 30002", "0xFF")
+    ),
+    "cut within a letter": Shape(MUELLER.encode()[:8], refused=("o.csv, line 2", "encoding")),
+    # compression
+    "gz": Shape(gzip.compress(csv_of("1", "2").encode()), TWO, name="o.csv.gz"),
+    "bz2": Shape(bz2.compress(csv_of("1", "2").encode()), TWO, name="o.csv.bz2"),
+    "zst": Shape(zstd(csv_of("1", "2")), TWO, name="o.csv.zst"),
+    "zip": Shape(zipped(o_csv=csv_of("1", "2")), TWO, name="o.csv.zip"),
+    "zip by what it holds": Shape(zipped(o_csv=csv_of("1", "2")), TWO, name="orders.zip"),
+    "zip of two files": Shape(
+        zipped(a_csv="x", b_csv="y"), refused=("holds 2 files", "a.csv, b.csv"), name="o.csv.zip"
+    ),
+    "gz without its ending": Shape(gzip.compress(csv_of("1", "2").encode()), TWO),
+    "gz cut off": Shape(
+        gzip.compress(csv_of("1", "2").encode())[:-12], refused=("cut off",), name="o.csv.gz"
+    ),
+    "xlsx": Shape(
+        zipped(**{"[Content]_xml": ""}), refused=("no known format", "CSV"), name="o.xlsx"
+    ),
+    # JSON
+    "JSON array": Shape(
+        f"[{lines_of({'u': '1'}, {'u': '2'}).strip().replace(chr(10), ',')}]", TWO, name="o.json"
+    ),
+    "JSON lines named .json": Shape(lines_of({"u": "1"}, {"u": "2"}), TWO, name="o.json"),
+    "JSON lines as gz": Shape(
+        gzip.compress(lines_of({"u": "1"}, {"u": "2"}).encode()), TWO, name="o.jsonl.gz"
+    ),
+    "ids of two types": Shape(
+        lines_of({"u": 1}, {"u": "C1"}), {"user_id": ["1", "C1"]}, name="o.jsonl"
+    ),
+    "7 and 7.0 and '7'": Shape(
+        lines_of({"u": 7}, {"u": 7.0}, {"u": "7"}),
+        {"user_id": ["7", "7.0", "7"]},
+        name="o.jsonl",
+        printed=("1 of 3 ids end in .0", "integral: true"),
+    ),
+    "ids above 2^64": Shape(
+        lines_of(*({"u": 2**64 + n} for n in range(3))),
+        {"user_id": [str(2**64 + n) for n in range(3)]},
+        name="o.jsonl",
+    ),
+    "escaped letters": Shape(
+        '{"u":"M\\u00fcller","s":"x","t":"' + T + '"}\n', {"user_id": ["Müller"]}, name="o.jsonl"
+    ),
+    "name first seen late": Shape(
+        lines_of(*[{}] * 25000, {"land": "DE"}),
+        {"country": [None] * 25000 + ["DE"]},
+        columns={**USER_ITEM_TIME, "country": "land"},
+        name="o.jsonl",
+    ),
+    "no such name": Shape(
+        lines_of({}),
+        refused=("no column 'user'", "it has s, t, u"),
+        name="o.jsonl",
+        columns={**USER_ITEM_TIME, "user_id": "user"},
+    ),
+    "cut JSON": Shape(
+        lines_of({}, {})[:-20], refused=("o.jsonl, line 2", "no whole JSON"), name="o.jsonl"
+    ),
+    "a row that is no object": Shape(
+        lines_of({}) + "[1]\n", refused=("line 2", "no object"), name="o.jsonl"
+    ),
+    "a name twice": Shape('{"u":1,"u":2}\n', refused=("'u' is there twice",), name="o.jsonl"),
+    "lines over several lines": Shape(
+        json.dumps({"u": 1}, indent=1), refused=("line 1", "one object a line"), name="o.json"
+    ),
+    "rows within an object": Shape(
+        json.dumps({"data": [{"u": 1}]}), refused=("no column 'u'", "it has data"), name="o.json"
+    ),
+    "JSON in UTF-16": Shape(
+        lines_of({"u": "1"}).encode("utf-16"), {"user_id": ["1"]}, name="o.jsonl"
+    ),
+    "CSV named .json": Shape(csv_of("1"), refused=("no JSON", "'u,s,t"), name="o.json"),
+    "an object as text": Shape(
+        lines_of({"u": {"id": 1}}), refused=("(for user_id)", "objects", "row 1"), name="o.jsonl"
+    ),
+    "a list as text": Shape(
+        lines_of({"n": "a"}, {"n": ["a", "b"]}),
+        refused=("(for title)", "lists", "row 2"),
+        columns={**USER_ITEM_TIME, "title": "n"},
+        name="o.jsonl",
+    ),
+    "lists of categories": Shape(
+        lines_of({"c": ["A/V Equipment", "TV"]}, {"c": None}, {"c": "Home"}),
+        {"categories": [["A/V Equipment", "TV"], None, ["Home"]]},
+        columns={**USER_ITEM_TIME, "categories": "c"},
+        name="o.jsonl",
+    ),
+    "lists of objects as categories": Shape(
+        lines_of({"c": [{"name": "Home"}]}),
+        refused=("(for categories)", "objects"),
+        columns={**USER_ITEM_TIME, "categories": "c"},
+        name="o.jsonl",
+    ),
+    "printed lists as categories": Shape(
+        **column("categories", "['Home', 'Tea']"), refused=("printed lists", "Parquet")
+    ),
+    # ids
+    "ids NULL": Shape(
+        csv_of("1", "NULL"), refused=("(for user_id)", "'NULL' in row 2", "nulls: ['NULL']")
+    ),
+    "ids NULL, said": Shape(
+        csv_of("1", "NULL"), {"user_id": ["1", None]}, settings={"nulls": ["NULL"]}
+    ),
+    "ids that are such words": Shape(
+        csv_of("NA", "None"), {"user_id": ["NA", "None"]}, settings={"nulls": []}
+    ),
+    **{
+        f"ids {word}": Shape(csv_of("1", word), refused=(f"'{word}' in row 2", "nulls"))
+        for word in ("NA", "None", "nan", "null", "N/A", "\\N")
+    },
+    "leading zeros": Shape(csv_of("007", "7"), {"user_id": ["007", "7"]}),
+    "leading zeros, joined": Shape(
+        csv_of("007", "7"),
+        {"user_id": ["7", "7"]},
+        settings={"user_ids": {"leading_zeros": "strip"}},
+    ),
+    "width": Shape(
+        csv_of("7", "000007", "12345678"),
+        {"user_id": ["000007", "000007", "12345678"]},
+        settings={"user_ids": {"width": 6}},
+    ),
+    "7.0 and 7": Shape(csv_of("7.0", "7"), {"user_id": ["7.0", "7"]}),
+    "7.0 and 7, joined": Shape(
+        csv_of("7.0", "7"), {"user_id": ["7", "7"]}, settings={"user_ids": {"integral": True}}
+    ),
+    "letters in two forms": Shape(
+        csv_of("e\u0301", "\u00e9"),
+        {"user_id": ["\u00e9", "\u00e9"]},
+        settings={"user_ids": {"unicode": "NFC"}},
+    ),
+    "case, joined": Shape(
+        csv_of("aB", "Ab"), {"user_id": ["ab", "ab"]}, settings={"user_ids": {"case": "lower"}}
+    ),
+    "floats with gaps (Parquet)": Shape(
+        parquet(u=[12345.0, None, 7.0]), {"user_id": ["12345", None, "7"]}, name="o.parquet"
+    ),
+    "floats beyond 2^53 (Parquet)": Shape(
+        parquet(u=[1e17]), refused=("(for user_id)", "whole numbers"), name="o.parquet"
+    ),
+    "ids as bytes (Parquet)": Shape(
+        parquet(u=[b"M\xc3\xbcller"]), {"user_id": ["Müller"]}, name="o.parquet"
+    ),
+    "dictionaries (Parquet)": Shape(
+        parquet(u=pa.array(["a", "b"]).dictionary_encode()),
+        {"user_id": ["a", "b"]},
+        name="o.parquet",
+    ),
+    "structs (Parquet)": Shape(
+        parquet(u=[{"id": 1}]), refused=("(for user_id)", "objects"), name="o.parquet"
+    ),
+    "columns named as ours (Parquet)": Shape(
+        parquet(row=["a", "b"], file_row_number=["c", "d"]),
+        {"user_id": ["a", "b"], "item_id": ["c", "d"], "source_row": [0, 1]},
+        columns={"user_id": "row", "item_id": "file_row_number", "timestamp": "t"},
+        name="o.parquet",
+    ),
+    "damaged Parquet": Shape(
+        b"PAR1xxxxPAR1", refused=("o.parquet cannot be read",), name="o.parquet"
+    ),
+    # times
+    "an offset with a zone set": Shape(
+        **json_times(T), wanted={"timestamp": [NOON]}, zone="Europe/Berlin"
+    ),
+    "an offset in a CSV": Shape(csv_of("1"), {"timestamp": [NOON]}, zone="Europe/Berlin"),
+    "no offset with a zone set": Shape(
+        **json_times("2024-03-01 13:00"), wanted={"timestamp": [NOON]}, zone="Europe/Berlin"
+    ),
+    "minutes with an offset": Shape(
+        **times("2024-03-01T12:00Z", "2024-03-01T13:00+01:00"), wanted={"timestamp": [NOON, NOON]}
+    ),
+    "a format in JSON": Shape(
+        **json_times("04/03/2024"),
+        settings={"timestamp_format": "%d/%m/%Y"},
+        wanted={"timestamp": [pd.Timestamp("2024-03-04", tz="UTC")]},
+    ),
+    "two formats": Shape(
+        **times("01.03.2024 12:00", "2024-03-01 12:00"),
+        settings={"timestamp_format": ["%d.%m.%Y %H:%M", "%Y-%m-%d %H:%M"]},
+        wanted={"timestamp": [NOON, NOON]},
+    ),
+    "a format that ends in Z": Shape(
+        **times("01.03.2024 12:00Z"),
+        settings={"timestamp_format": "%d.%m.%Y %H:%MZ"},
+        wanted={"timestamp": [NOON]},
+        zone="Europe/Berlin",
+    ),
+    "a format with an offset": Shape(
+        **times("01.03.2024 14:00 +0200"),
+        settings={"timestamp_format": "%d.%m.%Y %H:%M %z"},
+        wanted={"timestamp": [NOON]},
+    ),
+    "no such sign in a format": Shape(
+        **times("x"), settings={"timestamp_format": "%Q"}, refused=("'%Q'", "not known")
+    ),
+    "a format is missing": Shape(
+        **times("31/12/2023", "01/02/2024"), refused=("'31/12/2023' in row 1", '"%d/%m/%Y"')
+    ),
+    "a format is missing for a few": Shape(
+        **times("2024-03-01", "2024-03-02", "31/12/2023"),
+        wanted={"unreadable": [None, None, "timestamp: '31/12/2023'"]},
+        printed=("1 of 3 values cannot be read", "row 3", "quarantine"),
+    ),
+    **{
+        f"{unit} since 1970 as {kind}": Shape(
+            **make(1709294400 * scale),
+            wanted={"timestamp": [NOON]},
+            printed=(f"timestamp_unit: {unit}",),
+        )
+        for unit, scale in (("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9))
+        for kind, make in (("text", lambda n: times(str(n))), ("number", json_times))
+    },
+    "units mixed": Shape(
+        **times("1709294400", "1709294400000"), refused=("1 in seconds, 1 in milliseconds",)
+    ),
+    "zero among the times": Shape(
+        **times("1709294400", "0"), refused=("'0' in row 2", "timestamp_unit")
+    ),
+    "zero among the times, unit said": Shape(
+        **times("1709294400", "0"),
+        settings={"timestamp_unit": "s"},
+        wanted={"timestamp": [NOON, pd.Timestamp(0, tz="UTC")]},
+    ),
+    "a wrong unit": Shape(
+        **times("1709294400000000"),
+        settings={"timestamp_unit": "ms"},
+        refused=("in milliseconds", "set timestamp_unit: us"),
+    ),
+    "a day as a number": Shape(
+        **json_times(20240301),
+        refused=("look like dates", 'timestamp_format, for example "%Y%m%d"'),
+    ),
+    "a day as a number with its format": Shape(
+        **json_times(20240301),
+        settings={"timestamp_format": "%Y%m%d"},
+        wanted={"timestamp": [pd.Timestamp("2024-03-01", tz="UTC")]},
+    ),
+    "a day as a number (Parquet)": Shape(
+        parquet(t=[20240301]),
+        settings={"timestamp_format": "%Y%m%d"},
+        wanted={"timestamp": [pd.Timestamp("2024-03-01", tz="UTC")]},
+        name="o.parquet",
+    ),
+    "AM and PM": Shape(**times("03/01/2024 01:05 PM"), refused=('"%m/%d/%Y %I:%M %p"',)),
+    "a time that no year has": Shape(
+        **times("1709294400", "9" * 23),
+        settings={"timestamp_unit": "s"},
+        wanted={"unreadable": [None, f"timestamp: '{'9' * 23}'"]},
+    ),
+    "order numbers for times": Shape(**times("1", "2"), refused=("timestamp_unit",)),
+    "years for times": Shape(**times("2023", "2024"), refused=("timestamp_unit",)),
+    "infinity": Shape(
+        **times("infinity", "epoch", T), refused=("2 of 3 values", "'infinity' in row 1")
+    ),
+    "times with a type (Parquet)": Shape(
+        parquet(t=pd.to_datetime(["2024-03-01 13:00"])),
+        {"timestamp": [NOON]},
+        zone="Europe/Berlin",
+        name="o.parquet",
+    ),
+    "times with a type and a zone (Parquet)": Shape(
+        parquet(t=pd.to_datetime(["2024-03-01 12:00"]).tz_localize("UTC")),
+        {"timestamp": [NOON]},
+        zone="Europe/Berlin",
+        name="o.parquet",
+    ),
+    # numbers
+    "prices": Shape(
+        **column("price", "1.5", "1e2", "", ".5"), wanted={"price": [1.5, 100, None, 0.5]}
+    ),
+    "decimal comma, said": Shape(
+        **column("price", "12,50", "3"), settings={"decimal": ","}, wanted={"price": [12.5, 3]}
+    ),
+    "decimal comma": Shape(
+        **column("price", "12,50", "3,20", "1"), refused=("'12,50' in row 1", 'decimal: ","')
+    ),
+    "decimal comma in under half": Shape(
+        **column("price", "12,50", "3", "1"),
+        wanted={"price": [None, 3, 1], "unreadable": ["price: '12,50'", None, None]},
+        printed=("1 of 3", 'decimal: ","'),
+    ),
+    "German thousands": Shape(
+        **column("price", "1.299", "2.499"),
+        refused=("'1.299' in row 1", 'thousands: "."', 'decimal: "."'),
+    ),
+    "German thousands and decimals": Shape(
+        **column("price", "1.299", "5", "12,50"), refused=("thousands",)
+    ),
+    "German thousands, said": Shape(
+        **column("price", "1.299", "1.299,95"),
+        settings={"decimal": ",", "thousands": "."},
+        wanted={"price": [1299, 1299.95]},
+    ),
+    "three decimals, said": Shape(
+        **column("price", "1.299"), settings={"decimal": "."}, wanted={"price": [1.299]}
+    ),
+    "English thousands": Shape(
+        **column("price", "1,299.00", "2,499.50"), refused=('thousands: ","',)
+    ),
+    "English thousands, said": Shape(
+        **column("price", "1,299.00", "5"), settings={"thousands": ","}, wanted={"price": [1299, 5]}
+    ),
+    "French thousands, said": Shape(
+        **column("price", "1 299,50", "1\u00a0299,50"),
+        settings={"decimal": ",", "thousands": " "},
+        wanted={"price": [1299.5, 1299.5]},
+    ),
+    "three digits after a point in a rating": Shape(
+        **column("rating", "4.125"), wanted={"rating": [4.125]}
+    ),
+    "JSON number with a decimal comma said": Shape(
+        lines_of({"price": 1.299}, {"price": "1.299,50"}),
+        settings={"decimal": ",", "thousands": "."},
+        columns={**USER_ITEM_TIME, "price": "price"},
+        wanted={"price": [1.299, 1299.5]},
+        name="o.jsonl",
+    ),
+    "inf and nan are no prices": Shape(
+        **column("price", "inf", "nan", "1e39", "1", "2", "3"),
+        wanted={
+            "price": [None, None, None, 1, 2, 3],
+            "unreadable": ["price: 'inf'", "price: 'nan'", "price: '1e39'", None, None, None],
+        },
+    ),
+    "inf and nan as floats": Shape(
+        parquet(price=[float("inf"), float("nan"), 1.0, 2.0]),
+        {"price": [None, None, 1, 2], "unreadable": ["price: 'inf'", "price: 'nan'", None, None]},
+        columns={**USER_ITEM_TIME, "price": "price"},
+        name="o.parquet",
+    ),
+    "a word for no price": Shape(
+        **column("price", "n/a", "1"),
+        settings={"nulls": ["n/a"]},
+        wanted={"price": [None, 1], "unreadable": [None, None]},
+    ),
+    "currency signs": Shape(**column("price", "$1.50", "$2"), refused=("a number", "'$1.50'")),
+    "decimals (Parquet)": Shape(
+        parquet(price=pa.array([12.5]).cast(pa.decimal128(10, 2))),
+        {"price": [12.5]},
+        columns={**USER_ITEM_TIME, "price": "price"},
+        name="o.parquet",
+    ),
+    # availability
+    **{
+        f"available {word}": Shape(**catalogue(word, "yes"), wanted={"available": [value, True]})
+        for word, value in {
+            "in_stock": True,
+            "In Stock": True,
+            "available": True,
+            "active": True,
+            "Ja": True,
+            "17": True,
+            "1.0000": True,
+            "1": True,
+            "TRUE": True,
+            "oui": True,
+            "si": True,
+            "t": True,
+            "https://schema.org/InStock": True,
+            "": None,
+            "out of stock": False,
+            "0": False,
+            "0.0000": False,
+            "-3": False,
+            "Nein": False,
+            "archived": False,
+            "sold-out": False,
+            "false": False,
+            "N": False,
+        }.items()
+    },
+    "available on_backorder": Shape(
+        **catalogue("on_backorder", "on_backorder", "yes"),
+        refused=("'on_backorder' (2)", "available:"),
+    ),
+    "available on_backorder, said": Shape(
+        **catalogue("on_backorder", "yes"),
+        settings={"available": {"on_backorder": True}},
+        wanted={"available": [True, True]},
+    ),
+    "available 3 in stock": Shape(**catalogue("3 in stock"), refused=("'3 in stock' (1)",)),
+    "available as bool (Parquet)": Shape(
+        lambda path: pq.write_table(
+            pa.table({"i": ["1", "2"], "n": ["a", "b"], "a": [True, False]}), path
+        ),
+        {"available": [True, False]},
+        columns={"item_id": "i", "title": "n", "available": "a"},
+        table="items",
+        name="o.parquet",
+    ),
+    # events
+    "common words for events": Shape(
+        **column("event", "add_to_cart", "transaction", "buy", "pv", "fav", "Purchase", ""),
+        wanted={"event": ["cart", "purchase", "purchase", "view", "cart", "purchase", "view"]},
+        settings={"event": "view"},
+    ),
+    "unknown words for events": Shape(
+        **column("event", "view", "refund", "refund", "wish"),
+        refused=("'refund' (2), 'wish' (1)", "events:", "ignore"),
+    ),
+    "numbers for events, said": Shape(
+        **column("event", "1", "4"),
+        settings={"events": {1: "view", 4: "purchase"}},
+        wanted={"event": ["view", "purchase"]},
+    ),
+    "numbers for no customer, said": Shape(
+        csv_of("-1", "2"), {"user_id": [None, "2"]}, settings={"nulls": [-1]}
+    ),
+    "words for events, said": Shape(
+        **column("event", "view", "refund", "fav"),
+        settings={"events": {"Refund": "ignore", "fav": "click"}},
+        wanted={"event": ["view", "click"], "source_row": [0, 2]},
+        printed=("1 rows of ignored events",),
+    ),
+}
+
+
+def outcome(shape: Shape, root: Path) -> pd.DataFrame:
+    """Return the rows of the shape's file as the contract's columns."""
+    path = root / shape.name
+    if callable(shape.content):
+        shape.content(path)
+    else:
+        data = shape.content
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+    source = Source.model_validate({"path": shape.name, "columns": shape.columns, **shape.settings})
+    (file,) = files_of(source, root)
+    return read(connect(shape.zone), file, shape.table).order_by("source_row").execute()
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_file_is_right_or_refused_in_words(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shape = SHAPES[name]
+    if shape.refused:
+        with pytest.raises(ValueError, match=r"ingest") as caught:
+            outcome(shape, tmp_path)
+        message = str(caught.value)
+        assert shape.name in message
+        assert "\n" not in message
+        assert not [word for word in shape.refused if word not in message], message
+        return
+    found = outcome(shape, tmp_path)
+    assert shape.wanted
+    for column_name, values in shape.wanted.items():
+        given = [
+            list(value)
+            if hasattr(value, "__len__") and not isinstance(value, str)
+            else None
+            if pd.isna(value)
+            else value
+            for value in found[column_name]
+        ]
+        expected = [pytest.approx(v, rel=1e-6) if isinstance(v, float) else v for v in values]
+        assert given == expected
+    printed = capsys.readouterr().out
+    assert not [word for word in shape.printed if word not in printed], printed
