@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -281,6 +282,8 @@ def personal_rows(settings: Settings, root: Path, user_id: str) -> list[dict[str
 
 PREPARED = "data/prepared"
 TABLES = ("data/raw", "data/valid", "data/quarantine", PREPARED)
+INTERRUPTED = ("data/.raw", "data/.staging")
+"""Folders of copies that a killed ``ingest`` leaves; its next run removes them."""
 REFERENCE = "models/reference"
 PROFILES = (
     # Sources before their copies: rows copied from an older source are found in the copy.
@@ -360,8 +363,11 @@ def erase_tables(settings: Settings, root: Path, user_ids: Collection[str]) -> l
     """Remove a person at once from the pipeline's outputs below ``root``.
 
     This includes the files of registered versions, if MLflow's artifacts are below ``root``. Models
-    are not changed: the next training replaces them.
+    are not changed: the next training replaces them. Copies that a killed ``ingest`` left are removed
+    whole.
     """
+    for name in INTERRUPTED:
+        shutil.rmtree(root / name, ignore_errors=True)
     places = [
         erase_files(name, sorted((root / name).glob("*.parquet")), user_ids)
         for name in (*TABLES, REFERENCE)
