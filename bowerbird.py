@@ -100,7 +100,7 @@ def ingest() -> None:
 @app.command()
 def validate() -> None:
     """Validate the raw tables; bad rows go to quarantine with the reason."""
-    _stage("components.data.expectations")
+    _stage("components.data.validation")
 
 
 @app.command()

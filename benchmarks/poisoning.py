@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from components.data import expectations, ingest, split
+from components.data import ingest, split, validation
 from components.data.dataset import DAY, Prepared, load_prepared
 from components.data.schema import INTERACTIONS
 from components.evaluation.compare import Comparison, compare
@@ -82,7 +82,7 @@ def prepare(settings: Settings, root: Path, feedback: pd.DataFrame | None) -> Pr
         table = pa.Table.from_pandas(feedback, schema=INTERACTIONS, preserve_index=False)
         pq.write_table(table, folder / f"events-{received}.parquet")
     with contextlib.redirect_stdout(io.StringIO()):
-        for stage in (ingest, expectations, split):
+        for stage in (ingest, validation, split):
             stage.run(settings, root)
     return load_prepared(root / "data/prepared")
 

@@ -363,8 +363,8 @@ def erase_tables(settings: Settings, root: Path, user_ids: Collection[str]) -> l
     """Remove a person at once from the pipeline's outputs below ``root``.
 
     This includes the files of registered versions, if MLflow's artifacts are below ``root``. Models
-    are not changed: the next training replaces them. Copies that a killed ``ingest`` left are removed
-    whole.
+    are not changed: the next training replaces them. Copies that a killed ``ingest`` left are
+    removed whole.
     """
     for name in INTERRUPTED:
         shutil.rmtree(root / name, ignore_errors=True)

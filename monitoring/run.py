@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.data.feedback import believed, day_of, over_limits, read_newest
+from components.data.feedback import day_of, over_limits, read_newest, without_untrusted_values
 from components.data.impressions import read_exported
 from components.settings import Settings, Validate
 from monitoring.alerts import append_alert
@@ -101,7 +101,7 @@ def newest_feedback(folder: Path, days: int, limits: Validate) -> pd.DataFrame:
     above = over_limits(frame, limits)
     if len(above):
         print(f"{len(above):,} of {len(frame):,} events are above the limits and are ignored")
-    return believed(frame.drop(index=above.index), limits).reset_index(drop=True)
+    return without_untrusted_values(frame.drop(index=above.index), limits).reset_index(drop=True)
 
 
 def served_impressions(folder: Path, frame: pd.DataFrame) -> pd.DataFrame | None:

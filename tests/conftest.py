@@ -16,7 +16,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-from components.data import expectations, ingest, split
+from components.data import ingest, split, validation
 from components.recommenders import rank as ranking
 from components.recommenders import refit
 from components.recommenders import train as training
@@ -83,7 +83,7 @@ def small_shop(
     )
     small = settings.model_copy(update={"ingest": section})
     (root / "reports").mkdir()
-    for stage in (ingest, expectations, split):
+    for stage in (ingest, validation, split):
         stage.run(small, root)
     return root, small
 

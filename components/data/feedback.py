@@ -168,7 +168,7 @@ def of_bad_clients(rows: pd.DataFrame, bad: pd.Series, settings: Validate) -> pd
     return mostly.reindex(rows.index, fill_value=False)
 
 
-def believed(rows: pd.DataFrame, settings: Validate) -> pd.DataFrame:
+def without_untrusted_values(rows: pd.DataFrame, settings: Validate) -> pd.DataFrame:
     """Return ``rows`` without the values that their senders may not set.
 
     Without the shop's key an event has no price and at most

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data import expectations
+from components.data import validation
 from components.data.feedback import (
     BAD_CLIENT,
     CLIENT_DAY,
     CLIENT_ITEM_DAY,
     USER_ITEM_DAY,
-    believed,
     over_limits,
+    without_untrusted_values,
 )
 from components.data.schema import AUTHENTICATIONS, EVENTS
 from components.settings import Validate
@@ -97,7 +97,7 @@ def test_what_says_most_and_is_signed_is_kept_first() -> None:
 
 def test_only_the_shops_key_sets_a_price() -> None:
     who = [None, "shop", "session", "none"]
-    told = believed(rows(4, price=0.01, quantity=1e6, authentication=who), LIMITS)
+    told = without_untrusted_values(rows(4, price=0.01, quantity=1e6, authentication=who), LIMITS)
     assert told["price"].isna().tolist() == [False, False, True, True]
     assert told["quantity"].tolist() == [1e6, 1e6, 10, 10]
 
@@ -108,7 +108,7 @@ def test_a_client_with_mostly_bad_rows_is_left_out_whole(bad: int) -> None:
     other = rows(5, item_id=[f"i{n % 3}" for n in range(5)], client="d")
     frame = pd.concat([frame, other], ignore_index=True)
     reasons = pd.Series([["price not positive"]] * bad, index=range(bad))
-    found = expectations.refused(frame, reasons, LIMITS, PRODUCTS)
+    found = validation.interaction_problems(frame, reasons, LIMITS, PRODUCTS)
     expected = {3: [3, 4], 2: []}[bad]  # 60 % and 40 % of five
     assert found.index.tolist() == expected
     assert all(why == [BAD_CLIENT] for why in found)
@@ -117,7 +117,7 @@ def test_a_client_with_mostly_bad_rows_is_left_out_whole(bad: int) -> None:
 def test_what_was_sent_twice_says_nothing_against_its_client() -> None:
     frame = rows(5, item_id=[f"i{n % 3}" for n in range(5)])
     reasons = pd.Series([["duplicate"]] * 4, index=range(4))
-    assert expectations.refused(frame, reasons, LIMITS, PRODUCTS).empty
+    assert validation.interaction_problems(frame, reasons, LIMITS, PRODUCTS).empty
 
 
 def _pick(values: list[object]) -> st.SearchStrategy:
@@ -148,7 +148,7 @@ def test_for_any_feedback_no_limit_is_passed_and_no_row_is_lost(events: list[dic
     frame["timestamp"] = pd.to_datetime(frame["timestamp"], utc=True)
     wrong = frame.index[frame["bad"].astype(bool)]
     reasons = pd.Series([["no customer"]] * len(wrong), index=wrong, dtype=object)
-    found = expectations.refused(frame, reasons, LIMITS, PRODUCTS)
+    found = validation.interaction_problems(frame, reasons, LIMITS, PRODUCTS)
     assert found.index.is_unique
     assert not found.index.isin(wrong).any()
     good = frame.drop(index=wrong.union(found.index))

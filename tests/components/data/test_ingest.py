@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from components.data import expectations
+from components.data import validation
 from components.data.schema import INTERACTIONS, RAW
 from components.file_erasure import ErasedPeople, profile_hash, write_erasures
 from components.settings import Settings
@@ -56,7 +56,7 @@ def test_feedback_sets_no_price_and_makes_no_product(settings: Settings, tmp_pat
     (tmp_path / "reports").mkdir()
     limits = settings.validate_.model_copy(update={"max_bad_share": 0.9})
     changed = settings.model_copy(update={"validate_": limits})
-    expectations.run(changed, tmp_path)
+    validation.run(changed, tmp_path)
     bad = pd.read_parquet(tmp_path / "data/quarantine/interactions.parquet")
     phantom = bad[bad["item_id"] == "PHANTOM-1"]
     assert len(phantom) == 50

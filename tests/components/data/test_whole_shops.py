@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from components.data import expectations
+from components.data import validation
 from components.settings import Settings
 from tests.components.data.shop_files import ingest
 
@@ -48,7 +48,7 @@ def run(
     ingest(settings, root, **(sources | changes))
     (root / "reports").mkdir(exist_ok=True)
     validate = settings.validate_.model_copy(update={"non_product_codes": [], **(limits or {})})
-    expectations.run(settings.model_copy(update={"validate_": validate}), root)
+    validation.run(settings.model_copy(update={"validate_": validate}), root)
     return json.loads((root / "reports/validation.json").read_text())
 
 

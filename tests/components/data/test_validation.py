@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.data import expectations
+from components.data import validation
 from components.data.schema import INTERACTIONS, TABLES
 from components.settings import Settings
 
@@ -43,7 +43,7 @@ def check(
     frame = pd.DataFrame(rows)[INTERACTIONS.names]
     frame["rating"] = frame["rating"].astype("float32")
     products = pd.Index(["22423", "POSTCARD"])
-    return expectations.check_table(
+    return validation.check_table(
         gx.get_context(mode="ephemeral"), "interactions", frame, settings.validate_, NOW, products
     )
 
@@ -134,7 +134,7 @@ def test_too_many_bad_rows_stop_the_run(small_shop: tuple[Path, Settings], tmp_p
     (tmp_path / "data/raw").symlink_to(root / "data/raw")
     strict = settings.validate_.model_copy(update={"max_bad_share": 0.1})
     with pytest.raises(ValueError, match=r"interactions: 2\d% .*no customer") as caught:
-        expectations.run(settings.model_copy(update={"validate_": strict}), tmp_path)
+        validation.run(settings.model_copy(update={"validate_": strict}), tmp_path)
     assert "data/quarantine" in str(caught.value)
     assert (tmp_path / "data/quarantine/interactions.parquet").exists()  # to look at
 
@@ -171,7 +171,7 @@ def test_bad_feedback_never_stops_a_run(
         pa.Table.from_pandas(columns, schema=INTERACTIONS, preserve_index=False),
         tmp_path / "data/raw/interactions.parquet",
     )
-    expectations.run(settings, tmp_path)
+    validation.run(settings, tmp_path)
     report = json.loads((tmp_path / "reports/validation.json").read_text())
     before = json.loads((root / "reports/validation.json").read_text())
     found = report["interactions"]

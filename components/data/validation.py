@@ -1,7 +1,7 @@
 """Validation of the raw tables; bad rows go to quarantine with the reason.
 
-In: ``data/raw``. Out: ``data/valid`` (the rows that met every expectation), ``data/quarantine``
-(the others, unchanged, with the column ``reasons``), ``reports/data_docs`` (Great Expectations'
+In: ``data/raw``. Out: ``data/valid`` (the rows that passed all checks), ``data/quarantine`` (the
+others, unchanged, with the column ``reasons``), ``reports/data_docs`` (Great Expectations'
 pages), ``reports/validation.json`` (the counts). For each table rows in = kept + quarantined.
 
 Values that could not be read quarantine their row (``price cannot be read``). An item whose price
@@ -9,9 +9,9 @@ is not positive is kept without a price: its purchases are as good as others. Ev
 that no item file has are quarantined and reported, but are no fault of the data (``joins`` says
 when they are).
 
-Feedback passes further gates (see ``feedback``): products that the catalogue does not have, clients
-that send mostly bad rows, and more events than count of a user, client and product a day. Too large
-a share of bad rows stops the run only where the shop's own files have them.
+Feedback passes further checks (see ``feedback``): clients that send mostly bad rows, and events
+above the daily limit of a user, client or product. Feedback without the shop's key loses its price,
+and its quantity is capped. Too large a share of bad rows stops the run only in the shop's own files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.data.feedback import BAD_CLIENT, believed, of_bad_clients, over_limits
+from components.data.feedback import (
+    BAD_CLIENT,
+    of_bad_clients,
+    over_limits,
+    without_untrusted_values,
+)
 from components.data.joins import joins_of, too_few_known
 from components.data.quarantine import (
     NOT_IN_CATALOGUE,
@@ -48,7 +53,7 @@ import great_expectations.expectations as gxe
 from great_expectations.expectations.row_conditions import Column
 
 ROW = "row"  # the column that names a row to Great Expectations and back
-COPY = "copy"  # how many equal rows stand above this one
+COPY = "copy"  # number of equal rows before this one
 DUPLICATE, UNKNOWN_PRODUCT = "duplicate", "unknown product"
 NOT_A_PRODUCT, NO_PRICE = "not a product", "price not positive"
 
@@ -207,7 +212,7 @@ def bad_rows(context: Any, table: str, frame: pd.DataFrame, rules: list[Any]) ->
     return reasons.map(lambda found: [one for one in found if FOLLOWS.get(one) not in found])
 
 
-def refused(
+def interaction_problems(
     frame: pd.DataFrame,
     reasons: pd.Series,
     settings: Validate,
@@ -262,7 +267,7 @@ def check_table(
     """
     reasons = bad_rows(context, table, frame, suite(table, settings, now))
     if table == "interactions":
-        more = refused(frame, reasons, settings, products, quarantined)
+        more = interaction_problems(frame, reasons, settings, products, quarantined)
         reasons = pd.concat([reasons, more]).sort_index()
     elif table == "items":
         unpriced = reasons.index[reasons.map(lambda found: found == [NO_PRICE])]
@@ -332,7 +337,7 @@ def run(settings: Settings, root: Path) -> None:
                 )
         if table == "interactions":
             too_bad += _of_interactions(good, bad, listed, report[table], settings.validate_)
-            good = believed(good, settings.validate_)
+            good = without_untrusted_values(good, settings.validate_)
         _write(good, schema, places["valid"] / f"{table}.parquet")
         with_reasons = RAW[table].append(pa.field("reasons", pa.list_(pa.string())))
         _write(bad, with_reasons, places["quarantine"] / f"{table}.parquet")
