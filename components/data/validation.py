@@ -10,8 +10,9 @@ that no item file has are quarantined and reported, but are no fault of the data
 when they are).
 
 Feedback passes further checks (see ``feedback``): clients that send mostly bad rows, and events
-above the daily limit of a user, client or product. Feedback without the shop's key loses its price,
-and its quantity is capped. Too large a share of bad rows stops the run only in the shop's own files.
+above the daily limit of a user, client or product. Feedback without the shop's key loses its
+price, and its quantity is capped. Too large a share of bad rows stops the run only in the shop's
+own files.
 """
 
 from __future__ import annotations
