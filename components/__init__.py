@@ -1,1 +1,1 @@
-"""The trade: data, language, recommenders, evaluation. No orchestrator, no server."""
+"""Data, language, recommenders, evaluation and registry, without an orchestrator or a server."""
