@@ -35,6 +35,7 @@ def histories(n_items: int) -> Histories:
     return Histories(items.astype(np.int32), times, offsets, np.full(9, NOW))
 
 
+@pytest.mark.filterwarnings("ignore:.* uses old names of recommenders:FutureWarning")  # see below
 @pytest.mark.parametrize("form", FORMS)
 def test_recommendations_are_those_of_the_code_that_made_the_folder(
     form: str, tmp_path: Path
