@@ -15,6 +15,9 @@ from components.data.schema import UNREADABLE
 NOT_IN_CATALOGUE = "not in the catalogue"
 """Reason of the shop's own events of products that no item file has: old ones, mostly."""
 
+NOT_THE_SHOPS = (UNREADABLE, "source_row", "impression_id", "client", "authentication")
+"""Columns that the shop's files cannot leave empty by mistake."""
+
 MIN_KIND_ROWS = 10
 """Rows that a kind of event must have for its loss to stop the run."""
 
@@ -54,7 +57,7 @@ def examples(bad: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def empty_cells(good: pd.DataFrame) -> dict[str, int]:
     """Return how many of the kept rows have no value, by column, where any has none."""
-    n = good.drop(columns=[UNREADABLE, "source_row"], errors="ignore").isna().sum()
+    n = good.drop(columns=[*NOT_THE_SHOPS], errors="ignore").isna().sum()
     return {str(name): int(count) for name, count in n.items() if count}
 
 
