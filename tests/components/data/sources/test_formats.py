@@ -21,7 +21,7 @@ from components.data.sources.columns import read
 from components.data.sources.files import connect, files_of
 from components.settings import Source
 
-CASES = int(os.environ.get("FORMAT_CASES", "15"))
+CASES = int(os.environ.get("FORMAT_CASES", "8"))
 """Cases of the property; each is read in every format."""
 NAMES = ("user", "item", "when", "kind", "price", "quantity", "name", "group")
 COLUMNS = {
