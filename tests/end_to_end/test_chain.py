@@ -155,6 +155,7 @@ def test_the_logged_model_answers_through_mlflow(trained_house: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_killed_in_every_stage_the_same_command_goes_on(tmp_path: Path) -> None:
     """kill -9 a moment after each stage began, some before and some after it has written much."""
     house = build_house(tmp_path)
