@@ -11,7 +11,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from components.settings import load_settings
-from flows.rwlock import remove_damaged
+from flows.repair import remove_damaged
 from flows.stages import always_run, only_one, run_stage, stages
 
 

@@ -162,7 +162,7 @@ def test_killed_in_every_stage_the_same_command_goes_on(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     stages = house.run("dvc", "stage", "list", "--name-only").stdout.split()
     for stage in stages:
-        house.run("python", "-m", "flows.rwlock")  # as `make run` does
+        house.run("python", "-m", "flows.repair")  # as `make run` does
         process = house.start("dvc", "repro", log=f"{stage}.log")
         log = house.root / f"{stage}.log"
         while f"Running stage '{stage}'" not in log.read_text():
@@ -170,7 +170,7 @@ def test_killed_in_every_stage_the_same_command_goes_on(tmp_path: Path) -> None:
             time.sleep(0.05)
         time.sleep(random.uniform(0.5, 3))
         house.kill(process)
-    house.run("python", "-m", "flows.rwlock")
+    house.run("python", "-m", "flows.repair")
     house.run("dvc", "repro")
     registration = json.loads((house.root / "reports/registration.json").read_text())
     assert registration["alias"] == "champion"
