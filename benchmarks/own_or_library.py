@@ -468,7 +468,7 @@ PARTS = ("trees", "sequence", "int8", "als", "settings")
 
 
 def table(rows: list[Row]) -> list[str]:
-    """Return Markdown lines, each time beside that of ours in the same part."""
+    """Return Markdown lines, with the ratio of each time to ours in the same part."""
     lines = ["| part | | ms | times ours | |", "|---|---|---|---|---|"]
     ours = {row.part: row.seconds for row in rows if row.name == "ours"}
     for row in rows:

@@ -22,7 +22,7 @@ CATALOGUE = Titles(
 
 
 class Scripted:
-    """A language model that says what it is told, in pieces."""
+    """A language model that returns the given text in pieces."""
 
     def __init__(self, text: str) -> None:
         self.text = text
