@@ -140,7 +140,7 @@ class File:
         }
 
     def _typed(self, con: ibis.BaseBackend, wanted: list[str]) -> tuple[ir.Table, dict[str, Cells]]:
-        reader = _read_parquet if self.source.format == "parquet" else READERS[_ending(self.path)]
+        reader = _read_parquet if self.source.format == "parquet" else READERS[ending(self.path)]
         try:
             rows = reader(con, str(self._path()))
         except duckdb.Error as error:
@@ -266,7 +266,7 @@ def _partitions(folder: PurePath) -> tuple[tuple[str, str | None], ...]:
     )
 
 
-def _ending(file: Path) -> str:
+def ending(file: Path) -> str:
     """Return the end of the name, in small letters, without that of a compression."""
     name = PurePath(file.name.lower())
     if name.suffix == ".zip" and PurePath(name.stem).suffix not in TEXT_ENDINGS:
@@ -280,5 +280,5 @@ def _kind(file: Path, source: Source) -> str:
     """Return csv, json, the ending of a typed format, or "" if the file is not read."""
     if source.format != "auto":
         return source.format
-    ending = _ending(file)
-    return TEXT_ENDINGS.get(ending, ending if ending in READERS else "")
+    end = ending(file)
+    return TEXT_ENDINGS.get(end, end if end in READERS else "")
