@@ -24,8 +24,11 @@ from ruamel.yaml import YAML
 from components.project.code import LISTED, digests
 
 PACKAGES = ("components", "flows", "monitoring", "serving")
-COPIED = {"register": ["components"]}
-"""Folders of code that a stage copies, by stage: the registry copies the package into a version."""
+NOT_IMPORTED = {
+    "evaluate": ["components/evaluation/report.html.jinja"],
+    "register": ["components"],  # the registry copies the package into a version
+}
+"""Files and folders of the packages that a stage reads without importing them."""
 
 
 def command_modules(cli: Path) -> dict[str, str]:
@@ -109,9 +112,9 @@ def code_deps(stage: str, command: str, cli: Path | None = None) -> list[str]:
         KeyError: the command is no command of ``bowerbird.py`` that runs a stage.
     """
     modules = command_modules(cli or _root() / "bowerbird.py")
-    copied = COPIED.get(stage, [])
+    read = NOT_IMPORTED.get(stage, [])
     files = imported(modules[command.split()[1]])
-    return sorted([*copied, *shortest({file for file in files if not _covered(file, copied)})])
+    return sorted([*read, *shortest({file for file in files if not _covered(file, read)})])
 
 
 def code_of_stages(root: Path | None = None) -> dict[str, list[str]]:

@@ -8,6 +8,7 @@ times, one for prices numbers. The values are typed by the code that reads the w
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from components.settings import Source
 
 MOST = 0.9
 """Share of a column's values that must be of a type for the column to be of it."""
+LEAST = 0.1
+"""Score below which a column is not used."""
 _SEPARATORS = (" > ", ">", " › ", " » ", " / ", "|")
 _DEFAULT_EVENTS = {
     "purchase": "order purchase buy bought sale invoice transaction basket bestellung",
@@ -125,7 +128,8 @@ def _count(values: pd.DataFrame) -> dict[str, dict[str, int]]:
     }
     found = rows.group_by("place").aggregate(**counts).execute().set_index("place")
     con.disconnect()
-    found = found.reindex(range(values.shape[1])).fillna(0).astype(int)
+    found = found.reindex(range(values.shape[1]), fill_value=0)
+    found = found.astype("float64").fillna(0).astype(int)
     return dict(zip(values.columns, found.to_dict(orient="records"), strict=True))
 
 
@@ -207,11 +211,16 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
 
 
 def _assign(table: str, scores: dict[tuple[str, str], float]) -> dict[str, str]:
-    """Return a column for each name, the best scores first; each column is used once."""
+    """Return a column for each name, the best scores first; each column is used once.
+
+    Names that the table must have choose before the others.
+    """
     columns: dict[str, str] = {}
     used: set[str] = set()
-    for (name, column), score in sorted(scores.items(), key=lambda one: -one[1]):
-        if name not in columns and column not in used and score > 0.1:
+    required = MAPPABLE[table].required
+    ordered = sorted(scores.items(), key=lambda one: (one[0][0] not in required, -one[1]))
+    for (name, column), score in ordered:
+        if name not in columns and column not in used and score > LEAST:
             columns[name] = column
             used.add(column)
     order = MAPPABLE[table].known
@@ -371,8 +380,11 @@ def _set_categories(result: Guess) -> None:
 
 FOUND = 0.5
 """Share of the events' ids that another file must have for the ids to be those of the file."""
+_NAMED = 0.5
+"""Weight of a column's name against the share of the ids that are found in it."""
 
-_SPELLINGS: dict[str, tuple[dict[str, Any], Any]] = {
+_SPELLINGS: dict[str, tuple[dict[str, Any], Callable[[pd.Series], pd.Series]]] = {
+    "": ({}, lambda ids: ids),
     "without zeros on the left": (
         {"leading_zeros": "strip"},
         lambda ids: ids.str.replace(r"^0+(?=.)", "", regex=True),
@@ -383,49 +395,48 @@ _SPELLINGS: dict[str, tuple[dict[str, Any], Any]] = {
         lambda ids: ids.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True),
     ),
 }
+"""Rules for ids by what they do; the first that fits is taken."""
 
 
-def join_ids(events_of: Guess, listed: Guess, name: str) -> dict[str, Any]:
+def join_ids(of_events: list[Guess], listed: Guess, name: str) -> dict[str, Any]:
     """Choose the column of ``listed`` in which the ids of the events are found, and return the rule
     for ids by which they are, {} if they are written the same way.
 
     name: item_id or user_id. Only the beginnings of the files are compared.
     """
-    if name not in events_of.columns:
+    own = [one.values(name).drop_duplicates() for one in of_events if name in one.columns]
+    if not own:
         return {}
-    own = events_of.values(name).drop_duplicates()
-    _choose(own, listed, name)
-    if name not in listed.columns:
+    scores: dict[tuple[str, str], float] = {}
+    for column in listed.inspected.values.columns:
+        theirs = listed.inspected.values[column].dropna()
+        if column in listed.inspected.objects or theirs.empty:
+            continue
+        for what, (_, spelled) in _SPELLINGS.items():
+            known = set(spelled(theirs))
+            share = min(float(spelled(ids).isin(known).mean()) for ids in own)
+            if share > FOUND:
+                scores[column, what] = share + _NAMED * likeness(name, column)
+    if not scores:
         return {}
-    theirs = listed.values(name).drop_duplicates()
-    if own.isin(theirs).mean() > FOUND:
-        return {}
-    for what, (rule, spelled) in _SPELLINGS.items():
-        if spelled(own).isin(set(spelled(theirs))).mean() > FOUND:
-            events_of.doubts.append(
-                f"{name}: ids are compared {what}: {own.iloc[0]!r} and {theirs.iloc[0]!r}"
-            )
-            return rule
-    return {}
+    column, what = max(scores, key=lambda one: scores[one])
+    _choose(column, listed, name)
+    if what:
+        example = own[0].iloc[0], listed.values(name).iloc[0]
+        listed.doubts.append(f"{name}: ids are compared {what}: {example[0]!r} and {example[1]!r}")
+    return _SPELLINGS[what][0]
 
 
-def _choose(own: pd.Series, listed: Guess, name: str) -> None:
-    """Take another column of ``listed`` for ``name`` if many more of the ids ``own`` are in it."""
-    found = listed.inspected
-    shares = {
-        str(column): float(own.isin(values.dropna()).mean())
-        for column, values in found.values.items()
-        if column not in found.objects
-    }
-    best = max(shares, key=lambda one: shares[one])
+def _choose(column: str, listed: Guess, name: str) -> None:
+    """Take ``column`` for ``name``."""
     now = listed.columns.get(name)
-    if best == now or shares[best] <= max(FOUND, 2 * shares.get(now or "", 0.0)):
+    if now == column:
         return
-    for other in [one for one, column in listed.columns.items() if column == best]:
+    for other in [one for one, known in listed.columns.items() if known == column]:
         del listed.columns[other]
         if other in MAPPABLE[listed.table].required:
             listed.missing.append(other)
-    listed.columns[name] = best
+    listed.columns[name] = column
     listed.missing = [one for one in listed.missing if one != name]
-    listed.left_out = [one for one in listed.left_out if one != best] + ([now] if now else [])
-    listed.doubts.append(f"{name} is column {best!r}, whose values the events have")
+    listed.left_out = [one for one in listed.left_out if one != column] + ([now] if now else [])
+    listed.doubts.append(f"{name} is column {column!r}, whose values the events have")

@@ -78,13 +78,8 @@ def _guesses(folder: Path, paths: dict[str, list[Path]]) -> list[Guess]:
 
 def _rule(guesses: list[Guess], table: str, name: str) -> dict[str, Any]:
     """Return the rule by which the ids of the events and of the files of ``table`` are the same."""
-    rules = [
-        join_ids(events, listed, name)
-        for listed in guesses
-        if listed.table == table
-        for events in guesses
-        if events.table == "interactions"
-    ]
+    events = [one for one in guesses if one.table == "interactions"]
+    rules = [join_ids(events, listed, name) for listed in guesses if listed.table == table]
     return next((rule for rule in rules if rule), {})
 
 

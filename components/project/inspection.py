@@ -200,7 +200,7 @@ def _delimited(path: Path, text: str) -> Inspected:
     if not records:
         raise ValueError(f"{path} has no whole line that can be read")
     found = Inspected(path, pd.DataFrame())
-    if _fit(records)[0] < 0.99 and len(records[0]) > 1:
+    if len({len(record) for record in records}) > 1:
         found.doubts.append(f"lines of different lengths at the delimiter {delimiter!r}")
     # What the reader finds by itself needs no setting.
     rivals = [one for one in DELIMITERS if len(parsed[one][:1] and parsed[one][0]) > 1]
@@ -244,13 +244,15 @@ def _records(text: str, delimiter: str) -> list[list[str]]:
     return found if len(text) < HEAD / 2 else found[:-1]
 
 
-def _fit(records: list[list[str]]) -> tuple[float, int]:
-    """Return how well a delimiter fits: the share of lines of the usual length, and that length."""
+def _fit(records: list[list[str]]) -> tuple[bool, float, int]:
+    """Return how well a delimiter fits: whether the first line has the usual length, which share of
+    all lines has it, and that length."""
     if not records:
-        return 0.0, 0
+        return False, 0.0, 0
     lengths = pd.Series([len(record) for record in records]).value_counts()
     usual = int(lengths.index[0])
-    return (round(lengths.iloc[0] / len(records), 1) if usual > 1 else 0.0), usual
+    share = round(lengths.iloc[0] / len(records), 1) if usual > 1 else 0.0
+    return len(records[0]) == usual > 1, share, usual
 
 
 def _has_header(records: list[list[str]]) -> bool:
