@@ -24,7 +24,7 @@ from serving.api import schemas
 from serving.api.app import create_app
 from serving.recommend import query
 from tests.conftest import REPOSITORY
-from tests.docs.examples import PLACEHOLDER, Example, examples, pages
+from tests.docs.examples import PLACEHOLDER, Example, examples, pages, write_tables
 
 OTHERS = {"bentoml", "docker", "git", "kubectl", "prefect", "export", "ssh", "sqlite3", "alembic"}
 """Programs of others whose arguments are not checked."""
@@ -249,6 +249,9 @@ def test_the_examples_of_a_shops_files_are_ingested(
     wanted = {}
     for table in ("interactions", "items", "users", "reviews"):
         for entry in ingest[table]:
+            if "query" in entry:
+                write_tables(entry, tmp_path)
+                continue
             entry["path"] = entry["path"].lstrip("/")
             write(tmp_path / entry["path"], entry["columns"])
         wanted[table] = len(ingest[table])

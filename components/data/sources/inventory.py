@@ -1,6 +1,7 @@
 """Which files the sources have and whether they changed: the stage ``sources``.
 
-In: the files and folders that ``ingest`` of params.yaml names, wherever they lie. Out:
+In: the files and folders that ``ingest`` of params.yaml names, wherever they lie, those of queries'
+tables included. Out:
 ``data/sources.json``, for each file its size and its SHA-256 digest. Reading a large file whole
 takes minutes, so one above ``ingest.hash_limit_mb`` has its modification time instead.
 
@@ -14,7 +15,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from components.data.sources.files import files_of
+from components.data.sources.files import stored_files_of
 from components.settings import Settings
 
 INVENTORY = "data/sources.json"
@@ -29,7 +30,7 @@ def run(settings: Settings, root: Path) -> None:
     """
     ingest = settings.ingest
     sources = [*ingest.interactions, *ingest.items, *ingest.users, *ingest.reviews]
-    files = {file.shown: file.path for source in sources for file in files_of(source, root)}
+    files = {file.shown: file.path for source in sources for file in stored_files_of(source, root)}
     limit = int(ingest.hash_limit_mb * 1_000_000)
     found = {shown: fingerprint(path, limit) for shown, path in sorted(files.items())}
     out = root / INVENTORY

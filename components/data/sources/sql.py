@@ -12,3 +12,12 @@ def literal(value: str | Path) -> str:
     "'it''s'"
     """
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Return the name of a table or column as SQL writes it.
+
+    >>> identifier('12" plate')
+    '"12"" plate"'
+    """
+    return '"' + name.replace('"', '""') + '"'

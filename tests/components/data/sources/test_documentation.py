@@ -14,6 +14,7 @@ from components.data.sources.columns import MAPPABLE, mapped_columns
 from components.settings import Ingest, Settings, Source
 from tests.components.data.shop_files import COLUMNS, LINES, ingest
 from tests.conftest import REPOSITORY
+from tests.docs.examples import write_tables
 
 BYO = REPOSITORY / "docs/bring-your-own-data.md"
 VALUES = {
@@ -53,6 +54,10 @@ def test_the_example_is_ingested(section: dict, settings: Settings, tmp_path: Pa
         sources = changed[table] = []
         for source in section[table]:
             columns = mapped_columns(Source.model_validate(source), table)
+            if "query" in source:
+                write_tables(source, tmp_path)
+                sources.append(source)
+                continue
             path = tmp_path / str(source["path"]).lstrip("/")
             file = path if path.suffix else path / "part.jsonl"  # a folder
             file.parent.mkdir(parents=True, exist_ok=True)
