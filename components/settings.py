@@ -240,7 +240,7 @@ class FileFormat(Section):
     and refuses the file if that is not exactly one.
     """
     header: bool = True
-    """Whether the first line of a CSV file names its columns."""
+    """Whether the first line of a CSV file or of a sheet names its columns."""
     quote: Character = '"'
     """Character around values that contain the delimiter; "" = none."""
     escape: Character = ""
@@ -250,6 +250,8 @@ class FileFormat(Section):
 
     `auto`: UTF-8, or what the byte order mark says.
     """
+    sheet: str = ""
+    """Sheet of a workbook (xlsx, xls, ods); "" = the only one."""
 
 
 class Table(FileFormat):
@@ -276,7 +278,8 @@ class Source(FileFormat):
     path: Path | None = None
     """A file, a folder (all files in it that can be read) or a pattern (`orders/*.csv`).
 
-    CSV, TSV, JSON lines, JSON arrays and Parquet; the text formats also as gz, bz2, zst or zip.
+    CSV, TSV, JSON lines, JSON arrays, Parquet and workbooks (xlsx, xls, ods); the text formats
+    also as gz, bz2, zst or zip.
     Folders named `key=value` (Hive partitions) give a column `key`.
     """
     query: str = ""
@@ -339,8 +342,8 @@ class Source(FileFormat):
     @property
     def places(self) -> list[str]:
         """The path, or those of the query's tables."""
-        paths = [table.path for table in self.tables.values()]
-        return [str(path) for path in ([self.path] if self.path else paths)]
+        paths = [self.path] if self.path else [table.path for table in self.tables.values()]
+        return list(dict.fromkeys(map(str, paths)))
 
     @property
     def shown(self) -> str:

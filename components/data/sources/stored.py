@@ -18,13 +18,16 @@ import duckdb
 import ibis
 import ibis.expr.types as ir
 
+from components.data.sources import sheets
 from components.data.sources.cells import Cells, of_json, of_native, of_text
 from components.data.sources.compression import name_within
 from components.data.sources.delimited import missing, stage_all_delimited, stage_delimited
 from components.data.sources.encoding import as_utf8
 from components.data.sources.hints import did_you_mean
 from components.data.sources.json_files import stage_all_json, stage_json
+from components.data.sources.sheets import stage_sheet
 from components.data.sources.sql import literal
+from components.data.sources.values import Values
 from components.settings import FileFormat
 
 ROW = "row of the file"  # from 0
@@ -54,14 +57,17 @@ def read_parquet(con: ibis.BaseBackend, file: str) -> ir.Table:
     return rows.rename({ROW: "file_row_number"})
 
 
+Stage = Callable[[Path, str, FileFormat, Sequence[str] | None, Path], Values]
+"""Of a path, as it is shown, the settings of its source, columns (None: all) and a Parquet file."""
+
 READERS: dict[str, Callable[[ibis.BaseBackend, str], ir.Table]] = {".parquet": read_parquet}
 """How to open a file of typed columns, by the end of its name."""
 
-READ = (*TEXT_ENDINGS, *READERS)
+STAGED: dict[str, Stage] = {**dict.fromkeys(sheets.ENDINGS, stage_sheet)}
+"""How to write the values of a file as Parquet, by the end of its name."""
+
+READ = (*TEXT_ENDINGS, *READERS, *STAGED)
 _TABLES = (
-    ".xlsx",
-    ".xls",
-    ".ods",
     ".avro",
     ".orc",
     ".feather",
@@ -111,6 +117,9 @@ class StoredFile:
                 name: of_json(rows[f"c{n}"], rows[f"k{n}"], rows[f"l{n}"])
                 for n, name in enumerate(own)
             }
+        elif kind in STAGED:
+            rows, found = self._staged_values(con, kind, own)
+            cells = found.cells(rows)
         else:
             rows = self._typed(con)
             for name in own:
@@ -142,16 +151,20 @@ class StoredFile:
                 stage = stage_all_delimited if kind == "csv" else stage_all_json
                 names = stage(con, text, self.shown, self.form, staged)
             rows = read_parquet(con, str(staged))
-            places = [f"c{n}" for n in range(len(names))]
+            columns = [rows[f"c{n}"] for n in range(len(names))]
+        elif kind in STAGED:
+            rows, found = self._staged_values(con, kind, None)
+            names, columns = found.names, found.typed(rows)
         else:
             rows = self._typed(con)
-            places = names = [name for name in rows.columns if name != ROW]
+            names = [name for name in rows.columns if name != ROW]
+            columns = [rows[name] for name in names]
         keys = dict(self.partitions)
-        own = [(place, name) for place, name in zip(places, names, strict=True) if name not in keys]
-        unique = _unique([name for _, name in own], self.shown, [*TABLE_COLUMNS, *keys])
+        own = [(name, one) for name, one in zip(names, columns, strict=True) if name not in keys]
+        unique = _unique([name for name, _ in own], self.shown, [*TABLE_COLUMNS, *keys])
         return rows.select(
             ROW,
-            **{name: rows[place] for name, (place, _) in zip(unique, own, strict=True)},
+            **{name: one for name, (_, one) in zip(unique, own, strict=True)},
             **{key: ibis.literal(value, "string") for key, value in keys.items()},
         )
 
@@ -175,6 +188,16 @@ class StoredFile:
             place.with_suffix(".parquet"),
         )
         copy.unlink(missing_ok=True)
+
+    def _staged_values(
+        self, con: ibis.BaseBackend, kind: str, wanted: Sequence[str] | None
+    ) -> tuple[ir.Table, Values]:
+        """Return the rows of a file that is read value by value, and its columns (None: all)."""
+        self.staging.mkdir(parents=True, exist_ok=True)
+        out = self.staging / f"{ibis.util.gen_name('file')}.parquet"
+        values = STAGED[kind](self.path, self.shown, self.form, wanted, out)
+        rows = read_parquet(con, str(out))
+        return rows.mutate(**{ROW: rows["row"]}), values
 
     def _typed(self, con: ibis.BaseBackend) -> ir.Table:
         """Return the rows of a file of typed columns."""
@@ -295,7 +318,7 @@ class Place:
 
 def _visible(file: Path, folder: Path) -> bool:
     """Return whether no part of the path is hidden, as programs mark their own files."""
-    return not any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
+    return not any(part.startswith((".", "_", "~$")) for part in file.relative_to(folder).parts)
 
 
 def _partitions(folder: PurePath) -> tuple[tuple[str, str | None], ...]:
@@ -326,4 +349,4 @@ def _kind(file: Path, form: FileFormat) -> str:
     if form.format != "auto":
         return form.format
     ending = _ending(file)
-    return TEXT_ENDINGS.get(ending, ending if ending in READERS else "")
+    return TEXT_ENDINGS.get(ending, ending if ending in (*READERS, *STAGED) else "")
