@@ -252,6 +252,8 @@ class FileFormat(Section):
     """
     sheet: str = ""
     """Sheet of a workbook (xlsx, xls, ods); "" = the only one."""
+    table: str = ""
+    """Table or view of a database file (SQLite, DuckDB); "" = the only one."""
 
 
 class Table(FileFormat):
@@ -278,14 +280,15 @@ class Source(FileFormat):
     path: Path | None = None
     """A file, a folder (all files in it that can be read) or a pattern (`orders/*.csv`).
 
-    CSV, TSV, JSON lines, JSON arrays, Parquet and workbooks (xlsx, xls, ods); the text formats
-    also as gz, bz2, zst or zip.
+    CSV, TSV, JSON lines, JSON arrays, Parquet, workbooks (xlsx, xls, ods), SQLite and DuckDB; the
+    text formats also as gz, bz2, zst or zip.
     Folders named `key=value` (Hive partitions) give a column `key`.
     """
     query: str = ""
     """A SELECT in DuckDB's SQL. The rows of the source are those of its result.
 
-    With `path`, the files are the table `source`. With `tables`, each of them is a table.
+    With `path`, the files are the table `source`, or a database file has its own tables. With
+    `tables`, each of them is a table.
     """
     tables: Annotated[dict[str, Table], BeforeValidator(_with_paths)] = {}
     """Tables of the query: name in the query: a path, or `{path: …, delimiter: …}`.

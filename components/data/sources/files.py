@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import zoneinfo
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -105,9 +105,19 @@ def stored_files_of(source: Source, root: Path) -> list[StoredFile]:
 
 
 def _tables(source: Source, root: Path) -> dict[str, list[StoredFile]]:
-    """Return the files of each of the query's tables; those of ``path`` are the table source."""
+    """Return the files of each of the query's tables.
+
+    Those of ``path`` are the table ``source``, or if it is a database its own tables.
+    """
     if source.path:
-        return {"source": Place(source.path, source, root, staging(root)).files()}
+        files = Place(source.path, source, root, staging(root)).files()
+        names = files[0].tables() if source.query and len(files) == 1 else []
+        if names:
+            return {
+                name: [replace(files[0], form=source.model_copy(update={"table": name}))]
+                for name in names
+            }
+        return {"source": files}
     return {
         name: Place(table.path, table, root, staging(root)).files()
         for name, table in source.tables.items()

@@ -30,7 +30,12 @@ def run(settings: Settings, root: Path) -> None:
     """
     ingest = settings.ingest
     sources = [*ingest.interactions, *ingest.items, *ingest.users, *ingest.reviews]
-    files = {file.shown: file.path for source in sources for file in stored_files_of(source, root)}
+    stored = [file for source in sources for file in stored_files_of(source, root)]
+    files = {
+        file.shown.removesuffix(file.path.name) + path.name: path
+        for file in stored
+        for path in file.paths()
+    }
     limit = int(ingest.hash_limit_mb * 1_000_000)
     found = {shown: fingerprint(path, limit) for shown, path in sorted(files.items())}
     out = root / INVENTORY

@@ -18,7 +18,7 @@ import duckdb
 import ibis
 import ibis.expr.types as ir
 
-from components.data.sources import sheets
+from components.data.sources import databases, sheets
 from components.data.sources.cells import Cells, of_json, of_native, of_text
 from components.data.sources.compression import name_within
 from components.data.sources.delimited import missing, stage_all_delimited, stage_delimited
@@ -63,18 +63,18 @@ Stage = Callable[[Path, str, FileFormat, Sequence[str] | None, Path], Values]
 READERS: dict[str, Callable[[ibis.BaseBackend, str], ir.Table]] = {".parquet": read_parquet}
 """How to open a file of typed columns, by the end of its name."""
 
-STAGED: dict[str, Stage] = {**dict.fromkeys(sheets.ENDINGS, stage_sheet)}
+STAGED: dict[str, Stage] = {
+    **dict.fromkeys(sheets.ENDINGS, stage_sheet),
+    databases.SQLITE: databases.stage_sqlite,
+}
 """How to write the values of a file as Parquet, by the end of its name."""
 
-READ = (*TEXT_ENDINGS, *READERS, *STAGED)
+READ = (*TEXT_ENDINGS, *READERS, *sheets.ENDINGS, *databases.ENDINGS, ".db")
 _TABLES = (
     ".avro",
     ".orc",
     ".feather",
     ".arrow",
-    ".db",
-    ".sqlite",
-    ".duckdb",
 )
 """Endings of files that hold tables and are not read: a folder with one is refused."""
 
@@ -92,6 +92,18 @@ class StoredFile:
     form: FileFormat
     staging: Path
     partitions: tuple[tuple[str, str | None], ...] = ()
+
+    def tables(self) -> list[str]:
+        """Return the names of the tables of a database file of which the settings name none."""
+        kind = _kind(self.path, self.form)
+        if kind not in databases.ENDINGS.values() or self.form.table:
+            return []
+        return databases.table_names(self.path, self.shown, kind)
+
+    def paths(self) -> list[Path]:
+        """Return the file and, of a database, the file with its latest changes."""
+        database = _kind(self.path, self.form) in databases.ENDINGS.values()
+        return [self.path, *(databases.files_beside(self.path) if database else [])]
 
     def columns(
         self, con: ibis.BaseBackend, wanted: Sequence[str]
@@ -201,6 +213,11 @@ class StoredFile:
 
     def _typed(self, con: ibis.BaseBackend) -> ir.Table:
         """Return the rows of a file of typed columns."""
+        if _kind(self.path, self.form) == databases.DUCKDB:
+            self.staging.mkdir(parents=True, exist_ok=True)
+            staged = self.staging / f"{ibis.util.gen_name('file')}.parquet"
+            databases.stage_duckdb(self.path, self.shown, self.form, staged)
+            return read_parquet(con, str(staged))
         reader = read_parquet if self.form.format == "parquet" else READERS[_ending(self.path)]
         try:
             rows = reader(con, str(self._path()))
@@ -349,4 +366,7 @@ def _kind(file: Path, form: FileFormat) -> str:
     if form.format != "auto":
         return form.format
     ending = _ending(file)
-    return TEXT_ENDINGS.get(ending, ending if ending in (*READERS, *STAGED) else "")
+    if ending == ".db":
+        return databases.kind_by_content(file)
+    known = ending if ending in (*READERS, *STAGED) else ""
+    return (TEXT_ENDINGS | databases.ENDINGS).get(ending, known)
