@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
@@ -253,7 +254,8 @@ class FileFormat(Section):
     sheet: str = ""
     """Sheet of a workbook (xlsx, xls, ods); "" = the only one."""
     table: str = ""
-    """Table or view of a database file (SQLite, DuckDB); "" = the only one."""
+    """Table or view of a database (`schema.table` on a server); "" = the only one of a database
+    file (SQLite, DuckDB)."""
 
 
 class Table(FileFormat):
@@ -261,6 +263,14 @@ class Table(FileFormat):
 
     path: Path
     """A file, a folder or a pattern, as `path` of a source."""
+
+
+def _variable_name(name: str) -> str:
+    if name and not re.fullmatch(r"[A-Za-z_]\w*", name):
+        raise ValueError(
+            "database names the environment variable that holds the URL, for example SHOP_DATABASE"
+        )
+    return name
 
 
 def _with_paths(tables: object) -> object:
@@ -294,6 +304,18 @@ class Source(FileFormat):
     """Tables of the query: name in the query: a path, or `{path: …, delimiter: …}`.
 
     A table has `path` and the settings of a source that say how its files are written.
+    """
+    database: Annotated[str, AfterValidator(_variable_name)] = ""
+    """Name of the environment variable that holds the URL of a database server, instead of `path`.
+
+    PostgreSQL and MySQL (MariaDB); others that SQLAlchemy has a driver for are not tested. The
+    source has a `table`, or a `query` in the database's own SQL.
+    """
+    watermark: str = ""
+    """Column of the server's table or query that grows with each new or changed row.
+
+    The table is read again when its highest value or the number of rows changed; without a
+    watermark at every run.
     """
     columns: Annotated[dict[str, str], BeforeValidator(_text_values)]
     """Name in the contract: name in the shop's file, or in the query's result.
@@ -344,7 +366,11 @@ class Source(FileFormat):
 
     @property
     def places(self) -> list[str]:
-        """The path, or those of the query's tables."""
+        """The path, those of the query's tables, or the server's table."""
+        if self.database:
+            return [
+                f"database {self.database}, " + (f"table {self.table}" if self.table else "query")
+            ]
         paths = [self.path] if self.path else [table.path for table in self.tables.values()]
         return list(dict.fromkeys(map(str, paths)))
 
@@ -355,6 +381,10 @@ class Source(FileFormat):
 
     @model_validator(mode="after")
     def _path_or_tables(self) -> Self:
+        if self.database:
+            return self._server_table()
+        if self.watermark:
+            raise ValueError("watermark belongs to a source with `database`: take it out")
         if not self.path and not self.tables:
             missing = "tables" if self.query else "path"
             raise ValueError(f"names no files: set `{missing}`")
@@ -380,6 +410,20 @@ class Source(FileFormat):
             raise ValueError(
                 f"tables {' and '.join(twice)} have one name, because SQL ignores case: rename one"
             )
+        return self
+
+    def _server_table(self) -> Self:
+        if self.path or self.tables:
+            raise ValueError("database, path and tables exclude each other: keep one of them")
+        if bool(self.table) == bool(self.query.strip()):
+            raise ValueError(
+                "a source with database has either `table` or `query`: set one of them"
+            )
+        same = [
+            name for name in FileFormat.model_fields if name in self.model_fields_set - {"table"}
+        ]
+        if same:
+            raise ValueError(f"{same[0]} belongs to files, not to a database: take it out")
         return self
 
     @model_validator(mode="after")

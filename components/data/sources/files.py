@@ -1,7 +1,7 @@
 """What the sources name: the files to read, and one by one their columns.
 
-In: a ``Source`` of the settings. Out: its files, or the result of its query as one file; of each
-the columns that the source names, as ``Cells``.
+In: a ``Source`` of the settings. Out: its files, or as one file the result of its query or the
+table of a database server; of each the columns that the source names, as ``Cells``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import ibis.expr.types as ir
 from components.data.sources.cells import Cells
 from components.data.sources.hints import did_you_mean
 from components.data.sources.queries import Query
+from components.data.sources.servers import ServerTable
 from components.data.sources.stored import ROW, Place, StoredFile
 from components.settings import Source
 
@@ -26,7 +27,7 @@ __all__ = ["ROW", "File", "clear_staging", "connect", "files_of", "staging", "st
 
 
 class Content(Protocol):
-    """Rows and columns by name: a stored file, or the result of a query."""
+    """Rows and columns by name: a stored file, the result of a query, or a server's table."""
 
     def columns(
         self, con: ibis.BaseBackend, wanted: Sequence[str]
@@ -82,17 +83,24 @@ def clear_staging(root: Path) -> None:
 
 
 def files_of(source: Source, root: Path) -> list[File]:
-    """Return the files of ``source``, sorted by name, or its query as one file.
+    """Return the files of ``source``, sorted by name, or its query or server's table as one file.
 
     Raises:
         FileNotFoundError: there is no such file or folder, or the folder has no readable file.
         ValueError: a file is of no known format, or a folder has tables of an unread one.
     """
+    if source.database:
+        return [File(source.shown, source, server_table(source, root))]
     tables = _tables(source, root)
     if not source.query:
         return [File(file.shown, source, file) for files in tables.values() for file in files]
     query = Query(source.query, source.shown, tables, staging(root))
     return [File(source.shown, source, query)]
+
+
+def server_table(source: Source, root: Path) -> ServerTable:
+    """Return the table or query that ``source`` reads from a database server."""
+    return ServerTable(source.database, source.table, source.query, source.shown, staging(root))
 
 
 def stored_files_of(source: Source, root: Path) -> list[StoredFile]:
@@ -101,6 +109,8 @@ def stored_files_of(source: Source, root: Path) -> list[StoredFile]:
     Raises:
         FileNotFoundError, ValueError: as for ``files_of``.
     """
+    if source.database:
+        return []
     return [file for files in _tables(source, root).values() for file in files]
 
 

@@ -113,6 +113,11 @@ def stage_values(
     return Values(list(names), kinds)
 
 
+def as_text(value: Any) -> str | None:
+    """Return a value as the column ``c`` has it."""
+    return _described(value)[1]
+
+
 _Described = tuple[str | None, str | None, int | None, list[str | None] | None]
 
 
