@@ -349,10 +349,11 @@ def shops_files(settings: Settings) -> list[Place]:
     ingest = settings.ingest
     paths = sorted(
         {
-            str(source.path)
+            place
             for sources in (ingest.interactions, ingest.users, ingest.reviews)
             for source in sources
             if "user_id" in source.columns
+            for place in source.places
         }
     )
     todo = "until then ingest skips the person's rows"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
@@ -228,20 +229,9 @@ def _delimiter(text: str) -> str:
 Character = Annotated[str, AfterValidator(_one_character)]
 
 
-class Source(Section):
-    """One file or folder of the shop, how it is written, and the names of its columns."""
+class FileFormat(Section):
+    """How files are written."""
 
-    path: Path
-    """A file, a folder (all files in it that can be read) or a pattern (`orders/*.csv`).
-
-    CSV, TSV, JSON lines, JSON arrays and Parquet; the text formats also as gz, bz2, zst or zip.
-    Folders named `key=value` (Hive partitions) give a column `key`.
-    """
-    columns: Annotated[dict[str, str], BeforeValidator(_text_values)]
-    """Name in the contract: name in the shop's file.
-
-    In a file without a header (`header: false`) the columns are named by their positions, from 1.
-    """
     format: Literal["auto", "csv", "json", "parquet"] = "auto"
     """Format of the files; `auto` tells by the ending. `csv` is any delimited text."""
     delimiter: Annotated[str, AfterValidator(_delimiter)] = "auto"
@@ -251,7 +241,7 @@ class Source(Section):
     and refuses the file if that is not exactly one.
     """
     header: bool = True
-    """Whether the first line of a CSV file names its columns."""
+    """Whether the first line of a CSV file or of a sheet names its columns."""
     quote: Character = '"'
     """Character around values that contain the delimiter; "" = none."""
     escape: Character = ""
@@ -260,6 +250,77 @@ class Source(Section):
     """Encoding of text files, as Python names it: `latin-1`, `cp1252`, `gb18030`, `utf-16-le` …
 
     `auto`: UTF-8, or what the byte order mark says.
+    """
+    sheet: str = ""
+    """Sheet of a workbook (xlsx, xls, ods); "" = the only one."""
+    table: str = ""
+    """Table or view of a database (`schema.table` on a server); "" = the only one of a database
+    file (SQLite, DuckDB)."""
+
+
+class Table(FileFormat):
+    """A table that the query of a source reads: its files and how they are written."""
+
+    path: Path
+    """A file, a folder or a pattern, as `path` of a source."""
+
+
+def _variable_name(name: str) -> str:
+    if name and not re.fullmatch(r"[A-Za-z_]\w*", name):
+        raise ValueError(
+            "database names the environment variable that holds the URL, for example SHOP_DATABASE"
+        )
+    return name
+
+
+def _with_paths(tables: object) -> object:
+    """Return the mapping with ``{path: …}`` for each table that is a path only."""
+    if isinstance(tables, dict):
+        return {
+            name: {"path": table} if isinstance(table, str) else table
+            for name, table in tables.items()
+        }
+    return tables
+
+
+class Source(FileFormat):
+    """One file or folder of the shop, or a query over several; how they are written, and the names
+    of the columns."""
+
+    path: Path | None = None
+    """A file, a folder (all files in it that can be read) or a pattern (`orders/*.csv`).
+
+    CSV, TSV, JSON lines, JSON arrays, Parquet, workbooks (xlsx, xls, ods), SQLite and DuckDB; the
+    text formats also as gz, bz2, zst or zip.
+    Folders named `key=value` (Hive partitions) give a column `key`.
+    """
+    query: str = ""
+    """A SELECT in DuckDB's SQL. The rows of the source are those of its result.
+
+    With `path`, the files are the table `source`, or a database file has its own tables. With
+    `tables`, each of them is a table.
+    """
+    tables: Annotated[dict[str, Table], BeforeValidator(_with_paths)] = {}
+    """Tables of the query: name in the query: a path, or `{path: …, delimiter: …}`.
+
+    A table has `path` and the settings of a source that say how its files are written.
+    """
+    database: Annotated[str, AfterValidator(_variable_name)] = ""
+    """Name of the environment variable that holds the URL of a database server, instead of `path`.
+
+    PostgreSQL and MySQL (MariaDB); others that SQLAlchemy has a driver for are not tested. The
+    source has a `table`, or a `query` in the database's own SQL.
+    """
+    watermark: str = ""
+    """Column of the server's table or query that grows with each new or changed row.
+
+    The table is read again when its highest value or the number of rows changed; without a
+    watermark at every run.
+    """
+    columns: Annotated[dict[str, str], BeforeValidator(_text_values)]
+    """Name in the contract: name in the shop's file, or in the query's result.
+
+    In a file without a header (`header: false`) the columns are named by their positions, from 1.
     """
     decimal: Literal[".", ","] | None = None
     """Decimal sign of numbers in texts. Without it, a point; `1.299` next to `12,50` is refused."""
@@ -302,6 +363,68 @@ class Source(Section):
     category_separator: str = ""
     """Text between the levels of a category, for example `>`; empty reads a text as one category.
     Lists of levels (Parquet, JSON lines) need no separator."""
+
+    @property
+    def places(self) -> list[str]:
+        """The path, those of the query's tables, or the server's table."""
+        if self.database:
+            return [
+                f"database {self.database}, " + (f"table {self.table}" if self.table else "query")
+            ]
+        paths = [self.path] if self.path else [table.path for table in self.tables.values()]
+        return list(dict.fromkeys(map(str, paths)))
+
+    @property
+    def shown(self) -> str:
+        """The source in messages."""
+        return ", ".join(self.places)
+
+    @model_validator(mode="after")
+    def _path_or_tables(self) -> Self:
+        if self.database:
+            return self._server_table()
+        if self.watermark:
+            raise ValueError("watermark belongs to a source with `database`: take it out")
+        if not self.path and not self.tables:
+            missing = "tables" if self.query else "path"
+            raise ValueError(f"names no files: set `{missing}`")
+        if self.path and self.tables:
+            raise ValueError(
+                "path and tables exclude each other: make the path one of the tables, or leave out "
+                "`tables` (the query reads the files of `path` as the table `source`)"
+            )
+        if self.tables and not self.query.strip():
+            raise ValueError(
+                "tables are read by a query: write `query`, or a source with `path` for each"
+            )
+        same = [name for name in FileFormat.model_fields if name in self.model_fields_set]
+        if self.tables and same:
+            first = next(iter(self.tables))
+            raise ValueError(
+                f"{same[0]} belongs to a table: write it there, as tables: {{{first}: "
+                f"{{path: …, {same[0]}: …}}}}"
+            )
+        names = [name.lower() for name in self.tables]
+        twice = [name for name in self.tables if names.count(name.lower()) > 1]
+        if twice:
+            raise ValueError(
+                f"tables {' and '.join(twice)} have one name, because SQL ignores case: rename one"
+            )
+        return self
+
+    def _server_table(self) -> Self:
+        if self.path or self.tables:
+            raise ValueError("database, path and tables exclude each other: keep one of them")
+        if bool(self.table) == bool(self.query.strip()):
+            raise ValueError(
+                "a source with database has either `table` or `query`: set one of them"
+            )
+        same = [
+            name for name in FileFormat.model_fields if name in self.model_fields_set - {"table"}
+        ]
+        if same:
+            raise ValueError(f"{same[0]} belongs to files, not to a database: take it out")
+        return self
 
     @model_validator(mode="after")
     def _different_signs(self) -> Self:

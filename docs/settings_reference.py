@@ -73,11 +73,13 @@ class Page:
             yield f"| `{name}` | {self._type(field)} | {default} | {what} |"
 
     def _model(self, field: Schema, many: bool = True) -> str | None:
-        """Return the name of the section that a field holds or, with ``many``, lists."""
+        """Return the name of the section that a field holds or, with ``many``, lists or maps."""
         if "$ref" in field:
             return field["$ref"].rpartition("/")[2]
         if many and field.get("type") == "array":
             return self._model(field["items"])
+        if many and isinstance(field.get("additionalProperties"), dict):
+            return self._model(field["additionalProperties"])
         found = [self._model(one, many) for one in field.get("anyOf", [])]
         return next((one for one in found if one), None)
 

@@ -95,7 +95,7 @@ def _show_sources(settings: Settings, sampled: Settings, place: Path) -> None:
             if table == "interactions":
                 columns.setdefault("event", "")
                 typed["event"] = first["event"].tolist()
-            print(f"\n{table}: {original.path}")
+            print(f"\n{table}: {original.shown}")
             print(as_text(columns, typed))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.data.sources.files import files_of
+from components.data.sources.files import stored_files_of
 from components.project.check import ROWS_SHOWN, TABLES, Checked, as_text, check
 from components.project.folder import refuse_taken, write_folder
 from components.project.guessing import Guess, guess, join_ids
@@ -65,7 +65,7 @@ def _guesses(folder: Path, paths: dict[str, list[Path]]) -> list[Guess]:
     found = []
     for table in TABLES:
         for path in paths.get(table, []):
-            first = files_of(Source(path=path.absolute(), columns={}), Path.cwd())[0].path
+            first = stored_files_of(Source(path=path.absolute(), columns={}), Path.cwd())[0].path
             shown = _as_written(path, folder)
             found.append(guess(table, inspect(first), shown, bool(paths.get("items"))))
     for table, name in (("items", "item_id"), ("users", "user_id")):

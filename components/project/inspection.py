@@ -10,8 +10,9 @@ import csv
 import io
 import json
 import re
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from charset_normalizer import from_bytes
 
+from components.data.sources import databases
+from components.data.sources.cells import of_native
 from components.data.sources.compression import chunks, opened
 from components.data.sources.delimited import DELIMITERS
-from components.data.sources.files import TEXT_ENDINGS, ending
+from components.data.sources.files import connect
+from components.data.sources.stored import ROW, STAGED, TEXT_ENDINGS, Place, ending
+from components.settings import Source
 
 ROWS = 5000
 """Rows that are looked at."""
@@ -63,7 +68,10 @@ def inspect(path: Path) -> Inspected:
     Raises:
         ValueError: the file is empty, damaged or of an unknown kind.
     """
-    if ending(path) == ".parquet" or path.read_bytes()[:4] == b"PAR1":
+    end = ending(path)
+    if end in STAGED or end in databases.ENDINGS or end == ".db":
+        return _table(path)
+    if end == ".parquet" or starts_with(path, b"PAR1"):
         return _parquet(path)
     head, doubts, encoding = _head(path)
     start = head.lstrip("\ufeff \t\r\n")
@@ -78,6 +86,37 @@ def inspect(path: Path) -> Inspected:
     if encoding:
         found.reading["encoding"] = encoding
     found.doubts[:0] = doubts
+    return found
+
+
+def starts_with(path: Path, mark: bytes) -> bool:
+    """Return whether the first bytes of a file are ``mark``."""
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark
+
+
+def _table(path: Path) -> Inspected:
+    """Return the first rows of a sheet, or of the only table of a database."""
+    with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
+        form = Source(path=path, columns={})
+        (file,) = Place(path, form, Path(), Path(name)).files()
+        if (tables := file.tables()) and len(tables) != 1:
+            raise ValueError(
+                f"{path} holds the tables {', '.join(tables)}: write params.yaml with `table` or "
+                "`query` by hand (docs/bring-your-own-data.md)"
+            )
+        con = connect("UTC")
+        if tables:
+            file = replace(file, form=form.model_copy(update={"table": tables[0]}))
+        rows = file.table(con).drop(ROW)
+        texts = rows.select(**{one: of_native(rows[one]).text for one in rows.columns})
+        frame = texts.limit(ROWS).execute().astype(object)
+        con.disconnect()
+    found = Inspected(path, frame.where(frame.notna(), None))
+    found.typed = {one for one, kind in rows.schema().items() if kind.is_temporal()}
+    found.objects = {one for one, kind in rows.schema().items() if kind.is_nested()}
+    if tables:
+        found.reading["table"] = tables[0]
     return found
 
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow.parquet as pq
 
+from components.data.sources import databases
 from components.data.sources.compression import chunks, compression_of, opened
-from components.data.sources.files import File, files_of
-from components.settings import Settings, Source
+from components.data.sources.stored import STAGED, Place, StoredFile, ending
+from components.project.inspection import starts_with
+from components.settings import FileFormat, Settings, Source, Table
 
+F = TypeVar("F", Source, Table)
 FILES = 5
 """Most files of one folder or pattern that are read: the first, the last and some between."""
 
@@ -37,15 +41,28 @@ def sample(settings: Settings, root: Path, out: Path, limit: int) -> tuple[Setti
 
 
 def _sampled(source: Source, root: Path, out: Path, limit: int, cut: list[str]) -> Source:
-    files = files_of(source, root)
+    """Copy the beginnings of a source's files; a database server is read as it is."""
+    if source.path:
+        return _with_copies(source.path, source, root, out, limit, cut)
+    tables = {
+        name: _with_copies(table.path, table, root, out, limit, cut)
+        for name, table in source.tables.items()
+    }
+    return source.model_copy(update={"tables": tables})
+
+
+def _with_copies(path: Path, form: F, root: Path, out: Path, limit: int, cut: list[str]) -> F:
+    """Copy the beginnings of the files of ``path``, and return ``form`` with the copies' path."""
+    files = Place(path, form, root, out).files()
     if len(files) > FILES:
-        cut.append(f"{source.path} ({FILES} of {len(files)} files)")
+        cut.append(f"{path} ({FILES} of {len(files)} files)")
         step = (len(files) - 1) / (FILES - 1)
         files = [files[round(n * step)] for n in range(FILES)]
     for file in files:
-        if _copy(file, out / _relative(file.path, root), limit // len(files)):
-            cut.append(file.shown)
-    return source.model_copy(update={"path": _relative(root / source.path, root)})
+        for own in file.paths():
+            if _copy(own, file, out / _relative(own, root), limit // len(files)):
+                cut.append(file.shown)
+    return form.model_copy(update={"path": _relative(root / path, root)})
 
 
 def _relative(path: Path, root: Path) -> Path:
@@ -55,14 +72,15 @@ def _relative(path: Path, root: Path) -> Path:
     return absolute.relative_to(base if absolute.is_relative_to(base) else absolute.anchor)
 
 
-def _copy(file: File, copy: Path, limit: int) -> bool:
-    """Write the beginning of ``file``; return whether it has more."""
+def _copy(path: Path, file: StoredFile, copy: Path, limit: int) -> bool:
+    """Write the beginning of a file, a database or workbook whole; return whether it has more."""
     copy.parent.mkdir(parents=True, exist_ok=True)
-    if file.path.stat().st_size <= limit and compression_of(file.path) is None:
-        shutil.copyfile(file.path, copy)
+    small = path.stat().st_size <= limit and compression_of(path) is None
+    if small or ending(path) in (*STAGED, *databases.ENDINGS, ".db") or path != file.path:
+        shutil.copyfile(path, copy)
         return False
-    if file.path.read_bytes()[:4] == b"PAR1":
-        return _first_groups(file.path, copy, limit)
+    if starts_with(path, b"PAR1"):
+        return _first_groups(path, copy, limit)
     return _first_lines(file, copy, limit)
 
 
@@ -76,7 +94,7 @@ def _first_groups(path: Path, copy: Path, limit: int) -> bool:
     return bool(batch.num_rows < whole.metadata.num_rows)
 
 
-def _first_lines(file: File, copy: Path, limit: int) -> bool:
+def _first_lines(file: StoredFile, copy: Path, limit: int) -> bool:
     """Copy the first lines of a text file, decompressed; of a JSON array all, since it has one end.
 
     The reader looks at the first bytes of a file, not at its name, for its compression.
@@ -90,7 +108,7 @@ def _first_lines(file: File, copy: Path, limit: int) -> bool:
             )
             room = limit - written
             if not is_array and len(piece) > room:
-                piece, more = _whole_lines(piece[:room], file.source), True
+                piece, more = _whole_lines(piece[:room], file.form), True
             out.write(piece)
             written += len(piece)
             if more:
@@ -98,10 +116,10 @@ def _first_lines(file: File, copy: Path, limit: int) -> bool:
     return more
 
 
-def _whole_lines(piece: bytes, source: Source) -> bytes:
+def _whole_lines(piece: bytes, form: FileFormat) -> bytes:
     """Return ``piece`` up to the last line end that lies in no quotation marks."""
     end = piece.rfind(b"\n") + 1
-    quote = source.quote.encode()
+    quote = form.quote.encode()
     while quote and end and piece.count(quote, 0, end) % 2:
         end = piece.rfind(b"\n", 0, end - 1) + 1
     if piece[end : end + 1] == b"\0":  # UTF-16, little-endian

@@ -17,7 +17,8 @@ import yaml
 from pyarrow import feather
 
 from components.data.dataset import DAY, Catalogue, Histories, Interactions
-from components.data.sources.files import READERS, connect, files_of
+from components.data.sources.files import connect, files_of
+from components.data.sources.stored import READERS
 from components.recommenders import factory
 from components.settings import Settings, Source, load_settings
 from serving.api.app import create_app

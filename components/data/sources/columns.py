@@ -186,19 +186,19 @@ def mapped_columns(source: Source, table: str) -> dict[str, str]:
         contract = names.aliases.get(given, given)
         if contract not in names.known:
             raise ValueError(
-                f"ingest.{table}: {source.path}: columns has {given!r}, which the contract does "
+                f"ingest.{table}: {source.shown}: columns has {given!r}, which the contract does "
                 f"not know{did_you_mean(given, names.known)}; known are {', '.join(names.known)}"
             )
         if contract in columns:
             raise ValueError(
-                f"ingest.{table}: {source.path}: columns has {contract!r} twice, once as "
+                f"ingest.{table}: {source.shown}: columns has {contract!r} twice, once as "
                 f"{given!r}: keep one of the two"
             )
         columns[contract] = shop
     for contract in names.required:
         if contract not in columns:
             raise ValueError(
-                f"ingest.{table}: {source.path}: columns must name the shop's {contract}"
+                f"ingest.{table}: {source.shown}: columns must name the shop's {contract}"
             )
     return columns
 

@@ -11,6 +11,7 @@ import io
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -19,7 +20,7 @@ import ibis
 from components.data.sources.encoding import with_plain_line_ends
 from components.data.sources.hints import did_you_mean
 from components.data.sources.sql import literal
-from components.settings import Source
+from components.settings import FileFormat
 
 DELIMITERS = (",", ";", "\t", "|", "::")
 """Delimiters that are tried where the source names none."""
@@ -34,7 +35,12 @@ csv.field_size_limit(_SAMPLE)
 
 
 def stage_delimited(
-    con: ibis.BaseBackend, text: Path, shown: str, source: Source, wanted: Sequence[str], out: Path
+    con: ibis.BaseBackend,
+    text: Path,
+    shown: str,
+    form: FileFormat,
+    wanted: Sequence[str],
+    out: Path,
 ) -> None:
     """Write the columns ``wanted`` of the UTF-8 file ``text`` to the Parquet file ``out``.
 
@@ -44,21 +50,63 @@ def stage_delimited(
         ValueError: a column is missing or there twice, the delimiter cannot be told, or a line does
             not fit.
     """
+    shape = _shape(text, shown, form, wanted)
+    _write(con, text, shown, form, shape, places(shape.first, shown, form, wanted), out)
+
+
+def stage_all_delimited(
+    con: ibis.BaseBackend, text: Path, shown: str, form: FileFormat, out: Path
+) -> list[str]:
+    """Write all columns, as c0, c1 …, and return their names; c1, c2 … without a header.
+
+    Raises:
+        ValueError: the delimiter cannot be told, or a line does not fit.
+    """
+    shape = _shape(text, shown, form, ())
+    every = range(len(shape.first))
+    _write(con, text, shown, form, shape, every, out)
+    return shape.first if form.header else [f"c{n + 1}" for n in every]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """The delimiter, the fields of the first line, the line end, and lines before the header."""
+
+    delimiter: str
+    first: list[str]
+    line_end: str
+    skipped: int
+
+
+def _shape(text: Path, shown: str, form: FileFormat, wanted: Sequence[str]) -> _Shape:
     with text.open(encoding="utf-8", newline="") as file:
         sample = file.read(_SAMPLE)
     whole = len(sample) < _SAMPLE
     start = re.match(_BEFORE_HEADER, sample)
     skipped = start[0] if start else ""
     sample = sample[len(skipped) :]
-    delimiter, first = _delimiter_and_first(sample, whole, shown, source, wanted)
-    names = [f"f{n}" for n in range(len(first))]
-    places = _places(first, shown, source, wanted)
+    delimiter, first = _delimiter_and_first(sample, whole, shown, form, wanted)
+    line_end = "\r\n" if "\r\n" in sample else "\n"
+    return _Shape(delimiter, first, line_end, len(skipped.splitlines()))
+
+
+def _write(
+    con: ibis.BaseBackend,
+    text: Path,
+    shown: str,
+    form: FileFormat,
+    shape: _Shape,
+    places: Sequence[int],
+    out: Path,
+) -> None:
+    """Write the columns at these positions."""
+    names = [f"f{n}" for n in range(len(shape.first))]
     columns = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
     chosen = ", ".join(f"{names[place]} AS c{n}" for n, place in enumerate(places))
     options = (
-        f"auto_detect=false, strict_mode=true, header={str(source.header).lower()}, "
-        f"skip={len(skipped.splitlines())}, delim={literal(delimiter)}, "
-        f"quote={literal(source.quote)}, escape={literal(_escape(source))}, nullstr='', "
+        f"auto_detect=false, strict_mode=true, header={str(form.header).lower()}, "
+        f"skip={shape.skipped}, delim={literal(shape.delimiter)}, "
+        f"quote={literal(form.quote)}, escape={literal(_escape(form))}, nullstr='', "
         f"columns={{{columns}}}, max_line_size={_LONGEST_LINE}, buffer_size={2 * _LONGEST_LINE}"
     )
     copy = f"COPY (SELECT {chosen} FROM {{}}) TO {literal(out)} (FORMAT parquet)"
@@ -66,9 +114,8 @@ def stage_delimited(
         try:
             con.raw_sql(copy.format(f"read_csv({literal(text)}, {options})"))
         except duckdb.NotImplementedException:
-            line_end = "\r\n" if "\r\n" in sample else "\n"
             ended = out.with_suffix(".ended")
-            _with_last_line(text, ended, line_end, delimiter.join([_LAST] * len(names)))
+            _with_last_line(text, ended, shape.line_end, shape.delimiter.join([_LAST] * len(names)))
             rows = f"read_csv({literal(ended)}, {options}, parallel=false)"
             _refuse_unclosed(con, rows, shown)
             con.raw_sql(copy.format(f"{rows} WHERE f0 IS DISTINCT FROM {literal(_LAST)}"))
@@ -76,8 +123,8 @@ def stage_delimited(
     except duckdb.Error as error:
         plain = out.with_suffix(".lines")
         if _BROKEN_STATE not in str(error) or not with_plain_line_ends(text, plain):
-            raise ValueError(_explained(str(error), shown, delimiter)) from error
-        stage_delimited(con, plain, shown, source, wanted, out)
+            raise ValueError(_explained(str(error), shown, shape.delimiter)) from error
+        _write(con, plain, shown, form, replace(shape, line_end="\n"), places, out)
         plain.unlink()
 
 
@@ -103,21 +150,21 @@ def _refuse_unclosed(con: ibis.BaseBackend, rows: str, shown: str) -> None:
         )
 
 
-def _escape(source: Source) -> str:
-    return (source.escape or source.quote) if source.quote else ""
+def _escape(form: FileFormat) -> str:
+    return (form.escape or form.quote) if form.quote else ""
 
 
-def _records(sample: str, whole: bool, delimiter: str, source: Source) -> list[list[str]]:
+def _records(sample: str, whole: bool, delimiter: str, form: FileFormat) -> list[list[str]]:
     """Return the fields of the sample's lines, without the last one if it may be cut off."""
     single = _STAND_IN if len(delimiter) > 1 else delimiter
     text = sample.replace(delimiter, single) if len(delimiter) > 1 else sample
     reader = csv.reader(
         io.StringIO(text, newline=""),  # lines end with \n, \r or both
         delimiter=single,
-        quotechar=source.quote or None,
-        quoting=csv.QUOTE_MINIMAL if source.quote else csv.QUOTE_NONE,
-        doublequote=_escape(source) == source.quote,
-        escapechar=source.escape if source.escape not in ("", source.quote) else None,
+        quotechar=form.quote or None,
+        quoting=csv.QUOTE_MINIMAL if form.quote else csv.QUOTE_NONE,
+        doublequote=_escape(form) == form.quote,
+        escapechar=form.escape if form.escape not in ("", form.quote) else None,
     )
     found = []
     try:
@@ -130,11 +177,11 @@ def _records(sample: str, whole: bool, delimiter: str, source: Source) -> list[l
 
 
 def _delimiter_and_first(
-    sample: str, whole: bool, shown: str, source: Source, wanted: Sequence[str]
+    sample: str, whole: bool, shown: str, form: FileFormat, wanted: Sequence[str]
 ) -> tuple[str, list[str]]:
     """Return the delimiter and the fields of the file's first line."""
-    tried = DELIMITERS if source.delimiter == "auto" else (source.delimiter,)
-    parsed = {one: _records(sample, whole, one, source) for one in tried}
+    tried = DELIMITERS if form.delimiter == "auto" else (form.delimiter,)
+    parsed = {one: _records(sample, whole, one, form) for one in tried}
     parsed = {one: records for one, records in parsed.items() if records}
     if not parsed:
         what = "holds no line" if not sample.strip() else "has no whole line that can be read"
@@ -142,7 +189,7 @@ def _delimiter_and_first(
     if len(parsed) == 1:
         ((delimiter, records),) = parsed.items()
         return delimiter, _stripped(records[0])
-    if source.header:
+    if form.header:
         fit = [one for one, found in parsed.items() if set(wanted) <= set(_stripped(found[0]))]
         delimiter = max(fit or parsed, key=lambda one: (_even(parsed[one]), len(parsed[one][0])))
         return delimiter, _stripped(parsed[delimiter][0])
@@ -179,9 +226,9 @@ def _stripped(fields: list[str]) -> list[str]:
     return [field.strip() for field in fields]
 
 
-def _places(first: list[str], shown: str, source: Source, wanted: Sequence[str]) -> list[int]:
+def places(first: list[str], shown: str, form: FileFormat, wanted: Sequence[str]) -> list[int]:
     """Return the position of each wanted column, from 0."""
-    if not source.header:
+    if not form.header:
         for name in wanted:
             if not name.isdigit() or not 1 <= int(name) <= len(first):
                 raise ValueError(
@@ -189,7 +236,7 @@ def _places(first: list[str], shown: str, source: Source, wanted: Sequence[str])
                     f"position, 1 to {len(first)}; the first line is {first!r:.120}"
                 )
         return [int(name) - 1 for name in wanted]
-    places = []
+    found = []
     for name in wanted:
         if name not in first:
             raise ValueError(f"{shown} {missing(name, first)}{_header_advice(first, wanted)}")
@@ -199,8 +246,8 @@ def _places(first: list[str], shown: str, source: Source, wanted: Sequence[str])
                 f"{shown} has the column {name!r} {len(where)} times (columns "
                 f"{', '.join(map(str, where))}): rename all but one in the header"
             )
-        places.append(first.index(name))
-    return places
+        found.append(first.index(name))
+    return found
 
 
 def missing(name: str, known: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from components.data.schema import LINES, RAW, UNREADABLE
 from components.data.sources.columns import LINE_CATALOGUE, complete, read
 from components.data.sources.files import File
 from components.data.sources.lines import most_frequent
-from components.settings import Ingest
+from components.settings import Ingest, Source
 
 RARE_SINGULAR = 20
 """A plural's singular counts as a word if it is at least 1/20 as frequent as the plural."""
@@ -77,18 +77,19 @@ def items_table(
 def items_come_from_lines(ingest: Ingest) -> bool:
     """Return whether products that only the interactions have are items."""
     if ingest.items_from_lines == "auto":
-        return all(_only_adds(source.path) for source in ingest.items)
+        return all(_only_adds(source) for source in ingest.items)
     return ingest.items_from_lines == "always"
 
 
-def _only_adds(path: Path) -> bool:
-    """Return whether ``path`` lies in a folder ADDED."""
+def _only_adds(source: Source) -> bool:
+    """Return whether the source's path lies in a folder ADDED."""
+    path = source.path or Path()
     return any(one.parts[-len(ADDED.parts) :] == ADDED.parts for one in (path, *path.parents))
 
 
 def _check_availability(found: list[pd.DataFrame], files: list[File]) -> None:
     """Raise if every item of the shop's catalogue is unavailable: nothing could be recommended."""
-    own = [n for n, file in enumerate(files) if not _only_adds(file.path)]
+    own = [n for n, file in enumerate(files) if not _only_adds(file.source)]
     available = pd.concat([found[n]["available"] for n in own]) if own else pd.Series()
     if len(available) and (available == False).all():  # noqa: E712  null is neither
         raise ValueError(

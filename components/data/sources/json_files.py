@@ -14,10 +14,13 @@ import duckdb
 import ibis
 
 from components.data.sources.delimited import missing
-from components.data.sources.sql import literal
+from components.data.sources.sql import identifier, literal
+from components.settings import FileFormat
 
 NUMBER, LIST, NESTED, TEXT = "number", "list", "nested", "text"
 """Kinds of values. NESTED is an object, or a list that holds lists or objects."""
+
+_LARGEST = "maximum_object_size=268435456"  # bytes
 
 _KIND = f"""
     CASE WHEN j IS NULL THEN NULL
@@ -43,17 +46,52 @@ def stage_json(
     columns = ", ".join(f"{literal(name)}: 'JSON'" for name in wanted)
     read = (
         f"read_json({literal(text)}, format='{form}', records=true, columns={{{columns}}}, "
-        "maximum_object_size=268435456)"
+        f"{_LARGEST})"
     )
-    chosen = ", ".join(
-        f"{_named(name)} ->> '$' AS c{n}, {_of(_KIND, name)} AS k{n}, {_of(_LIST, name)} AS l{n}"
-        for n, name in enumerate(wanted)
-    )
+    chosen = ", ".join(parts(identifier(name), n) for n, name in enumerate(wanted))
     try:
         con.raw_sql(f"COPY (SELECT {chosen} FROM {read}) TO {literal(out)} (FORMAT parquet)")
         _check_names(con, text, shown, form, wanted, out)
     except duckdb.Error as error:
         raise ValueError(_explained(str(error), shown)) from error
+
+
+def stage_all_json(
+    con: ibis.BaseBackend, text: Path, shown: str, _: FileFormat, out: Path
+) -> list[str]:
+    """Write all values with the type JSON, as c0, c1 …, and return their names.
+
+    Raises:
+        ValueError: the file is no JSON, or its rows are no objects.
+    """
+    form = _form(text, shown)
+    try:
+        names = _keys(con, text, form)
+        if not names:
+            raise ValueError(
+                f"{shown} holds no value, so its columns are not known: export it again"
+            )
+        columns = ", ".join(f"{literal(name)}: 'JSON'" for name in names)
+        read = (
+            f"read_json({literal(text)}, format='{form}', records=true, columns={{{columns}}}, "
+            f"{_LARGEST})"
+        )
+        chosen = ", ".join(f"{identifier(name)} AS c{n}" for n, name in enumerate(names))
+        con.raw_sql(f"COPY (SELECT {chosen} FROM {read}) TO {literal(out)} (FORMAT parquet)")
+    except duckdb.Error as error:
+        raise ValueError(_explained(str(error), shown)) from error
+    return names
+
+
+def _keys(con: ibis.BaseBackend, text: Path, form: str) -> list[str]:
+    """Return the names of all values in the order in which rows have them first."""
+    found = con.raw_sql(
+        "SELECT key FROM (SELECT unnest(keys) AS key, generate_subscripts(keys, 1) AS place, row "
+        "FROM (SELECT json_keys(json) AS keys, row_number() OVER () AS row "
+        f"FROM read_json_objects({literal(text)}, format='{form}', {_LARGEST}))) "
+        "GROUP BY key ORDER BY min((row, place))"
+    ).fetchall()
+    return [key for (key,) in found]
 
 
 def _form(text: Path, shown: str) -> str:
@@ -72,13 +110,10 @@ def _form(text: Path, shown: str) -> str:
     )
 
 
-def _named(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _of(expression: str, name: str) -> str:
-    """Return ``expression`` with the column ``name`` in the place of j."""
-    return re.sub(r"\bj\b", lambda _: _named(name), expression)
+def parts(value: str, n: int) -> str:
+    """Return what is selected of a JSON value: its columns c, k and l with the number ``n``."""
+    kind, listed = (re.sub(r"\bj\b", lambda _: value, one) for one in (_KIND, _LIST))
+    return f"{value} ->> '$' AS c{n}, {kind} AS k{n}, {listed} AS l{n}"
 
 
 def _check_names(
@@ -92,11 +127,7 @@ def _check_names(
     absent = [name for name, n in zip(wanted, given, strict=True) if n == 0]
     if not rows or not absent:
         return
-    keys = con.raw_sql(
-        f"SELECT DISTINCT unnest(json_keys(json)) AS key FROM read_json_objects({literal(text)}, "
-        f"format='{form}', maximum_object_size=268435456) ORDER BY key"
-    ).fetchall()
-    known = [key for (key,) in keys]
+    known = sorted(_keys(con, text, form))
     for name in absent:
         if name not in known:
             raise ValueError(f"{shown} {missing(name, known)}")

@@ -252,7 +252,7 @@ SHAPES = {
         gzip.compress(csv_of("1", "2").encode())[:-12], refused=("cut off",), name="o.csv.gz"
     ),
     "xlsx": Shape(
-        zipped(**{"[Content]_xml": ""}), refused=("no known format", "CSV"), name="o.xlsx"
+        zipped(**{"[Content]_xml": ""}), refused=("no workbook that can be read",), name="o.xlsx"
     ),
     # JSON
     "JSON array": Shape(
