@@ -24,6 +24,7 @@ from components.data.sources.delimited import missing, stage_delimited
 from components.data.sources.encoding import as_utf8
 from components.data.sources.hints import did_you_mean
 from components.data.sources.json_files import stage_json
+from components.data.sources.markup import register
 from components.data.sources.sql import literal
 from components.settings import Source
 
@@ -170,6 +171,7 @@ def connect(timezone: str) -> ibis.BaseBackend:
     con = ibis.duckdb.connect()
     con.raw_sql(f"SET TimeZone = '{timezone}'")  # safe: one of the names checked above
     con.raw_sql("SET autoinstall_known_extensions = false")  # nothing is downloaded
+    register(con)
     return con
 
 

@@ -14,6 +14,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from components.data.sources.currencies import rates_file
 from components.data.sources.files import files_of
 from components.settings import Settings
 
@@ -29,6 +30,7 @@ def run(settings: Settings, root: Path) -> None:
     """
     ingest = settings.ingest
     sources = [*ingest.interactions, *ingest.items, *ingest.users, *ingest.reviews]
+    sources += rates_file(ingest)
     files = {file.shown: file.path for source in sources for file in files_of(source, root)}
     limit = int(ingest.hash_limit_mb * 1_000_000)
     found = {shown: fingerprint(path, limit) for shown, path in sorted(files.items())}
