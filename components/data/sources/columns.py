@@ -252,12 +252,10 @@ def _categories(parts: list[Cells], source: Source) -> ir.Value:
     one. The values of a set are in the order of the alphabet.
     """
     found = [_levels(cells, source) for cells in parts]
-    levels = found[0]
     if len(found) > 1:
-        empty = ibis.array([], type="array<string>")
-        levels = ibis.array([]).cast("array<string>")
-        for one in found:
-            levels = levels.concat(ibis.coalesce(one, empty))
+        none = ibis.literal([], "array<string>")
+        found = [ibis.coalesce(one, none) for one in found]
+    levels = found[0].concat(*found[1:]) if found[1:] else found[0]
     levels = levels.map(lambda level: level.strip()).filter(lambda level: level != "")
     return levels.unique().sort() if source.categories == "set" else levels
 
