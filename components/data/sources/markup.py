@@ -40,8 +40,6 @@ _TAG = re.compile(
     r"""</?([a-zA-Z][a-zA-Z0-9]*)(?=[\s/>])[^<>"']*(?:(?:"[^"]*"|'[^']*')[^<>"']*)*>"""
 )
 _BREAK = "\x00"  # of a block tag, while line breaks of the source are there
-_SPACES = re.compile(r"[^\S\n]+")
-_BREAKS = re.compile(r" ?(?:\n ?)+")
 
 
 def plain_text(text: str) -> str:
@@ -60,7 +58,8 @@ def plain_text(text: str) -> str:
     if plain == text and found != text:
         again = _without_tags(found)
         found = html.unescape(again) if again != found else found
-    return _BREAKS.sub("\n", _SPACES.sub(" ", found)).strip()
+    lines = (" ".join(line.split()) for line in found.split("\n"))
+    return "\n".join(line for line in lines if line)
 
 
 def _without_tags(text: str) -> str:
