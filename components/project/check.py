@@ -90,7 +90,9 @@ def _show_sources(settings: Settings, sampled: Settings, place: Path) -> None:
             rows = raw[table]
             file = files_of(source, place)[0]
             first = rows[rows["source"] == file.shown].head(ROWS_SHOWN)
-            columns = mapped_columns(source, table)
+            columns = {
+                name: " + ".join(shop) for name, shop in mapped_columns(source, table).items()
+            }
             typed = {name: _typed(name, first, raw) for name in columns}
             if table == "interactions":
                 columns.setdefault("event", "")

@@ -18,6 +18,7 @@ import ibis.expr.types as ir
 
 from components.data.sources.cells import Cells
 from components.data.sources.hints import did_you_mean
+from components.data.sources.markup import register
 from components.data.sources.queries import Query
 from components.data.sources.servers import ServerTable
 from components.data.sources.stored import ROW, Place, StoredFile
@@ -69,6 +70,7 @@ def connect(timezone: str) -> ibis.BaseBackend:
     con = ibis.duckdb.connect()
     con.raw_sql(f"SET TimeZone = '{timezone}'")  # safe: one of the names checked above
     con.raw_sql("SET autoinstall_known_extensions = false")  # nothing is downloaded
+    register(con)
     return con
 
 

@@ -17,6 +17,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+from components.data.sources.currencies import rates_file
 from components.data.sources.files import server_table, stored_files_of
 from components.settings import Settings, Source
 
@@ -35,6 +36,7 @@ def run(settings: Settings, root: Path) -> None:
     """
     ingest = settings.ingest
     sources = [*ingest.interactions, *ingest.items, *ingest.users, *ingest.reviews]
+    sources += rates_file(ingest)
     stored = [file for source in sources for file in stored_files_of(source, root)]
     files = {
         file.shown.removesuffix(file.path.name) + path.name: path

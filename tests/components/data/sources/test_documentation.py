@@ -27,6 +27,9 @@ VALUES = {
     "price": 2.5,
     "categories": ["Food/Drink", "Tea"],
     "available": True,
+    "currency": "EUR",
+    "status": "paid",
+    "version": 2,
 }
 """A value of each contract column; a text for all others."""
 
@@ -63,7 +66,9 @@ def test_the_example_is_ingested(section: dict, settings: Settings, tmp_path: Pa
             path = tmp_path / str(source["path"]).lstrip("/")
             file = path if path.suffix else path / "part.jsonl"  # a folder
             file.parent.mkdir(parents=True, exist_ok=True)
-            row = {shop: VALUES.get(name, "text") for name, shop in columns.items()}
+            row = {
+                shop: VALUES.get(name, "text") for name, shops in columns.items() for shop in shops
+            }
             frame = pd.DataFrame([row])
             if file.suffix == ".csv":
                 frame.to_csv(file, index=False)
