@@ -7,7 +7,6 @@ names, as ``Cells``.
 from __future__ import annotations
 
 import re
-import shutil
 import urllib.parse
 import zoneinfo
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ import duckdb
 import ibis
 import ibis.expr.types as ir
 
+from components.data.engine import staging
 from components.data.sources.cells import Cells, of_json, of_native, of_text
 from components.data.sources.compression import name_within
 from components.data.sources.delimited import missing, stage_delimited
@@ -171,16 +171,6 @@ def connect(timezone: str) -> ibis.BaseBackend:
     con.raw_sql(f"SET TimeZone = '{timezone}'")  # safe: one of the names checked above
     con.raw_sql("SET autoinstall_known_extensions = false")  # nothing is downloaded
     return con
-
-
-def staging(root: Path) -> Path:
-    """Return the folder for copies of files while they are read."""
-    return root / "data/.staging"
-
-
-def clear_staging(root: Path) -> None:
-    """Remove the copies."""
-    shutil.rmtree(staging(root), ignore_errors=True)
 
 
 def files_of(source: Source, root: Path) -> list[File]:
