@@ -536,6 +536,12 @@ class Ingest(Section):
     """Files up to this size are read again when their content changed.
 
     Larger ones are read again when their size or modification time changed."""
+    memory_gb: PositiveFloat = 3.0
+    """Gigabytes that the database of `ingest`, `validate` and `preprocess` uses at most.
+
+    Larger tables are worked on in files below `data/.staging`. Each of these commands needs up to
+    2 GB more.
+    """
     feedback: Path = Path("data/feedback")
     """Folder of events that the endpoint received, exported as Parquet."""
 

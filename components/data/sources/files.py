@@ -6,7 +6,6 @@ table of a database server; of each the columns that the source names, as ``Cell
 
 from __future__ import annotations
 
-import shutil
 import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import Protocol
 import ibis
 import ibis.expr.types as ir
 
+from components.data.engine import staging
 from components.data.sources.cells import Cells
 from components.data.sources.hints import did_you_mean
 from components.data.sources.markup import register
@@ -24,7 +24,7 @@ from components.data.sources.servers import ServerTable
 from components.data.sources.stored import ROW, Place, StoredFile
 from components.settings import Source
 
-__all__ = ["ROW", "File", "clear_staging", "connect", "files_of", "staging", "stored_files_of"]
+__all__ = ["ROW", "File", "connect", "files_of", "stored_files_of"]
 
 
 class Content(Protocol):
@@ -72,16 +72,6 @@ def connect(timezone: str) -> ibis.BaseBackend:
     con.raw_sql("SET autoinstall_known_extensions = false")  # nothing is downloaded
     register(con)
     return con
-
-
-def staging(root: Path) -> Path:
-    """Return the folder for copies of files while they are read."""
-    return root / "data/.staging"
-
-
-def clear_staging(root: Path) -> None:
-    """Remove the copies."""
-    shutil.rmtree(staging(root), ignore_errors=True)
 
 
 def files_of(source: Source, root: Path) -> list[File]:
