@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from components.data.sources import databases
 from components.data.sources.compression import chunks, compression_of, opened
-from components.data.sources.stored import STAGED, Place, StoredFile, ending
+from components.data.sources.places import Place
+from components.data.sources.stored import STAGED, StoredFile, ending
 from components.project.inspection import starts_with
 from components.settings import FileFormat, Settings, Source, Table
 
