@@ -41,7 +41,7 @@ _SPELLINGS: dict[str, Callable[[pd.Series], pd.Series]] = {
         )
     ),
 }
-"""Ways to write ids alike, by what they say about the difference."""
+"""Rules that give two spellings of an id the same form, by the difference that they remove."""
 
 
 @dataclass(frozen=True)
