@@ -40,7 +40,7 @@ _SPELLINGS: dict[str, Callable[[ir.StringValue], ir.StringValue]] = {
         lambda ids: ids.lower().re_replace(_SIGNS, "").re_replace(_ZEROS, r"\1")
     ),
 }
-"""Ways to write ids alike, by what they say about the difference."""
+"""Rules that give two spellings of an id the same form, by the difference that they remove."""
 
 
 @dataclass(frozen=True)
