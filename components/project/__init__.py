@@ -1,0 +1,1 @@
+"""A shop's folder: its files, its settings, and the code that its stages depend on."""
