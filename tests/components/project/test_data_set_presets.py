@@ -132,6 +132,7 @@ def test_movielens_1m(settings: Settings, tmp_path: Path) -> None:
     assert shop.item("3793")["title"] == "Misérables, Les (1998)"
     assert shop.item("1193")["title"] == 'One "Flew" Over the Cuckoo\'s Nest (1975)'
     assert shop.item("661")["categories"] == ["Animation", "Children's", "Musical"]
+    assert shop.item("661")["categories_set"]
 
 
 def test_movielens_32m(settings: Settings, tmp_path: Path) -> None:
@@ -391,6 +392,7 @@ def test_olist(settings: Settings, tmp_path: Path) -> None:
         ("bob", "p2", at("2017-10-02 13:56:33"), "o2", 1),
         ("ann", "p3", at("2017-10-05 13:56:33"), "o5", 1),
     ]
+    assert shop.reasons() == {"cancelled": 1}
     assert shop.valid["items"].set_index("item_id")["categories"].map(list).to_dict() == {
         "p1": ["health beauty"],
         "p2": ["portateis cozinha"],

@@ -172,11 +172,19 @@ def test_shopify(settings: Settings, tmp_path: Path) -> None:
         (cat, "old-pot", at("2024-05-03 06:00"), "#1006", 1, 10),
         (hashed("+49 30 1"), "green-tea", at("2024-05-04 06:00"), "#1007", 1, 10),
     ]
-    assert shop.reasons() == {"not in the catalogue": 1, "no customer": 1}
+    assert shop.reasons() == {
+        "cancelled": 2,
+        "returned": 1,
+        "not in the catalogue": 1,
+        "no customer": 1,
+    }
     assert set(shop.valid["users"]["country"]) == {"DE"}
     mug = shop.item("tea-mug")
     assert mug["title"] == "Tea Mug"
     assert mug["brand"] == "Kiln & Co"
+    assert mug["description"].startswith("Stoneware & glaze.")
+    assert "<" not in mug["description"]
+    assert mug["description"].endswith("mug, stoneware")
     assert mug["categories"] == ["Home & Garden", "Kitchen & Dining", "Tableware"]
     assert mug["price"] == 7
     assert mug["available"]  # the small one
@@ -237,6 +245,16 @@ def test_shopify_takes_an_order_from_the_last_file_that_has_it(
     shop = run(settings, tmp_path, "shopify", files, max_bad_share=0.3)
     orders = {order_id for (order_id,) in shop.events("order_id")}
     assert orders == {"#1002", "#1006", "#1007", "#1009"}
+
+
+def test_shopify_orders_in_another_currency_need_rates(settings: Settings, tmp_path: Path) -> None:
+    files = shopify()
+    header, first, rest = str(files["orders_export_1.csv"]).split("\n", 2)
+    dollars = first.replace(",EUR,", ",USD,")
+    assert dollars != first
+    files["orders_export_1.csv"] = "\n".join([header, dollars, rest])
+    with pytest.raises(ValueError, match=r"USD.*currency_rates"):
+        run(settings, tmp_path, "shopify", files)
 
 
 # WooCommerce
@@ -413,8 +431,8 @@ def test_woocommerce(settings: Settings, tmp_path: Path) -> None:
         ("5", "93", time, "727", 2, 3),
         (guest, "93", time, "728", 1, 3),
     ]
-    assert shop.reasons() == {"not in the catalogue": 1}
-    assert shop.quarantine["interactions"]["item_id"].tolist() == ["OLD"]
+    assert shop.reasons() == {"returned": 2, "cancelled": 2, "not in the catalogue": 1}
+    assert "OLD" in set(shop.quarantine["interactions"]["item_id"])
     single, shirt = shop.item("93"), shop.item("22")
     assert single["categories"] == ["Music", "Singles"]
     assert single["price"] == 3
@@ -466,7 +484,7 @@ def test_woocommerce_orders_as_csv(settings: Settings, tmp_path: Path) -> None:
         (ann, "22", time, "727", 2, 13),
         (ann, "93", time, "727", 2, 3),
     ]
-    assert shop.reasons() == {"not in the catalogue": 1}
+    assert shop.reasons() == {"cancelled": 1, "not in the catalogue": 1}
     assert shop.item("93")["categories"] == ["Music", "Singles"]
 
 
@@ -609,7 +627,7 @@ def test_magento(settings: Settings, tmp_path: Path) -> None:
     prices = shop.valid["interactions"].set_index(["user_id", "item_id"])["price"]
     assert prices["7", "WS12"] == 20
     assert pd.isna(prices[guest, "24-MB01"])  # part of a bundle
-    assert shop.reasons() == {}
+    assert shop.reasons() == {"cancelled": 1, "returned": 1}
     tee = shop.item("WS12")
     assert (tee["title"], tee["brand"], tee["price"]) == ("Radiant Tee", "Luma", 22)
     assert tee["categories"] == ["Women", "Tops", "Tees"]
@@ -696,7 +714,16 @@ def ga4_events() -> list[dict[str, Any]]:
                         "float_value": None,
                         "double_value": None,
                     },
-                }
+                },
+                {
+                    "key": "currency",
+                    "value": {
+                        "string_value": "EUR",
+                        "int_value": None,
+                        "float_value": None,
+                        "double_value": None,
+                    },
+                },
             ],
             "user_id": None,
             "user_pseudo_id": "1026454.4271112504",
