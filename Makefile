@@ -29,9 +29,7 @@ $(STAMP): requirements/lock.txt requirements/torch.txt pyproject.toml
 	touch $(STAMP)
 
 run: $(STAMP)    ## the whole pipeline on the embedded shop, then a summary
-	python -m flows.repair
-	dvc repro
-	bowerbird summary
+	bowerbird run
 
 define CHECKS
 ruff check .

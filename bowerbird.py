@@ -86,6 +86,77 @@ def _what_to_do(error: Exception) -> str | None:
 
 
 @app.command()
+def init(
+    folder: Path = typer.Argument(help="the shop's folder, made by this command"),
+    interactions: list[Path] = typer.Option(
+        [], help="views, carts, purchases, ratings; repeatable"
+    ),
+    items: list[Path] = typer.Option([], help="the catalogue; repeatable"),
+    users: list[Path] = typer.Option([], help="customers; repeatable"),
+    reviews: list[Path] = typer.Option([], help="texts about products; repeatable"),
+    currency: str = typer.Option(None, help="ISO 4217 code of the prices"),
+    timezone: str = typer.Option(None, help="IANA zone of times without an offset"),
+) -> None:
+    """Make a shop's folder from its files: params.yaml, dvc.yaml, rules.yaml, git and DVC."""
+    from components.project.init import Zone
+    from components.project.init import init as make
+
+    paths = {"interactions": interactions, "items": items, "users": users, "reviews": reviews}
+    try:
+        todo = make(folder, paths, Zone(currency, timezone))
+    except (ValueError, OSError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    if todo:
+        typer.secho(f"\n{folder} is made, but cannot run yet:", fg="red", err=True)
+        for one in todo:
+            typer.secho(f"  - {one}", fg="red", err=True)
+        typer.echo(
+            f"\nMend {folder / 'params.yaml'} or the files, then in {folder}: bowerbird check"
+        )
+        raise typer.Exit(1)
+    typer.echo(f"\nNext: cd {folder} && bowerbird run, then bowerbird serve")
+
+
+@app.command()
+def check(
+    megabytes: float = typer.Option(16.0, min=0.1, help="read of each source, decompressed"),
+) -> None:
+    """Read the beginning of the shop's files and report in seconds what ingest and validate say."""
+    from components.project.check import check as run_check
+    from components.settings import load_settings
+
+    try:
+        run_check(load_settings(), ROOT, megabytes)
+    except (ValueError, FileNotFoundError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def run() -> None:
+    """Run all stages whose inputs changed, then print a summary."""
+    import subprocess
+
+    from flows.repair import remove_damaged
+
+    remove_damaged()
+    # Stages are commands of this environment, even if it is not activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    command = [sys.executable, "-m", "dvc", "repro"]
+    done = subprocess.run(command, env={**os.environ, "PATH": path}, check=False)
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+    summary()
+
+
+@app.command()
+def code() -> None:
+    """Write the digests of the code that each stage runs, so that an upgrade is seen."""
+    _stage("components.project.code")
+
+
+@app.command()
 def sources() -> None:
     """List the shop's files with their digests, so that changed ones are read again."""
     _stage("components.data.sources.inventory")

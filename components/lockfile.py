@@ -1,8 +1,8 @@
 """The exact requirements of the project, as ``make lock`` wrote them.
 
-In: ``requirements/lock.txt``, every package with the digests of its files, and
-``requirements/torch.txt``, PyTorch without them, because its build (CPU, CUDA) depends on the
-machine.
+In: ``lock.txt``, every package with the digests of its files, and ``torch.txt``, PyTorch without
+them, because its build (CPU, CUDA) depends on the machine. The package ``locked`` has both, so that
+an installed wheel has them too; in the repository they are links to ``requirements/``.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-FILES = ("requirements/lock.txt", "requirements/torch.txt")
+FILES = tuple(Path(__file__).with_name("locked") / name for name in ("lock.txt", "torch.txt"))
 _PINNED = re.compile(r"^[\w.-]+==[\w.!+-]+", re.MULTILINE)
 
 
-def exact_requirements(root: Path) -> list[str]:
-    """Return ``name==version`` of every locked package below ``root``, [] without the files.
+def exact_requirements() -> list[str]:
+    """Return ``name==version`` of every locked package.
 
-    >>> exact_requirements(Path("no such folder"))
-    []
+    >>> any(one.startswith("torch==") for one in exact_requirements())
+    True
     """
-    files = [root / name for name in FILES if (root / name).exists()]
-    return [line for file in files for line in _PINNED.findall(file.read_text(encoding="utf-8"))]
+    return [line for file in FILES for line in _PINNED.findall(file.read_text(encoding="utf-8"))]

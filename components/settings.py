@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
@@ -46,6 +47,7 @@ from components.credentials import (
     WebhookUrl,
     mask_credentials,
 )
+from components.currencies import CODES
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -183,12 +185,21 @@ def _text_keys(words: object) -> object:
 
 def _text_values(columns: object) -> object:
     """Return the mapping with positions (1, 2, 3 …) as text."""
+
+    def text(shop: object) -> object:
+        if isinstance(shop, list):
+            return [text(one) for one in shop]
+        return str(shop) if type(shop) is int else shop  # bool is an int
+
     if isinstance(columns, dict):
-        return {
-            name: str(shop) if type(shop) is int else shop  # bool is an int
-            for name, shop in columns.items()
-        }
+        return {name: text(shop) for name, shop in columns.items()}
     return columns
+
+
+def _known_currency(code: str) -> str:
+    if code.upper() not in CODES:
+        raise ValueError(f"{code!r:.80} is no currency code of ISO 4217, such as EUR or USD")
+    return code.upper()
 
 
 def _known_encoding(name: str) -> str:
@@ -201,6 +212,14 @@ def _known_encoding(name: str) -> str:
         raise ValueError(
             f"{name!r:.80} is no encoding; common ones are utf-8, utf-16, latin-1, cp1252, gb18030"
         ) from error
+
+
+def _regular_expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r:.80} is no regular expression ({error})") from error
+    return pattern
 
 
 def _null_words(words: object) -> object:
@@ -226,6 +245,11 @@ def _delimiter(text: str) -> str:
 
 
 Character = Annotated[str, AfterValidator(_one_character)]
+Currency = Annotated[str, AfterValidator(_known_currency)]
+"""An ISO 4217 code."""
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z-]+$", to_lower=True)]
+"""A language as ISO 639 or BCP 47 write it: de, pt-br."""
+Columns = dict[str, str | Annotated[list[str], Field(min_length=1)]]
 
 
 class FileFormat(Section):
@@ -240,7 +264,7 @@ class FileFormat(Section):
     and refuses the file if that is not exactly one.
     """
     header: bool = True
-    """Whether the first line of a CSV file names its columns."""
+    """Whether the first line of a CSV file or of a sheet names its columns."""
     quote: Character = '"'
     """Character around values that contain the delimiter; "" = none."""
     escape: Character = ""
@@ -250,6 +274,11 @@ class FileFormat(Section):
 
     `auto`: UTF-8, or what the byte order mark says.
     """
+    sheet: str = ""
+    """Sheet of a workbook (xlsx, xls, ods); "" = the only one."""
+    table: str = ""
+    """Table or view of a database (`schema.table` on a server); "" = the only one of a database
+    file (SQLite, DuckDB)."""
 
 
 class Table(FileFormat):
@@ -257,6 +286,14 @@ class Table(FileFormat):
 
     path: Path
     """A file, a folder or a pattern, as `path` of a source."""
+
+
+def _variable_name(name: str) -> str:
+    if name and not re.fullmatch(r"[A-Za-z_]\w*", name):
+        raise ValueError(
+            "database names the environment variable that holds the URL, for example SHOP_DATABASE"
+        )
+    return name
 
 
 def _with_paths(tables: object) -> object:
@@ -276,23 +313,39 @@ class Source(FileFormat):
     path: Path | None = None
     """A file, a folder (all files in it that can be read) or a pattern (`orders/*.csv`).
 
-    CSV, TSV, JSON lines, JSON arrays and Parquet; the text formats also as gz, bz2, zst or zip.
+    CSV, TSV, JSON lines, JSON arrays, Parquet, workbooks (xlsx, xls, ods), SQLite and DuckDB; the
+    text formats also as gz, bz2, zst or zip.
     Folders named `key=value` (Hive partitions) give a column `key`.
     """
     query: str = ""
     """A SELECT in DuckDB's SQL. The rows of the source are those of its result.
 
-    With `path`, the files are the table `source`. With `tables`, each of them is a table.
+    With `path`, the files are the table `source`, or a database file has its own tables. With
+    `tables`, each of them is a table.
     """
     tables: Annotated[dict[str, Table], BeforeValidator(_with_paths)] = {}
     """Tables of the query: name in the query: a path, or `{path: …, delimiter: …}`.
 
     A table has `path` and the settings of a source that say how its files are written.
     """
-    columns: Annotated[dict[str, str], BeforeValidator(_text_values)]
+    database: Annotated[str, AfterValidator(_variable_name)] = ""
+    """Name of the environment variable that holds the URL of a database server, instead of `path`.
+
+    PostgreSQL and MySQL (MariaDB); others that SQLAlchemy has a driver for are not tested. The
+    source has a `table`, or a `query` in the database's own SQL.
+    """
+    watermark: str = ""
+    """Column of the server's table or query that grows with each new or changed row.
+
+    The table is read again when its highest value or the number of rows changed; without a
+    watermark at every run.
+    """
+    columns: Annotated[Columns, BeforeValidator(_text_values)]
     """Name in the contract: name in the shop's file, or in the query's result.
 
     In a file without a header (`header: false`) the columns are named by their positions, from 1.
+    A list of names joins columns: texts by line breaks (a title by spaces), `categories` to one
+    path. Empty cells are skipped.
     """
     decimal: Literal[".", ","] | None = None
     """Decimal sign of numbers in texts. Without it, a point; `1.299` next to `12,50` is refused."""
@@ -310,6 +363,24 @@ class Source(FileFormat):
     """The shop's words for events: the contract's, or `ignore` to leave their rows out.
 
     Common words (`add_to_cart`, `transaction`, `buy`, `pv` …) are known without it.
+    """
+    statuses: Annotated[
+        dict[str, Literal["kept", "cancelled", "returned"]], BeforeValidator(_text_keys)
+    ] = {}
+    """The shop's words in `columns.status`, the state of an order or of its line.
+
+    Common words (`paid`, `shipped`, `cancelled`, `voided`, `refunded`, `returned` …) are known
+    without it; an empty cell is `kept`.
+    """
+    repeated_lines: Literal["duplicate", "pieces"] = "duplicate"
+    """What equal lines of one file are: one event written twice, or `pieces` that all count.
+
+    A file that was sent twice is a duplicate in both cases.
+    """
+    later_files: Literal["add", "replace"] = "add"
+    """`replace`: an order in a later file (by name) replaces the same order of earlier ones.
+
+    For exports that repeat the orders that changed. `columns.version` says the same by a column.
     """
     available: Annotated[dict[str, bool], BeforeValidator(_text_keys)] = {}
     """The shop's words for whether an item is available.
@@ -332,15 +403,39 @@ class Source(FileFormat):
 
     Without it, the unit is the one in which every value lies between 1990 and the end of next year.
     """
+    currency: Currency | None = None
+    """ISO 4217 code of prices without a code in `columns.currency`; null = `ingest.currency`."""
+    currencies: Annotated[dict[str, Currency], BeforeValidator(_text_keys)] = {}
+    """The shop's words and signs for currencies, for example `{"$": USD}`.
+
+    ISO 4217 codes and signs of one currency (`€`, `£`, `zł`) are known without it.
+    """
+    languages: list[Language] = []
+    """Languages in order of preference, for files with one row for each language.
+
+    Of the rows of an item, the one whose `columns.language` comes first here is used; `de` also
+    means `de-AT`. Of reviews, only those in these languages are used.
+    """
+    html: Literal["decode", "keep"] = "decode"
+    """Whether HTML tags and entities in titles and texts become plain text.
+
+    Only known tags and entities do; `a < b` stays.
+    """
+    categories: Literal["path", "set"] = "path"
+    """Whether several categories of an item are a path, most general first, or a `set` (tags)."""
     category_separator: str = ""
     """Text between the levels of a category, for example `>`; empty reads a text as one category.
     Lists of levels (Parquet, JSON lines) need no separator."""
 
     @property
     def places(self) -> list[str]:
-        """The path, or those of the query's tables."""
-        paths = [table.path for table in self.tables.values()]
-        return [str(path) for path in ([self.path] if self.path else paths)]
+        """The path, those of the query's tables, or the server's table."""
+        if self.database:
+            return [
+                f"database {self.database}, " + (f"table {self.table}" if self.table else "query")
+            ]
+        paths = [self.path] if self.path else [table.path for table in self.tables.values()]
+        return list(dict.fromkeys(map(str, paths)))
 
     @property
     def shown(self) -> str:
@@ -349,6 +444,10 @@ class Source(FileFormat):
 
     @model_validator(mode="after")
     def _path_or_tables(self) -> Self:
+        if self.database:
+            return self._server_table()
+        if self.watermark:
+            raise ValueError("watermark belongs to a source with `database`: take it out")
         if not self.path and not self.tables:
             missing = "tables" if self.query else "path"
             raise ValueError(f"names no files: set `{missing}`")
@@ -376,6 +475,20 @@ class Source(FileFormat):
             )
         return self
 
+    def _server_table(self) -> Self:
+        if self.path or self.tables:
+            raise ValueError("database, path and tables exclude each other: keep one of them")
+        if bool(self.table) == bool(self.query.strip()):
+            raise ValueError(
+                "a source with database has either `table` or `query`: set one of them"
+            )
+        same = [
+            name for name in FileFormat.model_fields if name in self.model_fields_set - {"table"}
+        ]
+        if same:
+            raise ValueError(f"{same[0]} belongs to files, not to a database: take it out")
+        return self
+
     @model_validator(mode="after")
     def _different_signs(self) -> Self:
         if self.thousands and self.thousands == (self.decimal or "."):
@@ -386,10 +499,22 @@ class Source(FileFormat):
             raise ValueError("timestamp_unit and timestamp_format exclude each other: keep one")
         return self
 
+    @model_validator(mode="after")
+    def _one_version(self) -> Self:
+        if self.later_files == "replace" and {"version", "updated_at"} & self.columns.keys():
+            raise ValueError("later_files: replace and columns.version exclude each other")
+        return self
+
 
 class Ingest(Section):
-    currency: str = "EUR"
-    """ISO 4217 code of prices without a currency column."""
+    currency: Currency = "EUR"
+    """ISO 4217 code of the shop's prices; those in other currencies are converted into it."""
+    currency_rates: dict[Currency, PositiveFloat] | Path = {}
+    """Rates into `ingest.currency`: `{USD: 0.92}`, or a file with columns date, currency and rate.
+
+    A price is multiplied by the rate. Of a file, the newest rate up to the day of the event counts,
+    for items the newest of all.
+    """
     timezone: str = "UTC"
     """IANA time zone of timestamps without an offset."""
     interactions: list[Source] = Field(min_length=1)
@@ -424,8 +549,16 @@ class Validate(Section):
     """
     non_product_codes: list[str] = []
     """Regular expressions on `item_id` of rows without a product, matched whole, ignoring case."""
-    cancelled_orders: str = ""
-    """Regular expression on `order_id` of cancelled orders, matched whole; "" = none."""
+    cancelled_orders: Annotated[str, AfterValidator(_regular_expression)] = ""
+    """Regular expression on `order_id` of cancelled orders, matched whole; "" = none.
+
+    A group in it is the id of the order that is cancelled: `C(\\d+)`.
+    """
+    returns: Literal["keep", "take_back"] = "take_back"
+    """Whether returns and cancelled orders take the purchase back that they are of.
+
+    `keep`: only the line of the return goes to quarantine, its purchase stays.
+    """
     min_timestamp: str = "2000-01-01"
     """Earliest valid timestamp."""
     min_known_items: Share = 0.5

@@ -10,11 +10,11 @@ import pandas as pd
 
 NEXT = """\
 What to do next
-  make serve                         the endpoint and its pages on http://{host}:{port}
-  make ui                            Prefect :4200, MLflow :5000 and the scheduled flows
+  {serve:<34} the endpoint and its pages on http://{host}:{port}
+  {ui:<34} Prefect :4200, MLflow :5000 and the scheduled flows
   open reports/evaluation/report.html   every model, with plots
   open reports/data_docs/index.html     what was expected of the data, and what came
-  docs/bring-your-own-data.md        the same for your own shop: name your files in params.yaml"""
+  bowerbird init FOLDER …            the same for your own shop (docs/bring-your-own-data.md)"""
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -37,6 +37,8 @@ def summary(root: Path, host: str, port: int) -> str:
     decision = registration["not_compared"] if comparison is None else comparison["reason"]
     alias = registration["alias"] or "none"
     table = pd.read_csv(reports / "evaluation.csv")
+    # In a clone of the product, make finds the environment.
+    command = "make" if (root / "Makefile").exists() else "bowerbird"
     lines = ["", "What was learned", ""]
     for name, counts in validation.items():
         lines.append(
@@ -62,7 +64,7 @@ def summary(root: Path, host: str, port: int) -> str:
         f"  registered as version {registration['version']}, alias {alias}",
         *([f"  {decision}"] if decision else []),
         "",
-        NEXT.format(host=host, port=port),
+        NEXT.format(host=host, port=port, serve=f"{command} serve", ui=f"{command} ui"),
         "",
     ]
     return "\n".join(lines)

@@ -1,8 +1,8 @@
-"""Code dependencies of ``dvc.yaml``: each stage depends on the modules that its command imports.
+"""Which code each stage of ``dvc.yaml`` runs: the modules that its command imports.
 
-``python -m flows.dag`` (or ``make dag``) rewrites the code files among the ``deps`` of ``dvc.yaml``
-and preserves the data files; a test compares the two. Run it after a module was added, moved or
-imported from a new place.
+``python -m flows.dag`` (or ``make dag``) writes them to ``components/project/code.json``, from
+which the stage ``code`` makes the digests that the other stages depend on; a test compares the two.
+Run it after a module was added, moved or imported from a new place.
 
 The imports are read from the source, without running it: starting with the module that the command
 of ``bowerbird.py`` names in ``_stage``, all imports of this project's packages, those within
@@ -13,18 +13,22 @@ docstring. If all modules of a folder are imported, the folder is listed instead
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import grimp
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
+
+from components.project.code import LISTED, digests
 
 PACKAGES = ("components", "flows", "monitoring", "serving")
-COPIED = {"register": ["components"]}
-"""Folders of code that a stage copies, by stage: the registry copies the package into a version."""
+NOT_IMPORTED = {
+    "evaluate": ["components/evaluation/report.html.jinja"],
+    "register": ["components"],  # the registry copies the package into a version
+}
+"""Files and folders of the packages that a stage reads without importing them."""
 
 
 def command_modules(cli: Path) -> dict[str, str]:
@@ -108,28 +112,25 @@ def code_deps(stage: str, command: str, cli: Path | None = None) -> list[str]:
         KeyError: the command is no command of ``bowerbird.py`` that runs a stage.
     """
     modules = command_modules(cli or _root() / "bowerbird.py")
-    copied = COPIED.get(stage, [])
+    read = NOT_IMPORTED.get(stage, [])
     files = imported(modules[command.split()[1]])
-    return sorted([*copied, *shortest({file for file in files if not _covered(file, copied)})])
+    return sorted([*read, *shortest({file for file in files if not _covered(file, read)})])
 
 
-def is_code(dep: str) -> bool:
-    """Return whether a dependency is the project's code: a module, or a folder of modules."""
-    path = PurePosixPath(dep)
-    return path.parts[0] in PACKAGES and (path.suffix == ".py" or (_root() / path).is_dir())
+def code_of_stages(root: Path | None = None) -> dict[str, list[str]]:
+    """Return the code of each stage of ``root/dvc.yaml`` that depends on its code."""
+    defined = YAML(typ="safe").load((root or _root()) / "dvc.yaml")["stages"]
+    return {
+        name: code_deps(name, stage["cmd"])
+        for name, stage in defined.items()
+        if digests(name).as_posix() in stage.get("deps", [])
+    }
 
 
 def write(file: Path) -> None:
-    """Write the code files among the ``deps`` of a ``dvc.yaml``; nothing else is changed."""
-    yaml = YAML()
-    yaml.width = 4096  # no line breaks
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    content: Any = yaml.load(file)
-    for name, stage in content["stages"].items():
-        data = [dep for dep in stage["deps"] if not is_code(dep)]
-        stage["deps"] = CommentedSeq([*code_deps(name, stage["cmd"]), *data])
-    yaml.dump(content, file)
+    """Write the code of all stages to ``file``."""
+    file.write_text(json.dumps(code_of_stages(), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    write(_root() / "dvc.yaml")
+    write(LISTED)

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 def main() -> int:
     accepted = tomllib.loads((HERE / "accepted.toml").read_text(encoding="utf-8"))
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as locked:
-        locked.write("\n".join(exact_requirements(HERE.parent)))
+        locked.write("\n".join(exact_requirements()))
         locked.flush()
         done = subprocess.run(
             [

@@ -2,7 +2,7 @@
 
 No users' histories are in it: an image is copied around. They are mounted (docs/privacy.md).
 
-In: the champion (or ``models/hybrid``), this code, ``params.yaml``, ``requirements/lock.txt``.
+In: the champion (or ``models/hybrid``), this code, ``params.yaml``, the locked requirements.
 Out: a Bento in BentoML's store, with a software bill of materials; ``bentoml serve`` and
 ``bentoml containerize`` take its tag.
 """
@@ -32,9 +32,9 @@ SBOM = "sbom.cdx.json"
 SERVICE = "serving.service:Bowerbird"
 
 
-def write_sbom(root: Path, file: Path) -> None:
-    """Write the software bill of materials (CycloneDX, JSON) of the packages locked below root."""
-    locked = "\n".join(check_text(root / name).read_text(encoding="utf-8") for name in FILES)
+def write_sbom(file: Path) -> None:
+    """Write the software bill of materials (CycloneDX, JSON) of the locked packages."""
+    locked = "\n".join(check_text(one).read_text(encoding="utf-8") for one in FILES)
     subprocess.run(
         [
             *(sys.executable, "-m", "cyclonedx_py", "requirements", "-"),
@@ -76,9 +76,9 @@ def package(settings: Settings, root: Path) -> str:
         (staging / "params.yaml").write_text(
             yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8"
         )
-        requirements = "\n".join(exact_requirements(PACKAGED))
+        requirements = "\n".join(exact_requirements())
         (staging / "requirements.txt").write_text(requirements, encoding="utf-8")
-        write_sbom(PACKAGED, staging / SBOM)
+        write_sbom(staging / SBOM)
         pointer = staging / POINTER
         pointer.parent.mkdir(parents=True)
         pointer.write_text(

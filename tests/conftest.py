@@ -21,6 +21,7 @@ from components.recommenders import rank as ranking
 from components.recommenders import refit
 from components.recommenders import train as training
 from components.settings import Settings, load_settings
+from tests.mariadb import MariaDB, mariadb_programs
 from tests.postgres import Postgres, postgres_programs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -150,6 +151,15 @@ def postgres() -> Iterator[str]:
     if programs is None:
         absent("no PostgreSQL server programs: run tests/system-packages.sh as root")
     with Postgres(programs) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[str]:
+    """The URL of a fresh MariaDB server."""
+    if not mariadb_programs():
+        absent("no MariaDB server programs: run tests/system-packages.sh as root")
+    with MariaDB() as server:
         yield server.url
 
 

@@ -279,13 +279,23 @@ class Catalogue:
         return self.table["item_id"].to_numpy()
 
 
+def category_texts(table: pd.DataFrame) -> pd.Series:
+    """Return the shop's categories of each product as a text: a path ``a > b``, a set ``a, b``.
+
+    An inferred category is a word of the title: it adds nothing, and its text is "".
+    """
+    # Products that came in by PUT /items have no such column.
+    sets = table.get("categories_set", pd.Series(False, index=table.index)).eq(True)
+    texts = [
+        (", " if is_set else " > ").join(names)
+        for names, is_set in zip(table["categories"], sets, strict=True)
+    ]
+    return pd.Series(texts, index=table.index, dtype=object).mask(table["categories_inferred"], "")
+
+
 def item_text(table: pd.DataFrame) -> list[str]:
     """Return the text of each product: title, brand, the shop's categories, description."""
-    own = (
-        table["categories"]
-        .map(lambda names: " > ".join(names))
-        .mask(table["categories_inferred"], "")
-    )  # an inferred category is a word of the title: it adds nothing
+    own = category_texts(table)
     columns = [table["title"], table["brand"].fillna(""), own, table["description"].fillna("")]
     parts = pd.concat(columns, axis=1).to_numpy()
     return [". ".join(part for part in row if part).lower() for row in parts]

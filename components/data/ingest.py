@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from components.data.erased_rows import without_erased
 from components.data.schema import RAW
+from components.data.sources.currencies import rates_of
 from components.data.sources.files import File, clear_staging, connect, files_of
 from components.data.sources.interactions import feedback_of, interactions_of
 from components.data.sources.items import items_table
@@ -56,7 +57,12 @@ def _write_tables(con: ibis.BaseBackend, ingest: Ingest, root: Path) -> None:
     def files(sources: list[Source]) -> list[File]:
         return [file for source in sources for file in files_of(source, root)]
 
-    parts = [interactions_of(con, file) for file in files(ingest.interactions)]
+    rates = rates_of(con, ingest, root)
+    parts = [
+        interactions_of(con, file, place, rates)
+        for source in ingest.interactions
+        for place, file in enumerate(files_of(source, root))
+    ]
     parts += feedback_of(con, ingest.feedback, root)
     # Materialised once: three of the tables are made from the lines.
     lines = together(con, "lines", parts)
@@ -69,7 +75,7 @@ def _write_tables(con: ibis.BaseBackend, ingest: Ingest, root: Path) -> None:
     ]
     tables = {
         "interactions": kept.select(*RAW["interactions"].names),
-        "items": items_table(con, shop_lines, files(ingest.items), ingest),
+        "items": items_table(con, shop_lines, files(ingest.items), ingest, rates),
         "users": users_table(con, kept, files(ingest.users), erasures),
         "reviews": together(con, "reviews", reviews) if reviews else RAW["reviews"].empty_table(),
     }

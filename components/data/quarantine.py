@@ -10,12 +10,16 @@ from typing import Any
 
 import pandas as pd
 
+from components.data.orders import NO_FAULT
 from components.data.schema import UNREADABLE
 
 NOT_IN_CATALOGUE = "not in the catalogue"
 """Reason of the shop's own events of products that no item file has: old ones, mostly."""
 
-NOT_THE_SHOPS = (UNREADABLE, "source_row", "impression_id", "client", "authentication")
+NOT_THE_SHOPS = (
+    *(UNREADABLE, "source_row", "impression_id", "client", "authentication"),
+    *("price_given", "currency_given", "status", "version"),
+)
 """Columns that the shop's files cannot leave empty by mistake."""
 
 MIN_KIND_ROWS = 10
@@ -76,8 +80,10 @@ def reason_lines(reasons: dict[str, int], shown: dict[str, dict[str, Any]]) -> l
 
 
 def faulty_rows(bad: pd.DataFrame) -> int:
-    """Return how many bad rows are so for more than that their product left the catalogue."""
-    return int((bad["reasons"].map(lambda reasons: reasons != [NOT_IN_CATALOGUE])).sum())
+    """Return how many bad rows have a fault: those of removed products, returns, cancellations and
+    older versions of orders have none."""
+    no_fault = NO_FAULT | {NOT_IN_CATALOGUE}
+    return int(bad["reasons"].map(lambda reasons: not no_fault.issuperset(reasons)).sum())
 
 
 def lost_kinds(good: pd.DataFrame, bad: pd.DataFrame) -> list[str]:

@@ -19,6 +19,9 @@ AUTHENTICATIONS = SHOP, SESSION, NONE = ("shop", "session", "none")
 In raw and valid tables null marks the shop's own files; feedback of unknown senders is "none".
 """
 
+STATUSES = CANCELLED, RETURNED = ("cancelled", "returned")
+"""States in which the purchase of a row does not stand; see ``validate.returns``."""
+
 UTC = pa.timestamp("us", tz="UTC")
 
 INTERACTIONS = pa.schema(
@@ -45,14 +48,30 @@ ITEMS = pa.schema(
         ("title", pa.string()),
         ("description", pa.string()),
         ("brand", pa.string()),
-        ("categories", pa.list_(pa.string())),  # most general first
+        # A path: most general first. A set: see ``categories_set``
+        ("categories", pa.list_(pa.string())),
         ("categories_inferred", pa.bool_()),  # true: made from the title, not the shop's own
         ("price", pa.float32()),
         ("currency", pa.string()),
         ("available", pa.bool_()),
+        # True: the categories are a set of tags, no path. Their order does not come from the shop:
+        # the last one is the one that stands for the item where a single one is needed
+        ("categories_set", pa.bool_()),
         ("source", pa.string()),
     ]
 )
+
+SAME_EVENT = (
+    "user_id",
+    "item_id",
+    "event",
+    "rating",
+    "quantity",
+    "price",
+    "timestamp",
+    "order_id",
+)
+"""Columns that equal rows of one event share, whatever file they are in."""
 
 USERS = pa.schema([("user_id", pa.string()), ("country", pa.string()), ("source", pa.string())])
 
@@ -79,14 +98,40 @@ UNREADABLE = "unreadable"
 """Column of the raw tables: values that are not of their type, as ``price: '12,50'``; else null."""
 
 
-def _raw(schema: pa.Schema) -> pa.Schema:
-    """Return the schema of a raw table: ``source_row`` (null if not of a file) and UNREADABLE."""
+_CONVERTED = [
+    pa.field("price_given", pa.float32()),  # the file's price where it was converted, else null
+    pa.field("currency_given", pa.string()),  # and its currency
+]
+ORDER_COLUMNS = pa.schema(
+    [
+        # 0, or how many equal rows of its file come before it where equal rows are pieces
+        ("piece", pa.int64()),
+        ("status", pa.string()),  # one of STATUSES, null where the purchase stands
+        ("version", pa.float64()),  # of the order, the newest is the highest; null without one
+    ]
+)
+"""Columns of the raw interactions that say what a row means for others."""
+
+_RAW_ONLY = {
+    "interactions": [*_CONVERTED, *ORDER_COLUMNS],
+    "items": _CONVERTED,
+    "users": [],
+    "reviews": [],
+}
+
+
+def _raw(name: str) -> pa.Schema:
+    """Return the schema of a raw table: with ``source_row`` (null if not of a file), the columns
+    that the valid table lacks, and UNREADABLE."""
+    schema = TABLES[name]
     if "source_row" not in schema.names:
         schema = schema.append(pa.field("source_row", pa.int64()))
-    return schema.append(pa.field(UNREADABLE, pa.string()))
+    for field in (*_RAW_ONLY[name], pa.field(UNREADABLE, pa.string())):
+        schema = schema.append(field)
+    return schema
 
 
-RAW = {name: _raw(schema) for name, schema in TABLES.items()}
+RAW = {name: _raw(name) for name in TABLES}
 """Schemas of the raw and the quarantined tables by name."""
 
 PREPARED_INTERACTIONS = pa.schema(

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ibis
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,6 +36,14 @@ from components.data.feedback import (
     without_untrusted_values,
 )
 from components.data.joins import joins_of, too_few_known
+from components.data.orders import (
+    COLUMNS,
+    NO_FAULT,
+    PARTLY_RETURNED,
+    RETURNS_BREAK,
+    USABLE,
+    order_problems,
+)
 from components.data.quarantine import (
     NOT_IN_CATALOGUE,
     counts,
@@ -45,7 +54,7 @@ from components.data.quarantine import (
     lost_kinds,
     print_counts,
 )
-from components.data.schema import EVENTS, INTERACTIONS, RAW, TABLES, UNREADABLE
+from components.data.schema import EVENTS, ORDER_COLUMNS, RAW, SAME_EVENT, TABLES, UNREADABLE
 from components.settings import Settings, Validate
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
@@ -55,11 +64,12 @@ from great_expectations.expectations.row_conditions import Column
 
 ROW = "row"  # the column that names a row to Great Expectations and back
 COPY = "copy"  # number of equal rows before this one
+PARTLY = "partly returned"  # column: a purchase that is kept though a part of it was returned
 DUPLICATE, UNKNOWN_PRODUCT = "duplicate", "unknown product"
 NOT_A_PRODUCT, NO_PRICE = "not a product", "price not positive"
 
 READ_AS = {
-    "interactions": ("timestamp", "price", "quantity", "rating"),
+    "interactions": ("timestamp", "price", "quantity", "rating", "version"),
     "items": ("price",),
     "users": (),
     "reviews": ("timestamp", "rating"),
@@ -75,11 +85,7 @@ FOLLOWS = {
 SAME_ROW = {
     # Shops send one file twice, and feedback may repeat what the shop's own export has: equal
     # rows are one event, whatever file they came in.
-    "interactions": [
-        name
-        for name in INTERACTIONS.names
-        if name not in ("impression_id", "client", "authentication", "source", "source_row")
-    ],
+    "interactions": [*SAME_EVENT, *ORDER_COLUMNS.names],
     "items": ["item_id"],
     "users": ["user_id"],
     "reviews": ["user_id", "item_id", "rating", "title", "text", "timestamp"],
@@ -182,7 +188,7 @@ def bad_rows(context: Any, table: str, frame: pd.DataFrame, rules: list[Any]) ->
     )
     marked = frame.assign(**{UNREADABLE: frame.get(UNREADABLE), ROW: range(len(frame))})
     # A row that could not be read is no copy of one that says nothing.
-    same = [*SAME_ROW[table], UNREADABLE]
+    same = [name for name in (*SAME_ROW[table], UNREADABLE) if name in marked]
     marked[COPY] = marked.groupby(same, dropna=False, sort=False).cumcount()
     batch = {"dataframe": marked}
     definition.run(batch_parameters=batch, result_format="SUMMARY")  # for the pages
@@ -213,6 +219,32 @@ def bad_rows(context: Any, table: str, frame: pd.DataFrame, rules: list[Any]) ->
     return reasons.map(lambda found: [one for one in found if FOLLOWS.get(one) not in found])
 
 
+def with_orders(
+    frame: pd.DataFrame, reasons: pd.Series, settings: Validate
+) -> tuple[pd.Series, pd.Series]:
+    """Return ``reasons`` with those of ``orders``, and bool (rows,): purchases partly returned.
+
+    frame: its index counts from 0. reasons: of ``bad_rows``.
+    """
+    usable = reasons.map(set(RETURNS_BREAK).issuperset).astype(bool)
+    rows = frame.reindex(columns=COLUMNS).assign(**{ROW: frame.index})
+    rows[USABLE] = ~rows[ROW].isin(usable.index[~usable])
+    fields = [RAW["interactions"].field(name) for name in COLUMNS]
+    schema = pa.schema([*fields, (ROW, pa.int64()), (USABLE, pa.bool_())])
+    table = ibis.memtable(pa.Table.from_pandas(rows, schema=schema, preserve_index=False))
+    problems = ibis.duckdb.connect().execute(order_problems(table, settings))
+    found = problems.set_index(ROW)["reason"].sort_index()
+    partly = pd.Series(frame.index.isin(found.index[found == PARTLY_RETURNED]), frame.index)
+    found = found[found != PARTLY_RETURNED]
+    before = reasons.reindex(found.index)
+    both = [
+        [one for one in (old if isinstance(old, list) else []) if one not in RETURNS_BREAK] + [new]
+        for old, new in zip(before, found, strict=True)
+    ]
+    rest = reasons.drop(index=found.index, errors="ignore")
+    return pd.concat([rest, pd.Series(both, found.index, dtype=object)]).sort_index(), partly
+
+
 def interaction_problems(
     frame: pd.DataFrame,
     reasons: pd.Series,
@@ -225,8 +257,9 @@ def interaction_problems(
     frame: its index counts from 0. reasons: of ``bad_rows``. products: ids of the valid items.
     quarantined: why other items are in quarantine, by id.
     """
-    # A repeated event is no sign of a bad client.
-    wrong = reasons.index[reasons.map(lambda found: found != [DUPLICATE])]
+    # A repeated event or a returned purchase is no sign of a bad client.
+    harmless = NO_FAULT | {DUPLICATE}
+    wrong = reasons.index[reasons.map(lambda found: not harmless.issuperset(found)).astype(bool)]
     bad = pd.Series(frame.index.isin(wrong), index=frame.index)
     rest = frame.drop(index=reasons.index)
     gates: tuple[Callable[[pd.DataFrame], pd.Series], ...] = (
@@ -268,6 +301,8 @@ def check_table(
     """
     reasons = bad_rows(context, table, frame, suite(table, settings, now))
     if table == "interactions":
+        reasons, partly = with_orders(frame, reasons, settings)
+        frame = frame.assign(**{PARTLY: partly}) if partly.any() else frame
         more = interaction_problems(frame, reasons, settings, products, quarantined)
         reasons = pd.concat([reasons, more]).sort_index()
     elif table == "items":
@@ -336,6 +371,9 @@ def run(settings: Settings, root: Path) -> None:
                 print(
                     f"    {report[table]['without_price']:>9,} kept without a price: not positive"
                 )
+        if PARTLY in good:
+            report[table]["partly_returned"] = int(good[PARTLY].sum())
+            print(f"    {report[table]['partly_returned']:>9,} kept whole though partly returned")
         if table == "interactions":
             too_bad += _of_interactions(good, bad, listed, report[table], settings.validate_)
             good = without_untrusted_values(good, settings.validate_)

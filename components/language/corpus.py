@@ -23,7 +23,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from transformers import PreTrainedTokenizerBase
 
 from components.arrays import BoolArray, Int32Array, Int64Array, TextArray
-from components.data.dataset import Prepared, load_prepared
+from components.data.dataset import Prepared, category_texts, load_prepared
 from components.language.families import open_tokenizer
 from components.progress import progress
 from components.settings import Corpus as CorpusSettings
@@ -135,7 +135,7 @@ def documents_of(items: pd.DataFrame, reviews: pd.DataFrame) -> pd.DataFrame:
 
     Only the shop's own attributes are used: an inferred category adds nothing to the title.
     """
-    own = items["categories"].map(" > ".join).mask(items["categories_inferred"], "")
+    own = category_texts(items)
     attributes = clean(items["brand"]).str.cat(clean(own), sep=". ").str.strip(". ")
     products = {
         "heading": clean(items["title"]),

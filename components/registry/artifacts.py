@@ -84,7 +84,7 @@ def log_version(registry: Registry, folder: Path, card: str, facts: dict[str, An
                 code_paths=[str(_COMPONENTS)],
                 signature=_SIGNATURE,
                 # Without them, MLflow would load the model in another process to infer them.
-                pip_requirements=exact_requirements(root) or ["bowerbird"],
+                pip_requirements=exact_requirements(),
             )
         version = mlflow.register_model(logged.model_uri, registry.name, tags=tags)
         registry.client.update_model_version(registry.name, version.version, card)

@@ -229,6 +229,11 @@ class FeedbackEvent(Body):
     impression_id: Id | None = Field(
         None, description="the recommendation that led here; it must have been this shopper's"
     )
+    order_id: Id | None = Field(
+        None,
+        description="the shop's id of the order, as its files have it: a purchase that is in both "
+        "counts once",
+    )
 
     @field_validator("timestamp")
     @classmethod

@@ -271,12 +271,11 @@ def _event_columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
     """Return the columns of INTERACTIONS for stored events."""
     same = (
         *("item_id", "event", "rating", "quantity", "price", "timestamp", "impression_id"),
-        *("client", "authentication"),
+        *("order_id", "client", "authentication"),
     )
     return {
         "user_id": [_user_of(row) for row in rows],
         **{name: [row[name] for row in rows] for name in same},
-        "order_id": [None] * len(rows),
         "source": ["serving"] * len(rows),
         "source_row": [row["row_id"] for row in rows],
     }

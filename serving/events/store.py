@@ -57,6 +57,7 @@ _EVENT_DEFAULTS = {
     "rating": None,
     "price": None,
     "impression_id": None,
+    "order_id": None,
     "client": None,
     "authentication": None,
     "quantity": 1.0,

@@ -34,6 +34,7 @@ EVENTS = sa.Table(
     sa.Column("client", sa.String(64)),  # hash of the client that sent the event; null: unknown
     sa.Column("authentication", sa.String(16)),  # one of schema.AUTHENTICATIONS; null: unknown
     sa.Column("received_at", sa.BigInteger, nullable=False),
+    sa.Column("order_id", sa.String(200)),  # the shop's id of a purchase's order
     sa.Index("events_profile", "profile", "timestamp"),
     sa.Index("events_received_at", "received_at"),
     sa.Index(

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from bowerbird import app as command_line
 from components.data import ingest as ingest_stage
-from components.settings import Settings, load_settings
+from components.settings import Settings, Source, load_settings
 from serving.api import schemas
 from serving.api.app import create_app
 from serving.recommend import query
@@ -243,6 +243,10 @@ def test_the_examples_of_a_shops_files_are_ingested(
         {"interactions": [], "items": [], "users": [], "reviews": []},
         yaml.safe_load(example.text)["ingest"],
     )
+    for table in ("interactions", "items", "users", "reviews"):
+        servers = [entry for entry in ingest[table] if "database" in entry]
+        assert all(Source.model_validate(entry).database for entry in servers)
+        ingest[table] = [entry for entry in ingest[table] if entry not in servers]
     if not ingest["interactions"]:
         own = {"path": "own.csv", "columns": {n: n for n in ("user_id", "item_id", "timestamp")}}
         ingest["interactions"] = [own]

@@ -1,5 +1,5 @@
-"""A shop of its own: the project's files in a fresh git repository, with a quarter of the
-customers, the best-selling products, small budgets, and ports that nobody else uses."""
+"""A shop of its own: a new shop's folder, which holds no code, with a quarter of the customers, the
+best-selling products, small budgets, and ports that nobody else uses."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from components.project.folder import write_folder
 from tests.conftest import REPOSITORY
 from tests.processes import end, free_port
 
@@ -108,22 +109,11 @@ def small(params: dict[str, Any], ports: tuple[int, int, int]) -> dict[str, Any]
 
 
 def build_house(root: Path) -> House:
-    """Make the shop in the empty folder ``root``."""
-    for name in ("components", "flows", "monitoring", "serving", "requirements", ".dvc"):
-        ignored = shutil.ignore_patterns("__pycache__", "cache", "tmp", "config.local")
-        shutil.copytree(REPOSITORY / name, root / name, ignore=ignored)
-    for name in (
-        "bowerbird.py",
-        "dvc.yaml",
-        "rules.yaml",
-        "pyproject.toml",
-        ".gitignore",
-        ".dvcignore",
-    ):
-        shutil.copy(REPOSITORY / name, root / name)
-    for folder in ("data/feedback", "data/impressions", "data/erasures"):
-        (root / folder).mkdir(parents=True)
-        (root / folder / ".gitkeep").touch()
+    """Make the shop in the empty folder ``root``, which holds no code of the product."""
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    ports = (free_port(), free_port(), free_port())
+    write_folder(root, yaml.safe_dump(small(params, ports), sort_keys=False))
+    shutil.copy(REPOSITORY / "rules.yaml", root)
     (root / "datasets").mkdir()
     lines = pd.read_parquet(REPOSITORY / "datasets/online-retail/2009-2010.parquet")
     customer = lines["Customer ID"].fillna(pd.Series(lines.index, lines.index))
@@ -132,9 +122,6 @@ def build_house(root: Path) -> House:
     lines[lines["StockCode"].isin(best_sellers)].to_parquet(root / "datasets/lines.parquet")
     reviews = pd.read_csv(REPOSITORY / "datasets/clothing-reviews/reviews.csv.gz")
     reviews.head(600).to_csv(root / "datasets/reviews.csv.gz", index=False)
-    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    ports = (free_port(), free_port(), free_port())
-    (root / "params.yaml").write_text(yaml.safe_dump(small(params, ports), sort_keys=False))
     programs = str(Path(sys.executable).parent)
     environment = {
         name: value
@@ -155,7 +142,6 @@ def build_house(root: Path) -> House:
         "BOWERBIRD_WRITER_KEY": "S3CRET-writer-key",
     }
     house = House(root, environment)
-    house.run("git", "init", "-q")
     house.run("git", "remote", "add", "origin", "https://bot:S3CRET-git@git.example/shop.git")
     house.run("git", "add", ".")
     house.run(

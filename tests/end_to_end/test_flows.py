@@ -273,7 +273,7 @@ def test_a_stage_that_fails_is_tried_again_and_leaves_the_champion(
         assert wait_until(lambda: finished(prefect, run), 120, "training") == "FAILED"
     finally:
         file.write_text(before)
-    expected = {"sources": 1, "inputs": 1, "ingest": 2}
+    expected = {"code": 1, "sources": 1, "inputs": 1, "ingest": 2}
     wait_until(lambda: run_counts(prefect, run) == expected, 30, "the tasks' events")
     logs = prefect.post("/logs/filter", json={"logs": {"flow_run_id": {"any_": [run]}}}).json()
     assert any("No Such Column" in line["message"] for line in logs)

@@ -66,6 +66,16 @@ def _stripped(text: ir.StringValue) -> ir.StringValue:
     return _trim(text, _SPACE).nullif("")
 
 
+def joined(parts: list[Cells], separator: str) -> Cells:
+    """Return several columns as one of texts, without the empty ones; lists stay nested."""
+    if len(parts) == 1:
+        return parts[0]
+    text = ibis.array([part.text for part in parts]).join(separator).nullif("")
+    no = ibis.literal(False)
+    nested = ibis.or_(*(part.nested & part.levels.isnull() for part in parts))
+    return Cells(text, _NO_NUMBER, None, _NO_LEVELS, nested, no)
+
+
 _NO_NUMBER, _NO_LEVELS = ibis.null("float64"), ibis.null("array<string>")
 
 

@@ -6,6 +6,7 @@ the setting that helps. Printed: what was inferred, and what goes to quarantine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +19,16 @@ from components.data.sources import numbers, times
 from components.data.sources.cells import Cells
 from components.data.sources.files import ROW, File
 from components.data.sources.ids import NULL_WORDS, WITH_POINT_ZERO
+from components.data.sources.markup import MARKUP, has_markup
 
 NUMBERS = ("rating", "quantity", "price")
 IDS = ("user_id", "item_id", "order_id", "impression_id")
 LEVELS = ("categories", "category")
-WORDS = ("event", "available")
+TEXTS = ("title", "description", "brand", "text")
+WORDS = ("event", "available", "status", "currency")
 """Columns of the contract whose values are words of a vocabulary."""
 
-_TYPED = (*NUMBERS, "timestamp")
+_TYPED = (*NUMBERS, "timestamp", "version")
 _LONGEST = 60  # characters of a value that are shown
 
 
@@ -156,10 +159,19 @@ def check_columns(rows: ir.Table, columns: list[Column], file: File) -> None:
         elif column.name in _TYPED:
             _check_signs(column, own, file)
             _check_typed(rows, column, own, file)
+            _check_one_kind(column, own, file)
         elif column.name in WORDS:
             _check_words(rows, column, own, file)
         else:
             _note_null_words(column, own, file)
+        if own.get("markup"):
+            first = re.search(MARKUP, own["markup_text"])
+            print(
+                f"{file.shown}: {column.shown}: {own['markup']:,} values have HTML tags or "
+                f"entities, for example {first[0] if first else ''!r} in row "
+                f"{int(own['markup_row']) + 1:,}; they are read as plain text (`html: keep` leaves "
+                "them)"
+            )
 
 
 def _all_counts(rows: ir.Table, columns: list[Column], file: File) -> dict[str, ir.Value]:
@@ -189,6 +201,15 @@ def _counts(rows: ir.Table, column: Column, file: File) -> Iterator[tuple[str, i
         missing = text.lower().isin(NULL_WORDS)
         yield "null_words", missing.sum()
         yield from _example("null_word", text, rows, missing).items()
+    if column.name in (*TEXTS, *LEVELS) and file.source.html == "decode":
+        markup = has_markup(text)
+        yield "markup", markup.sum()
+        yield from _example("markup", text, rows, markup).items()
+    if column.name == "version":
+        number = times.numeric(column.cells).notnull()
+        yield "numbers", number.sum()
+        yield from _example("number", text, rows, number).items()
+        yield from _example("time", text, rows, column.value.notnull() & ~number).items()
     if column.name in IDS:
         yield "given", text.count()
         yield "point_zero", text.re_search(WITH_POINT_ZERO).sum()
@@ -272,12 +293,12 @@ def _check_typed(rows: ir.Table, column: Column, own: dict[str, Any], file: File
     given, unread = int(own["given"]), int(own["unread"] or 0)
     if not unread:
         return
-    advice = (
-        _time_advice(rows, column) if column.name == "timestamp" else _sign_advice(rows, column)
-    )
+    if column.name in NUMBERS:
+        expected, advice = "a number", _sign_advice(rows, column)
+    else:
+        expected, advice = "a time", _time_advice(rows, column)
     example = _shown(own, "unread")
     if unread > given / 2:
-        expected = "a time" if column.name == "timestamp" else "a number"
         raise ValueError(
             f"{file.shown}: {column.shown} should hold {expected}, but {unread:,} of {given:,} "
             f"values do not, for example {example}{advice}"
@@ -286,6 +307,15 @@ def _check_typed(rows: ir.Table, column: Column, own: dict[str, Any], file: File
         f"{file.shown}: {column.shown}: {unread:,} of {given:,} values cannot be read, for example "
         f"{example}; their rows go to quarantine{advice}"
     )
+
+
+def _check_one_kind(column: Column, own: dict[str, Any], file: File) -> None:
+    """Raise if versions are numbers and times: which is newer cannot be told."""
+    if own.get("numbers") and _shown(own, "time"):
+        raise ValueError(
+            f"{file.shown}: {column.shown} holds numbers, for example {_shown(own, 'number')}, and "
+            f"times, for example {_shown(own, 'time')}: name a column of one of the two"
+        )
 
 
 def _sign_advice(rows: ir.Table, column: Column) -> str:
@@ -326,12 +356,13 @@ def _check_words(rows: ir.Table, column: Column, own: dict[str, Any], file: File
         for word, count in zip(listed["w"], listed["n"], strict=True)
     )
     first = str(listed["w"][0])[:_LONGEST]
-    remedy = (
-        f'`events: {{"{first}": …}}` of this source with view, click, cart, purchase, rating or '
-        "ignore"
-        if column.name == "event"
-        else f'`available: {{"{first}": true}}` (or false) of this source'
-    )
+    remedy = {
+        "event": f'`events: {{"{first}": …}}` of this source with view, click, cart, purchase, '
+        "rating or ignore",
+        "available": f'`available: {{"{first}": true}}` (or false) of this source',
+        "status": f'`statuses: {{"{first}": …}}` of this source with kept, cancelled or returned',
+        "currency": f'`currencies: {{"{first}": …}}` of this source with a code of ISO 4217',
+    }[column.name]
     raise ValueError(
         f"{file.shown}: {column.shown} has unknown words, with their numbers of rows: {words}; set "
         f"{remedy}"

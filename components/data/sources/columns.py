@@ -14,22 +14,27 @@ import ibis
 import ibis.expr.types as ir
 
 from components.data.sources.booleans import availability
-from components.data.sources.cells import Cells
+from components.data.sources.cells import Cells, joined
 from components.data.sources.checks import (
     LEVELS,
     NUMBERS,
+    TEXTS,
     Column,
     check_columns,
     known_formats,
     time_unit,
     unreadable,
 )
+from components.data.sources.currencies import currencies
 from components.data.sources.events import IGNORE, events
 from components.data.sources.files import ROW, File
 from components.data.sources.hints import did_you_mean
 from components.data.sources.ids import ids, item_ids
+from components.data.sources.languages import languages
+from components.data.sources.markup import decoded, decoded_lists
 from components.data.sources.numbers import numbers
-from components.data.sources.times import times
+from components.data.sources.statuses import statuses
+from components.data.sources.times import times, versions
 from components.settings import Source
 
 
@@ -55,23 +60,28 @@ LINE_CATALOGUE = ("title", "description", "brand", "categories")
 
 _CATEGORIES = {"category": "categories"}
 
+_JOINED = {"title": " ", "description": "\n", "text": "\n"}
+"""What stands between the columns of a text."""
+
 MAPPABLE = {
     "interactions": Mappable(
         ("user_id", "item_id", "timestamp"),
         (
-            *("event", "rating", "quantity", "price", "order_id", "impression_id"),
-            *(*LINE_CATALOGUE, "country"),
+            *("event", "rating", "quantity", "price", "currency", "order_id", "status", "version"),
+            *("impression_id", *LINE_CATALOGUE, "country"),
         ),
-        _CATEGORIES,
+        {**_CATEGORIES, "updated_at": "version"},
     ),
     "items": Mappable(
         ("item_id", "title"),
-        ("description", "brand", "categories", "price", "currency", "available"),
+        ("description", "brand", "categories", "price", "currency", "available", "language"),
         _CATEGORIES,
     ),
     "users": Mappable(("user_id",), ("country",), {}),
     "reviews": Mappable(
-        ("item_id", "text"), ("user_id", "rating", "title", "category", "timestamp"), {}
+        ("item_id", "text"),
+        ("user_id", "rating", "title", "category", "timestamp", "language"),
+        {},
     ),
 }
 """Names that ``columns:`` of a source may use, by table."""
@@ -92,10 +102,12 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
     """
     names = mapped_columns(file.source, table)
     try:
-        rows, cells = file.columns(con, list(dict.fromkeys(names.values())))
+        wanted = [shop for shops in names.values() for shop in shops]
+        rows, cells = file.columns(con, list(dict.fromkeys(wanted)))
         cells = {shop: one.without(file.source.nulls or []) for shop, one in cells.items()}
         columns = [
-            _column(con, rows, file, name, shop, cells[shop]) for name, shop in names.items()
+            _column(con, rows, file, name, {shop: cells[shop] for shop in shops})
+            for name, shops in names.items()
         ]
         rows, columns = _as_view(con, rows, columns)
         check_columns(rows, columns, file)
@@ -111,10 +123,15 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
 
 
 def _column(
-    con: ibis.BaseBackend, rows: ir.Table, file: File, name: str, shop: str, cells: Cells
+    con: ibis.BaseBackend, rows: ir.Table, file: File, name: str, given: dict[str, Cells]
 ) -> Column:
-    """Return the column as the contract's type of ``name``; null where a value is not of it."""
+    """Return the column as the contract's type of ``name``; null where a value is not of it.
+
+    given: the shop's columns by name; several are joined.
+    """
     source = file.source
+    shop = " + ".join(given)
+    cells = joined(list(given.values()), _JOINED.get(name, " "))
     value: ir.Value
     if name == "timestamp":
         formats = known_formats(con, file)
@@ -127,7 +144,17 @@ def _column(
     elif name == "event":
         value = events(cells, source)
     elif name in LEVELS:
-        value = _categories(cells, source.category_separator)
+        value = _categories(list(given.values()), source)
+    elif name in TEXTS:
+        value = decoded(cells.text) if source.html == "decode" else cells.text
+    elif name == "status":
+        value = statuses(cells, source)
+    elif name == "currency":
+        value = currencies(cells, source)
+    elif name == "version":
+        value = versions(cells, known_formats(con, file))
+    elif name == "language":
+        value = languages(cells)
     elif name == "user_id":
         value = ids(cells.text, source.user_ids)
     elif name == "item_id":
@@ -174,14 +201,17 @@ def _without_ignored(rows: ir.Table, file: File) -> ir.Table:
     return rows.filter(rows.event != IGNORE)
 
 
-def mapped_columns(source: Source, table: str) -> dict[str, str]:
-    """Return the shop's column for each contract column that ``source`` names, aliases resolved.
+def mapped_columns(source: Source, table: str) -> dict[str, list[str]]:
+    """Return the shop's columns for each contract column that ``source`` names, aliases resolved.
+
+    Several are joined.
 
     Raises:
-        ValueError: a name is unknown to the contract or named twice, or a required one is missing.
+        ValueError: a name is unknown to the contract or named twice, a required one is missing, or
+            columns are joined that are no texts.
     """
     names = MAPPABLE[table]
-    columns: dict[str, str] = {}
+    columns: dict[str, list[str]] = {}
     for given, shop in source.columns.items():
         contract = names.aliases.get(given, given)
         if contract not in names.known:
@@ -194,7 +224,12 @@ def mapped_columns(source: Source, table: str) -> dict[str, str]:
                 f"ingest.{table}: {source.shown}: columns has {contract!r} twice, once as "
                 f"{given!r}: keep one of the two"
             )
-        columns[contract] = shop
+        columns[contract] = [shop] if isinstance(shop, str) else shop
+        if len(columns[contract]) > 1 and contract not in (*_JOINED, *LEVELS):
+            raise ValueError(
+                f"ingest.{table}: {source.shown}: columns names several columns for {given!r}: only "
+                f"those of {', '.join((*_JOINED, *LEVELS))} are joined; name one"
+            )
     for contract in names.required:
         if contract not in columns:
             raise ValueError(
@@ -210,13 +245,27 @@ def complete(rows: ir.Table, defaults: dict[str, ir.Value]) -> ir.Table:
     )
 
 
-def _categories(cells: Cells, separator: str) -> ir.Value:
-    """Return the levels of a category, most general first: a list as it is, a text split at
-    ``separator``, or as one level if that is ""."""
-    text = cells.text
-    if separator:
-        parts = text.split(separator)
+def _categories(parts: list[Cells], source: Source) -> ir.Value:
+    """Return the levels of a category, most general first: those of each column one after another.
+
+    A list is taken as it is, a text is split at the source's separator, or is one level without
+    one. The values of a set are in the order of the alphabet.
+    """
+    found = [_levels(cells, source) for cells in parts]
+    if len(found) > 1:
+        none = ibis.literal([], "array<string>")
+        found = [ibis.coalesce(one, none) for one in found]
+    levels = found[0].concat(*found[1:]) if found[1:] else found[0]
+    levels = levels.map(lambda level: level.strip()).filter(lambda level: level != "")
+    return levels.unique().sort() if source.categories == "set" else levels
+
+
+def _levels(cells: Cells, source: Source) -> ir.Value:
+    text, lists = cells.text, cells.levels
+    if source.html == "decode":
+        text, lists = decoded(text), decoded_lists(lists)
+    if source.category_separator:
+        parts = text.split(source.category_separator)
     else:
         parts = ibis.ifelse(text.notnull(), ibis.array([text]), ibis.null("array<string>"))
-    levels = ibis.coalesce(cells.levels, parts)
-    return levels.map(lambda level: level.strip()).filter(lambda level: level != "")
+    return ibis.coalesce(lists, parts)

@@ -118,7 +118,8 @@ def _only_member(path: Path, shown: str) -> IO[bytes]:
     names = _members(archive)
     if "[Content_Types].xml" in names:
         raise ValueError(
-            f"{shown} is an Office file and is not read: save its table as CSV (UTF-8)"
+            f"{shown} is an Office file: give a workbook the ending .xlsx, or save its table as "
+            "CSV (UTF-8)"
         )
     if len(names) != 1:
         raise ValueError(

@@ -51,7 +51,7 @@ def stage_delimited(
             not fit.
     """
     shape = _shape(text, shown, form, wanted)
-    _write(con, text, shown, form, shape, _places(shape.first, shown, form, wanted), out)
+    _write(con, text, shown, form, shape, places(shape.first, shown, form, wanted), out)
 
 
 def stage_all_delimited(
@@ -63,9 +63,9 @@ def stage_all_delimited(
         ValueError: the delimiter cannot be told, or a line does not fit.
     """
     shape = _shape(text, shown, form, ())
-    places = range(len(shape.first))
-    _write(con, text, shown, form, shape, places, out)
-    return shape.first if form.header else [f"c{n + 1}" for n in places]
+    every = range(len(shape.first))
+    _write(con, text, shown, form, shape, every, out)
+    return shape.first if form.header else [f"c{n + 1}" for n in every]
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def _stripped(fields: list[str]) -> list[str]:
     return [field.strip() for field in fields]
 
 
-def _places(first: list[str], shown: str, form: FileFormat, wanted: Sequence[str]) -> list[int]:
+def places(first: list[str], shown: str, form: FileFormat, wanted: Sequence[str]) -> list[int]:
     """Return the position of each wanted column, from 0."""
     if not form.header:
         for name in wanted:
@@ -236,7 +236,7 @@ def _places(first: list[str], shown: str, form: FileFormat, wanted: Sequence[str
                     f"position, 1 to {len(first)}; the first line is {first!r:.120}"
                 )
         return [int(name) - 1 for name in wanted]
-    places = []
+    found = []
     for name in wanted:
         if name not in first:
             raise ValueError(f"{shown} {missing(name, first)}{_header_advice(first, wanted)}")
@@ -246,8 +246,8 @@ def _places(first: list[str], shown: str, form: FileFormat, wanted: Sequence[str
                 f"{shown} has the column {name!r} {len(where)} times (columns "
                 f"{', '.join(map(str, where))}): rename all but one in the header"
             )
-        places.append(first.index(name))
-    return places
+        found.append(first.index(name))
+    return found
 
 
 def missing(name: str, known: Sequence[str]) -> str:

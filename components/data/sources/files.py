@@ -1,7 +1,7 @@
 """What the sources name: the files to read, and one by one their columns.
 
-In: a ``Source`` of the settings. Out: its files, or the result of its query as one file; of each
-the columns that the source names, as ``Cells``.
+In: a ``Source`` of the settings. Out: its files, or as one file the result of its query or the
+table of a database server; of each the columns that the source names, as ``Cells``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import zoneinfo
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,9 @@ import ibis.expr.types as ir
 
 from components.data.sources.cells import Cells
 from components.data.sources.hints import did_you_mean
+from components.data.sources.markup import register
 from components.data.sources.queries import Query
+from components.data.sources.servers import ServerTable
 from components.data.sources.stored import ROW, Place, StoredFile
 from components.settings import Source
 
@@ -26,7 +28,7 @@ __all__ = ["ROW", "File", "clear_staging", "connect", "files_of", "staging", "st
 
 
 class Content(Protocol):
-    """Rows and columns by name: a stored file, or the result of a query."""
+    """Rows and columns by name: a stored file, the result of a query, or a server's table."""
 
     def columns(
         self, con: ibis.BaseBackend, wanted: Sequence[str]
@@ -68,6 +70,7 @@ def connect(timezone: str) -> ibis.BaseBackend:
     con = ibis.duckdb.connect()
     con.raw_sql(f"SET TimeZone = '{timezone}'")  # safe: one of the names checked above
     con.raw_sql("SET autoinstall_known_extensions = false")  # nothing is downloaded
+    register(con)
     return con
 
 
@@ -82,17 +85,24 @@ def clear_staging(root: Path) -> None:
 
 
 def files_of(source: Source, root: Path) -> list[File]:
-    """Return the files of ``source``, sorted by name, or its query as one file.
+    """Return the files of ``source``, sorted by name, or its query or server's table as one file.
 
     Raises:
         FileNotFoundError: there is no such file or folder, or the folder has no readable file.
         ValueError: a file is of no known format, or a folder has tables of an unread one.
     """
+    if source.database:
+        return [File(source.shown, source, server_table(source, root))]
     tables = _tables(source, root)
     if not source.query:
         return [File(file.shown, source, file) for files in tables.values() for file in files]
     query = Query(source.query, source.shown, tables, staging(root))
     return [File(source.shown, source, query)]
+
+
+def server_table(source: Source, root: Path) -> ServerTable:
+    """Return the table or query that ``source`` reads from a database server."""
+    return ServerTable(source.database, source.table, source.query, source.shown, staging(root))
 
 
 def stored_files_of(source: Source, root: Path) -> list[StoredFile]:
@@ -101,13 +111,25 @@ def stored_files_of(source: Source, root: Path) -> list[StoredFile]:
     Raises:
         FileNotFoundError, ValueError: as for ``files_of``.
     """
+    if source.database:
+        return []
     return [file for files in _tables(source, root).values() for file in files]
 
 
 def _tables(source: Source, root: Path) -> dict[str, list[StoredFile]]:
-    """Return the files of each of the query's tables; those of ``path`` are the table source."""
+    """Return the files of each of the query's tables.
+
+    Those of ``path`` are the table ``source``, or if it is a database its own tables.
+    """
     if source.path:
-        return {"source": Place(source.path, source, root, staging(root)).files()}
+        files = Place(source.path, source, root, staging(root)).files()
+        names = files[0].tables() if source.query and len(files) == 1 else []
+        if names:
+            return {
+                name: [replace(files[0], form=source.model_copy(update={"table": name}))]
+                for name in names
+            }
+        return {"source": files}
     return {
         name: Place(table.path, table, root, staging(root)).files()
         for name, table in source.tables.items()

@@ -12,13 +12,21 @@ import ibis
 import ibis.expr.types as ir
 
 from components.data.feedback import authentication_of
-from components.data.schema import INTERACTIONS, RAW, UNREADABLE
+from components.data.schema import INTERACTIONS, RAW, SAME_EVENT, UNREADABLE
 from components.data.sources.columns import LINE_CATALOGUE, complete, read
+from components.data.sources.currencies import Rates
 from components.data.sources.files import File
+from components.data.sources.statuses import KEPT
 
 
-def interactions_of(con: ibis.BaseBackend, file: File) -> ir.Table:
-    """Return a file's interactions, with what its lines say about item and user."""
+def interactions_of(con: ibis.BaseBackend, file: File, place: int, rates: Rates) -> ir.Table:
+    """Return a file's interactions, with what its lines say about item and user.
+
+    place: the file's number among those of its source.
+
+    Raises:
+        ValueError: see ``columns.read`` and ``currencies.Rates``.
+    """
     rows = read(con, file, "interactions")
     defaults = {
         **dict.fromkeys(("rating", "price"), ibis.null("float32")),
@@ -28,8 +36,24 @@ def interactions_of(con: ibis.BaseBackend, file: File) -> ir.Table:
         "categories": ibis.null("array<string>"),
         "quantity": ibis.literal(1.0, "float32"),
         "event": ibis.literal(file.source.event),
+        "status": ibis.null("string"),
+        "version": ibis.literal(place if file.source.later_files == "replace" else None, "float64"),
     }
-    return complete(rows, defaults).select(*RAW["interactions"].names, *LINE_CATALOGUE, "country")
+    rows = rates.converted(complete(rows, defaults), file, "interactions")
+    rows = rows.mutate(
+        status=rows.status.nullif(KEPT),
+        version=ibis.ifelse(rows.order_id.notnull(), rows.version, ibis.null("float64")),
+    )
+    rows = rows.mutate(piece=_pieces(rows, file))
+    return rows.select(*RAW["interactions"].names, *LINE_CATALOGUE, "country")
+
+
+def _pieces(rows: ir.Table, file: File) -> ir.IntegerValue:
+    """Return how many equal rows come before a row, 0 where equal rows are no pieces."""
+    if file.source.repeated_lines == "duplicate":
+        return ibis.literal(0, "int64")
+    same = [*SAME_EVENT, "status", "version", UNREADABLE]
+    return ibis.row_number().over(group_by=same, order_by=rows.source_row)
 
 
 def feedback_of(con: ibis.BaseBackend, folder: Path, root: Path) -> list[ir.Table]:
@@ -69,6 +93,11 @@ def feedback_of(con: ibis.BaseBackend, folder: Path, root: Path) -> list[ir.Tabl
                 **dict.fromkeys(("title", "description", "brand"), ibis.null("string")),
                 categories=ibis.null("array<string>"),
                 country=ibis.null("string"),
+                price_given=ibis.null("float32"),
+                currency_given=ibis.null("string"),
+                piece=ibis.literal(0, "int64"),
+                status=ibis.null("string"),
+                version=ibis.null("float64"),
                 **{UNREADABLE: ibis.null("string")},
             ).select(*RAW["interactions"].names, *LINE_CATALOGUE, "country")
         )

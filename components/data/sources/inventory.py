@@ -3,7 +3,8 @@
 In: the files and folders that ``ingest`` of params.yaml names, wherever they lie, those of queries'
 tables included. Out:
 ``data/sources.json``, for each file its size and its SHA-256 digest. Reading a large file whole
-takes minutes, so one above ``ingest.hash_limit_mb`` has its modification time instead.
+takes minutes, so one above ``ingest.hash_limit_mb`` has its modification time instead. A table of a
+database server has its number of rows and its watermark.
 
 DVC runs this stage each time and the stage ``ingest`` when its output changed. So a file that grew
 and a file that is new in a folder are read at the next run.
@@ -13,12 +14,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
-from components.data.sources.files import stored_files_of
-from components.settings import Settings
+from components.data.sources.currencies import rates_file
+from components.data.sources.files import server_table, stored_files_of
+from components.settings import Settings, Source
 
 INVENTORY = "data/sources.json"
+
+State = dict[str, int | str | None]
+"""What tells whether a file or a table changed."""
 
 
 def run(settings: Settings, root: Path) -> None:
@@ -30,16 +36,47 @@ def run(settings: Settings, root: Path) -> None:
     """
     ingest = settings.ingest
     sources = [*ingest.interactions, *ingest.items, *ingest.users, *ingest.reviews]
-    files = {file.shown: file.path for source in sources for file in stored_files_of(source, root)}
+    sources += rates_file(ingest)
+    stored = [file for source in sources for file in stored_files_of(source, root)]
+    files = {
+        file.shown.removesuffix(file.path.name) + path.name: path
+        for file in stored
+        for path in file.paths()
+    }
     limit = int(ingest.hash_limit_mb * 1_000_000)
-    found = {shown: fingerprint(path, limit) for shown, path in sorted(files.items())}
+    found: dict[str, State] = {
+        **{shown: fingerprint(path, limit) for shown, path in files.items()},
+        **{
+            " ".join([source.shown, *source.query.split()]): server_state(source, root)
+            for source in sources
+            if source.database
+        },
+    }
     out = root / INVENTORY
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(f"{len(found):,} files, {sum(path.stat().st_size for path in files.values()):,} bytes")
+    out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    print(f"{len(files):,} files, {sum(path.stat().st_size for path in files.values()):,} bytes")
 
 
-def fingerprint(file: Path, limit: int) -> dict[str, int | str]:
+def server_state(source: Source, root: Path) -> State:
+    """Return what tells whether a server's table changed: ``rows`` and ``watermark``, the highest
+    value of the source's column of that name.
+
+    Without a watermark it is the time of the call, so that the table is read at every run.
+
+    Raises:
+        ValueError: the server cannot be reached or refuses, or the table is not there.
+    """
+    if source.watermark:
+        return server_table(source, root).state(source.watermark)
+    print(
+        f"{source.shown} is read at every run: set `watermark` to a column that grows, if there is "
+        "one"
+    )
+    return {"read": datetime.now(UTC).isoformat()}
+
+
+def fingerprint(file: Path, limit: int) -> State:
     """Return the size of ``file`` in bytes, and what tells its content from another of that size.
 
     That is ``sha256``, the digest in hexadecimal, or above ``limit`` bytes ``modified``, the

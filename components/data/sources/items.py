@@ -16,8 +16,10 @@ import pyarrow as pa
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from components.data.schema import LINES, RAW, UNREADABLE
-from components.data.sources.columns import LINE_CATALOGUE, complete, read
+from components.data.sources.columns import LINE_CATALOGUE, complete, mapped_columns, read
+from components.data.sources.currencies import Rates
 from components.data.sources.files import File
+from components.data.sources.languages import LANGUAGE, RANK, one_of_each_item, ranked
 from components.data.sources.lines import most_frequent
 from components.settings import Ingest, Source
 
@@ -26,6 +28,9 @@ RARE_SINGULAR = 20
 
 HEAD_WORD_ITEMS = 8
 """A word names an inferred category only if at least this many titles have it."""
+
+TAG_ITEMS = 10
+"""Of a set, a category stands for its items only if at least this many have it."""
 
 _COLOURS = (
     "black white red blue green pink yellow orange purple grey gray brown cream ivory silver gold "
@@ -39,19 +44,26 @@ ADDED = Path("data/catalogue")
 
 
 def items_table(
-    con: ibis.BaseBackend, lines: ir.Table, files: list[File], ingest: Ingest
+    con: ibis.BaseBackend, lines: ir.Table, files: list[File], ingest: Ingest, rates: Rates
 ) -> pa.Table:
     """Return the raw items: those of the shop's item files, then those that only its lines have.
 
     lines: the shop's own interactions, without the feedback.
 
     Raises:
-        ValueError: the item files say of no item that it is available.
+        ValueError: the item files say of no item that it is available, or have an item in several
+            languages without saying which to take; a currency has no rate.
     """
-    found = [_items_of(con, file, ingest.currency).to_pandas() for file in files]
+    found = [_items_of(con, file, rates).to_pandas() for file in files]
     _check_availability(found, files)
+    if any(frame[LANGUAGE].notna().any() for frame in found):
+        preferred = {file.shown for file in files if file.source.languages}
+        found = [one_of_each_item(pd.concat(found, ignore_index=True), preferred)]
     known = pd.concat([frame["item_id"] for frame in found]) if found else pd.Series(dtype=object)
-    of_lines = catalogue_of(lines, ingest.currency).select(*_READ).order_by("item_id").to_pandas()
+    of_lines = catalogue_of(lines, ingest.currency).mutate(
+        categories_set=ibis.literal(_lines_have_sets(ingest))
+    )
+    of_lines = of_lines.select(*_READ).order_by("item_id").to_pandas()
     of_lines = of_lines[~of_lines["item_id"].isin(known)]
     if not items_come_from_lines(ingest):
         if len(of_lines):
@@ -62,9 +74,14 @@ def items_table(
             )
         of_lines = of_lines.head(0)
     frame = pd.concat([*found, of_lines], ignore_index=True)
+    if frame["categories_set"].any():
+        frame["categories"] = frame["categories"].mask(
+            frame["categories_set"], ordered_sets(frame["categories"][frame["categories_set"]])
+        )
     bare = frame["categories"].map(lambda value: value is None or len(value) == 0)
     inferred = infer_categories(frame["title"]).where(bare)
     frame["categories_inferred"] = inferred.notna()
+    frame["categories_set"] &= inferred.isna()
     frame["categories"] = [
         [name] if marked else (list(own) if own is not None else [])
         for name, own, marked in zip(
@@ -99,16 +116,56 @@ def _check_availability(found: list[pd.DataFrame], files: list[File]) -> None:
         )
 
 
-def _items_of(con: ibis.BaseBackend, file: File, currency: str) -> ir.Table:
+def _lines_have_sets(ingest: Ingest) -> bool:
+    """Return whether the categories of the interactions are sets.
+
+    Raises:
+        ValueError: they are in one source, and paths in another.
+    """
+    kinds = {
+        source.categories
+        for source in ingest.interactions
+        if "categories" in mapped_columns(source, "interactions")
+    }
+    if len(kinds) > 1:
+        raise ValueError(
+            "ingest.interactions: categories are a path in one source and a set in another: set "
+            "`categories` of the sources to one of the two"
+        )
+    return kinds == {"set"}
+
+
+def ordered_sets(sets: pd.Series) -> pd.Series:
+    """Return each set of categories in an order that does not come from the shop.
+
+    The last one stands for the item where one category is needed: of those that at least TAG_ITEMS
+    items have, the least frequent. Those of fewer items come first, the most frequent of them last.
+
+    >>> tags = pd.Series([["Drama"]] * 20 + [["Crime", "Drama"]] * 10 + [["Drama", "Crime", "New"]])
+    >>> ordered_sets(tags).iloc[-1]
+    ['New', 'Drama', 'Crime']
+    """
+    tags = sets.explode().dropna()
+    n = tags.map(tags.value_counts())
+    shared = n >= TAG_ITEMS
+    order = pd.DataFrame(
+        {"row": tags.index, "shared": shared, "n": n.where(~shared, -n), "tag": tags}
+    ).sort_values(["row", "shared", "n", "tag"])
+    found = order.groupby("row")["tag"].agg(list).reindex(sets.index)
+    return found.map(lambda one: one if isinstance(one, list) else [])
+
+
+def _items_of(con: ibis.BaseBackend, file: File, rates: Rates) -> ir.Table:
     """Return the items of one item file."""
     defaults = {
         **dict.fromkeys(("description", "brand"), ibis.null("string")),
         "categories": ibis.null("array<string>"),
         "price": ibis.null("float32"),
-        "currency": ibis.literal(currency),
         "available": ibis.literal(True),
     }
-    return complete(read(con, file, "items"), defaults).select(*_READ)
+    rows = rates.converted(complete(read(con, file, "items"), defaults), file, "items")
+    rows = rows.mutate(categories_set=ibis.literal(file.source.categories == "set"))
+    return ranked(rows, file.source).select(*_READ, LANGUAGE, RANK)
 
 
 def catalogue_of(lines: ir.Table, currency: str) -> ir.Table:
@@ -128,6 +185,8 @@ def catalogue_of(lines: ir.Table, currency: str) -> ir.Table:
         )
     return items.mutate(
         currency=ibis.literal(currency),
+        price_given=ibis.null("float32"),
+        currency_given=ibis.null("string"),
         available=ibis.literal(True),
         source=ibis.literal(LINES),
         source_row=ibis.null("int64"),

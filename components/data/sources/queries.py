@@ -22,15 +22,11 @@ from components.data.sources.cells import Cells, of_json, of_native
 from components.data.sources.delimited import missing
 from components.data.sources.hints import did_you_mean
 from components.data.sources.json_files import parts
-from components.data.sources.sql import identifier, literal
+from components.data.sources.sql import exported, identifier, literal
 from components.data.sources.stored import StoredFile, read_parquet
 from components.data.sources.tables import create_table
 
 _SAME = ("TimeZone", "memory_limit")  # settings as those of the connection that reads the result
-_KEPT = re.compile(  # types that a Parquet file keeps; all else is written as text
-    r"(U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)|BOOLEAN|VARCHAR|BLOB|DATE"
-    r"|TIMESTAMP.*|STRUCT.*|MAP.*|.*\[\d*\])"
-)
 _JSON = re.compile(r"JSON(\[\d*\])*")
 _LONGEST = 400  # characters of a list of columns in a message
 
@@ -67,6 +63,8 @@ class Query:
                 own.raw_sql(f"SET {setting} = {literal(value)}")
             tables = {
                 name: list(create_table(own, name, [replace(one, staging=folder) for one in files]))
+                if name.lower() in self.text.lower()  # else it is not read
+                else []
                 for name, files in self.tables.items()
             }
             self._lock(own.con, folder, result)
@@ -182,7 +180,8 @@ class _Run:
         found = []
         for table, columns in self.tables.items():
             names = ", ".join(columns)
-            found.append(f"{table} ({names[:_LONGEST]}{' …' if len(names) > _LONGEST else ''})")
+            cut = names[:_LONGEST] + (" …" if len(names) > _LONGEST else "")
+            found.append(f"{table} ({cut})" if columns else table)
         return ", ".join(found)
 
 
@@ -190,7 +189,4 @@ def _chosen(name: str, kind: str, n: int) -> str:
     """Return what is selected of a column of this type, as c and the number ``n``."""
     if _JSON.fullmatch(kind):
         return parts(f"to_json({identifier(name)})", n)
-    exact = "VARCHAR[]" if kind in ("HUGEINT[]", "UHUGEINT[]") else "VARCHAR"
-    if exact == "VARCHAR" and _KEPT.fullmatch(kind):
-        return f"{identifier(name)} AS c{n}"
-    return f"CAST({identifier(name)} AS {exact}) AS c{n}"
+    return f"{exported(identifier(name), kind)} AS c{n}"

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+_KEPT = re.compile(
+    r"(U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)|BOOLEAN|VARCHAR|BLOB|DATE|JSON"
+    r"|TIMESTAMP.*|STRUCT.*|MAP.*|.*\[\d*\])"
+)
+"""Types of DuckDB that a Parquet file keeps."""
 
 
 def literal(value: str | Path) -> str:
@@ -21,3 +28,16 @@ def identifier(name: str) -> str:
     '"12"" plate"'
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+def exported(value: str, kind: str) -> str:
+    """Return an expression of this type as a Parquet file keeps it: a type that it has not as text.
+
+    A Parquet file has no whole numbers of 128 bits; DuckDB would write them as floats.
+
+    >>> exported("n", "HUGEINT"), exported("n", "BIGINT")
+    ('CAST(n AS VARCHAR)', 'n')
+    """
+    if kind in ("HUGEINT[]", "UHUGEINT[]"):
+        return f"CAST({value} AS VARCHAR[])"
+    return value if _KEPT.fullmatch(kind) else f"CAST({value} AS VARCHAR)"

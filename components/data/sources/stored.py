@@ -18,13 +18,16 @@ import duckdb
 import ibis
 import ibis.expr.types as ir
 
+from components.data.sources import databases, sheets
 from components.data.sources.cells import Cells, of_json, of_native, of_text
 from components.data.sources.compression import name_within
 from components.data.sources.delimited import missing, stage_all_delimited, stage_delimited
 from components.data.sources.encoding import as_utf8
 from components.data.sources.hints import did_you_mean
 from components.data.sources.json_files import stage_all_json, stage_json
+from components.data.sources.sheets import stage_sheet
 from components.data.sources.sql import literal
+from components.data.sources.values import Values
 from components.settings import FileFormat
 
 ROW = "row of the file"  # from 0
@@ -54,21 +57,24 @@ def read_parquet(con: ibis.BaseBackend, file: str) -> ir.Table:
     return rows.rename({ROW: "file_row_number"})
 
 
+Stage = Callable[[Path, str, FileFormat, Sequence[str] | None, Path], Values]
+"""Of a path, as it is shown, the settings of its source, columns (None: all) and a Parquet file."""
+
 READERS: dict[str, Callable[[ibis.BaseBackend, str], ir.Table]] = {".parquet": read_parquet}
 """How to open a file of typed columns, by the end of its name."""
 
-READ = (*TEXT_ENDINGS, *READERS)
+STAGED: dict[str, Stage] = {
+    **dict.fromkeys(sheets.ENDINGS, stage_sheet),
+    databases.SQLITE: databases.stage_sqlite,
+}
+"""How to write the values of a file as Parquet, by the end of its name."""
+
+READ = (*TEXT_ENDINGS, *READERS, *sheets.ENDINGS, *databases.ENDINGS, ".db")
 _TABLES = (
-    ".xlsx",
-    ".xls",
-    ".ods",
     ".avro",
     ".orc",
     ".feather",
     ".arrow",
-    ".db",
-    ".sqlite",
-    ".duckdb",
 )
 """Endings of files that hold tables and are not read: a folder with one is refused."""
 
@@ -86,6 +92,18 @@ class StoredFile:
     form: FileFormat
     staging: Path
     partitions: tuple[tuple[str, str | None], ...] = ()
+
+    def tables(self) -> list[str]:
+        """Return the names of the tables of a database file of which the settings name none."""
+        kind = _kind(self.path, self.form)
+        if kind not in databases.ENDINGS.values() or self.form.table:
+            return []
+        return databases.table_names(self.path, self.shown, kind)
+
+    def paths(self) -> list[Path]:
+        """Return the file and, of a database, the file with its latest changes."""
+        database = _kind(self.path, self.form) in databases.ENDINGS.values()
+        return [self.path, *(databases.files_beside(self.path) if database else [])]
 
     def columns(
         self, con: ibis.BaseBackend, wanted: Sequence[str]
@@ -111,6 +129,9 @@ class StoredFile:
                 name: of_json(rows[f"c{n}"], rows[f"k{n}"], rows[f"l{n}"])
                 for n, name in enumerate(own)
             }
+        elif kind in STAGED:
+            rows, found = self._staged_values(con, kind, own)
+            cells = found.cells(rows)
         else:
             rows = self._typed(con)
             for name in own:
@@ -142,16 +163,20 @@ class StoredFile:
                 stage = stage_all_delimited if kind == "csv" else stage_all_json
                 names = stage(con, text, self.shown, self.form, staged)
             rows = read_parquet(con, str(staged))
-            places = [f"c{n}" for n in range(len(names))]
+            columns = [rows[f"c{n}"] for n in range(len(names))]
+        elif kind in STAGED:
+            rows, found = self._staged_values(con, kind, None)
+            names, columns = found.names, found.typed(rows)
         else:
             rows = self._typed(con)
-            places = names = [name for name in rows.columns if name != ROW]
+            names = [name for name in rows.columns if name != ROW]
+            columns = [rows[name] for name in names]
         keys = dict(self.partitions)
-        own = [(place, name) for place, name in zip(places, names, strict=True) if name not in keys]
-        unique = _unique([name for _, name in own], self.shown, [*TABLE_COLUMNS, *keys])
+        own = [(name, one) for name, one in zip(names, columns, strict=True) if name not in keys]
+        unique = _unique([name for name, _ in own], self.shown, [*TABLE_COLUMNS, *keys])
         return rows.select(
             ROW,
-            **{name: rows[place] for name, (place, _) in zip(unique, own, strict=True)},
+            **{name: one for name, (_, one) in zip(unique, own, strict=True)},
             **{key: ibis.literal(value, "string") for key, value in keys.items()},
         )
 
@@ -176,9 +201,24 @@ class StoredFile:
         )
         copy.unlink(missing_ok=True)
 
+    def _staged_values(
+        self, con: ibis.BaseBackend, kind: str, wanted: Sequence[str] | None
+    ) -> tuple[ir.Table, Values]:
+        """Return the rows of a file that is read value by value, and its columns (None: all)."""
+        self.staging.mkdir(parents=True, exist_ok=True)
+        out = self.staging / f"{ibis.util.gen_name('file')}.parquet"
+        values = STAGED[kind](self.path, self.shown, self.form, wanted, out)
+        rows = read_parquet(con, str(out))
+        return rows.mutate(**{ROW: rows["row"]}), values
+
     def _typed(self, con: ibis.BaseBackend) -> ir.Table:
         """Return the rows of a file of typed columns."""
-        reader = read_parquet if self.form.format == "parquet" else READERS[_ending(self.path)]
+        if _kind(self.path, self.form) == databases.DUCKDB:
+            self.staging.mkdir(parents=True, exist_ok=True)
+            staged = self.staging / f"{ibis.util.gen_name('file')}.parquet"
+            databases.stage_duckdb(self.path, self.shown, self.form, staged)
+            return read_parquet(con, str(staged))
+        reader = read_parquet if self.form.format == "parquet" else READERS[ending(self.path)]
         try:
             rows = reader(con, str(self._path()))
         except duckdb.Error as error:
@@ -295,7 +335,7 @@ class Place:
 
 def _visible(file: Path, folder: Path) -> bool:
     """Return whether no part of the path is hidden, as programs mark their own files."""
-    return not any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
+    return not any(part.startswith((".", "_", "~$")) for part in file.relative_to(folder).parts)
 
 
 def _partitions(folder: PurePath) -> tuple[tuple[str, str | None], ...]:
@@ -311,7 +351,7 @@ def _partitions(folder: PurePath) -> tuple[tuple[str, str | None], ...]:
     )
 
 
-def _ending(file: Path) -> str:
+def ending(file: Path) -> str:
     """Return the end of the name, in small letters, without that of a compression."""
     name = PurePath(file.name.lower())
     if name.suffix == ".zip" and PurePath(name.stem).suffix not in TEXT_ENDINGS:
@@ -325,5 +365,8 @@ def _kind(file: Path, form: FileFormat) -> str:
     """Return csv, json, the ending of a typed format, or "" if the file is not read."""
     if form.format != "auto":
         return form.format
-    ending = _ending(file)
-    return TEXT_ENDINGS.get(ending, ending if ending in READERS else "")
+    end = ending(file)
+    if end == ".db":
+        return databases.kind_by_content(file)
+    known = end if end in (*READERS, *STAGED) else ""
+    return (TEXT_ENDINGS | databases.ENDINGS).get(end, known)

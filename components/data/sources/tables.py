@@ -70,7 +70,11 @@ def create_table(
         )
         for file, part in zip(files, parts, strict=True)
     ]
-    con.raw_sql(f"CREATE VIEW {identifier(name)} AS {_union(selects)}")
+    schema, _, own = name.rpartition(".")
+    if schema:
+        con.raw_sql(f"CREATE SCHEMA IF NOT EXISTS {identifier(schema)}")
+    place = f"{identifier(schema)}.{identifier(own)}" if schema else identifier(name)
+    con.raw_sql(f"CREATE VIEW {place} AS {_union(selects)}")
     return {
         **{column: types[key] for key, column in names.items()},
         **dict(zip(TABLE_COLUMNS, (dt.string, dt.int64), strict=True)),

@@ -84,6 +84,15 @@ def numeric(cells: Cells) -> ir.FloatingValue:
     return ibis.coalesce(cells.number, text.try_cast("float64"))
 
 
+def versions(cells: Cells, formats: Iterable[str]) -> ir.FloatingValue:
+    """Return float64 that is higher for newer versions: a number, or a time's seconds since 1970.
+
+    null where a value is neither.
+    """
+    seconds = times(cells, formats, None).epoch_seconds().cast("float64")
+    return ibis.coalesce(seconds, numeric(cells))
+
+
 def plausible(number: ir.FloatingValue, unit: str) -> ir.BooleanValue:
     """Return whether a number in ``unit`` is a time between 1990 and the end of next year."""
     first, last = _bounds()

@@ -79,6 +79,17 @@ def catalogue(*values: str) -> dict[str, Any]:
     return {"content": f"i;n;a\n{rows}", "columns": columns, "table": "items"}
 
 
+def products(*columns: str, rows: tuple[str, ...], **names: Any) -> dict[str, Any]:
+    """Return content and columns of an item file; every row begins with an id and a title."""
+    text = "\n".join(["i;n;" + ";".join(columns), *rows]) + "\n"
+    return {
+        "content": text,
+        "columns": {"item_id": "i", "title": "n", **names},
+        "table": "items",
+        "name": "items.csv",
+    }
+
+
 def parquet(**columns: Any) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         n = len(next(iter(columns.values())))
@@ -252,7 +263,7 @@ SHAPES = {
         gzip.compress(csv_of("1", "2").encode())[:-12], refused=("cut off",), name="o.csv.gz"
     ),
     "xlsx": Shape(
-        zipped(**{"[Content]_xml": ""}), refused=("no known format", "CSV"), name="o.xlsx"
+        zipped(**{"[Content]_xml": ""}), refused=("no workbook that can be read",), name="o.xlsx"
     ),
     # JSON
     "JSON array": Shape(
@@ -648,6 +659,156 @@ SHAPES = {
         settings={"events": {"Refund": "ignore", "fav": "click"}},
         wanted={"event": ["view", "click"], "source_row": [0, 2]},
         printed=("1 rows of ignored events",),
+    ),
+    # columns that are joined
+    "a text of two columns": Shape(
+        **products(
+            *"sl",
+            rows=("1;a;short;long", "2;b;;long", "3;c;short;", "4;d;;"),
+            description=["s", "l"],
+        ),
+        wanted={"description": ["short\nlong", "long", "short", None]},
+    ),
+    "a title of two columns": Shape(
+        **products("c", rows=("1;Mug;red", "2;Cup;"))
+        | {"columns": {"item_id": "i", "title": ["n", "c"]}},
+        wanted={"title": ["Mug red", "Cup"]},
+    ),
+    "a category path of three columns": Shape(
+        **products(
+            *"abc",
+            rows=("1;x;Home;Kitchen > Cups;Mugs", "2;x;Home;;Mugs", "3;x;;;"),
+            categories=["a", "b", "c"],
+        ),
+        settings={"category_separator": ">"},
+        wanted={"categories": [["Home", "Kitchen", "Cups", "Mugs"], ["Home", "Mugs"], []]},
+    ),
+    "a price of two columns": Shape(
+        **products(*"pq", rows=("1;a;1;2",), price=["p", "q"]),
+        refused=("several columns for 'price'", "title, description, text"),
+    ),
+    "a missing column among several": Shape(
+        **products("s", rows=("1;a;x",), description=["s", "l"]), refused=("no column 'l'",)
+    ),
+    # categories
+    "genres": Shape(
+        **products(
+            "g", rows=("1;a;Comedy|Action", "2;b;Action| Comedy|Action", "3;c;"), category="g"
+        ),
+        settings={"categories": "set", "category_separator": "|"},
+        wanted={"categories": [["Action", "Comedy"], ["Action", "Comedy"], None]},
+    ),
+    "a list of tags": Shape(
+        "".join(
+            json.dumps({"i": n, "n": "x", "g": tags}) + "\n"
+            for n, tags in enumerate([["b", "a"], []])
+        ),
+        {"categories": [["a", "b"], []]},
+        name="items.jsonl",
+        columns={"item_id": "i", "title": "n", "categories": "g"},
+        settings={"categories": "set"},
+        table="items",
+    ),
+    # HTML
+    "HTML": Shape(
+        **products(
+            "d",
+            rows=(),
+            description="d",
+        )
+        | {
+            "content": 'i,n,d\n1,Salt &amp; pepper,"<p>Two <b>mills</b><br>of steel</p>"\n'
+            "2,a < b,R&D <3\n3,Caf&eacute;,&lt;p&gt;Hot&lt;/p&gt;\n"
+        },
+        wanted={
+            "title": ["Salt & pepper", "a < b", "Café"],
+            "description": ["Two mills\nof steel", "R&D <3", "Hot"],
+        },
+        printed=(
+            "column 'n' (for title): 2 values have HTML tags or entities, for example '&amp;' in "
+            "row 1",
+            "column 'd' (for description): 2 values",
+            "html: keep",
+        ),
+    ),
+    "HTML, kept": Shape(
+        "i,n\n1,Salt &amp; pepper\n",
+        {"title": ["Salt &amp; pepper"]},
+        columns={"item_id": "i", "title": "n"},
+        settings={"html": "keep"},
+        table="items",
+    ),
+    "entities in categories": Shape(
+        "i,n,c\n1,x,Toys &amp; Games &gt; Puzzles\n2,x,\n",
+        {"categories": [["Toys & Games", "Puzzles"], None]},
+        columns={"item_id": "i", "title": "n", "categories": "c"},
+        settings={"category_separator": ">"},
+        table="items",
+    ),
+    "entities in lists of categories": Shape(
+        "".join(
+            json.dumps({"i": n, "n": "x", "c": names}) + "\n"
+            for n, names in enumerate([["Toys &amp; Games", "A"], None, ["B"]])
+        ),
+        {"categories": [["Toys & Games", "A"], None, ["B"]]},
+        name="items.jsonl",
+        columns={"item_id": "i", "title": "n", "categories": "c"},
+        table="items",
+    ),
+    "HTML in reviews": Shape(
+        "i,n\n1,Great<br />mug\n",
+        {"text": ["Great\nmug"]},
+        columns={"item_id": "i", "text": "n"},
+        table="reviews",
+    ),
+    # the state and the version of orders
+    "common words for states": Shape(
+        **column("status", "paid", "Partially_Refunded", "Cancelled", "wc-refunded", "ON HOLD", ""),
+        wanted={"status": ["kept", "kept", "cancelled", "returned", "kept", None]},
+    ),
+    "unknown words for states": Shape(
+        **column("status", "paid", "closed", "closed", "x"),
+        refused=("'closed' (2), 'x' (1)", "statuses:", "kept, cancelled or returned"),
+    ),
+    "words for states, said": Shape(
+        **column("status", "Closed", "4"),
+        settings={"statuses": {"closed": "returned", 4: "cancelled"}},
+        wanted={"status": ["returned", "cancelled"]},
+    ),
+    "versions as numbers": Shape(
+        **column("version", "1", "10", ""), wanted={"version": [1, 10, None]}
+    ),
+    "versions as times": Shape(
+        **column("version", "2024-03-01", "2024-03-01T00:00:10Z", "never"),
+        wanted={
+            "version": [1709251200, 1709251210, None],
+            "unreadable": [None, None, "version: 'never'"],
+        },
+    ),
+    "versions of both kinds": Shape(
+        **column("version", "1", "2024-03-01"),
+        refused=("numbers, for example '1' in row 1", "times, for example '2024-03-01' in row 2"),
+    ),
+    # currencies
+    "codes and signs of currencies": Shape(
+        **column("currency", "eur", "USD", "£", "zł", "US$", ""),
+        wanted={"currency": ["EUR", "USD", "GBP", "PLN", "USD", None]},
+    ),
+    "a sign of several currencies": Shape(
+        **column("currency", "$", "€"), refused=("'$' (1)", 'currencies: {"$": …}', "ISO 4217")
+    ),
+    "a sign of several currencies, said": Shape(
+        **column("currency", "$", "kr"),
+        settings={"currencies": {"$": "usd", "kr": "SEK"}},
+        wanted={"currency": ["USD", "SEK"]},
+    ),
+    "no code of a currency": Shape(
+        **column("currency", "EUR", "XXE"), refused=("'XXE' (1)", "currencies:")
+    ),
+    # languages
+    "codes of languages": Shape(
+        **products("l", rows=("1;a;DE", "2;b;de_AT", "3;c;"), language="l"),
+        wanted={"language": ["de", "de-at", None]},
     ),
 }
 

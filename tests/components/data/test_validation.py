@@ -149,7 +149,9 @@ def test_bad_feedback_never_stops_a_run(
     file = "data/feedback/events-2026-11-24.parquet"
     honest = valid.drop_duplicates("item_id").tail(150)  # within the limits of one client
     honest = honest.assign(client="honest", authentication="session", source=file)
-    honest["timestamp"] += pd.Timedelta(seconds=1)  # not the shop's own lines again
+    # Not the shop's own lines again.
+    honest["timestamp"] += pd.Timedelta(seconds=1)
+    honest["order_id"] += "-web"
     n = 30_000
     flood = pd.DataFrame(
         {

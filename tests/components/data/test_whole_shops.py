@@ -198,9 +198,9 @@ def test_every_file_of_a_folder_is_read_or_named(
     rows = ingest(settings, tmp_path, interactions=[{"path": "in", "columns": FOLDER}])
     assert rows["interactions"]["item_id"].tolist() == ["a", "b", "c"]
     assert "1 files of unread kinds are left out: notes.txt" in capsys.readouterr().out
-    (tmp_path / "in/old.xlsx").touch()
+    (tmp_path / "in/old.avro").touch()
     with pytest.raises(
-        ValueError, match=r"folder in has old\.xlsx, a kind of file that is not read"
+        ValueError, match=r"folder in has old\.avro, a kind of file that is not read"
     ):
         ingest(settings, tmp_path, interactions=[{"path": "in", "columns": FOLDER}])
 

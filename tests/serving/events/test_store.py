@@ -165,7 +165,7 @@ def test_hostile_ids_are_only_text(store: EventStore) -> None:
 def test_export_is_what_ingest_reads(store: EventStore, tmp_path: Path, settings: Settings) -> None:
     store.submit(
         [
-            event(1, event="purchase", quantity=2.0, price=2.5, impression_id="imp"),
+            event(1, event="purchase", quantity=2.0, price=2.5, impression_id="imp", order_id="o1"),
             event(2, user_id=None, session_id="s9"),
             event(3, event="rating", rating=4.0),
         ]
@@ -176,6 +176,7 @@ def test_export_is_what_ingest_reads(store: EventStore, tmp_path: Path, settings
     table = feedback_of(connection, Path("data/feedback"), tmp_path)[0].execute()
     assert table["user_id"].tolist() == ["u1", "session:s9", "u0"]
     assert table["impression_id"].tolist()[0] == "imp"
+    assert table["order_id"].tolist() == ["o1", None, None]
     assert table["timestamp"].iloc[0] == pd.Timestamp(NOON + 1_000_000, unit="us", tz="UTC")
     assert table["rating"].iloc[2] == 4.0
 

@@ -46,10 +46,10 @@ def test_a_folder_gives_its_readable_files_by_name(tmp_path: Path) -> None:
 
 def test_an_error_about_a_path_says_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    (tmp_path / "lines.xlsx").touch()
+    (tmp_path / "lines.avro").touch()
     with pytest.raises(FileNotFoundError, match=r"folder empty has no file that ends in \.csv"):
         files_of(Source(path=Path("empty"), columns={}), tmp_path)
-    with pytest.raises(ValueError, match=r"lines\.xlsx has no known format.*\.parquet"):
-        files_of(Source(path=Path("lines.xlsx"), columns={}), tmp_path)
+    with pytest.raises(ValueError, match=r"lines\.avro has no known format.*\.parquet"):
+        files_of(Source(path=Path("lines.avro"), columns={}), tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no file other/orders\.csv \(looked in"):
         files_of(Source(path=Path("other/orders.csv"), columns={}), tmp_path)

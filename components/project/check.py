@@ -1,0 +1,136 @@
+"""Whether the files are right, in seconds: ``bowerbird check``.
+
+The stages ``ingest`` and ``validate`` run on the beginning of each file, in a temporary folder: the
+same code, the same messages. Nothing in the project's folder changes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from components.data import ingest, validation
+from components.data.sources.columns import mapped_columns
+from components.data.sources.files import files_of
+from components.project.sampling import sample
+from components.settings import Settings
+
+TABLES = ("interactions", "items", "users", "reviews")
+MEGABYTES = 16
+ROWS_SHOWN = 3
+_WIDEST = 28  # characters of a value in a table
+
+
+@dataclass
+class Checked:
+    """What the files hold, as far as they were read.
+
+    days: between the first and the last event. cut: files of which only the beginning was read.
+    """
+
+    events: int
+    days: float
+    first: pd.Timestamp
+    last: pd.Timestamp
+    cut: list[str]
+
+
+def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Checked:
+    """Read the beginning of each source, print what is in it and what is wrong, and return it.
+
+    megabytes: of a source that are read; decompressed.
+
+    Raises:
+        FileNotFoundError: a source has no file.
+        ValueError: a file cannot be right as a whole, or too many of its rows are bad.
+    """
+    with tempfile.TemporaryDirectory(prefix="bowerbird-check-") as name:
+        place = Path(name)
+        sampled, cut = sample(settings, root, place, int(megabytes * 1_000_000))
+        (place / "reports").mkdir()
+        ingest.run(sampled, place)
+        _show_sources(settings, sampled, place)
+        print()
+        validation.run(sampled, place)
+        found = _found(place, cut)
+    print(
+        f"\n{found.events:,} valid events from {found.first:%Y-%m-%d} to {found.last:%Y-%m-%d}"
+        if found.events
+        else "\nno valid event"
+    )
+    if cut:
+        print(f"only the beginning was read of {', '.join(cut)}: shares of matching ids may be low")
+    return found
+
+
+def _found(place: Path, cut: list[str]) -> Checked:
+    times = pq.read_table(place / "data/valid/interactions.parquet", columns=["timestamp"])
+    column = times.column("timestamp").to_pandas()
+    first, last = column.min(), column.max()
+    days = (last - first).total_seconds() / 86400 if len(column) else 0.0
+    return Checked(len(column), days, first, last, cut)
+
+
+def _show_sources(settings: Settings, sampled: Settings, place: Path) -> None:
+    """Print each source as a table: the contract's names, the shop's columns and the first rows.
+
+    place: the folder of the copies and of the raw tables.
+    """
+    raw = {
+        name: pq.read_table(place / "data/raw" / f"{name}.parquet").to_pandas() for name in TABLES
+    }
+    for table in TABLES:
+        named = getattr(settings.ingest, table)
+        for original, source in zip(named, getattr(sampled.ingest, table), strict=True):
+            rows = raw[table]
+            file = files_of(source, place)[0]
+            first = rows[rows["source"] == file.shown].head(ROWS_SHOWN)
+            columns = {
+                name: " + ".join(shop) for name, shop in mapped_columns(source, table).items()
+            }
+            typed = {name: _typed(name, first, raw) for name in columns}
+            if table == "interactions":
+                columns.setdefault("event", "")
+                typed["event"] = first["event"].tolist()
+            print(f"\n{table}: {original.shown}")
+            print(as_text(columns, typed))
+
+
+def _typed(name: str, rows: pd.DataFrame, raw: dict[str, pd.DataFrame]) -> list[Any]:
+    """Return the values of a column; what lines say about item and user is in those tables."""
+    if name in rows:
+        return list(rows[name])
+    table, key = ("users", "user_id") if name == "country" else ("items", "item_id")
+    known = raw[table].dropna(subset=key).drop_duplicates(key).set_index(key)[name]
+    return [known.get(one) for one in rows[key]]
+
+
+def as_text(columns: dict[str, str], values: dict[str, list[Any]]) -> str:
+    """Return a table in text: a line for each name of the contract, with the shop's column."""
+    width = max((len(one) for one in values.values()), default=0)
+    lines = [["", "column", *(f"row {n + 1}" for n in range(width))]]
+    lines += [[name, shop, *map(_short, values[name])] for name, shop in columns.items()]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  " + "  ".join(cell.ljust(n) for cell, n in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _short(value: Any) -> str:
+    """Return a value in a few characters."""
+    if isinstance(value, pd.Timestamp):
+        text = value.strftime("%Y-%m-%d %H:%M:%S")
+    elif hasattr(value, "__len__") and not isinstance(value, str):
+        text = " > ".join(map(str, value))
+    elif value is None or value != value:
+        text = "-"
+    else:
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"

@@ -1,0 +1,75 @@
+"""A new shop's folder: settings, stages, rules, and git and DVC begun.
+
+The folder holds no code: ``dvc.yaml`` runs the installed ``bowerbird`` and depends on its code by
+digests (see ``code``).
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+TEMPLATE = Path(__file__).with_name("template")
+FILES = {"dvc.yaml": "dvc.yaml", "rules.yaml": "rules.yaml", "gitignore": ".gitignore"}
+"""Files of a shop's folder by their name in the template."""
+KEPT = ("data/feedback", "data/impressions", "data/erasures")
+"""Folders that stages read before anything is in them."""
+
+
+def refuse_taken(folder: Path) -> None:
+    """Return if ``folder`` can become a shop's folder.
+
+    Raises:
+        ValueError: it has a params.yaml or dvc.yaml already.
+    """
+    for name in ("params.yaml", "dvc.yaml"):
+        if (folder / name).exists():
+            raise ValueError(
+                f"{folder / name} is there already: name another folder, or edit that file and run "
+                "`bowerbird check` there"
+            )
+
+
+def write_folder(folder: Path, params: str) -> None:
+    """Write a shop's folder with this params.yaml; files that are there stay.
+
+    Raises:
+        ValueError: it is a shop's folder already, or git or DVC fails.
+    """
+    refuse_taken(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, place in FILES.items():
+        if not (folder / place).exists():
+            shutil.copyfile(TEMPLATE / name, folder / place)
+    for name in KEPT:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name / ".gitkeep").touch()
+    (folder / "params.yaml").write_text(params, encoding="utf-8")
+    inside = _run(folder, "git", "rev-parse", "--show-toplevel").returncode == 0
+    if not inside:
+        _must(folder, "git", "init", "--quiet")
+    toplevel = _run(folder, "git", "rev-parse", "--show-toplevel").stdout.strip()
+    below = [] if Path(toplevel) == folder.resolve() else ["--subdir"]
+    dvc = (sys.executable, "-m", "dvc")
+    if not (folder / ".dvc").exists():
+        _must(folder, *dvc, "init", "--quiet", *below)
+        _must(folder, *dvc, "config", "core.analytics", "false")
+        _must(folder, *dvc, "config", "core.check_update", "false")
+    _must(folder, "git", "add", "--", ".")
+
+
+def _run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise ValueError(f"{command[0]} is not installed: install it and run again") from error
+
+
+def _must(folder: Path, *command: str) -> None:
+    done = _run(folder, *command)
+    if done.returncode:
+        raise ValueError(
+            f"{' '.join(command[:3])} failed in {folder}: {done.stderr.strip()[-500:]}"
+        )

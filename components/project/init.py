@@ -1,0 +1,146 @@
+"""``bowerbird init``: a shop's files → a folder in which every command works.
+
+In: paths of files or folders by table. Out: the folder (see ``folder``), and in the output what the
+files were taken for, what is doubtful and what is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.data.sources.files import stored_files_of
+from components.project.check import ROWS_SHOWN, TABLES, Checked, as_text, check
+from components.project.folder import refuse_taken, write_folder
+from components.project.guessing import Guess, guess, join_ids
+from components.project.inspection import inspect
+from components.project.params import params_text
+from components.settings import Settings, Source, load_settings
+
+WINDOWS = 8
+"""Least number of test windows between the first and the last event."""
+
+
+@dataclass(frozen=True)
+class Zone:
+    """What the files do not say: the currency of prices and the time zone of times; None = the
+    defaults, which are named among the doubts."""
+
+    currency: str | None = None
+    timezone: str | None = None
+
+
+def init(folder: Path, paths: dict[str, list[Path]], zone: Zone) -> list[str]:
+    """Write the shop's folder from its files, and return what is still to be done, [] for nothing.
+
+    paths: files or folders by table; relative ones are relative to the working directory.
+
+    Raises:
+        FileNotFoundError: a path does not exist.
+        ValueError: the folder is taken, or a file is empty, damaged or of an unknown kind.
+    """
+    refuse_taken(folder)
+    if not paths.get("interactions"):
+        raise ValueError("name at least one file of events: --interactions orders.csv")
+    guesses = _guesses(folder, paths)
+    ingest = _ingest(guesses, zone)
+    write_folder(folder, params_text(ingest))
+    todo = [
+        f"{one.table}: {one.source['path']}: no column for {name}: write it into `columns`; "
+        f"columns are {', '.join(map(repr, one.inspected.values.columns))}"
+        for one in guesses
+        for name in one.missing
+    ]
+    if not todo:
+        todo = _checked(folder, ingest)
+    if todo:
+        _show_unread(guesses)
+    _show(guesses, zone)
+    return todo
+
+
+def _guesses(folder: Path, paths: dict[str, list[Path]]) -> list[Guess]:
+    """Return what each file is taken for, with ids that are written the same way."""
+    found = []
+    for table in TABLES:
+        for path in paths.get(table, []):
+            first = stored_files_of(Source(path=path.absolute(), columns={}), Path.cwd())[0].path
+            shown = _as_written(path, folder)
+            found.append(guess(table, inspect(first), shown, bool(paths.get("items"))))
+    for table, name in (("items", "item_id"), ("users", "user_id")):
+        rule = _rule(found, table, name)
+        for one in found:
+            if rule and name in one.columns:
+                one.source[f"{name}s"] = rule
+    return found
+
+
+def _rule(guesses: list[Guess], table: str, name: str) -> dict[str, Any]:
+    """Return the rule by which the ids of the events and of the files of ``table`` are the same."""
+    events = [one for one in guesses if one.table == "interactions"]
+    rules = [join_ids(events, listed, name) for listed in guesses if listed.table == table]
+    return next((rule for rule in rules if rule), {})
+
+
+def _as_written(path: Path, folder: Path) -> str:
+    """Return the path as the folder's params.yaml names it."""
+    absolute, base = path.absolute(), folder.absolute()
+    return str(absolute.relative_to(base)) if absolute.is_relative_to(base) else str(absolute)
+
+
+def _ingest(guesses: list[Guess], zone: Zone) -> dict[str, Any]:
+    """Return the section ``ingest``."""
+    return {
+        "currency": zone.currency or "EUR",
+        "timezone": zone.timezone or "UTC",
+        **{table: [one.source for one in guesses if one.table == table] for table in TABLES},
+    }
+
+
+def _checked(folder: Path, ingest: dict[str, Any]) -> list[str]:
+    """Check the folder; shorten the windows if the events span too few days for the usual ones."""
+    settings = load_settings(folder / "params.yaml")
+    try:
+        found = check(settings, folder)
+    except (ValueError, FileNotFoundError) as error:
+        return [str(error)]
+    days = _window(found, settings)
+    if days:
+        changes = {"preprocess": {"validation_days": days, "test_days": days}}
+        (folder / "params.yaml").write_text(params_text(ingest, changes), encoding="utf-8")
+        print(
+            f"the events span {found.days:.0f} days, so the windows of validation and test are "
+            f"{days} days each (preprocess)"
+        )
+    return []
+
+
+def _window(found: Checked, settings: Settings) -> int:
+    """Return the days of shorter windows, 0 if those of the settings fit or are not known to."""
+    if found.cut or found.days >= WINDOWS * settings.preprocess.test_days:
+        return 0
+    return max(1, int(found.days / WINDOWS))
+
+
+def _show_unread(guesses: list[Guess]) -> None:
+    """Print the first rows as they stand in the files."""
+    for one in guesses:
+        rows = one.inspected.values.head(ROWS_SHOWN)
+        print(f"\n{one.table}: {one.source['path']}")
+        print(as_text(one.columns, {name: list(rows[shop]) for name, shop in one.columns.items()}))
+
+
+def _show(guesses: list[Guess], zone: Zone) -> None:
+    """Print what is doubtful and what is left out."""
+    doubts = [f"{one.source['path']}: {doubt}" for one in guesses for doubt in one.doubts]
+    if zone.currency is None and not any("currency" in one.columns for one in guesses):
+        doubts.append("prices are taken to be in EUR (--currency)")
+    if zone.timezone is None:
+        doubts.append("times without an offset are taken to be in UTC (--timezone)")
+    print("\nHow the files are read; change params.yaml where it is wrong:")
+    print("\n".join(f"  - {one}" for one in doubts))
+    left_out = [(one.source["path"], one.left_out) for one in guesses if one.left_out]
+    if left_out:
+        print("\nColumns that are not used:")
+        print("\n".join(f"  - {path}: {', '.join(names)}" for path, names in left_out))

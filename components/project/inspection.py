@@ -1,0 +1,311 @@
+"""What a file looks like: its format, encoding, delimiter and header, and the first of its values.
+
+Nothing is typed here: a value is the text that stands in the file. ``guessing`` decides what the
+columns mean. Only the beginning of a file is read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from charset_normalizer import from_bytes
+
+from components.data.sources import databases
+from components.data.sources.cells import of_native
+from components.data.sources.compression import chunks, opened
+from components.data.sources.delimited import DELIMITERS
+from components.data.sources.files import connect
+from components.data.sources.stored import ROW, STAGED, TEXT_ENDINGS, Place, ending
+from components.settings import Source
+
+ROWS = 5000
+"""Rows that are looked at."""
+HEAD = 1 << 21
+"""Bytes of a text file, decompressed, that are looked at."""
+ENCODINGS = (
+    *("cp1252", "latin_1", "cp1250", "cp1251", "gb18030", "big5", "shift_jis", "euc_kr"),
+    "iso8859_15",
+)
+"""Encodings without a mark of their own that are considered."""
+
+_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_NAME = re.compile(r"[^\W\d]")
+_VALUE = re.compile(r"^[+-]?[\d.,:/ TZ-]*\d[\d.,:/ TZ-]*$")
+
+
+@dataclass
+class Inspected:
+    """The beginning of a file.
+
+    reading: settings of a source that say how the file is written. values: its rows as texts, None
+    where there is none; lists are joined with ``|``. lists, objects: names of columns with such
+    values. doubts: what could not be told for certain.
+    """
+
+    path: Path
+    values: pd.DataFrame
+    reading: dict[str, Any] = field(default_factory=dict)
+    lists: set[str] = field(default_factory=set)
+    objects: set[str] = field(default_factory=set)
+    typed: set[str] = field(default_factory=set)
+    doubts: list[str] = field(default_factory=list)
+
+
+def inspect(path: Path) -> Inspected:
+    """Return what ``path`` looks like; of a folder, its first file that is read.
+
+    Raises:
+        ValueError: the file is empty, damaged or of an unknown kind.
+    """
+    end = ending(path)
+    if end in STAGED or end in databases.ENDINGS or end == ".db":
+        return _table(path)
+    if end == ".parquet" or starts_with(path, b"PAR1"):
+        return _parquet(path)
+    head, doubts, encoding = _head(path)
+    start = head.lstrip("\ufeff \t\r\n")
+    if start.startswith(("{", "[")):
+        found = _json(path, start)
+    else:
+        found = _delimited(path, head.lstrip("\ufeff"))
+    kind = "json" if start.startswith(("{", "[")) else "csv"
+    known = TEXT_ENDINGS.get(ending(path))
+    if known != kind:
+        found.reading["format"] = kind
+    if encoding:
+        found.reading["encoding"] = encoding
+    found.doubts[:0] = doubts
+    return found
+
+
+def starts_with(path: Path, mark: bytes) -> bool:
+    """Return whether the first bytes of a file are ``mark``."""
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark
+
+
+def _table(path: Path) -> Inspected:
+    """Return the first rows of a sheet, or of the only table of a database."""
+    with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
+        form = Source(path=path, columns={})
+        (file,) = Place(path, form, Path(), Path(name)).files()
+        if (tables := file.tables()) and len(tables) != 1:
+            raise ValueError(
+                f"{path} holds the tables {', '.join(tables)}: write params.yaml with `table` or "
+                "`query` by hand (docs/bring-your-own-data.md)"
+            )
+        con = connect("UTC")
+        if tables:
+            file = replace(file, form=form.model_copy(update={"table": tables[0]}))
+        rows = file.table(con).drop(ROW)
+        texts = rows.select(**{one: of_native(rows[one]).text for one in rows.columns})
+        frame = texts.limit(ROWS).execute().astype(object)
+        con.disconnect()
+    found = Inspected(path, frame.where(frame.notna(), None))
+    found.typed = {one for one, kind in rows.schema().items() if kind.is_temporal()}
+    found.objects = {one for one, kind in rows.schema().items() if kind.is_nested()}
+    if tables:
+        found.reading["table"] = tables[0]
+    return found
+
+
+def _head(path: Path) -> tuple[str, list[str], str]:
+    """Return the first text of the file, doubts about it, and its encoding, "" for UTF-8."""
+    with opened(path, str(path)) as stream:
+        data = b""
+        for piece in chunks(stream, str(path)):
+            data += piece[: HEAD - len(data)]
+            if len(data) >= HEAD:
+                break
+    if not data.strip():
+        raise ValueError(f"{path} is empty: export it again")
+    if data.startswith(_MARKS):
+        marked = "utf-8-sig" if data.startswith(_MARKS[0]) else "utf-16"
+        return data.decode(marked, errors="ignore"), [], ""
+    if data[:4000].count(0) > len(data[:4000]) / 4:
+        name = "utf-16-be" if data[:1] == b"\0" else "utf-16-le"
+        return data.decode(name, errors="ignore"), [], name
+    try:
+        return data[: _whole(data)].decode("utf-8"), [], ""
+    except UnicodeDecodeError as error:
+        best = from_bytes(data[:200_000], cp_isolation=list(ENCODINGS)).best()
+        name = (best.encoding if best else "cp1252").replace("_", "-")
+        text = data.decode(name, errors="ignore")
+        if text == data.decode("cp1252", errors="ignore"):
+            name = "cp1252"  # the usual one of those that read the same
+        line = data.count(b"\n", 0, error.start) + 1
+        around = data[max(0, error.start - 20) : error.start + 20].decode(name, errors="ignore")
+        return text, [f"encoding {name}, not UTF-8: line {line} has {around.strip()!r}"], name
+
+
+def _whole(data: bytes) -> int:
+    """Return the length of ``data`` without a character that is cut off at its end."""
+    for back in range(1, min(4, len(data)) + 1):
+        if data[-back] & 0xC0 == 0xC0:
+            return len(data) - back
+        if data[-back] < 0x80:
+            break
+    return len(data)
+
+
+def _json(path: Path, text: str) -> Inspected:
+    """Return the first objects of JSON lines or of a JSON array."""
+    decoder = json.JSONDecoder(parse_float=str, parse_int=str)
+    rows: list[dict[str, Any]] = []
+    place = 1 if text.startswith("[") else 0
+    while len(rows) < ROWS and (found := re.compile(r"[\s,]*(?=\{)").match(text, place)):
+        try:
+            row, place = decoder.raw_decode(text, found.end())
+        except ValueError:  # cut off
+            break
+        rows.append(row)
+    if not rows:
+        raise ValueError(f"{path} holds no whole JSON object: write one object a line")
+    columns: dict[str, list[Any]] = {key: [] for row in rows for key in row}
+    for name, values in columns.items():
+        values.extend(row.get(name) for row in rows)
+    found_in = Inspected(path, pd.DataFrame())
+    texts = {}
+    for name, values in columns.items():
+        if any(isinstance(value, dict) or _holds_objects(value) for value in values):
+            found_in.objects.add(name)
+        elif any(isinstance(value, list) for value in values):
+            found_in.lists.add(name)
+        texts[name] = [_text(value) for value in values]
+    found_in.values = pd.DataFrame(texts, dtype=object)
+    return found_in
+
+
+def _holds_objects(value: object) -> bool:
+    return isinstance(value, list) and any(isinstance(one, dict | list) for one in value)
+
+
+def _text(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "|".join(str(one) for one in value) or None
+    return str(value).strip() or None
+
+
+def _parquet(path: Path) -> Inspected:
+    """Return the first rows of a Parquet file."""
+    try:
+        file = pq.ParquetFile(path)
+        batch = next(file.iter_batches(batch_size=ROWS), None)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path} is no whole Parquet file: export it again") from error
+    found = Inspected(path, pd.DataFrame())
+    texts: dict[str, list[str | None]] = {}
+    for one in file.schema_arrow:
+        values = [] if batch is None else batch.column(one.name).to_pylist()
+        if pa.types.is_struct(one.type) or any(_holds_objects(value) for value in values):
+            found.objects.add(one.name)
+        elif pa.types.is_list(one.type) or pa.types.is_large_list(one.type):
+            found.lists.add(one.name)
+        elif pa.types.is_floating(one.type):  # a column of whole numbers with gaps
+            values = [
+                int(one) if one is not None and one == one and one % 1 == 0 else one
+                for one in values
+            ]
+        if pa.types.is_temporal(one.type):
+            found.typed.add(one.name)
+        texts[one.name] = [_text(value) for value in values]
+    found.values = pd.DataFrame(texts, dtype=object)
+    if ending(path) != ".parquet":
+        found.reading["format"] = "parquet"
+    return found
+
+
+def _delimited(path: Path, text: str) -> Inspected:
+    """Return the first rows of delimited text."""
+    text = re.sub(r"\A[\r\n]*(?:sep=.[\t ]*(?:\r\n|\r|\n))?", "", text)
+    parsed = {one: _records(text, one) for one in DELIMITERS}
+    delimiter = max(DELIMITERS, key=lambda one: _fit(parsed[one]))
+    records = parsed[delimiter]
+    if not records:
+        raise ValueError(f"{path} has no whole line that can be read")
+    found = Inspected(path, pd.DataFrame())
+    if len({len(record) for record in records}) > 1:
+        found.doubts.append(f"lines of different lengths at the delimiter {delimiter!r}")
+    # What the reader finds by itself needs no setting.
+    rivals = [one for one in DELIMITERS if len(parsed[one][:1] and parsed[one][0]) > 1]
+    if len(rivals) > 1:
+        found.reading["delimiter"] = "tab" if delimiter == "\t" else delimiter
+    header = _has_header(records)
+    if not header:
+        found.reading["header"] = False
+        found.doubts.append(f"no header: the first line is {delimiter.join(records[0])[:80]!r}")
+    names = records[0] if header else [str(n + 1) for n in range(len(records[0]))]
+    width = len(names)
+    body = [(row + [""] * width)[:width] for row in records[header : ROWS + header]]
+    frame = pd.DataFrame(body, columns=pd.Index(_unique(names)), dtype=object)
+    found.values = frame.apply(lambda column: column.str.strip()).replace({"": None})
+    return found
+
+
+def _unique(names: list[str]) -> Iterator[str]:
+    """Yield the names; the second of a name gets a number, as it cannot be chosen."""
+    seen: dict[str, int] = {}
+    for name in (one.strip() for one in names):
+        seen[name] = seen.get(name, 0) + 1
+        yield name if seen[name] == 1 else f"{name} ({seen[name]})"
+
+
+def _records(text: str, delimiter: str) -> list[list[str]]:
+    """Return the fields of the first lines, without one that may be cut off."""
+    single = delimiter if len(delimiter) == 1 else "\ue000"
+    reader = csv.reader(
+        io.StringIO(text.replace(delimiter, single), newline=""), delimiter=single, strict=False
+    )
+    found: list[list[str]] = []
+    try:
+        for record in reader:
+            if record:
+                found.append(record)
+            if len(found) > ROWS:
+                return found
+    except csv.Error:
+        return found
+    return found if len(text) < HEAD / 2 else found[:-1]
+
+
+def _fit(records: list[list[str]]) -> tuple[bool, float, int]:
+    """Return how well a delimiter fits: whether the first line has the usual length, which share of
+    all lines has it, and that length."""
+    if not records:
+        return False, 0.0, 0
+    lengths = pd.Series([len(record) for record in records]).value_counts()
+    usual = int(lengths.index[0])
+    share = round(lengths.iloc[0] / len(records), 1) if usual > 1 else 0.0
+    return len(records[0]) == usual > 1, share, usual
+
+
+def _has_header(records: list[list[str]]) -> bool:
+    """Return whether the first line names the columns.
+
+    It does not if a cell of it is a number or a time, is empty or is there twice, or stands in the
+    same column again.
+    """
+    first, rest = [cell.strip() for cell in records[0]], records[1:]
+    if any(_VALUE.match(cell) for cell in first) or not all(map(_NAME.search, filter(None, first))):
+        return False
+    if not rest:
+        return True
+    repeated = [
+        sum(len(row) > n and row[n].strip() == cell for row in rest) for n, cell in enumerate(first)
+    ]
+    return not any(cell and times > 1 for cell, times in zip(first, repeated, strict=True))

@@ -1,0 +1,188 @@
+"""Columns of unknown files get the contract's names and the settings that read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.project.guessing import Guess, guess, join_ids
+from components.project.inspection import inspect
+
+
+def guessed(folder: Path, table: str, columns: dict[str, Any], name: str = "x.csv") -> Guess:
+    """Return what a CSV file with these columns is taken for."""
+    file = folder / name
+    pd.DataFrame(columns).to_csv(file, index=False)
+    return guess(table, inspect(file), name)
+
+
+HEADERS = [
+    "user_id item_id timestamp event",
+    "CustomerID StockCode InvoiceDate type",
+    "visitorid itemid event_time event_type",
+    "Kundennummer Artikelnummer Bestelldatum Aktion",
+    "id_cliente producto fecha evento",
+    "USER ITEM TS ACTION",
+    "reviewerID asin reviewTime action",
+]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_names_of_many_shops(header: str, tmp_path: Path) -> None:
+    user, item, time, event = header.split()
+    found = guessed(
+        tmp_path,
+        "interactions",
+        {
+            "row": range(40),
+            time: pd.date_range("2024-01-01", periods=40, freq="h").astype(str),
+            item: [f"i{n % 7}" for n in range(40)],
+            event: ["view", "add_to_cart"] * 20,
+            user: [n % 9 for n in range(40)],
+        },
+    )
+    assert found.columns == {"user_id": user, "item_id": item, "timestamp": time, "event": event}
+    assert found.left_out == ["row"]
+
+
+def test_a_name_alone_decides_nothing(tmp_path: Path) -> None:
+    found = guessed(
+        tmp_path,
+        "interactions",
+        {
+            "user": ["a", "b"] * 10,
+            "product": ["x", "y"] * 10,
+            "date": ["gold", "silver"] * 10,  # no times
+            "happened": ["2024-03-01T10:00:00Z"] * 20,
+            "price": ["cheap", "dear"] * 10,  # no numbers
+        },
+    )
+    assert found.columns == {"user_id": "user", "item_id": "product", "timestamp": "happened"}
+    assert set(found.left_out) == {"date", "price"}
+    assert any("happened" in doubt for doubt in found.doubts)
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M"),
+        ("%m/%d/%Y", "%m/%d/%Y"),
+        ("%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S"),
+        ("%Y%m%d", "%Y%m%d"),
+        ("%Y-%m-%dT%H:%M:%S+01:00", None),
+        ("%Y-%m-%d", None),
+    ],
+)
+def test_formats_of_times(form: str, expected: str | None, tmp_path: Path) -> None:
+    days = pd.date_range("2023-01-01", periods=400, freq="D")
+    columns = {"user": range(400), "item": range(400), "date": days.strftime(form)}
+    assert guessed(tmp_path, "interactions", columns).source.get("timestamp_format") == expected
+
+
+def test_day_and_month_are_told_by_the_order_of_rows_and_the_doubt_is_said(tmp_path: Path) -> None:
+    days = [day for day in pd.date_range("2023-01-01", periods=400) if day.day <= 12]
+    for form in ("%d/%m/%Y", "%m/%d/%Y"):
+        dates = [day.strftime(form) for day in days]
+        columns = {"user": range(len(days)), "item": range(len(days)), "date": dates}
+        found = guessed(tmp_path, "interactions", columns)
+        assert found.source["timestamp_format"] == form
+        assert any("it could be" in doubt for doubt in found.doubts)
+
+
+@pytest.mark.parametrize(
+    ("prices", "signs"),
+    [
+        (["12.50", "1299.00"], {}),
+        (["12,50", "1299,00"], {"decimal": ","}),
+        (["12,50", "1.299,00"], {"decimal": ",", "thousands": "."}),
+        (["12.50", "1,299.00"], {"decimal": ".", "thousands": ","}),
+        (["12,50", "1 299,00"], {"decimal": ",", "thousands": " "}),
+    ],
+)
+def test_signs_of_numbers(prices: list[str], signs: dict[str, str], tmp_path: Path) -> None:
+    columns = {"sku": ["a", "b"], "name": ["Cup", "Pot"], "price": prices}
+    source = guessed(tmp_path, "items", columns).source
+    assert {key: source[key] for key in ("decimal", "thousands") if key in source} == signs
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "event"),
+    [
+        ("orders.csv", {}, "purchase"),
+        ("page_views.csv", {}, "view"),
+        ("clicks.csv", {}, "click"),
+        ("export.csv", {"qty": [1] * 4, "unit price": [2.5] * 4}, "purchase"),
+        ("ml.csv", {"rating": [1, 3, 5, 4]}, "rating"),
+    ],
+)
+def test_the_event_of_a_file_without_such_a_column(
+    name: str, columns: dict[str, Any], event: str, tmp_path: Path
+) -> None:
+    own = {"user": list("abcd"), "item": list("wxyz"), "time": ["2024-01-01"] * 4}
+    assert guessed(tmp_path, "interactions", own | columns, name).source["event"] == event
+
+
+def test_unknown_events_are_named_and_takings_back_are_ignored(tmp_path: Path) -> None:
+    columns = {
+        "user": list("abcdef"),
+        "item": list("uvwxyz"),
+        "time": ["2024-01-01"] * 6,
+        "event": ["view", "view", "view", "purchase", "remove_from_cart", "hover"],
+    }
+    found = guessed(tmp_path, "interactions", columns)
+    assert found.source["events"] == {"remove_from_cart": "ignore"}
+    assert any("'hover'" in doubt for doubt in found.doubts)
+
+
+def test_words_for_no_id(tmp_path: Path) -> None:
+    columns = {"user": ["a", "NULL"] * 5, "item": ["x", "y"] * 5, "time": ["2024-01-01"] * 10}
+    file = tmp_path / "x.csv"
+    pd.DataFrame(columns).to_csv(file, index=False)
+    assert guess("interactions", inspect(file), "x.csv").source["nulls"] == ["NULL"]
+
+
+def test_the_column_of_ids_is_the_one_that_the_events_have(tmp_path: Path) -> None:
+    skus = [f"{n:05d}-B" for n in range(30)]
+    time = ["2024-01-01"] * 30
+    events = guessed(tmp_path, "interactions", {"user": range(30), "sku": skus, "time": time})
+    items = {"id": range(30), "reference": skus, "title": [f"Cup {n}" for n in range(30)]}
+    listed = guessed(tmp_path, "items", items, "items.csv")
+    assert join_ids([events], listed, "item_id") == {}
+    assert listed.columns["item_id"] == "reference"
+
+
+def test_ids_that_differ_by_zeros_get_a_rule(tmp_path: Path) -> None:
+    numbers = np.arange(1, 40)
+    time = ["2024-01-01"] * 39
+    events = guessed(tmp_path, "interactions", {"user": numbers, "item": numbers, "time": time})
+    items = {"item": [f"{n:06d}" for n in numbers], "title": [f"Cup {n}" for n in numbers]}
+    listed = guessed(tmp_path, "items", items, "items.csv")
+    assert join_ids([events], listed, "item_id") == {"leading_zeros": "strip"}
+
+
+def test_numbers_that_happen_to_be_ids_do_not_count_more_than_the_name(tmp_path: Path) -> None:
+    numbers = np.arange(1, 40)
+    time = ["2024-01-01"] * 39
+    events = guessed(tmp_path, "interactions", {"user": numbers, "sku": numbers, "time": time})
+    items = {"sku": [f"{n:06d}" for n in numbers], "title": "Cup", "weight": numbers}
+    listed = guessed(tmp_path, "items", items, "items.csv")
+    assert join_ids([events], listed, "item_id") == {"leading_zeros": "strip"}
+    assert listed.columns["item_id"] == "sku"
+
+
+@pytest.mark.parametrize(
+    ("values", "separator"),
+    [
+        (["Home > Tea", "Home > Light"], ">"),
+        (["A/V Equipment", "Home"], None),
+        (["Food / Tea", "Food / Wine"], "/"),
+    ],
+)
+def test_separators_of_categories(values: list[str], separator: str | None, tmp_path: Path) -> None:
+    columns = {"sku": range(20), "title": ["Cup"] * 20, "category": values * 10}
+    found = guessed(tmp_path, "items", columns)
+    assert found.source.get("category_separator") == separator

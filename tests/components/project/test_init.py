@@ -1,0 +1,242 @@
+"""``bowerbird init`` and ``bowerbird check`` as a shop's engineer types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from components.project.code import digests
+from components.project.params import params_text
+from components.project.sampling import sample
+from components.settings import load_settings
+from tests.conftest import REPOSITORY
+
+ITEMS, EVENTS, DAYS = 60, 1200, 300
+
+
+def write_shop(folder: Path) -> None:
+    """Write the four files of a German shop: two encodings, three formats, ids without zeros."""
+    random = np.random.default_rng(0)
+    item, user = random.integers(0, ITEMS, EVENTS), random.integers(0, 90, EVENTS)
+    seconds = np.sort(random.integers(0, DAYS * 86400, EVENTS))
+    when = pd.Timestamp("2023-01-01") + pd.to_timedelta(seconds, unit="s")
+    price = [f"{n + 5},{n % 90 + 10}" if n % 9 else f"1.{n + 100},00" for n in range(ITEMS)]
+    items = {
+        "Artikelnummer": [f"{n:06d}" for n in range(ITEMS)],
+        "Bezeichnung": [f"Größe {n}, weiße Tasse" for n in range(ITEMS)],
+        "Warengruppe": [f"Küche > {'Tee' if n % 2 else 'Kaffee'}" for n in range(ITEMS)],
+        "Preis": price,
+        "Bestand": [n % 4 for n in range(ITEMS)],
+        "Gewicht": range(ITEMS),
+    }
+    orders = {
+        "Bestellnummer": np.arange(EVENTS) // 2,
+        "Kunde": [f"K{n}" for n in user],
+        "Artikel": item,
+        "Menge": 1,
+        "Einzelpreis": [price[n] for n in item],
+        "Bestelldatum": when.strftime("%d.%m.%Y %H:%M"),
+    }
+    for name, table in (("katalog", items), ("bestellungen", orders)):
+        pd.DataFrame(table).to_csv(folder / f"{name}.csv", sep=";", index=False, encoding="cp1252")
+    clicks = {
+        "ts": (when - pd.Timestamp(0)) // pd.Timedelta("1ms"),
+        "visitor": [f"K{n}" for n in user],
+        "sku": [f"{n:06d}" for n in item],
+        "action": np.where(item % 3, "view", "add_to_cart"),
+    }
+    pd.DataFrame(clicks).to_json(folder / "klicks.jsonl", orient="records", lines=True)
+    texts = [f"Schön und praktisch, zum {n}. Mal gekauft" for n in range(80)]
+    reviews = {"Artikel": item[:80], "Sterne": item[:80] % 5 + 1, "Kommentar": texts}
+    pd.DataFrame(reviews).to_parquet(folder / "bewertungen.parquet")
+
+
+def bowerbird(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(REPOSITORY / "bowerbird.py"), *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+
+
+SOURCES = (
+    *("--interactions", "bestellungen.csv", "--interactions", "klicks.jsonl"),
+    *("--items", "katalog.csv", "--reviews", "bewertungen.parquet"),
+)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder that holds four files and the shop made of them, and what init said."""
+    folder = tmp_path_factory.mktemp("shop")
+    write_shop(folder)
+    done = bowerbird(folder, "init", "mine", *SOURCES, "--timezone", "Europe/Berlin")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, done.stdout
+
+
+def test_four_unknown_files_are_understood(shop: tuple[Path, str]) -> None:
+    folder, said = shop
+    ingest = load_settings(folder / "mine/params.yaml").ingest
+    orders, clicks = ingest.interactions
+    assert orders.columns == {
+        "user_id": "Kunde",
+        "item_id": "Artikel",
+        "timestamp": "Bestelldatum",
+        "quantity": "Menge",
+        "price": "Einzelpreis",
+        "order_id": "Bestellnummer",
+    }
+    assert (orders.decimal, orders.thousands, orders.event) == (",", ".", "purchase")
+    assert orders.timestamp_format == "%d.%m.%Y %H:%M"
+    assert clicks.columns["event"] == "action"
+    assert (ingest.items[0].encoding, ingest.items[0].category_separator) == ("cp1252", ">")
+    assert {one.item_ids.leading_zeros for one in (orders, clicks, *ingest.items)} == {"strip"}
+    # what it said: the typed rows, what it is unsure of, what it left out
+    assert "100.0% of 2,400 events find their product" in said
+    assert "Küche > Kaffee" in said
+    assert "prices are taken to be in EUR" in said
+    assert "Gewicht" in said
+
+
+def test_the_folder_holds_no_code_and_git_and_dvc_are_begun(shop: tuple[Path, str]) -> None:
+    mine = shop[0] / "mine"
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=mine, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {"params.yaml", "dvc.yaml", "rules.yaml", ".gitignore", ".dvc/config"} <= set(tracked)
+    assert not list(mine.rglob("*.py"))
+    assert (mine / "dvc.yaml").read_text() == (REPOSITORY / "dvc.yaml").read_text()
+
+
+def test_the_stages_run_there(shop: tuple[Path, str]) -> None:
+    mine = shop[0] / "mine"
+    for stage in ("code", "sources", "ingest", "validate", "preprocess", "inputs"):
+        done = bowerbird(mine, stage)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (mine / digests("preprocess")).exists()
+    rows = json.loads((mine / "reports/validation.json").read_text())["interactions"]["kept"]
+    assert rows == 2 * EVENTS
+    prices = pd.read_parquet(mine / "data/valid/items.parquet").set_index("item_id")["price"]
+    assert prices["9"] == 1109
+    valid = pd.read_parquet(mine / "data/valid/interactions.parquet")
+    first = valid.groupby(valid["event"] == "purchase")["timestamp"].min().dt.floor("min")
+    # Orders are in the time of Berlin, clicks in milliseconds since 1970.
+    assert first[False] - first[True] == pd.Timedelta(hours=1)
+
+
+def test_check_says_what_is_wrong_before_any_stage(shop: tuple[Path, str], tmp_path: Path) -> None:
+    mine = shop[0] / "mine"
+    before = {file for file in mine.rglob("*") if "data/code" not in str(file)}
+    assert bowerbird(mine, "check").returncode == 0
+    params = (mine / "params.yaml").read_text()
+    broken = yaml.safe_load(params)
+    broken["ingest"]["items"][0].pop("decimal")
+    broken["ingest"]["items"][0].pop("thousands")
+    (mine / "params.yaml").write_text(yaml.safe_dump(broken))
+    try:
+        done = bowerbird(mine, "check")
+    finally:
+        (mine / "params.yaml").write_text(params)
+    assert done.returncode == 1
+    assert 'set `decimal: ","`' in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {file for file in mine.rglob("*") if "data/code" not in str(file)} == before
+
+
+def test_a_taken_folder_stays_as_it_is(shop: tuple[Path, str]) -> None:
+    folder, _ = shop
+    before = (folder / "mine/params.yaml").read_text()
+    done = bowerbird(folder, "init", "mine", "--interactions", "klicks.jsonl")
+    assert done.returncode == 1
+    assert "params.yaml is there already" in done.stderr
+    assert (folder / "mine/params.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--items", "katalog.csv"), "--interactions orders.csv"),
+        (("--interactions", "nothing.csv"), "there is no file"),
+        (("--interactions", "empty.csv"), "is empty"),
+    ],
+)
+def test_what_cannot_begin(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
+    write_shop(tmp_path)
+    (tmp_path / "empty.csv").touch()
+    done = bowerbird(tmp_path, "init", "mine", *arguments)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_file_without_times_is_named_with_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("user,item,colour\nu1,i1,red\nu2,i2,blue\n")
+    done = bowerbird(tmp_path, "init", "mine", "--interactions", "o.csv")
+    assert done.returncode == 1
+    assert "no column for timestamp" in done.stderr
+    assert "'colour'" in done.stderr
+    assert (tmp_path / "mine/params.yaml").exists()
+
+
+def test_a_short_history_gets_shorter_windows(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=40, freq="D").astype(str)
+    frame = pd.DataFrame({"user": range(40), "item": ["a", "b"] * 20, "day": days})
+    frame.to_csv(tmp_path / "orders.csv", index=False)
+    done = bowerbird(tmp_path, "init", "mine", "--interactions", "orders.csv")
+    assert done.returncode == 0, done.stderr
+    assert "span 39 days" in done.stdout
+    windows = load_settings(tmp_path / "mine/params.yaml").preprocess
+    assert windows.test_days == windows.validation_days == 4
+
+
+def test_below_a_git_repository(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    frame = pd.DataFrame({"user": range(9), "item": range(9), "day": ["2024-01-01"] * 9})
+    frame.to_csv(tmp_path / "orders.csv", index=False)
+    done = bowerbird(tmp_path, "init", "shops/mine", "--interactions", "orders.csv")
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "shops/mine/.git").exists()
+    status = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--json"],
+        cwd=tmp_path / "shops/mine",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(status.stdout)["sources"]
+
+
+def test_a_sample_ends_with_a_whole_row(tmp_path: Path) -> None:
+    lines = [f'u{n},i{n},2024-01-01,"two\nlines, {n}"\n' for n in range(5000)]
+    (tmp_path / "o.csv").write_text("user,item,day,title\n" + "".join(lines))
+    users = np.random.default_rng(0).permutation(200_000)
+    frame = pd.DataFrame({"user": users, "item": 1, "day": "2024-01-01"})
+    frame.to_parquet(tmp_path / "p.parquet")
+    columns = {"user_id": "user", "item_id": "item", "timestamp": "day"}
+    sources = [{"path": name, "columns": columns} for name in ("o.csv", "p.parquet")]
+    (tmp_path / "params.yaml").write_text(params_text({"interactions": sources}))
+    out = tmp_path / "out"
+    settings = load_settings(tmp_path / "params.yaml")
+    sampled, cut = sample(settings, tmp_path, out, 50_000)
+    assert cut == ["o.csv", "p.parquet"]
+    text = (out / sampled.ingest.interactions[0].path).read_text()
+    whole = text.removeprefix("user,item,day,title\n")
+    assert "".join(lines).startswith(whole)
+    assert len(whole.splitlines()) % 2 == 0
+    assert 40_000 < len(text) <= 50_000
+    head = pd.read_parquet(out / sampled.ingest.interactions[1].path)["user"]
+    assert 1000 <= len(head) < len(frame)
+    assert head.tolist() == frame["user"].head(len(head)).tolist()

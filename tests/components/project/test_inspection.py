@@ -1,0 +1,118 @@
+"""What a file looks like is found from its beginning."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.project.inspection import inspect
+
+CELL = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")), max_size=8
+).map(lambda text: f"x{text}")
+
+
+def quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"'
+
+
+@given(
+    rows=st.lists(st.tuples(CELL, CELL, CELL), min_size=3, max_size=8),
+    delimiter=st.sampled_from([",", ";", "\t", "|", "::"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+)
+def test_cells_of_delimited_text_are_what_was_written(
+    rows: list[tuple[str, str, str]], delimiter: str, encoding: str, tmp_path_factory: object
+) -> None:
+    file = tmp_path_factory.mktemp("text") / "any.csv"  # type: ignore[attr-defined]
+    lines = [("user", "item", "time"), *rows]
+    text = "".join(delimiter.join(map(quoted, line)) + "\r\n" for line in lines)
+    file.write_bytes(text.encode(encoding))
+    found = inspect(file)
+    assert list(found.values.columns) == ["user", "item", "time"]
+    assert [tuple(row) for row in found.values.to_numpy()] == rows
+    assert "encoding" not in found.reading
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "gb18030", "cp1251", "utf-16-le"])
+def test_an_encoding_is_named_where_the_reader_would_not_find_it(
+    encoding: str, tmp_path: Path
+) -> None:
+    texts = {
+        "cp1252": "Müller größere Schüsseln für Gäste, süße Törtchen, Übergrößen",
+        "gb18030": "红色的茶壶和白色的杯子,适合每天使用,送给妈妈的礼物",
+        "cp1251": "Красный чайник и белая чашка для каждого дня, подарок для мамы",
+        "utf-16-le": "Müller größere Schüsseln",
+    }
+    file = tmp_path / "items.csv"
+    text = "sku;name\n" + "".join(f"{n};{texts[encoding]} {n}\n" for n in range(200))
+    file.write_bytes(text.encode(encoding))
+    found = inspect(file)
+    assert found.reading["encoding"].replace("_", "-") in (encoding, f"utf-16-{encoding[-2:]}")
+    assert found.values["name"][0] == f"{texts[encoding]} 0"
+
+
+@pytest.mark.parametrize(
+    ("first", "header"),
+    [
+        ("user_id,item_id,when", True),
+        ("Kunde,Artikel,Datum", True),
+        (",user,item", True),  # pandas writes its index so
+        ("17,4711,2024-03-01", False),
+        ("u1,i4,2024-03-01 10:00:00", False),
+        ("u1,i4,pv", False),  # pv stands in that column again
+    ],
+)
+def test_a_header_is_told_from_a_row(first: str, header: bool, tmp_path: Path) -> None:
+    file = tmp_path / "events.csv"
+    file.write_text(first + "\n" + "u1,i4,pv\nu2,i5,pv\nu1,i5,buy\n")
+    found = inspect(file)
+    assert found.reading.get("header", True) is header
+    assert list(found.values.columns)[1:] == (first.split(",")[1:] if header else ["2", "3"])
+    assert len(found.values) == (3 if header else 4)
+
+
+def test_json_lines_and_arrays_are_the_same_rows(tmp_path: Path) -> None:
+    rows = [{"id": 1, "price": 1.50, "tags": ["a", "b"], "more": {"x": 1}}, {"id": 2, "new": None}]
+    lines, array = tmp_path / "a.jsonl", tmp_path / "b.json"
+    lines.write_text("\n".join(map(json.dumps, rows)))
+    array.write_text(json.dumps(rows, indent=2))
+    one, two = inspect(lines), inspect(array)
+    pd.testing.assert_frame_equal(one.values, two.values)
+    assert one.lists == {"tags"}
+    assert one.objects == {"more"}
+    assert one.values["tags"].tolist() == ["a|b", None]
+    assert one.values["price"].tolist() == ["1.5", None]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress])
+def test_compressed_text_of_any_name(compress: object, tmp_path: Path) -> None:
+    file = tmp_path / "export.dat"
+    file.write_bytes(compress(b"user;item\n1;2\n"))  # type: ignore[operator]
+    found = inspect(file)
+    assert found.reading["format"] == "csv"
+    assert found.values.to_dict("list") == {"user": ["1"], "item": ["2"]}
+
+
+def test_parquet_keeps_whole_numbers_and_times(tmp_path: Path) -> None:
+    file = tmp_path / "orders.parquet"
+    when = pd.Timestamp("2024-03-01 10:00", tz="UTC")
+    pd.DataFrame({"user": [7.0, None], "when": [when, when]}).to_parquet(file)
+    found = inspect(file)
+    assert found.values["user"].tolist() == ["7", None]
+    assert found.typed == {"when"}
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b'[{"a": '])
+def test_files_without_a_row_are_refused(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "orders.json"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"orders\.json"):
+        inspect(file)
