@@ -1,0 +1,178 @@
+"""Presets: settings for the files of well-known exports and data sets.
+
+A preset is a file ``presets/NAME.yaml``: the names of its files (``files``), what a reader must
+know (``notes``), and the sections ``ingest`` and ``validate``, with a placeholder ``{file}`` where
+the path of a file belongs. Its queries are DuckDB SQL that a shop can read and change. What the
+section ``ingest`` lacks is that of the preset ``base``, if it names one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from components.data.sources.hints import did_you_mean
+from components.data.sources.stored import COMPRESSED
+
+SECTIONS = ("interactions", "items", "users", "reviews")
+"""Lists of sources of ``ingest``."""
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PresetFile(_Strict):
+    """A file of a preset."""
+
+    path: Annotated[list[str], BeforeValidator(_as_list)] = Field(min_length=1)
+    """Its name, or names and patterns tried in order. The name may also end in .gz, .zip …"""
+    optional: bool = False
+    """Without it, sources that read it are left out."""
+
+
+class Preset(_Strict):
+    """Settings for the files of a well-known export or data set."""
+
+    name: str
+    title: str
+    source: str
+    """Where the files come from, and their licence as far as it is known."""
+    files: dict[str, PresetFile]
+    notes: str
+    """What is left out, and what was decided."""
+    template: dict[str, Any] = Field(alias="ingest")
+    """The section ``ingest`` with placeholders."""
+    validation: dict[str, Any] = Field(default={}, alias="validate")
+    """What of the section ``validate`` differs from the defaults."""
+
+    def find(self, folder: Path) -> dict[str, Path]:
+        """Return the path of each file in ``folder``, or in a folder directly in it, by its name in
+        ``files``.
+
+        The path of several files is a pattern. Optional files that are not there are left out.
+
+        Raises:
+            FileNotFoundError: there is no such folder, or a file is missing.
+        """
+        if not folder.is_dir():
+            raise FileNotFoundError(f"preset {self.name}: there is no folder {folder}")
+        found = {name: _find(folder, file.path) for name, file in self.files.items()}
+        for name, file in self.files.items():
+            if found[name] is None and not file.optional:
+                there = sorted(one.name for one in folder.iterdir())
+                hint = did_you_mean(file.path[0], there)
+                raise FileNotFoundError(
+                    f"preset {self.name}: {folder} has no file {' or '.join(file.path)} "
+                    f"({name}){hint}; it has {', '.join(there[:10]) or 'no file at all'}. "
+                    f"The files come from {self.source}"
+                )
+        return {name: path for name, path in found.items() if path is not None}
+
+    def ingest(self, paths: Mapping[str, Path]) -> dict[str, Any]:
+        """Return the section ``ingest`` of params.yaml for these files.
+
+        paths: by name, as ``find`` returns them. Sources that read an optional file that is not
+        among them are left out.
+
+        Raises:
+            ValueError: a file is unknown to the preset, or one that it needs is not among them.
+        """
+        for name in paths:
+            if name not in self.files:
+                hint = did_you_mean(name, self.files)
+                raise ValueError(f"preset {self.name} reads no file {name!r}{hint}")
+        for name, file in self.files.items():
+            if name not in paths and not file.optional:
+                raise ValueError(
+                    f"preset {self.name} needs the file {name}: {' or '.join(file.path)}"
+                )
+        absent = {f"{{{name}}}" for name in self.files if name not in paths}
+        section = dict(self.template)
+        for part in SECTIONS:
+            if part in section:
+                section[part] = [one for one in section[part] if not _uses(one, absent)]
+        filled: dict[str, Any] = _filled(
+            section, {f"{{{name}}}": str(path) for name, path in paths.items()}
+        )
+        return filled
+
+
+def names() -> list[str]:
+    """Return the names of all presets, sorted.
+
+    >>> names()[:2]
+    ['amazon-reviews-2023', 'complete-journey']
+    """
+    return sorted(
+        file.name.removesuffix(".yaml")
+        for file in _folder().iterdir()
+        if file.name.endswith(".yaml")
+    )
+
+
+def load_preset(name: str) -> Preset:
+    """Return the preset ``name``.
+
+    >>> load_preset("movielens-1m").title
+    'MovieLens 1M (GroupLens)'
+
+    Raises:
+        ValueError: there is no such preset.
+    """
+    known = names()
+    if name not in known:
+        raise ValueError(
+            f"there is no preset {name!r:.80}{did_you_mean(name, known)}; there are: "
+            f"{', '.join(known)}"
+        )
+    text = _folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    if base := content.pop("base", None):
+        content["ingest"] = load_preset(base).template | content["ingest"]
+    return Preset.model_validate({"name": name, **content})
+
+
+def _folder() -> Any:
+    return package_files("components.project") / "presets"
+
+
+def _find(folder: Path, patterns: list[str]) -> Path | None:
+    """Return the path of the first pattern that matches files, None if none does.
+
+    Files of the folder itself come before those of a folder in it, and uncompressed ones first.
+    """
+    for pattern in patterns:
+        for place in (pattern, f"*/{pattern}"):
+            for ending in ("", *COMPRESSED):
+                matching = [one for one in folder.glob(place + ending) if one.is_file()]
+                if len(matching) == 1:
+                    return matching[0]
+                if matching:
+                    return folder / (place + ending)
+    return None
+
+
+def _uses(value: object, placeholders: set[str]) -> bool:
+    """Return whether a setting has one of the placeholders."""
+    if isinstance(value, dict):
+        return any(_uses(below, placeholders) for below in value.values())
+    return value in placeholders if isinstance(value, str) else False
+
+
+def _filled(value: Any, paths: Mapping[str, str]) -> Any:
+    """Return the setting with paths in the places of placeholders."""
+    if isinstance(value, dict):
+        return {key: _filled(below, paths) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_filled(below, paths) for below in value]
+    return paths.get(value, value) if isinstance(value, str) else value

@@ -1,0 +1,99 @@
+"""How presets are found, and how their placeholders are filled in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.data.sources.columns import MAPPABLE
+from components.project.presets import SECTIONS, load_preset, names
+from components.settings import Ingest, Validate
+from tests.conftest import REPOSITORY
+
+
+def written(folder: Path, *files: str) -> Path:
+    """Return the folder with empty files of these names."""
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("")
+    return folder
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_preset_is_a_section_of_settings(name: str) -> None:
+    preset = load_preset(name)
+    assert preset.title
+    assert preset.source
+    assert preset.notes.startswith("- ")
+    section = preset.ingest({file: Path(f"/data/{file}.csv") for file in preset.files})
+    ingest = Ingest.model_validate(section)
+    Validate.model_validate(preset.validation)
+    assert ingest.interactions
+    for part in SECTIONS:
+        for source in section.get(part, []):
+            assert set(source["columns"]) <= {*MAPPABLE[part].known, *MAPPABLE[part].aliases}
+    text = str(section)
+    for file in preset.files:
+        assert f"/data/{file}.csv" in text  # every file is read
+        assert f"{{{file}}}" not in text
+
+
+def test_files_are_found_compressed_or_one_folder_below(tmp_path: Path) -> None:
+    folder = written(tmp_path, "ml-1m/ratings.dat.gz", "ml-1m/movies.dat", "ml-1m/README")
+    assert load_preset("movielens-1m").find(folder) == {
+        "ratings": folder / "ml-1m/ratings.dat.gz",
+        "movies": folder / "ml-1m/movies.dat",
+    }
+
+
+def test_several_files_are_a_pattern(tmp_path: Path) -> None:
+    folder = written(
+        tmp_path,
+        "All_Beauty.jsonl",
+        "Movies_and_TV.jsonl",
+        "meta_All_Beauty.jsonl",
+        "meta_Movies_and_TV.jsonl",
+    )
+    found = load_preset("amazon-reviews-2023").find(folder)
+    assert found == {"reviews": folder / "[A-Z]*.jsonl", "metadata": folder / "meta_*.jsonl"}
+    assert sorted(one.name for one in folder.glob("[A-Z]*.jsonl")) == [
+        "All_Beauty.jsonl",
+        "Movies_and_TV.jsonl",
+    ]
+
+
+def test_a_missing_file_is_named_with_what_is_there(tmp_path: Path) -> None:
+    folder = written(tmp_path, "olist_order_dataset.csv", "olist_order_items_dataset.csv")
+    with pytest.raises(FileNotFoundError) as caught:
+        load_preset("olist").find(folder)
+    message = str(caught.value)
+    assert "preset olist" in message
+    assert "has no file olist_orders_dataset.csv (orders)" in message
+    assert "did you mean 'olist_order_dataset.csv'?" in message
+    assert "https://www.kaggle.com/datasets/olistbr" in message
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        load_preset("olist").find(tmp_path / "nowhere")
+
+
+def test_sources_of_optional_files_that_are_missing_are_left_out() -> None:
+    preset = load_preset("hm")
+    paths = {name: Path(name) for name in preset.files}
+    assert preset.ingest(paths)["users"][0]["path"] == "customers"
+    del paths["customers"]
+    assert preset.ingest(paths)["users"] == []
+    del paths["articles"]
+    with pytest.raises(ValueError, match=r"preset hm needs the file articles: articles\.csv"):
+        preset.ingest(paths)
+    with pytest.raises(ValueError, match="reads no file 'artikles': did you mean 'articles'"):
+        preset.ingest({"artikles": Path("x")})
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"no preset 'shopfy': did you mean 'shopify'.*movielens"):
+        load_preset("shopfy")
+
+
+def test_the_documentation_names_every_preset() -> None:
+    page = (REPOSITORY / "docs/presets.md").read_text()
+    assert [name for name in names() if f"| `{name}` |" not in page] == []
