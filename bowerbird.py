@@ -97,14 +97,27 @@ def init(
     reviews: list[Path] = typer.Option([], help="texts about products; repeatable"),
     currency: str = typer.Option(None, help="ISO 4217 code of the prices"),
     timezone: str = typer.Option(None, help="IANA zone of times without an offset"),
+    preset: str = typer.Option(None, help="a known export or data set: docs/presets.md"),
+    data: Path = typer.Option(None, help="folder with the files of the preset"),
+    file: list[str] = typer.Option([], help="NAME=PATH, a file of the preset; repeatable"),
 ) -> None:
     """Make a shop's folder from its files: params.yaml, dvc.yaml, rules.yaml, git and DVC."""
-    from components.project.init import Zone
+    from components.project.init import Zone, init_preset
     from components.project.init import init as make
 
     paths = {"interactions": interactions, "items": items, "users": users, "reviews": reviews}
+    zone = Zone(currency, timezone)
     try:
-        todo = make(folder, paths, Zone(currency, timezone))
+        if preset:
+            if any(paths.values()) or not data:
+                raise ValueError("--preset reads the files of --data (and --file NAME=PATH)")
+            pairs = [one.partition("=") for one in file]
+            given = {name: Path(path) for name, _, path in pairs}
+            todo = init_preset(folder, preset, data, given, zone)
+        elif data or file:
+            raise ValueError("--data and --file belong to --preset")
+        else:
+            todo = make(folder, paths, zone)
     except (ValueError, OSError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error

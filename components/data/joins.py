@@ -123,7 +123,7 @@ def _cause(what: str, missing: ir.Table, listed: ir.Table, lost: int) -> str:
             listed.select(id=spelled(listed.id)), "id"
         )
         gains[cause.format(rules=rules)] = _events(match)
-    for cause, match in _prefixes(missing, listed):
+    for cause, match in _prefixes(what, missing, listed):
         gains[cause] = _events(match)
     best = max(gains, key=lambda cause: gains[cause])
     # A few ids match by chance.
@@ -136,21 +136,27 @@ def _events(match: ir.Table) -> int:
     return int(match.n.sum().fill_null(0).execute())
 
 
-def _prefixes(missing: ir.Table, listed: ir.Table) -> list[tuple[str, ir.Table]]:
-    """Return the most frequent text before the ids on each side, and which ids it explains."""
+def _prefixes(what: str, missing: ir.Table, listed: ir.Table) -> list[tuple[str, ir.Table]]:
+    """Return the most frequent text before the ids on each side, and which ids it explains.
+
+    Digits do not count: some numbers end in other numbers by chance.
+    """
+    setting = "set `item_prefix: {!r}` of the {} source"
+    advice = setting if what == "product" else "write the ids the same way in both files"
     found = []
     for longer, shorter, side in ((listed, missing, "files"), (missing, listed, "events")):
         prefix = _most_frequent_prefix(longer, _first_ids(shorter, _PREFIX_SAMPLE))
-        if not prefix:
+        if not prefix or prefix.isdigit():
             continue
         if side == "files":
             match = missing.mutate(id=ibis.literal(prefix) + missing.id).semi_join(listed, "id")
-            advice = f"set `item_prefix: {prefix!r}` of the events' source"
+            source = "events'"
         else:
             own = missing.filter(missing.id.startswith(prefix))
             match = own.mutate(id=own.id.substr(len(prefix))).semi_join(listed, "id")
-            advice = f"set `item_prefix: {prefix!r}` of the files' source"
-        found.append((f"{prefix!r} before the ids of the {side}; {advice}", match))
+            source = "files'"
+        remedy = advice.format(prefix, source)
+        found.append((f"{prefix!r} before the ids of the {side}; {remedy}", match))
     return found
 
 

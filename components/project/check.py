@@ -6,7 +6,10 @@ same code, the same messages. Nothing in the project's folder changes.
 
 from __future__ import annotations
 
+import io
+import sys
 import tempfile
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ import pyarrow.parquet as pq
 from components.data import ingest, validation
 from components.data.sources.columns import mapped_columns
 from components.data.sources.files import files_of
-from components.project.sampling import sample
+from components.project.sampling import Sample, sample
 from components.settings import Settings
 
 TABLES = ("interactions", "items", "users", "reviews")
@@ -51,21 +54,36 @@ def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Check
     """
     with tempfile.TemporaryDirectory(prefix="bowerbird-check-") as name:
         place = Path(name)
-        sampled, cut = sample(settings, root, place, int(megabytes * 1_000_000))
+        copies = sample(settings, root, place, int(megabytes * 1_000_000))
         (place / "reports").mkdir()
-        ingest.run(sampled, place)
-        _show_sources(settings, sampled, place)
-        print()
-        validation.run(sampled, place)
-        found = _found(place, cut)
+        try:
+            with redirect_stdout(_Renaming(copies)):
+                ingest.run(copies.settings, place)
+                _show_sources(settings, copies.settings, place)
+                print()
+                validation.run(copies.settings, place)
+        except (ValueError, FileNotFoundError) as error:
+            raise ValueError(copies.original(str(error))) from error
+        found = _found(place, copies.cut)
     print(
         f"\n{found.events:,} valid events from {found.first:%Y-%m-%d} to {found.last:%Y-%m-%d}"
         if found.events
         else "\nno valid event"
     )
-    if cut:
-        print(f"only the beginning was read of {', '.join(cut)}: shares of matching ids may be low")
+    if found.cut:
+        print(f"only the beginning was read of {', '.join(found.cut)}: ids may match less there")
     return found
+
+
+class _Renaming(io.TextIOBase):
+    """Standard output, with the files' names in the place of those of their copies."""
+
+    def __init__(self, copies: Sample) -> None:
+        self._copies = copies
+        self._out = sys.stdout
+
+    def write(self, text: str) -> int:
+        return self._out.write(self._copies.original(text))
 
 
 def _found(place: Path, cut: list[str]) -> Checked:

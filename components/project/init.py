@@ -17,6 +17,7 @@ from components.project.folder import refuse_taken, write_folder
 from components.project.guessing import Guess, guess, join_ids
 from components.project.inspection import inspect
 from components.project.params import params_text
+from components.project.presets import load_preset
 from components.settings import Settings, Source, load_settings, url_of
 
 WINDOWS = 8
@@ -59,6 +60,30 @@ def init(folder: Path, paths: dict[str, list[Path]], zone: Zone) -> list[str]:
         _show_unread(guesses)
     _show(guesses, zone)
     return todo
+
+
+def init_preset(
+    folder: Path, name: str, data: Path, given: dict[str, Path], zone: Zone
+) -> list[str]:
+    """Write the shop's folder with the settings of a preset; return what is still to be done.
+
+    name: of the preset. data: the folder with its files. given: paths of files that are elsewhere
+    or have other names, by their names in the preset.
+
+    Raises:
+        FileNotFoundError: a file of the preset is not there.
+        ValueError: there is no such preset, or the folder is taken.
+    """
+    refuse_taken(folder)
+    preset = load_preset(name)
+    paths = preset.find(data, given)
+    ingest = preset.ingest({key: Path(_as_written(path, folder)) for key, path in paths.items()})
+    own = {"currency": zone.currency, "timezone": zone.timezone}
+    ingest |= {key: value for key, value in own.items() if value}
+    changes = {"validate": preset.validation} if preset.validation else {}
+    write_folder(folder, params_text(ingest, changes))
+    print(f"{preset.title}\n{preset.notes}")
+    return _checked(folder, ingest, changes)
 
 
 def _guesses(folder: Path, paths: dict[str, list[Path]]) -> list[Guess]:
@@ -110,7 +135,9 @@ def _ingest(guesses: list[Guess], zone: Zone) -> dict[str, Any]:
     }
 
 
-def _checked(folder: Path, ingest: dict[str, Any]) -> list[str]:
+def _checked(
+    folder: Path, ingest: dict[str, Any], changes: dict[str, dict[str, Any]] | None = None
+) -> list[str]:
     """Check the folder; shorten the windows if the events span too few days for the usual ones."""
     settings = load_settings(folder / "params.yaml")
     try:
@@ -119,8 +146,9 @@ def _checked(folder: Path, ingest: dict[str, Any]) -> list[str]:
         return [str(error)]
     days = _window(found, settings)
     if days:
-        changes = {"preprocess": {"validation_days": days, "test_days": days}}
-        (folder / "params.yaml").write_text(params_text(ingest, changes), encoding="utf-8")
+        windows = {"preprocess": {"validation_days": days, "test_days": days}}
+        text = params_text(ingest, (changes or {}) | windows)
+        (folder / "params.yaml").write_text(text, encoding="utf-8")
         print(
             f"the events span {found.days:.0f} days, so the windows of validation and test are "
             f"{days} days each (preprocess)"

@@ -75,7 +75,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return CommentedMap({key: _plain(one) for key, one in value.items()})
     if isinstance(value, str) and "\n" in value:
-        return LiteralScalarString(value)
+        return LiteralScalarString(value.rstrip("\n") + "\n")
     if isinstance(value, str) and value.isdigit():  # the position of a column
         return DoubleQuotedScalarString(value)
     return value

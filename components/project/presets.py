@@ -55,18 +55,31 @@ class Preset(_Strict):
     validation: dict[str, Any] = Field(default={}, alias="validate")
     """What of the section ``validate`` differs from the defaults."""
 
-    def find(self, folder: Path) -> dict[str, Path]:
+    def find(self, folder: Path, given: Mapping[str, Path] | None = None) -> dict[str, Path]:
         """Return the path of each file in ``folder``, or in a folder directly in it, by its name in
         ``files``.
 
         The path of several files is a pattern. Optional files that are not there are left out.
 
+        given: paths of files that are not looked for.
+
         Raises:
             FileNotFoundError: there is no such folder, or a file is missing.
+            ValueError: a given file is unknown to the preset.
         """
+        given = given or {}
+        if unknown := given.keys() - self.files.keys():
+            name = min(unknown)
+            raise ValueError(
+                f"preset {self.name} reads no file {name!r}{did_you_mean(name, self.files)}; it "
+                f"reads {', '.join(self.files)}"
+            )
         if not folder.is_dir():
             raise FileNotFoundError(f"preset {self.name}: there is no folder {folder}")
-        found = {name: _find(folder, file.path) for name, file in self.files.items()}
+        found = {
+            name: given[name] if name in given else _find(folder, file.path)
+            for name, file in self.files.items()
+        }
         for name, file in self.files.items():
             if found[name] is None and not file.optional:
                 there = sorted(one.name for one in folder.iterdir())

@@ -6,7 +6,9 @@ same path, and settings that name the copies. A small file is copied whole.
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,58 +26,85 @@ FILES = 5
 """Most files of one folder or pattern that are read: the first, the last and some between."""
 
 
-def sample(settings: Settings, root: Path, out: Path, limit: int) -> tuple[Settings, list[str]]:
-    """Copy at most ``limit`` bytes of each source to ``out``; return settings that name the copies,
-    and the names of files of which only a part is in them.
+@dataclass(frozen=True)
+class Sample:
+    """The copies of a shop's files.
+
+    settings: those of the shop, with the copies' paths. cut: files of which only a part is copied.
+    names: files outside the shop's folder by the names of their copies.
+    """
+
+    settings: Settings
+    cut: list[str]
+    names: dict[str, str]
+
+    def original(self, text: str) -> str:
+        """Return a message about the copies as one about the files."""
+        for copy in sorted(self.names, key=len, reverse=True):
+            original = self.names[copy].replace("\\", r"\\")
+            text = re.sub(rf"(?<![\w/]){re.escape(copy)}", original, text)
+        return text
+
+
+def sample(settings: Settings, root: Path, out: Path, limit: int) -> Sample:
+    """Copy at most ``limit`` bytes of each source to ``out``.
 
     Raises:
         FileNotFoundError: a source has no file.
         ValueError: a file is damaged or of no known format.
     """
-    cut: list[str] = []
+    copies = _Copies(root, out, limit)
     ingest = settings.ingest
     tables = {
-        name: [_sampled(source, root, out, limit, cut) for source in getattr(ingest, name)]
+        name: [copies.of_source(source) for source in getattr(ingest, name)]
         for name in ("interactions", "items", "users", "reviews")
     }
-    return settings.model_copy(update={"ingest": ingest.model_copy(update=tables)}), cut
+    copied = settings.model_copy(update={"ingest": ingest.model_copy(update=tables)})
+    return Sample(copied, copies.cut, copies.names)
 
 
-def _sampled(source: Source, root: Path, out: Path, limit: int, cut: list[str]) -> Source:
-    """Copy the beginnings of a source's files; a database server is read as it is."""
-    if source.path:
-        return _with_copies(source.path, source, root, out, limit, cut)
-    tables = {
-        name: _with_copies(table.path, table, root, out, limit, cut)
-        for name, table in source.tables.items()
-    }
-    return source.model_copy(update={"tables": tables})
+@dataclass
+class _Copies:
+    """Copies the beginnings of files to ``out``, at most ``limit`` bytes of a path."""
 
+    root: Path
+    out: Path
+    limit: int
+    cut: list[str] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)
 
-def _with_copies(path: Path, form: F, root: Path, out: Path, limit: int, cut: list[str]) -> F:
-    """Copy the beginnings of the files of ``path``, and return ``form`` with the copies' path.
+    def of_source(self, source: Source) -> Source:
+        """Return the source with the paths of copies; a database server is read as it is."""
+        if source.path:
+            return self._of_path(source.path, source)
+        tables = {name: self._of_path(one.path, one) for name, one in source.tables.items()}
+        return source.model_copy(update={"tables": tables})
 
-    Files elsewhere are read as they are.
-    """
-    if url_of(path):
-        return form
-    files = Place(path, form, root, out).files()
-    if len(files) > FILES:
-        cut.append(f"{path} ({FILES} of {len(files)} files)")
-        step = (len(files) - 1) / (FILES - 1)
-        files = [files[round(n * step)] for n in range(FILES)]
-    for file in files:
-        for own in file.paths():
-            if _copy(own, file, out / _relative(own, root), limit // len(files)):
-                cut.append(file.shown)
-    return form.model_copy(update={"path": _relative(root / path, root)})
+    def _of_path(self, path: Path, form: F) -> F:
+        """Return ``form`` with the path of the copies of its files; files elsewhere are read as
+        they are."""
+        if url_of(path):
+            return form
+        files = Place(path, form, self.root, self.out).files()
+        if len(files) > FILES:
+            self.cut.append(f"{path} ({FILES} of {len(files)} files)")
+            step = (len(files) - 1) / (FILES - 1)
+            files = [files[round(n * step)] for n in range(FILES)]
+        for file in files:
+            for own in file.paths():
+                place = self._relative(own)
+                if _copy(own, file, self.out / place, self.limit // len(files)):
+                    self.cut.append(file.shown)
+        return form.model_copy(update={"path": self._relative(self.root / path)})
 
-
-def _relative(path: Path, root: Path) -> Path:
-    """Return ``path`` below ``root``, or below the root of the file system, as a relative path."""
-    absolute = path if path.is_absolute() else path.absolute()
-    base = root.absolute()
-    return absolute.relative_to(base if absolute.is_relative_to(base) else absolute.anchor)
+    def _relative(self, path: Path) -> Path:
+        """Return ``path`` as one below the root, or below that of the file system."""
+        absolute, base = path.absolute(), self.root.absolute()
+        if absolute.is_relative_to(base):
+            return absolute.relative_to(base)
+        relative = absolute.relative_to(absolute.anchor)
+        self.names[str(relative)] = str(absolute)
+        return relative
 
 
 def _copy(path: Path, file: StoredFile, copy: Path, limit: int) -> bool:

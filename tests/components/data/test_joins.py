@@ -62,3 +62,15 @@ def test_products_that_left_the_catalogue_have_no_cause() -> None:
 def test_all_known() -> None:
     found = join("customer", pd.Series(["000001"] * 8), CATALOGUE)
     assert found.line() == "100.0% of 8 events find their customer in the user files"
+
+
+def test_numbers_that_end_in_other_numbers_are_no_cause() -> None:
+    found = join("customer", pd.Series([str(n) for n in range(1000)]), pd.Series(["11", "1222"]))
+    assert found.known == 1
+    assert found.cause == ""
+
+
+def test_customers_have_no_setting_for_a_prefix() -> None:
+    ids = pd.Series([str(n) for n in range(100)])
+    found = join("customer", ids, "c-" + ids)
+    assert "'c-' before the ids of the files; write the ids the same way" in found.cause

@@ -15,6 +15,7 @@ import yaml
 
 from components.project.code import digests
 from components.project.params import params_text
+from components.project.presets import load_preset, names
 from components.project.sampling import sample
 from components.settings import load_settings
 from tests.conftest import REPOSITORY
@@ -108,6 +109,7 @@ def test_four_unknown_files_are_understood(shop: tuple[Path, str]) -> None:
     assert "Küche > Kaffee" in said
     assert "prices are taken to be in EUR" in said
     assert "Gewicht" in said
+    assert f"interactions: {folder}/klicks.jsonl" in said
 
 
 def test_the_folder_holds_no_code_and_git_and_dvc_are_begun(shop: tuple[Path, str]) -> None:
@@ -230,8 +232,9 @@ def test_a_sample_ends_with_a_whole_row(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(params_text({"interactions": sources}))
     out = tmp_path / "out"
     settings = load_settings(tmp_path / "params.yaml")
-    sampled, cut = sample(settings, tmp_path, out, 50_000)
-    assert cut == ["o.csv", "p.parquet"]
+    copies = sample(settings, tmp_path, out, 50_000)
+    sampled = copies.settings
+    assert copies.cut == ["o.csv", "p.parquet"]
     text = (out / sampled.ingest.interactions[0].path).read_text()
     whole = text.removeprefix("user,item,day,title\n")
     assert "".join(lines).startswith(whole)
@@ -240,3 +243,41 @@ def test_a_sample_ends_with_a_whole_row(tmp_path: Path) -> None:
     head = pd.read_parquet(out / sampled.ingest.interactions[1].path)["user"]
     assert 1000 <= len(head) < len(frame)
     assert head.tolist() == frame["user"].head(len(head)).tolist()
+
+
+def test_a_preset_makes_a_folder_of_its_files(tmp_path: Path) -> None:
+    ml = tmp_path / "ml-1m"
+    ml.mkdir()
+    (ml / "movies.dat").write_bytes(
+        "".join(f"{n}::Amélie {n} (2001)::Comedy|Romance\n" for n in range(1, 31)).encode("latin-1")
+    )
+    (ml / "stars.dat").write_text(
+        "".join(
+            f"{n % 40}::{n % 30 + 1}::{n % 5 + 1}::{975_000_000 + n * 7000}\n" for n in range(900)
+        )
+    )
+    wrong = bowerbird(tmp_path, "init", "mine", "--preset", "movielens-1m", "--data", "ml-1m")
+    assert wrong.returncode == 1
+    assert "ratings.dat" in wrong.stderr
+    done = bowerbird(
+        tmp_path,
+        *("init", "mine", "--preset", "movielens-1m", "--data", "ml-1m"),
+        *("--file", "ratings=ml-1m/stars.dat"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "GroupLens" in done.stdout
+    assert "Amélie 1 (2001)" in done.stdout
+    assert bowerbird(tmp_path / "mine", "check").returncode == 0
+
+
+@pytest.mark.parametrize("name", names())
+def test_params_of_every_preset_can_be_read(name: str, tmp_path: Path) -> None:
+    preset = load_preset(name)
+    ingest = preset.ingest({file: Path(f"/data/{file}.csv") for file in preset.files})
+    changes = {"validate": preset.validation} if preset.validation else {}
+    (tmp_path / "params.yaml").write_text(params_text(ingest, changes))
+    read = load_settings(tmp_path / "params.yaml").ingest
+    queries = [one["query"] for one in ingest["interactions"] if "query" in one]
+    assert [one.query.strip() for one in read.interactions if one.query] == [
+        one.strip() for one in queries
+    ]
