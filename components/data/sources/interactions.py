@@ -44,16 +44,18 @@ def interactions_of(con: ibis.BaseBackend, file: File, place: int, rates: Rates)
         status=rows.status.nullif(KEPT),
         version=ibis.ifelse(rows.order_id.notnull(), rows.version, ibis.null("float64")),
     )
-    rows = rows.mutate(piece=_pieces(rows, file))
+    rows = _with_pieces(rows, file)
     return rows.select(*RAW["interactions"].names, *LINE_CATALOGUE, "country")
 
 
-def _pieces(rows: ir.Table, file: File) -> ir.IntegerValue:
-    """Return how many equal rows come before a row, 0 where equal rows are no pieces."""
+def _with_pieces(rows: ir.Table, file: File) -> ir.Table:
+    """Return ``rows`` in their order with ``piece``: how many equal rows come before a row, 0 where
+    equal rows are no pieces."""
     if file.source.repeated_lines == "duplicate":
-        return ibis.literal(0, "int64")
+        return rows.mutate(piece=ibis.literal(0, "int64"))
     same = [*SAME_EVENT, "status", "version", UNREADABLE]
-    return ibis.row_number().over(group_by=same, order_by=rows.source_row)
+    place = ibis.row_number().over(group_by=same, order_by=rows.source_row)
+    return rows.mutate(piece=place).order_by("source_row")
 
 
 def feedback_of(con: ibis.BaseBackend, folder: Path, root: Path) -> list[ir.Table]:
