@@ -184,7 +184,8 @@ class StoredFile:
         """Return the kind of the file, which is copied here if it is elsewhere.
 
         Raises:
-            ValueError: it cannot be copied, or is of no known format.
+            ValueError: it cannot be copied, is of no known format, or has no sheets or tables
+                although the settings name one.
         """
         if self.remote and not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,6 +193,10 @@ class StoredFile:
         kind = kind_of(self.path, self.form)
         if not kind:
             raise ValueError(unknown_format(self.shown))
+        if self.form.sheet and kind not in sheets.ENDINGS:
+            raise ValueError(f"{self.shown} has no sheets: take `sheet` out of the source")
+        if self.form.table and kind not in databases.ENDINGS.values():
+            raise ValueError(f"{self.shown} is no database: take `table` out of the source")
         return kind
 
     def _path(self) -> Path:

@@ -43,7 +43,7 @@ def create_table(
     and printed.
 
     Raises:
-        ValueError: a file cannot be read.
+        ValueError: a file cannot be read, or lists or structs of a column differ in type.
     """
     parts = [file.table(con) for file in files]
     nested = {column for part in parts for column in _nested(part)}
@@ -52,10 +52,16 @@ def create_table(
         for column in part.columns:
             names.setdefault(column.lower(), column)
     del names[ROW]
-    types = {
-        key: _common([_own_type(part, key, nested) for part in parts if _find(part, key)])
-        for key in names
-    }
+    types = {}
+    for key, column in names.items():
+        kinds = {_own_type(part, key, nested) for part in parts if _find(part, key)}
+        if len(kinds) > 1 and any(kind.is_nested() for kind in kinds):
+            listed = " and ".join(sorted(map(str, kinds)))
+            raise ValueError(
+                f"table {name}: column {column!r} has different types in its files, {listed}: make "
+                "each kind of file a table of its own"
+            )
+        types[key] = _common(kinds)
     for key, column in names.items():
         _print_absent(
             name, column, [f for f, part in zip(files, parts, strict=True) if not _find(part, key)]
@@ -103,12 +109,14 @@ def _own_type(part: ir.Table, key: str, nested: set[str]) -> dt.DataType:
     return dt.string if kind.is_json() and key not in nested else kind
 
 
-def _common(kinds: list[dt.DataType]) -> dt.DataType:
+def _common(kinds: set[dt.DataType]) -> dt.DataType:
     """Return the type of a column that has these types in its files."""
-    if len(set(kinds)) == 1:
-        return kinds[0]
-    if all(kind.is_integer() for kind in kinds):
-        return dt.highest_precedence(kinds)
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    if all(kind.is_signed_integer() for kind in kinds):
+        return dt.int64
+    if all(kind.is_unsigned_integer() for kind in kinds):
+        return dt.uint64
     return dt.json if any(kind.is_json() for kind in kinds) else dt.string
 
 

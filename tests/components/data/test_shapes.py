@@ -265,6 +265,12 @@ SHAPES = {
     "xlsx": Shape(
         zipped(**{"[Content]_xml": ""}), refused=("no workbook that can be read",), name="o.xlsx"
     ),
+    "a sheet of a CSV": Shape(
+        csv_of("1"), refused=("o.csv has no sheets", "`sheet`"), settings={"sheet": "Orders"}
+    ),
+    "a table of a CSV": Shape(
+        csv_of("1"), refused=("o.csv is no database", "`table`"), settings={"table": "orders"}
+    ),
     # JSON
     "JSON array": Shape(
         f"[{lines_of({'u': '1'}, {'u': '2'}).strip().replace(chr(10), ',')}]", TWO, name="o.json"

@@ -1,4 +1,4 @@
-"""The same rows in any format give the same table, or are refused in all."""
+"""The same rows in any format, or by a query, give the same table, or are refused in all."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import csv
 import gzip
 import json
 import os
+import sqlite3
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +22,7 @@ from hypothesis import strategies as st
 
 from components.data.sources.columns import read
 from components.data.sources.files import connect, files_of
+from components.data.sources.sql import identifier, literal
 from components.settings import Source
 
 CASES = int(os.environ.get("FORMAT_CASES", "8"))
@@ -110,6 +114,22 @@ def parquet(path: Path, rows: list[Row]) -> None:
     )
 
 
+def sqlite(path: Path, rows: list[Row]) -> None:
+    path.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as con:
+        con.execute(f"CREATE TABLE orders ({', '.join(map(identifier, NAMES))})")
+        con.executemany(f"INSERT INTO orders VALUES ({', '.join('?' * len(NAMES))})", rows)
+        con.commit()
+
+
+def duckdb_file(path: Path, rows: list[Row]) -> None:
+    path.unlink(missing_ok=True)
+    parquet(path.with_suffix(".copied"), rows)
+    with closing(duckdb.connect(str(path))) as con:
+        place = literal(path.with_suffix(".copied"))
+        con.execute(f"CREATE TABLE orders AS SELECT * FROM read_parquet({place})")
+
+
 FORMATS: dict[str, Callable[[Path, list[Row]], None]] = {
     "o.csv": delimited(","),
     "o.tsv": delimited("\t"),
@@ -119,6 +139,12 @@ FORMATS: dict[str, Callable[[Path, list[Row]], None]] = {
     "o.jsonl.gz": json_lines,
     "o.json": json_array,
     "o.parquet": parquet,
+    "o.sqlite": sqlite,
+    "o.duckdb": duckdb_file,
+}
+QUERIES = {
+    **dict.fromkeys(("semicolons.csv", "o.jsonl", "o.parquet"), "SELECT * FROM source"),
+    **dict.fromkeys(("o.sqlite", "o.duckdb"), "SELECT * FROM orders"),
 }
 CONNECTION = connect("Europe/Berlin")
 
@@ -148,10 +174,12 @@ def test_every_format_gives_the_same_table(rows: list[Row], how: dict[str, objec
     with tempfile.TemporaryDirectory() as folder:
         first = outcome(Path(folder), "o.parquet", rows, **how)
         event("refused" if isinstance(first, str) else "a table")
-        for name in FORMATS:
-            other = outcome(Path(folder), name, rows, **how)
+        read_by = [(name, {}) for name in FORMATS]
+        read_by += [(name, {"query": query}) for name, query in QUERIES.items()]
+        for name, query in read_by:
+            other = outcome(Path(folder), name, rows, **how, **query)
             if isinstance(first, str) or isinstance(other, str):
                 assert isinstance(first, str), other
-                assert other == first, name
+                assert other == first, (name, query)
             else:
                 pd.testing.assert_frame_equal(other, first)

@@ -232,6 +232,11 @@ def test_no_type_is_guessed(tmp_path: Path) -> None:
         (tmp_path / "p").mkdir(exist_ok=True)
         pq.write_table(pa.table({"v": column}), tmp_path / f"p/{name}.parquet")
     assert values(tmp_path, "SELECT v FROM source", path="p") == ["7", "8", "9", None]
+    for name, column in (("a", pa.array([[1]])), ("b", pa.array([{"a": 1}]))):
+        (tmp_path / "q").mkdir(exist_ok=True)
+        pq.write_table(pa.table({"v": column}), tmp_path / f"q/{name}.parquet")
+    with pytest.raises(ValueError, match=r"column 'v' has different types in its files, array"):
+        values(tmp_path, "SELECT v FROM source", path="q")
     large = 2**90 + 1
     assert values(tmp_path, f"SELECT {large}::HUGEINT AS v FROM source LIMIT 1", path="p") == [
         str(large)
