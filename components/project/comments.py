@@ -82,6 +82,8 @@ def _comments(
         if below is None:
             continue
         place = f"{name}.{key.value}"
+        if isinstance(value, yaml.ScalarNode) and value.style in ("|", ">"):
+            continue  # a text of several lines, such as a query
         if place not in seen and not (field is schema and "$ref" in below):
             seen.add(place)
             block = value.start_mark.line != key.start_mark.line
