@@ -58,7 +58,8 @@ def _stage(module: str, function: str = "run", **options: str) -> None:
     from components.settings import load_settings
 
     try:
-        getattr(importlib.import_module(module), function)(load_settings(), ROOT, **options)
+        settings = load_settings()  # first: importing a stage's libraries takes seconds
+        getattr(importlib.import_module(module), function)(settings, ROOT, **options)
     except Exception as error:
         message = _what_to_do(error)
         if message is None:

@@ -296,6 +296,16 @@ def _variable_name(name: str) -> str:
     return name
 
 
+def url_of(path: Path) -> str | None:
+    """Return the URL that a path of the settings is, None for a file; a Path joins its slashes.
+
+    >>> url_of(Path("s3://shop/orders/")), url_of(Path("in/orders.csv"))
+    ('s3://shop/orders', None)
+    """
+    found = re.match(r"([a-z][a-z0-9+.-]+):/+(.*)", str(path))
+    return f"{found[1]}://{found[2]}" if found else None
+
+
 def _with_paths(tables: object) -> object:
     """Return the mapping with ``{path: …}`` for each table that is a path only."""
     if isinstance(tables, dict):
@@ -311,7 +321,8 @@ class Source(FileFormat):
     of the columns."""
 
     path: Path | None = None
-    """A file, a folder (all files in it that can be read) or a pattern (`orders/*.csv`).
+    """A file, a folder (all files in it that can be read), a pattern (`orders/*.csv`), or a URL:
+    `s3://bucket/folder`, `gs://…` or a file at `https://…`.
 
     CSV, TSV, JSON lines, JSON arrays, Parquet, workbooks (xlsx, xls, ods), SQLite and DuckDB; the
     text formats also as gz, bz2, zst or zip.
@@ -435,7 +446,7 @@ class Source(FileFormat):
                 f"database {self.database}, " + (f"table {self.table}" if self.table else "query")
             ]
         paths = [self.path] if self.path else [table.path for table in self.tables.values()]
-        return list(dict.fromkeys(map(str, paths)))
+        return list(dict.fromkeys(url_of(path) or str(path) for path in paths))
 
     @property
     def shown(self) -> str:
@@ -536,6 +547,12 @@ class Ingest(Section):
     """Files up to this size are read again when their content changed.
 
     Larger ones are read again when their size or modification time changed."""
+    memory_gb: PositiveFloat = 3.0
+    """Gigabytes that the database of `ingest`, `validate` and `preprocess` uses at most.
+
+    Larger tables are worked on in files below `data/.staging`. Each of these commands needs up to
+    2 GB more.
+    """
     feedback: Path = Path("data/feedback")
     """Folder of events that the endpoint received, exported as Parquet."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
@@ -14,7 +15,9 @@ from prefect.events import emit_event
 
 from components.settings import load_settings
 from flows.stages import run_command
-from monitoring.run import MonitoringResult, check_drift
+
+if TYPE_CHECKING:
+    from monitoring.run import MonitoringResult
 
 DRIFT = "bowerbird.drift"
 
@@ -28,6 +31,8 @@ def export_feedback() -> None:
 @task(retries=1, retry_delay_seconds=5)
 def check_newest_window() -> MonitoringResult:
     """Check the newest window for drift: verdict, report, alert."""
+    from monitoring.run import check_drift  # takes 4 s to import: not for the other flows
+
     return check_drift(load_settings(), Path())
 
 

@@ -1,7 +1,7 @@
-"""A/B tests: the assignment of shoppers to arms, and a sequential test of which arm is better.
+"""A/B tests: a sequential test of which arm is better.
 
-In: ``serve.experiment`` and the store's exposures and events. Out: a shopper's arm, the same every
-time and in every worker, and a verdict that stays valid however often one looks.
+In: ``serve.experiment`` and the store's exposures and events. Out: each arm's outcomes, and a
+verdict that stays valid however often one looks.
 
 A shopper is one observation: did an outcome event follow the first exposure within the window?
 Shares of shoppers are compared, not clicks a page, because the clicks of one shopper correlate.
@@ -9,26 +9,18 @@ Shares of shoppers are compared, not clicks a page, because the clicks of one sh
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from components.settings import Experiment
+from serving.arms import CONTROL, TREATMENT
 from serving.events.database import Database
 from serving.events.exposures import ArmOutcome, arm_outcomes, experiment_names
 
-CONTROL, TREATMENT = "control", "treatment"
 MIN_USERS = 50
 """Shoppers of each arm that a verdict needs: the interval rests on the central limit theorem."""
-
-
-def arm_of(experiment: Experiment, profile: str) -> str:
-    """Return the arm of a shopper: a hash of the experiment's name and the profile's key."""
-    digest = hashlib.sha256(f"{experiment.name}\0{profile}".encode()).digest()
-    position = int.from_bytes(digest[:8], "big") / 2**64
-    return TREATMENT if position < experiment.share else CONTROL
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from components.data.schema import NONE, SHOP
+from components.data.schema import EVENTS, NONE, SHOP
 
 
 def clean_items(items: ir.Table) -> ir.Table:
@@ -26,22 +26,38 @@ def clean_items(items: ir.Table) -> ir.Table:
     )
 
 
-def clean_interactions(interactions: ir.Table, items: ir.Table) -> ir.Table:
-    """Return one row for each user, item, event and moment, of items the catalogue knows.
+def numbered(table: ir.Table, key: str, name: str) -> ir.Table:
+    """Return ``table`` with the place of each row in the order of ``key``, from 0, as ``name``."""
+    return table.mutate(**{name: ibis.row_number().over(order_by=key).cast("int32")})
+
+
+def clean_interactions(interactions: ir.Table, users: ir.Table, items: ir.Table) -> ir.Table:
+    """Return one row for each user, item, event and moment, of users and items that are known.
+
+    users, items: with their numbers, ``user`` and ``item``, which the rows have in the place of the
+    ids: they are a fraction of the size. event: the index into ``schema.EVENTS``.
 
     A line that an order repeats (two deliveries of one product) is one purchase of the sum: the
     quantities are added, and the price is the mean price of a unit. by_shop: the event is in the
     shop's own files or was sent with its key. authenticated: that, or with a signed session.
     """
-    known = interactions.semi_join(items, "item_id")
-    one = known.group_by(["user_id", "item_id", "event", "timestamp"]).aggregate(
+    authentication = interactions.authentication
+    known = (
+        interactions.mutate(
+            event=interactions.event.cases(*((name, n) for n, name in enumerate(EVENTS))),
+            by_shop=authentication.isnull() | (authentication == SHOP),
+            authenticated=authentication.isnull() | (authentication != NONE),
+        )
+        .join(items.select("item_id", "item"), "item_id")
+        .join(users.select("user_id", "user"), "user_id")
+    )
+    return known.group_by(["user", "item", "event", "timestamp"]).aggregate(
         quantity=_.quantity.sum().cast("float32"),
         price=((_.price * _.quantity).sum() / _.quantity.sum()).cast("float32"),
         rating=_.rating.mean().cast("float32"),
-        by_shop=(_.authentication.isnull() | (_.authentication == SHOP)).any(),
-        authenticated=(_.authentication.isnull() | (_.authentication != NONE)).any(),
+        by_shop=_.by_shop.any(),
+        authenticated=_.authenticated.any(),
     )
-    return one
 
 
 def at_least(interactions: ir.Table, key: str, n: int) -> ir.Table:

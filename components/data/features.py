@@ -1,7 +1,8 @@
 """Features of users and items at the start of the validation window.
 
 In: clean interactions and items. Out: the feature columns of ``data/prepared``'s items and users
-(``schema.ITEM_FEATURES``, ``schema.USER_FEATURES``). Only events before ``start`` count, so a
+(``schema.ITEM_FEATURES``, ``schema.USER_FEATURES``). Interactions name items and users by the
+numbers ``item`` and ``user`` that the two tables have. Only events before ``start`` count, so a
 model that uses them in training has not seen the windows it is judged on.
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 from ibis import _
+
+from components.data.schema import EVENTS
 
 DAY = 86_400
 
@@ -22,10 +25,10 @@ def item_features(items: ir.Table, interactions: ir.Table, start: int) -> ir.Tab
     main_category: the most specific category, null if none.
     """
     before = interactions.filter(_.seconds < start)
-    facts = before.group_by("item_id").aggregate(
+    facts = before.group_by("item").aggregate(
         popularity=_.count().cast("int32"), first_seen=_.seconds.min()
     )
-    joined = items.left_join(facts, "item_id").drop("item_id_right")
+    joined = items.left_join(facts, "item").drop("item_right")
     return joined.mutate(
         popularity=joined.popularity.fill_null(0),
         age_days=((start - joined.first_seen) / DAY).cast("float32"),
@@ -45,14 +48,14 @@ def user_features(users: ir.Table, interactions: ir.Table, start: int) -> ir.Tab
     sessions are free, and a thousand of them would be a thousand users.
     """
     before = interactions.filter(_.seconds < start)
-    facts = before.group_by("user_id").aggregate(
+    facts = before.group_by("user").aggregate(
         recency_days=((start - _.seconds.max()) / DAY).cast("float32"),
         frequency=_.seconds.nunique().cast("int32"),
-        spend=(_.price * _.quantity).sum(where=_.event == "purchase").cast("float32"),
+        spend=(_.price * _.quantity).sum(where=_.event == EVENTS.index("purchase")).cast("float32"),
     )
-    known = interactions.group_by("user_id").aggregate(verified=_.by_shop.any())
-    joined = users.left_join(facts, "user_id").drop("user_id_right")
-    joined = joined.left_join(known, "user_id").drop("user_id_right")
+    known = interactions.group_by("user").aggregate(verified=_.by_shop.any())
+    joined = users.left_join(facts, "user").drop("user_right")
+    joined = joined.left_join(known, "user").drop("user_right")
     return joined.mutate(
         frequency=joined.frequency.fill_null(0),
         spend=joined.spend.fill_null(0.0),

@@ -20,10 +20,11 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.data.engine import on_disk
 from components.data.erased_rows import without_erased
 from components.data.schema import RAW
 from components.data.sources.currencies import rates_of
-from components.data.sources.files import File, clear_staging, connect, files_of
+from components.data.sources.files import File, connect, files_of
 from components.data.sources.interactions import feedback_of, interactions_of
 from components.data.sources.items import items_table
 from components.data.sources.lines import together
@@ -41,11 +42,8 @@ def run(settings: Settings, root: Path) -> None:
         ValueError: a setting of ``ingest`` or a file does not fit the contract.
     """
     con = connect(settings.ingest.timezone)
-    clear_staging(root)
-    try:
+    with on_disk(con, root, settings.ingest.memory_gb):
         _write_tables(con, settings.ingest, root)
-    finally:
-        clear_staging(root)
     for name in RAW:
         rows = pq.read_metadata(root / "data/raw" / f"{name}.parquet").num_rows
         print(f"{name:<13}{rows:>10,} rows")

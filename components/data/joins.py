@@ -6,42 +6,41 @@ whose id the files have, samples of both sides, and the spelling that keeps them
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
+import ibis
+import ibis.expr.types as ir
+from ibis import _
 
 from components.data.schema import LINES
+from components.data.sources.ids import nfc
 from components.settings import Validate
 
 SAMPLE = 5
 _PREFIX_SAMPLE = 50  # ids of the events that are looked for at the end of the files' ids
 
-_SPELLINGS: dict[str, Callable[[pd.Series], pd.Series]] = {
+_SIGNS = r"[^\p{L}\p{N}]+"
+_ZEROS = r"^0+(.)"
+
+_SPELLINGS: dict[str, Callable[[ir.StringValue], ir.StringValue]] = {
     "zeros on the left; set `leading_zeros: strip` (or `width`) in {rules} of both sources": (
-        lambda ids: ids.str.replace(r"^0+(?=.)", "", regex=True)
+        lambda ids: ids.re_replace(_ZEROS, r"\1")
     ),
-    "capitals; set `case: upper` in {rules} of both sources": lambda ids: ids.str.upper(),
+    "capitals; set `case: upper` in {rules} of both sources": lambda ids: ids.upper(),
     "`.0` after whole numbers; set `integral: true` in {rules} of that source": (
-        lambda ids: ids.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
+        lambda ids: ids.re_replace(r"^(-?\d+)\.0+$", r"\1")
     ),
-    "the form of letters with accents; set `unicode: NFC` in {rules} of both sources": (
-        lambda ids: ids.str.normalize("NFC")
-    ),
+    "the form of letters with accents; set `unicode: NFC` in {rules} of both sources": nfc,
     "signs or spaces in them; write the ids the same way in both files": (
-        lambda ids: ids.str.replace(r"[\W_]+", "", regex=True)
+        lambda ids: ids.re_replace(_SIGNS, "")
     ),
     "capitals, zeros on the left and signs; write the ids the same way in both files": (
-        lambda ids: (
-            ids.str.lower()
-            .str.replace(r"[\W_]+", "", regex=True)
-            .str.replace(r"^0+(?=.)", "", regex=True)
-        )
+        lambda ids: ids.lower().re_replace(_SIGNS, "").re_replace(_ZEROS, r"\1")
     ),
 }
-"""Ways to write ids alike, by what they say about the difference."""
+"""Rules that give two spellings of an id the same form, by the difference that they remove."""
 
 
 @dataclass(frozen=True)
@@ -92,77 +91,99 @@ def _listed(ids: list[str]) -> str:
     return ", ".join(repr(one) for one in ids)
 
 
-def join(what: str, events: pd.Series, listed: pd.Series) -> Join:
+def join(what: str, events: ir.Table, files: ir.Table) -> Join:
     """Return how the ids of events match the ids that files list.
 
-    events: one id for each event, none null.
+    events: (id), one row for each event, none null. files: (id).
     """
-    times = events.value_counts()
-    ids = times.index.to_series()
-    known = ids.isin(listed)
-    missing = ids[~known].sort_values()
-    n, found = int(times.sum()), int(times[known.to_numpy()].sum())
+    times = events.group_by("id").aggregate(n=_.count()).cache()
+    listed = files.filter(files.id.notnull()).distinct().cache()
+    missing = times.anti_join(listed, "id").cache()
+    total, lost = (int(table.n.sum().fill_null(0).execute()) for table in (times, missing))
     return Join(
         what=what,
-        events=n,
-        known=found,
-        not_found=missing.head(SAMPLE).tolist(),
-        listed=listed.dropna().sort_values().head(SAMPLE).tolist(),
-        cause=_cause(what, missing, times, listed.dropna()) if len(missing) else "",
+        events=total,
+        known=total - lost,
+        not_found=_first_ids(missing, SAMPLE),
+        listed=_first_ids(listed, SAMPLE),
+        cause=_cause(what, missing, listed, lost) if lost else "",
     )
 
 
-def _cause(what: str, missing: pd.Series, times: pd.Series, listed: pd.Series) -> str:
+def _first_ids(table: ir.Table, n: int) -> list[str]:
+    return table.order_by("id").limit(n).id.execute().tolist()
+
+
+def _cause(what: str, missing: ir.Table, listed: ir.Table, lost: int) -> str:
     """Return the spelling that lets the most of the missing ids match, "" if none does."""
     rules = "item_ids" if what == "product" else "user_ids"
     gains = {}
     for cause, spelled in _SPELLINGS.items():
-        match = spelled(missing).isin(set(spelled(listed))).to_numpy()
-        gains[cause.format(rules=rules)] = int(times[missing[match]].sum())
+        match = missing.mutate(id=spelled(missing.id)).semi_join(
+            listed.select(id=spelled(listed.id)), "id"
+        )
+        gains[cause.format(rules=rules)] = _events(match)
     for cause, match in _prefixes(missing, listed):
-        gains[cause] = int(times[missing[match.to_numpy()]].sum())
+        gains[cause] = _events(match)
     best = max(gains, key=lambda cause: gains[cause])
     # A few ids match by chance.
-    if gains[best] < max(2, 0.1 * times[missing].sum()):
+    if gains[best] < max(2, 0.1 * lost):
         return ""
     return f"ids differ by {best}"
 
 
-def _prefixes(missing: pd.Series, listed: pd.Series) -> list[tuple[str, pd.Series]]:
+def _events(match: ir.Table) -> int:
+    return int(match.n.sum().fill_null(0).execute())
+
+
+def _prefixes(missing: ir.Table, listed: ir.Table) -> list[tuple[str, ir.Table]]:
     """Return the most frequent text before the ids on each side, and which ids it explains."""
-    sample = missing.head(_PREFIX_SAMPLE)
     found = []
-    for longer, shorter, side in ((listed, sample, "files"), (sample, listed, "events")):
-        ends = Counter(
-            one[: -len(other)]
-            for other in shorter.head(_PREFIX_SAMPLE)
-            for one in longer[longer.str.endswith(other) & (longer.str.len() > len(other))]
-        )
-        if not ends:
+    for longer, shorter, side in ((listed, missing, "files"), (missing, listed, "events")):
+        prefix = _most_frequent_prefix(longer, _first_ids(shorter, _PREFIX_SAMPLE))
+        if not prefix:
             continue
-        prefix, _ = ends.most_common(1)[0]
         if side == "files":
-            match = (prefix + missing).isin(set(listed))
+            match = missing.mutate(id=ibis.literal(prefix) + missing.id).semi_join(listed, "id")
             advice = f"set `item_prefix: {prefix!r}` of the events' source"
         else:
-            match = missing.str.startswith(prefix) & missing.str[len(prefix) :].isin(set(listed))
+            own = missing.filter(missing.id.startswith(prefix))
+            match = own.mutate(id=own.id.substr(len(prefix))).semi_join(listed, "id")
             advice = f"set `item_prefix: {prefix!r}` of the files' source"
         found.append((f"{prefix!r} before the ids of the {side}; {advice}", match))
     return found
 
 
-def joins_of(events: pd.DataFrame, items: pd.DataFrame, users: pd.DataFrame) -> dict[str, Join]:
+def _most_frequent_prefix(longer: ir.Table, ends: list[str]) -> str:
+    """Return the most frequent text before one of ``ends`` in the ids of ``longer``, or ""."""
+    if not ends:
+        return ""
+    sample = ibis.memtable({"end": ends}, schema={"end": "string"})
+    pairs = longer.select("id").cross_join(sample)
+    pairs = pairs.filter(pairs.id.endswith(pairs.end), pairs.id.length() > pairs.end.length())
+    prefix = pairs.id.substr(0, pairs.id.length() - pairs.end.length())
+    most = pairs.select(prefix=prefix).group_by("prefix").aggregate(n=_.count())
+    first = most.order_by([ibis.desc("n"), "prefix"]).limit(1).execute()
+    return "" if first.empty else str(first["prefix"][0])
+
+
+def joins_of(events: ir.Table, items: ir.Table, users: ir.Table) -> dict[str, Join]:
     """Return how the shop's own events join with its item and user files, as far as it has any.
 
-    items, users: ids and ``source`` of the raw tables.
+    items, users: the raw tables.
     """
     found = {}
-    if (items["source"] != LINES).any():
-        found["known_items"] = join("product", events["item_id"].dropna(), items["item_id"])
-    of_files = users.loc[users["source"] != LINES, "user_id"]
-    if len(of_files):
-        found["known_users"] = join("customer", events["user_id"].dropna(), of_files)
+    if int(items.filter(items.source != LINES).count().execute()):
+        found["known_items"] = _join("product", events.item_id, items.item_id)
+    of_files = users.filter(users.source != LINES)
+    if int(of_files.count().execute()):
+        found["known_users"] = _join("customer", events.user_id, of_files.user_id)
     return {name: one for name, one in found.items() if one.events}
+
+
+def _join(what: str, events: ir.StringColumn, listed: ir.StringColumn) -> Join:
+    ids = events.name("id").as_table()
+    return join(what, ids.filter(ids.id.notnull()), listed.name("id").as_table())
 
 
 def too_few_known(joins: dict[str, Join], settings: Validate) -> list[str]:

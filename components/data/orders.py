@@ -68,45 +68,43 @@ def order_problems(rows: ir.Table, settings: Validate) -> ir.Table:
 
     rows: the columns COLUMNS, ROW and USABLE.
     """
-    rows = rows.select(ROW, USABLE, *COLUMNS).mutate(
-        quantity=rows.quantity.cast("float64").fill_null(1.0),
-        is_cancellation=_cancels(rows, settings),
-        of_shop=rows.authentication.isnull(),
-    )
+    # Each of the tables below filters ``rows`` itself: DuckDB keeps a table that several others use
+    # in memory, and these are small where ``rows`` is large.
     replaced = _replaced(rows)
-    usable = rows.filter(_.usable)
-    copies = _copies(usable)
-    found = [replaced.mutate(reason=ibis.literal(REPLACED)), copies]
-    current = usable.anti_join(replaced, ROW).anti_join(copies, ROW)
-    stated = current.filter(_.status.notnull(), _.event == "purchase")
-    found.append(stated.select(ROW, reason=stated.status))
+    copies = _copies(rows)
+    gone = replaced.union(copies.select(ROW))
+    stated = _purchases(rows, rows.status.notnull()).anti_join(gone, ROW)
+    found = [
+        replaced.mutate(reason=ibis.literal(REPLACED)),
+        copies,
+        stated.select(ROW, reason=stated.status),
+    ]
     if settings.returns == "take_back":
-        found.append(_taken_back(current, settings))
+        found.append(_taken_back(rows, stated, gone, settings))
     return ibis.union(*found)
 
 
-def _cancels(rows: ir.Table, settings: Validate) -> ir.BooleanValue:
-    if not settings.cancelled_orders:
-        return ibis.literal(False)
-    return rows.order_id.re_search(_whole(settings)).fill_null(False)
-
-
-def _whole(settings: Validate) -> str:
-    return rf"^(?:{settings.cancelled_orders})$"
+def _purchases(rows: ir.Table, *where: ir.BooleanValue) -> ir.Table:
+    """Return the usable purchases that meet all of ``where``, with a quantity that is not null."""
+    names = ("timestamp", "status", "authentication", "source")
+    return rows.filter(rows.usable, rows.event == "purchase", *where).select(
+        *(ROW, *_ORDER, *names), quantity=_.quantity.cast("float64").fill_null(1.0)
+    )
 
 
 def _replaced(rows: ir.Table) -> ir.Table:
     """Return ROW of the rows of older versions of their orders."""
     versions = rows.filter(_.version.notnull(), _.order_id.notnull())
+    versions = versions.select(ROW, "order_id", "version")
     newest = versions.mutate(newest=_.version.max().over(group_by="order_id"))
     return newest.filter(_.version < _.newest).select(ROW)
 
 
 def _copies(rows: ir.Table) -> ir.Table:
     """Return ROW and ``reason`` of feedback's purchases that are there already."""
-    bought = rows.filter(_.event == "purchase", _.order_id.notnull(), _.quantity > 0)
-    sent = bought.filter(~_.of_shop)
-    in_files = sent.semi_join(bought.filter(_.of_shop), _ORDER)
+    of_shop, with_order = rows.authentication.isnull(), rows.order_id.notnull()
+    sent = _purchases(rows, ~of_shop, with_order, rows.quantity > 0)
+    in_files = sent.semi_join(_purchases(rows, of_shop, with_order, rows.quantity > 0), _ORDER)
     # An event without authentication must not stand for one with the shop's key.
     trust = sent.authentication.cases(*((name, n) for n, name in enumerate(AUTHENTICATIONS)))
     ranked = sent.mutate(trust=trust).anti_join(in_files, ROW)
@@ -118,13 +116,26 @@ def _copies(rows: ir.Table) -> ir.Table:
     )
 
 
-def _taken_back(rows: ir.Table, settings: Validate) -> ir.Table:
-    """Return ROW and ``reason`` of purchases taken back, and of the lines that take them."""
-    bought = rows.filter(
-        _.event == "purchase", _.quantity > 0, ~_.is_cancellation, _.status.isnull()
-    ).mutate(takes=ibis.literal(False), names_order=ibis.literal(False))
-    takes = ibis.union(_return_lines(rows, settings), _later_statuses(rows, bought))
-    bought = bought.select(takes.columns).semi_join(takes, _PAIR)
+def _taken_back(rows: ir.Table, stated: ir.Table, gone: ir.Table, settings: Validate) -> ir.Table:
+    """Return ROW and ``reason`` of purchases taken back, and of the lines that take them.
+
+    stated: the rows with a status. gone: ROW of rows that do not count for another reason.
+    """
+    lines = _return_lines(rows, settings).anti_join(gone, ROW)
+    pairs = lines.select(*_PAIR).union(stated.select(*_PAIR)).distinct()
+    bought = (
+        _purchases(
+            rows,
+            rows.status.isnull(),
+            (rows.quantity > 0) | rows.quantity.isnull(),
+            ~_cancels(rows, settings),
+        )
+        .semi_join(pairs, _PAIR)
+        .anti_join(gone, ROW)
+        .mutate(takes=False, names_order=False, is_cancellation=False)
+    )
+    takes = lines.union(_later_statuses(stated, bought).select(lines.columns))
+    bought = bought.select(lines.columns)
     named = takes.filter(_.names_order).union(
         takes.filter(~_.names_order).semi_join(bought, _ORDER)
     )
@@ -146,47 +157,48 @@ def _taken_back(rows: ir.Table, settings: Validate) -> ir.Table:
     )
 
 
+def _cancels(rows: ir.Table, settings: Validate) -> ir.BooleanValue:
+    if not settings.cancelled_orders:
+        return ibis.literal(False)
+    return rows.order_id.re_search(_whole(settings)).fill_null(False)
+
+
+def _whole(settings: Validate) -> str:
+    return rf"^(?:{settings.cancelled_orders})$"
+
+
 def _return_lines(rows: ir.Table, settings: Validate) -> ir.Table:
     """Return the shop's lines of returns and cancellations; ``order_id`` is the order they name.
 
     names_order: it surely is one, and not the return's own id.
     """
-    lines = rows.filter(
-        _.event == "purchase",
-        _.of_shop | (_.authentication == SHOP),
-        _.status.isnull(),
-        (_.quantity < 0) | (_.is_cancellation & (_.quantity != 0)),
+    lines = _purchases(
+        rows,
+        rows.authentication.isnull() | (rows.authentication == SHOP),
+        rows.status.isnull(),
+        (rows.quantity < 0)
+        | (_cancels(rows, settings) & ((rows.quantity != 0) | rows.quantity.isnull())),
     )
+    lines = lines.mutate(is_cancellation=_cancels(lines, settings))
     order, names = lines.order_id, ibis.literal(False)
     if re.compile(settings.cancelled_orders).groups:
         inside = lines.order_id.re_extract(_whole(settings), 1).nullif("")
         order = ibis.ifelse(lines.is_cancellation, inside, order)
         names = lines.is_cancellation & inside.notnull()
-    return lines.mutate(
-        order_id=order, quantity=_.quantity.abs(), takes=ibis.literal(True), names_order=names
-    )
+    return lines.mutate(order_id=order, quantity=_.quantity.abs(), takes=True, names_order=names)
 
 
-def _later_statuses(rows: ir.Table, bought: ir.Table) -> ir.Table:
+def _later_statuses(stated: ir.Table, bought: ir.Table) -> ir.Table:
     """Return the rows whose status takes back an earlier row of the same order and item.
 
     A file that lists each order's states has the purchase in an earlier row, or in another file.
     """
-    stated = rows.filter(
-        _.event == "purchase", _.quantity > 0, _.status.notnull(), _.order_id.notnull()
-    ).mutate(
-        takes=ibis.literal(True),
-        names_order=ibis.literal(True),
-        is_cancellation=_.status == CANCELLED,
+    stated = stated.filter(_.quantity > 0, _.order_id.notnull()).mutate(
+        takes=True, names_order=True, is_cancellation=_.status == CANCELLED
     )
     earlier = bought.select(*_ORDER, at=bought.timestamp, file=bought.source)
-    return stated.semi_join(
-        earlier,
-        [
-            *_ORDER,
-            (stated.timestamp > earlier.at) | (stated.source != earlier.file),
-        ],
-    )
+    later = (stated.timestamp > earlier.at) | (stated.source != earlier.file)
+    return stated.semi_join(earlier, [*_ORDER, later])
 
 
 def _stack(events: ir.Table, key: list[str], order: list[str]) -> ir.Table:

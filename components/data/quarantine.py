@@ -1,6 +1,7 @@
 """What ``validate`` says about kept and quarantined rows: counts, reasons, examples, empty cells.
 
-In: the good and the bad rows of a table (with ``reasons``). Out: JSON-ready counts, lines to print,
+In: the good and the bad rows of a table (with ``row``, their number, and ``reasons``), as tables of
+the database. Out: JSON-ready counts, lines to print,
 and the kinds of events of which nothing is left.
 """
 
@@ -8,7 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
+import ibis
+import ibis.expr.types as ir
+from ibis import _
 
 from components.data.orders import NO_FAULT
 from components.data.schema import UNREADABLE
@@ -26,43 +29,55 @@ MIN_KIND_ROWS = 10
 """Rows that a kind of event must have for its loss to stop the run."""
 
 
-def counts(good: pd.DataFrame, bad: pd.DataFrame) -> dict[str, Any]:
+def counts(good: ir.Table, bad: ir.Table) -> dict[str, Any]:
     """Return rows, kept, quarantined and the reasons; a row with several counts in each."""
+    kept, quarantined = int(good.count().execute()), int(bad.count().execute())
     return {
-        "rows": len(good) + len(bad),
-        "kept": len(good),
-        "quarantined": len(bad),
-        "reasons": {key: int(n) for key, n in bad["reasons"].explode().value_counts().items()},
+        "rows": kept + quarantined,
+        "kept": kept,
+        "quarantined": quarantined,
+        "reasons": _reasons(bad),
     }
 
 
-def examples(bad: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def _single(bad: ir.Table) -> ir.Table:
+    """Return (row, place, reason): a row for each reason of each bad row."""
+    return bad.select(
+        "row", reason=bad.reasons.unnest(), place=ibis.range(bad.reasons.length()).unnest()
+    )
+
+
+def _first_places(bad: ir.Table) -> ir.Table:
+    """Return (reason, n, row, place): each reason with its count and where it first occurs."""
+    return (
+        _single(bad)
+        .group_by("reason")
+        .aggregate(n=_.count(), row=_.row.min(), place=_.place.argmin(_.row))
+    )
+
+
+def _reasons(bad: ir.Table) -> dict[str, int]:
+    """Return the count of each reason, the most frequent first, of equals that of the first row."""
+    found = _first_places(bad).order_by([ibis.desc("n"), "row", "place"]).execute()
+    return {str(reason): int(n) for reason, n in zip(found["reason"], found["n"], strict=True)}
+
+
+def examples(bad: ir.Table) -> dict[str, dict[str, Any]]:
     """Return the first row of each reason: its file and its row there from 0.
 
     With its id if it has no row, and with the value if that could not be read.
     """
-    reasons = bad["reasons"].explode()
-    first = reasons[~reasons.duplicated()]
-    found = {}
-    for label, reason in first.items():
-        row = bad.loc[label]
-        place = {"source": row.get("source"), "source_row": row.get("source_row")}
-        if pd.isna(place["source_row"]):
-            place |= {name: row[name] for name in ("item_id", "user_id") if name in row}
-        if str(reason).endswith("cannot be read"):
-            place[UNREADABLE] = row.get(UNREADABLE)
-        found[str(reason)] = {
-            key: int(value) if key == "source_row" else str(value)
-            for key, value in place.items()
-            if pd.notna(value)
-        }
+    ids = [name for name in ("item_id", "user_id") if name in bad.columns]
+    first = _first_places(bad).join(
+        bad.select("row", "source", "source_row", UNREADABLE, *ids), "row"
+    )
+    found: dict[str, dict[str, Any]] = {}
+    for row in first.order_by(["row", "place"]).to_pyarrow().to_pylist():
+        wanted = ["source", "source_row"]
+        wanted += ids if row["source_row"] is None else []
+        wanted += [UNREADABLE] if row["reason"].endswith("cannot be read") else []
+        found[row["reason"]] = {name: row[name] for name in wanted if row[name] is not None}
     return found
-
-
-def empty_cells(good: pd.DataFrame) -> dict[str, int]:
-    """Return how many of the kept rows have no value, by column, where any has none."""
-    n = good.drop(columns=[*NOT_THE_SHOPS], errors="ignore").isna().sum()
-    return {str(name): int(count) for name, count in n.items() if count}
 
 
 def reason_lines(reasons: dict[str, int], shown: dict[str, dict[str, Any]]) -> list[str]:
@@ -79,33 +94,35 @@ def reason_lines(reasons: dict[str, int], shown: dict[str, dict[str, Any]]) -> l
     return lines
 
 
-def faulty_rows(bad: pd.DataFrame) -> int:
+def faulty_rows(bad: ir.Table) -> int:
     """Return how many bad rows have a fault: those of removed products, returns, cancellations and
     older versions of orders have none."""
-    no_fault = NO_FAULT | {NOT_IN_CATALOGUE}
-    return int(bad["reasons"].map(lambda reasons: not no_fault.issuperset(reasons)).sum())
+    no_fault = sorted(NO_FAULT | {NOT_IN_CATALOGUE})
+    faults = bad.reasons.filter(lambda reason: reason.notin(no_fault))
+    return int(bad.filter(faults.length() > 0).count().execute())
 
 
-def lost_kinds(good: pd.DataFrame, bad: pd.DataFrame) -> list[str]:
+def lost_kinds(good: ir.Table, bad: ir.Table) -> list[str]:
     """Return a sentence for each kind of event with rows of which none is kept."""
-    kept = set(good["event"].dropna())
-    lost = bad[bad["event"].notna() & ~bad["event"].isin(kept)]
+    lost = bad.anti_join(good.select("event").distinct(), "event").filter(_.event.notnull())
+    kinds = lost.group_by("event").aggregate(n=_.count()).filter(_.n >= MIN_KIND_ROWS)
     sentences = []
-    for event, rows in lost.groupby("event"):
-        if len(rows) >= MIN_KIND_ROWS:
-            worst = rows["reasons"].explode().value_counts()
-            why = ", ".join(f"{reason} ({n:,})" for reason, n in worst.head(3).items())
-            sentences.append(f"interactions: all {len(rows):,} events {event!r} are bad: {why}")
+    for event, n in kinds.order_by("event").execute().itertuples(index=False):
+        worst = _reasons(bad.filter(bad.event == event))
+        why = ", ".join(f"{reason} ({k:,})" for reason, k in list(worst.items())[:3])
+        sentences.append(f"interactions: all {n:,} events {event!r} are bad: {why}")
     return sentences
 
 
-def largest_customer(good: pd.DataFrame) -> str:
+def largest_customer(good: ir.Table) -> str:
     """Return a note if one customer has so many events that it may stand for unknown ones."""
-    counted = good["user_id"].value_counts()
-    if len(good) < 1000 or counted.empty or counted.iloc[0] < 0.05 * len(good):
+    counted = good.filter(good.user_id.notnull()).group_by("user_id").aggregate(n=_.count())
+    most = counted.order_by([ibis.desc("n"), "user_id"]).limit(1).execute()
+    rows = int(good.count().execute())
+    if rows < 1000 or most.empty or most["n"][0] < 0.05 * rows:
         return ""
     return (
-        f"customer {counted.index[0]!r} has {counted.iloc[0] / len(good):.0%} of the events: if "
+        f"customer {most['user_id'][0]!r} has {most['n'][0] / rows:.0%} of the events: if "
         "that stands for unknown customers, name it in `nulls` of the source"
     )
 

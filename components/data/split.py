@@ -16,12 +16,15 @@ from pathlib import Path
 import ibis
 import ibis.expr.types as ir
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis import _
 
-from components.data.cleaning import at_least, clean_interactions, clean_items
+from components.arrays import Int64Array
+from components.data.cleaning import at_least, clean_interactions, clean_items, numbered
+from components.data.engine import database
 from components.data.features import DAY, item_features, user_features
-from components.data.schema import EVENTS, PREPARED_INTERACTIONS, SPLITS
+from components.data.schema import PREPARED_INTERACTIONS, SPLITS
 from components.settings import Preprocess, Settings
 
 
@@ -51,21 +54,20 @@ def boundaries(last: int, first: int, settings: Preprocess) -> dict[str, int]:
     return {"validation_start": validation_start, "test_start": test_start, "end": end}
 
 
-def coded(
-    interactions: ir.Table, users: ir.Table, items: ir.Table, times: dict[str, int]
-) -> ir.Table:
-    """Return the interactions with dense codes and splits, sorted by (user, timestamp, item)."""
-    event = interactions.event.cases(*((name, code) for code, name in enumerate(EVENTS)))
+def coded(interactions: ir.Table, users: ir.Table, times: dict[str, int]) -> ir.Table:
+    """Return the interactions with dense codes and splits, sorted by (user, timestamp, item).
+
+    users: (user, code), the code of each user's number.
+    """
     window = ibis.cases(
         (interactions.seconds < times["validation_start"], SPLITS.index("train")),
         (interactions.seconds < times["test_start"], SPLITS.index("validation")),
         else_=SPLITS.index("test"),
     )
     return (
-        interactions.mutate(event=event, split=window)
-        .join(users.select("user_id", "user"), "user_id")
-        .join(items.select("item_id", "item"), "item_id")
-        .mutate(timestamp=_.seconds)
+        interactions.mutate(split=window)
+        .join(users, "user")
+        .mutate(timestamp=_.seconds, user=_.code)
         .select(*PREPARED_INTERACTIONS.names)
         .order_by(["user", "timestamp", "item", "event"])
     )
@@ -77,17 +79,33 @@ def run(settings: Settings, root: Path) -> None:
     Raises:
         ValueError: no interaction is left, or the windows leave nothing to train on.
     """
-    con = ibis.duckdb.connect()
-    valid = {
-        name: con.read_parquet(str(root / "data/valid" / f"{name}.parquet"))
+    partial = root / "data/.prepared"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    with database(root, settings.ingest.memory_gb) as con:
+        sizes = _prepare(con, settings.preprocess, root / "data/valid", partial)
+    out = root / "data/prepared"
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
+    print(
+        f"{sizes.sum():,} interactions: "
+        + ", ".join(f"{name} {n:,}" for name, n in zip(SPLITS, sizes, strict=True))
+    )
+
+
+def _prepare(con: ibis.BaseBackend, settings: Preprocess, valid: Path, out: Path) -> Int64Array:
+    """Write the prepared tables to ``out``; return the number of interactions of each split."""
+    given = {
+        name: con.read_parquet(str(valid / f"{name}.parquet"))
         for name in ("interactions", "items", "users")
     }
-    items = con.create_table("items", clean_items(valid["items"]), temp=True)
-    clean = clean_interactions(valid["interactions"], items)
-    clean = at_least(clean, "item_id", settings.preprocess.min_item_interactions)
-    clean = at_least(clean, "user_id", settings.preprocess.min_user_interactions)
+    items = con.create_table("items", numbered(clean_items(given["items"]), "item_id", "item"))
+    users = con.create_table("users", numbered(given["users"], "user_id", "user"))
+    clean = clean_interactions(given["interactions"], users, items)
+    clean = at_least(clean, "item", settings.min_item_interactions)
+    clean = at_least(clean, "user", settings.min_user_interactions)
     clean = clean.mutate(seconds=_.timestamp.epoch_seconds().cast("int64"))
-    interactions = con.create_table("interactions", clean, temp=True)
+    interactions = con.create_table("interactions", clean)
 
     span = interactions.aggregate(first=_.seconds.min(), last=_.seconds.max()).execute()
     if span["first"].isna()[0]:
@@ -95,30 +113,23 @@ def run(settings: Settings, root: Path) -> None:
             "preprocess: no interaction is left after validation and the minima of "
             "preprocess.min_item_interactions and min_user_interactions; look at data/quarantine"
         )
-    times = boundaries(int(span["last"][0]), int(span["first"][0]), settings.preprocess)
+    times = boundaries(int(span["last"][0]), int(span["first"][0]), settings)
+    start = times["validation_start"]
 
-    partial = root / "data/.prepared"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     # The row number in these two files is the code: they are the vocabularies.
-    active = valid["users"].semi_join(interactions, "user_id")
-    users = user_features(active, interactions, times["validation_start"])
-    products = item_features(items, interactions, times["validation_start"])
-    users.to_parquet(str(partial / "users.parquet"))
-    products.to_parquet(str(partial / "items.parquet"))
-    rows = coded(
-        interactions,
-        con.read_parquet(str(partial / "users.parquet")).mutate(user=ibis.row_number()),
-        con.read_parquet(str(partial / "items.parquet")).mutate(item=ibis.row_number()),
-        times,
-    ).to_pyarrow()
-    pq.write_table(rows.cast(PREPARED_INTERACTIONS), partial / "interactions.parquet")
-    (partial / "split.json").write_text(json.dumps(times))
-    out = root / "data/prepared"
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
-    sizes = np.bincount(rows["split"].to_numpy(), minlength=len(SPLITS))
-    print(
-        f"{len(rows):,} interactions: "
-        + ", ".join(f"{name} {n:,}" for name, n in zip(SPLITS, sizes, strict=True))
-    )
+    active = users.semi_join(interactions, "user")
+    user_features(active, interactions, start).drop("user").to_parquet(str(out / "users.parquet"))
+    item_features(items, interactions, start).drop("item").to_parquet(str(out / "items.parquet"))
+    codes = con.create_table("codes", numbered(active.select("user"), "user", "code"))
+    (out / "split.json").write_text(json.dumps(times))
+    return _write(coded(interactions, codes, times), out / "interactions.parquet")
+
+
+def _write(interactions: ir.Table, file: Path) -> Int64Array:
+    """Write the prepared interactions in batches; return the number of rows of each split."""
+    sizes = np.zeros(len(SPLITS), dtype=np.int64)
+    with pq.ParquetWriter(file, PREPARED_INTERACTIONS) as writer:
+        for batch in interactions.to_pyarrow_batches():
+            writer.write_table(pa.Table.from_batches([batch]).cast(PREPARED_INTERACTIONS))
+            sizes += np.bincount(batch["split"].to_numpy(), minlength=len(SPLITS))
+    return sizes

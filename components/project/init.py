@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from components.data.sources.files import stored_files_of
+from components.data.sources.places import Place
 from components.project.check import ROWS_SHOWN, TABLES, Checked, as_text, check
 from components.project.folder import refuse_taken, write_folder
 from components.project.guessing import Guess, guess, join_ids
 from components.project.inspection import inspect
 from components.project.params import params_text
-from components.settings import Settings, Source, load_settings
+from components.settings import Settings, Source, load_settings, url_of
 
 WINDOWS = 8
 """Least number of test windows between the first and the last event."""
@@ -65,15 +66,24 @@ def _guesses(folder: Path, paths: dict[str, list[Path]]) -> list[Guess]:
     found = []
     for table in TABLES:
         for path in paths.get(table, []):
-            first = stored_files_of(Source(path=path.absolute(), columns={}), Path.cwd())[0].path
-            shown = _as_written(path, folder)
-            found.append(guess(table, inspect(first), shown, bool(paths.get("items"))))
+            found.append(_guess(table, path, folder, bool(paths.get("items"))))
     for table, name in (("items", "item_id"), ("users", "user_id")):
         rule = _rule(found, table, name)
         for one in found:
             if rule and name in one.columns:
                 one.source[f"{name}s"] = rule
     return found
+
+
+def _guess(table: str, path: Path, folder: Path, with_items: bool) -> Guess:
+    """Return what a path is taken for, by its first file."""
+    place = Path(url_of(path) or path.absolute())
+    with TemporaryDirectory(prefix="bowerbird-") as name:
+        first = Place(place, Source(path=place, columns={}), Path.cwd(), Path(name)).files()[0]
+        if first.remote:
+            first.path.parent.mkdir(parents=True)
+            first.remote.fetch(first.path)
+        return guess(table, inspect(first.path), _as_written(path, folder), with_items)
 
 
 def _rule(guesses: list[Guess], table: str, name: str) -> dict[str, Any]:
@@ -85,6 +95,8 @@ def _rule(guesses: list[Guess], table: str, name: str) -> dict[str, Any]:
 
 def _as_written(path: Path, folder: Path) -> str:
     """Return the path as the folder's params.yaml names it."""
+    if url := url_of(path):
+        return url
     absolute, base = path.absolute(), folder.absolute()
     return str(absolute.relative_to(base)) if absolute.is_relative_to(base) else str(absolute)
 

@@ -26,7 +26,8 @@ from components.data.sources.cells import of_native
 from components.data.sources.compression import chunks, opened
 from components.data.sources.delimited import DELIMITERS
 from components.data.sources.files import connect
-from components.data.sources.stored import ROW, STAGED, TEXT_ENDINGS, Place, ending
+from components.data.sources.places import Place
+from components.data.sources.stored import ROW, STAGED, TEXT_ENDINGS, ending
 from components.settings import Source
 
 ROWS = 5000

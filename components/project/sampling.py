@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from components.data.sources import databases
 from components.data.sources.compression import chunks, compression_of, opened
-from components.data.sources.stored import STAGED, Place, StoredFile, ending
+from components.data.sources.places import Place
+from components.data.sources.stored import STAGED, StoredFile, ending
 from components.project.inspection import starts_with
-from components.settings import FileFormat, Settings, Source, Table
+from components.settings import FileFormat, Settings, Source, Table, url_of
 
 F = TypeVar("F", Source, Table)
 FILES = 5
@@ -52,7 +53,12 @@ def _sampled(source: Source, root: Path, out: Path, limit: int, cut: list[str]) 
 
 
 def _with_copies(path: Path, form: F, root: Path, out: Path, limit: int, cut: list[str]) -> F:
-    """Copy the beginnings of the files of ``path``, and return ``form`` with the copies' path."""
+    """Copy the beginnings of the files of ``path``, and return ``form`` with the copies' path.
+
+    Files elsewhere are read as they are.
+    """
+    if url_of(path):
+        return form
     files = Place(path, form, root, out).files()
     if len(files) > FILES:
         cut.append(f"{path} ({FILES} of {len(files)} files)")

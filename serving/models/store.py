@@ -16,7 +16,7 @@ from pathlib import Path
 from components.alerts import ALERTS, raise_once
 from components.settings import Settings
 from serving import metrics
-from serving.experiments import TREATMENT, arm_of
+from serving.arms import TREATMENT, arm_of
 from serving.health import Health
 from serving.models.catalogue_refresh import CatalogueRefresh
 from serving.models.loaded import LoadedModel, NotReady

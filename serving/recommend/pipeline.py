@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from components.recommenders.exploration import Explorer
 from components.settings import Exploration, Rules, Serve
 from serving import metrics
-from serving.experiments import TREATMENT
+from serving.arms import TREATMENT
 from serving.recommend.business_rules import BusinessRules
 from serving.recommend.engine import Engine
 from serving.recommend.exploration import explorer_of

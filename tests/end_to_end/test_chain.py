@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.compiled import copy_compiled
 from tests.end_to_end.conftest import build_house
 
 EACH_TIME = ("code", "sources")
@@ -153,6 +154,8 @@ def test_the_logged_model_answers_through_mlflow(trained_house: Any) -> None:
         "answer = model.predict(frame, params={'k': 7});"
         "print([len(row) for row in answer['item_ids']], '85123A' in answer['item_ids'][0])"
     )
+    for logged in (trained_house.root / "var/mlflow/artifacts").rglob("code"):
+        copy_compiled(logged)
     done = trained_house.run("python", "-c", code)
     assert done.stdout.splitlines()[-1] == "[7, 7] False"
 

@@ -10,10 +10,11 @@ import pytest
 from scipy.stats import norm
 
 from components.settings import Experiment
+from serving.arms import CONTROL, TREATMENT, arm_of
 from serving.events.event_erasure import erase
 from serving.events.exposures import record_exposures
 from serving.events.store import EventStore
-from serving.experiments import CONTROL, TREATMENT, arm_of, compare, results
+from serving.experiments import compare, results
 
 LOOKS = np.arange(100, 4001, 100)
 """Shoppers in each arm at which a peeking operator looks."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.compiled import copy_compiled
 from tests.conftest import REPOSITORY
 
 
@@ -54,6 +55,7 @@ def test_the_bento_is_built_and_answers(
     elsewhere = tmp_path / "elsewhere"  # no model, no settings: all comes from the Bento
     elsewhere.mkdir()
     home = {"BENTOML_HOME": environment["BENTOML_HOME"], "BOWERBIRD_PARAMS": ""}
+    copy_compiled(source)
     server = serve(elsewhere, home, target=tag).start()
     with server.client() as client:
         answer = client.post("/recommend", json={"k": 3}).json()

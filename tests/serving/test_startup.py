@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -138,16 +139,17 @@ def test_two_endpoints_one_of_them_with_a_damaged_champion(
 
 @pytest.mark.parametrize("what", ["a corrupt store", "a taken port"])
 def test_an_endpoint_that_cannot_start_ends_with_one_line(
-    launch: Callable[..., Endpoint], shop_root: Path, what: str, served: Any
+    launch: Callable[..., Endpoint], shop_root: Path, what: str
 ) -> None:
-    options: list[str] = []
-    if what == "a corrupt store":
-        (shop_root / "var/events").mkdir(parents=True)
-        (shop_root / "var/events/events.db").write_bytes(os.urandom(50_000))
-    else:
-        options = ["--port", str(served.base_url.port)]
-    endpoint = launch(shop_root, *options)
-    assert endpoint.process.wait(120) == 1
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        options: list[str] = []
+        if what == "a corrupt store":
+            (shop_root / "var/events").mkdir(parents=True)
+            (shop_root / "var/events/events.db").write_bytes(os.urandom(50_000))
+        else:
+            options = ["--port", str(taken.getsockname()[1])]
+        endpoint = launch(shop_root, *options)
+        assert endpoint.process.wait(120) == 1
     log = endpoint.log.read_text()
     assert "Traceback" not in log
     errors = [line for line in log.splitlines() if line.startswith("error: ")]

@@ -227,8 +227,8 @@ def mapped_columns(source: Source, table: str) -> dict[str, list[str]]:
         columns[contract] = [shop] if isinstance(shop, str) else shop
         if len(columns[contract]) > 1 and contract not in (*_JOINED, *LEVELS):
             raise ValueError(
-                f"ingest.{table}: {source.shown}: columns names several columns for {given!r}: only "
-                f"those of {', '.join((*_JOINED, *LEVELS))} are joined; name one"
+                f"ingest.{table}: {source.shown}: columns names several columns for {given!r}: "
+                f"only those of {', '.join((*_JOINED, *LEVELS))} are joined; name one"
             )
     for contract in names.required:
         if contract not in columns:

@@ -6,7 +6,6 @@ table of a database server; of each the columns that the source names, as ``Cell
 
 from __future__ import annotations
 
-import shutil
 import zoneinfo
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,15 +15,17 @@ from typing import Protocol
 import ibis
 import ibis.expr.types as ir
 
+from components.data.engine import staging
 from components.data.sources.cells import Cells
 from components.data.sources.hints import did_you_mean
 from components.data.sources.markup import register
+from components.data.sources.places import Place
 from components.data.sources.queries import Query
 from components.data.sources.servers import ServerTable
-from components.data.sources.stored import ROW, Place, StoredFile
+from components.data.sources.stored import ROW, StoredFile
 from components.settings import Source
 
-__all__ = ["ROW", "File", "clear_staging", "connect", "files_of", "staging", "stored_files_of"]
+__all__ = ["ROW", "File", "connect", "files_of", "stored_files_of"]
 
 
 class Content(Protocol):
@@ -74,16 +75,6 @@ def connect(timezone: str) -> ibis.BaseBackend:
     return con
 
 
-def staging(root: Path) -> Path:
-    """Return the folder for copies of files while they are read."""
-    return root / "data/.staging"
-
-
-def clear_staging(root: Path) -> None:
-    """Remove the copies."""
-    shutil.rmtree(staging(root), ignore_errors=True)
-
-
 def files_of(source: Source, root: Path) -> list[File]:
     """Return the files of ``source``, sorted by name, or its query or server's table as one file.
 
@@ -113,24 +104,26 @@ def stored_files_of(source: Source, root: Path) -> list[StoredFile]:
     """
     if source.database:
         return []
-    return [file for files in _tables(source, root).values() for file in files]
+    return [file for place in _places(source, root).values() for file in place.files()]
+
+
+def _places(source: Source, root: Path) -> dict[str, Place]:
+    """Return where the files of each table are; those of ``path`` are the table ``source``."""
+    if source.path:
+        return {"source": Place(source.path, source, root, staging(root))}
+    return {
+        name: Place(table.path, table, root, staging(root)) for name, table in source.tables.items()
+    }
 
 
 def _tables(source: Source, root: Path) -> dict[str, list[StoredFile]]:
-    """Return the files of each of the query's tables.
-
-    Those of ``path`` are the table ``source``, or if it is a database its own tables.
-    """
-    if source.path:
-        files = Place(source.path, source, root, staging(root)).files()
-        names = files[0].tables() if source.query and len(files) == 1 else []
-        if names:
-            return {
-                name: [replace(files[0], form=source.model_copy(update={"table": name}))]
-                for name in names
-            }
-        return {"source": files}
-    return {
-        name: Place(table.path, table, root, staging(root)).files()
-        for name, table in source.tables.items()
+    """Return the files of each of the query's tables; a database file of ``path`` has its own."""
+    tables = {name: place.files() for name, place in _places(source, root).items()}
+    if not source.path or not source.query or len(tables["source"]) > 1:
+        return tables
+    (file,) = tables["source"]
+    own = {
+        name: [replace(file, form=source.model_copy(update={"table": name}))]
+        for name in file.tables()
     }
+    return own or tables

@@ -29,7 +29,7 @@ WITH_POINT_ZERO = r"^-?\d+\.0+$"
 
 
 @ibis.udf.scalar.builtin(name="nfc_normalize")
-def _nfc(text: str) -> ibis.dtype("string"):  # type: ignore[valid-type]
+def nfc(text: str) -> ibis.dtype("string"):  # type: ignore[valid-type]
     """DuckDB's function: letters with accents in their composed form."""
 
 
@@ -43,7 +43,7 @@ def ids(text: ir.StringValue, rules: Ids) -> ir.StringValue:
         text = ibis.ifelse(text.length() < rules.width, text.lpad(rules.width, "0"), text)
     if rules.case != "keep":
         text = text.upper() if rules.case == "upper" else text.lower()
-    return _nfc(text) if rules.unicode == "NFC" else text
+    return nfc(text) if rules.unicode == "NFC" else text
 
 
 def item_ids(text: ir.StringValue, source: Source) -> ir.StringValue:

@@ -3,8 +3,8 @@
 In: the files and folders that ``ingest`` of params.yaml names, wherever they lie, those of queries'
 tables included. Out:
 ``data/sources.json``, for each file its size and its SHA-256 digest. Reading a large file whole
-takes minutes, so one above ``ingest.hash_limit_mb`` has its modification time instead. A table of a
-database server has its number of rows and its watermark.
+takes minutes, so one above ``ingest.hash_limit_mb`` has its modification time instead. A file at a
+URL has its ETag, a table of a database server its number of rows and its watermark.
 
 DVC runs this stage each time and the stage ``ingest`` when its output changed. So a file that grew
 and a file that is new in a folder are read at the next run.
@@ -19,12 +19,11 @@ from pathlib import Path
 
 from components.data.sources.currencies import rates_file
 from components.data.sources.files import server_table, stored_files_of
+from components.data.sources.remote import State
+from components.data.sources.stored import StoredFile
 from components.settings import Settings, Source
 
 INVENTORY = "data/sources.json"
-
-State = dict[str, int | str | None]
-"""What tells whether a file or a table changed."""
 
 
 def run(settings: Settings, root: Path) -> None:
@@ -37,25 +36,31 @@ def run(settings: Settings, root: Path) -> None:
     ingest = settings.ingest
     sources = [*ingest.interactions, *ingest.items, *ingest.users, *ingest.reviews]
     sources += rates_file(ingest)
-    stored = [file for source in sources for file in stored_files_of(source, root)]
-    files = {
-        file.shown.removesuffix(file.path.name) + path.name: path
-        for file in stored
-        for path in file.paths()
-    }
+    files = [file for source in sources for file in stored_files_of(source, root)]
     limit = int(ingest.hash_limit_mb * 1_000_000)
-    found: dict[str, State] = {
-        **{shown: fingerprint(path, limit) for shown, path in files.items()},
-        **{
-            " ".join([source.shown, *source.query.split()]): server_state(source, root)
-            for source in sources
-            if source.database
-        },
+    found = {shown: state for file in files for shown, state in file_states(file, limit).items()}
+    size = sum(int(state["size"] or 0) for state in found.values())
+    print(f"{len(found):,} files, {size:,} bytes")
+    found |= {
+        " ".join([source.shown, *source.query.split()]): server_state(source, root)
+        for source in sources
+        if source.database
     }
     out = root / INVENTORY
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    print(f"{len(files):,} files, {sum(path.stat().st_size for path in files.values()):,} bytes")
+
+
+def file_states(file: StoredFile, limit: int) -> dict[str, State]:
+    """Return what tells whether a file changed, by path or URL; of a database also its log's.
+
+    Raises:
+        ValueError: the file is elsewhere and cannot be reached.
+    """
+    if file.remote:
+        return {file.shown: file.remote.state}
+    folder = file.shown.removesuffix(file.path.name)
+    return {folder + path.name: fingerprint(path, limit) for path in file.paths()}
 
 
 def server_state(source: Source, root: Path) -> State:

@@ -13,7 +13,6 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from components.data.schema import LINES, RAW, UNREADABLE
 from components.data.sources.columns import LINE_CATALOGUE, complete, mapped_columns, read
@@ -36,7 +35,6 @@ _COLOURS = (
     "black white red blue green pink yellow orange purple grey gray brown cream ivory silver gold "
     "turquoise lilac mint natural clear assorted multicolour small medium large mini jumbo"
 )
-NO_HEAD_WORDS = ENGLISH_STOP_WORDS | set(_COLOURS.split())
 
 _READ = [name for name in RAW["items"].names if name != "categories_inferred"]
 ADDED = Path("data/catalogue")
@@ -205,13 +203,16 @@ def infer_categories(titles: pd.Series) -> pd.Series:
     >>> infer_categories(titles).head(2).tolist()
     ['Mug', 'Dots']
     """
+    # Takes a second: not for shops whose files name the categories.
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
     words = titles.fillna("").str.lower().str.findall(r"[^\W\d_]{3,}").explode()
     singular = words.str.removesuffix("s")
     often = words.value_counts()
     # A word without its s that hardly occurs is a misspelling: christmas is no plural.
     common = singular.map(often).fillna(0) * RARE_SINGULAR >= words.map(often)
     words = words.where(~common, singular)
-    words = words[~words.isin(NO_HEAD_WORDS)].dropna()
+    words = words[~words.isin(ENGLISH_STOP_WORDS | set(_COLOURS.split()))].dropna()
     counts = words.groupby(words).transform(lambda column: column.index.nunique())
     heads = words[counts >= HEAD_WORD_ITEMS].groupby(level=0).last()
     return heads.str.capitalize().reindex(titles.index).astype(object).where(lambda x: x.notna())

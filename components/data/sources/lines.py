@@ -12,7 +12,7 @@ def together(con: ibis.BaseBackend, name: str, tables: list[ir.Table]) -> ir.Tab
 
     The order of the tables and of their rows stays, which it does not in a union.
     """
-    con.create_table(name, tables[0], temp=True)
+    con.create_table(name, tables[0])
     for table in tables[1:]:
         con.raw_sql(f"INSERT INTO {name} {con.compile(table)}")
     return con.table(name)

@@ -6,8 +6,6 @@ columns that a source names, as ``Cells``, or all columns as a table.
 
 from __future__ import annotations
 
-import re
-import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,8 +21,8 @@ from components.data.sources.cells import Cells, of_json, of_native, of_text
 from components.data.sources.compression import name_within
 from components.data.sources.delimited import missing, stage_all_delimited, stage_delimited
 from components.data.sources.encoding import as_utf8
-from components.data.sources.hints import did_you_mean
 from components.data.sources.json_files import stage_all_json, stage_json
+from components.data.sources.remote import Remote
 from components.data.sources.sheets import stage_sheet
 from components.data.sources.sql import literal
 from components.data.sources.values import Values
@@ -70,7 +68,7 @@ STAGED: dict[str, Stage] = {
 """How to write the values of a file as Parquet, by the end of its name."""
 
 READ = (*TEXT_ENDINGS, *READERS, *sheets.ENDINGS, *databases.ENDINGS, ".db")
-_TABLES = (
+UNREAD_TABLES = (
     ".avro",
     ".orc",
     ".feather",
@@ -83,8 +81,9 @@ _TABLES = (
 class StoredFile:
     """One file and how it is written.
 
-    shown: its path in messages. staging: folder for copies of it. partitions: the values of
-    ``key=value`` folders above it.
+    shown: its path or URL in messages. staging: folder for copies of it. partitions: the values of
+    ``key=value`` folders above it. remote: where it is copied from when it is read; then ``path``
+    is the place of the copy.
     """
 
     path: Path
@@ -92,17 +91,18 @@ class StoredFile:
     form: FileFormat
     staging: Path
     partitions: tuple[tuple[str, str | None], ...] = ()
+    remote: Remote | None = None
 
     def tables(self) -> list[str]:
         """Return the names of the tables of a database file of which the settings name none."""
-        kind = _kind(self.path, self.form)
+        kind = self._kind()
         if kind not in databases.ENDINGS.values() or self.form.table:
             return []
         return databases.table_names(self.path, self.shown, kind)
 
     def paths(self) -> list[Path]:
         """Return the file and, of a database, the file with its latest changes."""
-        database = _kind(self.path, self.form) in databases.ENDINGS.values()
+        database = self._kind() in databases.ENDINGS.values()
         return [self.path, *(databases.files_beside(self.path) if database else [])]
 
     def columns(
@@ -115,7 +115,7 @@ class StoredFile:
         """
         given = dict(self.partitions)
         own = [name for name in wanted if name not in given]
-        kind = _kind(self.path, self.form)
+        kind = self._kind()
         if kind == "csv":
             with self._staged_text() as (text, staged):
                 stage_delimited(con, text, self.shown, self.form, own, staged)
@@ -157,7 +157,7 @@ class StoredFile:
         Raises:
             ValueError: the file cannot be read.
         """
-        kind = _kind(self.path, self.form)
+        kind = self._kind()
         if kind == "csv" or kind == "json":
             with self._staged_text() as (text, staged):
                 stage = stage_all_delimited if kind == "csv" else stage_all_json
@@ -179,6 +179,20 @@ class StoredFile:
             **{name: one for name, (_, one) in zip(unique, own, strict=True)},
             **{key: ibis.literal(value, "string") for key, value in keys.items()},
         )
+
+    def _kind(self) -> str:
+        """Return the kind of the file, which is copied here if it is elsewhere.
+
+        Raises:
+            ValueError: it cannot be copied, or is of no known format.
+        """
+        if self.remote and not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.remote.fetch(self.path)
+        kind = kind_of(self.path, self.form)
+        if not kind:
+            raise ValueError(unknown_format(self.shown))
+        return kind
 
     def _path(self) -> Path:
         """Return a path without signs that DuckDB takes for a pattern."""
@@ -213,7 +227,7 @@ class StoredFile:
 
     def _typed(self, con: ibis.BaseBackend) -> ir.Table:
         """Return the rows of a file of typed columns."""
-        if _kind(self.path, self.form) == databases.DUCKDB:
+        if self._kind() == databases.DUCKDB:
             self.staging.mkdir(parents=True, exist_ok=True)
             staged = self.staging / f"{ibis.util.gen_name('file')}.parquet"
             databases.stage_duckdb(self.path, self.shown, self.form, staged)
@@ -229,6 +243,15 @@ class StoredFile:
             numbered = rows.mutate(**{ROW: ibis.row_number()})
             rows = con.create_table(ibis.util.gen_name("rows"), numbered, temp=True)
         return rows
+
+
+def unknown_format(shown: str | Path) -> str:
+    """Return that the file is of no known format, and what to do."""
+    return (
+        f"ingest: {shown} has no known format; known formats are {', '.join(READ)}, "
+        f"the text formats also with {', '.join(COMPRESSED)}. Save tables of other "
+        "programs as CSV (UTF-8); set `format: csv` for delimited text with another ending"
+    )
 
 
 def _unique(names: Sequence[str], shown: str, taken: Sequence[str]) -> list[str]:
@@ -257,100 +280,6 @@ def _unique(names: Sequence[str], shown: str, taken: Sequence[str]) -> list[str]
     return found
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where the files of a table are.
-
-    path: as the settings have it; a relative path is relative to ``root``. staging: folder for
-    copies of the files.
-    """
-
-    path: Path
-    form: FileFormat
-    root: Path
-    staging: Path
-
-    def files(self) -> list[StoredFile]:
-        """Return the files, sorted by name.
-
-        Files of a folder that are not read are named in the output.
-
-        Raises:
-            FileNotFoundError: there is no such file or folder, or the folder has no readable file.
-            ValueError: the file is of no known format, or the folder has tables of an unread one.
-        """
-        path = self.root / self.path
-        if any(sign in str(self.path) for sign in PATTERN) and not path.exists():
-            return self._matching()
-        if path.is_dir():
-            found = [
-                file for file in sorted(path.rglob("*")) if file.is_file() and _visible(file, path)
-            ]
-            return self._readable(found, f"the folder {self.path} has")
-        if not path.exists():
-            siblings = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
-            hint = did_you_mean(path.name, siblings) or f" (looked in {path.parent.resolve()})"
-            raise FileNotFoundError(f"ingest: there is no file {self.path}{hint}")
-        if not _kind(path, self.form):
-            raise ValueError(
-                f"ingest: {self.path} has no known format; known formats are {', '.join(READ)}, "
-                f"the text formats also with {', '.join(COMPRESSED)}. Save tables of other "
-                "programs as CSV (UTF-8); set `format: csv` for delimited text with another ending"
-            )
-        return [self._file(path)]
-
-    def _matching(self) -> list[StoredFile]:
-        """Return the files that the path matches as a pattern."""
-        anchor = Path(self.path.anchor) if self.path.is_absolute() else self.root
-        pattern = str(self.path.relative_to(self.path.anchor))
-        found = sorted(file for file in anchor.glob(pattern) if file.is_file())
-        if not found:
-            raise FileNotFoundError(
-                f"ingest: no file matches {self.path} (looked in {anchor.resolve()})"
-            )
-        return self._readable(found, f"{self.path} matches")
-
-    def _readable(self, found: list[Path], what: str) -> list[StoredFile]:
-        """Return the files that are read; name the others, or refuse them if they hold tables."""
-        read = [file for file in found if _kind(file, self.form)]
-        others = [file for file in found if not _kind(file, self.form)]
-        tables = [file.name for file in others if file.suffix.lower() in _TABLES]
-        if tables:
-            raise ValueError(
-                f"ingest: {what} {tables[0]}, a kind of file that is not read: save its table as "
-                "CSV (UTF-8) or Parquet, or move it elsewhere"
-            )
-        if not read:
-            raise FileNotFoundError(f"ingest: {what} no file that ends in {', '.join(READ)}")
-        if others:
-            names = ", ".join(file.name for file in others[:5]) + (" …" if len(others) > 5 else "")
-            print(f"{self.path}: {len(others)} files of unread kinds are left out: {names}")
-        return [self._file(file) for file in read]
-
-    def _file(self, path: Path) -> StoredFile:
-        inside = path.is_relative_to(self.root)
-        shown = str(path.relative_to(self.root)) if inside else str(path)
-        return StoredFile(path, shown, self.form, self.staging, _partitions(path.parent))
-
-
-def _visible(file: Path, folder: Path) -> bool:
-    """Return whether no part of the path is hidden, as programs mark their own files."""
-    return not any(part.startswith((".", "_", "~$")) for part in file.relative_to(folder).parts)
-
-
-def _partitions(folder: PurePath) -> tuple[tuple[str, str | None], ...]:
-    """Return the keys and values of Hive partitions in a folder's path.
-
-    >>> _partitions(PurePath("orders/year=2024/shop=A%20B"))
-    (('year', '2024'), ('shop', 'A B'))
-    """
-    parts = [part.partition("=") for part in folder.parts if re.match(r"[^=]+=", part)]
-    return tuple(
-        (key, None if value == "__HIVE_DEFAULT_PARTITION__" else urllib.parse.unquote(value))
-        for key, _, value in parts
-    )
-
-
 def ending(file: Path) -> str:
     """Return the end of the name, in small letters, without that of a compression."""
     name = PurePath(file.name.lower())
@@ -361,7 +290,7 @@ def ending(file: Path) -> str:
     return name.suffix
 
 
-def _kind(file: Path, form: FileFormat) -> str:
+def kind_of(file: Path, form: FileFormat) -> str:
     """Return csv, json, the ending of a typed format, or "" if the file is not read."""
     if form.format != "auto":
         return form.format

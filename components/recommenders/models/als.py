@@ -115,6 +115,7 @@ def _solve(  # type: ignore[no-untyped-def]
     With V the row's weighted factors and M = gram + ridge·I, which is diagonal, a row of fewer
     than d entries is solved in its own size: (M + VᵀV)⁻¹Vᵀ = M⁻¹Vᵀ(I + VM⁻¹Vᵀ)⁻¹.
     """
+    # Products are written to ``out`` directly: an assignment to its row takes longer to compile.
     d = factors.shape[1]
     for row in range(len(out)):
         start, stop = offsets[first + row], offsets[first + row + 1]
@@ -135,12 +136,12 @@ def _solve(  # type: ignore[no-untyped-def]
             for at in range(n):
                 small[at, at] += 1
             _solve_positive(small, t)
-            out[row] = np.dot(t, half)
+            np.dot(t, half, out[row])
         else:
             left = np.dot(v.T, v)
             for column in range(d):
                 left[column, column] += diagonal[column]
-            out[row] = np.dot(t, v)
+            np.dot(t, v, out[row])
             _solve_positive(left, out[row])
 
 

@@ -155,7 +155,10 @@ def _add_trees(  # type: ignore[no-untyped-def]
     block = np.zeros((len(features), BLOCK), np.float32)
     for start in range(0, len(sums), BLOCK):
         n = min(BLOCK, len(sums) - start)
-        block[:, :n] = features[:, start : start + n]  # of fixed length: no loop has a remainder
+        # Of fixed length: no loop has a remainder. Assigning a slice takes longer to compile.
+        for column in range(len(features)):
+            for row in range(n):
+                block[column, row] = features[column, start + row]
         for tree in range(len(split_starts) - 1):
             words[:] = everything
             for split in range(split_starts[tree], split_starts[tree + 1]):

@@ -1,12 +1,15 @@
-"""A small shop's lines as a file, and the stage ``ingest`` on files of a test."""
+"""A small shop's lines as a file, and the stages ``ingest`` and ``validate`` on files of a test."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from components.data import ingest as stage
+from components.data import validation
 from components.data.schema import TABLES
 from components.settings import Ingest, Settings
 
@@ -33,3 +36,17 @@ def ingest(settings: Settings, root: Path, **changes: object) -> dict[str, pd.Da
     section = Ingest.model_validate({"reviews": [], "items": [], "users": [], **changes})
     stage.run(settings.model_copy(update={"ingest": section}), root)
     return {name: pd.read_parquet(root / "data/raw" / f"{name}.parquet") for name in TABLES}
+
+
+def validate(settings: Settings, root: Path, **limits: object) -> dict[str, Any]:
+    """Run the stage in ``root`` with these validate settings; return reports/validation.json."""
+    (root / "reports").mkdir(exist_ok=True)
+    section = settings.validate_.model_copy(update=limits)
+    validation.run(settings.model_copy(update={"validate_": section}), root)
+    report: dict[str, Any] = json.loads((root / "reports/validation.json").read_text())
+    return report
+
+
+def quarantined(root: Path, table: str = "interactions") -> pd.DataFrame:
+    """Return the rows of a table that ``validate`` put in quarantine."""
+    return pd.read_parquet(root / "data/quarantine" / f"{table}.parquet")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hypothesis
+import ibis
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data import validation
 from components.data.feedback import (
     BAD_CLIENT,
     CLIENT_DAY,
@@ -19,6 +20,7 @@ from components.data.feedback import (
     without_untrusted_values,
 )
 from components.data.schema import AUTHENTICATIONS, EVENTS
+from components.data.whole_table import gates_of_interactions, listed, pass_gates
 from components.settings import Validate
 
 LIMITS = Validate(
@@ -102,13 +104,45 @@ def test_only_the_shops_key_sets_a_price() -> None:
     assert told["quantity"].tolist() == [1e6, 1e6, 10, 10]
 
 
+def problems(frame: pd.DataFrame, reasons: pd.Series) -> pd.Series:
+    """Return why interactions that met every expectation are still bad.
+
+    frame: its index counts from 0. reasons: lists of what Great Expectations found, by row.
+    """
+    columns = ["user_id", "item_id", "event", "client", "authentication", "source"]
+    texts = frame[columns].astype(object).where(frame[columns].notna(), None)
+    rows = pa.Table.from_pandas(
+        texts.assign(timestamp=frame["timestamp"], row=frame.index),
+        pa.schema(
+            [
+                *((name, pa.string()) for name in columns),
+                ("timestamp", pa.timestamp("us", "UTC")),
+                ("row", pa.int64()),
+            ]
+        ),
+        preserve_index=False,
+    )
+    con = ibis.duckdb.connect()
+    con.raw_sql("SET TimeZone = 'UTC'")
+    found = pd.DataFrame({"row": reasons.index, "reason": reasons.to_numpy()}).explode("reason")
+    con.create_table("reasons", schema={"row": "int64", "place": "int32", "reason": "string"})
+    if len(found):
+        con.insert("reasons", found.assign(place=0)[["row", "place", "reason"]])
+    products = con.create_table("products", pd.DataFrame({"item_id": PRODUCTS}))
+    others = con.create_table("others", schema={"item_id": "string", "why": "string"})
+    gates = gates_of_interactions(LIMITS, products, others)
+    pass_gates(con, con.create_table("rows", rows), "reasons", gates)
+    lists = listed(con.table("reasons")).order_by("row").execute().set_index("row")["reasons"]
+    return lists[~lists.index.isin(reasons.index)].map(list)
+
+
 @pytest.mark.parametrize("bad", [3, 2])
 def test_a_client_with_mostly_bad_rows_is_left_out_whole(bad: int) -> None:
     frame = rows(5, item_id=[f"i{n % 3}" for n in range(5)])
     other = rows(5, item_id=[f"i{n % 3}" for n in range(5)], client="d")
     frame = pd.concat([frame, other], ignore_index=True)
     reasons = pd.Series([["price not positive"]] * bad, index=range(bad))
-    found = validation.interaction_problems(frame, reasons, LIMITS, PRODUCTS)
+    found = problems(frame, reasons)
     expected = {3: [3, 4], 2: []}[bad]  # 60 % and 40 % of five
     assert found.index.tolist() == expected
     assert all(why == [BAD_CLIENT] for why in found)
@@ -117,7 +151,7 @@ def test_a_client_with_mostly_bad_rows_is_left_out_whole(bad: int) -> None:
 def test_what_was_sent_twice_says_nothing_against_its_client() -> None:
     frame = rows(5, item_id=[f"i{n % 3}" for n in range(5)])
     reasons = pd.Series([["duplicate"]] * 4, index=range(4))
-    assert validation.interaction_problems(frame, reasons, LIMITS, PRODUCTS).empty
+    assert problems(frame, reasons).empty
 
 
 def _pick(values: list[object]) -> st.SearchStrategy:
@@ -148,7 +182,7 @@ def test_for_any_feedback_no_limit_is_passed_and_no_row_is_lost(events: list[dic
     frame["timestamp"] = pd.to_datetime(frame["timestamp"], utc=True)
     wrong = frame.index[frame["bad"].astype(bool)]
     reasons = pd.Series([["no customer"]] * len(wrong), index=wrong, dtype=object)
-    found = validation.interaction_problems(frame, reasons, LIMITS, PRODUCTS)
+    found = problems(frame, reasons)
     assert found.index.is_unique
     assert not found.index.isin(wrong).any()
     good = frame.drop(index=wrong.union(found.index))

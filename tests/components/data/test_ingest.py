@@ -9,11 +9,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from components.data import validation
 from components.data.schema import INTERACTIONS, RAW
 from components.file_erasure import ErasedPeople, profile_hash, write_erasures
 from components.settings import Settings
-from tests.components.data.shop_files import COLUMNS, LINES, ingest
+from tests.components.data.shop_files import COLUMNS, LINES, ingest, quarantined, validate
 
 
 def test_the_real_shop(small_shop: tuple[Path, Settings]) -> None:
@@ -53,11 +52,8 @@ def test_feedback_sets_no_price_and_makes_no_product(settings: Settings, tmp_pat
     assert rows["authentication"].isna().sum() == len(LINES)  # the shop's own, and no others
     assert set(rows["authentication"].dropna()) == {"shop", "session", "none"}
 
-    (tmp_path / "reports").mkdir()
-    limits = settings.validate_.model_copy(update={"max_bad_share": 0.9})
-    changed = settings.model_copy(update={"validate_": limits})
-    validation.run(changed, tmp_path)
-    bad = pd.read_parquet(tmp_path / "data/quarantine/interactions.parquet")
+    validate(settings, tmp_path, max_bad_share=0.9)
+    bad = quarantined(tmp_path)
     phantom = bad[bad["item_id"] == "PHANTOM-1"]
     assert len(phantom) == 50
     assert {reason for told in phantom["reasons"] for reason in told} == {

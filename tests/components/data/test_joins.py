@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import ibis
 import pandas as pd
 import pytest
 
-from components.data.joins import join
+from components.data import joins
+from components.data.joins import Join
 
 CATALOGUE = pd.Series([f"{n:06}" for n in range(100)])
+
+
+def join(what: str, events: pd.Series, listed: pd.Series) -> Join:
+    con = ibis.duckdb.connect()
+    return joins.join(
+        what,
+        con.create_table("events", pd.DataFrame({"id": events})),
+        con.create_table("listed", pd.DataFrame({"id": listed})),
+    )
 
 
 @pytest.mark.parametrize(

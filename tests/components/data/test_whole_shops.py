@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from components.data import validation
 from components.settings import Settings
-from tests.components.data.shop_files import ingest
+from tests.components.data.shop_files import ingest, quarantined, validate
 
 LINE_COLUMNS = {"user_id": "u", "item_id": "i", "timestamp": "t", "price": "p", "event": "e"}
 ITEM_COLUMNS = {"item_id": "i", "title": "n", "price": "p", "available": "a"}
@@ -46,14 +44,7 @@ def run(
         listed.to_csv(root / "items.csv", index=False)
         sources["items"] = [{"path": "items.csv", "columns": ITEM_COLUMNS}]
     ingest(settings, root, **(sources | changes))
-    (root / "reports").mkdir(exist_ok=True)
-    validate = settings.validate_.model_copy(update={"non_product_codes": [], **(limits or {})})
-    validation.run(settings.model_copy(update={"validate_": validate}), root)
-    return json.loads((root / "reports/validation.json").read_text())
-
-
-def quarantined(root: Path, table: str = "interactions") -> pd.DataFrame:
-    return pd.read_parquet(root / "data/quarantine" / f"{table}.parquet")
+    return validate(settings, root, **{"non_product_codes": [], **(limits or {})})
 
 
 def test_ids_with_and_without_zeros_stop_the_run(settings: Settings, tmp_path: Path) -> None:

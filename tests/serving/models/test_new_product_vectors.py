@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from components.language.encoder import TextEncoder
 from serving.models.new_product_vectors import NewProductVectors
 from serving.recommend.engine import Engine
 from serving.search import Search
-
-
-class CountingEncoder:
-    """Encodes a text as its length, and counts the texts."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def encode(self, texts: list[str]) -> np.ndarray:
-        self.texts += texts
-        return np.array([[len(text), 1.0] for text in texts], dtype=np.float32)
+from tests.encoders import write_small_encoder
 
 
 def products(*titles: str) -> pd.DataFrame:
@@ -48,13 +41,20 @@ def test_without_an_encoder_similar_words_give_the_vector(engine: Engine) -> Non
     assert not found[1].any()  # no product is similar
 
 
-def test_each_text_is_encoded_once(engine: Engine) -> None:
+def test_each_text_is_encoded_once(engine: Engine, tmp_path: Path) -> None:
     assert engine.vectors is not None
     search = Search(engine.model.catalogue.table, engine.vectors)
-    encoder = CountingEncoder()
+    encoder = TextEncoder(write_small_encoder(tmp_path / "encoder"), precision="fp32")
+    encoded: list[int] = []  # texts of each batch that the model computes
+    encoder.model.register_forward_hook(
+        lambda model, args, inputs, output: encoded.append(len(inputs["input_ids"])),
+        with_kwargs=True,
+    )
     vectors = NewProductVectors(search, engine.vectors, encoder)
     first = vectors(products("a lamp", "a vase"))
     second = vectors(products("a vase", "a bowl", "a bowl"))
-    assert len(encoder.texts) == len(set(encoder.texts)) == 3
+    assert sum(encoded) == 3
     assert second[0].tolist() == first[1].tolist()
     assert second[1].tolist() == second[2].tolist()
+    distinct = np.vstack([first, second[1]])
+    assert distinct == pytest.approx(encoder.encode(["a lamp", "a vase", "a bowl"]), abs=1e-5)

@@ -91,8 +91,11 @@ def _fill(  # type: ignore[no-untyped-def]
         if n == 0:
             continue
         x = np.empty((n, d), np.float32)  # (events, d)
+        # Loops, because assignments to a row take longer to compile.
         for at in range(n):
-            x[at] = vectors[items[stops[row] - n + at]] * np.float32(math.sqrt(d))
+            vector = vectors[items[stops[row] - n + at]]
+            for column in range(d):
+                x[at, column] = vector[column] * np.float32(math.sqrt(d))
         for layer in range(layers):
             parts = np.dot(_normed(x, attention_scale[layer], attention_shift[layer]), mix[layer])
             parts += mix_bias[layer]  # (events, 3 d): queries, keys, values
@@ -108,7 +111,9 @@ def _fill(  # type: ignore[no-untyped-def]
         length = np.float32(0)
         for value in state:
             length += value * value
-        states[row] = state / max(np.sqrt(length), np.float32(1e-12))
+        length = max(np.sqrt(length), np.float32(1e-12))
+        for column in range(d):
+            states[row, column] = state[column] / length
 
 
 @compiled

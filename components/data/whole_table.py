@@ -1,0 +1,156 @@
+"""What is wrong with a row only in the light of the whole table, found by the database.
+
+In: the rows of a raw table with their numbers. Out: row numbers with reasons. Nothing here holds a
+whole table in memory: the database spills to disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import ibis
+import ibis.expr.types as ir
+from ibis import _
+
+from components.data.expectations import DUPLICATE
+from components.data.feedback import BAD_CLIENT, above_limits, of_bad_clients
+from components.data.orders import COLUMNS as ORDER_PROBLEM_COLUMNS
+from components.data.orders import (
+    NO_FAULT,
+    PARTLY_RETURNED,
+    RETURNS_BREAK,
+    USABLE,
+    order_problems,
+)
+from components.data.quarantine import NOT_IN_CATALOGUE
+from components.data.schema import ORDER_COLUMNS, RAW, SAME_EVENT, UNREADABLE
+from components.data.sources.sql import literal
+from components.settings import Validate
+
+UNKNOWN_PRODUCT = "unknown product"
+
+SAME_ROW = {
+    # Shops send one file twice, and feedback may repeat what the shop's own export has: equal
+    # rows are one event, whatever file they came in.
+    "interactions": [*SAME_EVENT, *ORDER_COLUMNS.names],
+    "items": ["item_id"],
+    "users": ["user_id"],
+    "reviews": ["user_id", "item_id", "rating", "title", "text", "timestamp"],
+}
+"""Two rows are duplicates when these columns are equal; the first is kept."""
+
+Gate = Callable[[ir.Table], ir.Table]
+"""A check of a table: its rows, with ``row`` and ``reasons``, → (row, reason) of those that fail.
+
+reasons: array<string>, those found before, null if there are none. What a gate says of a row that
+has reasons already is not used."""
+
+
+def raw_rows(con: ibis.BaseBackend, file: Path, table: str) -> ir.Table:
+    """Return the rows of a raw table's Parquet file with their number, from 0, as ``row``."""
+    rows = con.sql(
+        f"SELECT *, file_row_number AS row FROM read_parquet({literal(file)}, file_row_number=true)"
+    ).drop("file_row_number")
+    absent = [name for name in RAW[table].names if name not in rows.columns]
+    nulls = {name: ibis.null(ibis.dtype(RAW[table].field(name).type)) for name in absent}
+    return rows.mutate(**nulls) if nulls else rows
+
+
+def copies(rows: ir.Table, same: Sequence[str]) -> ir.Table:
+    """Return (row, copy) of the rows with equal rows before them, and how many those are.
+
+    same: the columns that are compared; null is equal to null. A row that could not be read is no
+    copy of one that says nothing.
+    """
+    names = [*same, UNREADABLE]
+    values = {name: _without_nan(rows[name]) for name in names}
+    # Numbers instead of rows: only those whose hash occurs twice are compared.
+    keyed = rows.select("row", key=ibis.struct(values).hash())
+    twice = keyed.group_by("key").having(_.count() > 1).aggregate()
+    possible = keyed.semi_join(twice, "key").select("row")
+    equal = rows.select("row", **values).semi_join(possible, "row")
+    before = ibis.row_number().over(group_by=names, order_by="row")
+    return equal.mutate(copy=before).filter(_.copy > 0).select("row", "copy")
+
+
+def _without_nan(column: ir.Value) -> ir.Value:
+    if not column.type().is_floating():
+        return column
+    return ibis.ifelse(column.isnan(), ibis.null(column.type()), column)
+
+
+def pass_gates(con: ibis.BaseBackend, rows: ir.Table, reasons: str, gates: Sequence[Gate]) -> None:
+    """Add to the table ``reasons`` (row, place, reason) what each gate finds, one after another."""
+    for gate in gates:
+        marked = rows.left_join(listed(con.table(reasons)), "row").drop("row_right")
+        found = gate(marked).anti_join(con.table(reasons), "row")
+        found = found.select("row", place=ibis.literal(0, "int32"), reason=_.reason)
+        con.raw_sql(f"INSERT INTO {reasons} {con.compile(found)}")
+
+
+def apply_orders(con: ibis.BaseBackend, rows: ir.Table, reasons: str, settings: Validate) -> str:
+    """Add to the table ``reasons`` what ``orders`` finds, and return the name of a table (row) of
+    the purchases that were partly returned.
+
+    Reasons that returns break follow from those of ``orders``, so they are removed from its rows.
+    """
+    broken = con.table(reasons).filter(_.reason.notin(RETURNS_BREAK)).select("row").distinct()
+    usable = ~rows.row.isin(broken.row)
+    found = order_problems(rows.select(*ORDER_PROBLEM_COLUMNS, "row", **{USABLE: usable}), settings)
+    con.create_table("found_in_orders", found)
+    words = ", ".join(map(literal, RETURNS_BREAK))
+    con.raw_sql(
+        f"DELETE FROM {reasons} WHERE reason IN ({words}) AND row IN "
+        f"(SELECT row FROM found_in_orders WHERE reason <> {literal(PARTLY_RETURNED)})"
+    )
+    con.raw_sql(
+        f"INSERT INTO {reasons} SELECT row, 1000, reason FROM found_in_orders "
+        f"WHERE reason <> {literal(PARTLY_RETURNED)}"
+    )
+    partly = con.table("found_in_orders").filter(_.reason == PARTLY_RETURNED).select("row")
+    con.create_table("partly_returned", partly)
+    return "partly_returned"
+
+
+def listed(reasons: ir.Table) -> ir.Table:
+    """Return (row, reasons): the reasons of each row as a list, in the order of their places."""
+    return reasons.group_by("row").aggregate(reasons=_.reason.collect(order_by="place"))
+
+
+def gates_of_interactions(
+    settings: Validate, products: ir.Table, quarantined: ir.Table
+) -> tuple[Gate, ...]:
+    """Return the checks of interactions in their order.
+
+    products: (item_id) of the valid items. quarantined: (item_id, why) of the other raw items.
+    """
+    return (
+        partial(bad_clients, settings=settings),
+        partial(without_product, products=products, quarantined=quarantined),
+        lambda rows: above_limits(_good(rows), settings),
+    )
+
+
+def _good(rows: ir.Table) -> ir.Table:
+    return rows.filter(rows.reasons.isnull())
+
+
+def bad_clients(rows: ir.Table, settings: Validate) -> ir.Table:
+    """Return the feedback of clients of whose rows too large a share is bad."""
+    # A repeated event or a returned purchase is no sign of a bad client.
+    harmless = sorted(NO_FAULT | {DUPLICATE})
+    bad = rows.reasons.filter(lambda reason: reason.notin(harmless)).length() > 0
+    found = of_bad_clients(rows.mutate(bad=bad.fill_null(False)), settings)
+    return found.select("row", reason=ibis.literal(BAD_CLIENT))
+
+
+def without_product(rows: ir.Table, products: ir.Table, quarantined: ir.Table) -> ir.Table:
+    """Return the rows whose product is no valid item."""
+    rows = _good(rows).select("row", "item_id", "authentication").anti_join(products, "item_id")
+    joined = rows.left_join(quarantined, "item_id")
+    unknown = ibis.ifelse(joined.authentication.notnull(), UNKNOWN_PRODUCT, NOT_IN_CATALOGUE)
+    return joined.select(
+        "row", reason=ibis.coalesce(ibis.literal("product in quarantine: ") + joined.why, unknown)
+    )

@@ -1,0 +1,284 @@
+"""Files at s3:// (a local server of moto's) and at http(s)://: read, inventoried, or refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.data.sources import inventory, remote
+from components.data.sources.columns import read
+from components.data.sources.files import connect, files_of
+from components.settings import Ingest, Settings, Source
+from tests.components.data.shop_files import ingest
+from tests.processes import end, free_port, wait_until
+
+COLUMNS = {"user_id": "u", "item_id": "s", "timestamp": "t"}
+DAY = "2024-03-01"
+SECRET = "4711-secret"
+
+
+NO_GCSFS = (ValueError, "gs://shop/in/a.csv", r"pip install 'bowerbird\[gs\]'")
+
+
+def csv_of(*users: str) -> bytes:
+    return ("u,s,t\n" + "".join(f"{user},x,{DAY}\n" for user in users)).encode()
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    """The URL of a server of S3's protocol."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    client = boto3.client("s3", "us-east-1", endpoint_url=url, **KEYS)
+    try:
+        wait_until(lambda: _made(client), 60, "moto_server")
+        yield url
+    finally:
+        end(process)
+
+
+KEYS = {"aws_access_key_id": "reader", "aws_secret_access_key": SECRET}
+
+
+def _made(client: Any) -> bool:
+    try:
+        client.create_bucket(Bucket="shop")
+    except Exception:
+        return False
+    return True
+
+
+@pytest.fixture
+def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The client of an empty bucket ``shop``, whose credentials the environment has."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name.upper(), value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    client = boto3.client("s3")
+    yield client
+    for one in client.list_objects_v2(Bucket="shop").get("Contents", []):
+        client.delete_object(Bucket="shop", Key=one["Key"])
+
+
+def put(bucket: Any, **objects: bytes) -> None:
+    for key, body in objects.items():
+        bucket.put_object(Bucket="shop", Key=key, Body=body)
+
+
+def users_of(root: Path, **source: Any) -> list[str]:
+    given = Source.model_validate({"columns": COLUMNS, **source})
+    con = connect("UTC")
+    tables = [read(con, file, "interactions") for file in files_of(given, root)]
+    return pd.concat([one.order_by("source_row").execute() for one in tables])["user_id"].tolist()
+
+
+def listed(settings: Settings, root: Path, path: str) -> dict[str, Any]:
+    section = Ingest.model_validate({"interactions": [{"path": path, "columns": COLUMNS}]})
+    inventory.run(settings.model_copy(update={"ingest": section}), root)
+    return json.loads((root / inventory.INVENTORY).read_text())
+
+
+def test_an_object_a_prefix_and_a_pattern_are_read(
+    bucket: Any, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parquet = tmp_path / "c.parquet"
+    pq.write_table(pa.table({"u": ["4"], "s": ["x"], "t": [DAY]}), parquet)
+    put(
+        bucket,
+        **{"in/a.csv": csv_of("1", "2"), "in/b.csv.gz": gzip.compress(csv_of("3"))},
+        **{"in/day=1/c.parquet": parquet.read_bytes(), "in/_SUCCESS": b"", "in/": b""},
+        **{"in/notes.txt": b"x"},
+    )
+    assert users_of(tmp_path, path="s3://shop/in/a.csv") == ["1", "2"]
+    assert users_of(tmp_path, path="s3://shop/in/") == ["1", "2", "3", "4"]
+    assert users_of(tmp_path, path="s3://shop/in/*.csv*") == ["1", "2", "3"]
+    assert "1 files of unread kinds are left out: notes.txt" in capsys.readouterr().out
+    by_day = {**COLUMNS, "item_id": "day"}
+    assert users_of(tmp_path, path="s3://shop/in/day=1/", columns=by_day) == ["4"]
+    query = "SELECT a.u, s, a.t FROM a JOIN b USING (s) WHERE a.source_file LIKE 's3://shop/in/b%'"
+    both = {"a": "s3://shop/in", "b": "s3://shop/in/day=1/c.parquet"}
+    assert users_of(tmp_path, query=query, tables=both) == ["3"]
+
+    source = {"path": "s3://shop/in/a.csv", "columns": COLUMNS}
+    tables = ingest(settings, tmp_path, interactions=[source])
+    assert set(tables["interactions"]["source"]) == {"s3://shop/in/a.csv"}
+    assert not (tmp_path / "data/.staging").exists()
+
+
+def test_the_inventory_changes_when_an_object_does(
+    bucket: Any, settings: Settings, tmp_path: Path
+) -> None:
+    put(bucket, **{"in/a.csv": csv_of("1"), "in/b.csv": csv_of("2")})
+    before = listed(settings, tmp_path, "s3://shop/in")
+    assert before["s3://shop/in/a.csv"].keys() == {"size", "etag"}
+    assert listed(settings, tmp_path, "s3://shop/in") == before
+    assert not (tmp_path / "data/.staging").exists()  # nothing was copied
+    put(bucket, **{"in/b.csv": csv_of("3")})  # of the same size
+    changed = listed(settings, tmp_path, "s3://shop/in")
+    assert [name for name in before if changed[name] != before[name]] == ["s3://shop/in/b.csv"]
+    put(bucket, **{"in/c.csv": csv_of("4")})
+    grown = listed(settings, tmp_path, "s3://shop/in")
+    assert grown.keys() - before.keys() == {"s3://shop/in/c.csv"}
+
+
+def test_what_is_not_in_the_store_is_refused(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    put(bucket, **{"in/orders.csv": csv_of("1"), "in/x.bin": b"x"})
+    said = []
+    for error, path, words in (
+        (FileNotFoundError, "s3://shop/in/order.csv", "did you mean 'orders.csv'?"),
+        (FileNotFoundError, "s3://other/in/a.csv", "nothing at s3://other/in/a.csv"),
+        (FileNotFoundError, "s3://shop/in/*.tsv", r"nothing at s3://shop/in/\*.tsv"),
+        (ValueError, "s3://shop/in/x.bin", "x.bin has no known format"),
+        (ValueError, "ftp://shop/in/a.csv", r"ftp:// is not read; known are s3, gs and https"),
+        *([] if find_spec("gcsfs") else [NO_GCSFS]),
+    ):
+        with pytest.raises(error, match=words) as caught:
+            users_of(tmp_path, path=path)
+        said.append(str(caught.value))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(ValueError, match=r"s3://shop/in/orders\.csv cannot be read") as caught:
+        users_of(tmp_path, path="s3://shop/in/orders.csv")
+    said.append(str(caught.value))
+    for name in KEYS:
+        monkeypatch.delenv(name.upper())
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(ValueError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        users_of(tmp_path, path="s3://shop/in/orders.csv")
+    assert SECRET not in " ".join([*said, *capfd.readouterr()])
+
+
+class Site(BaseHTTPRequestHandler):
+    """Files of a dictionary: path → (status, headers, body)."""
+
+    answers: dict[str, tuple[int, dict[str, str], bytes]]
+    no_head = False
+
+    def do_HEAD(self) -> None:
+        if self.no_head:
+            self.send_error(405)
+            return
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, body: bool) -> None:
+        status, headers, data = self.answers.get(self.path, (404, {}, b""))
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def site() -> Iterator[tuple[str, type[Site]]]:
+    """The URL of a web server, and what it answers."""
+    handler = type("Answers", (Site,), {"answers": {}})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", handler
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_file_of_a_web_server_is_read_when_it_changed(
+    site: tuple[str, type[Site]],
+    settings: Settings,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    url, handler = site
+    for headers in ({"ETag": '"1"'}, {"Last-Modified": "Fri, 01 Mar 2024 12:00:00 GMT"}):
+        handler.answers["/in/a%20b.csv.gz"] = 200, headers, gzip.compress(csv_of("1"))
+        handler.answers["/now.csv.gz"] = 302, {"Location": "/in/a%20b.csv.gz"}, b""
+        for path in ("/in/a%20b.csv.gz", "/now.csv.gz"):
+            assert users_of(tmp_path, path=url + path) == ["1"]
+            before = listed(settings, tmp_path, url + path)
+            assert before == listed(settings, tmp_path, url + path)
+    capsys.readouterr()
+    handler.answers["/in/a%20b.csv.gz"] = 200, {"ETag": '"2"'}, gzip.compress(csv_of("2"))
+    assert listed(settings, tmp_path, url + "/now.csv.gz") != before
+    handler.no_head = True
+    assert listed(settings, tmp_path, url + "/now.csv.gz")[url + "/now.csv.gz"]["etag"] == '"2"'
+    handler.answers["/in/a%20b.csv.gz"] = 200, {}, gzip.compress(csv_of("2"))
+    before = listed(settings, tmp_path, url + "/now.csv.gz")
+    assert listed(settings, tmp_path, url + "/now.csv.gz") != before
+    assert "is read at every run" in capsys.readouterr().out
+
+
+def test_a_database_at_a_url_has_its_tables(site: tuple[str, type[Site]], tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as con:
+        con.execute("CREATE TABLE orders AS SELECT 7 AS u, 'x' AS s, '2024-03-01' AS t")
+        con.execute("CREATE TABLE other AS SELECT 8 AS u")
+    url, handler = site
+    handler.answers["/shop.db"] = 200, {}, (tmp_path / "shop.db").read_bytes()
+    assert users_of(tmp_path, path=url + "/shop.db", table="orders") == ["7"]
+    query = "SELECT o.u, s, t FROM orders o JOIN other p ON p.u = o.u + 1"
+    assert users_of(tmp_path, path=url + "/shop.db", query=query) == ["7"]
+
+
+def test_answers_that_are_no_file_are_refused(site: tuple[str, type[Site]], tmp_path: Path) -> None:
+    url, handler = site
+    handler.answers |= {
+        "/denied.csv": (403, {}, b""),
+        "/round.csv": (302, {"Location": "/round.csv"}, b""),
+        "/away.csv": (302, {"Location": "http://8.8.8.8/a.csv"}, b""),
+        "/cut.csv": (200, {"Content-Length": "1000"}, csv_of("1")),
+        "/no-format": (200, {}, csv_of("1")),
+    }
+    for error, path, words in (
+        (FileNotFoundError, "/none.csv", r"there is no file http://.*/none\.csv \(404\)"),
+        (ValueError, "/denied.csv", r"denied\.csv cannot be read: the server answers 403"),
+        (ValueError, "/round.csv", r"round\.csv redirects more than 5 times"),
+        (ValueError, "/away.csv", r"redirects to http://8\.8\.8\.8, which anyone .* use https://"),
+        (ValueError, "/cut.csv", r"cut\.csv cannot be read"),
+        (ValueError, "/no-format", r"no-format has no known format"),
+    ):
+        with pytest.raises(error, match=words):
+            users_of(tmp_path, path=url + path)
+    with pytest.raises(ValueError, match=r"http://8\.8\.8\.8/a\.csv is http, .* use https://"):
+        users_of(tmp_path, path="http://8.8.8.8/a.csv")
+    with pytest.raises(ValueError, match=r"there is no host 'none\.invalid'"):
+        users_of(tmp_path, path="http://none.invalid/a.csv")
+
+
+@pytest.mark.parametrize("inside", ["10.0.0.7", "127.0.0.1", "169.254.169.254", "[fd00::1]"])
+def test_no_redirect_leads_from_a_public_server_to_a_private_one(inside: str) -> None:
+    target = f"https://{inside}/latest"
+    with pytest.raises(ValueError, match=r"8\.8\.8\.8/a\.csv redirects to .* private network"):
+        remote._check_redirect("https://8.8.8.8/a.csv", target)
+    remote._check_redirect("https://10.0.0.9/a.csv", target)  # within a private network
+    remote._check_redirect("https://8.8.8.8/a.csv", "https://8.8.4.4/a.csv")

