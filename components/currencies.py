@@ -12,7 +12,9 @@ _CODES = (
     "TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG "
     # Withdrawn, and in data of the last decades.
     "ATS BEF BYR CYP DEM EEK ESP FIM FRF GRD HRK IEP ITL LTL LUF LVL MTL NLG PTE ROL SIT SKK TRL "
-    "VEF YUM ZWL"
+    "VEF YUM ZWL "
+    # No currency: of data sets whose prices name none.
+    "XXX"
 )
 CODES = frozenset(_CODES.split())
-"""Those of money in use, and of some that was."""
+"""Those of money in use, of some that was, and of none."""

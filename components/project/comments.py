@@ -82,9 +82,9 @@ def _comments(
         if below is None:
             continue
         place = f"{name}.{key.value}"
-        # The second line of a comment would be a part of a text of several lines.
-        lines = isinstance(value, yaml.ScalarNode) and value.style in ("|", ">")
-        if place not in seen and not lines and not (field is schema and "$ref" in below):
+        if isinstance(value, yaml.ScalarNode) and value.style in ("|", ">"):
+            continue  # a text of several lines, such as a query
+        if place not in seen and not (field is schema and "$ref" in below):
             seen.add(place)
             block = value.start_mark.line != key.start_mark.line
             end = key.end_mark.column + 1 if block else value.end_mark.column

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from components.data.sources.columns import MAPPABLE
+from components.project.params import params_text
 from components.project.presets import SECTIONS, load_preset, names
-from components.settings import Ingest, Validate
+from components.settings import Ingest, Validate, load_settings
 from tests.conftest import REPOSITORY
 
 
@@ -37,6 +38,27 @@ def test_every_preset_is_a_section_of_settings(name: str) -> None:
     for file in preset.files:
         assert f"/data/{file}.csv" in text  # every file is read
         assert f"{{{file}}}" not in text
+
+
+@pytest.mark.parametrize("name", names())
+def test_params_with_a_preset_say_the_same(name: str, tmp_path: Path) -> None:
+    preset = load_preset(name)
+    section = preset.ingest({file: Path(f"/data/{file}.csv") for file in preset.files})
+    text = params_text(section, {"validate": preset.validation})
+    (tmp_path / "params.yaml").write_text(text)
+    written = load_settings(tmp_path / "params.yaml")
+    assert written.ingest == Ingest.model_validate(section)
+    for key, value in preset.validation.items():
+        assert getattr(written.validate_, key) == value
+    for query in (
+        source["query"]
+        for part in SECTIONS
+        for source in section.get(part, [])
+        if "query" in source
+    ):
+        lines = [line for line in query.splitlines() if line.strip()]
+        indent = text[: text.index(lines[0])].rpartition("\n")[2]
+        assert all(f"{indent}{line}" in text for line in lines)  # as a user would write it
 
 
 def test_files_are_found_compressed_or_one_folder_below(tmp_path: Path) -> None:
