@@ -125,12 +125,16 @@ def summary(parts: list[dict[str, Any]]) -> dict[str, Any]:
             "unexpected_percent_total": total,
             "unexpected_percent_nonmissing": of_values,
         }
-    shown = [value for part in parts for value in part["partial_unexpected_list"]][:SHOWN]
+    shown, rows = (
+        [value for part in parts for value in part.get(name) or []][:SHOWN]
+        for name in ("partial_unexpected_list", "partial_unexpected_index_list")
+    )
     often = sorted(Counter(shown).items(), key=lambda pair: (-pair[1], pair[0]))
     return {
         **counts,
         **percents,
         "partial_unexpected_list": shown,
+        "partial_unexpected_index_list": rows,
         "partial_unexpected_counts": [{"value": value, "count": k} for value, k in often],
     }
 

@@ -7,6 +7,8 @@ and the kinds of events of which nothing is left.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import ibis
@@ -29,15 +31,33 @@ MIN_KIND_ROWS = 10
 """Rows that a kind of event must have for its loss to stop the run."""
 
 
-def counts(good: ir.Table, bad: ir.Table) -> dict[str, Any]:
-    """Return rows, kept, quarantined and the reasons; a row with several counts in each."""
-    kept, quarantined = int(good.count().execute()), int(bad.count().execute())
-    return {
-        "rows": kept + quarantined,
-        "kept": kept,
-        "quarantined": quarantined,
-        "reasons": _reasons(bad),
-    }
+@dataclass(frozen=True)
+class Outcome:
+    """The kept and the quarantined rows of a table, or a part of them."""
+
+    good: ir.Table
+    bad: ir.Table
+
+    @cached_property
+    def counts(self) -> dict[str, Any]:
+        """Rows, kept, quarantined and the reasons; a row with several counts in each."""
+        kept, quarantined = int(self.good.count().execute()), int(self.bad.count().execute())
+        return {
+            "rows": kept + quarantined,
+            "kept": kept,
+            "quarantined": quarantined,
+            "reasons": _reasons(self.bad) if quarantined else {},
+        }
+
+    @cached_property
+    def examples(self) -> dict[str, dict[str, Any]]:
+        """The first row of each reason, see ``examples``."""
+        return examples(self.bad) if self.counts["quarantined"] else {}
+
+    def part(self, feedback: bool) -> Outcome:
+        """Return the rows that came through serving, or those of the shop's own files."""
+        given = [table.authentication.notnull() == feedback for table in (self.good, self.bad)]
+        return Outcome(self.good.filter(given[0]), self.bad.filter(given[1]))
 
 
 def _single(bad: ir.Table) -> ir.Table:

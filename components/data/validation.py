@@ -44,8 +44,7 @@ from components.data.feedback import BAD_CLIENT, without_untrusted_values
 from components.data.joins import joins_of, too_few_known
 from components.data.quarantine import (
     NOT_THE_SHOPS,
-    counts,
-    examples,
+    Outcome,
     faulty_rows,
     largest_customer,
     lost_kinds,
@@ -136,14 +135,18 @@ def find_reasons(
     name = f"reasons_of_{table}"
     con.create_table(name, schema={"row": "int64", "place": "int32", "reason": "string"})
     for start, rows in raw_batches(file, table):
-        stop = start + rows.num_rows
         batch = rows.select(sorted(columns)).to_pandas()
-        batch.index = pd.RangeIndex(start, stop)
-        within = found_copies.filter(_.row >= start, _.row < stop).execute()
-        batch[COPY] = within.set_index("row")["copy"].reindex(batch.index, fill_value=0)
+        batch.index = pd.RangeIndex(start, start + rows.num_rows)
+        copy = _within(found_copies, batch.index).to_pandas().set_index("row")["copy"]
+        batch[COPY] = copy.reindex(batch.index, fill_value=0)
         con.insert(name, validation.failures(batch))
     validation.store()
     return name
+
+
+def _within(table: ir.Table, rows: pd.RangeIndex) -> pa.Table:
+    """Return what a table of the database says of a range of rows, in their order."""
+    return table.filter(_.row >= rows.start, _.row < rows.stop).order_by("row").to_pyarrow()
 
 
 def divide(
@@ -162,8 +165,7 @@ def divide(
         pq.ParquetWriter(places.quarantine, with_reasons) as quarantine,
     ):
         for start, rows in raw_batches(places.raw, table):
-            found = lists.filter(_.row >= start, _.row < start + rows.num_rows).order_by("row")
-            of_batch = found.to_pyarrow()
+            of_batch = _within(lists, pd.RangeIndex(start, start + rows.num_rows))
             bad = of_batch["row"].to_numpy() - start
             good = rows.filter(~pd.RangeIndex(rows.num_rows).isin(bad))
             good = _without_bad_prices(good) if table == "items" else good
@@ -268,78 +270,86 @@ def _validated(
     too_bad: list[str] = []
     for table in ("items", "users", "interactions", "reviews"):
         places = Places.below(root, table)
+        feedback = table == "interactions" and _has_feedback(con, places.raw)
         gates: tuple[Gate, ...] = ()
         if table == "interactions":
-            gates = gates_of_interactions(settings, *_products(con, root))
+            gates = gates_of_interactions(settings, *_products(con, root), feedback)
         empty, kept = check_table(con, context, table, places, settings, now, gates)
-        good = con.read_parquet(str(places.valid))
-        bad = raw_rows_of_quarantine(con, places.quarantine)
-        own_good, own_bad = _of_the_shop(good), _of_the_shop(bad)
-        own = counts(own_good, own_bad)
-        report[table] = {**counts(good, bad), "examples": examples(bad), "empty": empty}
-        print_counts(table, report[table], own["reasons"], examples(own_bad))
-        report[table] |= kept
+        found = Outcome(con.read_parquet(str(places.valid)), _quarantined(con, places))
+        own = found.part(feedback=False) if feedback else found
+        report[table] = {**found.counts, "examples": found.examples, "empty": empty, **kept}
+        print_counts(table, report[table], own.counts["reasons"], own.examples)
         for what, n in kept.items():
             if n:
                 print(f"    {n:>9,} {KEPT[what]}")
         if table == "interactions":
-            too_bad += _of_interactions(con, root, good, bad, report[table], settings)
-        share = faulty_rows(own_bad) / max(own["rows"], 1)
-        if share > settings.max_bad_share:
-            worst = ", ".join(f"{reason} ({n:,})" for reason, n in own["reasons"].items())
-            too_bad.append(
-                f"{table}: {share:.0%} of {own['rows']:,} rows are bad (validate.max_bad_share is "
-                f"{settings.max_bad_share:.0%}): {worst}"
-            )
+            _add_feedback(report[table], found.part(feedback=True) if feedback else None)
+            too_bad += _of_own_interactions(con, root, own, report[table], settings)
+        too_bad += _too_bad(table, own, settings)
     return {table: report[table] for table in TABLES}, too_bad
 
 
-def raw_rows_of_quarantine(con: ibis.BaseBackend, file: Path) -> ir.Table:
-    """Return the rows of a file of ``data/quarantine`` with their number, from 0, as ``row``."""
-    return con.read_parquet(str(file), file_row_number=True).rename(row="file_row_number")
+def _has_feedback(con: ibis.BaseBackend, raw: Path) -> bool:
+    return bool(con.read_parquet(str(raw)).authentication.count().execute())
 
 
-def _of_the_shop(rows: ir.Table) -> ir.Table:
-    """Return the rows that did not come through serving; all of them in most tables."""
-    return rows.filter(_.authentication.isnull()) if "authentication" in rows.columns else rows
+def _quarantined(con: ibis.BaseBackend, places: Places) -> ir.Table:
+    """Return the quarantined rows with their number, from 0, as ``row``."""
+    rows = con.read_parquet(str(places.quarantine), file_row_number=True)
+    return rows.rename(row="file_row_number")
 
 
 def _products(con: ibis.BaseBackend, root: Path) -> tuple[ir.Table, ir.Table]:
     """Return (item_id) of the valid items, and (item_id, why) of the others."""
     places = Places.below(root, "items")
     products = con.read_parquet(str(places.valid)).select("item_id")
-    bad = raw_rows_of_quarantine(con, places.quarantine)
+    bad = _quarantined(con, places)
     bad = bad.filter(bad.item_id.notnull()).anti_join(products, "item_id")
     first = bad.group_by("item_id").aggregate(why=_.reasons.join(", ").argmin(_.row))
     return products, first
 
 
-def _of_interactions(
-    con: ibis.BaseBackend,
-    root: Path,
-    good: ir.Table,
-    bad: ir.Table,
-    report: dict[str, Any],
-    settings: Validate,
+def _add_feedback(report: dict[str, Any], feedback: Outcome | None) -> None:
+    """Add to the report of the interactions, and print, what became of the feedback."""
+    if feedback is None:
+        nothing = {"rows": 0, "kept": 0, "quarantined": 0, "reasons": {}, "bad_clients": 0}
+        report["feedback"] = nothing
+        return
+    clients = feedback.bad.filter(_.reasons.contains(BAD_CLIENT)).select("client").distinct()
+    report["feedback"] = {**feedback.counts, "bad_clients": int(clients.count().execute())}
+    print_counts("  feedback", feedback.counts, feedback.counts["reasons"], feedback.examples)
+
+
+def _of_own_interactions(
+    con: ibis.BaseBackend, root: Path, own: Outcome, report: dict[str, Any], settings: Validate
 ) -> list[str]:
-    """Add to ``report``, and print, what only interactions have; return why the run must stop."""
-    refused = bad.filter(bad.authentication.notnull())
-    own_good, own_bad = _of_the_shop(good), _of_the_shop(bad)
-    feedback = counts(good.filter(good.authentication.notnull()), refused)
-    clients = refused.filter(refused.reasons.contains(BAD_CLIENT)).select("client").distinct()
-    report["feedback"] = {**feedback, "bad_clients": int(clients.count().execute())}
-    if feedback["rows"]:
-        print_counts("  feedback", feedback, feedback["reasons"], examples(refused))
-    of_products = own_bad.filter(~own_bad.reasons.contains(NOT_A_PRODUCT))
+    """Add to ``report``, and print, what the shop's own interactions are checked for as a whole.
+
+    Returns: why the run must stop.
+    """
+    of_products = own.bad.filter(~own.bad.reasons.contains(NOT_A_PRODUCT))
     ids = ["user_id", "item_id"]
     joins = joins_of(
-        own_good.select(ids).union(of_products.select(ids)),
+        own.good.select(ids).union(of_products.select(ids)),
         *(con.read_parquet(str(Places.below(root, name).raw)) for name in ("items", "users")),
     )
     for name, found in joins.items():
         print(f"    {found.line()}")
         report[name] = found.report()
-    note = largest_customer(own_good)
+    note = largest_customer(own.good)
     if note:
         print(f"    {note}")
-    return [*too_few_known(joins, settings), *lost_kinds(own_good, own_bad)]
+    return [*too_few_known(joins, settings), *lost_kinds(own.good, own.bad)]
+
+
+def _too_bad(table: str, own: Outcome, settings: Validate) -> list[str]:
+    """Return a sentence if too large a share of the shop's own rows is bad."""
+    found = own.counts
+    share = faulty_rows(own.bad) / max(found["rows"], 1)
+    if share <= settings.max_bad_share:
+        return []
+    worst = ", ".join(f"{reason} ({n:,})" for reason, n in found["reasons"].items())
+    return [
+        f"{table}: {share:.0%} of {found['rows']:,} rows are bad (validate.max_bad_share is "
+        f"{settings.max_bad_share:.0%}): {worst}"
+    ]

@@ -83,11 +83,22 @@ def _without_nan(column: ir.Value) -> ir.Value:
 
 def pass_gates(con: ibis.BaseBackend, rows: ir.Table, reasons: str, gates: Sequence[Gate]) -> None:
     """Add to the table ``reasons`` (row, place, reason) what each gate finds, one after another."""
+    for statement in gate_statements(con, rows, reasons, gates):
+        con.raw_sql(statement)
+
+
+def gate_statements(
+    con: ibis.BaseBackend, rows: ir.Table, reasons: str, gates: Sequence[Gate]
+) -> list[str]:
+    """Return the SQL by which each gate adds to the table ``reasons``, to be run in this order."""
+    before = con.table(reasons)
+    marked = rows.left_join(listed(before), "row").drop("row_right")
+    statements = []
     for gate in gates:
-        marked = rows.left_join(listed(con.table(reasons)), "row").drop("row_right")
-        found = gate(marked).anti_join(con.table(reasons), "row")
+        found = gate(marked).anti_join(before, "row")
         found = found.select("row", place=ibis.literal(0, "int32"), reason=_.reason)
-        con.raw_sql(f"INSERT INTO {reasons} {con.compile(found)}")
+        statements.append(f"INSERT INTO {reasons} {con.compile(found)}")
+    return statements
 
 
 def apply_orders(con: ibis.BaseBackend, rows: ir.Table, reasons: str, settings: Validate) -> str:
@@ -120,15 +131,19 @@ def listed(reasons: ir.Table) -> ir.Table:
 
 
 def gates_of_interactions(
-    settings: Validate, products: ir.Table, quarantined: ir.Table
+    settings: Validate, products: ir.Table, quarantined: ir.Table, feedback: bool = True
 ) -> tuple[Gate, ...]:
     """Return the checks of interactions in their order.
 
     products: (item_id) of the valid items. quarantined: (item_id, why) of the other raw items.
+    feedback: whether there are rows of feedback.
     """
+    of_catalogue: Gate = partial(without_product, products=products, quarantined=quarantined)
+    if not feedback:
+        return (of_catalogue,)
     return (
         partial(bad_clients, settings=settings),
-        partial(without_product, products=products, quarantined=quarantined),
+        of_catalogue,
         lambda rows: above_limits(_good(rows), settings),
     )
 

@@ -58,20 +58,17 @@ def items_table(
         preferred = {file.shown for file in files if file.source.languages}
         found = [one_of_each_item(pd.concat(found, ignore_index=True), preferred)]
     known = pd.concat([frame["item_id"] for frame in found]) if found else pd.Series(dtype=object)
-    of_lines = catalogue_of(lines, ingest.currency).mutate(
-        categories_set=ibis.literal(_lines_have_sets(ingest))
-    )
-    of_lines = of_lines.select(*_READ).order_by("item_id").to_pandas()
-    of_lines = of_lines[~of_lines["item_id"].isin(known)]
-    if not items_come_from_lines(ingest):
-        if len(of_lines):
-            print(
-                f"items: {len(of_lines):,} products of the interactions are in no item file, for "
-                "example "
-                f"{of_lines['item_id'].iloc[0]!r}: they are no items (ingest.items_from_lines)"
-            )
-        of_lines = of_lines.head(0)
-    frame = pd.concat([*found, of_lines], ignore_index=True)
+    if items_come_from_lines(ingest):
+        of_lines = catalogue_of(lines, ingest.currency).mutate(
+            categories_set=ibis.literal(_lines_have_sets(ingest))
+        )
+        frame = of_lines.select(*_READ).order_by("item_id").to_pandas()
+        found.append(frame[~frame["item_id"].isin(known)])
+    else:
+        _print_unlisted(sold(lines), known)
+    if not found:
+        return RAW["items"].empty_table()
+    frame = pd.concat(found, ignore_index=True)
     if frame["categories_set"].any():
         frame["categories"] = frame["categories"].mask(
             frame["categories_set"], ordered_sets(frame["categories"][frame["categories_set"]])
@@ -87,6 +84,17 @@ def items_table(
         )
     ]
     return pa.Table.from_pandas(frame, schema=RAW["items"], preserve_index=False)
+
+
+def _print_unlisted(lines: ir.Table, known: pd.Series) -> None:
+    """Print how many products of the lines are in no item file."""
+    ids = lines.select("item_id").distinct().order_by("item_id").execute()["item_id"]
+    unlisted = ids[~ids.isin(known)]
+    if len(unlisted):
+        print(
+            f"items: {len(unlisted):,} products of the interactions are in no item file, for "
+            f"example {unlisted.iloc[0]!r}: they are no items (ingest.items_from_lines)"
+        )
 
 
 def items_come_from_lines(ingest: Ingest) -> bool:
@@ -167,18 +175,13 @@ def _items_of(con: ibis.BaseBackend, file: File, rates: Rates) -> ir.Table:
 
 
 def catalogue_of(lines: ir.Table, currency: str) -> ir.Table:
-    """Return one row for each item of the shop's own lines: most frequent texts, median price.
-
-    Lines without a positive price or quantity (returns, stock corrections, gifts) do not count.
+    """Return one row for each item that the shop's own lines sold: most frequent texts, median
+    price.
     """
-    sold = lines.filter(
-        lines.item_id.notnull(),
-        (lines.price > 0) | lines.price.isnull(),
-        (lines.quantity > 0) | lines.quantity.isnull(),
-    )
-    items = sold.group_by("item_id").aggregate(price=sold.price.median().cast("float32"))
+    lines = sold(lines)
+    items = lines.group_by("item_id").aggregate(price=lines.price.median().cast("float32"))
     for name in LINE_CATALOGUE:
-        items = items.left_join(most_frequent(sold, "item_id", name), "item_id").drop(
+        items = items.left_join(most_frequent(lines, "item_id", name), "item_id").drop(
             "item_id_right"
         )
     return items.mutate(
@@ -189,6 +192,18 @@ def catalogue_of(lines: ir.Table, currency: str) -> ir.Table:
         source=ibis.literal(LINES),
         source_row=ibis.null("int64"),
         **{UNREADABLE: ibis.null("string")},
+    )
+
+
+def sold(lines: ir.Table) -> ir.Table:
+    """Return the lines of products that have a positive price and quantity, as far as they say so.
+
+    The others are returns, stock corrections and gifts.
+    """
+    return lines.filter(
+        lines.item_id.notnull(),
+        (lines.price > 0) | lines.price.isnull(),
+        (lines.quantity > 0) | lines.quantity.isnull(),
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import hypothesis
 import ibis
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from components.data.feedback import (
     without_untrusted_values,
 )
 from components.data.schema import AUTHENTICATIONS, EVENTS
-from components.data.whole_table import gates_of_interactions, listed, pass_gates
+from components.data.whole_table import gate_statements, gates_of_interactions
 from components.settings import Validate
 
 LIMITS = Validate(
@@ -104,36 +105,44 @@ def test_only_the_shops_key_sets_a_price() -> None:
     assert told["quantity"].tolist() == [1e6, 1e6, 10, 10]
 
 
+TEXTS = ["user_id", "item_id", "event", "client", "authentication", "source"]
+
+
+@cache
+def database() -> tuple[ibis.BaseBackend, list[str]]:
+    """Return a database with empty tables of interactions and reasons, and the gates' statements.
+
+    They are compiled once, since that takes longer than to run them.
+    """
+    con = ibis.duckdb.connect()
+    con.raw_sql("SET TimeZone = 'UTC'")
+    columns = {**dict.fromkeys(TEXTS, "string"), "timestamp": "timestamp('UTC')", "row": "int64"}
+    rows = con.create_table("rows", schema=columns)
+    con.create_table("reasons", schema={"row": "int64", "place": "int32", "reason": "string"})
+    products = con.create_table("products", pd.DataFrame({"item_id": PRODUCTS}))
+    others = con.create_table("others", schema={"item_id": "string", "why": "string"})
+    gates = gates_of_interactions(LIMITS, products, others)
+    return con, gate_statements(con, rows, "reasons", gates)
+
+
 def problems(frame: pd.DataFrame, reasons: pd.Series) -> pd.Series:
     """Return why interactions that met every expectation are still bad.
 
     frame: its index counts from 0. reasons: lists of what Great Expectations found, by row.
     """
-    columns = ["user_id", "item_id", "event", "client", "authentication", "source"]
-    texts = frame[columns].astype(object).where(frame[columns].notna(), None)
-    rows = pa.Table.from_pandas(
-        texts.assign(timestamp=frame["timestamp"], row=frame.index),
-        pa.schema(
-            [
-                *((name, pa.string()) for name in columns),
-                ("timestamp", pa.timestamp("us", "UTC")),
-                ("row", pa.int64()),
-            ]
-        ),
-        preserve_index=False,
-    )
-    con = ibis.duckdb.connect()
-    con.raw_sql("SET TimeZone = 'UTC'")
-    found = pd.DataFrame({"row": reasons.index, "reason": reasons.to_numpy()}).explode("reason")
-    con.create_table("reasons", schema={"row": "int64", "place": "int32", "reason": "string"})
+    con, statements = database()
+    for table in ("rows", "reasons"):
+        con.raw_sql(f"DELETE FROM {table}")
+    texts = frame[TEXTS].astype(object).where(frame[TEXTS].notna(), None)
+    con.insert("rows", texts.assign(timestamp=frame["timestamp"], row=frame.index))
+    found = pd.DataFrame({"row": reasons.index, "place": 0, "reason": reasons.to_numpy()})
     if len(found):
-        con.insert("reasons", found.assign(place=0)[["row", "place", "reason"]])
-    products = con.create_table("products", pd.DataFrame({"item_id": PRODUCTS}))
-    others = con.create_table("others", schema={"item_id": "string", "why": "string"})
-    gates = gates_of_interactions(LIMITS, products, others)
-    pass_gates(con, con.create_table("rows", rows), "reasons", gates)
-    lists = listed(con.table("reasons")).order_by("row").execute().set_index("row")["reasons"]
-    return lists[~lists.index.isin(reasons.index)].map(list)
+        con.insert("reasons", found.explode("reason"))
+    for statement in statements:
+        con.raw_sql(statement)
+    table = con.table("reasons").order_by("row").execute()
+    lists = table.groupby("row")["reason"].agg(list)
+    return lists[~lists.index.isin(reasons.index)]
 
 
 @pytest.mark.parametrize("bad", [3, 2])
