@@ -62,8 +62,8 @@ def test_the_other_workbooks_are_read(tmp_path: Path) -> None:
     found = rows_of(tmp_path, path="o.ods")
     assert found[["user_id", "item_id"]].to_numpy().tolist() == [["7", "0012"]]
     # Written by Excel 97's format library xlwt: id 7, t 2024-03-01 12:00.
-    source = Source(path=Path("orders.xls"), columns={})
-    (file,) = files_of(source, Path(__file__).parent)
+    source = Source(path=Path(__file__).with_name("orders.xls"), columns={})
+    (file,) = files_of(source, tmp_path)
     rows, cells = file.columns(connect("UTC"), ["id", "t"])
     found = rows.select(id=cells["id"].text, t=cells["t"].time).execute()
     assert found.to_numpy().tolist() == [["7", pd.Timestamp("2024-03-01 12:00")]]
