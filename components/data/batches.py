@@ -109,7 +109,7 @@ def summary(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
     It has what Great Expectations' result format SUMMARY has for the whole table.
     """
-    counts = {
+    counts: dict[str, Any] = {
         name: sum(part[name] for part in parts)
         for name in ("element_count", "missing_count", "unexpected_count")
         if name in parts[0]
