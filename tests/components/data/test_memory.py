@@ -20,7 +20,7 @@ LIMIT_MB = 220
 STAGES = """
 import resource, sys
 from pathlib import Path
-from components.data import split, validation
+from components.data import split, table_check, validation
 from components.settings import load_settings
 
 def peak():
@@ -28,7 +28,7 @@ def peak():
 
 settings = load_settings(sys.argv[1])
 memory = settings.ingest.model_copy(update={"memory_gb": 0.1})
-validation.BATCH_ROWS = 20_000
+table_check.BATCH_ROWS = 20_000
 before = peak()
 validation.run(settings.model_copy(update={"ingest": memory}), Path(sys.argv[2]))
 split.run(settings.model_copy(update={"ingest": memory}), Path(sys.argv[2]))

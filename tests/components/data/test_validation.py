@@ -17,6 +17,7 @@ import pytest
 from components.data import validation
 from components.data.engine import database
 from components.data.schema import INTERACTIONS, TABLES
+from components.data.table_check import Places, check_table
 from components.data.whole_table import gates_of_interactions
 from components.settings import Settings
 
@@ -47,7 +48,7 @@ def check(settings: Settings, tmp_path: Path) -> Check:
         rows = [{**GOOD, "order_id": f"{n}", **change} for n, change in enumerate(changes)]
         frame = pd.DataFrame(rows)[INTERACTIONS.names]
         frame["rating"] = frame["rating"].astype("float32")
-        places = validation.Places.below(tmp_path, "interactions")
+        places = Places.below(tmp_path, "interactions")
         for place in (places.raw, places.valid, places.quarantine):
             place.parent.mkdir(parents=True)
         pq.write_table(pa.Table.from_pandas(frame, schema=INTERACTIONS), places.raw)
@@ -59,7 +60,7 @@ def check(settings: Settings, tmp_path: Path) -> Check:
             others = con.create_table("others", schema={"item_id": "string", "why": "string"})
             gates = gates_of_interactions(limits, products, others)
             context = gx.get_context(mode="ephemeral")
-            validation.check_table(con, context, "interactions", places, limits, NOW, gates)
+            check_table(con, context, "interactions", places, limits, NOW, gates)
         return pd.read_parquet(places.valid), pd.read_parquet(places.quarantine)
 
     return checked
