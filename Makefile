@@ -68,7 +68,7 @@ audit: $(STAMP)  ## look for risky code and known vulnerabilities of the locked 
 	bandit --quiet --configfile pyproject.toml --recursive $(CODE)
 	python requirements/audit.py
 
-dag: $(STAMP)    ## write the code that each stage imports into dvc.yaml
+dag: $(STAMP)    ## list the code that each stage imports
 	python -m flows.dag
 
 lock: $(STAMP)   ## resolve the versions that pyproject.toml allows into requirements/lock.txt
