@@ -102,22 +102,22 @@ def init(
     file: list[str] = typer.Option([], help="NAME=PATH, a file of the preset; repeatable"),
 ) -> None:
     """Make a shop's folder from its files: params.yaml, dvc.yaml, rules.yaml, git and DVC."""
-    from components.project.init import Zone, init_preset
+    from components.project.init import Defaults, init_preset
     from components.project.init import init as make
 
     paths = {"interactions": interactions, "items": items, "users": users, "reviews": reviews}
-    zone = Zone(currency, timezone)
+    defaults = Defaults(currency, timezone)
     try:
         if preset:
             if any(paths.values()) or not data:
                 raise ValueError("--preset reads the files of --data (and --file NAME=PATH)")
             pairs = [one.partition("=") for one in file]
             given = {name: Path(path) for name, _, path in pairs}
-            todo = init_preset(folder, preset, data, given, zone)
+            todo = init_preset(folder, preset, data, given, defaults)
         elif data or file:
             raise ValueError("--data and --file belong to --preset")
         else:
-            todo = make(folder, paths, zone)
+            todo = make(folder, paths, defaults)
     except (ValueError, OSError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error

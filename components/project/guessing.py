@@ -24,8 +24,9 @@ from components.data.sources.files import connect
 from components.data.sources.ids import NULL_WORDS
 from components.data.sources.numbers import SIGNS
 from components.data.sources.numbers import of_text as number_of
+from components.data.sources.statuses import statuses
 from components.data.sources.times import FORMATS, UNITS, numeric, plausible, times
-from components.project.inspection import Inspected
+from components.project.inspection import LIST_SIGN, Inspected
 from components.project.names import EXACT, likeness, words
 from components.settings import Source
 
@@ -34,6 +35,8 @@ MOST = 0.9
 LEAST = 0.1
 """Score below which a column is not used."""
 _SEPARATORS = (" > ", ">", " › ", " » ", " / ", "|")
+_MOVED = 0.3
+"""Share of the categories that stand at several places, above which they are a set."""
 _DEFAULT_EVENTS = {
     "purchase": "order purchase buy bought sale invoice transaction basket bestellung",
     "cart": "cart basket",
@@ -121,6 +124,7 @@ def _count(values: pd.DataFrame) -> dict[str, dict[str, int]]:
         "iso": times(cells, [], None).count(),
         "event": ibis.ifelse(cells.text.isnull(), None, events(cells, plain)).count(),
         "available": availability(cells, plain).count(),
+        "status": statuses(cells, plain).count(),
         "long": (cells.text.length() > 40).sum(),
         **{unit: plausible(numeric(cells), unit).sum() for unit in UNITS},
         **{f"signs{n}": number_of(cells, *signs).count() for n, signs in enumerate(SIGNS)},
@@ -193,6 +197,11 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
         return float(facts.share(column, "number") >= 0.5)
     if name == "event":
         return facts.share(column, "event") if not is_number else 0.0
+    if name == "status":
+        return float(facts.share(column, "status") >= MOST)
+    if name == "language":
+        values = found.values[column].dropna()
+        return float(values.str.fullmatch(r"[A-Za-z]{2}([-_][A-Za-z]{2})?").mean() > MOST)
     if name == "available":
         return float(facts.share(column, "available") >= 0.5)
     if name == "currency":
@@ -361,21 +370,43 @@ def _unknown_events(values: pd.Series) -> list[str]:
 
 
 def _set_categories(result: Guess) -> None:
-    """Set the sign between the levels of a category."""
-    name = "categories" if result.table != "reviews" else "category"
-    column = result.columns.get(name)
-    if column is None or column in result.inspected.lists:
+    """Set the sign between the categories of an item, and whether they are a path or a set."""
+    column = result.columns.get("categories" if result.table != "reviews" else "category")
+    if column is None:
         return
-    values = result.values(name)
-    counts = {one: values.str.contains(one, regex=False).mean() for one in _SEPARATORS}
-    best = max(counts, key=lambda one: counts[one])
-    if counts[best] > 0.2:
-        result.source["category_separator"] = best.strip() or best
-        example = values[values.str.contains(best, regex=False)].iloc[0]
-        result.doubts.append(f"categories such as {example!r} are split at {best.strip()!r}")
-    elif values.str.contains("/", regex=False).mean() > 0.2:
-        example = values[values.str.contains("/", regex=False)].iloc[0]
-        result.doubts.append(f"categories such as {example!r} are not split (category_separator)")
+    values = result.inspected.values[column].dropna()
+    if column in result.inspected.lists:
+        sign = LIST_SIGN
+    else:
+        shares = {one: values.str.contains(one, regex=False).mean() for one in _SEPARATORS}
+        sign = max(shares, key=lambda one: shares[one])
+        if shares[sign] <= 0.2:
+            slashed = values[values.str.contains("/", regex=False)]
+            if len(slashed) > 0.2 * len(values):
+                result.doubts.append(
+                    f"categories such as {slashed.iloc[0]!r} are not split (category_separator)"
+                )
+            return
+        result.source["category_separator"] = sign.strip()
+    example = values[values.str.contains(sign, regex=False)]
+    if example.empty:
+        return
+    if result.table != "reviews" and _is_set(values, sign):
+        result.source["categories"] = "set"
+        result.doubts.append(f"categories such as {example.iloc[0]!r} are a set without an order")
+    else:
+        result.doubts.append(
+            f"categories such as {example.iloc[0]!r} are a path, from left to right"
+        )
+
+
+def _is_set(values: pd.Series, sign: str) -> bool:
+    """Return whether the categories have no order: many of them stand at several places."""
+    parts = values.str.split(sign, regex=False).explode().str.strip()
+    places = parts.groupby(level=0).cumcount()
+    of_each = places.groupby(parts).nunique()
+    often = parts.value_counts() > 1
+    return bool((of_each[often.index[often]] > 1).mean() > _MOVED)
 
 
 FOUND = 0.5

@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
+
 from components.data.sources.places import Place
 from components.project.check import ROWS_SHOWN, TABLES, Checked, as_text, check
 from components.project.folder import refuse_taken, write_folder
@@ -25,15 +27,17 @@ WINDOWS = 8
 
 
 @dataclass(frozen=True)
-class Zone:
-    """What the files do not say: the currency of prices and the time zone of times; None = the
-    defaults, which are named among the doubts."""
+class Defaults:
+    """The currency of prices and the time zone of times for files that do not name theirs.
+
+    None is EUR (or the currency that other files name) and UTC, and is said in the output.
+    """
 
     currency: str | None = None
     timezone: str | None = None
 
 
-def init(folder: Path, paths: dict[str, list[Path]], zone: Zone) -> list[str]:
+def init(folder: Path, paths: dict[str, list[Path]], defaults: Defaults) -> list[str]:
     """Write the shop's folder from its files, and return what is still to be done, [] for nothing.
 
     paths: files or folders by table; relative ones are relative to the working directory.
@@ -46,7 +50,7 @@ def init(folder: Path, paths: dict[str, list[Path]], zone: Zone) -> list[str]:
     if not paths.get("interactions"):
         raise ValueError("name at least one file of events: --interactions orders.csv")
     guesses = _guesses(folder, paths)
-    ingest = _ingest(guesses, zone)
+    ingest = _ingest(guesses, defaults)
     write_folder(folder, params_text(ingest))
     todo = [
         f"{one.table}: {one.source['path']}: no column for {name}: write it into `columns`; "
@@ -58,12 +62,12 @@ def init(folder: Path, paths: dict[str, list[Path]], zone: Zone) -> list[str]:
         todo = _checked(folder, ingest)
     if todo:
         _show_unread(guesses)
-    _show(guesses, zone)
+    _show(guesses, defaults)
     return todo
 
 
 def init_preset(
-    folder: Path, name: str, data: Path, given: dict[str, Path], zone: Zone
+    folder: Path, name: str, data: Path, given: dict[str, Path], defaults: Defaults
 ) -> list[str]:
     """Write the shop's folder with the settings of a preset; return what is still to be done.
 
@@ -78,7 +82,7 @@ def init_preset(
     preset = load_preset(name)
     paths = preset.find(data, given)
     ingest = preset.ingest({key: Path(_as_written(path, folder)) for key, path in paths.items()})
-    own = {"currency": zone.currency, "timezone": zone.timezone}
+    own = {"currency": defaults.currency, "timezone": defaults.timezone}
     ingest |= {key: value for key, value in own.items() if value}
     changes = {"validate": preset.validation} if preset.validation else {}
     write_folder(folder, params_text(ingest, changes))
@@ -126,11 +130,13 @@ def _as_written(path: Path, folder: Path) -> str:
     return str(absolute.relative_to(base)) if absolute.is_relative_to(base) else str(absolute)
 
 
-def _ingest(guesses: list[Guess], zone: Zone) -> dict[str, Any]:
+def _ingest(guesses: list[Guess], defaults: Defaults) -> dict[str, Any]:
     """Return the section ``ingest``."""
+    codes = [one.values("currency") for one in guesses if "currency" in one.columns]
+    known = pd.concat(codes).str.upper().value_counts().index if codes else ["EUR"]
     return {
-        "currency": zone.currency or "EUR",
-        "timezone": zone.timezone or "UTC",
+        "currency": defaults.currency or str(known[0]),
+        "timezone": defaults.timezone or "UTC",
         **{table: [one.source for one in guesses if one.table == table] for table in TABLES},
     }
 
@@ -171,12 +177,12 @@ def _show_unread(guesses: list[Guess]) -> None:
         print(as_text(one.columns, {name: list(rows[shop]) for name, shop in one.columns.items()}))
 
 
-def _show(guesses: list[Guess], zone: Zone) -> None:
+def _show(guesses: list[Guess], defaults: Defaults) -> None:
     """Print what is doubtful and what is left out."""
     doubts = [f"{one.source['path']}: {doubt}" for one in guesses for doubt in one.doubts]
-    if zone.currency is None and not any("currency" in one.columns for one in guesses):
+    if defaults.currency is None and not any("currency" in one.columns for one in guesses):
         doubts.append("prices are taken to be in EUR (--currency)")
-    if zone.timezone is None:
+    if defaults.timezone is None:
         doubts.append("times without an offset are taken to be in UTC (--timezone)")
     print("\nHow the files are read; change params.yaml where it is wrong:")
     print("\n".join(f"  - {one}" for one in doubts))

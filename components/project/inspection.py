@@ -32,6 +32,7 @@ from components.settings import Source
 
 ROWS = 5000
 """Rows that are looked at."""
+LIST_SIGN = "|"
 HEAD = 1 << 21
 """Bytes of a text file, decompressed, that are looked at."""
 ENCODINGS = (
@@ -50,7 +51,7 @@ class Inspected:
     """The beginning of a file.
 
     reading: settings of a source that say how the file is written. values: its rows as texts, None
-    where there is none; lists are joined with ``|``. lists, objects: names of columns with such
+    where there is none; lists are joined with LIST_SIGN. lists, objects: names of columns with such
     values. doubts: what could not be told for certain.
     """
 
@@ -198,7 +199,7 @@ def _text(value: object) -> str | None:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
-        return "|".join(str(one) for one in value) or None
+        return LIST_SIGN.join(str(one) for one in value) or None
     return str(value).strip() or None
 
 

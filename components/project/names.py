@@ -109,6 +109,11 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("transaction id", "receipt", "receipt id", "bestellnummer", "bestell nr", "rechnung"),
         *("auftragsnummer", "pedido", "commande", "order", "bestellung"),
     ),
+    "status": (
+        *("order status", "status", "financial status", "payment status", "order state", "state"),
+        *("fulfillment status", "bestellstatus", "statut", "estado", "stato", "auftragsstatus"),
+    ),
+    "language": ("language", "language code", "lang", "locale", "sprache", "idioma", "langue"),
     "country": ("country", "country code", "land", "pays", "pais", "nation", "paese"),
     "title": (
         *("title", "product title", "product name", "item name", "name", "prod name", "product"),

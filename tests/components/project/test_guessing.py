@@ -186,3 +186,28 @@ def test_separators_of_categories(values: list[str], separator: str | None, tmp_
     columns = {"sku": range(20), "title": ["Cup"] * 20, "category": values * 10}
     found = guessed(tmp_path, "items", columns)
     assert found.source.get("category_separator") == separator
+
+
+@pytest.mark.parametrize(
+    ("values", "categories"),
+    [
+        (["Action|Comedy", "Comedy|Drama", "Drama|Action", "Comedy"], "set"),
+        (["Home|Tea|Pots", "Home|Tea|Cups", "Garden|Tools", "Home|Light"], None),
+    ],
+)
+def test_sets_and_paths(values: list[str], categories: str | None, tmp_path: Path) -> None:
+    columns = {"sku": range(40), "title": ["Cup"] * 40, "genres": values * 10}
+    found = guessed(tmp_path, "items", columns)
+    assert found.source["category_separator"] == "|"
+    assert found.source.get("categories") == categories
+    assert any("categories such as" in doubt for doubt in found.doubts)
+
+
+def test_states_of_orders_take_part(tmp_path: Path) -> None:
+    columns = {
+        "user": list("abcdef"),
+        "item": list("uvwxyz"),
+        "time": ["2024-01-01"] * 6,
+        "order status": ["completed", "cancelled", "refunded", "completed", "processing", "failed"],
+    }
+    assert guessed(tmp_path, "interactions", columns).columns["status"] == "order status"

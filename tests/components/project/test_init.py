@@ -281,3 +281,18 @@ def test_params_of_every_preset_can_be_read(name: str, tmp_path: Path) -> None:
     assert [one.query.strip() for one in read.interactions if one.query] == [
         one.strip() for one in queries
     ]
+
+
+def test_the_currency_of_the_files_is_that_of_the_shop(tmp_path: Path) -> None:
+    days = pd.date_range("2022-01-01", periods=400, freq="D").astype(str)
+    frame = {
+        "user": range(400),
+        "item": ["a", "b"] * 200,
+        "day": days,
+        "price": 2,
+        "currency": "usd",
+    }
+    pd.DataFrame(frame).to_csv(tmp_path / "orders.csv", index=False)
+    done = bowerbird(tmp_path, "init", "mine", "--interactions", "orders.csv")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert load_settings(tmp_path / "mine/params.yaml").ingest.currency == "USD"
