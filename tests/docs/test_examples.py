@@ -95,6 +95,8 @@ def check(command: str, whole: bool) -> None:
             assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), command
         case ["curl", *arguments]:
             check_curl(arguments)
+        case ["cd", _] | [".", ".venv/bin/activate"]:
+            pass
         case [program, *_]:
             assert program in OTHERS, f"{command}: nothing checks {program}"
         case _:
