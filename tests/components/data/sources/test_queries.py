@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from components.data.engine import clear_staging, staging
 from components.data.sources import inventory
 from components.data.sources.columns import read
-from components.data.sources.files import clear_staging, connect, files_of, staging
+from components.data.sources.files import connect, files_of
 from components.settings import Ingest, Settings, Source
 from tests.components.data.shop_files import ingest
 
