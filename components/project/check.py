@@ -132,7 +132,7 @@ def as_text(columns: dict[str, str], values: dict[str, list[Any]]) -> str:
     """Return a table in text: a line for each name of the contract, with the shop's column."""
     width = max((len(one) for one in values.values()), default=0)
     lines = [["", "column", *(f"row {n + 1}" for n in range(width))]]
-    lines += [[name, shop, *map(_short, values[name])] for name, shop in columns.items()]
+    lines += [[name, _short(shop), *map(_short, values[name])] for name, shop in columns.items()]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  " + "  ".join(cell.ljust(n) for cell, n in zip(line, widths, strict=True)).rstrip()

@@ -26,23 +26,31 @@ from components.data.sources.numbers import SIGNS
 from components.data.sources.numbers import of_text as number_of
 from components.data.sources.statuses import statuses
 from components.data.sources.times import FORMATS, UNITS, numeric, plausible, times
+from components.project.doubts import doubts
 from components.project.inspection import LIST_SIGN, Inspected
 from components.project.names import EXACT, likeness, words
 from components.settings import Source
 
 MOST = 0.9
 """Share of a column's values that must be of a type for the column to be of it."""
+OWN_ID = {"id", "code", "handle", "reference", "row", "number", "no", "key", "uuid"}
+"""Words of a name that may be of the row and not of a product."""
 LEAST = 0.1
 """Score below which a column is not used."""
 _SEPARATORS = (" > ", ">", " › ", " » ", " / ", "|")
+_GUESTS = ("0", "-1", "guest", "anonymous", "anon", "unknown", "visitor", "gast", "invité")
+_GUEST_SHARE = 0.02
+"""Share of the rows above which such a customer is no customer …"""
+_GUEST_TIMES = 3
+"""… if they also are so many times those of the median customer."""
 _MOVED = 0.3
 """Share of the categories that stand at several places, above which they are a set."""
 _DEFAULT_EVENTS = {
-    "purchase": "order purchase buy bought sale invoice transaction basket bestellung",
-    "cart": "cart basket",
+    "purchase": "order purchase purchased buy bought sale sold invoice transaction bestellung",
+    "cart": "cart basket wishlist favourite favorite",
     "click": "click",
     "rating": "rating review",
-    "view": "view visit browse session pageview",
+    "view": "view viewed visit visited browse pageview",
 }
 _FIELDS_OF_PURCHASES = {"order_id", "quantity", "price"}
 
@@ -104,6 +112,10 @@ class Facts:
     def given(self, column: str) -> int:
         return int(self._counts[column]["given"])
 
+    def few(self, column: str) -> bool:
+        """Return whether many rows have at most three different values."""
+        return self.given(column) >= 100 and self._values[column].nunique() <= 3
+
     def distinct(self, column: str) -> float:
         """Return the share of the values that are different."""
         values = self._values[column].dropna()
@@ -154,9 +166,11 @@ def guess(table: str, found: Inspected, path: str, with_items: bool = False) -> 
     _set_nulls(result)
     _set_event(result, facts, path)
     _set_categories(result)
+    _set_titles(result)
     result.missing = [name for name in MAPPABLE[table].required if name not in columns]
     used = set(columns.values())
-    result.left_out = [name for name in found.values.columns if name not in used]
+    result.left_out = [name for name in found.values.columns if name and name not in used]
+    result.doubts += doubts(result.table, found.values, result.columns, result.left_out, path)
     return result
 
 
@@ -193,7 +207,10 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
         return float(name in ("categories", "category", "description"))
     if name == "timestamp":
         return float(facts.share(column, "time") >= MOST)
-    if name in ("price", "quantity", "rating"):
+    if name == "quantity":  # 12.50 is money
+        whole = found.values[column].dropna().str.fullmatch(r"[+-]?\d+(?:[.,]0+)?").mean() >= MOST
+        return float(whole and facts.share(column, "number") >= 0.5)
+    if name in ("price", "rating"):
         return float(facts.share(column, "number") >= 0.5)
     if name == "event":
         return facts.share(column, "event") if not is_number else 0.0
@@ -208,12 +225,19 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
         return float(found.values[column].dropna().str.fullmatch(r"[A-Za-z]{3}").mean() > MOST)
     if name in ("title", "description", "text", "brand", "categories", "category", "country"):
         fits = 0.0 if _only_time(column, facts, found) else 1.0
+        if name == "title" and facts.few(column):
+            fits *= 0.1  # one text for all
         if name in ("categories", "category") and facts.distinct(column) > MOST:
             fits *= 0.5 if facts.given(column) > 50 else 1.0
         return fits * (0.3 if is_number else 1.0)
     if name == "item_id" and table == "items":
         # An id is there once a row; variants and languages make it a little less.
         return 1.0 if facts.distinct(column) > 0.5 else 0.2
+    if table == "interactions" and name in ("item_id", "user_id"):
+        if set(words(column)) <= OWN_ID and facts.distinct(column) > MOST:
+            return 0.0  # the id of the row
+        if name == "user_id" and facts.few(column):
+            return 0.1  # a kind of customer
     if name in ("item_id", "user_id", "order_id"):
         return 0.0 if _only_time(column, facts, found) or facts.share(column, "long") > 0.5 else 1.0
     return 1.0
@@ -251,6 +275,14 @@ def _explain(result: Guess, scores: dict[tuple[str, str], float]) -> None:
             result.doubts.append(f"{name} is column {column!r}; it could also be {named}")
         elif own <= EXACT / 2:
             result.doubts.append(f"{name} is taken to be column {column!r}")
+
+
+def _set_titles(result: Guess) -> None:
+    """Call products by their ids where those are their names."""
+    column = result.columns.get("item_id", "")
+    named = result.table == "interactions" and "title" not in result.columns
+    if named and likeness("title", column) > LEAST and not set(words(column)) <= OWN_ID:
+        result.columns["title"] = column
 
 
 def _set_times(result: Guess, facts: Facts) -> None:
@@ -312,9 +344,16 @@ def _set_nulls(result: Guess) -> None:
         if name in result.columns:
             values = result.values(name)
             found |= set(values[values.str.lower().isin(NULL_WORDS)])
+    if "user_id" in result.columns:
+        users = result.values("user_id")
+        rows = users.value_counts()
+        many = rows[(rows > _GUEST_SHARE * len(users)) & (rows > _GUEST_TIMES * rows.median())]
+        found |= set(many.index[many.index.str.lower().isin(_GUESTS)])
     if found:
         result.source["nulls"] = sorted(found)
-        result.doubts.append(f"{', '.join(map(repr, sorted(found)))} among the ids mean no id")
+        result.doubts.append(
+            f"{', '.join(map(repr, sorted(found)))} among the ids means no id (nulls)"
+        )
 
 
 def _set_event(result: Guess, facts: Facts, path: str) -> None:
@@ -323,22 +362,10 @@ def _set_event(result: Guess, facts: Facts, path: str) -> None:
         return
     column = result.columns.get("event")
     if column is None:
-        named = set(words(Path(path).name))
-        by_name = [
-            event
-            for event, known in _DEFAULT_EVENTS.items()
-            if any(word.rstrip("s") in known.split() for word in named)
-        ]
-        if "rating" in result.columns and not by_name:
-            by_name = ["rating"]
-        if not by_name and _FIELDS_OF_PURCHASES & result.columns.keys():
-            by_name = ["purchase"]
-        event = by_name[0] if by_name else "purchase"
+        event, certain = _event_by_names(result, path)
         result.source["event"] = event
-        if not by_name:
-            result.doubts.append(
-                f"every row is taken for a {event}: nothing says what it is (event)"
-            )
+        if not certain:
+            result.doubts.append(f"every row is taken for a {event} (event)")
         return
     unknown = _unknown_events(result.values("event"))
     if unknown:
@@ -357,6 +384,23 @@ def _set_event(result: Guess, facts: Facts, path: str) -> None:
             )
         if not result.source["events"]:
             del result.source["events"]
+
+
+def _event_by_names(result: Guess, path: str) -> tuple[str, bool]:
+    """Return what the rows are by the names of file and columns, and whether that is certain."""
+
+    def named(name: str) -> list[str]:
+        own = {word.removesuffix("s") for word in words(name)}
+        return [event for event, known in _DEFAULT_EVENTS.items() if own & set(known.split())]
+
+    by_file, by_time = named(Path(path).name), named(result.columns.get("timestamp", ""))
+    if by_file and by_time and by_file[0] != by_time[0]:
+        return by_time[0], False
+    if found := by_file or by_time:
+        return found[0], True
+    if "rating" in result.columns:
+        return "rating", True
+    return "purchase", bool(_FIELDS_OF_PURCHASES & result.columns.keys())
 
 
 def _unknown_events(values: pd.Series) -> list[str]:
@@ -414,19 +458,34 @@ FOUND = 0.5
 _NAMED = 0.5
 """Weight of a column's name against the share of the ids that are found in it."""
 
-_SPELLINGS: dict[str, tuple[dict[str, Any], Callable[[pd.Series], pd.Series]]] = {
-    "": ({}, lambda ids: ids),
-    "without zeros on the left": (
-        {"leading_zeros": "strip"},
-        lambda ids: ids.str.replace(r"^0+(?=.)", "", regex=True),
-    ),
-    "in capitals": ({"case": "upper"}, lambda ids: ids.str.upper()),
-    "without .0": (
+Spelling = tuple[dict[str, Any], Callable[[pd.Series], pd.Series]]
+
+
+def _spellings(listed: pd.Series) -> dict[str, Spelling]:
+    """Return rules for ids by what they do, those of the listed ids' own spelling first."""
+    lengths = listed.str.len()
+    width = int(lengths.max())
+    padded = listed.str.startswith("0").any() and lengths.nunique() == 1
+    lower = bool((listed == listed.str.lower()).mean() > MOST)
+    found: dict[str, Spelling] = {"": ({}, lambda ids: ids)}
+    if padded:
+        found[f"with zeros on the left up to {width} digits"] = (
+            {"width": width},
+            lambda ids: ids.where(~ids.str.isdigit(), ids.str.zfill(width)),
+        )
+    found["without .0"] = (
         {"integral": True},
         lambda ids: ids.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True),
-    ),
-}
-"""Rules for ids by what they do; the first that fits is taken."""
+    )
+    found["without zeros on the left"] = (
+        {"leading_zeros": "strip"},
+        lambda ids: ids.str.replace(r"^0+(?=.)", "", regex=True),
+    )
+    if lower:
+        found["in small letters"] = ({"case": "lower"}, lambda ids: ids.str.lower())
+    else:
+        found["in capitals"] = ({"case": "upper"}, lambda ids: ids.str.upper())
+    return found
 
 
 def join_ids(of_events: list[Guess], listed: Guess, name: str) -> dict[str, Any]:
@@ -443,7 +502,7 @@ def join_ids(of_events: list[Guess], listed: Guess, name: str) -> dict[str, Any]
         theirs = listed.inspected.values[column].dropna()
         if column in listed.inspected.objects or theirs.empty:
             continue
-        for what, (_, spelled) in _SPELLINGS.items():
+        for what, (_, spelled) in _spellings(theirs).items():
             known = set(spelled(theirs))
             share = min(float(spelled(ids).isin(known).mean()) for ids in own)
             if share > FOUND:
@@ -452,10 +511,26 @@ def join_ids(of_events: list[Guess], listed: Guess, name: str) -> dict[str, Any]
         return {}
     column, what = max(scores, key=lambda one: scores[one])
     _choose(column, listed, name)
+    rule, spelled = _spellings(listed.values(name))[what]
     if what:
-        example = own[0].iloc[0], listed.values(name).iloc[0]
-        listed.doubts.append(f"{name}: ids are compared {what}: {example[0]!r} and {example[1]!r}")
-    return _SPELLINGS[what][0]
+        known = set(spelled(listed.values(name)))
+        changed = own[0][(spelled(own[0]) != own[0]) & spelled(own[0]).isin(known)]
+        example = f": {changed.iloc[0]!r} is {spelled(changed).iloc[0]!r}" if len(changed) else ""
+        listed.doubts.append(f"{name}: all ids are written {what}{example}, also in requests")
+    return rule
+
+
+def join_events(first: Guess, other: Guess, name: str) -> dict[str, Any]:
+    """Return the rule by which two files of events write the same ids, {} if none is needed."""
+    if name not in first.columns or name not in other.columns:
+        return {}
+    one, two = (guess.values(name).drop_duplicates() for guess in (first, other))
+    for what, (rule, spelled) in _spellings(one).items():
+        if spelled(two).isin(set(spelled(one))).mean() > FOUND:
+            if what:
+                other.doubts.append(f"{name}: all ids are written {what}, also in requests")
+            return rule
+    return {}
 
 
 def _choose(column: str, listed: Guess, name: str) -> None:

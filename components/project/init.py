@@ -16,12 +16,24 @@ import pandas as pd
 from components.data.sources.places import Place
 from components.project.check import ROWS_SHOWN, TABLES, Checked, as_text, check
 from components.project.folder import refuse_taken, write_folder
-from components.project.guessing import Guess, guess, join_ids
+from components.project.guessing import Guess, guess, join_events, join_ids
 from components.project.inspection import inspect
+from components.project.names import words
 from components.project.params import params_text
 from components.project.presets import load_preset
 from components.settings import Settings, Source, load_settings, url_of
 
+RETURNS = {
+    "returns",
+    "return",
+    "refunds",
+    "refund",
+    "retouren",
+    "retoure",
+    "zwroty",
+    "devoluciones",
+}
+"""Words in the name of a file of returns."""
 WINDOWS = 8
 """Least number of test windows between the first and the last event."""
 
@@ -52,11 +64,12 @@ def init(folder: Path, paths: dict[str, list[Path]], defaults: Defaults) -> list
     guesses = _guesses(folder, paths)
     ingest = _ingest(guesses, defaults)
     write_folder(folder, params_text(ingest))
-    todo = [
-        f"{one.table}: {one.source['path']}: no column for {name}: write it into `columns`; "
-        f"columns are {', '.join(map(repr, one.inspected.values.columns))}"
+    todo = [_missing(one, name) for one in guesses for name in one.missing]
+    todo += [
+        f"{one.source['path']}: its name says that its rows take purchases back: write them as "
+        "lines with a negative quantity, or with a column for `status`, and name the file otherwise"
         for one in guesses
-        for name in one.missing
+        if one.table == "interactions" and RETURNS & set(words(Path(one.source["path"]).name))
     ]
     if not todo:
         todo = _checked(folder, ingest)
@@ -64,6 +77,19 @@ def init(folder: Path, paths: dict[str, list[Path]], defaults: Defaults) -> list
         _show_unread(guesses)
     _show(guesses, defaults)
     return todo
+
+
+def _missing(guess: Guess, name: str) -> str:
+    """Return that a file has no column for ``name``, and what to do."""
+    columns = guess.inspected.values.columns
+    text = (
+        f"{guess.table}: {guess.source['path']}: no column for {name}: write it into `columns`; "
+        f"columns are {', '.join(map(repr, columns[:40]))}{' …' if len(columns) > 40 else ''}"
+    )
+    if guess.inspected.objects:
+        nested = ", ".join(map(repr, sorted(guess.inspected.objects)))
+        text += f". {nested} hold objects, whose values a `query` takes out"
+    return text
 
 
 def init_preset(
@@ -108,17 +134,29 @@ def _guess(table: str, path: Path, folder: Path, with_items: bool) -> Guess:
     """Return what a path is taken for, by its first file."""
     place = Path(url_of(path) or path.absolute())
     with TemporaryDirectory(prefix="bowerbird-") as name:
-        first = Place(place, Source(path=place, columns={}), Path.cwd(), Path(name)).files()[0]
+        files = Place(place, Source(path=place, columns={}), Path.cwd(), Path(name)).files()
+        first = files[0]
         if first.remote:
             first.path.parent.mkdir(parents=True)
             first.remote.fetch(first.path)
-        return guess(table, inspect(first.path), _as_written(path, folder), with_items)
+        found = guess(table, inspect(first.path), _as_written(path, folder), with_items)
+    if len(files) > 1 and not files[-1].remote:
+        names = inspect(files[-1].path).values.columns
+        later = [one for one in names if one not in found.inspected.values.columns]
+        if later:
+            found.doubts.append(
+                f"{', '.join(map(repr, later))}: only in later files, such as "
+                f"{files[-1].path.name}, and not used: a `query` reads columns that some files lack"
+            )
+    return found
 
 
 def _rule(guesses: list[Guess], table: str, name: str) -> dict[str, Any]:
     """Return the rule by which the ids of the events and of the files of ``table`` are the same."""
     events = [one for one in guesses if one.table == "interactions"]
     rules = [join_ids(events, listed, name) for listed in guesses if listed.table == table]
+    if not rules:
+        rules = [join_events(events[0], other, name) for other in events[1:]]
     return next((rule for rule in rules if rule), {})
 
 

@@ -255,6 +255,8 @@ def _delimited(path: Path, text: str) -> Inspected:
     width = len(names)
     body = [(row + [""] * width)[:width] for row in records[header : ROWS + header]]
     frame = pd.DataFrame(body, columns=pd.Index(_unique(names)), dtype=object)
+    if frame.empty:
+        raise ValueError(f"{path} has a header and no rows: export it again")
     found.values = frame.apply(lambda column: column.str.strip()).replace({"": None})
     return found
 

@@ -7,9 +7,20 @@ Words of a name are compared without capitals and signs: ``CustomerID``, ``custo
 from __future__ import annotations
 
 import re
+import unicodedata
 
 NAMES: dict[str, tuple[str, ...]] = {
     "user_id": (
+        *(
+            "id klienta",
+            "klient",
+            "nr klienta",
+            "müşteri no",
+            "müşteri",
+            "zákazník",
+            "顧客id",
+            "会員id",
+        ),
         *(
             "user id",
             "customer id",
@@ -36,6 +47,16 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("session id", "session", "email"),
     ),
     "item_id": (
+        *(
+            "id produktu",
+            "kod produktu",
+            "produkt",
+            "ürün kodu",
+            "ürün",
+            "商品コード",
+            "商品id",
+            "artikkel",
+        ),
         *("item id", "product id", "sku", "article id", "article number", "parent asin", "asin"),
         *("stock code", "variant sku", "product sku", "item sku", "product code", "item code"),
         *(
@@ -51,6 +72,15 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("produit", "codigo", "code", "id", "handle", "pid", "iid"),
     ),
     "timestamp": (
+        *(
+            "data zamówienia",
+            "data zakupu",
+            "sipariş tarihi",
+            "tarih",
+            "注文日",
+            "購入日",
+            "date ajout",
+        ),
         *("timestamp", "event time", "event timestamp", "order date", "ordered at", "purchased at"),
         *("order purchase timestamp", "invoice date", "created at", "purchase date", "transaction"),
         *("transaction timestamp", "transaction date", "date time", "datetime", "order time"),
@@ -78,6 +108,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("sterne", "note", "puntuacion", "nota"),
     ),
     "quantity": (
+        *("ilość", "ilosc", "sztuk", "adet", "miktar", "数量", "množství"),
         *(
             "quantity",
             "qty",
@@ -91,12 +122,14 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("quantita", "quantidade", "amount", "count"),
     ),
     "price": (
+        *("cena", "cena jednostkowa", "fiyat", "birim fiyat", "価格", "単価", "prix unitaire ttc"),
         *("price", "unit price", "item price", "sale price", "sales price", "lineitem price"),
         *("variant price", "list price", "regular price", "net price", "preis", "einzelpreis"),
         *("stückpreis", "verkaufspreis", "vk", "precio", "prix", "prix unitaire", "prezzo"),
         *("prijs", "preco", "amount", "value", "cost", "base price", "retail price"),
     ),
     "order_id": (
+        *("nr zamówienia", "numer zamówienia", "sipariş no", "注文番号", "číslo objednávky"),
         *(
             "order id",
             "order number",
@@ -116,6 +149,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "language": ("language", "language code", "lang", "locale", "sprache", "idioma", "langue"),
     "country": ("country", "country code", "land", "pays", "pais", "nation", "paese"),
     "title": (
+        *("nazwa", "nazwa produktu", "tytuł", "ürün adı", "商品名", "designation", "název"),
         *("title", "product title", "product name", "item name", "name", "prod name", "product"),
         *("titel", "bezeichnung", "produktname", "artikelbezeichnung", "nombre", "nom", "titre"),
         *("nome", "naam", "lineitem name", "movie title", "label", "item title", "headline"),
@@ -160,6 +194,22 @@ NAMES: dict[str, tuple[str, ...]] = {
     "category": ("category", "class name", "product category", "department name"),
 }
 
+_GENERIC = "id code name type text label data count amount value note number status state date time"
+GENERIC = frozenset((_GENERIC + " day body content title store").split())
+"""Words that say nothing in a longer name: an order id is no item id."""
+
+OTHER_THINGS = {
+    "user_id": "name type since group segment country city birth count address phone agent",
+    "item_id": "order customer user name type count group category line row invoice session event",
+    "timestamp": "birth birthday since dob modified shipped shipping delivery delivered due",
+    "quantity": "discount stock min max refunded returned cancelled price tax total weight",
+    "price": "shipping discount tax order total cost compare old minimum freight refund",
+    "available": "not min max reserved ordered incoming order",
+    "rating": "count helpful votes",
+    "title": "seo meta review",
+}
+"""Words of a name that make it another thing, by field."""
+
 EXACT = 1.0
 PART = 0.5
 """Score of a name that has all words of a known one and others."""
@@ -167,13 +217,14 @@ _STEP = 0.005  # so that the first of two names of a field wins
 
 
 def words(name: str) -> tuple[str, ...]:
-    """Return the words of a column's name, in small letters.
+    """Return the words of a column's name, in small letters without accents.
 
-    >>> words("CustomerID"), words("order_purchase-timestamp")
-    (('customer', 'id'), ('order', 'purchase', 'timestamp'))
+    >>> words("CustomerID"), words("order_purchase-timestamp"), words("Référence")
+    (('customer', 'id'), ('order', 'purchase', 'timestamp'), ('reference',))
     """
     parts = re.sub(r"([a-zà-þß-ÿ0-9])([A-Z])", r"\1 \2", name)
-    return tuple(re.findall(r"[^\W_]+", parts.lower()))
+    plain = unicodedata.normalize("NFKD", parts.lower().replace("ł", "l").replace("ı", "i"))
+    return tuple(re.findall(r"[^\W_]+", "".join(c for c in plain if not unicodedata.combining(c))))
 
 
 def likeness(field: str, column: str) -> float:
@@ -181,15 +232,17 @@ def likeness(field: str, column: str) -> float:
 
     >>> likeness("user_id", "Customer ID") > likeness("user_id", "session") > 0
     True
-    >>> likeness("user_id", "price")
-    0.0
+    >>> likeness("user_id", "price"), likeness("price", "shipping price")
+    (0.0, 0.0)
     """
     own = words(column)
     joined = "".join(own)
     best = 0.0
     for rank, name in enumerate(NAMES.get(field, ())):
-        if joined == name.replace(" ", ""):
+        known = words(name)
+        if joined == "".join(known):
             return EXACT - rank * _STEP
-        if set(name.split()) <= set(own):
+        if set(known) <= set(own) and not set(known) <= GENERIC:
             best = max(best, PART - rank * _STEP)
-    return best
+    others = set(OTHER_THINGS.get(field, "").split())
+    return 0.0 if others & set(own) else best

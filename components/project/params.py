@@ -22,7 +22,8 @@ _HEAD = """\
 # files below `ingest` and says what is in them. Bowerbird's docs/settings.md explains all settings.
 
 """
-_OF_THE_EMBEDDED_SHOP = ("non_product_codes", "cancelled_orders", "max_bad_share")
+_OF_THE_EMBEDDED_SHOP = ("non_product_codes", "cancelled_orders", "max_bad_share", "returns")
+"""Settings of `validate` that a new shop leaves at their defaults."""
 
 
 def params_text(ingest: dict[str, Any], changes: dict[str, dict[str, Any]] | None = None) -> str:
@@ -65,18 +66,18 @@ def _entry(source: dict[str, Any]) -> CommentedMap:
     """Return a source in the order of a reader: path, how it is written, columns."""
     found = CommentedMap()
     for key, value in source.items():
-        found[key] = _plain(value)
+        found[key] = _plain(key, value)
     if "columns" in found:
         found["columns"] = found.pop("columns")
     return found
 
 
-def _plain(value: Any) -> Any:
+def _plain(key: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return CommentedMap({key: _plain(one) for key, one in value.items()})
-    if isinstance(value, str) and "\n" in value:
+        return CommentedMap({name: _plain(name, one) for name, one in value.items()})
+    if isinstance(value, str) and "\n" in value and key == "query":
         return LiteralScalarString(value.rstrip("\n") + "\n")
-    if isinstance(value, str) and value.isdigit():  # the position of a column
+    if isinstance(value, str) and (value.isdigit() or "\n" in value):  # the position of a column
         return DoubleQuotedScalarString(value)
     return value
 

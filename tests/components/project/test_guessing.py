@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.project.guessing import Guess, guess, join_ids
+from components.project.guessing import Guess, guess, join_events, join_ids
 from components.project.inspection import inspect
+from components.project.names import likeness
 
 
 def guessed(folder: Path, table: str, columns: dict[str, Any], name: str = "x.csv") -> Guess:
@@ -61,7 +62,12 @@ def test_a_name_alone_decides_nothing(tmp_path: Path) -> None:
             "price": ["cheap", "dear"] * 10,  # no numbers
         },
     )
-    assert found.columns == {"user_id": "user", "item_id": "product", "timestamp": "happened"}
+    assert found.columns == {
+        "user_id": "user",
+        "item_id": "product",
+        "timestamp": "happened",
+        "title": "product",  # the ids are what the products are called
+    }
     assert set(found.left_out) == {"date", "price"}
     assert any("happened" in doubt for doubt in found.doubts)
 
@@ -161,7 +167,7 @@ def test_ids_that_differ_by_zeros_get_a_rule(tmp_path: Path) -> None:
     events = guessed(tmp_path, "interactions", {"user": numbers, "item": numbers, "time": time})
     items = {"item": [f"{n:06d}" for n in numbers], "title": [f"Cup {n}" for n in numbers]}
     listed = guessed(tmp_path, "items", items, "items.csv")
-    assert join_ids([events], listed, "item_id") == {"leading_zeros": "strip"}
+    assert join_ids([events], listed, "item_id") == {"width": 6}
 
 
 def test_numbers_that_happen_to_be_ids_do_not_count_more_than_the_name(tmp_path: Path) -> None:
@@ -170,7 +176,7 @@ def test_numbers_that_happen_to_be_ids_do_not_count_more_than_the_name(tmp_path:
     events = guessed(tmp_path, "interactions", {"user": numbers, "sku": numbers, "time": time})
     items = {"sku": [f"{n:06d}" for n in numbers], "title": "Cup", "weight": numbers}
     listed = guessed(tmp_path, "items", items, "items.csv")
-    assert join_ids([events], listed, "item_id") == {"leading_zeros": "strip"}
+    assert join_ids([events], listed, "item_id") == {"width": 6}
     assert listed.columns["item_id"] == "sku"
 
 
@@ -211,3 +217,97 @@ def test_states_of_orders_take_part(tmp_path: Path) -> None:
         "order status": ["completed", "cancelled", "refunded", "completed", "processing", "failed"],
     }
     assert guessed(tmp_path, "interactions", columns).columns["status"] == "order status"
+
+
+def test_the_id_of_a_row_is_no_product(tmp_path: Path) -> None:
+    rows = {
+        "id": range(40),
+        "customer_id": [n % 9 for n in range(40)],
+        "product_name": [f"Tea {n % 7}" for n in range(40)],
+        "order_date": ["2024-05-01"] * 40,
+        "amount": ["12.50", "9.90"] * 20,
+    }
+    found = guessed(tmp_path, "interactions", rows)
+    assert found.missing == ["item_id"]
+    assert "quantity" not in found.columns  # pieces are whole
+    assert found.columns["price"] == "amount"
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        ("shipping_cost", "price"),
+        ("order_value_total", "price"),
+        ("discount_amount", "quantity"),
+        ("units_in_stock", "quantity"),
+        ("customer_type", "user_id"),
+        ("order_id", "item_id"),
+        ("birth_date", "timestamp"),
+        ("customer_since", "timestamp"),
+    ],
+)
+def test_names_of_other_things(column: str, name: str) -> None:
+    assert likeness(name, column) == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ("Référence;Désignation;Prix", "item_id title price"),
+        ("Kod produktu;Nazwa;Cena", "item_id title price"),
+        ("商品コード;商品名;価格", "item_id title price"),
+        ("Ürün Kodu;Ürün Adı;Fiyat", "item_id title price"),
+    ],
+)
+def test_headers_in_other_languages(header: str, names: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    rows = "".join(f"a{n};Thing {n};{n}.50\n" for n in range(9))
+    file.write_text(f"{header}\n{rows}", encoding="utf-8")
+    found = guess("items", inspect(file), "x.csv").columns
+    assert found == dict(zip(names.split(), header.split(";"), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "words"),
+    [
+        ("is_cancelled", ["true", "false"], "as `status`"),
+        ("status", ["zrealizowane", "zwrot"], "'zwrot'"),
+        ("refunded_qty", ["0", "1"], "as `status`"),
+        ("total", ["€ 16,25", "€ 3,00"], "without the currency"),
+        ("time", ["10:15", "23:59"], "joins day and time"),
+    ],
+)
+def test_what_is_not_used_and_may_matter_is_said(
+    column: str, values: list[str], words: str, tmp_path: Path
+) -> None:
+    own = {"user": list("abcd"), "sku": list("wxyz"), "date": ["2024-01-01"] * 4}
+    found = guessed(tmp_path, "interactions", own | {column: values * 2})
+    assert column in found.left_out
+    assert any(words in doubt for doubt in found.doubts), found.doubts
+
+
+def test_a_guest_is_no_customer(tmp_path: Path) -> None:
+    time = ["2024-01-01"] * 40
+    users = [str(n if n % 4 else 0) for n in range(40)]
+    columns = {"user": users, "item": ["x"] * 40, "time": time}
+    assert guessed(tmp_path, "interactions", columns).source["nulls"] == ["0"]
+    columns["user"] = [str(n) for n in range(40)]  # 0 is as good an id as the others
+    assert "nulls" not in guessed(tmp_path, "interactions", columns).source
+
+
+def test_two_files_of_events_write_customers_in_one_way(tmp_path: Path) -> None:
+    time = ["2024-01-01"] * 40
+    one = {"user": [f"{n}.0" for n in range(40)], "item": range(40), "time": time}
+    two = {"user": range(40), "item": range(40), "time": time}
+    first = guessed(tmp_path, "interactions", two, "views.csv")
+    other = guessed(tmp_path, "interactions", one, "orders.csv")
+    assert join_events(first, other, "user_id") == {"integral": True}
+    assert join_events(other, first, "user_id") == {"integral": True}
+
+
+def test_a_file_of_views_is_told_by_its_times(tmp_path: Path) -> None:
+    columns = {"user": list("ab"), "item": list("xy"), "viewed_at": ["2024-01-01"] * 2}
+    assert guessed(tmp_path, "interactions", columns, "log.csv").source["event"] == "view"
+    found = guessed(tmp_path, "interactions", columns, "orders.csv")
+    assert found.source["event"] == "view"
+    assert any("every row is taken for a view" in doubt for doubt in found.doubts)

@@ -103,7 +103,7 @@ def test_four_unknown_files_are_understood(shop: tuple[Path, str]) -> None:
     assert orders.timestamp_format == "%d.%m.%Y %H:%M"
     assert clicks.columns["event"] == "action"
     assert (ingest.items[0].encoding, ingest.items[0].category_separator) == ("cp1252", ">")
-    assert {one.item_ids.leading_zeros for one in (orders, clicks, *ingest.items)} == {"strip"}
+    assert {one.item_ids.width for one in (orders, clicks, *ingest.items)} == {6}
     # what it said: the typed rows, what it is unsure of, what it left out
     assert "100.0% of 2,400 events find their product" in said
     assert "Küche > Kaffee" in said
@@ -131,7 +131,7 @@ def test_the_stages_run_there(shop: tuple[Path, str]) -> None:
     rows = json.loads((mine / "reports/validation.json").read_text())["interactions"]["kept"]
     assert rows == 2 * EVENTS
     prices = pd.read_parquet(mine / "data/valid/items.parquet").set_index("item_id")["price"]
-    assert prices["9"] == 1109
+    assert prices["000009"] == 1109
     valid = pd.read_parquet(mine / "data/valid/interactions.parquet")
     first = valid.groupby(valid["event"] == "purchase")["timestamp"].min().dt.floor("min")
     # Orders are in the time of Berlin, clicks in milliseconds since 1970.
@@ -296,3 +296,30 @@ def test_the_currency_of_the_files_is_that_of_the_shop(tmp_path: Path) -> None:
     done = bowerbird(tmp_path, "init", "mine", "--interactions", "orders.csv")
     assert done.returncode == 0, done.stdout + done.stderr
     assert load_settings(tmp_path / "mine/params.yaml").ingest.currency == "USD"
+
+
+def test_a_header_with_a_line_break_and_a_folder_with_new_columns(tmp_path: Path) -> None:
+    days = tmp_path / "days"
+    days.mkdir()
+    rows = "".join(f"{n},i{n % 9},2024-03-{n % 28 + 1:02}\n" for n in range(60))
+    (days / "1.csv").write_text(f'customer,sku,"order\ndate"\n{rows}')
+    more = rows.replace("\n", ",paid\n").replace("i", "j")
+    (days / "2.csv").write_text(f'customer,sku,"order\ndate",status\n{more}')
+    done = bowerbird(tmp_path, "init", "mine", "--interactions", "days")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "'status': only in later files" in done.stdout
+    source = load_settings(tmp_path / "mine/params.yaml").ingest.interactions[0]
+    assert source.columns["timestamp"] == "order\ndate"
+
+
+def test_a_file_of_returns_is_not_taken_for_purchases(tmp_path: Path) -> None:
+    frame = {"user": range(9), "item": range(9), "day": "2024-01-01", "quantity": 1}
+    pd.DataFrame(frame).to_csv(tmp_path / "returns.csv", index=False)
+    done = bowerbird(tmp_path, "init", "mine", "--interactions", "returns.csv")
+    assert done.returncode == 1
+    assert "take purchases back" in done.stderr
+
+
+def test_a_new_shop_has_its_own_rules_for_orders(shop: tuple[Path, str]) -> None:
+    validate = load_settings(shop[0] / "mine/params.yaml").validate_
+    assert (validate.returns, validate.cancelled_orders) == ("take_back", "")
