@@ -7,7 +7,6 @@ In: the columns of a file and their names in the contract. Out: sentences.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pandas as pd
 
@@ -24,7 +23,7 @@ _MONEY = r"(?:[€$£¥]|[A-Z]{3}|zł|kr)\s?\d[\d.,\s]*|\d[\d.,\s]*\s?(?:[€$£
 
 
 def doubts(
-    table: str, values: pd.DataFrame, columns: dict[str, str], left_out: list[str], path: str
+    table: str, values: pd.DataFrame, columns: dict[str, str], left_out: list[str]
 ) -> Iterator[str]:
     """Yield what is doubtful about a file.
 
@@ -41,8 +40,6 @@ def doubts(
         yield f"quantity: {columns['quantity']!r} is taken for a number of pieces, not for money"
     if "timestamp" in columns:
         yield from _without_clock(values, columns["timestamp"], left_out)
-    if not Path(path).suffix and table == "interactions" and "event" not in columns:
-        yield f"all files of {path} are read in one way"
 
 
 def _unused(

@@ -170,7 +170,7 @@ def guess(table: str, found: Inspected, path: str, with_items: bool = False) -> 
     result.missing = [name for name in MAPPABLE[table].required if name not in columns]
     used = set(columns.values())
     result.left_out = [name for name in found.values.columns if name and name not in used]
-    result.doubts += doubts(result.table, found.values, result.columns, result.left_out, path)
+    result.doubts += doubts(result.table, found.values, result.columns, result.left_out)
     return result
 
 
