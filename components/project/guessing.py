@@ -8,7 +8,7 @@ times, one for prices numbers. The values are typed by the code that reads the w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from components.data.sources.statuses import statuses
 from components.data.sources.times import FORMATS, UNITS, numeric, plausible, times
 from components.project.doubts import doubts
 from components.project.inspection import LIST_SIGN, Inspected
-from components.project.names import EXACT, likeness, words
+from components.project.names import EXACT, TABLES, likeness, words
 from components.settings import Source
 
 MOST = 0.9
@@ -60,7 +60,8 @@ class Guess:
     """What a file is taken for.
 
     source: path, columns and settings, as params.yaml has them. doubts: what a reader should look
-    at. left_out: columns that are not used. missing: required names without a column.
+    at. left_out: columns that are not used. missing: required names without a column. score: how
+    well the columns fit the table, their likeness summed.
     """
 
     table: str
@@ -69,6 +70,13 @@ class Guess:
     doubts: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    score: float = 0.0
+
+    @property
+    def part(self) -> str:
+        """Return the sheet or table of the file that was chosen, "" for a file of one table."""
+        found: str = self.source.get("sheet") or self.source.get("table") or ""
+        return found
 
     @property
     def columns(self) -> dict[str, str]:
@@ -159,6 +167,7 @@ def guess(table: str, found: Inspected, path: str, with_items: bool = False) -> 
     scores = _scores(table, found, facts, with_items)
     columns = _assign(table, scores)
     result = Guess(table, found, {"path": path, **found.reading, "columns": columns})
+    result.score = sum(scores[name, column] for name, column in columns.items())
     result.doubts += found.doubts
     _explain(result, scores)
     _set_times(result, facts)
@@ -172,6 +181,26 @@ def guess(table: str, found: Inspected, path: str, with_items: bool = False) -> 
     result.left_out = [name for name in found.values.columns if name and name not in used]
     result.doubts += doubts(result.table, found.values, result.columns, result.left_out)
     return result
+
+
+def choose(guesses: list[Guess], taken: Collection[str]) -> Guess:
+    """Return the sheet or table of one file that fits best, with a doubt that names the others.
+
+    guesses: one for each, of the same table. taken: those that other tables of the shop have.
+    """
+    if len(guesses) == 1:
+        return guesses[0]
+
+    def fit(one: Guess) -> tuple[int, bool, bool, float]:
+        own = set(words(one.part))
+        named = any(own & set(words(name)) for name in TABLES[one.table])
+        return -len(one.missing), one.part not in taken, named, one.score
+
+    best = max(guesses, key=fit)
+    others = ", ".join(repr(one.part) for one in guesses if one is not best)
+    kind = "sheet" if "sheet" in best.source else "table"
+    best.doubts.insert(0, f"{kind} {best.part!r} has the {best.table}; not read for them: {others}")
+    return best
 
 
 def _scores(

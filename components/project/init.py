@@ -6,6 +6,7 @@ files were taken for, what is doubtful and what is left out.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,7 @@ import pandas as pd
 from components.data.sources.places import Place
 from components.project.check import ROWS_SHOWN, TABLES, Checked, as_text, check
 from components.project.folder import refuse_taken, write_folder
-from components.project.guessing import Guess, guess, join_events, join_ids
+from components.project.guessing import Guess, choose, guess, join_events, join_ids
 from components.project.inspection import inspect
 from components.project.names import words
 from components.project.params import params_text
@@ -121,7 +122,9 @@ def _guesses(folder: Path, paths: dict[str, list[Path]]) -> list[Guess]:
     found = []
     for table in TABLES:
         for path in paths.get(table, []):
-            found.append(_guess(table, path, folder, bool(paths.get("items"))))
+            written = _as_written(path, folder)
+            taken = [one.part for one in found if one.source["path"] == written]
+            found.append(_guess(table, path, written, bool(paths.get("items")), taken))
     for table, name in (("items", "item_id"), ("users", "user_id")):
         rule = _rule(found, table, name)
         for one in found:
@@ -130,8 +133,12 @@ def _guesses(folder: Path, paths: dict[str, list[Path]]) -> list[Guess]:
     return found
 
 
-def _guess(table: str, path: Path, folder: Path, with_items: bool) -> Guess:
-    """Return what a path is taken for, by its first file."""
+def _guess(table: str, path: Path, written: str, with_items: bool, taken: Collection[str]) -> Guess:
+    """Return what a path is taken for, by its first file.
+
+    written: the path as params.yaml names it. taken: sheets or tables of the file that other tables
+    of the shop have.
+    """
     place = Path(url_of(path) or path.absolute())
     with TemporaryDirectory(prefix="bowerbird-") as name:
         files = Place(place, Source(path=place, columns={}), Path.cwd(), Path(name)).files()
@@ -139,9 +146,10 @@ def _guess(table: str, path: Path, folder: Path, with_items: bool) -> Guess:
         if first.remote:
             first.path.parent.mkdir(parents=True)
             first.remote.fetch(first.path)
-        found = guess(table, inspect(first.path), _as_written(path, folder), with_items)
-    if len(files) > 1 and not files[-1].remote:
-        names = inspect(files[-1].path).values.columns
+        guesses = [guess(table, one, written, with_items) for one in inspect(first.path)]
+        found = choose(guesses, taken)
+    if len(files) > 1 and not files[-1].remote and not found.part:
+        names = inspect(files[-1].path)[0].values.columns
         later = [one for one in names if one not in found.inspected.values.columns]
         if later:
             found.doubts.append(

@@ -12,7 +12,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from components.data.sources.compression import chunks, opened
 from components.data.sources.delimited import DELIMITERS
 from components.data.sources.files import connect
 from components.data.sources.places import Place
-from components.data.sources.stored import ROW, STAGED, TEXT_ENDINGS, ending
+from components.data.sources.stored import ROW, STAGED, TEXT_ENDINGS, StoredFile, ending
 from components.settings import Source
 
 ROWS = 5000
@@ -64,16 +64,21 @@ class Inspected:
     doubts: list[str] = field(default_factory=list)
 
 
-def inspect(path: Path) -> Inspected:
-    """Return what ``path`` looks like; of a folder, its first file that is read.
+def inspect(path: Path) -> list[Inspected]:
+    """Return what the file looks like: each of its tables, where it is a database or workbook.
 
     Raises:
         ValueError: the file is empty, damaged or of an unknown kind.
     """
     end = ending(path)
     if end in STAGED or end in databases.ENDINGS or end == ".db":
-        return _table(path)
-    if end == ".parquet" or starts_with(path, b"PAR1"):
+        return _tables(path)
+    return [_file(path)]
+
+
+def _file(path: Path) -> Inspected:
+    """Return what a file of one table looks like."""
+    if ending(path) == ".parquet" or starts_with(path, b"PAR1"):
         return _parquet(path)
     head, doubts, encoding = _head(path)
     start = head.lstrip("\ufeff \t\r\n")
@@ -97,28 +102,39 @@ def starts_with(path: Path, mark: bytes) -> bool:
         return file.read(len(mark)) == mark
 
 
-def _table(path: Path) -> Inspected:
-    """Return the first rows of a sheet, or of the only table of a database."""
+def _tables(path: Path) -> list[Inspected]:
+    """Return the first rows of the tables of a database, or of the sheets of a workbook.
+
+    Sheets without a table are left out.
+    """
     with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
-        form = Source(path=path, columns={})
-        (file,) = Place(path, form, Path(), Path(name)).files()
-        if (tables := file.tables()) and len(tables) != 1:
-            raise ValueError(
-                f"{path} holds the tables {', '.join(tables)}: write params.yaml with `table` or "
-                "`query` by hand (docs/bring-your-own-data.md)"
-            )
-        con = connect("UTC")
-        if tables:
-            file = replace(file, form=form.model_copy(update={"table": tables[0]}))
+        (file,) = Place(path, Source(path=path, columns={}), Path(), Path(name)).files()
+        tables = file.tables()
+        found, unread = [], []
+        for table in tables.values() or [file]:
+            try:
+                found.append(_table(table))
+            except ValueError as error:
+                unread.append(str(error))
+    if not found:
+        raise ValueError("; ".join(unread) or f"{path} is empty: export it again")
+    return found
+
+
+def _table(file: StoredFile) -> Inspected:
+    """Return the first rows of a table or sheet."""
+    con = connect("UTC")
+    try:
         rows = file.table(con).drop(ROW)
         texts = rows.select(**{one: of_native(rows[one]).text for one in rows.columns})
         frame = texts.limit(ROWS).execute().astype(object)
+    finally:
         con.disconnect()
-    found = Inspected(path, frame.where(frame.notna(), None))
+    found = Inspected(file.path, frame.where(frame.notna(), None))
     found.typed = {one for one, kind in rows.schema().items() if kind.is_temporal()}
     found.objects = {one for one, kind in rows.schema().items() if kind.is_nested()}
-    if tables:
-        found.reading["table"] = tables[0]
+    named = {"sheet": file.form.sheet, "table": file.form.table}
+    found.reading = {setting: name for setting, name in named.items() if name}
     return found
 
 

@@ -9,190 +9,138 @@ from __future__ import annotations
 import re
 import unicodedata
 
-NAMES: dict[str, tuple[str, ...]] = {
-    "user_id": (
-        *(
-            "id klienta",
-            "klient",
-            "nr klienta",
-            "müşteri no",
-            "müşteri",
-            "zákazník",
-            "顧客id",
-            "会員id",
-        ),
-        *(
-            "user id",
-            "customer id",
-            "visitor id",
-            "client id",
-            "member id",
-            "buyer id",
-            "shopper id",
-        ),
-        *("account id", "customer number", "customer no", "customer unique id", "household id"),
-        *("reviewer id", "user pseudo id", "kunden id", "kundennummer", "kunden nr", "id client"),
-        *("id cliente", "numero client", "klantnummer", "user", "customer", "visitor", "client"),
-        *(
-            "member",
-            "buyer",
-            "shopper",
-            "reviewer",
-            "household",
-            "kunde",
-            "cliente",
-            "klant",
-            "uid",
-        ),
-        *("session id", "session", "email"),
-    ),
-    "item_id": (
-        *(
-            "id produktu",
-            "kod produktu",
-            "produkt",
-            "ürün kodu",
-            "ürün",
-            "商品コード",
-            "商品id",
-            "artikkel",
-        ),
-        *("item id", "product id", "sku", "article id", "article number", "parent asin", "asin"),
-        *("stock code", "variant sku", "product sku", "item sku", "product code", "item code"),
-        *(
-            "product number",
-            "artikelnummer",
-            "artikel nr",
-            "artikel id",
-            "lineitem sku",
-            "movie id",
-        ),
-        *("book id", "isbn", "ean", "gtin", "upc", "id product", "id producto", "id produit"),
-        *("referencia", "reference", "item", "product", "article", "artikel", "producto"),
-        *("produit", "codigo", "code", "id", "handle", "pid", "iid"),
-    ),
-    "timestamp": (
-        *(
-            "data zamówienia",
-            "data zakupu",
-            "sipariş tarihi",
-            "tarih",
-            "注文日",
-            "購入日",
-            "date ajout",
-        ),
-        *("timestamp", "event time", "event timestamp", "order date", "ordered at", "purchased at"),
-        *("order purchase timestamp", "invoice date", "created at", "purchase date", "transaction"),
-        *("transaction timestamp", "transaction date", "date time", "datetime", "order time"),
-        *(
-            "time",
-            "date",
-            "ts",
-            "t dat",
-            "day",
-            "bestelldatum",
-            "bestellt am",
-            "datum",
-            "zeitpunkt",
-        ),
-        *("zeit", "fecha", "data", "date commande", "created", "when", "rated at", "visit time"),
-        *("event date", "unix review time", "review time", "eventdate"),
-    ),
-    "event": (
-        *("event", "event type", "event name", "action", "action type", "behavior", "behaviour"),
-        *("behavior type", "interaction", "interaction type", "type", "kind", "ereignis", "aktion"),
-        *("evento", "evenement"),
-    ),
-    "rating": (
-        *("rating", "stars", "star rating", "overall", "score", "review score", "bewertung"),
-        *("sterne", "note", "puntuacion", "nota"),
-    ),
-    "quantity": (
-        *("ilość", "ilosc", "sztuk", "adet", "miktar", "数量", "množství"),
-        *(
-            "quantity",
-            "qty",
-            "units",
-            "pieces",
-            "lineitem quantity",
-            "order quantity",
-            "item count",
-        ),
-        *("menge", "anzahl", "stück", "stueck", "cantidad", "quantite", "quantité", "aantal"),
-        *("quantita", "quantidade", "amount", "count"),
-    ),
-    "price": (
-        *("cena", "cena jednostkowa", "fiyat", "birim fiyat", "価格", "単価", "prix unitaire ttc"),
-        *("price", "unit price", "item price", "sale price", "sales price", "lineitem price"),
-        *("variant price", "list price", "regular price", "net price", "preis", "einzelpreis"),
-        *("stückpreis", "verkaufspreis", "vk", "precio", "prix", "prix unitaire", "prezzo"),
-        *("prijs", "preco", "amount", "value", "cost", "base price", "retail price"),
-    ),
-    "order_id": (
-        *("nr zamówienia", "numer zamówienia", "sipariş no", "注文番号", "číslo objednávky"),
-        *(
-            "order id",
-            "order number",
-            "order no",
-            "invoice",
-            "invoice no",
-            "invoice id",
-            "basket id",
-        ),
-        *("transaction id", "receipt", "receipt id", "bestellnummer", "bestell nr", "rechnung"),
-        *("auftragsnummer", "pedido", "commande", "order", "bestellung"),
-    ),
-    "status": (
-        *("order status", "status", "financial status", "payment status", "order state", "state"),
-        *("fulfillment status", "bestellstatus", "statut", "estado", "stato", "auftragsstatus"),
-    ),
-    "language": ("language", "language code", "lang", "locale", "sprache", "idioma", "langue"),
-    "country": ("country", "country code", "land", "pays", "pais", "nation", "paese"),
-    "title": (
-        *("nazwa", "nazwa produktu", "tytuł", "ürün adı", "商品名", "designation", "název"),
-        *("title", "product title", "product name", "item name", "name", "prod name", "product"),
-        *("titel", "bezeichnung", "produktname", "artikelbezeichnung", "nombre", "nom", "titre"),
-        *("nome", "naam", "lineitem name", "movie title", "label", "item title", "headline"),
-        *("short description", "description"),
-    ),
-    "description": (
-        *("description", "long description", "body html", "body", "detail desc", "details"),
-        *("product description", "beschreibung", "langtext", "descripcion", "beschrijving"),
-        *("descrizione", "text", "about product", "features"),
-    ),
-    "brand": (
-        *("brand", "brand name", "manufacturer", "vendor", "maker", "marke", "hersteller", "marca"),
-        *("marque", "merk", "publisher", "store", "label"),
-    ),
-    "categories": (
-        *("categories", "category", "category path", "product category", "product type", "genres"),
-        *("category name", "main category", "warengruppe", "kategorie", "kategorien", "categoria"),
-        *("categorie", "catégorie", "department", "product group", "type", "section", "tags"),
-        *("product group name", "product type name"),
-    ),
-    "currency": ("currency", "currency code", "währung", "waehrung", "moneda", "devise", "valuta"),
-    "available": (
-        *("available", "availability", "in stock", "is available", "stock", "stock status"),
-        *("status", "active", "is active", "enabled", "published", "inventory", "stock quantity"),
-        *("qty", "verfügbar", "verfuegbar", "lagerbestand", "bestand", "auf lager", "lieferbar"),
-        *("disponible", "disponibilite", "voorraad", "variant inventory qty"),
-    ),
-    "text": (
-        *(
-            "text",
-            "review text",
-            "review",
-            "review body",
-            "body",
-            "comment",
-            "content",
-            "reviewtext",
-        ),
-        *("review content", "review comment message", "kommentar", "bewertungstext", "comentario"),
-        *("commentaire", "message", "opinion"),
-    ),
-    "category": ("category", "class name", "product category", "department name"),
+
+def _listed(texts: dict[str, str]) -> dict[str, tuple[str, ...]]:
+    return {key: tuple(" ".join(text.split()).split(", ")) for key, text in texts.items()}
+
+
+_NAMES = {
+    "user_id": """
+        id klienta, klient, nr klienta, müşteri no, müşteri, zákazník, 顧客id, 会員id, user id,
+        customer id, visitor id, client id, member id, buyer id, shopper id, account id,
+        customer number, customer no, customer unique id, household id, reviewer id,
+        user pseudo id, kunden id, kundennummer, kunden nr, id client, id cliente,
+        numero client, klantnummer, user, customer, visitor, client, member, buyer, shopper,
+        reviewer, household, kunde, cliente, klant, uid, session id, session, email
+    """,
+    "item_id": """
+        id produktu, kod produktu, produkt, ürün kodu, ürün, 商品コード, 商品id, artikkel, item id,
+        product id, sku, article id, article number, parent asin, asin, stock code, variant sku,
+        product sku, item sku, product code, item code, product number, artikelnummer,
+        artikel nr, artikel id, lineitem sku, movie id, book id, isbn, ean, gtin, upc,
+        id product, id producto, id produit, referencia, reference, item, product, article,
+        artikel, producto, produit, codigo, code, id, handle, pid, iid
+    """,
+    "timestamp": """
+        data zamówienia, data zakupu, sipariş tarihi, tarih, 注文日, 購入日, date ajout, timestamp,
+        event time, event timestamp, order date, ordered at, purchased at,
+        order purchase timestamp, invoice date, created at, purchase date, transaction,
+        transaction timestamp, transaction date, date time, datetime, order time, time, date,
+        ts, t dat, day, bestelldatum, bestellt am, datum, zeitpunkt, zeit, fecha, data,
+        date commande, created, when, rated at, visit time, event date, unix review time,
+        review time, eventdate
+    """,
+    "event": """
+        event, event type, event name, action, action type, behavior, behaviour, behavior type,
+        interaction, interaction type, type, kind, ereignis, aktion, evento, evenement
+    """,
+    "rating": """
+        rating, stars, star rating, overall, score, review score, bewertung, sterne, note,
+        puntuacion, nota
+    """,
+    "quantity": """
+        ilość, ilosc, sztuk, adet, miktar, 数量, množství, quantity, qty, units, pieces,
+        lineitem quantity, order quantity, item count, menge, anzahl, stück, stueck, cantidad,
+        quantite, quantité, aantal, quantita, quantidade, amount, count
+    """,
+    "price": """
+        cena, cena jednostkowa, fiyat, birim fiyat, 価格, 単価, prix unitaire ttc, price,
+        unit price, item price, sale price, sales price, lineitem price, variant price,
+        list price, regular price, net price, preis, einzelpreis, stückpreis, verkaufspreis, vk,
+        precio, prix, prix unitaire, prezzo, prijs, preco, amount, value, cost, base price,
+        retail price
+    """,
+    "order_id": """
+        nr zamówienia, numer zamówienia, sipariş no, 注文番号, číslo objednávky, order id,
+        order number, order no, invoice, invoice no, invoice id, basket id, transaction id,
+        receipt, receipt id, bestellnummer, bestell nr, rechnung, auftragsnummer, pedido,
+        commande, order, bestellung
+    """,
+    "status": """
+        order status, status, financial status, payment status, order state, state,
+        fulfillment status, bestellstatus, statut, estado, stato, auftragsstatus
+    """,
+    "language": """
+        language, language code, lang, locale, sprache, idioma, langue
+    """,
+    "country": """
+        country, country code, land, pays, pais, nation, paese
+    """,
+    "title": """
+        nazwa, nazwa produktu, tytuł, ürün adı, 商品名, designation, název, title, product title,
+        product name, item name, name, prod name, product, titel, bezeichnung, produktname,
+        artikelbezeichnung, nombre, nom, titre, nome, naam, lineitem name, movie title, label,
+        item title, headline, short description, description
+    """,
+    "description": """
+        description, long description, body html, body, detail desc, details,
+        product description, beschreibung, langtext, descripcion, beschrijving, descrizione,
+        text, about product, features
+    """,
+    "brand": """
+        brand, brand name, manufacturer, vendor, maker, marke, hersteller, marca, marque, merk,
+        publisher, store, label
+    """,
+    "categories": """
+        categories, category, category path, product category, product type, genres,
+        category name, main category, warengruppe, kategorie, kategorien, categoria, categorie,
+        catégorie, department, product group, type, section, tags, product group name,
+        product type name
+    """,
+    "currency": """
+        currency, currency code, währung, waehrung, moneda, devise, valuta
+    """,
+    "available": """
+        available, availability, in stock, is available, stock, stock status, status, active,
+        is active, enabled, published, inventory, stock quantity, qty, verfügbar, verfuegbar,
+        lagerbestand, bestand, auf lager, lieferbar, disponible, disponibilite, voorraad,
+        variant inventory qty
+    """,
+    "text": """
+        text, review text, review, review body, body, comment, content, reviewtext,
+        review content, review comment message, kommentar, bewertungstext, comentario,
+        commentaire, message, opinion
+    """,
+    "category": """
+        category, class name, product category, department name
+    """,
 }
+NAMES = _listed(_NAMES)
+"""Names of columns by the field of the contract."""
+
+_TABLES = {
+    "interactions": """
+        orders, sales, events, interactions, transactions, purchases, invoices, lines, clicks,
+        views, baskets, positions, bestellungen, aufträge, verkäufe, umsätze, rechnungen,
+        commandes, ventes, pedidos, ventas, vendite, ordini, zamówienia, siparişler,
+        bestellingen
+    """,
+    "items": """
+        items, products, catalogue, catalog, articles, skus, stock, artikel, produkte, katalog,
+        sortiment, produits, productos, artículos, prodotti, articoli, produkty, ürünler,
+        producten
+    """,
+    "users": """
+        users, customers, clients, members, accounts, kunden, klanten, clientes, clienti,
+        klienci, müşteriler
+    """,
+    "reviews": """
+        reviews, ratings, comments, bewertungen, rezensionen, avis, opiniones, recensioni,
+        opinie, beoordelingen
+    """,
+}
+TABLES = _listed(_TABLES)
+"""Names of sheets and tables by the table of the contract."""
 
 _GENERIC = "id code name type text label data count amount value note number status state date time"
 GENERIC = frozenset((_GENERIC + " day body content title store").split())

@@ -39,8 +39,9 @@ def kind_by_content(path: Path) -> str:
     return DUCKDB if start[8:12] == b"DUCK" else ""
 
 
-def files_beside(path: Path) -> list[Path]:
-    """Return the file with changes that are not written to the database file yet, if there is."""
+def change_files(path: Path) -> list[Path]:
+    """Return the file with changes that are not written to the database file yet (the write-ahead
+    log), if there is one."""
     found = (path.with_name(path.name + "-wal"), path.with_name(path.name + ".wal"))
     return [file for file in found if file.exists()]
 

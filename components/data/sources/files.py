@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -117,13 +117,11 @@ def _places(source: Source, root: Path) -> dict[str, Place]:
 
 
 def _tables(source: Source, root: Path) -> dict[str, list[StoredFile]]:
-    """Return the files of each of the query's tables; a database file of ``path`` has its own."""
+    """Return the files of each of the query's tables; a database or a workbook of several sheets at
+    ``path`` has its own."""
     tables = {name: place.files() for name, place in _places(source, root).items()}
     if not source.path or not source.query or len(tables["source"]) > 1:
         return tables
     (file,) = tables["source"]
-    own = {
-        name: [replace(file, form=source.model_copy(update={"table": name}))]
-        for name in file.tables()
-    }
+    own = {name: [table] for name, table in file.tables().items()}
     return own or tables

@@ -7,6 +7,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,18 @@ def stage_sheet(
     return stage_values(names, iter(lambda: list(islice(numbered, _BATCH)), []), out)
 
 
+def sheet_names(path: Path, shown: str) -> list[str]:
+    """Return the names of the workbook's sheets.
+
+    Raises:
+        ValueError: the workbook cannot be read.
+    """
+    with _opened(path, shown) as book:
+        return list(book.sheet_names)
+
+
 def _sheet(path: Path, shown: str, form: FileFormat) -> CalamineSheet:
-    try:
-        book = CalamineWorkbook.from_path(path)
+    with _opened(path, shown) as book:
         names = book.sheet_names
         if form.sheet and form.sheet not in names:
             hint = did_you_mean(form.sheet, names)
@@ -69,6 +79,12 @@ def _sheet(path: Path, shown: str, form: FileFormat) -> CalamineSheet:
                 f"{shown} has {len(names)} sheets: set `sheet` to one of {', '.join(names)}"
             )
         return book.get_sheet_by_name(form.sheet or names[0])
+
+
+@contextmanager
+def _opened(path: Path, shown: str) -> Iterator[CalamineWorkbook]:
+    try:
+        yield CalamineWorkbook.from_path(path)
     except PasswordError as error:
         raise ValueError(f"{shown} has a password: save it without one") from error
     except (CalamineError, OSError) as error:

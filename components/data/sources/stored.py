@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 import duckdb
@@ -93,17 +93,26 @@ class StoredFile:
     partitions: tuple[tuple[str, str | None], ...] = ()
     remote: Remote | None = None
 
-    def tables(self) -> list[str]:
-        """Return the names of the tables of a database file of which the settings name none."""
+    def tables(self) -> dict[str, StoredFile]:
+        """Return each table of a database, and each sheet of a workbook that has several, by name;
+        {} if the settings name one, or for a file of another kind."""
         kind = self._kind()
-        if kind not in databases.ENDINGS.values() or self.form.table:
-            return []
-        return databases.table_names(self.path, self.shown, kind)
+        if self.form.table or self.form.sheet:
+            return {}
+        if kind in databases.ENDINGS.values():
+            names, setting = databases.table_names(self.path, self.shown, kind), "table"
+        elif kind in sheets.ENDINGS:
+            names, setting = sheets.sheet_names(self.path, self.shown), "sheet"
+            names = names if len(names) > 1 else []
+        else:
+            return {}
+        forms = {name: self.form.model_copy(update={setting: name}) for name in names}
+        return {name: replace(self, form=form) for name, form in forms.items()}
 
     def paths(self) -> list[Path]:
         """Return the file and, of a database, the file with its latest changes."""
         database = self._kind() in databases.ENDINGS.values()
-        return [self.path, *(databases.files_beside(self.path) if database else [])]
+        return [self.path, *(databases.change_files(self.path) if database else [])]
 
     def columns(
         self, con: ibis.BaseBackend, wanted: Sequence[str]

@@ -18,7 +18,7 @@ def guessed(folder: Path, table: str, columns: dict[str, Any], name: str = "x.cs
     """Return what a CSV file with these columns is taken for."""
     file = folder / name
     pd.DataFrame(columns).to_csv(file, index=False)
-    return guess(table, inspect(file), name)
+    return guess(table, inspect(file)[0], name)
 
 
 HEADERS = [
@@ -148,7 +148,7 @@ def test_words_for_no_id(tmp_path: Path) -> None:
     columns = {"user": ["a", "NULL"] * 5, "item": ["x", "y"] * 5, "time": ["2024-01-01"] * 10}
     file = tmp_path / "x.csv"
     pd.DataFrame(columns).to_csv(file, index=False)
-    assert guess("interactions", inspect(file), "x.csv").source["nulls"] == ["NULL"]
+    assert guess("interactions", inspect(file)[0], "x.csv").source["nulls"] == ["NULL"]
 
 
 def test_the_column_of_ids_is_the_one_that_the_events_have(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_headers_in_other_languages(header: str, names: str, tmp_path: Path) -> 
     file = tmp_path / "x.csv"
     rows = "".join(f"a{n};Thing {n};{n}.50\n" for n in range(9))
     file.write_text(f"{header}\n{rows}", encoding="utf-8")
-    found = guess("items", inspect(file), "x.csv").columns
+    found = guess("items", inspect(file)[0], "x.csv").columns
     assert found == dict(zip(names.split(), header.split(";"), strict=True))
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from components.project.params import params_text
 from components.project.presets import load_preset, names
 from components.project.sampling import sample
 from components.settings import load_settings
+from tests.components.data.sources.workbooks import write_xlsx
 from tests.conftest import REPOSITORY
 
 ITEMS, EVENTS, DAYS = 60, 1200, 300
@@ -323,3 +326,27 @@ def test_a_file_of_returns_is_not_taken_for_purchases(tmp_path: Path) -> None:
 def test_a_new_shop_has_its_own_rules_for_orders(shop: tuple[Path, str]) -> None:
     validate = load_settings(shop[0] / "mine/params.yaml").validate_
     assert (validate.returns, validate.cancelled_orders) == ("take_back", "")
+
+
+def test_each_table_finds_its_sheet_or_table(tmp_path: Path) -> None:
+    write_shop(tmp_path)
+    orders = pd.read_csv(tmp_path / "bestellungen.csv", sep=";", encoding="cp1252", dtype=str)
+    items = pd.read_csv(tmp_path / "katalog.csv", sep=";", encoding="cp1252", dtype=str)
+    tables = {"Notizen": pd.DataFrame({"Stand": ["alle"]}), "Artikel": items, "Verkauf": orders}
+    sheets = {name: [list(one.columns), *one.to_numpy().tolist()] for name, one in tables.items()}
+    write_xlsx(tmp_path / "shop.xlsx", {"leer": [], **sheets})
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as con:
+        for name, one in tables.items():
+            one.to_sql(name, con, index=False)
+    for file, setting in (("shop.xlsx", "sheet"), ("shop.db", "table")):
+        path, house = str(tmp_path / file), tmp_path / setting
+        done = bowerbird(tmp_path, "init", str(house), "--interactions", path, "--items", path)
+        assert done.returncode == 0, done.stderr
+        ingest = yaml.safe_load((house / "params.yaml").read_text())["ingest"]
+        assert ingest["interactions"][0][setting] == "Verkauf"
+        assert ingest["items"][0][setting] == "Artikel"
+        others = "'Notizen', 'Artikel'" if setting == "sheet" else "'Artikel', 'Notizen'"
+        assert f"{setting} 'Verkauf' has the interactions; not read for them: {others}" in (
+            done.stdout
+        )
+        assert f"{EVENTS:,} valid events" in done.stdout

@@ -35,7 +35,7 @@ def test_cells_of_delimited_text_are_what_was_written(
     lines = [("user", "item", "time"), *rows]
     text = "".join(delimiter.join(map(quoted, line)) + "\r\n" for line in lines)
     file.write_bytes(text.encode(encoding))
-    found = inspect(file)
+    (found,) = inspect(file)
     assert list(found.values.columns) == ["user", "item", "time"]
     assert [tuple(row) for row in found.values.to_numpy()] == rows
     assert "encoding" not in found.reading
@@ -54,7 +54,7 @@ def test_an_encoding_is_named_where_the_reader_would_not_find_it(
     file = tmp_path / "items.csv"
     text = "sku;name\n" + "".join(f"{n};{texts[encoding]} {n}\n" for n in range(200))
     file.write_bytes(text.encode(encoding))
-    found = inspect(file)
+    (found,) = inspect(file)
     assert found.reading["encoding"].replace("_", "-") in (encoding, f"utf-16-{encoding[-2:]}")
     assert found.values["name"][0] == f"{texts[encoding]} 0"
 
@@ -73,7 +73,7 @@ def test_an_encoding_is_named_where_the_reader_would_not_find_it(
 def test_a_header_is_told_from_a_row(first: str, header: bool, tmp_path: Path) -> None:
     file = tmp_path / "events.csv"
     file.write_text(first + "\n" + "u1,i4,pv\nu2,i5,pv\nu1,i5,buy\n")
-    found = inspect(file)
+    (found,) = inspect(file)
     assert found.reading.get("header", True) is header
     assert list(found.values.columns)[1:] == (first.split(",")[1:] if header else ["2", "3"])
     assert len(found.values) == (3 if header else 4)
@@ -84,7 +84,7 @@ def test_json_lines_and_arrays_are_the_same_rows(tmp_path: Path) -> None:
     lines, array = tmp_path / "a.jsonl", tmp_path / "b.json"
     lines.write_text("\n".join(map(json.dumps, rows)))
     array.write_text(json.dumps(rows, indent=2))
-    one, two = inspect(lines), inspect(array)
+    (one,), (two,) = inspect(lines), inspect(array)
     pd.testing.assert_frame_equal(one.values, two.values)
     assert one.lists == {"tags"}
     assert one.objects == {"more"}
@@ -96,7 +96,7 @@ def test_json_lines_and_arrays_are_the_same_rows(tmp_path: Path) -> None:
 def test_compressed_text_of_any_name(compress: object, tmp_path: Path) -> None:
     file = tmp_path / "export.dat"
     file.write_bytes(compress(b"user;item\n1;2\n"))  # type: ignore[operator]
-    found = inspect(file)
+    (found,) = inspect(file)
     assert found.reading["format"] == "csv"
     assert found.values.to_dict("list") == {"user": ["1"], "item": ["2"]}
 
@@ -105,7 +105,7 @@ def test_parquet_keeps_whole_numbers_and_times(tmp_path: Path) -> None:
     file = tmp_path / "orders.parquet"
     when = pd.Timestamp("2024-03-01 10:00", tz="UTC")
     pd.DataFrame({"user": [7.0, None], "when": [when, when]}).to_parquet(file)
-    found = inspect(file)
+    (found,) = inspect(file)
     assert found.values["user"].tolist() == ["7", None]
     assert found.typed == {"when"}
 
