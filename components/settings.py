@@ -551,7 +551,7 @@ class Ingest(Section):
     """Gigabytes that the database of `ingest`, `validate` and `preprocess` uses at most.
 
     Larger tables are worked on in files below `data/.staging`. Each of these commands needs up to
-    2 GB more.
+    3 GB more.
     """
     feedback: Path = Path("data/feedback")
     """Folder of events that the endpoint received, exported as Parquet."""

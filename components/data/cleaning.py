@@ -15,7 +15,7 @@ from components.data.schema import EVENTS, NONE, SHOP
 def clean_items(items: ir.Table) -> ir.Table:
     """Return the items with tidy texts; an item without a title is called by its id."""
     tidy = {
-        name: items[name].re_replace(r"(?s)<[^>]*>", " ").re_replace(r"\s+", " ").strip()
+        name: items[name].re_replace(r"\s+", " ").strip()
         for name in ("title", "description", "brand")
     }
     return items.mutate(

@@ -1,7 +1,7 @@
 """Whether the ids of different files belong together.
 
-In: the ids of the shop's own events, and those of its item or user files. Out: the share of events
-whose id the files have, samples of both sides, and the spelling that keeps them apart.
+In: the ids of the shop's own events or reviews, and those of its item or user files. Out: the share
+of rows whose id the files have, samples of both sides, and the spelling that keeps them apart.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ _SPELLINGS: dict[str, Callable[[ir.StringValue], ir.StringValue]] = {
 
 @dataclass(frozen=True)
 class Join:
-    """The events' ids against the files'.
+    """The ids of events or reviews (``rows``) against the files'.
 
-    what: product or customer. known: events whose id the files have. cause: the likely one, or "".
+    what: product or customer. known: rows whose id the files have. cause: the likely one, or "".
     not_found, listed: samples of both sides.
     """
 
     what: str
+    rows: str
     events: int
     known: int
     not_found: list[str]
@@ -66,8 +67,8 @@ class Join:
         """Return the share in words, with samples if ids are missing."""
         files = "item" if self.what == "product" else "user"
         text = (
-            f"{self.share:.1%} of {self.events:,} events find their {self.what} in the {files} "
-            "files"
+            f"{self.share:.1%} of {self.events:,} {self.rows} find their {self.what} in the "
+            f"{files} files"
         )
         if self.not_found:
             text += (
@@ -78,7 +79,7 @@ class Join:
     def report(self) -> dict[str, Any]:
         """Return the join for reports/validation.json."""
         return {
-            "events": self.events,
+            self.rows: self.events,
             "known": self.known,
             "share": round(self.share, 4),
             "not_found": self.not_found,
@@ -91,10 +92,10 @@ def _listed(ids: list[str]) -> str:
     return ", ".join(repr(one) for one in ids)
 
 
-def join(what: str, events: ir.Table, files: ir.Table) -> Join:
+def join(what: str, events: ir.Table, files: ir.Table, rows: str = "events") -> Join:
     """Return how the ids of events match the ids that files list.
 
-    events: (id), one row for each event, none null. files: (id).
+    events: (id), one row for each event, none null. files: (id). rows: what the events are.
     """
     times = events.group_by("id").aggregate(n=_.count()).cache()
     listed = files.filter(files.id.notnull()).distinct().cache()
@@ -102,6 +103,7 @@ def join(what: str, events: ir.Table, files: ir.Table) -> Join:
     total, lost = (int(table.n.sum().fill_null(0).execute()) for table in (times, missing))
     return Join(
         what=what,
+        rows=rows,
         events=total,
         known=total - lost,
         not_found=_first_ids(missing, SAMPLE),
@@ -179,17 +181,35 @@ def joins_of(events: ir.Table, items: ir.Table, users: ir.Table) -> dict[str, Jo
     items, users: the raw tables.
     """
     found = {}
-    if int(items.filter(items.source != LINES).count().execute()):
+    if _has_files(items):
         found["known_items"] = _join("product", events.item_id, items.item_id)
     of_files = users.filter(users.source != LINES)
-    if int(of_files.count().execute()):
+    if _has_files(users):
         found["known_users"] = _join("customer", events.user_id, of_files.user_id)
     return {name: one for name, one in found.items() if one.events}
 
 
-def _join(what: str, events: ir.StringColumn, listed: ir.StringColumn) -> Join:
+def join_of_reviews(reviews: ir.Table, items: ir.Table) -> Join | None:
+    """Return how reviews join with the item files, None without files or reviews.
+
+    Reviews of other products are of use too: the language model learns from them.
+    """
+    if not _has_files(items):
+        return None
+    found = _join("product", reviews.item_id, items.item_id, "reviews")
+    return found if found.events else None
+
+
+def _has_files(table: ir.Table) -> bool:
+    """Return whether rows of the raw table are of the shop's files, not of its lines alone."""
+    return bool(table.filter(table.source != LINES).count().execute())
+
+
+def _join(
+    what: str, events: ir.StringColumn, listed: ir.StringColumn, rows: str = "events"
+) -> Join:
     ids = events.name("id").as_table()
-    return join(what, ids.filter(ids.id.notnull()), listed.name("id").as_table())
+    return join(what, ids.filter(ids.id.notnull()), listed.name("id").as_table(), rows)
 
 
 def too_few_known(joins: dict[str, Join], settings: Validate) -> list[str]:

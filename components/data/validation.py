@@ -36,7 +36,7 @@ from components.data.batches import write_data_docs
 from components.data.engine import database
 from components.data.expectations import NOT_A_PRODUCT
 from components.data.feedback import BAD_CLIENT
-from components.data.joins import joins_of, too_few_known
+from components.data.joins import join_of_reviews, joins_of, too_few_known
 from components.data.quarantine import (
     Outcome,
     faulty_rows,
@@ -59,8 +59,32 @@ KEPT = {
 """Rows that are kept though something is wrong with them, by their name in the report."""
 
 
+class TooManyBadRows(ValueError):
+    """The shop's own files cannot be right as a whole.
+
+    sentences: why, one for each table or limit.
+    """
+
+    def __init__(self, sentences: list[str]) -> None:
+        self.sentences = sentences
+        super().__init__(
+            self.summary
+            + "\nLook at data/quarantine/*.parquet and reports/data_docs/index.html; mend the "
+            "files or the sources in params.yaml, or change the limits in `validate`."
+        )
+
+    @property
+    def summary(self) -> str:
+        """The sentences without the places to look at."""
+        return "too many bad rows in the shop's own files:\n  " + "\n  ".join(self.sentences)
+
+
 def run(settings: Settings, root: Path) -> None:
-    """The stage ``validate``: data/raw → data/valid, data/quarantine and the reports."""
+    """The stage ``validate``: data/raw → data/valid, data/quarantine and the reports.
+
+    Raises:
+        TooManyBadRows: the shop's own files cannot be right as a whole.
+    """
     for name in ("valid", "quarantine"):
         shutil.rmtree(root / "data" / name, ignore_errors=True)
         (root / "data" / name).mkdir(parents=True)
@@ -74,12 +98,7 @@ def run(settings: Settings, root: Path) -> None:
     file = root / "reports/validation.json"
     file.write_text(json.dumps(report, indent=2))
     if too_bad:
-        raise ValueError(
-            "too many bad rows in the shop's own files:\n  "
-            + "\n  ".join(too_bad)
-            + "\nLook at data/quarantine/*.parquet and reports/data_docs/index.html; mend the "
-            "files or the sources in params.yaml, or change the limits in `validate`."
-        )
+        raise TooManyBadRows(too_bad)
 
 
 def _validated(
@@ -106,6 +125,8 @@ def _validated(
         if table == "interactions":
             _add_feedback(report[table], found.part(feedback=True) if feedback else None)
             too_bad += _of_own_interactions(con, root, own, report[table], settings)
+        if table == "reviews":
+            _add_products_of_reviews(con, root, found, report[table])
         too_bad += _too_bad(table, own, settings)
     return {table: report[table] for table in TABLES}, too_bad
 
@@ -139,6 +160,16 @@ def _add_feedback(report: dict[str, Any], feedback: Outcome | None) -> None:
     clients = feedback.bad.filter(_.reasons.contains(BAD_CLIENT)).select("client").distinct()
     report["feedback"] = {**feedback.counts, "bad_clients": int(clients.count().execute())}
     print_counts("  feedback", feedback.counts, feedback.counts["reasons"], feedback.examples)
+
+
+def _add_products_of_reviews(
+    con: ibis.BaseBackend, root: Path, reviews: Outcome, report: dict[str, Any]
+) -> None:
+    """Add to ``report``, and print, how many reviews are of the shop's products."""
+    items = con.read_parquet(str(Places.below(root, "items").raw))
+    if found := join_of_reviews(reviews.good, items):
+        print(f"    {found.line()}")
+        report["known_items"] = found.report()
 
 
 def _of_own_interactions(

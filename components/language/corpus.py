@@ -9,7 +9,6 @@ or one review; its adjacent sentences are the pairs of next sentence prediction.
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import shutil
@@ -56,9 +55,11 @@ def load_corpus(folder: Path) -> Corpus:
 
 
 def clean(texts: pd.Series) -> pd.Series:
-    """Return texts in Unicode NFC, without markup, control characters and repeated white space."""
-    plain = texts.fillna("").map(html.unescape).str.normalize("NFC")
-    plain = plain.str.replace(r"<[^>]*>|\s+", " ", regex=True)
+    """Return texts in Unicode NFC, without control characters and repeated white space.
+
+    HTML is plain text since ``ingest``, so a remaining ``a <3 and >2`` is no markup.
+    """
+    plain = texts.fillna("").str.normalize("NFC").str.replace(r"\s+", " ", regex=True)
     return plain.str.replace(r"[\x00-\x1f\x7f\ufffd]", "", regex=True).str.strip()
 
 

@@ -29,6 +29,10 @@ ROWS_SHOWN = 3
 _WIDEST = 28  # characters of a value in a table
 
 
+class Unreadable(ValueError):
+    """A file cannot be read, so none of its rows was shown."""
+
+
 @dataclass
 class Checked:
     """What the files hold, as far as they were read.
@@ -50,7 +54,8 @@ def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Check
 
     Raises:
         FileNotFoundError: a source has no file.
-        ValueError: a file cannot be right as a whole, or too many of its rows are bad.
+        Unreadable: a file cannot be read, or not by the settings of its source.
+        ValueError: too many rows are bad.
     """
     with tempfile.TemporaryDirectory(prefix="bowerbird-check-") as name:
         place = Path(name)
@@ -58,12 +63,15 @@ def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Check
         (place / "reports").mkdir()
         try:
             with redirect_stdout(_Renaming(copies)):
-                ingest.run(copies.settings, place)
+                _ingest(copies, place)
                 _show_sources(settings, copies.settings, place)
                 print()
                 validation.run(copies.settings, place)
-        except (ValueError, FileNotFoundError) as error:
-            raise ValueError(copies.original(str(error))) from error
+        except validation.TooManyBadRows as error:
+            raise ValueError(
+                f"{copies.original(error.summary)}\nMend the files or the sources in params.yaml, "
+                "or change the limits in `validate`."
+            ) from error
         found = _found(place, copies.cut)
     print(
         f"\n{found.events:,} valid events from {found.first:%Y-%m-%d} to {found.last:%Y-%m-%d}"
@@ -73,6 +81,13 @@ def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Check
     if found.cut:
         print(f"only the beginning was read of {', '.join(found.cut)}: ids may match less there")
     return found
+
+
+def _ingest(copies: Sample, place: Path) -> None:
+    try:
+        ingest.run(copies.settings, place)
+    except (ValueError, FileNotFoundError) as error:
+        raise Unreadable(copies.original(str(error))) from error
 
 
 class _Renaming(io.TextIOBase):

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import ibis
+import ibis.expr.types as ir
 import pandas as pd
 
 from components.data.sources.booleans import availability
-from components.data.sources.cells import of_text
+from components.data.sources.cells import Cells, of_text
 from components.data.sources.columns import LINE_CATALOGUE, MAPPABLE
 from components.data.sources.events import events
 from components.data.sources.files import connect
@@ -33,6 +34,8 @@ from components.settings import Source
 
 MOST = 0.9
 """Share of a column's values that must be of a type for the column to be of it."""
+LEAST_TIMES = 0.5
+"""Share of a column's values that must be times for its name to make it one of times."""
 OWN_ID = {"id", "code", "handle", "reference", "row", "number", "no", "key", "uuid"}
 """Words of a name that may be of the row and not of a product."""
 LEAST = 0.1
@@ -234,8 +237,9 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
     is_number = facts.share(column, "number") >= MOST
     if column in found.lists:
         return float(name in ("categories", "category", "description"))
-    if name == "timestamp":
-        return float(facts.share(column, "time") >= MOST)
+    if name == "timestamp":  # others are better, but a few bad times are quarantined
+        share = facts.share(column, "time")
+        return 1.0 if share >= MOST else share if share >= LEAST_TIMES else 0.0
     if name == "quantity":  # 12.50 is money
         whole = found.values[column].dropna().str.fullmatch(r"[+-]?\d+(?:[.,]0+)?").mean() >= MOST
         return float(whole and facts.share(column, "number") >= 0.5)
@@ -319,16 +323,31 @@ def _set_times(result: Guess, facts: Facts) -> None:
     if column is None or column in result.inspected.typed:
         return
     shares = facts.formats(column)
-    if shares[""] >= MOST:
-        return
     best = max(shares.values())
+    if shares[""] >= MOST or shares[""] == best:
+        _doubt_times(result, [], shares[""])
+        return
     fitting = [form for form, share in shares.items() if share == best]
     form = max(fitting, key=lambda one: _order(result.inspected.values[column], one))
     result.source["timestamp_format"] = form
+    _doubt_times(result, [form], best)
     if len(fitting) > 1:
         example = result.values("timestamp").iloc[0]
         others = " or ".join(one for one in fitting if one != form)
         result.doubts.append(f"timestamp: {example!r} is read as {form}; it could be {others}")
+
+
+def _doubt_times(result: Guess, formats: list[str], share: float) -> None:
+    """Add a doubt if some values are no times."""
+    if share == 1.0:
+        return
+    values = result.values("timestamp")
+    unread = _unread(values, lambda cells: times(cells, formats, None))
+    if unread:
+        result.doubts.append(
+            f"timestamp: {1 - share:.1%} of the values, such as {unread[0]!r}, are no times"
+            + (f" of the form {formats[0]}" if formats else "")
+        )
 
 
 def _order(values: pd.Series, form: str) -> float:
@@ -433,11 +452,14 @@ def _event_by_names(result: Guess, path: str) -> tuple[str, bool]:
 
 
 def _unknown_events(values: pd.Series) -> list[str]:
-    words_of = values.value_counts().index.to_series(index=None)
+    return _unread(values, lambda cells: events(cells, Source(path=Path(), columns={})))
+
+
+def _unread(values: pd.Series, typed: Callable[[Cells], ir.Value]) -> list[str]:
+    """Return the different values that cannot be read, the most frequent first."""
     con = connect("UTC")
-    table = con.create_table("w", pd.DataFrame({"w": words_of.to_numpy()}), temp=True)
-    event = events(of_text(table.w), Source(path=Path(), columns={}))
-    found = table.filter(event.isnull()).w.execute().tolist()
+    table = con.create_table("w", pd.DataFrame({"w": values.value_counts().index}), temp=True)
+    found = table.filter(typed(of_text(table.w)).isnull()).w.execute().tolist()
     con.disconnect()
     return [str(one) for one in found]
 
@@ -574,4 +596,6 @@ def _choose(column: str, listed: Guess, name: str) -> None:
     listed.columns[name] = column
     listed.missing = [one for one in listed.missing if one != name]
     listed.left_out = [one for one in listed.left_out if one != column] + ([now] if now else [])
+    settled = f"{name} is "  # by the names of columns, before the values were compared
+    listed.doubts = [one for one in listed.doubts if not one.startswith(settled)]
     listed.doubts.append(f"{name} is column {column!r}, whose values the events have")

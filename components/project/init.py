@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from components.data.sources.places import Place
-from components.project.check import ROWS_SHOWN, TABLES, Checked, as_text, check
+from components.project.check import ROWS_SHOWN, TABLES, Checked, Unreadable, as_text, check
 from components.project.folder import refuse_taken, write_folder
 from components.project.guessing import Guess, choose, guess, join_events, join_ids
 from components.project.inspection import inspect
@@ -72,10 +72,13 @@ def init(folder: Path, paths: dict[str, list[Path]], defaults: Defaults) -> list
         for one in guesses
         if one.table == "interactions" and RETURNS & set(words(Path(one.source["path"]).name))
     ]
-    if not todo:
-        todo = _checked(folder, ingest)
-    if todo:
-        _show_unread(guesses)
+    try:
+        if not todo:
+            _check(folder, ingest)
+    except (ValueError, FileNotFoundError) as error:
+        todo = [str(error)]
+        if isinstance(error, Unreadable):
+            _show_unread(guesses)
     _show(guesses, defaults)
     return todo
 
@@ -114,12 +117,16 @@ def init_preset(
     changes = {"validate": preset.validation} if preset.validation else {}
     write_folder(folder, params_text(ingest, changes))
     print(f"{preset.title}\n{preset.notes}")
-    return _checked(folder, ingest, changes)
+    try:
+        _check(folder, ingest, changes)
+    except (ValueError, FileNotFoundError) as error:
+        return [str(error)]
+    return []
 
 
 def _guesses(folder: Path, paths: dict[str, list[Path]]) -> list[Guess]:
     """Return what each file is taken for, with ids that are written the same way."""
-    found = []
+    found: list[Guess] = []
     for table in TABLES:
         for path in paths.get(table, []):
             written = _as_written(path, folder)
@@ -187,15 +194,16 @@ def _ingest(guesses: list[Guess], defaults: Defaults) -> dict[str, Any]:
     }
 
 
-def _checked(
+def _check(
     folder: Path, ingest: dict[str, Any], changes: dict[str, dict[str, Any]] | None = None
-) -> list[str]:
-    """Check the folder; shorten the windows if the events span too few days for the usual ones."""
+) -> None:
+    """Check the folder; shorten the windows if the events span too few days for the usual ones.
+
+    Raises:
+        FileNotFoundError, ValueError: as for ``check``.
+    """
     settings = load_settings(folder / "params.yaml")
-    try:
-        found = check(settings, folder)
-    except (ValueError, FileNotFoundError) as error:
-        return [str(error)]
+    found = check(settings, folder)
     days = _window(found, settings)
     if days:
         windows = {"preprocess": {"validation_days": days, "test_days": days}}
@@ -205,7 +213,6 @@ def _checked(
             f"the events span {found.days:.0f} days, so the windows of validation and test are "
             f"{days} days each (preprocess)"
         )
-    return []
 
 
 def _window(found: Checked, settings: Settings) -> int:

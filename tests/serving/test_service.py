@@ -88,6 +88,17 @@ def test_a_repeated_event_is_kept_once(served: Client, items: list[str]) -> None
     assert [datetime.fromisoformat(found["timestamp"]) for found in events] == [moment]
 
 
+def test_a_purchase_keeps_the_id_of_its_order(served: Client, items: list[str]) -> None:
+    user = uuid.uuid4().hex
+    event = {"user_id": user, "item_id": items[0], "event": "purchase", "order_id": "R-1042"}
+    assert served.post("/feedback", json=event).json()["accepted"] == 1
+    batch = {"events": [{**event, "item_id": items[1]}, {**event, "order_id": None}]}
+    assert served.post("/feedback/batch", json=batch).json()["accepted"] == 2
+    kept = served.get(f"/users/{user}/export").json()["events"]
+    assert [one["order_id"] for one in kept] == ["R-1042", "R-1042", None]
+    assert served.post("/feedback", json={**event, "order_id": "x" * 201}).status_code == 422
+
+
 def test_a_batch_is_kept_whole_or_not_at_all(served: Client, items: list[str]) -> None:
     user = uuid.uuid4().hex
     good = {"user_id": user, "item_id": items[0], "event": "view"}

@@ -18,6 +18,7 @@ from components.data.sources.json_files import LIST, NESTED, NUMBER
 EXACT_FLOAT = 2**53
 """Whole numbers above this are not told apart by 64-bit floats."""
 
+_DECIMALS = r"\.\d*[1-9]|[eE]"
 _SPACE = " \t\n\r\v\f\u00a0\u2007\u202f\u200b\ufeff"  # the last ones are seen by no one
 
 
@@ -30,7 +31,8 @@ class Cells:
     time: the instant or local time where the file has the type of a time, else None.
     levels: the elements of lists, else null.
     nested: bool, whether the value is an object or, unless ``levels`` has it, a list.
-    inexact: bool, whether the value is a float so large that it is several whole numbers.
+    inexact: bool, whether the value is a number that several ids may be written as: a float that is
+    several whole numbers, or a number with decimals in JSON (1.10 is 1.1).
     """
 
     text: ir.StringValue
@@ -95,7 +97,7 @@ def of_json(text: ir.StringValue, kind: ir.StringValue, levels: ir.Value) -> Cel
         time=None,
         levels=ibis.ifelse(kind == LIST, levels, _NO_LEVELS),
         nested=kind.isin([NESTED, LIST]).fill_null(False),
-        inexact=ibis.literal(False),
+        inexact=is_number & stripped.re_search(_DECIMALS).fill_null(False),
     )
 
 

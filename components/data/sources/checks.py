@@ -254,9 +254,9 @@ def _check_ids(column: Column, own: dict[str, Any], file: File) -> None:
     _note_null_words(column, own, file)
     if _shown(own, "inexact"):
         raise ValueError(
-            f"{file.shown}: {column.shown} holds numbers so large that floats do not tell them "
-            "apart, "
-            f"for example {_shown(own, 'inexact')}: export the column as whole numbers or as text"
+            f"{file.shown}: {column.shown} holds numbers that do not tell all ids apart (floats of "
+            "many digits, or decimals, of which 1.10 and 1.1 are one), for example "
+            f"{_shown(own, 'inexact')}: export the column as whole numbers or as text"
         )
     if own["point_zero"]:
         rule = {"user_id": "user_ids", "item_id": "item_ids"}.get(column.name)

@@ -293,6 +293,11 @@ SHAPES = {
         {"user_id": [str(2**64 + n) for n in range(3)]},
         name="o.jsonl",
     ),
+    "decimals as ids": Shape(
+        '{"u":1.10,"s":"x","t":"' + T + '"}\n{"u":1.1,"s":"x","t":"' + T + '"}\n',
+        refused=("column 'u' (for user_id)", "1.10 and 1.1 are one", "or as text"),
+        name="o.jsonl",
+    ),
     "escaped letters": Shape(
         '{"u":"M\\u00fcller","s":"x","t":"' + T + '"}\n', {"user_id": ["Müller"]}, name="o.jsonl"
     ),

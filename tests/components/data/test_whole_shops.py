@@ -217,3 +217,18 @@ def test_nothing_is_left_of_the_copies(settings: Settings, tmp_path: Path) -> No
     folder(tmp_path)
     ingest(settings, tmp_path, interactions=[{"path": "in", "columns": FOLDER}])
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["raw"]
+
+
+def test_reviews_of_other_products_are_counted(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = catalogue([f"{n:06}" for n in range(20)])
+    rows = {"i": [*map(str, range(15)), "x", "y"], "text": "well made and a good size"}
+    pd.DataFrame(rows).to_csv(tmp_path / "reviews.csv", index=False)
+    source = {"path": "reviews.csv", "columns": {"item_id": "i", "text": "text"}}
+    report = run(settings, tmp_path, lines(listed["i"].tolist()), listed, reviews=[source])
+    found = report["reviews"]["known_items"]
+    assert (found["reviews"], found["known"]) == (17, 0)
+    assert "zeros on the left" in found["likely_cause"]
+    assert "0.0% of 17 reviews find their product in the item files" in capsys.readouterr().out
+    assert report["reviews"]["kept"] == 17

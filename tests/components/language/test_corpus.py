@@ -28,9 +28,9 @@ def built(small_shop, tmp_path_factory):
     return root, settings
 
 
-def test_markup_and_white_space_go() -> None:
-    texts = pd.Series(["<b>Red</b>&amp;  blue\n", None])
-    assert corpus.clean(texts).tolist() == ["Red & blue", ""]
+def test_repeated_white_space_and_control_characters_go_and_signs_stay() -> None:
+    texts = pd.Series(["Red &  blue\n", None, "a <3 and >2 lovers\x07", "Cafe\u0301"])
+    assert corpus.clean(texts).tolist() == ["Red & blue", "", "a <3 and >2 lovers", "Café"]
 
 
 def test_near_doubles_are_found_and_the_first_stays() -> None:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from components.project.code import digests
+from components.project.init import Defaults, init
 from components.project.params import params_text
 from components.project.presets import load_preset, names
 from components.project.sampling import sample
@@ -328,7 +329,9 @@ def test_a_new_shop_has_its_own_rules_for_orders(shop: tuple[Path, str]) -> None
     assert (validate.returns, validate.cancelled_orders) == ("take_back", "")
 
 
-def test_each_table_finds_its_sheet_or_table(tmp_path: Path) -> None:
+def test_each_table_finds_its_sheet_or_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_shop(tmp_path)
     orders = pd.read_csv(tmp_path / "bestellungen.csv", sep=";", encoding="cp1252", dtype=str)
     items = pd.read_csv(tmp_path / "katalog.csv", sep=";", encoding="cp1252", dtype=str)
@@ -339,14 +342,25 @@ def test_each_table_finds_its_sheet_or_table(tmp_path: Path) -> None:
         for name, one in tables.items():
             one.to_sql(name, con, index=False)
     for file, setting in (("shop.xlsx", "sheet"), ("shop.db", "table")):
-        path, house = str(tmp_path / file), tmp_path / setting
-        done = bowerbird(tmp_path, "init", str(house), "--interactions", path, "--items", path)
-        assert done.returncode == 0, done.stderr
+        path, house = tmp_path / file, tmp_path / setting
+        assert init(house, {"interactions": [path], "items": [path]}, Defaults()) == []
+        printed = capsys.readouterr().out
         ingest = yaml.safe_load((house / "params.yaml").read_text())["ingest"]
         assert ingest["interactions"][0][setting] == "Verkauf"
         assert ingest["items"][0][setting] == "Artikel"
         others = "'Notizen', 'Artikel'" if setting == "sheet" else "'Artikel', 'Notizen'"
-        assert f"{setting} 'Verkauf' has the interactions; not read for them: {others}" in (
-            done.stdout
-        )
-        assert f"{EVENTS:,} valid events" in done.stdout
+        assert f"{setting} 'Verkauf' has the interactions; not read for them: {others}" in printed
+        assert f"{EVENTS:,} valid events" in printed
+
+
+def test_bad_times_are_named_and_the_rows_are_shown_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["user,sku,date", "a,x,2024-01-01", "b,y,2024-02-31", "c,x,2024-03-01"]
+    (tmp_path / "o.csv").write_text("\n".join(lines))
+    (todo,) = init(tmp_path / "mine", {"interactions": [tmp_path / "o.csv"]}, Defaults())
+    assert "33% of 3 rows are bad" in todo
+    assert "data/quarantine" not in todo  # of the check, which leaves none
+    printed = capsys.readouterr().out
+    assert "timestamp: 33.3% of the values, such as '2024-02-31', are no times" in printed
+    assert printed.count("interactions: ") == 1
