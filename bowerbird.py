@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -83,6 +84,8 @@ def _what_to_do(error: Exception) -> str | None:
         return remedy(missing, _invoked[0])
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"{error.filename} is missing"
+    if isinstance(error, OSError) and (error.filename or error.errno == errno.ENOSPC):
+        return f"{error.filename or 'data'}: {error.strerror}"  # permissions, a full disk
     return str(error) if isinstance(error, FileNotFoundError | ValueError) else None
 
 
@@ -112,6 +115,8 @@ def init(
             if any(paths.values()) or not data:
                 raise ValueError("--preset reads the files of --data (and --file NAME=PATH)")
             pairs = [one.partition("=") for one in file]
+            if wrong := [name for name, _, path in pairs if not path]:
+                raise ValueError(f"--file {wrong[0]}: write NAME=PATH")
             given = {name: Path(path) for name, _, path in pairs}
             todo = init_preset(folder, preset, data, given, defaults)
         elif data or file:
@@ -142,8 +147,8 @@ def check(
 
     try:
         run_check(load_settings(), ROOT, megabytes)
-    except (ValueError, FileNotFoundError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
+    except (ValueError, OSError) as error:
+        typer.secho(f"error: {_what_to_do(error) or error}", fg="red", err=True)
         raise typer.Exit(1) from error
 
 

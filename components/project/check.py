@@ -16,6 +16,8 @@ from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
+from pyarrow.compute import field
+from pyarrow.dataset import FileSystemDataset, dataset
 
 from components.data import ingest, validation
 from components.data.sources.columns import mapped_columns
@@ -114,33 +116,37 @@ def _show_sources(settings: Settings, sampled: Settings, place: Path) -> None:
 
     place: the folder of the copies and of the raw tables.
     """
-    raw = {
-        name: pq.read_table(place / "data/raw" / f"{name}.parquet").to_pandas() for name in TABLES
-    }
+    raw = {name: dataset(place / "data/raw" / f"{name}.parquet") for name in TABLES}
     for table in TABLES:
         named = getattr(settings.ingest, table)
         for original, source in zip(named, getattr(sampled.ingest, table), strict=True):
-            rows = raw[table]
             file = files_of(source, place)[0]
-            first = rows[rows["source"] == file.shown].head(ROWS_SHOWN)
+            first = raw[table].scanner(filter=field("source") == file.shown).head(ROWS_SHOWN)
+            rows = first.to_pandas()
             columns = {
                 name: " + ".join(shop) for name, shop in mapped_columns(source, table).items()
             }
-            typed = {name: _typed(name, first, raw) for name in columns}
             if table == "interactions":
                 columns.setdefault("event", "")
-                typed["event"] = first["event"].tolist()
+            typed = {name: _typed(name, rows, raw, settings.ingest.currency) for name in columns}
             print(f"\n{table}: {original.shown}")
             print(as_text(columns, typed))
 
 
-def _typed(name: str, rows: pd.DataFrame, raw: dict[str, pd.DataFrame]) -> list[Any]:
+def _typed(
+    name: str, rows: pd.DataFrame, raw: dict[str, FileSystemDataset], currency: str
+) -> list[Any]:
     """Return the values of a column; what lines say about item and user is in those tables."""
+    if name == "currency":
+        return [one or currency for one in rows["currency_given"]]
     if name in rows:
         return list(rows[name])
     table, key = ("users", "user_id") if name == "country" else ("items", "item_id")
-    known = raw[table].dropna(subset=key).drop_duplicates(key).set_index(key)[name]
-    return [known.get(one) for one in rows[key]]
+    if name not in raw[table].schema.names or key not in rows:  # it chooses rows: a language
+        return [None] * len(rows)
+    known = raw[table].to_table(columns=[key, name], filter=field(key).isin(rows[key].tolist()))
+    values = dict(zip(known[key].to_pylist(), known[name].to_pylist(), strict=True))
+    return [values.get(one) for one in rows[key]]
 
 
 def as_text(columns: dict[str, str], values: dict[str, list[Any]]) -> str:

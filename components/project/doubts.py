@@ -36,6 +36,8 @@ def doubts(
             yield (
                 f"price: {columns['price']!r} is taken for the price of one piece, not of the line"
             )
+    if table == "items" and set(words(columns.get("price", ""))) & {"cost", "value", "amount"}:
+        yield f"price: {columns['price']!r} is taken for the price that customers pay"
     if set(words(columns.get("quantity", ""))) & {"amount", "value"}:
         yield f"quantity: {columns['quantity']!r} is taken for a number of pieces, not for money"
     if "timestamp" in columns:

@@ -33,7 +33,8 @@ def refuse_taken(folder: Path) -> None:
 
 
 def write_folder(folder: Path, params: str) -> None:
-    """Write a shop's folder with this params.yaml; files that are there stay.
+    """Write a shop's folder with this params.yaml; files that are there stay, and git adds only
+    those of the folder's own.
 
     Raises:
         ValueError: it is a shop's folder already, or git or DVC fails.
@@ -46,7 +47,6 @@ def write_folder(folder: Path, params: str) -> None:
     for name in KEPT:
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name / ".gitkeep").touch()
-    (folder / "params.yaml").write_text(params, encoding="utf-8")
     inside = _run(folder, "git", "rev-parse", "--show-toplevel").returncode == 0
     if not inside:
         _must(folder, "git", "init", "--quiet")
@@ -57,7 +57,11 @@ def write_folder(folder: Path, params: str) -> None:
         _must(folder, *dvc, "init", "--quiet", *below)
         _must(folder, *dvc, "config", "core.analytics", "false")
         _must(folder, *dvc, "config", "core.check_update", "false")
-    _must(folder, "git", "add", "--", ".")
+    # Last: where git or DVC fails, the command can be run again.
+    (folder / "params.yaml").write_text(params, encoding="utf-8")
+    _must(folder, "git", "add", "--", "params.yaml", *FILES.values(), ".dvc", ".dvcignore")
+    # The folders' own .gitignore may leave these out.
+    _run(folder, "git", "add", "--", *(f"{name}/.gitkeep" for name in KEPT))
 
 
 def _run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:

@@ -36,7 +36,7 @@ MOST = 0.9
 """Share of a column's values that must be of a type for the column to be of it."""
 LEAST_TIMES = 0.5
 """Share of a column's values that must be times for its name to make it one of times."""
-OWN_ID = {"id", "code", "handle", "reference", "row", "number", "no", "key", "uuid"}
+OWN_ID = {"id", "code", "handle", "reference", "row", "number", "no", "nr", "key", "uuid"}
 """Words of a name that may be of the row and not of a product."""
 LEAST = 0.1
 """Score below which a column is not used."""
@@ -311,11 +311,14 @@ def _explain(result: Guess, scores: dict[tuple[str, str], float]) -> None:
 
 
 def _set_titles(result: Guess) -> None:
-    """Call products by their ids where those are their names."""
+    """Call products by their ids where those are names, by the column or as texts of words."""
     column = result.columns.get("item_id", "")
-    named = result.table == "interactions" and "title" not in result.columns
-    if named and likeness("title", column) > LEAST and not set(words(column)) <= OWN_ID:
+    if not column or result.table != "interactions" or "title" in result.columns:
+        return
+    named = likeness("title", column) > LEAST and not set(words(column)) & OWN_ID
+    if named or result.values("item_id").str.contains(r"[^\W\d_]\s+\S").mean() > 0.5:
         result.columns["title"] = column
+        result.doubts.append(f"title is column {column!r}, too: its values are names")
 
 
 def _set_times(result: Guess, facts: Facts) -> None:
@@ -352,9 +355,9 @@ def _doubt_times(result: Guess, formats: list[str], share: float) -> None:
 
 def _order(values: pd.Series, form: str) -> float:
     """Return how well the times are in order when read by a format: files mostly are."""
-    read = pd.to_datetime(values.dropna(), format=form, errors="coerce").dropna()
+    read = pd.to_datetime(values.dropna(), format=form, errors="coerce", utc=True).dropna()
     steps = read.diff().dropna()
-    late = (read > pd.Timestamp.now() + pd.Timedelta(days=1)).mean()
+    late = (read > pd.Timestamp.now(tz="UTC") + pd.Timedelta(days=1)).mean()
     return float(max((steps >= pd.Timedelta(0)).mean(), (steps <= pd.Timedelta(0)).mean()) - late)
 
 
@@ -364,19 +367,25 @@ def _set_signs(result: Guess, facts: Facts) -> None:
         result.columns[name] for name in ("price", "quantity", "rating") if name in result.columns
     ]
     totals = {signs: sum(facts.signs(column)[signs] for column in named) for signs in SIGNS}
-    if not named:
+    highest = max(totals.values())
+    best, *others = [signs for signs in SIGNS if totals[signs] > highest - 1e-9]
+    if not named or best == SIGNS[0]:
         return
-    best = max(totals, key=lambda signs: totals[signs])
-    if totals[best] > totals[SIGNS[0]] + 1e-9:
-        result.source["decimal"] = best[0]
-        if best[1]:
-            result.source["thousands"] = best[1]
-        price = result.columns.get("price", named[0])
-        example = _example(result, price, best[0])
-        groups = f" and {best[1]!r} between thousands" if best[1] else ""
+    price = result.columns.get("price", named[0])
+    if any(other[0] != best[0] for other in others):
         result.doubts.append(
-            f"numbers such as {example!r}: {best[0]!r} is the decimal sign{groups}"
+            f"numbers such as {_example(result, price, ',')!r}: the comma may be the decimal sign "
+            "or stand between thousands: set `decimal` or `thousands`"
         )
+        return
+    result.source["decimal"] = best[0]
+    if best[1]:
+        result.source["thousands"] = best[1]
+    groups = f" and {best[1]!r} between thousands" if best[1] else ""
+    result.doubts.append(
+        f"numbers such as {_example(result, price, best[0])!r}: {best[0]!r} is the decimal sign"
+        f"{groups}"
+    )
 
 
 def _example(result: Guess, column: str, sign: str) -> str:
@@ -397,10 +406,20 @@ def _set_nulls(result: Guess) -> None:
         rows = users.value_counts()
         many = rows[(rows > _GUEST_SHARE * len(users)) & (rows > _GUEST_TIMES * rows.median())]
         found |= set(many.index[many.index.str.lower().isin(_GUESTS)])
+    numbers: set[str] = set()  # `nulls` is for all columns of the source
+    for name in ("quantity", "price", "rating"):
+        if name in result.columns:
+            numbers |= found & set(result.values(name))
+    found -= numbers
     if found:
         result.source["nulls"] = sorted(found)
         result.doubts.append(
             f"{', '.join(map(repr, sorted(found)))} among the ids means no id (nulls)"
+        )
+    if numbers:
+        result.doubts.append(
+            f"{', '.join(map(repr, sorted(numbers)))} among the ids may mean no id, but is also a "
+            "number of another column: a `query` with `nullif` takes it out of the ids"
         )
 
 
@@ -442,11 +461,14 @@ def _event_by_names(result: Guess, path: str) -> tuple[str, bool]:
         return [event for event, known in _DEFAULT_EVENTS.items() if own & set(known.split())]
 
     by_file, by_time = named(Path(path).name), named(result.columns.get("timestamp", ""))
+    rated = "rating" in result.columns
     if by_file and by_time and by_file[0] != by_time[0]:
         return by_time[0], False
     if found := by_file or by_time:
-        return found[0], True
-    if "rating" in result.columns:
+        if rated and "rating" in found:
+            return "rating", len(found) == 1
+        return found[0], len(found) == 1 and not rated
+    if rated:
         return "rating", True
     return "purchase", bool(_FIELDS_OF_PURCHASES & result.columns.keys())
 
@@ -482,7 +504,9 @@ def _set_categories(result: Guess) -> None:
                     f"categories such as {slashed.iloc[0]!r} are not split (category_separator)"
                 )
             return
-        result.source["category_separator"] = sign.strip()
+        plain = sign.strip()  # unless it also stands within a name: A/V
+        same = (values.str.count(re.escape(plain)) == values.str.count(re.escape(sign))).all()
+        result.source["category_separator"] = plain if same else sign
     example = values[values.str.contains(sign, regex=False)]
     if example.empty:
         return
@@ -555,6 +579,8 @@ def join_ids(of_events: list[Guess], listed: Guess, name: str) -> dict[str, Any]
             continue
         for what, (_, spelled) in _spellings(theirs).items():
             known = set(spelled(theirs))
+            if len(known) < theirs.nunique():
+                continue  # two ids would become one
             share = min(float(spelled(ids).isin(known).mean()) for ids in own)
             if share > FOUND:
                 scores[column, what] = share + _NAMED * likeness(name, column)

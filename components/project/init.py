@@ -6,7 +6,7 @@ files were taken for, what is doubtful and what is left out.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from components.credentials import Credential, mask_credentials
 from components.data.sources.places import Place
 from components.project.check import ROWS_SHOWN, TABLES, Checked, Unreadable, as_text, check
 from components.project.folder import refuse_taken, write_folder
@@ -60,6 +61,7 @@ def init(folder: Path, paths: dict[str, list[Path]], defaults: Defaults) -> list
         ValueError: the folder is taken, or a file is empty, damaged or of an unknown kind.
     """
     refuse_taken(folder)
+    _refuse_credentials([path for given in paths.values() for path in given])
     if not paths.get("interactions"):
         raise ValueError("name at least one file of events: --interactions orders.csv")
     guesses = _guesses(folder, paths)
@@ -81,6 +83,17 @@ def init(folder: Path, paths: dict[str, list[Path]], defaults: Defaults) -> list
             _show_unread(guesses)
     _show(guesses, defaults)
     return todo
+
+
+def _refuse_credentials(paths: Iterable[Path]) -> None:
+    """Raise ValueError for a URL with a password or a token, before anything is read or written."""
+    for path in paths:
+        url = url_of(path)
+        if url and Credential(url).secret:
+            raise ValueError(
+                f"{mask_credentials(url)} holds a credential, which params.yaml would keep: take "
+                "it out of the URL; docs/bring-your-own-data.md says where it belongs"
+            )
 
 
 def _missing(guess: Guess, name: str) -> str:
@@ -109,6 +122,7 @@ def init_preset(
         ValueError: there is no such preset, or the folder is taken.
     """
     refuse_taken(folder)
+    _refuse_credentials([data, *given.values()])
     preset = load_preset(name)
     paths = preset.find(data, given)
     ingest = preset.ingest({key: Path(_as_written(path, folder)) for key, path in paths.items()})
@@ -117,6 +131,10 @@ def init_preset(
     changes = {"validate": preset.validation} if preset.validation else {}
     write_folder(folder, params_text(ingest, changes))
     print(f"{preset.title}\n{preset.notes}")
+    print(
+        f"Prices are in {ingest['currency']} (--currency), times without an offset in "
+        f"{ingest['timezone']} (--timezone)."
+    )
     try:
         _check(folder, ingest, changes)
     except (ValueError, FileNotFoundError) as error:

@@ -105,7 +105,7 @@ def starts_with(path: Path, mark: bytes) -> bool:
 def _tables(path: Path) -> list[Inspected]:
     """Return the first rows of the tables of a database, or of the sheets of a workbook.
 
-    Sheets without a table are left out.
+    Sheets that cannot be read are left out, with a doubt.
     """
     with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
         (file,) = Place(path, Source(path=path, columns={}), Path(), Path(name)).files()
@@ -118,6 +118,8 @@ def _tables(path: Path) -> list[Inspected]:
                 unread.append(str(error))
     if not found:
         raise ValueError("; ".join(unread) or f"{path} is empty: export it again")
+    for one in found:
+        one.doubts += [f"not read: {reason.split(': ')[0]}" for reason in unread]
     return found
 
 
@@ -228,20 +230,20 @@ def _parquet(path: Path) -> Inspected:
         raise ValueError(f"{path} is no whole Parquet file: export it again") from error
     found = Inspected(path, pd.DataFrame())
     texts: dict[str, list[str | None]] = {}
-    for one in file.schema_arrow:
-        values = [] if batch is None else batch.column(one.name).to_pylist()
+    schema = file.schema_arrow
+    for place, (one, name) in enumerate(zip(schema, _unique(schema.names), strict=True)):
+        values = [] if batch is None else batch.column(place).to_pylist()
         if pa.types.is_struct(one.type) or any(_holds_objects(value) for value in values):
-            found.objects.add(one.name)
+            found.objects.add(name)
         elif pa.types.is_list(one.type) or pa.types.is_large_list(one.type):
-            found.lists.add(one.name)
+            found.lists.add(name)
         elif pa.types.is_floating(one.type):  # a column of whole numbers with gaps
             values = [
-                int(one) if one is not None and one == one and one % 1 == 0 else one
-                for one in values
+                int(value) if value is not None and value % 1 == 0 else value for value in values
             ]
         if pa.types.is_temporal(one.type):
-            found.typed.add(one.name)
-        texts[one.name] = [_text(value) for value in values]
+            found.typed.add(name)
+        texts[name] = [_text(value) for value in values]
     found.values = pd.DataFrame(texts, dtype=object)
     if ending(path) != ".parquet":
         found.reading["format"] = "parquet"
@@ -317,8 +319,7 @@ def _fit(records: list[list[str]]) -> tuple[bool, float, int]:
 def _has_header(records: list[list[str]]) -> bool:
     """Return whether the first line names the columns.
 
-    It does not if a cell of it is a number or a time, is empty or is there twice, or stands in the
-    same column again.
+    It does not if a cell of it is a number or a time, or stands in the same column again.
     """
     first, rest = [cell.strip() for cell in records[0]], records[1:]
     if any(_VALUE.match(cell) for cell in first) or not all(map(_NAME.search, filter(None, first))):

@@ -6,12 +6,15 @@ same path, and settings that name the copies. A small file is copied whole.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.data.sources import databases
@@ -19,7 +22,7 @@ from components.data.sources.compression import chunks, compression_of, opened
 from components.data.sources.places import Place
 from components.data.sources.stored import STAGED, StoredFile, ending
 from components.project.inspection import starts_with
-from components.settings import FileFormat, Settings, Source, Table, url_of
+from components.settings import Settings, Source, Table, url_of
 
 F = TypeVar("F", Source, Table)
 FILES = 5
@@ -92,14 +95,17 @@ class _Copies:
             files = [files[round(n * step)] for n in range(FILES)]
         for file in files:
             for own in file.paths():
-                place = self._relative(own)
-                if _copy(own, file, self.out / place, self.limit // len(files)):
+                copy = self.out / self._relative(own)
+                if _copy(own, file, copy, self.limit // len(files)):
                     self.cut.append(file.shown)
         return form.model_copy(update={"path": self._relative(self.root / path)})
 
     def _relative(self, path: Path) -> Path:
-        """Return ``path`` as one below the root, or below that of the file system."""
-        absolute, base = path.absolute(), self.root.absolute()
+        """Return ``path`` as one below the root, or below that of the file system.
+
+        Without ``..``, so that a copy lies below ``out`` and never on the file itself.
+        """
+        absolute, base = (Path(os.path.normpath(one.absolute())) for one in (path, self.root))
         if absolute.is_relative_to(base):
             return absolute.relative_to(base)
         relative = absolute.relative_to(absolute.anchor)
@@ -121,7 +127,10 @@ def _copy(path: Path, file: StoredFile, copy: Path, limit: int) -> bool:
 
 def _first_groups(path: Path, copy: Path, limit: int) -> bool:
     """Copy as many rows of a Parquet file as fit ``limit``, at least the first batch."""
-    whole = pq.ParquetFile(path)
+    try:
+        whole = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path} is no whole Parquet file: export it again") from error
     rows = max(1000, int(whole.metadata.num_rows * limit / path.stat().st_size))
     batch = next(whole.iter_batches(batch_size=rows))
     with pq.ParquetWriter(copy, whole.schema_arrow) as writer:
@@ -134,29 +143,36 @@ def _first_lines(file: StoredFile, copy: Path, limit: int) -> bool:
 
     The reader looks at the first bytes of a file, not at its name, for its compression.
     """
-    written, more = 0, False
+    written, marks, start, more = 0, 0, b"", False
     with opened(file.path, file.shown) as stream, copy.open("wb") as out:
-        is_array = False
         for piece in chunks(stream, file.shown):
-            is_array = is_array or (
-                written == 0 and piece.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"["
-            )
-            room = limit - written
-            if not is_array and len(piece) > room:
-                piece, more = _whole_lines(piece[:room], file.form), True
+            start = start or piece.lstrip(b"\xef\xbb\xbf \r\n\t")[:1]
+            left = limit - written
+            if start != b"[" and len(piece) > left:
+                quote = "" if start == b"{" else file.form.quote
+                piece, more = piece[: _end_of_rows(piece[:left], quote, marks)], True
             out.write(piece)
             written += len(piece)
+            marks += piece.count(file.form.quote.encode()) if file.form.quote else 0
             if more:
                 break
     return more
 
 
-def _whole_lines(piece: bytes, form: FileFormat) -> bytes:
-    """Return ``piece`` up to the last line end that lies in no quotation marks."""
-    end = piece.rfind(b"\n") + 1
-    quote = form.quote.encode()
-    while quote and end and piece.count(quote, 0, end) % 2:
-        end = piece.rfind(b"\n", 0, end - 1) + 1
-    if piece[end : end + 1] == b"\0":  # UTF-16, little-endian
-        end += 1
-    return piece[:end]
+def _end_of_rows(piece: bytes, quote: str, marks: int) -> int:
+    """Return where the last whole row of ``piece`` ends: at a line end in no quotation marks.
+
+    quote: the quotation mark, "" for none. marks: how many of them are before the piece. Where they
+    do not come in pairs (``12" plate``), they say nothing, and it is the last line end.
+    """
+    content = np.frombuffer(piece, np.uint8)
+    ends = np.flatnonzero(content == ord("\n")) + 1
+    if not len(ends):
+        return len(piece)
+    end = int(ends[-1])
+    if quote:
+        before = marks + np.cumsum(content == ord(quote))
+        outside = ends[before[ends - 1] % 2 == 0]
+        if len(outside) and outside[-1] > len(piece) / 2:
+            end = int(outside[-1])
+    return end + (piece[end : end + 1] == b"\0")  # UTF-16, little-endian

@@ -186,6 +186,7 @@ def test_numbers_that_happen_to_be_ids_do_not_count_more_than_the_name(tmp_path:
         (["Home > Tea", "Home > Light"], ">"),
         (["A/V Equipment", "Home"], None),
         (["Food / Tea", "Food / Wine"], "/"),
+        (["A/V Equipment / Cables", "Home / Light"], " / "),
     ],
 )
 def test_separators_of_categories(values: list[str], separator: str | None, tmp_path: Path) -> None:
@@ -311,3 +312,81 @@ def test_a_file_of_views_is_told_by_its_times(tmp_path: Path) -> None:
     found = guessed(tmp_path, "interactions", columns, "orders.csv")
     assert found.source["event"] == "view"
     assert any("every row is taken for a view" in doubt for doubt in found.doubts)
+
+
+def test_a_rule_that_would_join_two_products_is_not_taken(tmp_path: Path) -> None:
+    ids = [*(f"Ab{n}" for n in range(7)), *(f"AB{n}" for n in range(7))]
+    events = {"user": range(28), "sku": [*ids, *(one.lower() for one in ids)]}
+    lines = guessed(tmp_path, "interactions", events | {"time": ["2024-01-01"] * 28})
+    listed = guessed(tmp_path, "items", {"sku": ids, "title": "Cup"}, "items.csv")
+    assert join_ids([lines], listed, "item_id") == {}
+
+
+def test_a_word_for_guests_that_is_a_number_of_another_column_stays(tmp_path: Path) -> None:
+    users = [-1 if n % 4 == 0 else n for n in range(400)]
+    quantity = [-1 if n % 10 == 1 else 1 for n in range(400)]
+    columns = {"customer": users, "sku": range(400), "date": ["2024-01-01"] * 400}
+    assert guessed(tmp_path, "interactions", columns).source["nulls"] == ["-1"]
+    found = guessed(tmp_path, "interactions", columns | {"quantity": quantity})
+    assert "nulls" not in found.source
+    assert any("'-1' among the ids may mean no id" in doubt for doubt in found.doubts)
+
+
+@pytest.mark.parametrize(
+    ("prices", "settings"),
+    [
+        (["1,100", "1,999"], {}),  # may be thousands
+        (["1,100", "5.50"], {"decimal": ".", "thousands": ","}),
+        (["12,50", "3,99"], {"decimal": ","}),
+        (["1.100", "1.999"], {}),
+        (["1.100,00", "3,99"], {"decimal": ",", "thousands": "."}),
+    ],
+)
+def test_a_comma_before_three_digits_is_not_guessed(
+    prices: list[str], settings: dict[str, str], tmp_path: Path
+) -> None:
+    columns = {"sku": range(20), "title": ["Cup"] * 20, "price": prices * 10}
+    found = guessed(tmp_path, "items", columns)
+    assert {key: found.source[key] for key in ("decimal", "thousands") if key in found.source} == (
+        settings
+    )
+    assert any("the comma may be" in one for one in found.doubts) == (prices[1] == "1,999")
+
+
+@pytest.mark.parametrize(
+    ("file", "columns", "event", "certain"),
+    [
+        ("orders.csv", {}, "purchase", True),
+        ("order_reviews.csv", {"rating": 4}, "rating", False),
+        ("viewed_sales_items.csv", {}, "purchase", False),
+        ("orders.csv", {"stars": 4}, "purchase", False),
+    ],
+)
+def test_the_event_by_the_name_of_the_file(
+    file: str, columns: dict[str, int], event: str, certain: bool, tmp_path: Path
+) -> None:
+    rows = {"user": range(40), "sku": range(40), "time": ["2024-01-01"] * 40}
+    rows |= {name: [value] * 40 for name, value in columns.items()}
+    found = guessed(tmp_path, "interactions", rows, file)
+    assert found.source["event"] == event
+    assert any("every row is taken for a" in one for one in found.doubts) != certain
+
+
+def test_products_are_called_by_their_ids_only_where_those_are_names(tmp_path: Path) -> None:
+    rows = {"user_id": range(40), "order_date": ["2024-01-01"] * 40}
+    numbers = guessed(tmp_path, "interactions", {**rows, "product_id": range(40)})
+    assert "title" not in numbers.columns
+    names = [f"Red cup {n}" for n in range(40)]
+    named = guessed(tmp_path, "interactions", {**rows, "product": names})
+    assert named.columns["title"] == named.columns["item_id"] == "product"
+
+
+def test_what_a_product_costs_the_shop_is_doubted_as_a_price(tmp_path: Path) -> None:
+    found = guessed(tmp_path, "items", {"sku": range(20), "title": "Cup", "cost": [2.5] * 20})
+    assert any(one.startswith("price: 'cost'") for one in found.doubts)
+
+
+def test_times_with_offsets_in_a_form_of_their_own(tmp_path: Path) -> None:
+    times = [f"Fri, {n + 1:02d} Mar 2024 10:00:00 +0200" for n in range(28)]
+    rows = {"user": range(28), "sku": range(28), "date": times}
+    assert guessed(tmp_path, "interactions", rows).columns["timestamp"] == "date"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +19,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from components.project.check import check
 from components.project.code import digests
 from components.project.init import Defaults, init
 from components.project.params import params_text
@@ -364,3 +369,87 @@ def test_bad_times_are_named_and_the_rows_are_shown_once(
     printed = capsys.readouterr().out
     assert "timestamp: 33.3% of the values, such as '2024-02-31', are no times" in printed
     assert printed.count("interactions: ") == 1
+
+
+def test_a_check_leaves_files_above_the_shops_folder_as_they_are(tmp_path: Path) -> None:
+    lines = ["user,sku,date", *(f"u{n},s{n},2024-01-{n % 28 + 1:02d}" for n in range(200))]
+    content = gzip.compress("\n".join(lines).encode())
+    shop = tmp_path / "deep/shop"
+    shop.mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data/o.csv.gz"
+    file.write_bytes(content)
+    columns = {"user_id": "user", "item_id": "sku", "timestamp": "date"}
+    for path in ("../../data/o.csv.gz", "../../data/*.gz", "../../data"):
+        source = {"path": path, "columns": columns}
+        (shop / "params.yaml").write_text(params_text({"interactions": [source]}))
+        out = tmp_path / "elsewhere/out"
+        sample(load_settings(shop / "params.yaml"), shop, out, 10_000)
+        assert file.read_bytes() == content
+        copied = [one for one in tmp_path.rglob("o.csv.gz") if one != file]
+        assert copied
+        assert all(one.is_relative_to(out) for one in copied)
+        shutil.rmtree(out)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("o.jsonl", '{"user":"u","sku":"s","date":"2024-01-01","t":"12\\" plate"}'),
+        ("o.csv", 'u,s,2024-01-01,12" plate'),
+    ],
+)
+def test_single_quotation_marks_do_not_empty_a_sample(name: str, line: str, tmp_path: Path) -> None:
+    head = "user,sku,date,t\n" if name == "o.csv" else ""
+    rest = line.replace('12\\"', "big").replace('12"', "big") + "\n"
+    (tmp_path / name).write_text(head + line + "\n" + rest * 200_000)
+    columns = {"user_id": "user", "item_id": "sku", "timestamp": "date"}
+    (tmp_path / "params.yaml").write_text(
+        params_text({"interactions": [{"path": name, "columns": columns}]})
+    )
+    start = time.perf_counter()
+    sample(load_settings(tmp_path / "params.yaml"), tmp_path, tmp_path / "out", 3_000_000)
+    text = (tmp_path / "out" / name).read_text()
+    assert 2_900_000 < len(text) <= 3_000_000
+    assert text.endswith(rest)
+    assert time.perf_counter() - start < 20
+
+
+def test_git_adds_the_folders_own_files_only(tmp_path: Path) -> None:
+    lines = ["user,sku,date", *(f"u{n},s{n},2024-01-{n % 28 + 1:02d}" for n in range(200))]
+    (tmp_path / "o.csv").write_text("\n".join(lines))
+    (tmp_path / ".env").write_text("TOKEN=1\n")
+    assert init(tmp_path, {"interactions": [tmp_path / "o.csv"]}, Defaults()) == []
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {"params.yaml", "dvc.yaml", "rules.yaml", ".dvc/config"} <= set(listed)
+    assert not {"o.csv", ".env"} & set(listed)
+
+
+def test_a_url_with_a_credential_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    paths = {"interactions": [Path("http://reader:geheim@127.0.0.1:9/o.csv")]}
+    with pytest.raises(ValueError, match="holds a credential") as caught:
+        init(tmp_path / "mine", paths, Defaults())
+    assert "geheim" not in str(caught.value)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_check_shows_currencies_and_languages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["user,sku,date,price,cur", "a,x,2024-01-01,2,USD", "b,x,2024-01-02,3,"]
+    (tmp_path / "o.csv").write_text("\n".join(lines))
+    (tmp_path / "i.csv").write_text("sku,title,lang\nx,Tasse,de\nx,Cup,en\n")
+    columns = {"user_id": "user", "item_id": "sku", "timestamp": "date", "price": "price"}
+    orders = {"path": "o.csv", "columns": columns | {"currency": "cur"}}
+    named = {"item_id": "sku", "title": "title", "language": "lang"}
+    items = {"path": "i.csv", "columns": named, "languages": ["en", "de"]}
+    rates = {"currency": "EUR", "currency_rates": {"USD": 0.9}}
+    text = params_text({"interactions": [orders], "items": [items], **rates})
+    (tmp_path / "params.yaml").write_text(text)
+    found = check(load_settings(tmp_path / "params.yaml"), tmp_path)
+    assert found.events == 2
+    printed = capsys.readouterr().out
+    assert re.search(r"currency +cur +USD +EUR", printed)
+    assert re.search(r"language +lang +-", printed)

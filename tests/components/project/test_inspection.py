@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,3 +118,10 @@ def test_files_without_a_row_are_refused(content: bytes, tmp_path: Path) -> None
     file.write_bytes(content)
     with pytest.raises(ValueError, match=r"orders\.json"):
         inspect(file)
+
+
+def test_a_parquet_column_whose_name_is_there_twice(tmp_path: Path) -> None:
+    table = pa.table([pa.array([1, 2]), pa.array(["x", "y"])], names=["a", "a"])
+    pq.write_table(table, tmp_path / "o.parquet")
+    (found,) = inspect(tmp_path / "o.parquet")
+    assert found.values.to_dict("list") == {"a": ["1", "2"], "a (2)": ["x", "y"]}
