@@ -14,6 +14,7 @@ from pathlib import Path
 TEMPLATE = Path(__file__).with_name("template")
 FILES = {"dvc.yaml": "dvc.yaml", "rules.yaml": "rules.yaml", "gitignore": ".gitignore"}
 """Files of a shop's folder by their name in the template."""
+DVC_CONFIG = "[core]\n    analytics = false\n    check_update = false\n"
 KEPT = ("data/feedback", "data/impressions", "data/erasures")
 """Folders that stages read before anything is in them."""
 
@@ -52,11 +53,9 @@ def write_folder(folder: Path, params: str) -> None:
         _must(folder, "git", "init", "--quiet")
     toplevel = _run(folder, "git", "rev-parse", "--show-toplevel").stdout.strip()
     below = [] if Path(toplevel) == folder.resolve() else ["--subdir"]
-    dvc = (sys.executable, "-m", "dvc")
     if not (folder / ".dvc").exists():
-        _must(folder, *dvc, "init", "--quiet", *below)
-        _must(folder, *dvc, "config", "core.analytics", "false")
-        _must(folder, *dvc, "config", "core.check_update", "false")
+        _must(folder, sys.executable, "-m", "dvc", "init", "--quiet", *below)
+        (folder / ".dvc/config").write_text(DVC_CONFIG)  # `dvc config` starts DVC again for each
     # Last: where git or DVC fails, the command can be run again.
     (folder / "params.yaml").write_text(params, encoding="utf-8")
     _must(folder, "git", "add", "--", "params.yaml", *FILES.values(), ".dvc", ".dvcignore")
