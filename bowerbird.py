@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,8 +110,8 @@ def init(
     from components.project.init import init as make
 
     paths = {"interactions": interactions, "items": items, "users": users, "reviews": reviews}
-    defaults = Defaults(currency, timezone)
     try:
+        defaults = Defaults(currency, timezone)
         if preset:
             if any(paths.values()) or not data:
                 raise ValueError("--preset reads the files of --data (and --file NAME=PATH)")
@@ -124,7 +125,7 @@ def init(
         else:
             todo = make(folder, paths, defaults)
     except (ValueError, OSError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
+        typer.secho(f"error: {_what_to_do(error) or error}", fg="red", err=True)
         raise typer.Exit(1) from error
     if todo:
         typer.secho(f"\n{folder} is made, but cannot run yet:", fg="red", err=True)
@@ -134,7 +135,8 @@ def init(
             f"\nMend {folder / 'params.yaml'} or the files, then in {folder}: bowerbird check"
         )
         raise typer.Exit(1)
-    typer.echo(f"\nNext: cd {folder} && bowerbird run, then bowerbird serve")
+    place = shlex.quote(str(folder))
+    typer.echo(f"\nNext: cd {place} && bowerbird run, then bowerbird serve")
 
 
 @app.command()

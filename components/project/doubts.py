@@ -16,6 +16,11 @@ _STATES = "status state cancelled canceled cancel storno storniert refunded refu
 _STATES += " refunds returns anulowane zwrot annule anulado void"
 TAKES_BACK = frozenset(_STATES.split())
 """Words in the name of a column that may say that a purchase does not stand."""
+_NEGATIONS = (
+    "sold out discontinued inactive disabled hidden deleted archived unavailable ausverkauft"
+)
+NOT_AVAILABLE = frozenset((_NEGATIONS + " agotado epuise inaktiv").split())
+"""Words in the name of a column that may say that a product cannot be bought."""
 _NAMES_OF_PRICES = "unit einzelpreis price preis prix precio cena fiyat vk piece each"
 _UNIT_PRICE = frozenset(_NAMES_OF_PRICES.split())
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?(?: ?[AaPp][Mm])?"
@@ -55,6 +60,19 @@ def _unused(
                 f"{column!r} ({seen}) is not used: if it says which purchases do not stand, name "
                 "it as `status` in `columns`, and its words in `statuses`"
             )
+        elif table == "items" and NOT_AVAILABLE & set(words(column)):
+            yield (
+                f"{column!r} ({', '.join(map(repr, own.value_counts().index[:4]))}) is not used: "
+                "if it says which products cannot be bought, a `query` turns it round for "
+                "`available`"
+            )
+        elif table == "items" and "parent" in words(column):
+            yield (
+                f"{column!r} is not used: if rows are variants of one product, a `query` makes one "
+                "row of them, with the id that the events have"
+            )
+        elif {"cent", "cents"} & set(words(column)):
+            yield f"{column!r} is not used: a `query` divides prices in cents by 100"
         elif "price" not in columns and len(own) and own.str.fullmatch(_MONEY).mean() > 0.5:
             yield (
                 f"{column!r} is not used: prices such as {own.iloc[0]!r} are no numbers: export "

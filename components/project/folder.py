@@ -23,8 +23,10 @@ def refuse_taken(folder: Path) -> None:
     """Return if ``folder`` can become a shop's folder.
 
     Raises:
-        ValueError: it has a params.yaml or dvc.yaml already.
+        ValueError: it has a params.yaml or dvc.yaml already, or is a file.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: name another folder")
     for name in ("params.yaml", "dvc.yaml"):
         if (folder / name).exists():
             raise ValueError(

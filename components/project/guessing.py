@@ -13,27 +13,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from components.data.sources.booleans import availability
+from components.data.sources.booleans import FALSE, TRUE
 from components.data.sources.cells import Cells, of_text
 from components.data.sources.columns import LINE_CATALOGUE, MAPPABLE
 from components.data.sources.events import events
 from components.data.sources.files import connect
 from components.data.sources.ids import NULL_WORDS
 from components.data.sources.numbers import SIGNS
-from components.data.sources.numbers import of_text as number_of
-from components.data.sources.statuses import statuses
-from components.data.sources.times import FORMATS, UNITS, numeric, plausible, times
+from components.data.sources.times import times
 from components.project.doubts import doubts
+from components.project.facts import MOST, Facts
 from components.project.inspection import LIST_SIGN, Inspected
-from components.project.names import EXACT, TABLES, likeness, words
+from components.project.names import EXACT, GENERIC, PART, TABLES, likeness, words
 from components.settings import Source
 
-MOST = 0.9
-"""Share of a column's values that must be of a type for the column to be of it."""
 LEAST_TIMES = 0.5
 """Share of a column's values that must be times for its name to make it one of times."""
 OWN_ID = {"id", "code", "handle", "reference", "row", "number", "no", "nr", "key", "uuid"}
@@ -48,6 +44,32 @@ _GUEST_TIMES = 3
 """… if they also are so many times those of the median customer."""
 _MOVED = 0.3
 """Share of the categories that stand at several places, above which they are a set."""
+_KINDS = {
+    "simple",
+    "configurable",
+    "variable",
+    "variation",
+    "variant",
+    "grouped",
+    "bundle",
+    "parent",
+}
+_KINDS |= {"child", "virtual", "downloadable"}
+_FILLERS = {"is", "has", "was", "been", "of", "order", "item", "product", "flag", "line"}
+_FLAGS: dict[str, tuple[str, dict[str | bool, set[str]]]] = {
+    "interactions": (
+        "status",
+        {
+            "cancelled": {"cancelled", "canceled", "storniert", "void", "voided", "annulled"},
+            "returned": {"returned", "refunded", "retoure"},
+        },
+    ),
+    "items": (
+        "available",
+        {False: {"out", "stock", "sold", "discontinued", "inactive", "disabled", "unavailable"}},
+    ),
+}
+"""Names of columns of yes and no, by what yes means for the contract's name."""
 _DEFAULT_EVENTS = {
     "purchase": "order purchase purchased buy bought sale sold invoice transaction bestellung",
     "cart": "cart basket wishlist favourite favorite",
@@ -91,75 +113,6 @@ class Guess:
         return self.inspected.values[self.columns[name]].dropna()
 
 
-class Facts:
-    """Shares of a column's values that are of a type, by column; counted once for the file."""
-
-    def __init__(self, found: Inspected) -> None:
-        self._values = found.values
-        self._typed = found.typed
-        self._counts = _count(found.values)
-
-    def share(self, column: str, what: str) -> float:
-        """Return the share of the values that are ``what``: a number, a time …"""
-        own = self._counts[column]
-        if what == "time":
-            return 1.0 if column in self._typed else max(self.formats(column).values(), default=0.0)
-        if what == "number":
-            return max(self.signs(column).values())
-        return own[what] / max(own["given"], 1)
-
-    def signs(self, column: str) -> dict[tuple[str, str], float]:
-        """Return the share that are numbers, by decimal and thousands sign."""
-        own = self._counts[column]
-        return {signs: own[f"signs{n}"] / max(own["given"], 1) for n, signs in enumerate(SIGNS)}
-
-    def formats(self, column: str) -> dict[str, float]:
-        """Return the share that are times, by format; "" is ISO 8601 or a number in one unit."""
-        own = self._counts[column]
-        given = max(own["given"], 1)
-        plain = max(own["iso"] / given, *(own[unit] / given for unit in UNITS))
-        return {"": plain} | {form: own[f"form{n}"] / given for n, form in enumerate(FORMATS)}
-
-    def given(self, column: str) -> int:
-        return int(self._counts[column]["given"])
-
-    def few(self, column: str) -> bool:
-        """Return whether many rows have at most three different values."""
-        return self.given(column) >= 100 and self._values[column].nunique() <= 3
-
-    def distinct(self, column: str) -> float:
-        """Return the share of the values that are different."""
-        values = self._values[column].dropna()
-        return values.nunique() / max(len(values), 1)
-
-
-def _count(values: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Return the number of values of each type, by column."""
-    con = connect("UTC")
-    # One long table: compiling a query takes longer than running it on so few rows.
-    long = values.set_axis(range(values.shape[1]), axis=1).melt(var_name="place", value_name="v")
-    long = pd.DataFrame({"place": long["place"].astype(int), "v": long["v"].astype("string")})
-    rows = con.create_table("head", long, temp=True)
-    cells = of_text(rows["v"])
-    plain = Source(path=Path(), columns={})
-    counts = {
-        "given": cells.text.count(),
-        "iso": times(cells, [], None).count(),
-        "event": ibis.ifelse(cells.text.isnull(), None, events(cells, plain)).count(),
-        "available": availability(cells, plain).count(),
-        "status": statuses(cells, plain).count(),
-        "long": (cells.text.length() > 40).sum(),
-        **{unit: plausible(numeric(cells), unit).sum() for unit in UNITS},
-        **{f"signs{n}": number_of(cells, *signs).count() for n, signs in enumerate(SIGNS)},
-        **{f"form{n}": times(cells, [form], None).count() for n, form in enumerate(FORMATS)},
-    }
-    found = rows.group_by("place").aggregate(**counts).execute().set_index("place")
-    con.disconnect()
-    found = found.reindex(range(values.shape[1]), fill_value=0)
-    found = found.astype("float64").fillna(0).astype(int)
-    return dict(zip(values.columns, found.to_dict(orient="records"), strict=True))
-
-
 def guess(table: str, found: Inspected, path: str, with_items: bool = False) -> Guess:
     """Return what the file's columns mean.
 
@@ -173,15 +126,20 @@ def guess(table: str, found: Inspected, path: str, with_items: bool = False) -> 
     result.score = sum(scores[name, column] for name, column in columns.items())
     result.doubts += found.doubts
     _explain(result, scores)
+    _take_flags(result)
+    _take_by_name(result, facts)
     _set_times(result, facts)
     _set_signs(result, facts)
     _set_nulls(result)
+    _doubt_ids(result)
     _set_event(result, facts, path)
     _set_categories(result)
-    _set_titles(result)
+    if not with_items:
+        _set_titles(result)
     result.missing = [name for name in MAPPABLE[table].required if name not in columns]
     used = set(columns.values())
     result.left_out = [name for name in found.values.columns if name and name not in used]
+    _doubt_named(result, facts)
     result.doubts += doubts(result.table, found.values, result.columns, result.left_out)
     return result
 
@@ -240,10 +198,14 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
     if name == "timestamp":  # others are better, but a few bad times are quarantined
         share = facts.share(column, "time")
         return 1.0 if share >= MOST else share if share >= LEAST_TIMES else 0.0
-    if name == "quantity":  # 12.50 is money
+    if name == "quantity":  # 12.50 is money, unless the column says that it is a quantity
         whole = found.values[column].dropna().str.fullmatch(r"[+-]?\d+(?:[.,]0+)?").mean() >= MOST
-        return float(whole and facts.share(column, "number") >= 0.5)
-    if name in ("price", "rating"):
+        clear = likeness(name, column) > PART and not set(words(column)) & GENERIC
+        return float((whole or clear) and facts.share(column, "number") >= 0.5)
+    if name == "price":  # of a price and a price that is there for a few, the first
+        filled = facts.given(column) / len(found.values)
+        return min(1.0, 2 * filled) if facts.share(column, "number") >= 0.5 else 0.0
+    if name == "rating":
         return float(facts.share(column, "number") >= 0.5)
     if name == "event":
         return facts.share(column, "event") if not is_number else 0.0
@@ -260,6 +222,8 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
         fits = 0.0 if _only_time(column, facts, found) else 1.0
         if name == "title" and facts.few(column):
             fits *= 0.1  # one text for all
+        if name in ("categories", "category") and _kinds_of_rows(found.values[column]):
+            return 0.0
         if name in ("categories", "category") and facts.distinct(column) > MOST:
             fits *= 0.5 if facts.given(column) > 50 else 1.0
         return fits * (0.3 if is_number else 1.0)
@@ -274,6 +238,12 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
     if name in ("item_id", "user_id", "order_id"):
         return 0.0 if _only_time(column, facts, found) or facts.share(column, "long") > 0.5 else 1.0
     return 1.0
+
+
+def _kinds_of_rows(values: pd.Series) -> bool:
+    """Return whether the values say which rows are variants of others."""
+    kinds = set(values.dropna().str.lower().unique())
+    return bool(kinds) and kinds <= _KINDS
 
 
 def _assign(table: str, scores: dict[tuple[str, str], float]) -> dict[str, str]:
@@ -308,6 +278,73 @@ def _explain(result: Guess, scores: dict[tuple[str, str], float]) -> None:
             result.doubts.append(f"{name} is column {column!r}; it could also be {named}")
         elif own <= EXACT / 2:
             result.doubts.append(f"{name} is taken to be column {column!r}")
+
+
+def _take_by_name(result: Guess, facts: Facts) -> None:
+    """Take columns for time, event and status by their names where the values are not understood.
+
+    Without them every row would mean another thing, so the stages are to refuse them.
+    """
+    for name in ("timestamp", "event", "status"):
+        if name in result.columns or name not in MAPPABLE[result.table].known:
+            continue
+        column = named(name, result, facts)
+        if column and (name == "timestamp" or result.table == "interactions"):
+            result.columns[name] = column
+            example = result.values(name).iloc[0]
+            result.doubts.append(
+                f"{name} is column {column!r} by its name alone; values such as {example!r} are "
+                "not understood: where it is something else, take it out of `columns`"
+            )
+
+
+def _take_flags(result: Guess) -> None:
+    """Take a column that says yes to what a name of the contract says no to: ``is_cancelled``."""
+    name, meanings = _FLAGS.get(result.table, ("", {}))
+    if not name or name in result.columns:
+        return
+    for column in result.inspected.values.columns:
+        own = set(words(column)) - _FILLERS
+        meaning = next((one for one, known in meanings.items() if own and own <= known), None)
+        values = result.inspected.values[column].dropna()
+        yes = {one for one in values.unique() if one.lower() in (*TRUE, "1")}
+        no = {one for one in values.unique() if one.lower() in (*FALSE, "0")}
+        if meaning is None or not yes or len(yes | no) < values.nunique():
+            continue
+        result.columns[name] = column
+        negation: str | bool = True if meaning is False else "kept"
+        setting = "available" if name == "available" else "statuses"
+        result.source[setting] = dict.fromkeys(yes, meaning) | dict.fromkeys(no, negation)
+        result.doubts.append(f"{name} is column {column!r}; its words are in `{setting}`")
+        return
+
+
+def named(name: str, result: Guess, facts: Facts) -> str:
+    """Return the unused column that has a name of ``name``, "" without one."""
+    used = set(result.columns.values())
+    own = {
+        column: likeness(name, column)
+        for column in result.inspected.values.columns
+        if column not in used
+        and column not in result.inspected.objects
+        and facts.given(column)
+        and (name in ("timestamp", "status") or not set(words(column)) <= GENERIC)
+    }
+    best = max(own, key=lambda column: own[column], default="")
+    return best if best and own[best] > PART else ""
+
+
+def _doubt_named(result: Guess, facts: Facts) -> None:
+    """Add a doubt for each column that has the name of a number and holds none."""
+    for name in ("price", "quantity", "rating", "available"):
+        if name in result.columns or name not in MAPPABLE[result.table].known:
+            continue
+        if column := named(name, result, facts):
+            example = result.inspected.values[column].dropna().iloc[0]
+            result.doubts.append(
+                f"{column!r} is not used: values such as {example!r} are not understood as {name}: "
+                "a `query` can write them as numbers"
+            )
 
 
 def _set_titles(result: Guess) -> None:
@@ -423,6 +460,23 @@ def _set_nulls(result: Guess) -> None:
         )
 
 
+def _doubt_ids(result: Guess) -> None:
+    """Set that e-mail addresses have no capitals; add doubts about ids that a program changed."""
+    for name in ("user_id", "item_id"):
+        if name not in result.columns:
+            continue
+        ids = result.values(name).drop_duplicates()
+        is_mail = ids.str.fullmatch(r"[^@\s]+@[^@\s]+").mean() > MOST
+        if name == "user_id" and is_mail and ids.str.lower().nunique() < len(ids):
+            result.source["user_ids"] = {"case": "lower"}
+            result.doubts.append("user_id: e-mail addresses are written in small letters")
+        elif ids.str.startswith("'").mean() > 0.5:
+            result.doubts.append(
+                f"{name}: ids such as {ids.iloc[0]!r} have the apostrophe that Excel puts before "
+                "texts: export them without it, or take it off in a `query`"
+            )
+
+
 def _set_event(result: Guess, facts: Facts, path: str) -> None:
     """Set the event of rows, and name the words that are not known."""
     if result.table != "interactions":
@@ -498,11 +552,12 @@ def _set_categories(result: Guess) -> None:
         shares = {one: values.str.contains(one, regex=False).mean() for one in _SEPARATORS}
         sign = max(shares, key=lambda one: shares[one])
         if shares[sign] <= 0.2:
-            slashed = values[values.str.contains("/", regex=False)]
-            if len(slashed) > 0.2 * len(values):
-                result.doubts.append(
-                    f"categories such as {slashed.iloc[0]!r} are not split (category_separator)"
-                )
+            for sign in ("/", ";", ", "):
+                parted = values[values.str.contains(sign, regex=False)]
+                if len(parted) > 0.2 * len(values):
+                    result.doubts.append(
+                        f"categories such as {parted.iloc[0]!r} are not split (category_separator)"
+                    )
             return
         plain = sign.strip()  # unless it also stands within a name: A/V
         same = (values.str.count(re.escape(plain)) == values.str.count(re.escape(sign))).all()
@@ -526,102 +581,3 @@ def _is_set(values: pd.Series, sign: str) -> bool:
     of_each = places.groupby(parts).nunique()
     often = parts.value_counts() > 1
     return bool((of_each[often.index[often]] > 1).mean() > _MOVED)
-
-
-FOUND = 0.5
-"""Share of the events' ids that another file must have for the ids to be those of the file."""
-_NAMED = 0.5
-"""Weight of a column's name against the share of the ids that are found in it."""
-
-Spelling = tuple[dict[str, Any], Callable[[pd.Series], pd.Series]]
-
-
-def _spellings(listed: pd.Series) -> dict[str, Spelling]:
-    """Return rules for ids by what they do, those of the listed ids' own spelling first."""
-    lengths = listed.str.len()
-    width = int(lengths.max())
-    padded = listed.str.startswith("0").any() and lengths.nunique() == 1
-    lower = bool((listed == listed.str.lower()).mean() > MOST)
-    found: dict[str, Spelling] = {"": ({}, lambda ids: ids)}
-    if padded:
-        found[f"with zeros on the left up to {width} digits"] = (
-            {"width": width},
-            lambda ids: ids.where(~ids.str.isdigit(), ids.str.zfill(width)),
-        )
-    found["without .0"] = (
-        {"integral": True},
-        lambda ids: ids.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True),
-    )
-    found["without zeros on the left"] = (
-        {"leading_zeros": "strip"},
-        lambda ids: ids.str.replace(r"^0+(?=.)", "", regex=True),
-    )
-    if lower:
-        found["in small letters"] = ({"case": "lower"}, lambda ids: ids.str.lower())
-    else:
-        found["in capitals"] = ({"case": "upper"}, lambda ids: ids.str.upper())
-    return found
-
-
-def join_ids(of_events: list[Guess], listed: Guess, name: str) -> dict[str, Any]:
-    """Choose the column of ``listed`` in which the ids of the events are found, and return the rule
-    for ids by which they are, {} if they are written the same way.
-
-    name: item_id or user_id. Only the beginnings of the files are compared.
-    """
-    own = [one.values(name).drop_duplicates() for one in of_events if name in one.columns]
-    if not own:
-        return {}
-    scores: dict[tuple[str, str], float] = {}
-    for column in listed.inspected.values.columns:
-        theirs = listed.inspected.values[column].dropna()
-        if column in listed.inspected.objects or theirs.empty:
-            continue
-        for what, (_, spelled) in _spellings(theirs).items():
-            known = set(spelled(theirs))
-            if len(known) < theirs.nunique():
-                continue  # two ids would become one
-            share = min(float(spelled(ids).isin(known).mean()) for ids in own)
-            if share > FOUND:
-                scores[column, what] = share + _NAMED * likeness(name, column)
-    if not scores:
-        return {}
-    column, what = max(scores, key=lambda one: scores[one])
-    _choose(column, listed, name)
-    rule, spelled = _spellings(listed.values(name))[what]
-    if what:
-        known = set(spelled(listed.values(name)))
-        changed = own[0][(spelled(own[0]) != own[0]) & spelled(own[0]).isin(known)]
-        example = f": {changed.iloc[0]!r} is {spelled(changed).iloc[0]!r}" if len(changed) else ""
-        listed.doubts.append(f"{name}: all ids are written {what}{example}, also in requests")
-    return rule
-
-
-def join_events(first: Guess, other: Guess, name: str) -> dict[str, Any]:
-    """Return the rule by which two files of events write the same ids, {} if none is needed."""
-    if name not in first.columns or name not in other.columns:
-        return {}
-    one, two = (guess.values(name).drop_duplicates() for guess in (first, other))
-    for what, (rule, spelled) in _spellings(one).items():
-        if spelled(two).isin(set(spelled(one))).mean() > FOUND:
-            if what:
-                other.doubts.append(f"{name}: all ids are written {what}, also in requests")
-            return rule
-    return {}
-
-
-def _choose(column: str, listed: Guess, name: str) -> None:
-    """Take ``column`` for ``name``."""
-    now = listed.columns.get(name)
-    if now == column:
-        return
-    for other in [one for one, known in listed.columns.items() if known == column]:
-        del listed.columns[other]
-        if other in MAPPABLE[listed.table].required:
-            listed.missing.append(other)
-    listed.columns[name] = column
-    listed.missing = [one for one in listed.missing if one != name]
-    listed.left_out = [one for one in listed.left_out if one != column] + ([now] if now else [])
-    settled = f"{name} is "  # by the names of columns, before the values were compared
-    listed.doubts = [one for one in listed.doubts if not one.startswith(settled)]
-    listed.doubts.append(f"{name} is column {column!r}, whose values the events have")

@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zoneinfo import available_timezones
 
 import pandas as pd
 
 from components.credentials import Credential, mask_credentials
+from components.currencies import CODES
+from components.data.sources.hints import did_you_mean
 from components.data.sources.places import Place
 from components.project.check import ROWS_SHOWN, TABLES, Checked, Unreadable, as_text, check
 from components.project.folder import refuse_taken, write_folder
-from components.project.guessing import Guess, choose, guess, join_events, join_ids
+from components.project.guessing import Guess, choose, guess
 from components.project.inspection import inspect
+from components.project.joining import join_events, join_ids, no_common_ids
 from components.project.names import words
 from components.project.params import params_text
 from components.project.presets import load_preset
@@ -45,10 +49,22 @@ class Defaults:
     """The currency of prices and the time zone of times for files that do not name theirs.
 
     None is EUR (or the currency that other files name) and UTC, and is said in the output.
+
+    Raises:
+        ValueError: there is no such currency or time zone.
     """
 
     currency: str | None = None
     timezone: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.currency is not None and self.currency not in CODES:
+            raise ValueError(
+                f"--currency {self.currency} is no code of ISO 4217, such as EUR or USD"
+            )
+        if self.timezone is not None and self.timezone not in available_timezones():
+            hint = did_you_mean(self.timezone, sorted(available_timezones()))
+            raise ValueError(f"--timezone {self.timezone} is no zone of the IANA{hint}")
 
 
 def init(folder: Path, paths: dict[str, list[Path]], defaults: Defaults) -> list[str]:
@@ -74,6 +90,9 @@ def init(folder: Path, paths: dict[str, list[Path]], defaults: Defaults) -> list
         for one in guesses
         if one.table == "interactions" and RETURNS & set(words(Path(one.source["path"]).name))
     ]
+    if not paths.get("items"):
+        first, *others = [one for one in guesses if one.table == "interactions"]
+        todo += filter(None, (no_common_ids(first, other, "item_id") for other in others))
     try:
         if not todo:
             _check(folder, ingest)
@@ -104,7 +123,8 @@ def _missing(guess: Guess, name: str) -> str:
         f"columns are {', '.join(map(repr, columns[:40]))}{' …' if len(columns) > 40 else ''}"
     )
     if guess.inspected.objects:
-        nested = ", ".join(map(repr, sorted(guess.inspected.objects)))
+        objects = sorted(guess.inspected.objects)
+        nested = ", ".join(map(repr, objects[:10])) + (" …" if len(objects) > 10 else "")
         text += f". {nested} hold objects, whose values a `query` takes out"
     return text
 

@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from charset_normalizer import from_bytes
+from charset_normalizer import CharsetMatch, from_bytes
 
 from components.data.sources import databases
 from components.data.sources.cells import of_native
@@ -35,12 +36,14 @@ ROWS = 5000
 LIST_SIGN = "|"
 HEAD = 1 << 21
 """Bytes of a text file, decompressed, that are looked at."""
-ENCODINGS = (
-    *("cp1252", "latin_1", "cp1250", "cp1251", "gb18030", "big5", "shift_jis", "euc_kr"),
-    "iso8859_15",
-)
-"""Encodings without a mark of their own that are considered."""
+_LATIN = ("cp1252", "cp1250", "cp1254", "cp850", "mac_roman", "iso8859_15", "latin_1")
+_OTHER = ("cp1251", "cp1253", "gb18030", "big5", "shift_jis", "euc_kr")
+"""Encodings without a mark of their own that are considered: of Latin letters, and of others."""
 
+_IN_ROWS = 0.3
+"""Share of bytes above 127 that stand beside another, above which a script is not Latin."""
+_FEW = 50
+"""Bytes above 127 below which encodings of Latin letters are not told apart."""
 _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _NAME = re.compile(r"[^\W\d]")
 _VALUE = re.compile(r"^[+-]?[\d.,:/ TZ-]*\d[\d.,:/ TZ-]*$")
@@ -159,14 +162,37 @@ def _head(path: Path) -> tuple[str, list[str], str]:
     try:
         return data[: _whole(data)].decode("utf-8"), [], ""
     except UnicodeDecodeError as error:
-        best = from_bytes(data[:200_000], cp_isolation=list(ENCODINGS)).best()
-        name = (best.encoding if best else "cp1252").replace("_", "-")
-        text = data.decode(name, errors="ignore")
-        if text == data.decode("cp1252", errors="ignore"):
-            name = "cp1252"  # the usual one of those that read the same
+        name, others = _encoding(data)
         line = data.count(b"\n", 0, error.start) + 1
-        around = data[max(0, error.start - 20) : error.start + 20].decode(name, errors="ignore")
-        return text, [f"encoding {name}, not UTF-8: line {line} has {around.strip()!r}"], name
+        around = data[max(0, error.start - 20) : error.start + 20]
+        readings = {one: around.decode(one, errors="ignore").strip() for one in (name, *others)}
+        doubt = f"encoding {name}, not UTF-8: line {line} has {readings[name]!r}"
+        different = [one for one in others if readings[one] != readings[name]]
+        doubt += "".join(f"; in {one} it would be {readings[one]!r}" for one in different[:2])
+        return data.decode(name, errors="ignore"), [doubt], name
+
+
+def _encoding(data: bytes) -> tuple[str, list[str]]:
+    """Return the likely encoding of a text that is not UTF-8, and others that it may have.
+
+    Letters with accents stand alone among ASCII; in other scripts bytes above 127 come in rows.
+    """
+    high = np.frombuffer(data, np.uint8) > 127
+    beside = np.append(high[1:], False) | np.append(False, high[:-1])
+    latin = (high & beside).sum() < _IN_ROWS * high.sum()
+    found = from_bytes(data[:200_000], cp_isolation=list(_LATIN if latin else (*_OTHER, *_LATIN)))
+    few = latin and high.sum() < _FEW  # too little to tell them apart
+
+    def rank(one: CharsetMatch) -> tuple[float, float, bool]:
+        fit = (0.0, 0.0) if few else (one.chaos, -one.coherence)
+        return *fit, one.encoding != "cp1252"  # the usual one of those that fit as well
+
+    names = [one.encoding for one in sorted(found, key=rank)] or ["cp1252"]
+    usual = data.decode("cp1252", errors="ignore")
+    if names[0] != "cp1252" and data.decode(names[0], errors="ignore") == usual:
+        names.insert(0, "cp1252")
+    first, *others = (name.replace("_", "-") for name in dict.fromkeys(names))
+    return first, others
 
 
 def _whole(data: bytes) -> int:
@@ -265,6 +291,7 @@ def _delimited(path: Path, text: str) -> Inspected:
     rivals = [one for one in DELIMITERS if len(parsed[one][:1] and parsed[one][0]) > 1]
     if len(rivals) > 1:
         found.reading["delimiter"] = "tab" if delimiter == "\t" else delimiter
+    _refuse_title(records, path)
     header = _has_header(records)
     if not header:
         found.reading["header"] = False
@@ -277,6 +304,16 @@ def _delimited(path: Path, text: str) -> Inspected:
         raise ValueError(f"{path} has a header and no rows: export it again")
     found.values = frame.apply(lambda column: column.str.strip()).replace({"": None})
     return found
+
+
+def _refuse_title(records: list[list[str]], path: Path) -> None:
+    """Raise if the first line is a title, above the one that names the columns."""
+    widths = [len([cell for cell in record if cell.strip()]) for record in records[:6]]
+    if len(widths) > 2 and widths[0] == 1 and max(widths[1:]) > 2:
+        raise ValueError(
+            f"{path}: line 1 ({records[0][0].strip()!r:.80}) is a title and names no columns: "
+            "delete the lines above the names"
+        )
 
 
 def _unique(names: list[str]) -> Iterator[str]:

@@ -21,7 +21,8 @@ _NAMES = {
         customer number, customer no, customer unique id, household id, reviewer id,
         user pseudo id, kunden id, kundennummer, kunden nr, id client, id cliente,
         numero client, klantnummer, user, customer, visitor, client, member, buyer, shopper,
-        reviewer, household, kunde, cliente, klant, uid, session id, session, email
+        reviewer, household, kunde, cliente, klant, uid, session id, session, email, kundnummer,
+        用户id, id клиента, klantnr, numero cliente, codice cliente, kundenr
     """,
     "item_id": """
         id produktu, kod produktu, produkt, ürün kodu, ürün, 商品コード, 商品id, artikkel, item id,
@@ -29,7 +30,8 @@ _NAMES = {
         product sku, item sku, product code, item code, product number, artikelnummer,
         artikel nr, artikel id, lineitem sku, movie id, book id, isbn, ean, gtin, upc,
         id product, id producto, id produit, referencia, reference, item, product, article,
-        artikel, producto, produit, codigo, code, id, handle, pid, iid
+        artikel, producto, produit, codigo, code, id, handle, pid, iid, artikelnr, varenr, 商品编号,
+        产品编号, артикул, codice articolo, artikel code, produktnummer, line items sku
     """,
     "timestamp": """
         data zamówienia, data zakupu, sipariş tarihi, tarih, 注文日, 購入日, date ajout, timestamp,
@@ -38,7 +40,8 @@ _NAMES = {
         transaction timestamp, transaction date, date time, datetime, order time, time, date,
         ts, t dat, day, bestelldatum, bestellt am, datum, zeitpunkt, zeit, fecha, data,
         date commande, created, when, rated at, visit time, event date, unix review time,
-        review time, eventdate
+        review time, eventdate, 下单时间, дата заказа, data ordine, orderdatum, ordredato,
+        besteldatum
     """,
     "event": """
         event, event type, event name, action, action type, behavior, behaviour, behavior type,
@@ -51,20 +54,22 @@ _NAMES = {
     "quantity": """
         ilość, ilosc, sztuk, adet, miktar, 数量, množství, quantity, qty, units, pieces,
         lineitem quantity, order quantity, item count, menge, anzahl, stück, stueck, cantidad,
-        quantite, quantité, aantal, quantita, quantidade, amount, count
+        quantite, quantité, aantal, quantita, quantidade, amount, count, количество, antal,
+        antall
     """,
     "price": """
         cena, cena jednostkowa, fiyat, birim fiyat, 価格, 単価, prix unitaire ttc, price,
         unit price, item price, sale price, sales price, lineitem price, variant price,
         list price, regular price, net price, preis, einzelpreis, stückpreis, verkaufspreis, vk,
         precio, prix, prix unitaire, prezzo, prijs, preco, amount, value, cost, base price,
-        retail price
+        retail price, 单价, 价格, цена, prezzo unitario, pris, enhetspris
     """,
     "order_id": """
         nr zamówienia, numer zamówienia, sipariş no, 注文番号, číslo objednávky, order id,
         order number, order no, invoice, invoice no, invoice id, basket id, transaction id,
         receipt, receipt id, bestellnummer, bestell nr, rechnung, auftragsnummer, pedido,
-        commande, order, bestellung
+        commande, order, bestellung, ordrenr, ordernr, 订单号, номер заказа, numero ordine,
+        bestelnummer
     """,
     "status": """
         order status, status, financial status, payment status, order state, state,
@@ -148,11 +153,16 @@ GENERIC = frozenset((_GENERIC + " day body content title store").split())
 
 OTHER_THINGS = {
     "user_id": "name type since group segment country city birth count address phone agent",
-    "item_id": "order customer user name type count group category line row invoice session event",
+    "item_id": (
+        "order customer user name type count group category row invoice session event parent"
+    ),
     "timestamp": "birth birthday since dob modified shipped shipping delivery delivered due",
     "quantity": "discount stock min max refunded returned cancelled price tax total weight",
-    "price": "shipping discount tax order total cost compare old minimum freight refund",
-    "available": "not min max reserved ordered incoming order",
+    "price": (
+        "shipping discount tax order total cost compare old minimum freight refund purchase "
+        "buying wholesale msrp ek einkauf einkaufspreis cents cent"
+    ),
+    "available": "not out un min max reserved ordered incoming order managed manage tracked",
     "rating": "count helpful votes",
     "title": "seo meta review",
 }

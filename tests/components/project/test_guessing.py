@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.project.guessing import Guess, guess, join_events, join_ids
+from components.project.guessing import Guess, guess
 from components.project.inspection import inspect
+from components.project.joining import join_events, join_ids, no_common_ids
 from components.project.names import likeness
 
 
@@ -271,8 +272,7 @@ def test_headers_in_other_languages(header: str, names: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("column", "values", "words"),
     [
-        ("is_cancelled", ["true", "false"], "as `status`"),
-        ("status", ["zrealizowane", "zwrot"], "'zwrot'"),
+        ("cancelled_at", ["2024-01-02", None], "as `status`"),
         ("refunded_qty", ["0", "1"], "as `status`"),
         ("total", ["€ 16,25", "€ 3,00"], "without the currency"),
         ("time", ["10:15", "23:59"], "joins day and time"),
@@ -390,3 +390,93 @@ def test_times_with_offsets_in_a_form_of_their_own(tmp_path: Path) -> None:
     times = [f"Fri, {n + 1:02d} Mar 2024 10:00:00 +0200" for n in range(28)]
     rows = {"user": range(28), "sku": range(28), "date": times}
     assert guessed(tmp_path, "interactions", rows).columns["timestamp"] == "date"
+
+
+@pytest.mark.parametrize(
+    ("column", "name", "setting", "words"),
+    [
+        ("is_cancelled", "status", "statuses", {"true": "cancelled", "false": "kept"}),
+        ("Refunded", "status", "statuses", {"yes": "returned", "no": "kept"}),
+        ("out_of_stock", "available", "available", {"1": False, "0": True}),
+        ("sold_out", "available", "available", {"ja": False, "nein": True}),
+    ],
+)
+def test_flags_that_say_the_opposite(
+    column: str, name: str, setting: str, words: dict[str, object], tmp_path: Path
+) -> None:
+    table = "items" if name == "available" else "interactions"
+    rows = {"sku": [f"s{n}" for n in range(20)], column: [*words] * 10}
+    rows |= {"title": ["Cup"] * 20} if table == "items" else {"user": range(20)}
+    found = guessed(tmp_path, table, {**rows, "date": ["2024-01-01"] * 20})
+    assert found.columns[name] == column
+    assert found.source[setting] == words
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("status", ["zrealizowane", "zwrot"]),
+        ("event_type", ["1", "4"]),
+        ("action", ["impression", "tap"]),
+    ],
+)
+def test_states_and_events_that_are_not_understood_are_left_to_be_refused(
+    name: str, values: list[str], tmp_path: Path
+) -> None:
+    own = {"user": list("abcd"), "sku": list("wxyz"), "date": ["2024-01-01"] * 4}
+    found = guessed(tmp_path, "interactions", own | {name: values * 2})
+    assert name in found.columns.values()
+    assert any(f"{values[0]!r} are not understood" in one for one in found.doubts)
+
+
+def test_times_of_an_unknown_form_are_named(tmp_path: Path) -> None:
+    own = {"user": range(28), "sku": range(28), "weight": range(28)}
+    found = guessed(
+        tmp_path, "interactions", own | {"ordered_at": [f"2026-W{n + 10}-1" for n in range(28)]}
+    )
+    assert found.columns["timestamp"] == "ordered_at"
+    assert found.missing == []
+    assert any("'2026-W10-1' are not understood" in one for one in found.doubts)
+
+
+def test_numbers_that_are_not_understood_are_said(tmp_path: Path) -> None:
+    own = {"sku": range(20), "title": ["Cup"] * 20, "price": ["12 - 17"] * 20}
+    found = guessed(tmp_path, "items", own)
+    assert any("'12 - 17' are not understood as price" in one for one in found.doubts)
+    cents = guessed(tmp_path, "items", {"sku": range(20), "price_cents": [990] * 20})
+    assert "price" not in cents.columns
+    assert any("divides prices in cents by 100" in one for one in cents.doubts)
+
+
+def test_weights_are_quantities_and_rare_prices_are_not_the_price(tmp_path: Path) -> None:
+    own = {"user": range(20), "sku": range(20), "date": ["2024-01-01"] * 20}
+    kilos = guessed(tmp_path, "interactions", own | {"quantity": [0.375] * 20})
+    assert kilos.columns["quantity"] == "quantity"
+    prices = {"sale_price": [1.5] * 4 + [""] * 16, "regular_price": [2.5] * 20}
+    found = guessed(tmp_path, "items", {"sku": range(20), "title": ["Cup"] * 20, **prices})
+    assert found.columns["price"] == "regular_price"
+
+
+def test_addresses_with_capitals_and_apostrophes(tmp_path: Path) -> None:
+    rows = {"sku": range(40), "date": ["2024-01-01"] * 40}
+    mails = [f"{'C' if n % 2 else 'c'}{n // 2}@x.org" for n in range(40)]
+    found = guessed(tmp_path, "interactions", {"customer": mails, **rows})
+    assert found.source["user_ids"] == {"case": "lower"}
+    quoted = guessed(tmp_path, "interactions", {"customer": [f"'{n}" for n in range(40)], **rows})
+    assert any("the apostrophe that Excel puts" in one for one in quoted.doubts)
+
+
+def test_kinds_of_rows_are_no_categories(tmp_path: Path) -> None:
+    own = {"sku": range(20), "parent_sku": ["1", ""] * 10, "type": ["configurable", "simple"] * 10}
+    found = guessed(tmp_path, "items", {**own, "title": ["Cup"] * 20})
+    assert "categories" not in found.columns
+    assert found.columns["item_id"] == "sku"
+    assert any("variants of one product" in one for one in found.doubts)
+
+
+def test_two_files_of_events_with_other_ids(tmp_path: Path) -> None:
+    own = {"user": range(40), "date": ["2024-01-01"] * 40}
+    one = guessed(tmp_path, "interactions", {**own, "sku": [f"s{n}" for n in range(40)]}, "o.csv")
+    two = guessed(tmp_path, "interactions", {**own, "product_id": range(40)}, "views.csv")
+    assert "no item_id of it, such as '0'" in no_common_ids(one, two, "item_id")
+    assert no_common_ids(one, one, "item_id") == ""

@@ -125,3 +125,41 @@ def test_a_parquet_column_whose_name_is_there_twice(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "o.parquet")
     (found,) = inspect(tmp_path / "o.parquet")
     assert found.values.to_dict("list") == {"a": ["1", "2"], "a (2)": ["x", "y"]}
+
+
+WORDS_OF = {
+    "cp1252": ("Größe weiß", "Löffel für Käse", "schön grün"),
+    "cp1250": ("żółta filiżanka", "łyżka ścięta", "mąka pszenna"),
+    "cp1254": ("çay bardağı", "şekerlik yeşil", "büyük kaşık ıhlamur"),
+    "mac-roman": ("Größe weiß", "Löffel für Käse", "schön grün"),
+    "cp1251": ("чашка белая", "ложка десертная", "чайник зелёный"),
+    "cp1253": ("φλιτζάνι λευκό", "κουτάλι του γλυκού", "πράσινο τσάι"),
+    "gb18030": ("白色大杯子", "绿茶壶", "中国茶叶"),
+    "shift-jis": ("白い大きなカップ", "緑の急須", "日本茶"),
+}
+
+
+@pytest.mark.parametrize("encoding", WORDS_OF)
+def test_encodings_are_told_by_enough_text(encoding: str, tmp_path: Path) -> None:
+    words = WORDS_OF[encoding]
+    rows = [f"{n},{words[n % 3]} {words[n // 3 % 3]}" for n in range(300)]
+    (tmp_path / "i.csv").write_bytes("\n".join(["sku,title", *rows]).encode(encoding))
+    (found,) = inspect(tmp_path / "i.csv")
+    assert found.reading["encoding"] == encoding
+    assert found.values["title"][0] == f"{words[0]} {words[0]}"
+
+
+def test_a_few_accents_are_of_the_usual_encoding_and_others_are_shown(tmp_path: Path) -> None:
+    rows = ["sku,title", *(f"{n},Tin box" for n in range(3000)), "x,Łyżka Größe"]
+    (tmp_path / "i.csv").write_bytes("\n".join(rows).encode("cp1250"))
+    (found,) = inspect(tmp_path / "i.csv")
+    assert found.reading["encoding"] == "cp1252"
+    assert "in cp1250 it would be" in found.doubts[0]
+    assert "Łyżka Größe" in found.doubts[0]
+
+
+def test_a_title_above_the_header_is_refused(tmp_path: Path) -> None:
+    lines = ["Sales report 2024", "user,sku,date", "a,x,2024-01-01"]
+    (tmp_path / "o.csv").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=r"line 1 \('Sales report 2024'\) is a title"):
+        inspect(tmp_path / "o.csv")
