@@ -40,8 +40,8 @@ _LATIN = ("cp1252", "cp1250", "cp1254", "cp850", "mac_roman", "iso8859_15", "lat
 _OTHER = ("cp1251", "cp1253", "gb18030", "big5", "shift_jis", "euc_kr")
 """Encodings without a mark of their own that are considered: of Latin letters, and of others."""
 
-_IN_ROWS = 0.3
-"""Share of bytes above 127 that stand beside another, above which a script is not Latin."""
+_IN_ROWS = (0.3, 0.7)
+"""Share of bytes above 127 next to another below which letters are Latin, and above which not."""
 _FEW = 50
 """Bytes above 127 below which encodings of Latin letters are not told apart."""
 _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
@@ -178,10 +178,12 @@ def _encoding(data: bytes) -> tuple[str, list[str]]:
     Letters with accents stand alone among ASCII; in other scripts bytes above 127 come in rows.
     """
     high = np.frombuffer(data, np.uint8) > 127
-    beside = np.append(high[1:], False) | np.append(False, high[:-1])
-    latin = (high & beside).sum() < _IN_ROWS * high.sum()
-    found = from_bytes(data[:200_000], cp_isolation=list(_LATIN if latin else (*_OTHER, *_LATIN)))
-    few = latin and high.sum() < _FEW  # too little to tell them apart
+    next_to = np.append(high[1:], False) | np.append(False, high[:-1])
+    in_rows = (high & next_to).sum() / high.sum()
+    latin, other = in_rows < _IN_ROWS[0], in_rows > _IN_ROWS[1]
+    few = not other and high.sum() < _FEW  # too little to tell them apart
+    known = _LATIN if latin else _OTHER if other else (*_LATIN, *_OTHER)
+    found = from_bytes(data[:200_000], cp_isolation=list(known))
 
     def rank(one: CharsetMatch) -> tuple[float, float, bool]:
         fit = (0.0, 0.0) if few else (one.chaos, -one.coherence)
