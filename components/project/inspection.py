@@ -37,13 +37,13 @@ LIST_SIGN = "|"
 HEAD = 1 << 21
 """Bytes of a text file, decompressed, that are looked at."""
 _LATIN = ("cp1252", "cp1250", "cp1254", "cp850", "mac_roman", "iso8859_15", "latin_1")
-_OTHER = ("cp1251", "cp1253", "gb18030", "big5", "shift_jis", "euc_kr")
+_OTHER = ("gb18030", "big5", "shift_jis", "euc_kr", "cp1251", "cp1253")
 """Encodings without a mark of their own that are considered: of Latin letters, and of others."""
 
 _IN_ROWS = (0.3, 0.7)
 """Share of bytes above 127 next to another below which letters are Latin, and above which not."""
 _FEW = 50
-"""Bytes above 127 below which encodings of Latin letters are not told apart."""
+"""Bytes above 127 that a script of other letters has at least."""
 _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _NAME = re.compile(r"[^\W\d]")
 _VALUE = re.compile(r"^[+-]?[\d.,:/ TZ-]*\d[\d.,:/ TZ-]*$")
@@ -181,17 +181,16 @@ def _encoding(data: bytes) -> tuple[str, list[str]]:
     next_to = np.append(high[1:], False) | np.append(False, high[:-1])
     in_rows = (high & next_to).sum() / high.sum()
     latin, other = in_rows < _IN_ROWS[0], in_rows > _IN_ROWS[1]
-    few = not other and high.sum() < _FEW  # too little to tell them apart
+    latin = latin or (not other and high.sum() < _FEW)
     known = _LATIN if latin else _OTHER if other else (*_LATIN, *_OTHER)
     found = from_bytes(data[:200_000], cp_isolation=list(known))
 
     def rank(one: CharsetMatch) -> tuple[float, float, bool]:
-        fit = (0.0, 0.0) if few else (one.chaos, -one.coherence)
-        return *fit, one.encoding != "cp1252"  # the usual one of those that fit as well
+        return one.chaos, -one.coherence, one.encoding != "cp1252"  # the usual one comes first
 
-    names = [one.encoding for one in sorted(found, key=rank)] or ["cp1252"]
-    usual = data.decode("cp1252", errors="ignore")
-    if names[0] != "cp1252" and data.decode(names[0], errors="ignore") == usual:
+    names = [one.encoding for one in sorted(found, key=rank)] or [*known]
+    # Of encodings that read the same, charset-normalizer names one.
+    if data.decode(names[0], errors="ignore") == data.decode("cp1252", errors="ignore"):
         names.insert(0, "cp1252")
     first, *others = (name.replace("_", "-") for name in dict.fromkeys(names))
     return first, others
