@@ -52,7 +52,7 @@ class Place:
             found = [
                 self._file(file)
                 for file in sorted(path.rglob("*"))
-                if file.is_file() and _visible(file, path)
+                if file.is_file() and visible(file, path)
             ]
             return self._readable(found, f"the folder {self.path} has")
         if not path.exists():
@@ -80,7 +80,7 @@ class Place:
         files = [self._copied(one) for one in found]
         if single:
             return files
-        shown = [file for file in files if _visible(PurePath(file.shown), PurePath(url))]
+        shown = [file for file in files if visible(PurePath(file.shown), PurePath(url))]
         return self._readable(shown, f"{url} has")
 
     def _copied(self, remote: Remote) -> StoredFile:
@@ -119,7 +119,7 @@ def _told_by_content(file: StoredFile) -> bool:
     return file.remote is not None and file.path.suffix.lower() in (".zip", ".db")
 
 
-def _visible(file: PurePath, folder: PurePath) -> bool:
+def visible(file: PurePath, folder: PurePath) -> bool:
     """Return whether no part of the path below the folder is hidden, as programs mark their own
     files. A pattern is no folder: of a file that one matches the name counts."""
     if not file.is_relative_to(folder):
