@@ -443,6 +443,25 @@ def test_woocommerce(settings: Settings, tmp_path: Path) -> None:
     assert available == {"93": True, "22": True, "25": False, "26": True}
 
 
+def test_woocommerce_variations_find_their_parent_by_id_or_by_sku(
+    settings: Settings, tmp_path: Path
+) -> None:
+    def product(number: int, sku: str, kind: str, **more: Any) -> dict[str, Any]:
+        visible = {"Published": 1, "Visibility in catalog": "visible", "In stock?": 1}
+        return {"ID": number, "SKU": sku, "Type": kind, "Name": f"N{number}", **visible, **more}
+
+    products = [
+        product(50, "1001", "variable"),
+        product(51, "", "variation", **{"Parent": "1001", "Regular price": "5"}),
+        product(1001, "", "variable"),
+        product(1002, "", "variation", **{"Parent": "id:1001", "Regular price": "80"}),
+    ]
+    orders = [woo_order(1, 5, "completed", woo_line(50, 1, "5"), woo_line(1001, 1, "80"))]
+    files = {"orders.json": json.dumps(orders), "product.csv": table(WOO_PRODUCTS, products)}
+    shop = run(settings, tmp_path, "woocommerce", files)
+    assert {item: shop.item(item)["price"] for item in ("50", "1001")} == {"50": 5, "1001": 80}
+
+
 AOE_ORDERS = (
     "Order Number,Order Status,Order Date,Customer Note,First Name (Billing),Last Name (Billing),"
     "Company (Billing),Address 1&2 (Billing),City (Billing),State Code (Billing),"
