@@ -821,6 +821,35 @@ def test_ga4(settings: Settings, tmp_path: Path, kind: str) -> None:
     assert set(shop.valid["users"]["country"]) == {"Germany"}
 
 
+def test_ga4_refunds_find_products_by_their_names(settings: Settings, tmp_path: Path) -> None:
+    """Items have a name, or nothing, instead of an id."""
+    template = {event["event_name"]: event for event in ga4_events()}
+
+    def event(kind: str, minute: int, number: str, *items: dict[str, Any]) -> dict[str, Any]:
+        moment = 1_714_557_600_000_000 + minute * 60_000_000
+        sale = {"transaction_id": number}
+        return template[kind] | {"event_timestamp": moment, "ecommerce": sale, "items": list(items)}
+
+    def item(name: str | None, item_id: str | None = None) -> dict[str, Any]:
+        return {"item_id": item_id, "item_name": name, "price": 5.0, "quantity": 1}
+
+    unset = item("(not set)", "(not set)")
+    events = [
+        event("purchase", 0, "T1", item("Cup"), item("Pot")),
+        event("refund", 5, "T1", item("Cup")),
+        event("purchase", 1, "T2", item("Cup", "(not set)"), item("Pot", "(not set)")),
+        event("refund", 6, "T2", item("Cup", "(not set)")),
+        event("purchase", 2, "T3", item("Cup")),
+        event("refund", 7, "T3", unset),  # of no known product
+        event("purchase", 3, "T4", item("Cup")),
+        event("refund", 8, "T4"),  # of all
+    ]
+    text = "".join(json.dumps(without_nulls(one)) + "\n" for one in events)
+    shop = run(settings, tmp_path, "ga4", {"events_20240501.json": text})
+    found = shop.events("order_id", "item_id")
+    assert found == [("T1", "Pot"), ("T2", "Pot"), ("T3", "Cup")]
+
+
 def test_ga4_without_any_user_id(settings: Settings, tmp_path: Path) -> None:
     events = [one for one in ga4_events() if one["user_id"] is None]
     lines = "\n".join(json.dumps(without_nulls(one)) for one in events)
