@@ -583,12 +583,14 @@ def test_complete_journey(settings: Settings, tmp_path: Path) -> None:
         bought(25671, 0, 0.0),
         bought(6534178, 14000, 25.0),
         bought(1, 1, 1.0),
+        bought(9, 1, 4.0),
     ]
     products = pd.DataFrame(
         [
             (25671, 2, "GROCERY", "National", "FRZN ICE", "ICE - CRUSHED/CUBED", "22 LB"),
             (26190, 69, "GROCERY", "Private", "FRUIT - SHELF STABLE", "APPLE SAUCE", "50 OZ"),
             (26081, 2, "MISCELLANEOUS", "National", None, None, None),
+            (9, 2, None, "National", None, "CANDLES", None),
             (6534178, 69, "FUEL", "Private", "COUPON/MISC ITEMS", "GASOLINE-REG UNLEADED", None),
         ],
         columns=[
@@ -612,6 +614,7 @@ def test_complete_journey(settings: Settings, tmp_path: Path) -> None:
     assert shop.events("user_id", "item_id", "timestamp", "order_id", "quantity") == [
         ("900", "25671", time, "31198570044", 2),
         ("900", "26190", time, "31198570044", 1),
+        ("900", "9", time, "31198570044", 1),
     ]
     prices = shop.valid["interactions"].set_index("item_id")["price"]
     assert prices["25671"] == 1.5

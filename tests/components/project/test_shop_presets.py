@@ -626,6 +626,7 @@ def magento() -> Files:
         item(6, 2, "OUT", qty_refunded="1.0000"),
         item(7, 3, "24-MB01"),
         item(8, 4, "24-MB01"),
+        item(9, 1, "24-MB01", "", base_price="80.0000"),  # a type that is not there
     ]
     return {
         "sales_order.csv": table(MAGENTO_ORDERS, orders),
@@ -639,12 +640,13 @@ def test_magento(settings: Settings, tmp_path: Path) -> None:
     guest, time = f"guest-{hashed('guest@shop.example')}", at("2024-05-01 10:00")
     events = shop.events("user_id", "item_id", "timestamp", "order_id", "quantity")
     assert events == [
-        ("7", "24-MB01", time, "000000001", 2),
+        ("7", "24-MB01", time, "000000001", 3),
         ("7", "WS12", time, "000000001", 2),
         (guest, "24-MB01", time, "000000002", 1),
     ]
     prices = shop.valid["interactions"].set_index(["user_id", "item_id"])["price"]
     assert prices["7", "WS12"] == 20
+    assert prices["7", "24-MB01"] == 40  # of two pieces at 20 and one at 80
     assert pd.isna(prices[guest, "24-MB01"])  # part of a bundle
     assert shop.reasons() == {"cancelled": 1, "returned": 1}
     tee = shop.item("WS12")
@@ -688,10 +690,13 @@ def test_magento_orders_of_the_rest_api(settings: Settings, tmp_path: Path) -> N
         {**files, **{f"orders-{n}.json": json.dumps(page) for n, page in enumerate(pages)}},
     )
     assert shop.events("user_id", "item_id", "order_id", "quantity") == [
-        ("7", "24-MB01", "000000001", 2),
+        ("7", "24-MB01", "000000001", 3),
         ("7", "WS12", "000000001", 2),
         (f"guest-{hashed('guest@shop.example')}", "24-MB01", "000000002", 1),
     ]
+    prices = [price for (price,) in shop.events("price")]
+    assert prices[:2] == [40, 20]
+    assert pd.isna(prices[2])
 
 
 # Google Analytics 4
