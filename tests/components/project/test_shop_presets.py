@@ -247,6 +247,37 @@ def test_shopify_takes_an_order_from_the_last_file_that_has_it(
     assert orders == {"#1002", "#1006", "#1007", "#1009"}
 
 
+def test_shopify_takes_products_from_the_last_file_and_knows_a_second_download(
+    settings: Settings, tmp_path: Path
+) -> None:
+    berlin = "2024-05-01 10:00:00 +0200"
+
+    def orders(n: int, status: str) -> str:
+        return table(
+            SHOPIFY_ORDERS,
+            [order("#1001", f"n{n}@shop.example", berlin, status) | line("Old Tea")],
+        )
+
+    def products(title: str, price: str, *skus: str) -> str:
+        first = {"Title": title, "Vendor": "Leaf", "Published": "true", "Status": "active"}
+        rows = [
+            {"Handle": "tea", "Variant SKU": sku, "Variant Price": price, "Option1 Value": sku}
+            for sku in skus
+        ]
+        return table(SHOPIFY_PRODUCTS, [rows[0] | first, *rows[1:]])
+
+    files: Files = {
+        "orders_export.csv": orders(0, "refunded"),
+        "orders_export (2).csv": orders(2, "refunded"),
+        "orders_export (10).csv": orders(10, "paid"),
+        "products_export_9.csv": products("Old Tea", "1.00", "A", "B"),
+        "products_export_10.csv": products("New Tea", "4.00", "A"),
+    }
+    shop = run(settings, tmp_path, "shopify", files)
+    assert shop.events("user_id", "item_id") == [(hashed("n10@shop.example"), "tea")]
+    assert (shop.item("tea")["title"], shop.item("tea")["price"]) == ("New Tea", 4)
+
+
 def test_shopify_orders_in_another_currency_need_rates(settings: Settings, tmp_path: Path) -> None:
     files = shopify()
     header, first, rest = str(files["orders_export_1.csv"]).split("\n", 2)
@@ -505,6 +536,28 @@ def test_woocommerce_orders_as_csv(settings: Settings, tmp_path: Path) -> None:
     ]
     assert shop.reasons() == {"cancelled": 1, "not in the catalogue": 1}
     assert shop.item("93")["categories"] == ["Music", "Singles"]
+
+
+def test_woocommerce_orders_as_csv_are_taken_from_the_last_download(
+    settings: Settings, tmp_path: Path
+) -> None:
+    def orders(status: str) -> str:
+        row = {
+            "Order Number": 727,
+            "Order Status": status,
+            "Order Date": "2024-03-22 17:28",
+            "Email (Billing)": "ann@shop.example",
+            "SKU": "SINGLE",
+            "Quantity (- Refund)": 1,
+            "Item Cost": "3",
+        }
+        return table(AOE_ORDERS, [row])
+
+    files: Files = {"orders.csv": orders("Cancelled"), "orders (1).csv": orders("Completed")}
+    files |= {name: text for name, text in woocommerce().items() if name.endswith(".csv")}
+    shop = run(settings, tmp_path, "woocommerce-csv", files)
+    assert shop.events("item_id", "order_id") == [("93", "727")]
+    assert shop.reasons() == {}
 
 
 # Magento
