@@ -15,7 +15,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,18 @@ _SQLGLOT = {"postgresql": "postgres"}  # names of dialects that differ from SQLA
 _BATCH = 10_000  # rows
 _TIMEOUT = 10  # seconds until there is a connection
 _STARTS = (TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN, TokenType.VALUES)
+
+
+def _instant(moment: datetime | str) -> datetime | str:
+    """Return a TIMESTAMP of MySQL, which is in the session's zone, with its offset.
+
+    PyMySQL gives what is no time, such as 0000-00-00 00:00:00, as a text; it stays one.
+    """
+    return moment.replace(tzinfo=UTC) if isinstance(moment, datetime) else moment
+
+
 _OF_MYSQL: dict[int, Callable[[Any], Any]] = {  # by the protocol's number of the column's type
-    7: lambda moment: moment.replace(tzinfo=UTC),  # TIMESTAMP, in the session's zone
+    7: _instant,
     16: lambda bits: int.from_bytes(bits, "big"),  # BIT
     245: json.loads,
 }

@@ -92,6 +92,32 @@ def test_a_table_keeps_its_types(server: Server, tmp_path: Path) -> None:
     assert local["timestamp"].tolist() == BOTH  # the shop's time
 
 
+def test_a_zero_date_of_mysql_is_unreadable(
+    mariadb: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SHOP_DATABASE", mariadb)
+    server = Server(
+        "mariadb", sa.create_engine(sa.make_url(mariadb).set(drivername="mysql+pymysql"))
+    )
+    zero = "'0000-00-00 00:00:00'"
+    server.execute(
+        "DROP TABLE IF EXISTS zeros",
+        "CREATE TABLE zeros (customer int, sku text, at timestamp NULL, local datetime)",
+        "SET sql_mode = ''",
+        "SET time_zone = '+00:00'",
+        "INSERT INTO zeros VALUES (1, 'a', '2024-03-01 11:00', '2024-03-01 11:00'), "
+        f"(2, 'b', {zero}, {zero}), (3, 'c', '2024-07-01 10:00', '2024-07-01 10:00')",
+    )
+    for column in ("at", "local"):
+        found = rows_of(tmp_path, table="zeros", columns={**COLUMNS, "timestamp": column})
+        assert pd.isna(found["timestamp"][1])
+        assert found["unreadable"].tolist() == [None, "timestamp: '0000-00-00 00:00:00'", None]
+    found = rows_of(tmp_path, table="zeros")
+    assert [found["timestamp"][0], found["timestamp"][2]] == BOTH
+    server.execute("DROP TABLE zeros")
+    server.engine.dispose()
+
+
 def test_lists_and_booleans_keep_their_values(server: Server, tmp_path: Path) -> None:
     columns = {"item_id": "sku", "title": "sku", "available": "ok", "categories": "tags"}
     (file,) = files_of(source_of(columns=columns, table="orders"), tmp_path)
