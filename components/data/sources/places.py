@@ -8,6 +8,7 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
+from components.credentials import mask_credentials
 from components.data.sources.hints import did_you_mean
 from components.data.sources.remote import Remote, remote_files
 from components.data.sources.stored import (
@@ -87,9 +88,8 @@ class Place:
         path = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(remote.url).path))
         digest = hashlib.sha256(remote.url.encode()).hexdigest()[:16]
         copy = self.staging / "remote" / digest / (path.name or "file")
-        return StoredFile(
-            copy, remote.url, self.form, self.staging, _partitions(path.parent), remote
-        )
+        shown = mask_credentials(remote.url)
+        return StoredFile(copy, shown, self.form, self.staging, _partitions(path.parent), remote)
 
     def _readable(self, found: list[StoredFile], what: str) -> list[StoredFile]:
         """Return the files that are read; name the others, or refuse them if they hold tables."""
