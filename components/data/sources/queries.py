@@ -63,7 +63,8 @@ class Query:
                 own.raw_sql(f"SET {setting} = {literal(value)}")
             tables = {
                 name: list(create_table(own, name, [replace(one, staging=folder) for one in files]))
-                if name.lower() in self.text.lower()  # else it is not read
+                # else it is not read; a schema's name may be in quotation marks of its own
+                if name.rpartition(".")[2].lower() in self.text.lower()
                 else []
                 for name, files in self.tables.items()
             }
