@@ -14,8 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from components.data.sources.delimited import missing
-from components.data.sources.hints import did_you_mean
+from components.data.sources.hints import check_column, did_you_mean
 from components.data.sources.sql import exported, identifier, literal
 from components.data.sources.values import Values, stage_values
 from components.settings import FileFormat
@@ -73,7 +72,8 @@ def stage_sqlite(
         info = con.execute(f"SELECT name FROM pragma_table_info({literal(table)})").fetchall()
         known = [name for (name,) in info]
         names = known if wanted is None else wanted
-        _check(names, known, shown)
+        for name in names:
+            check_column(name, known, shown)
         # SQLite takes an unknown name in quotation marks for a text.
         chosen = ", ".join(f"{identifier(table)}.{identifier(name)}" for name in names)
         cursor = con.execute(f"SELECT {chosen} FROM {identifier(table)}")
@@ -175,9 +175,3 @@ def _table(names: list[str], shown: str, form: FileFormat) -> str:
         options = f"set `table` to one of {listed}, or write a `query`" if names else "it is empty"
         raise ValueError(f"{shown} has {len(names)} tables: {options}")
     return form.table or names[0]
-
-
-def _check(names: Sequence[str], known: list[str], shown: str) -> None:
-    for name in names:
-        if name not in known:
-            raise ValueError(f"{shown} {missing(name, known)}")

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import ibis
 
-from components.data.sources.delimited import missing
+from components.data.sources.hints import missing
 from components.data.sources.sql import identifier, literal
 from components.settings import FileFormat
 

@@ -10,9 +10,9 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from components.credentials import mask_credentials
 from components.data.sources.hints import did_you_mean
+from components.data.sources.patterns import is_pattern
 from components.data.sources.remote import Remote, remote_files
 from components.data.sources.stored import (
-    PATTERN,
     READ,
     UNREAD_TABLES,
     StoredFile,
@@ -47,7 +47,7 @@ class Place:
         if url := url_of(self.path):
             return self._remote(url)
         path = self.root / self.path
-        if any(sign in str(self.path) for sign in PATTERN) and not path.exists():
+        if is_pattern(self.path) and not path.exists():
             return self._matching()
         if path.is_dir():
             found = [

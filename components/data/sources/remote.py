@@ -24,6 +24,7 @@ from fsspec.callbacks import Callback
 
 from components.credentials import mask_credentials
 from components.data.sources.hints import did_you_mean
+from components.data.sources.patterns import is_pattern
 from components.progress import Progress, progress
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -31,7 +32,6 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 State = dict[str, int | str | None]
 """What tells whether a file or a table changed."""
 
-PATTERN = "*[?"
 _S3 = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}}
 _HTTP = httpx.Timeout(60, connect=10)  # seconds without a byte
 _REDIRECTS = 5
@@ -170,7 +170,7 @@ class _RefusesHead(ValueError):
 def _objects(store: Any, scheme: str, path: str) -> tuple[list[Remote], bool]:
     """Return the objects of a path: one, those below a prefix, or those that a pattern matches."""
     url = f"{scheme}://{path}"
-    if any(sign in path for sign in PATTERN):
+    if is_pattern(path):
         found = store.glob(path, detail=True)
         single = False
     else:

@@ -216,6 +216,10 @@ def test_what_is_not_there_is_named(server: Server, tmp_path: Path) -> None:
         rows_of(tmp_path, query="SELECT skus FROM orders")
     with pytest.raises(ValueError, match=r"query has no column 'at'.*it has customer, sku"):
         rows_of(tmp_path, query="SELECT customer, sku FROM orders")
+    with pytest.raises(
+        ValueError, match=r"query( has the column 'sku' 2 times|: Duplicate column)"
+    ):
+        rows_of(tmp_path, query="SELECT customer, sku, sku FROM orders")
 
 
 def listed(settings: Settings, root: Path, **changed: Any) -> dict[str, Any]:
