@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,7 @@ import pandas as pd
 import pytest
 
 from components.settings import Settings
-from tests.components.project.preset_runs import Files, at, parquet, run, table
-
-
-def as_lines(rows: list[dict[str, Any]]) -> str:
-    """Return JSON lines."""
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
+from tests.components.project.preset_runs import Files, as_lines, at, parquet, run, table
 
 # Amazon Reviews 2023
 

@@ -11,7 +11,16 @@ import pandas as pd
 import pytest
 
 from components.settings import Settings
-from tests.components.project.preset_runs import Files, at, gzipped, hashed, parquet, run, table
+from tests.components.project.preset_runs import (
+    Files,
+    as_lines,
+    at,
+    gzipped,
+    hashed,
+    parquet,
+    run,
+    table,
+)
 
 # Shopify
 
@@ -849,8 +858,7 @@ def without_nulls(value: Any) -> Any:
 def ga4_files(kind: str, folder: Path) -> Files:
     if kind == "parquet":
         return {"events_20240501.parquet": parquet(pd.DataFrame(ga4_events()), folder)}
-    lines = "\n".join(json.dumps(without_nulls(one)) for one in ga4_events())
-    return {"events_20240501.json": lines + "\n"}
+    return {"events_20240501.json": as_lines([without_nulls(one) for one in ga4_events()])}
 
 
 @pytest.mark.parametrize("kind", ["json", "parquet"])
@@ -902,14 +910,13 @@ def test_ga4_refunds_find_products_by_their_names(settings: Settings, tmp_path: 
         event("purchase", 3, "T4", item("Cup")),
         event("refund", 8, "T4"),  # of all
     ]
-    text = "".join(json.dumps(without_nulls(one)) + "\n" for one in events)
+    text = as_lines([without_nulls(one) for one in events])
     shop = run(settings, tmp_path, "ga4", {"events_20240501.json": text})
     found = shop.events("order_id", "item_id")
     assert found == [("T1", "Pot"), ("T2", "Pot"), ("T3", "Cup")]
 
 
 def test_ga4_without_any_user_id(settings: Settings, tmp_path: Path) -> None:
-    events = [one for one in ga4_events() if one["user_id"] is None]
-    lines = "\n".join(json.dumps(without_nulls(one)) for one in events)
+    lines = as_lines([without_nulls(one) for one in ga4_events() if one["user_id"] is None])
     shop = run(settings, tmp_path, "ga4", {"events_20240501.json.gz": gzipped(lines)})
     assert set(shop.valid["interactions"]["user_id"]) == {"1026454.4271112504"}
