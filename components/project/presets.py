@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from components.data.sources.hints import did_you_mean
+from components.data.sources.places import visible
 from components.data.sources.stored import COMPRESSED
 
 SECTIONS = ("interactions", "items", "users", "reviews")
@@ -65,7 +66,8 @@ class Preset(_Strict):
 
         Raises:
             FileNotFoundError: there is no such folder, or a file is missing.
-            ValueError: a given file is unknown to the preset.
+            ValueError: a given file is unknown to the preset, or files that belong together are
+                compressed in different ways or in different places.
         """
         given = given or {}
         if unknown := given.keys() - self.files.keys():
@@ -77,7 +79,7 @@ class Preset(_Strict):
         if not folder.is_dir():
             raise FileNotFoundError(f"preset {self.name}: there is no folder {folder}")
         found = {
-            name: given[name] if name in given else _find(folder, file.path)
+            name: given[name] if name in given else self._find(folder, name)
             for name, file in self.files.items()
         }
         for name, file in self.files.items():
@@ -90,6 +92,29 @@ class Preset(_Strict):
                     f"The files come from {self.source}"
                 )
         return {name: path for name, path in found.items() if path is not None}
+
+    def _find(self, folder: Path, name: str) -> Path | None:
+        """Return the path of the first pattern of a file that matches, None if none does."""
+        for pattern in self.files[name].path:
+            found = [
+                (folder / (place + ending), _matching(folder, place + ending))
+                for place in (pattern, f"*/{pattern}")
+                for ending in ("", *COMPRESSED)
+            ]
+            every = set().union(*(files for _, files in found))
+            if not every:
+                continue
+            for path, files in found:
+                if files == every:
+                    return next(iter(files)) if len(files) == 1 else path
+            most = max((files for _, files in found), key=len)
+            one, other = min(most), min(every - most)
+            raise ValueError(
+                f"preset {self.name}: {name} is found as {one} and as {other}: remove one of them, "
+                "give all files the same ending in one folder, or name them by a pattern, such as "
+                f"--file {name}='{folder}/**/{pattern}*'"
+            )
+        return None
 
     def ingest(self, paths: Mapping[str, Path]) -> dict[str, Any]:
         """Return the section ``ingest`` of params.yaml for these files.
@@ -159,26 +184,17 @@ def _folder() -> Any:
     return package_files("components.project") / "presets"
 
 
-def _find(folder: Path, patterns: list[str]) -> Path | None:
-    """Return the path of the first pattern that matches files, None if none does.
-
-    Files of the folder itself come before those of a folder in it, and uncompressed ones first.
-    """
-    for pattern in patterns:
-        for place in (pattern, f"*/{pattern}"):
-            for ending in ("", *COMPRESSED):
-                matching = [one for one in folder.glob(place + ending) if one.is_file()]
-                if len(matching) == 1:
-                    return matching[0]
-                if matching:
-                    return folder / (place + ending)
-    return None
+def _matching(folder: Path, pattern: str) -> set[Path]:
+    """Return the files that a pattern matches, without those that a folder's reader leaves out."""
+    return {one for one in folder.glob(pattern) if one.is_file() and visible(one, folder)}
 
 
 def _uses(value: object, placeholders: set[str]) -> bool:
     """Return whether a setting has one of the placeholders."""
     if isinstance(value, dict):
         return any(_uses(below, placeholders) for below in value.values())
+    if isinstance(value, list):
+        return any(_uses(below, placeholders) for below in value)
     return value in placeholders if isinstance(value, str) else False
 
 

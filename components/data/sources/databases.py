@@ -14,8 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from components.data.sources.delimited import missing
-from components.data.sources.hints import did_you_mean
+from components.data.sources.hints import check_column, did_you_mean
 from components.data.sources.sql import exported, identifier, literal
 from components.data.sources.values import Values, stage_values
 from components.settings import FileFormat
@@ -40,9 +39,13 @@ def kind_by_content(path: Path) -> str:
 
 
 def change_files(path: Path) -> list[Path]:
-    """Return the file with changes that are not written to the database file yet (the write-ahead
-    log), if there is one."""
-    found = (path.with_name(path.name + "-wal"), path.with_name(path.name + ".wal"))
+    """Return the files that belong to the database file where they are there: the log of changes
+    that are not in it yet, and SQLite's journal.
+
+    The journal of a change that was broken off has what the change replaced: without it half of the
+    change would be read.
+    """
+    found = (path.with_name(path.name + end) for end in ("-wal", "-journal", ".wal"))
     return [file for file in found if file.exists()]
 
 
@@ -52,7 +55,7 @@ def table_names(path: Path, shown: str, kind: str) -> list[str]:
     Raises:
         ValueError: the file is no such database.
     """
-    return _sqlite_names(path, shown) if kind == SQLITE else _duckdb_names(path, shown)
+    return _sqlite_names(path, shown) if kind == SQLITE else list(_duckdb_tables(path, shown))
 
 
 def stage_sqlite(
@@ -69,7 +72,8 @@ def stage_sqlite(
         info = con.execute(f"SELECT name FROM pragma_table_info({literal(table)})").fetchall()
         known = [name for (name,) in info]
         names = known if wanted is None else wanted
-        _check(names, known, shown)
+        for name in names:
+            check_column(name, known, shown)
         # SQLite takes an unknown name in quotation marks for a text.
         chosen = ", ".join(f"{identifier(table)}.{identifier(name)}" for name in names)
         cursor = con.execute(f"SELECT {chosen} FROM {identifier(table)}")
@@ -84,23 +88,24 @@ def stage_duckdb(path: Path, shown: str, form: FileFormat, out: Path) -> None:
     Raises:
         ValueError: the file is no DuckDB database, or the table is not there.
     """
-    table = _table(_duckdb_names(path, shown), shown, form)
+    tables = _duckdb_tables(path, shown)
+    table = _table(list(tables), shown, form)
+    place = ".".join(map(identifier, tables[table]))
     with _duckdb(path, f"{shown}, table {table!r}") as con:
         for statement in (
             f"SET allowed_paths = [{literal(out.absolute())}]",
             "SET enable_external_access = false",  # of views, which may read files
         ):
             con.execute(statement)
-        parts = [identifier(part) for part in table.split(".")]
-        rows = con.sql(f"SELECT * FROM {'.'.join(parts)}")
+        rows = con.sql(f"SELECT * FROM {place}")
         kinds = map(str, rows.types)
         chosen = [
             f"{exported(identifier(name), kind)} AS {identifier(name)}"
             for name, kind in zip(rows.columns, kinds, strict=True)
         ]
         con.execute(
-            f"COPY (SELECT {', '.join(chosen)} FROM {'.'.join(parts)}) TO "
-            f"{literal(out.absolute())} (FORMAT parquet, USE_TMP_FILE false)"
+            f"COPY (SELECT {', '.join(chosen)} FROM {place}) TO {literal(out.absolute())} "
+            "(FORMAT parquet, USE_TMP_FILE false)"
         )
 
 
@@ -111,8 +116,15 @@ def _sqlite(path: Path, shown: str) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(address, uri=True)) as con:
             yield con
     except sqlite3.Error as error:
+        broken_off = "readonly" in str(error)  # only a journal is a reason to write
+        advice = (
+            "a change of it was broken off or is not finished: open it once with its program, or "
+            "copy it while nothing writes"
+            if broken_off
+            else "copy or export it again"
+        )
         raise ValueError(
-            f"{shown} cannot be read as a SQLite database ({error}): copy or export it again"
+            f"{shown} cannot be read as a SQLite database ({error}): {advice}"
         ) from error
 
 
@@ -136,13 +148,21 @@ def _sqlite_names(path: Path, shown: str) -> list[str]:
     return [name for (name,) in found]
 
 
-def _duckdb_names(path: Path, shown: str) -> list[str]:
-    """Return the names, with the schema's unless it is main."""
+def _duckdb_tables(path: Path, shown: str) -> dict[str, tuple[str, str]]:
+    """Return schema and name of the tables and views by their names in the settings.
+
+    That is the name, with the schema's before it unless it is main. A table of main that is named
+    as one of a schema then has main's before it.
+    """
     with _duckdb(path, shown) as con:
         found = con.execute(
             "SELECT table_schema, table_name FROM information_schema.tables ORDER BY ALL"
         ).fetchall()
-    return [name if schema == "main" else f"{schema}.{name}" for schema, name in found]
+    others = {f"{schema}.{name}" for schema, name in found if schema != "main"}
+    return {
+        name if schema == "main" and name not in others else f"{schema}.{name}": (schema, name)
+        for schema, name in found
+    }
 
 
 def _table(names: list[str], shown: str, form: FileFormat) -> str:
@@ -155,9 +175,3 @@ def _table(names: list[str], shown: str, form: FileFormat) -> str:
         options = f"set `table` to one of {listed}, or write a `query`" if names else "it is empty"
         raise ValueError(f"{shown} has {len(names)} tables: {options}")
     return form.table or names[0]
-
-
-def _check(names: Sequence[str], known: list[str], shown: str) -> None:
-    for name in names:
-        if name not in known:
-            raise ValueError(f"{shown} {missing(name, known)}")

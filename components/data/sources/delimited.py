@@ -18,7 +18,7 @@ import duckdb
 import ibis
 
 from components.data.sources.encoding import with_plain_line_ends
-from components.data.sources.hints import did_you_mean
+from components.data.sources.hints import missing
 from components.data.sources.sql import literal
 from components.settings import FileFormat
 
@@ -248,12 +248,6 @@ def places(first: list[str], shown: str, form: FileFormat, wanted: Sequence[str]
             )
         found.append(first.index(name))
     return found
-
-
-def missing(name: str, known: Sequence[str]) -> str:
-    """Return that there is no column ``name``, the most similar one, and those that there are."""
-    listed = ", ".join(known[:40]) + (" …" if len(known) > 40 else "")
-    return f"has no column {name!r}{did_you_mean(name, known)}; it has {listed}"
 
 
 def _header_advice(first: list[str], wanted: Sequence[str]) -> str:

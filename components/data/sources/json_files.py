@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import ibis
 
-from components.data.sources.delimited import missing
+from components.data.sources.hints import missing
 from components.data.sources.sql import identifier, literal
 from components.settings import FileFormat
 
@@ -43,11 +43,7 @@ def stage_json(
         ValueError: the file is no JSON, its rows are no objects, or no row has one of the values.
     """
     form = _form(text, shown)
-    columns = ", ".join(f"{literal(name)}: 'JSON'" for name in wanted)
-    read = (
-        f"read_json({literal(text)}, format='{form}', records=true, columns={{{columns}}}, "
-        f"{_LARGEST})"
-    )
+    read = _reader(text, form, wanted)
     chosen = ", ".join(parts(identifier(name), n) for n, name in enumerate(wanted))
     try:
         con.raw_sql(f"COPY (SELECT {chosen} FROM {read}) TO {literal(out)} (FORMAT parquet)")
@@ -71,16 +67,21 @@ def stage_all_json(
             raise ValueError(
                 f"{shown} holds no value, so its columns are not known: export it again"
             )
-        columns = ", ".join(f"{literal(name)}: 'JSON'" for name in names)
-        read = (
-            f"read_json({literal(text)}, format='{form}', records=true, columns={{{columns}}}, "
-            f"{_LARGEST})"
-        )
+        read = _reader(text, form, names)
         chosen = ", ".join(f"{identifier(name)} AS c{n}" for n, name in enumerate(names))
         con.raw_sql(f"COPY (SELECT {chosen} FROM {read}) TO {literal(out)} (FORMAT parquet)")
     except duckdb.Error as error:
         raise ValueError(_explained(str(error), shown)) from error
     return names
+
+
+def _reader(text: Path, form: str, names: Sequence[str]) -> str:
+    """Return DuckDB's function that reads values of these names as JSON."""
+    columns = ", ".join(f"{literal(name)}: 'JSON'" for name in names)
+    return (
+        f"read_json({literal(text)}, format='{form}', records=true, columns={{{columns}}}, "
+        f"{_LARGEST})"
+    )
 
 
 def _keys(con: ibis.BaseBackend, text: Path, form: str) -> list[str]:
@@ -144,6 +145,12 @@ def _explained(error: str, shown: str) -> str:
     double = re.search(r'duplicate key "(.*)"', error)
     if double:
         return f"{place}: the name {double[1]!r} is there twice: keep one of the two"
+    same = re.search(r'Duplicate struct entry name "(.*)"', error)
+    if same:
+        return (
+            f"{place}: {same[1]!r} and another name of its values differ in case only, which SQL "
+            "ignores: rename one of them, or name only one in `columns` and leave out the query"
+        )
     reason = re.search(r"in (?:line|record/value) \d+: (.*)", error)
     why = reason[1].split(" Try ")[0].rstrip(". ") if reason else error.splitlines()[0]
     return f"{place}: no whole JSON ({why}): write one object a line, or one list of objects"

@@ -8,10 +8,11 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
+from components.credentials import mask_credentials
 from components.data.sources.hints import did_you_mean
+from components.data.sources.patterns import is_pattern
 from components.data.sources.remote import Remote, remote_files
 from components.data.sources.stored import (
-    PATTERN,
     READ,
     UNREAD_TABLES,
     StoredFile,
@@ -46,13 +47,13 @@ class Place:
         if url := url_of(self.path):
             return self._remote(url)
         path = self.root / self.path
-        if any(sign in str(self.path) for sign in PATTERN) and not path.exists():
+        if is_pattern(self.path) and not path.exists():
             return self._matching()
         if path.is_dir():
             found = [
                 self._file(file)
                 for file in sorted(path.rglob("*"))
-                if file.is_file() and _visible(file, path)
+                if file.is_file() and visible(file, path)
             ]
             return self._readable(found, f"the folder {self.path} has")
         if not path.exists():
@@ -80,16 +81,15 @@ class Place:
         files = [self._copied(one) for one in found]
         if single:
             return files
-        shown = [file for file in files if _visible(PurePath(file.shown), PurePath(url))]
+        shown = [file for file in files if visible(PurePath(file.shown), PurePath(url))]
         return self._readable(shown, f"{url} has")
 
     def _copied(self, remote: Remote) -> StoredFile:
         path = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(remote.url).path))
         digest = hashlib.sha256(remote.url.encode()).hexdigest()[:16]
         copy = self.staging / "remote" / digest / (path.name or "file")
-        return StoredFile(
-            copy, remote.url, self.form, self.staging, _partitions(path.parent), remote
-        )
+        shown = mask_credentials(remote.url)
+        return StoredFile(copy, shown, self.form, self.staging, _partitions(path.parent), remote)
 
     def _readable(self, found: list[StoredFile], what: str) -> list[StoredFile]:
         """Return the files that are read; name the others, or refuse them if they hold tables."""
@@ -119,7 +119,7 @@ def _told_by_content(file: StoredFile) -> bool:
     return file.remote is not None and file.path.suffix.lower() in (".zip", ".db")
 
 
-def _visible(file: PurePath, folder: PurePath) -> bool:
+def visible(file: PurePath, folder: PurePath) -> bool:
     """Return whether no part of the path below the folder is hidden, as programs mark their own
     files. A pattern is no folder: of a file that one matches the name counts."""
     if not file.is_relative_to(folder):

@@ -19,8 +19,7 @@ import ibis
 import ibis.expr.types as ir
 
 from components.data.sources.cells import Cells, of_json, of_native
-from components.data.sources.delimited import missing
-from components.data.sources.hints import did_you_mean
+from components.data.sources.hints import check_column, did_you_mean
 from components.data.sources.json_files import parts
 from components.data.sources.sql import exported, identifier, literal
 from components.data.sources.stored import StoredFile, read_parquet
@@ -63,7 +62,8 @@ class Query:
                 own.raw_sql(f"SET {setting} = {literal(value)}")
             tables = {
                 name: list(create_table(own, name, [replace(one, staging=folder) for one in files]))
-                if name.lower() in self.text.lower()  # else it is not read
+                # else it is not read; a schema's name may be in quotation marks of its own
+                if name.rpartition(".")[2].lower() in self.text.lower()
                 else []
                 for name, files in self.tables.items()
             }
@@ -119,7 +119,7 @@ class _Run:
             result = self.con.sql(text)
             kinds = dict(zip(result.columns, map(str, result.types), strict=True))
             for name in wanted:
-                self._check(name, result.columns)
+                check_column(name, result.columns, f"{self.shown}: its result")
             chosen = ", ".join(_chosen(name, kinds[name], n) for n, name in enumerate(wanted))
             self.con.execute(
                 f"COPY (SELECT {chosen} FROM ({text}\n)) TO {literal(out)} "
@@ -150,15 +150,6 @@ class _Run:
         last = duckdb.tokenize(self.text)[-1][0]
         text = self.text.encode()
         return text[:last].decode() if text[last:].startswith(b";") else self.text
-
-    def _check(self, name: str, columns: list[str]) -> None:
-        if name not in columns:
-            raise ValueError(f"{self.shown}: its result {missing(name, columns)}")
-        if columns.count(name) > 1:
-            raise ValueError(
-                f"{self.shown}: its result has the column {name!r} {columns.count(name)} times: "
-                "name each by AS"
-            )
 
     def _explained(self, error: str) -> str:
         """Return DuckDB's message about the query in one line, with what there is."""

@@ -2,7 +2,8 @@
 
 Objects are listed and copied by fsspec, with the credentials that the environment has (``AWS_*``,
 ``AWS_ENDPOINT_URL``; Google's default credentials). HTTPS is read by httpx, because every redirect
-is looked at: none leads from a public server to a private address.
+is looked at: none leads from a public server to a private address. A redirect's name is resolved
+once, and the connection is to one of the addresses that were looked at.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -23,17 +24,22 @@ from fsspec.callbacks import Callback
 
 from components.credentials import mask_credentials
 from components.data.sources.hints import did_you_mean
+from components.data.sources.patterns import is_pattern
 from components.progress import Progress, progress
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 State = dict[str, int | str | None]
 """What tells whether a file or a table changed."""
 
-PATTERN = "*[?"
 _S3 = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 3}}
 _HTTP = httpx.Timeout(60, connect=10)  # seconds without a byte
 _REDIRECTS = 5
 _NO_HEAD = (403, 405, 501)  # answers of servers that refuse HEAD
 _SHOWN = 10_000_000  # bytes of a file from which the progress of its copy is shown
+_EMBEDDING = [ipaddress.ip_network(one) for one in ("::/96", "::ffff:0:0/96", "64:ff9b::/96")]
+"""IPv6 addresses that end in the IPv4 address which is reached through them."""
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
 
 
 class Remote(Protocol):
@@ -60,7 +66,8 @@ def remote_files(url: str) -> tuple[list[Remote], bool]:
     if scheme in ("http", "https"):
         return [WebFile(url)], True
     if scheme not in ("s3", "gs"):
-        raise ValueError(f"ingest: {url}: {scheme}:// is not read; known are s3, gs and https")
+        shown = mask_credentials(url)
+        raise ValueError(f"ingest: {shown}: {scheme}:// is not read; known are s3, gs and https")
     with _explained(url):
         return _objects(fsspec_store(scheme), scheme, path)
 
@@ -120,7 +127,8 @@ class WebFile:
         for header, name in (("etag", "etag"), ("last-modified", "modified")):
             if header in headers:
                 return {**found, name: headers[header]}
-        print(f"{self.url} is read at every run: its server sends neither ETag nor Last-Modified")
+        shown = mask_credentials(self.url)
+        print(f"{shown} is read at every run: its server sends neither ETag nor Last-Modified")
         return {**found, "read": datetime.now(UTC).isoformat()}
 
     def fetch(self, out: Path) -> None:
@@ -141,19 +149,18 @@ class WebFile:
     @contextmanager
     def _answer(self, method: str) -> Iterator[httpx.Response]:
         """Yield the answer after redirects, each of which is checked."""
-        _check_scheme(self.url, self.url)
         url = self.url
         with httpx.Client(timeout=_HTTP, headers={"Accept-Encoding": "identity"}) as client:
             for _ in range(_REDIRECTS + 1):
-                with client.stream(method, url) as answer:
-                    if answer.next_request is None:
+                requests = _requests(client, method, url, _checked(self.url, url))
+                with closing(_sent(client, requests)) as answer:
+                    if not answer.has_redirect_location:
                         _check_status(answer, self.url, method)
                         yield answer
                         return
-                    target = str(answer.next_request.url)
-                _check_redirect(self.url, target)
-                url = target
-        raise ValueError(f"ingest: {self.url} redirects more than {_REDIRECTS} times")
+                    url = str(httpx.URL(url).join(answer.headers["location"]))
+        shown = mask_credentials(self.url)
+        raise ValueError(f"ingest: {shown} redirects more than {_REDIRECTS} times")
 
 
 class _RefusesHead(ValueError):
@@ -163,7 +170,7 @@ class _RefusesHead(ValueError):
 def _objects(store: Any, scheme: str, path: str) -> tuple[list[Remote], bool]:
     """Return the objects of a path: one, those below a prefix, or those that a pattern matches."""
     url = f"{scheme}://{path}"
-    if any(sign in path for sign in PATTERN):
+    if is_pattern(path):
         found = store.glob(path, detail=True)
         single = False
     else:
@@ -203,6 +210,7 @@ def _explained(url: str) -> Iterator[None]:
 
     Each store has its own family of errors, so all are caught but ours.
     """
+    shown = mask_credentials(url)
     try:
         yield
     except ValueError:
@@ -210,68 +218,118 @@ def _explained(url: str) -> Iterator[None]:
     except FileNotFoundError as error:
         if str(error).startswith("ingest:"):
             raise
-        raise FileNotFoundError(f"ingest: there is nothing at {url} ({error})") from error
+        raise FileNotFoundError(f"ingest: there is nothing at {shown} ({error})") from error
     except ImportError as error:
-        raise ValueError(f"ingest: {url}: pip install 'bowerbird[gs]' to read gs://") from error
+        raise ValueError(f"ingest: {shown}: pip install 'bowerbird[gs]' to read gs://") from error
     except Exception as error:
         lines = mask_credentials(str(error)).strip().splitlines() or [type(error).__name__]
         advice = ""
         denied = isinstance(error, PermissionError) or "credentials" in lines[0].lower()
         if denied and url.startswith("s3:"):
             advice = ": set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
-        raise ValueError(f"ingest: {url} cannot be read ({lines[0]}){advice}") from error
+        raise ValueError(f"ingest: {shown} cannot be read ({lines[0]}){advice}") from error
 
 
 def _check_size(url: str, file: Path, size: int) -> None:
-    found = file.stat().st_size
+    found, shown = file.stat().st_size, mask_credentials(url)
     if found != size:
-        raise ValueError(f"ingest: {url}: {found:,} of {size:,} bytes came: run it again")
-    print(f"{url}: {size:,} bytes copied")
+        raise ValueError(f"ingest: {shown}: {found:,} of {size:,} bytes came: run it again")
+    print(f"{shown}: {size:,} bytes copied")
 
 
 def _check_status(answer: httpx.Response, url: str, method: str) -> None:
     if method == "HEAD" and answer.status_code in _NO_HEAD:
         raise _RefusesHead
+    shown = mask_credentials(url)
     if answer.status_code == 404:
-        raise FileNotFoundError(f"ingest: there is no file {url} (404)")
+        raise FileNotFoundError(f"ingest: there is no file {shown} (404)")
     if answer.is_error or answer.is_redirect:
         raise ValueError(
-            f"ingest: {url} cannot be read: the server answers {answer.status_code} "
+            f"ingest: {shown} cannot be read: the server answers {answer.status_code} "
             f"{answer.reason_phrase}"
         )
 
 
-def _check_scheme(url: str, target: str) -> None:
-    """Raise unless ``target`` is https, or http on this machine."""
-    parts = urlsplit(target)
-    if parts.scheme == "https":
-        return
-    if parts.scheme != "http" or not all(one.is_loopback for one in _addresses(target)):
-        what = f"redirects to {parts.scheme}://{parts.hostname}" if target != url else "is http"
-        raise ValueError(f"ingest: {url} {what}, which anyone on the way can change: use https://")
-
-
-def _check_redirect(url: str, target: str) -> None:
-    """Raise if a redirect is not encrypted, or leads from a public server to a private one."""
-    _check_scheme(url, target)
-    if urlsplit(target).hostname == urlsplit(url).hostname:
-        return
-    inside = [one for one in _addresses(target) if not one.is_global]
-    if inside and all(one.is_global for one in _addresses(url)):
-        raise ValueError(
-            f"ingest: {url} redirects to {urlsplit(target).hostname} ({inside[0]}), an address of "
-            "a private network: name the file by the URL that has it"
+def _requests(
+    client: httpx.Client, method: str, url: str, addresses: list[_Address]
+) -> list[httpx.Request]:
+    """Return a request to each of the addresses of the URL's host, whatever its name resolves to
+    then; without addresses one to its name."""
+    whole = httpx.URL(url)
+    return [
+        client.build_request(
+            method,
+            whole.copy_with(host=str(address)),
+            headers={"Host": whole.netloc.decode("ascii")},
+            # the name of the certificate
+            extensions={"sni_hostname": whole.raw_host.decode("ascii")},
         )
+        for address in addresses
+    ] or [client.build_request(method, url)]
 
 
-def _addresses(url: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+def _sent(client: httpx.Client, requests: list[httpx.Request]) -> httpx.Response:
+    """Return the answer to the first request whose address can be reached, its body unread."""
+    *others, last = requests
+    for request in others:
+        with suppress(httpx.ConnectError, httpx.ConnectTimeout):
+            return client.send(request, stream=True)
+    return client.send(last, stream=True)
+
+
+def _checked(first: str, url: str) -> list[_Address]:
+    """Return the addresses at which ``url`` may be read, [] for any: the first URL's host may be
+    anywhere.
+
+    first: the URL of the settings. url: the same, or the target of a redirect.
+
+    Raises:
+        ValueError: the URL is neither https nor http on this machine, or leads from a public server
+            to an address of a private network.
+    """
+    parts, shown = urlsplit(url), mask_credentials(first)
+    same_host = parts.hostname == urlsplit(first).hostname
+    if parts.scheme == "https" and same_host:
+        return []
+    addresses = _addresses(url) if parts.scheme in ("http", "https") else []
+    local = parts.scheme == "http" and all(one.is_loopback for one in addresses)
+    if parts.scheme != "https" and not local:
+        what = f"redirects to {parts.scheme}://{parts.hostname}" if url != first else "is http"
+        raise ValueError(
+            f"ingest: {shown} {what}, which anyone on the way can change: use https://"
+        )
+    inside = [one for one in addresses if not _is_public(one)]
+    if not same_host and inside and all(_is_public(one) for one in _addresses(first)):
+        raise ValueError(
+            f"ingest: {shown} redirects to {parts.hostname} ({inside[0]}), an address of a private "
+            "network: name the file by the URL that has it"
+        )
+    return addresses
+
+
+def _addresses(url: str) -> list[_Address]:
     """Return the addresses of the URL's host."""
     host = urlsplit(url).hostname or ""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise ValueError(f"ingest: {url}: there is no host {host!r} ({error.strerror})") from error
+        shown = mask_credentials(url)
+        message = f"ingest: {shown}: there is no host {host!r} ({error.strerror})"
+        raise ValueError(message) from error
     return [ipaddress.ip_address(address[0]) for *_, address in found]
+
+
+def _is_public(address: _Address) -> bool:
+    """Return whether an address is one of the internet, not of a private network; of an IPv6
+    address that stands for one of IPv4 (NAT64, 6to4), whether that is."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address in _LOCAL_NAT64:
+            return False
+        if any(address in network for network in _EMBEDDING):
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF).is_global
+        if address.sixtofour:
+            return address.sixtofour.is_global
+    return address.is_global
 
 
 class _Bar(Callback):

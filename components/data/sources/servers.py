@@ -15,7 +15,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,7 @@ from sqlglot.errors import SqlglotError
 
 from components.credentials import MASK, mask_credentials
 from components.data.sources.cells import Cells
-from components.data.sources.delimited import missing
-from components.data.sources.hints import did_you_mean
+from components.data.sources.hints import check_column, did_you_mean
 from components.data.sources.stored import ROW, read_parquet
 from components.data.sources.values import as_text, stage_values
 
@@ -42,8 +41,18 @@ _SQLGLOT = {"postgresql": "postgres"}  # names of dialects that differ from SQLA
 _BATCH = 10_000  # rows
 _TIMEOUT = 10  # seconds until there is a connection
 _STARTS = (TokenType.SELECT, TokenType.WITH, TokenType.L_PAREN, TokenType.VALUES)
+
+
+def _instant(moment: datetime | str) -> datetime | str:
+    """Return a TIMESTAMP of MySQL, which is in the session's zone, with its offset.
+
+    PyMySQL gives what is no time, such as 0000-00-00 00:00:00, as a text; it stays one.
+    """
+    return moment.replace(tzinfo=UTC) if isinstance(moment, datetime) else moment
+
+
 _OF_MYSQL: dict[int, Callable[[Any], Any]] = {  # by the protocol's number of the column's type
-    7: lambda moment: moment.replace(tzinfo=UTC),  # TIMESTAMP, in the session's zone
+    7: _instant,
     16: lambda bits: int.from_bytes(bits, "big"),  # BIT
     245: json.loads,
 }
@@ -78,7 +87,7 @@ class ServerTable:
         with self._connected() as connection:
             names = self._known(connection)
             for name in wanted:
-                self._check(name, names)
+                check_column(name, names, self.shown)
             result, places = self._result(connection, wanted, names)
             values = stage_values(wanted, _batches(result, places), out)
         rows = read_parquet(con, str(out))
@@ -91,7 +100,7 @@ class ServerTable:
             ValueError: as for ``columns``.
         """
         with self._connected() as connection:
-            self._check(watermark, self._known(connection))
+            check_column(watermark, self._known(connection), self.shown)
             quoted = connection.dialect.identifier_preparer
             place = self._found(connection) if self.query else quoted.format_table(self._table())
             statement = f"SELECT count(*), max({quoted.quote(watermark)}) FROM {place}"
@@ -131,15 +140,6 @@ class ServerTable:
                 f"{self.shown}: there is no such table{did_you_mean(name, names)}; there are "
                 f"{listed}"
             ) from None
-
-    def _check(self, name: str, known: list[str]) -> None:
-        if name not in known:
-            raise ValueError(f"{self.shown} {missing(name, known)}")
-        if known.count(name) > 1:
-            raise ValueError(
-                f"{self.shown}: its result has the column {name!r} {known.count(name)} times: "
-                "name each by AS"
-            )
 
     def _select(self, connection: sa.Connection) -> str:
         """Return the query without a semicolon at its end.

@@ -19,9 +19,11 @@ import ibis.expr.types as ir
 from components.data.sources import databases, sheets
 from components.data.sources.cells import Cells, of_json, of_native, of_text
 from components.data.sources.compression import name_within
-from components.data.sources.delimited import missing, stage_all_delimited, stage_delimited
+from components.data.sources.delimited import stage_all_delimited, stage_delimited
 from components.data.sources.encoding import as_utf8
+from components.data.sources.hints import check_column
 from components.data.sources.json_files import stage_all_json, stage_json
+from components.data.sources.patterns import is_pattern
 from components.data.sources.remote import Remote
 from components.data.sources.sheets import stage_sheet
 from components.data.sources.sql import literal
@@ -31,7 +33,6 @@ from components.settings import FileFormat
 ROW = "row of the file"  # from 0
 TABLE_COLUMNS = ("source_file", "source_row")
 """Columns that a table of a query has in addition: the file, and the row in it from 0."""
-PATTERN = "*?["  # signs that make a path a pattern
 
 TEXT_ENDINGS = {
     **dict.fromkeys((".csv", ".tsv"), "csv"),
@@ -59,7 +60,10 @@ Stage = Callable[[Path, str, FileFormat, Sequence[str] | None, Path], Values]
 """Of a path, as it is shown, the settings of its source, columns (None: all) and a Parquet file."""
 
 READERS: dict[str, Callable[[ibis.BaseBackend, str], ir.Table]] = {".parquet": read_parquet}
-"""How to open a file of typed columns, by the end of its name."""
+"""How to open a file of typed columns, by the end of its name.
+
+More can be added, see docs/recipes/add-a-data-source.md.
+"""
 
 STAGED: dict[str, Stage] = {
     **dict.fromkeys(sheets.ENDINGS, stage_sheet),
@@ -144,9 +148,7 @@ class StoredFile:
         else:
             rows = self._typed(con)
             for name in own:
-                if name not in rows.columns or name == ROW:
-                    known = [one for one in rows.columns if one != ROW]
-                    raise ValueError(f"{self.shown} {missing(name, known)}")
+                check_column(name, [one for one in rows.columns if one != ROW], self.shown)
             cells = {name: of_native(rows[name]) for name in own}
         values = {
             f"key{n}": ibis.literal(value, "string")
@@ -210,7 +212,7 @@ class StoredFile:
 
     def _path(self) -> Path:
         """Return a path without signs that DuckDB takes for a pattern."""
-        if not any(sign in str(self.path) for sign in PATTERN):
+        if not is_pattern(self.path):
             return self.path
         self.staging.mkdir(parents=True, exist_ok=True)
         link = self.staging / ibis.util.gen_name("link")
@@ -253,7 +255,7 @@ class StoredFile:
             raise ValueError(
                 f"{self.shown} cannot be read ({str(error).splitlines()[0]}): export it again"
             ) from error
-        if reader is not read_parquet:
+        if reader is not read_parquet:  # but an added one, whose rows have no numbers
             numbered = rows.mutate(**{ROW: ibis.row_number()})
             rows = con.create_table(ibis.util.gen_name("rows"), numbered, temp=True)
         return rows

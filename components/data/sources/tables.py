@@ -76,11 +76,12 @@ def create_table(
         )
         for file, part in zip(files, parts, strict=True)
     ]
+    con.raw_sql(f"CREATE VIEW {identifier(name)} AS {_union(selects)}")
     schema, _, own = name.rpartition(".")
-    if schema:
+    if schema and own:  # the point may be one of the name, or the one after a schema's
         con.raw_sql(f"CREATE SCHEMA IF NOT EXISTS {identifier(schema)}")
-    place = f"{identifier(schema)}.{identifier(own)}" if schema else identifier(name)
-    con.raw_sql(f"CREATE VIEW {place} AS {_union(selects)}")
+        place = f"{identifier(schema)}.{identifier(own)}"
+        con.raw_sql(f"CREATE VIEW {place} AS FROM {identifier(name)}")
     return {
         **{column: types[key] for key, column in names.items()},
         **dict(zip(TABLE_COLUMNS, (dt.string, dt.int64), strict=True)),

@@ -76,6 +76,11 @@ def table(header: str, rows: list[dict[str, Any]], delimiter: str = ",") -> str:
     return text.getvalue()
 
 
+def as_lines(rows: list[dict[str, Any]]) -> str:
+    """Return JSON lines."""
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
 def at(text: str) -> pd.Timestamp:
     """Return a moment in UTC."""
     return pd.Timestamp(text, tz="UTC")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,7 @@ import pandas as pd
 import pytest
 
 from components.settings import Settings
-from tests.components.project.preset_runs import Files, at, parquet, run, table
-
-
-def as_lines(rows: list[dict[str, Any]]) -> str:
-    """Return JSON lines."""
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
+from tests.components.project.preset_runs import Files, as_lines, at, parquet, run, table
 
 # Amazon Reviews 2023
 
@@ -583,12 +576,14 @@ def test_complete_journey(settings: Settings, tmp_path: Path) -> None:
         bought(25671, 0, 0.0),
         bought(6534178, 14000, 25.0),
         bought(1, 1, 1.0),
+        bought(9, 1, 4.0),
     ]
     products = pd.DataFrame(
         [
             (25671, 2, "GROCERY", "National", "FRZN ICE", "ICE - CRUSHED/CUBED", "22 LB"),
             (26190, 69, "GROCERY", "Private", "FRUIT - SHELF STABLE", "APPLE SAUCE", "50 OZ"),
             (26081, 2, "MISCELLANEOUS", "National", None, None, None),
+            (9, 2, None, "National", None, "CANDLES", None),
             (6534178, 69, "FUEL", "Private", "COUPON/MISC ITEMS", "GASOLINE-REG UNLEADED", None),
         ],
         columns=[
@@ -612,6 +607,7 @@ def test_complete_journey(settings: Settings, tmp_path: Path) -> None:
     assert shop.events("user_id", "item_id", "timestamp", "order_id", "quantity") == [
         ("900", "25671", time, "31198570044", 2),
         ("900", "26190", time, "31198570044", 1),
+        ("900", "9", time, "31198570044", 1),
     ]
     prices = shop.valid["interactions"].set_index("item_id")["price"]
     assert prices["25671"] == 1.5

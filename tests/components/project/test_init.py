@@ -23,7 +23,6 @@ from components.project.check import check
 from components.project.code import digests
 from components.project.init import Defaults, init
 from components.project.params import params_text
-from components.project.presets import load_preset, names
 from components.project.sampling import sample
 from components.settings import load_settings
 from tests.components.data.sources.workbooks import write_xlsx
@@ -277,19 +276,6 @@ def test_a_preset_makes_a_folder_of_its_files(tmp_path: Path) -> None:
     assert "GroupLens" in done.stdout
     assert "Amélie 1 (2001)" in done.stdout
     assert bowerbird(tmp_path / "mine", "check").returncode == 0
-
-
-@pytest.mark.parametrize("name", names())
-def test_params_of_every_preset_can_be_read(name: str, tmp_path: Path) -> None:
-    preset = load_preset(name)
-    ingest = preset.ingest({file: Path(f"/data/{file}.csv") for file in preset.files})
-    changes = {"validate": preset.validation} if preset.validation else {}
-    (tmp_path / "params.yaml").write_text(params_text(ingest, changes))
-    read = load_settings(tmp_path / "params.yaml").ingest
-    queries = [one["query"] for one in ingest["interactions"] if "query" in one]
-    assert [one.query.strip() for one in read.interactions if one.query] == [
-        one.strip() for one in queries
-    ]
 
 
 def test_the_currency_of_the_files_is_that_of_the_shop(tmp_path: Path) -> None:

@@ -85,6 +85,45 @@ def test_several_files_are_a_pattern(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("preset", "others", "first", "second"),
+    [
+        (
+            "instacart",
+            ["orders.csv", "products.csv", "aisles.csv", "departments.csv"],
+            "order_products__train.csv",
+            "order_products__prior.csv.zip",
+        ),
+        (
+            "retailrocket",
+            ["events.csv", "category_tree.csv"],
+            "item_properties_part1.csv.gz",
+            "item_properties_part2.csv.zip",
+        ),
+        ("amazon-reviews-2023", ["meta_A.jsonl"], "Books.jsonl", "Toys.jsonl.gz"),
+        ("shopify", ["products_export.csv"], "orders_export_1.csv", "2023/orders_export_0.csv"),
+        ("movielens-1m", ["movies.dat"], "ratings.dat", "ratings.dat.gz"),
+    ],
+)
+def test_files_that_one_path_cannot_read_together_are_refused(
+    tmp_path: Path, preset: str, others: list[str], first: str, second: str
+) -> None:
+    folder = written(tmp_path, *others, first, second)
+    with pytest.raises(ValueError, match=rf"preset {preset}: .*--file") as caught:
+        load_preset(preset).find(folder)
+    message = str(caught.value)
+    assert f"{folder / first} " in message or f"{folder / first}:" in message
+    assert f"{folder / second} " in message or f"{folder / second}:" in message
+    advised = Path(message.rpartition("='")[2].removesuffix("'"))
+    read = {*folder.glob(str(advised.relative_to(folder)))}
+    assert {folder / first, folder / second} <= read
+
+
+def test_files_with_several_endings_that_one_pattern_matches_are_found(tmp_path: Path) -> None:
+    folder = written(tmp_path, "events_1.json", "events_2.json.gz", "__MACOSX/._events_1.json")
+    assert load_preset("ga4").find(folder) == {"events": folder / "events_*.json*"}
+
+
 def test_a_missing_file_is_named_with_what_is_there(tmp_path: Path) -> None:
     folder = written(tmp_path, "olist_order_dataset.csv", "olist_order_items_dataset.csv")
     with pytest.raises(FileNotFoundError) as caught:
@@ -104,6 +143,8 @@ def test_sources_of_optional_files_that_are_missing_are_left_out() -> None:
     assert preset.ingest(paths)["users"][0]["path"] == "customers"
     del paths["customers"]
     assert preset.ingest(paths)["users"] == []
+    nested = {**preset.template, "users": [{"columns": {}, "any": ["{customers}"]}]}
+    assert preset.model_copy(update={"template": nested}).ingest(paths)["users"] == []
     del paths["articles"]
     with pytest.raises(ValueError, match=r"preset hm needs the file articles: articles\.csv"):
         preset.ingest(paths)

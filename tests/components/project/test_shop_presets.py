@@ -11,7 +11,16 @@ import pandas as pd
 import pytest
 
 from components.settings import Settings
-from tests.components.project.preset_runs import Files, at, gzipped, hashed, parquet, run, table
+from tests.components.project.preset_runs import (
+    Files,
+    as_lines,
+    at,
+    gzipped,
+    hashed,
+    parquet,
+    run,
+    table,
+)
 
 # Shopify
 
@@ -247,6 +256,37 @@ def test_shopify_takes_an_order_from_the_last_file_that_has_it(
     assert orders == {"#1002", "#1006", "#1007", "#1009"}
 
 
+def test_shopify_takes_products_from_the_last_file_and_knows_a_second_download(
+    settings: Settings, tmp_path: Path
+) -> None:
+    berlin = "2024-05-01 10:00:00 +0200"
+
+    def orders(n: int, status: str) -> str:
+        return table(
+            SHOPIFY_ORDERS,
+            [order("#1001", f"n{n}@shop.example", berlin, status) | line("Old Tea")],
+        )
+
+    def products(title: str, price: str, *skus: str) -> str:
+        first = {"Title": title, "Vendor": "Leaf", "Published": "true", "Status": "active"}
+        rows = [
+            {"Handle": "tea", "Variant SKU": sku, "Variant Price": price, "Option1 Value": sku}
+            for sku in skus
+        ]
+        return table(SHOPIFY_PRODUCTS, [rows[0] | first, *rows[1:]])
+
+    files: Files = {
+        "orders_export.csv": orders(0, "refunded"),
+        "orders_export (2).csv": orders(2, "refunded"),
+        "orders_export (10).csv": orders(10, "paid"),
+        "products_export_9.csv": products("Old Tea", "1.00", "A", "B"),
+        "products_export_10.csv": products("New Tea", "4.00", "A"),
+    }
+    shop = run(settings, tmp_path, "shopify", files)
+    assert shop.events("user_id", "item_id") == [(hashed("n10@shop.example"), "tea")]
+    assert (shop.item("tea")["title"], shop.item("tea")["price"]) == ("New Tea", 4)
+
+
 def test_shopify_orders_in_another_currency_need_rates(settings: Settings, tmp_path: Path) -> None:
     files = shopify()
     header, first, rest = str(files["orders_export_1.csv"]).split("\n", 2)
@@ -443,6 +483,25 @@ def test_woocommerce(settings: Settings, tmp_path: Path) -> None:
     assert available == {"93": True, "22": True, "25": False, "26": True}
 
 
+def test_woocommerce_variations_find_their_parent_by_id_or_by_sku(
+    settings: Settings, tmp_path: Path
+) -> None:
+    def product(number: int, sku: str, kind: str, **more: Any) -> dict[str, Any]:
+        visible = {"Published": 1, "Visibility in catalog": "visible", "In stock?": 1}
+        return {"ID": number, "SKU": sku, "Type": kind, "Name": f"N{number}", **visible, **more}
+
+    products = [
+        product(50, "1001", "variable"),
+        product(51, "", "variation", **{"Parent": "1001", "Regular price": "5"}),
+        product(1001, "", "variable"),
+        product(1002, "", "variation", **{"Parent": "id:1001", "Regular price": "80"}),
+    ]
+    orders = [woo_order(1, 5, "completed", woo_line(50, 1, "5"), woo_line(1001, 1, "80"))]
+    files = {"orders.json": json.dumps(orders), "product.csv": table(WOO_PRODUCTS, products)}
+    shop = run(settings, tmp_path, "woocommerce", files)
+    assert {item: shop.item(item)["price"] for item in ("50", "1001")} == {"50": 5, "1001": 80}
+
+
 AOE_ORDERS = (
     "Order Number,Order Status,Order Date,Customer Note,First Name (Billing),Last Name (Billing),"
     "Company (Billing),Address 1&2 (Billing),City (Billing),State Code (Billing),"
@@ -486,6 +545,28 @@ def test_woocommerce_orders_as_csv(settings: Settings, tmp_path: Path) -> None:
     ]
     assert shop.reasons() == {"cancelled": 1, "not in the catalogue": 1}
     assert shop.item("93")["categories"] == ["Music", "Singles"]
+
+
+def test_woocommerce_orders_as_csv_are_taken_from_the_last_download(
+    settings: Settings, tmp_path: Path
+) -> None:
+    def orders(status: str) -> str:
+        row = {
+            "Order Number": 727,
+            "Order Status": status,
+            "Order Date": "2024-03-22 17:28",
+            "Email (Billing)": "ann@shop.example",
+            "SKU": "SINGLE",
+            "Quantity (- Refund)": 1,
+            "Item Cost": "3",
+        }
+        return table(AOE_ORDERS, [row])
+
+    files: Files = {"orders.csv": orders("Cancelled"), "orders (1).csv": orders("Completed")}
+    files |= {name: text for name, text in woocommerce().items() if name.endswith(".csv")}
+    shop = run(settings, tmp_path, "woocommerce-csv", files)
+    assert shop.events("item_id", "order_id") == [("93", "727")]
+    assert shop.reasons() == {}
 
 
 # Magento
@@ -607,6 +688,7 @@ def magento() -> Files:
         item(6, 2, "OUT", qty_refunded="1.0000"),
         item(7, 3, "24-MB01"),
         item(8, 4, "24-MB01"),
+        item(9, 1, "24-MB01", "", base_price="80.0000"),  # a type that is not there
     ]
     return {
         "sales_order.csv": table(MAGENTO_ORDERS, orders),
@@ -620,12 +702,13 @@ def test_magento(settings: Settings, tmp_path: Path) -> None:
     guest, time = f"guest-{hashed('guest@shop.example')}", at("2024-05-01 10:00")
     events = shop.events("user_id", "item_id", "timestamp", "order_id", "quantity")
     assert events == [
-        ("7", "24-MB01", time, "000000001", 2),
+        ("7", "24-MB01", time, "000000001", 3),
         ("7", "WS12", time, "000000001", 2),
         (guest, "24-MB01", time, "000000002", 1),
     ]
     prices = shop.valid["interactions"].set_index(["user_id", "item_id"])["price"]
     assert prices["7", "WS12"] == 20
+    assert prices["7", "24-MB01"] == 40  # of two pieces at 20 and one at 80
     assert pd.isna(prices[guest, "24-MB01"])  # part of a bundle
     assert shop.reasons() == {"cancelled": 1, "returned": 1}
     tee = shop.item("WS12")
@@ -669,10 +752,13 @@ def test_magento_orders_of_the_rest_api(settings: Settings, tmp_path: Path) -> N
         {**files, **{f"orders-{n}.json": json.dumps(page) for n, page in enumerate(pages)}},
     )
     assert shop.events("user_id", "item_id", "order_id", "quantity") == [
-        ("7", "24-MB01", "000000001", 2),
+        ("7", "24-MB01", "000000001", 3),
         ("7", "WS12", "000000001", 2),
         (f"guest-{hashed('guest@shop.example')}", "24-MB01", "000000002", 1),
     ]
+    prices = [price for (price,) in shop.events("price")]
+    assert prices[:2] == [40, 20]
+    assert pd.isna(prices[2])
 
 
 # Google Analytics 4
@@ -772,8 +858,7 @@ def without_nulls(value: Any) -> Any:
 def ga4_files(kind: str, folder: Path) -> Files:
     if kind == "parquet":
         return {"events_20240501.parquet": parquet(pd.DataFrame(ga4_events()), folder)}
-    lines = "\n".join(json.dumps(without_nulls(one)) for one in ga4_events())
-    return {"events_20240501.json": lines + "\n"}
+    return {"events_20240501.json": as_lines([without_nulls(one) for one in ga4_events()])}
 
 
 @pytest.mark.parametrize("kind", ["json", "parquet"])
@@ -802,8 +887,36 @@ def test_ga4(settings: Settings, tmp_path: Path, kind: str) -> None:
     assert set(shop.valid["users"]["country"]) == {"Germany"}
 
 
+def test_ga4_refunds_find_products_by_their_names(settings: Settings, tmp_path: Path) -> None:
+    """Items have a name, or nothing, instead of an id."""
+    template = {event["event_name"]: event for event in ga4_events()}
+
+    def event(kind: str, minute: int, number: str, *items: dict[str, Any]) -> dict[str, Any]:
+        moment = 1_714_557_600_000_000 + minute * 60_000_000
+        sale = {"transaction_id": number}
+        return template[kind] | {"event_timestamp": moment, "ecommerce": sale, "items": list(items)}
+
+    def item(name: str | None, item_id: str | None = None) -> dict[str, Any]:
+        return {"item_id": item_id, "item_name": name, "price": 5.0, "quantity": 1}
+
+    unset = item("(not set)", "(not set)")
+    events = [
+        event("purchase", 0, "T1", item("Cup"), item("Pot")),
+        event("refund", 5, "T1", item("Cup")),
+        event("purchase", 1, "T2", item("Cup", "(not set)"), item("Pot", "(not set)")),
+        event("refund", 6, "T2", item("Cup", "(not set)")),
+        event("purchase", 2, "T3", item("Cup")),
+        event("refund", 7, "T3", unset),  # of no known product
+        event("purchase", 3, "T4", item("Cup")),
+        event("refund", 8, "T4"),  # of all
+    ]
+    text = as_lines([without_nulls(one) for one in events])
+    shop = run(settings, tmp_path, "ga4", {"events_20240501.json": text})
+    found = shop.events("order_id", "item_id")
+    assert found == [("T1", "Pot"), ("T2", "Pot"), ("T3", "Cup")]
+
+
 def test_ga4_without_any_user_id(settings: Settings, tmp_path: Path) -> None:
-    events = [one for one in ga4_events() if one["user_id"] is None]
-    lines = "\n".join(json.dumps(without_nulls(one)) for one in events)
+    lines = as_lines([without_nulls(one) for one in ga4_events() if one["user_id"] is None])
     shop = run(settings, tmp_path, "ga4", {"events_20240501.json.gz": gzipped(lines)})
     assert set(shop.valid["interactions"]["user_id"]) == {"1026454.4271112504"}

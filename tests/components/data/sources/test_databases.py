@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import pytest
 
 from components.data.sources import inventory
 from components.data.sources.columns import read
-from components.data.sources.files import connect, files_of
+from components.data.sources.files import connect, files_of, stored_files_of
 from components.settings import Ingest, Settings, Source
 
 COLUMNS = {"user_id": "customer", "item_id": "sku", "timestamp": "day"}
@@ -77,6 +80,54 @@ def test_tables_of_duckdb_keep_their_types(shop: Path, name: str) -> None:
     assert texts(shop, "large", path=name, table="orders") == [str(2**90)]
     assert texts(shop, "customer", path=name, table="old.orders") == ["5"]
     assert texts(shop, "v", path=name, query="SELECT customer + 1 AS v FROM old.orders") == ["6"]
+
+
+def test_a_point_in_a_name_is_no_schema(tmp_path: Path) -> None:
+    with closing(duckdb.connect(str(tmp_path / "shop.duckdb"))) as con:
+        con.execute(
+            'CREATE TABLE "orders.2024" AS SELECT 1 AS v; CREATE TABLE "a.b" AS SELECT 2 AS v; '
+            'CREATE SCHEMA orders; CREATE TABLE orders."2024" AS SELECT 3 AS v'
+        )
+    with closing(sqlite3.connect(tmp_path / "shop.sqlite")) as con:
+        con.execute('CREATE TABLE "a.b" AS SELECT 4 AS v')
+    tables = {"a.b": "2", "orders.2024": "3", "main.orders.2024": "1"}
+    for table, value in tables.items():
+        assert texts(tmp_path, "v", path="shop.duckdb", table=table) == [value]
+        query = f'SELECT v FROM "{table}"'
+        assert texts(tmp_path, "v", path="shop.duckdb", query=query) == [value]
+    query = 'SELECT v FROM "orders"."2024"'
+    assert texts(tmp_path, "v", path="shop.duckdb", query=query) == ["3"]
+    assert texts(tmp_path, "v", path="shop.sqlite", table="a.b") == ["4"]
+    assert texts(tmp_path, "v", path="shop.sqlite", query='SELECT v FROM "a.b"') == ["4"]
+
+
+def test_a_change_that_was_broken_off_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "shop.sqlite"
+    with closing(sqlite3.connect(file)) as con:
+        con.execute("CREATE TABLE lines (v, text)")
+        con.executemany("INSERT INTO lines VALUES (0, ?)", [("x" * 500,)] * 2000)
+        con.commit()
+    change = (
+        "import os, sqlite3, sys\n"
+        "con = sqlite3.connect(sys.argv[1])\n"
+        "con.execute('PRAGMA cache_size = 5')\n"
+        "con.execute('UPDATE lines SET v = 1')\n"
+        "os._exit(0)"  # as if killed: neither committed nor taken back
+    )
+    subprocess.run([sys.executable, "-c", change, str(file)], check=True)
+    source = Source.model_validate({"path": "shop.sqlite", "columns": {}})
+    (copied,) = stored_files_of(source, tmp_path)
+    assert [one.name for one in copied.paths()] == ["shop.sqlite", "shop.sqlite-journal"]
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for one in copied.paths():
+        shutil.copy(one, copy)
+    for root in (tmp_path, copy):
+        with pytest.raises(ValueError, match=r"a change of it was broken off .* open it once"):
+            texts(root, "v", path="shop.sqlite")
+    with closing(sqlite3.connect(file)) as con:  # takes the change back
+        con.execute("SELECT * FROM lines").fetchall()
+    assert set(texts(tmp_path, "v", path="shop.sqlite")) == {"0"}
 
 
 def test_tables_of_several_databases_are_joined(shop: Path) -> None:

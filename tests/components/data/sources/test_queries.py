@@ -273,6 +273,19 @@ def test_columns_without_a_name_of_their_own_are_numbered(
     assert "column 1 is x_1, column 2 is X_2, column 3 is c3" in capsys.readouterr().out
 
 
+def test_names_of_json_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"Sku": "1", "u": "7"}\n{"sku": "2", "u": "8"}\n')
+    words = r"a\.jsonl: '[Ss]ku' and another name .* differ in case only, .*: rename one"
+    with pytest.raises(ValueError, match=words):
+        values(tmp_path, "SELECT u AS v FROM source", path="a.jsonl")
+    columns = {"user_id": "u", "item_id": "sku", "timestamp": "u"}
+    (file,) = files_of(Source.model_validate({"path": "a.jsonl", "columns": columns}), tmp_path)
+    rows, cells = file.columns(connect("UTC"), ["sku"])
+    assert rows.select(v=cells["sku"].text).execute()["v"].tolist() == [None, "2"]
+    with pytest.raises(ValueError, match=words):
+        file.columns(connect("UTC"), ["sku", "Sku"])
+
+
 def test_equal_runs_give_equal_rows(tmp_path: Path) -> None:
     lines = "".join(f"{n % 7919},{n}\n" for n in range(200_000))
     (tmp_path / "a.csv").write_text("k,n\n" + lines)

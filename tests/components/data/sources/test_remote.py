@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-from components.data.sources import inventory, remote
+from components.data.sources import inventory
 from components.data.sources.columns import read
 from components.data.sources.files import connect, files_of
 from components.settings import Ingest, Settings, Source
@@ -177,6 +185,7 @@ class Site(BaseHTTPRequestHandler):
     """Files of a dictionary: path → (status, headers, body)."""
 
     answers: dict[str, tuple[int, dict[str, str], bytes]]
+    seen: ClassVar[dict[str, str]] = {}  # headers of the newest request
     no_head = False
 
     def do_HEAD(self) -> None:
@@ -189,6 +198,7 @@ class Site(BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, body: bool) -> None:
+        type(self).seen = {name.lower(): value for name, value in self.headers.items()}
         status, headers, data = self.answers.get(self.path, (404, {}, b""))
         self.send_response(status)
         for name, value in {"Content-Length": str(len(data)), **headers}.items():
@@ -275,10 +285,172 @@ def test_answers_that_are_no_file_are_refused(site: tuple[str, type[Site]], tmp_
         users_of(tmp_path, path="http://none.invalid/a.csv")
 
 
-@pytest.mark.parametrize("inside", ["10.0.0.7", "127.0.0.1", "169.254.169.254", "[fd00::1]"])
-def test_no_redirect_leads_from_a_public_server_to_a_private_one(inside: str) -> None:
-    target = f"https://{inside}/latest"
-    with pytest.raises(ValueError, match=r"8\.8\.8\.8/a\.csv redirects to .* private network"):
-        remote._check_redirect("https://8.8.8.8/a.csv", target)
-    remote._check_redirect("https://10.0.0.9/a.csv", target)  # within a private network
-    remote._check_redirect("https://8.8.8.8/a.csv", "https://8.8.4.4/a.csv")
+def test_no_output_has_the_password_of_a_url(
+    site: tuple[str, type[Site]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    url, handler = site
+    url = url.replace("//", f"//reader:{SECRET}@")
+    handler.answers["/a.csv"] = 200, {}, csv_of("1")
+    handler.answers["/round.csv"] = 302, {"Location": "/round.csv"}, b""
+    (file,) = files_of(Source(path=url + "/a.csv", columns=COLUMNS), tmp_path)
+    rows = read(connect("UTC"), file, "interactions").execute()
+    assert rows["user_id"].tolist() == ["1"]
+    assert handler.seen["authorization"].startswith("Basic ")
+    said = [*rows["source"]]
+    for path in ("/none.csv", "/round.csv"):
+        with pytest.raises((ValueError, FileNotFoundError), match=r"//\*\*\*@") as caught:
+            users_of(tmp_path, path=url + path)
+        said.append(str(caught.value))
+    with pytest.raises(ValueError, match=r"ftp://reader:\*\*\*@x/a"):
+        users_of(tmp_path, path=f"ftp://reader:{SECRET}@x/a")
+    printed = capfd.readouterr()
+    assert "bytes copied" in printed.out
+    assert SECRET not in " ".join([*said, *printed])
+
+
+@dataclass
+class Internet:
+    """Names and addresses that lead to a local server with TLS.
+
+    names: what each name resolves to, one list after the other, the last for good. unreachable:
+    addresses without a route. connected: the hosts of the connections.
+    """
+
+    handler: type[Site]
+    names: dict[str, list[list[str]]]
+    unreachable: set[str] = field(default_factory=set)
+    connected: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def internet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Internet]:
+    names = ("shop.example", "files.example")
+    certificate, key = self_signed(tmp_path, names)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    handler = type("Answers", (Site,), {"answers": {}})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    found = Internet(handler, {})
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        if port is None:
+            lists = found.names[host]
+            addresses = lists.pop(0) if len(lists) > 1 else lists[0]
+            return [one for address in addresses for one in resolve(address, None, *args, **kwargs)]
+        found.connected.append(host)
+        if host in found.unreachable:
+            raise OSError("no route")
+        return resolve("127.0.0.1", server.server_port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield found
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def self_signed(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path]:
+    """Return the files of a certificate of these names and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    now = datetime.now(UTC)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .add_extension(identifier, False)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "server.pem", folder / "server.key"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files
+
+
+PUBLIC = "8.8.4.4"
+
+
+def redirecting(internet: Internet) -> str:
+    """Return a URL of shop.example that redirects to a file of files.example."""
+    internet.handler.answers |= {
+        "/a.csv": (302, {"Location": "https://files.example/b.csv"}, b""),
+        "/b.csv": (307, {"Location": "/c.csv"}, b""),
+        "/c.csv": (200, {}, csv_of("1")),
+    }
+    return "https://shop.example/a.csv"
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        *("10.0.0.7", "127.0.0.1", "169.254.169.254", "fd00::1", "::ffff:10.0.0.7", "::10.0.0.7"),
+        *("64:ff9b::a00:7", "64:ff9b:1::a00:7", "2002:a00:7::1"),  # NAT64 and 6to4 of 10.0.0.7
+    ],
+)
+def test_no_redirect_leads_from_a_public_server_to_a_private_one(
+    internet: Internet, tmp_path: Path, inside: str
+) -> None:
+    url = redirecting(internet)
+    internet.names = {"shop.example": [["8.8.8.8"]], "files.example": [[PUBLIC, inside]]}
+    words = (
+        r"shop\.example/a\.csv redirects to files\.example \(.*\), an address of a private network"
+    )
+    with pytest.raises(ValueError, match=words):
+        users_of(tmp_path, path=url)
+    assert internet.connected == ["shop.example"]
+    internet.names["shop.example"] = [["10.0.0.9"]]  # within a private network
+    assert users_of(tmp_path, path=url) == ["1"]
+
+
+@pytest.mark.parametrize("address", [PUBLIC, "64:ff9b::808:808", "2002:808:808::1"])
+def test_a_redirect_to_another_public_server_is_followed(
+    internet: Internet, tmp_path: Path, address: str
+) -> None:
+    url = redirecting(internet)
+    internet.names = {"shop.example": [["8.8.8.8"]], "files.example": [[address]]}
+    assert users_of(tmp_path, path=url) == ["1"]
+    assert internet.connected == ["shop.example", address, address]
+    assert internet.handler.seen["host"] == "files.example"
+
+
+def test_the_address_that_was_checked_is_the_one_that_is_connected(
+    internet: Internet, tmp_path: Path
+) -> None:
+    url = redirecting(internet)
+    internet.handler.answers["/b.csv"] = 200, {}, csv_of("1")
+    changing = [[PUBLIC], ["10.0.0.7"]]
+    internet.names = {"shop.example": [["8.8.8.8"]], "files.example": changing}
+    assert users_of(tmp_path, path=url) == ["1"]
+    assert internet.connected == ["shop.example", PUBLIC]
+
+
+def test_an_address_without_a_route_is_passed_over(internet: Internet, tmp_path: Path) -> None:
+    url = redirecting(internet)
+    first = "2001:4860:4860::8844"
+    internet.unreachable = {first}
+    internet.names = {"shop.example": [["8.8.8.8"]], "files.example": [[first, PUBLIC]]}
+    assert users_of(tmp_path, path=url) == ["1"]
+    internet.names["files.example"] = [[first]]
+    with pytest.raises(ValueError, match=r"shop\.example/a\.csv cannot be read .*no route"):
+        users_of(tmp_path / "again", path=url)
+
+
+def test_a_redirect_needs_the_certificate_of_its_name(internet: Internet, tmp_path: Path) -> None:
+    internet.handler.answers["/a.csv"] = 302, {"Location": "https://other.example/b.csv"}, b""
+    internet.names = {"shop.example": [["8.8.8.8"]], "other.example": [[PUBLIC]]}
+    with pytest.raises(ValueError, match=r"cannot be read .*certificate"):
+        users_of(tmp_path, path="https://shop.example/a.csv")

@@ -92,6 +92,32 @@ def test_a_table_keeps_its_types(server: Server, tmp_path: Path) -> None:
     assert local["timestamp"].tolist() == BOTH  # the shop's time
 
 
+def test_a_zero_date_of_mysql_is_unreadable(
+    mariadb: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SHOP_DATABASE", mariadb)
+    server = Server(
+        "mariadb", sa.create_engine(sa.make_url(mariadb).set(drivername="mysql+pymysql"))
+    )
+    zero = "'0000-00-00 00:00:00'"
+    server.execute(
+        "DROP TABLE IF EXISTS zeros",
+        "CREATE TABLE zeros (customer int, sku text, at timestamp NULL, local datetime)",
+        "SET sql_mode = ''",
+        "SET time_zone = '+00:00'",
+        "INSERT INTO zeros VALUES (1, 'a', '2024-03-01 11:00', '2024-03-01 11:00'), "
+        f"(2, 'b', {zero}, {zero}), (3, 'c', '2024-07-01 10:00', '2024-07-01 10:00')",
+    )
+    for column in ("at", "local"):
+        found = rows_of(tmp_path, table="zeros", columns={**COLUMNS, "timestamp": column})
+        assert pd.isna(found["timestamp"][1])
+        assert found["unreadable"].tolist() == [None, "timestamp: '0000-00-00 00:00:00'", None]
+    found = rows_of(tmp_path, table="zeros")
+    assert [found["timestamp"][0], found["timestamp"][2]] == BOTH
+    server.execute("DROP TABLE zeros")
+    server.engine.dispose()
+
+
 def test_lists_and_booleans_keep_their_values(server: Server, tmp_path: Path) -> None:
     columns = {"item_id": "sku", "title": "sku", "available": "ok", "categories": "tags"}
     (file,) = files_of(source_of(columns=columns, table="orders"), tmp_path)
@@ -136,16 +162,30 @@ HOSTILE = (
     "DELETE FROM orders",
     "SELECT 1; DROP TABLE orders",
     "SELECT customer INTO copied FROM orders",
-    "WITH gone AS (DELETE FROM orders RETURNING *) SELECT * FROM gone",
+    "CREATE TABLE copied AS SELECT * FROM orders",
 )
+IN_CTE = "WITH gone AS (DELETE FROM orders RETURNING *) SELECT * FROM gone"
+"""A SELECT to the check of the statement, so that the server refuses it."""
+
+
+def assert_unchanged(server: Server) -> None:
+    with server.engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM orders")).scalar() == 2
+        assert not sa.inspect(connection).has_table("copied")
 
 
 @pytest.mark.parametrize("query", HOSTILE)
 def test_a_query_cannot_write(server: Server, tmp_path: Path, query: str) -> None:
-    with pytest.raises(ValueError, match=r"database SHOP_DATABASE, query"):
+    with pytest.raises(ValueError, match=r"SHOP_DATABASE, query must be exactly one SELECT"):
         rows_of(tmp_path, query=query)
-    with server.engine.connect() as connection:
-        assert connection.execute(sa.text("SELECT count(*) FROM orders")).scalar() == 2
+    assert_unchanged(server)
+
+
+def test_a_select_cannot_delete(server: Server, tmp_path: Path) -> None:
+    said = "read-only transaction|top level" if server.kind == "postgres" else "SQL syntax"
+    with pytest.raises(ValueError, match=rf"SHOP_DATABASE, query: .*({said})"):
+        rows_of(tmp_path, query=IN_CTE)
+    assert_unchanged(server)
 
 
 WIPE = {
@@ -164,8 +204,7 @@ def test_a_function_that_a_query_calls_cannot_write(server: Server, tmp_path: Pa
             columns={**COLUMNS, "timestamp": "moment"},
         )
     server.execute("DROP FUNCTION wipe")
-    with server.engine.connect() as connection:
-        assert connection.execute(sa.text("SELECT count(*) FROM orders")).scalar() == 2
+    assert_unchanged(server)
 
 
 def test_what_is_not_there_is_named(server: Server, tmp_path: Path) -> None:
@@ -177,6 +216,10 @@ def test_what_is_not_there_is_named(server: Server, tmp_path: Path) -> None:
         rows_of(tmp_path, query="SELECT skus FROM orders")
     with pytest.raises(ValueError, match=r"query has no column 'at'.*it has customer, sku"):
         rows_of(tmp_path, query="SELECT customer, sku FROM orders")
+    with pytest.raises(
+        ValueError, match=r"query( has the column 'sku' 2 times|: Duplicate column)"
+    ):
+        rows_of(tmp_path, query="SELECT customer, sku, sku FROM orders")
 
 
 def listed(settings: Settings, root: Path, **changed: Any) -> dict[str, Any]:
