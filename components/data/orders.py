@@ -134,7 +134,8 @@ def _taken_back(rows: ir.Table, stated: ir.Table, gone: ir.Table, settings: Vali
         .anti_join(gone, ROW)
         .mutate(takes=False, names_order=False, is_cancellation=False)
     )
-    takes = lines.union(_later_statuses(stated, bought).select(lines.columns))
+    states = _later_statuses(stated.anti_join(lines, ROW), bought)
+    takes = lines.union(states.select(lines.columns))
     bought = bought.select(lines.columns)
     named = takes.filter(_.names_order).union(
         takes.filter(~_.names_order).semi_join(bought, _ORDER)
@@ -170,35 +171,43 @@ def _whole(settings: Validate) -> str:
 def _return_lines(rows: ir.Table, settings: Validate) -> ir.Table:
     """Return the shop's lines of returns and cancellations; ``order_id`` is the order they name.
 
-    names_order: it surely is one, and not the return's own id.
+    names_order: it is certain that this is an order, and not the id of the return itself.
     """
     lines = _purchases(
         rows,
         rows.authentication.isnull() | (rows.authentication == SHOP),
-        rows.status.isnull(),
         (rows.quantity < 0)
         | (_cancels(rows, settings) & ((rows.quantity != 0) | rows.quantity.isnull())),
     )
-    lines = lines.mutate(is_cancellation=_cancels(lines, settings))
+    cancels = _cancels(lines, settings)
     order, names = lines.order_id, ibis.literal(False)
     if re.compile(settings.cancelled_orders).groups:
         inside = lines.order_id.re_extract(_whole(settings), 1).nullif("")
-        order = ibis.ifelse(lines.is_cancellation, inside, order)
-        names = lines.is_cancellation & inside.notnull()
-    return lines.mutate(order_id=order, quantity=_.quantity.abs(), takes=True, names_order=names)
+        order = ibis.ifelse(cancels, inside, order)
+        names = cancels & inside.notnull()
+    return lines.mutate(
+        order_id=order,
+        quantity=_.quantity.abs(),
+        takes=True,
+        names_order=names,
+        is_cancellation=ibis.coalesce(lines.status == CANCELLED, cancels),
+    )
 
 
 def _later_statuses(stated: ir.Table, bought: ir.Table) -> ir.Table:
     """Return the rows whose status takes back an earlier row of the same order and item.
 
-    A file that lists each order's states has the purchase in an earlier row, or in another file.
+    A file that lists each order's states has the purchase at an earlier time; the purchase may also
+    be in an earlier file.
     """
     stated = stated.filter(_.quantity > 0, _.order_id.notnull()).mutate(
         takes=True, names_order=True, is_cancellation=_.status == CANCELLED
     )
-    earlier = bought.select(*_ORDER, at=bought.timestamp, file=bought.source)
-    later = (stated.timestamp > earlier.at) | (stated.source != earlier.file)
-    return stated.semi_join(earlier, [*_ORDER, later])
+    earlier = bought.select(
+        *_ORDER, at=bought.timestamp, file=bought.source, earlier_row=bought[ROW]
+    )
+    in_later_file = (stated.source != earlier.file) & (stated[ROW] > earlier.earlier_row)
+    return stated.semi_join(earlier, [*_ORDER, (stated.timestamp > earlier.at) | in_later_file])
 
 
 def _stack(events: ir.Table, key: list[str], order: list[str]) -> ir.Table:

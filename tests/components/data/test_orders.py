@@ -108,6 +108,29 @@ def pieces(n: float, **row: Any) -> dict[str, Any]:
         ),
         pytest.param(
             [
+                pieces(1, order_id="1", timestamp=NOON, status="cancelled"),
+                pieces(1, order_id="1", timestamp=NOON, source="b.csv"),
+            ],
+            {0: "cancelled"},
+            id="the state in an earlier export",
+        ),
+        pytest.param(
+            [pieces(1, order_id="1"), pieces(-1, order_id="1", status="returned")],
+            {0: "returned", 1: "returned"},
+            id="a line of a return with a state",
+        ),
+        pytest.param(
+            [pieces(1), pieces(-1, status="returned", source="b.csv")],
+            {0: "returned", 1: "returned"},
+            id="a line of a return with a state in another file",
+        ),
+        pytest.param(
+            [pieces(1, timestamp=NOON), pieces(-2, status="cancelled", timestamp=NOON)],
+            {0: "cancelled", 1: "cancelled"},
+            id="a line of a cancellation with a state",
+        ),
+        pytest.param(
+            [
                 pieces(1, order_id="1", version=1),
                 pieces(1, order_id="1", version=2),
                 pieces(1, order_id="1", version=1, item_id="j"),
@@ -139,6 +162,17 @@ def test_a_cancellations_id_may_hold_the_orders() -> None:
     }
     positive = [*rows[:2], pieces(1, order_id="C1")]
     assert problems(positive, cancelled_orders=r"C(\d+)") == {0: "cancelled", 2: CANCELS}
+
+
+@pytest.mark.parametrize("quantity", [1, -1])
+@pytest.mark.parametrize("status", ["cancelled", "returned"])
+def test_a_cancellation_may_have_a_state_too(quantity: int, status: str) -> None:
+    rows = [
+        pieces(1, order_id="1"),
+        pieces(1, order_id="2"),
+        pieces(quantity, order_id="C1", status=status, source="b.csv"),
+    ]
+    assert problems(rows, cancelled_orders=r"C(\d+)") == {0: status, 2: status}
 
 
 def test_kept_purchases_stay() -> None:
