@@ -6,8 +6,8 @@ rows without the values that their sender may not set. ``validate`` applies the 
 training, and monitoring applies the same ones, so that both see the same events.
 
 User ids and sessions can be made at will, an address cannot. So a client (an address with all its
-sessions) is limited, whatever users it names.
-The shop's key is not limited by client, because all of the shop's events come from it.
+sessions) is limited, whatever users it names. The shop's key is not limited by client, because all
+of the shop's events come from it.
 """
 
 from __future__ import annotations
@@ -102,15 +102,19 @@ def _latest_event(file: Path) -> pd.Timestamp:
     return day + pd.Timedelta(days=1) + CLOCK_SKEW
 
 
+def unreadable_feedback(shown: str | Path, error: Exception) -> ValueError:
+    """Return the error of a file that cannot be read, with its remedy."""
+    return ValueError(
+        f"{shown} cannot be read ({str(error).splitlines()[0]}): take it away or export it again "
+        "with `bowerbird export-feedback`"
+    )
+
+
 def _read_file(file: Path) -> pd.DataFrame:
     try:
         part = pd.read_parquet(file)
     except (OSError, ValueError) as error:  # pyarrow's own errors are among these
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{file} cannot be read ({reason}): take it away or export it again with "
-            "`bowerbird export-feedback`"
-        ) from error
+        raise unreadable_feedback(file, error) from error
     part = part.assign(source=file.name)
     # Files exported before these columns existed.
     missing = {"client", "authentication"} - set(part.columns)

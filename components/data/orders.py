@@ -5,7 +5,8 @@ In: the raw interactions as an Ibis table with the columns ROW (the number of th
 of ROW and ``reason``. One row has at most one reason here. PARTLY_RETURNED is no reason for
 quarantine: such a purchase is kept with its whole quantity, and is counted.
 
-1. Of an order with several versions, the rows of the newest one count (REPLACED).
+1. Of an order with several versions, the rows of the newest one count (REPLACED); ``ingest`` marks
+   the others.
 2. A purchase that feedback reports and that the shop's files have too, by user, order and item, is
    that of the file; of those that only feedback has, the first counts (IN_FILES, IN_FEEDBACK).
 3. A row whose status is cancelled or returned does not count (CANCELLED, RETURNED).
@@ -29,13 +30,13 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from components.data.schema import AUTHENTICATIONS, CANCELLED, RETURNED, SHOP
+from components.data.schema import AUTHENTICATIONS, CANCELLED, OLDER_VERSION, RETURNED, SHOP
 from components.settings import Validate
 
 ROW, USABLE = "row", "usable"
 COLUMNS = (
     *("user_id", "item_id", "event", "quantity", "timestamp", "order_id"),
-    *("status", "version", "authentication", "source"),
+    *("status", "authentication", "source"),
 )
 """Columns of the raw interactions that are read."""
 
@@ -94,18 +95,16 @@ def _purchases(rows: ir.Table, *where: ir.BooleanValue) -> ir.Table:
 
 def _replaced(rows: ir.Table) -> ir.Table:
     """Return ROW of the rows of older versions of their orders."""
-    versions = rows.filter(_.version.notnull(), _.order_id.notnull())
-    versions = versions.select(ROW, "order_id", "version")
-    newest = versions.mutate(newest=_.version.max().over(group_by="order_id"))
-    return newest.filter(_.version < _.newest).select(ROW)
+    return rows.filter(_.status == OLDER_VERSION).select(ROW)
 
 
 def _copies(rows: ir.Table) -> ir.Table:
     """Return ROW and ``reason`` of feedback's purchases that are there already."""
     of_shop, with_order = rows.authentication.isnull(), rows.order_id.notnull()
-    sent = _purchases(rows, ~of_shop, with_order, rows.quantity > 0)
-    in_files = sent.semi_join(_purchases(rows, of_shop, with_order, rows.quantity > 0), _ORDER)
-    # An event without authentication must not stand for one with the shop's key.
+    bought = (rows.quantity > 0) | rows.quantity.isnull()
+    sent = _purchases(rows, ~of_shop, with_order, bought)
+    in_files = sent.semi_join(_purchases(rows, of_shop, with_order, bought), _ORDER)
+    # An event without authentication must not count in the place of one with the shop's key.
     trust = sent.authentication.cases(*((name, n) for n, name in enumerate(AUTHENTICATIONS)))
     ranked = sent.mutate(trust=trust).anti_join(in_files, ROW)
     place = ibis.row_number().over(group_by=_ORDER, order_by=["trust", "timestamp", ROW])

@@ -22,6 +22,9 @@ In raw and valid tables null marks the shop's own files; feedback of unknown sen
 STATUSES = CANCELLED, RETURNED = ("cancelled", "returned")
 """States in which the purchase of a row does not stand; see ``validate.returns``."""
 
+OLDER_VERSION = "older version"
+"""State of a row of an order that its source has in a newer version, too."""
+
 UTC = pa.timestamp("us", tz="UTC")
 
 INTERACTIONS = pa.schema(
@@ -106,7 +109,7 @@ ORDER_COLUMNS = pa.schema(
     [
         # 0, or how many equal rows of its file come before it where equal rows are pieces
         ("piece", pa.int64()),
-        ("status", pa.string()),  # one of STATUSES, null where the purchase stands
+        ("status", pa.string()),  # one of STATUSES, OLDER_VERSION, null where the row stands
         ("version", pa.float64()),  # of the order, the newest is the highest; null without one
     ]
 )
@@ -148,7 +151,7 @@ PREPARED_INTERACTIONS = pa.schema(
         ("authenticated", pa.bool_()),
     ]
 )
-"""Sorted by (user, timestamp, item); one row for each user, item and moment."""
+"""Sorted by (user, timestamp, item, event); one row for each user, item, event and second."""
 
 SPLITS = ("train", "validation", "test")
 

@@ -130,20 +130,14 @@ def pieces(n: float, **row: Any) -> dict[str, Any]:
             id="a line of a cancellation with a state",
         ),
         pytest.param(
-            [
-                pieces(1, order_id="1", version=1),
-                pieces(1, order_id="1", version=2),
-                pieces(1, order_id="1", version=1, item_id="j"),
-                pieces(1, order_id="2", version=1),
-                pieces(1, version=1),
-            ],
-            {0: orders.REPLACED, 2: orders.REPLACED},
-            id="versions",
+            [pieces(1, order_id="1"), pieces(-1, order_id="1", status="older version")],
+            {1: orders.REPLACED},
+            id="nothing for an older version",
         ),
         pytest.param(
-            [pieces(1, order_id="1", version=1), pieces(2, order_id="1", version=2, usable=False)],
-            {0: orders.REPLACED},
-            id="an older version does not come back",
+            [pieces(2, order_id="1", status="older version"), pieces(-1, order_id="1")],
+            {0: orders.REPLACED, 1: f"{BACK} without an earlier purchase"},
+            id="of no older version",
         ),
     ],
 )
@@ -192,6 +186,7 @@ def test_the_shops_file_wins_over_feedback() -> None:
         {**order, "authentication": "session", "event": "view"},
     ]
     assert problems(rows) == {0: orders.IN_FILES, 3: orders.IN_FEEDBACK}
+    assert problems([{**one, "quantity": None} for one in rows]) == problems(rows)
 
 
 def one_by_one(rows: list[dict[str, Any]]) -> dict[int, float]:
@@ -261,7 +256,7 @@ def test_no_line_takes_back_more_than_was_bought(rows: list[dict[str, Any]]) -> 
 ORDERS = {**LINE_COLUMNS, "order_id": "o", "quantity": "q"}
 
 
-def shop(root: Path, *, name: str = "lines.csv", **source: Any) -> dict[str, Any]:
+def shop(name: str = "lines.csv", **source: Any) -> dict[str, Any]:
     return {"path": name, "columns": ORDERS, **source}
 
 
@@ -282,14 +277,8 @@ def test_returns(
     back = frame.head(6).assign(q=-1, o=[f"R{n}" for n in range(6)], t="2024-04-01")
     frame.loc[0, "q"] = 3
     limits = {"returns": returns, "max_bad_share": 0.3 if returns == "keep" else 0.01}
-    report = run(
-        settings,
-        tmp_path,
-        pd.concat([frame, back]),
-        None,
-        limits,
-        interactions=[shop(tmp_path)],
-    )["interactions"]
+    both = pd.concat([frame, back])
+    report = run(settings, tmp_path, both, None, limits, interactions=[shop()])["interactions"]
     raw = pd.read_parquet(tmp_path / "data/raw/interactions.parquet")
     assert report["rows"] == report["kept"] + report["quarantined"] == 26
     if returns == "keep":
@@ -305,6 +294,19 @@ def test_returns(
     )
 
 
+@pytest.mark.parametrize("price", [0, -2])
+def test_a_line_of_a_return_takes_back_whatever_its_price(
+    settings: Settings, tmp_path: Path, price: int
+) -> None:
+    frame = bought(10)
+    back = frame.head(2).assign(q=-1, t="2024-04-01", p=price)
+    gift = frame.tail(1).assign(o="g", p=price)
+    limits = {"returns": "take_back", "max_bad_share": 0.1}
+    both = pd.concat([frame, back, gift])
+    report = run(settings, tmp_path, both, None, limits, interactions=[shop()])["interactions"]
+    assert report["reasons"] == {"returned": 2, BACK: 2, "price not positive": 1}
+
+
 def test_equal_lines_of_an_order_are_pieces_where_the_shop_says_so(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -313,7 +315,7 @@ def test_equal_lines_of_an_order_are_pieces_where_the_shop_says_so(
     frame.to_csv(tmp_path / "in/a.csv", index=False)
     frame.to_csv(tmp_path / "in/again.csv", index=False)
     both = {"limits": {"max_bad_share": 0.9}}
-    source = shop(tmp_path, name="in")
+    source = shop("in")
     report = run(settings, tmp_path, frame, **both, interactions=[source])["interactions"]
     assert (report["kept"], report["reasons"]) == (10, {"duplicate": 14})
     source["repeated_lines"] = "pieces"
@@ -326,18 +328,42 @@ def test_a_later_file_replaces_orders(settings: Settings, tmp_path: Path) -> Non
     bought(10).to_csv(tmp_path / "in/2024-01.csv", index=False)
     changed = bought(3).assign(i="b")
     changed.to_csv(tmp_path / "in/2024-02.csv", index=False)
-    source = shop(tmp_path, name="in", later_files="replace")
+    source = shop("in", later_files="replace")
     report = run(settings, tmp_path, changed, None, {"max_bad_share": 0.01}, interactions=[source])
     assert report["interactions"]["reasons"] == {orders.REPLACED: 3}
     assert valid(tmp_path)["item_id"].value_counts().to_dict() == {"a": 7, "b": 3}
 
 
+def test_sources_that_number_their_orders_from_1_replace_nothing_of_each_other(
+    settings: Settings, tmp_path: Path
+) -> None:
+    for folder, item in (("web", "a"), ("pos", "b")):
+        (tmp_path / folder).mkdir()
+        bought(5).assign(i=item).to_csv(tmp_path / folder / "1.csv", index=False)
+    bought(2).assign(i="c").to_csv(tmp_path / "web/2.csv", index=False)
+    sources = [shop(name, later_files="replace") for name in ("web", "pos")]
+    report = run(settings, tmp_path, bought(), interactions=sources)["interactions"]
+    assert report["reasons"] == {orders.REPLACED: 2}
+    assert valid(tmp_path)["item_id"].tolist() == ["a"] * 3 + ["c"] * 2 + ["b"] * 5
+
+
+def test_versions_are_of_whole_orders(settings: Settings, tmp_path: Path) -> None:
+    frame = lines(list("aabaa"), o=["1", "1", "1", "2", None], v=[1, 2, 1, 1, 1], q=[1, 0, 1, 1, 1])
+    source = shop(columns={**ORDERS, "version": "v"})
+    limits = {"max_bad_share": 0.3}
+    report = run(settings, tmp_path, frame, None, limits, interactions=[source])["interactions"]
+    # An older version does not come back where the newer one is bad.
+    assert report["reasons"] == {orders.REPLACED: 2, "quantity not positive": 1}
+    assert quarantined(tmp_path)["source_row"].tolist() == [0, 1, 2]
+    raw = pd.read_parquet(tmp_path / "data/raw/interactions.parquet")
+    assert raw["version"].tolist()[:4] == [1, 2, 1, 1]
+    assert raw["source_row"].tolist() == [0, 1, 2, 3, 4]
+
+
 def test_a_newer_version_that_says_the_same_counts(settings: Settings, tmp_path: Path) -> None:
     frame = pd.concat([bought(4, v=1), bought(4, v=2)])
     columns = {**ORDERS, "updated_at": "v"}
-    report = run(settings, tmp_path, frame, interactions=[shop(tmp_path, columns=columns)])[
-        "interactions"
-    ]
+    report = run(settings, tmp_path, frame, interactions=[shop(columns=columns)])["interactions"]
     assert (report["kept"], report["reasons"]) == (4, {orders.REPLACED: 4})
 
 
@@ -345,7 +371,7 @@ def test_states_of_orders(settings: Settings, tmp_path: Path) -> None:
     words = ["paid", "Refunded", "VOIDED", "", "wc-completed", "on hold", "canceled", "shipped"]
     frame = bought(8, s=words)
     columns = {**ORDERS, "status": "s"}
-    source = shop(tmp_path, columns=columns)
+    source = shop(columns=columns)
     report = run(settings, tmp_path, frame, interactions=[source])["interactions"]
     assert report["reasons"] == {"cancelled": 2, "returned": 1}
     frame["s"] = "Umtausch"
@@ -361,7 +387,7 @@ def test_a_purchase_in_the_file_and_in_feedback_is_one(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = bought(10)
-    run(settings, tmp_path, frame, interactions=[shop(tmp_path)])
+    run(settings, tmp_path, frame, interactions=[shop()])
     sent = valid(tmp_path).head(3).drop(columns=["source", "source_row"])
     sent = sent.assign(
         timestamp=sent["timestamp"] + pd.Timedelta(seconds=7),
@@ -375,7 +401,7 @@ def test_a_purchase_in_the_file_and_in_feedback_is_one(
         later = pd.concat(events)
         later["timestamp"] += pd.Timedelta(seconds=int(day))
         later.to_parquet(tmp_path / f"data/feedback/events-2026-11-{day}.parquet")
-    report = run(settings, tmp_path, frame, interactions=[shop(tmp_path)])["interactions"]
+    report = run(settings, tmp_path, frame, interactions=[shop()])["interactions"]
     assert report["rows"] == report["kept"] + report["quarantined"] == 18
     assert report["kept"] == 13
     assert report["feedback"]["reasons"] == {orders.IN_FILES: 3, orders.IN_FEEDBACK: 2}
