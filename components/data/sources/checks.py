@@ -16,7 +16,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from components.data.sources import numbers, times
-from components.data.sources.cells import Cells
+from components.data.sources.cells import EXACT_FLOAT, Cells
 from components.data.sources.files import ROW, File
 from components.data.sources.ids import NULL_WORDS, WITH_POINT_ZERO
 from components.data.sources.markup import MARKUP, has_markup
@@ -206,10 +206,12 @@ def _counts(rows: ir.Table, column: Column, file: File) -> Iterator[tuple[str, i
         yield "markup", markup.sum()
         yield from _example("markup", text, rows, markup).items()
     if column.name == "version":
-        number = times.numeric(column.cells).notnull()
-        yield "numbers", number.sum()
-        yield from _example("number", text, rows, number).items()
-        yield from _example("time", text, rows, column.value.notnull() & ~number).items()
+        number = times.numeric(column.cells)
+        is_number = number.notnull()
+        yield "numbers", is_number.sum()
+        yield from _example("number", text, rows, is_number).items()
+        yield from _example("time", text, rows, column.value.notnull() & ~is_number).items()
+        yield from _example("inexact", text, rows, number.abs() >= EXACT_FLOAT).items()
     if column.name in IDS:
         yield "given", text.count()
         yield "point_zero", text.re_search(WITH_POINT_ZERO).sum()
@@ -310,11 +312,17 @@ def _check_typed(rows: ir.Table, column: Column, own: dict[str, Any], file: File
 
 
 def _check_one_kind(column: Column, own: dict[str, Any], file: File) -> None:
-    """Raise if versions are numbers and times: which is newer cannot be told."""
+    """Raise if it cannot be told which of two versions is newer."""
     if own.get("numbers") and _shown(own, "time"):
         raise ValueError(
             f"{file.shown}: {column.shown} holds numbers, for example {_shown(own, 'number')}, and "
             f"times, for example {_shown(own, 'time')}: name a column of one of the two"
+        )
+    if "inexact_row" in own and _shown(own, "inexact"):
+        raise ValueError(
+            f"{file.shown}: {column.shown} holds numbers of so many digits that two versions may "
+            f"be read as one, for example {_shown(own, 'inexact')}: name a column of times or of "
+            "smaller numbers"
         )
 
 
