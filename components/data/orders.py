@@ -30,13 +30,20 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from components.data.schema import AUTHENTICATIONS, CANCELLED, OLDER_VERSION, RETURNED, SHOP
+from components.data.schema import (
+    AUTHENTICATIONS,
+    CANCELLED,
+    OLDER_VERSION,
+    RETURNED,
+    SESSION,
+    SHOP,
+)
 from components.settings import Validate
 
 ROW, USABLE = "row", "usable"
 COLUMNS = (
     *("user_id", "item_id", "event", "quantity", "timestamp", "order_id"),
-    *("status", "authentication", "source"),
+    *("status", "authentication", "impression_id", "source"),
 )
 """Columns of the raw interactions that are read."""
 
@@ -113,6 +120,24 @@ def _copies(rows: ir.Table) -> ir.Table:
         in_files.select(ROW, reason=ibis.literal(IN_FILES)),
         again.select(ROW, reason=ibis.literal(IN_FEEDBACK)),
     )
+
+
+def carried_impressions(rows: ir.Table) -> ir.Table:
+    """Return ROW and ``impression_id`` of the files' purchases that signed feedback reports too.
+
+    Only the feedback says which recommendation led to the purchase, and it does not count. A row
+    with an impression of its own is not among them.
+    """
+    sent = rows.filter(  # also a duplicate of the file's row
+        rows.event == "purchase",
+        rows.authentication.isin((SHOP, SESSION)),
+        rows.impression_id.notnull(),
+    )
+    first = sent.group_by(_ORDER).aggregate(impression_id=_.impression_id.argmin(_[ROW]))
+    bought = _purchases(
+        rows, rows.authentication.isnull(), rows.impression_id.isnull(), rows.status.isnull()
+    )
+    return bought.inner_join(first, _ORDER).select(ROW, "impression_id")
 
 
 def _taken_back(rows: ir.Table, stated: ir.Table, gone: ir.Table, settings: Validate) -> ir.Table:

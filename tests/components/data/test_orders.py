@@ -408,3 +408,28 @@ def test_a_purchase_in_the_file_and_in_feedback_is_one(
     assert report["feedback"]["bad_clients"] == 0
     assert valid(tmp_path)["order_id"].is_unique
     assert orders.IN_FILES in capsys.readouterr().out
+
+
+def test_a_purchase_of_the_file_has_the_impression_that_signed_feedback_names(
+    settings: Settings, tmp_path: Path
+) -> None:
+    frame = bought(8)
+    run(settings, tmp_path, frame, interactions=[shop()])
+    sent = valid(tmp_path).head(5).drop(columns=["source", "source_row"])
+    (tmp_path / "data/feedback").mkdir(parents=True)
+    sent.assign(
+        client="c",
+        authentication=["shop", "session", "none", "shop", "shop"],
+        impression_id=["i0", "i1", "i2", None, "i4"],
+        timestamp=sent["timestamp"] + pd.to_timedelta([7, 7, 7, 7, 0], unit="s"),
+    ).to_parquet(tmp_path / "data/feedback/events-2026-11-25.parquet")
+    back = frame.head(1).assign(q=-1, t="2024-04-01")
+    limits = {"returns": "take_back", "max_bad_share": 0.01}
+    both = pd.concat([frame, back])
+    report = run(settings, tmp_path, both, None, limits, interactions=[shop()])["interactions"]
+    # The feedback of order 4 equals the file's row but for its sender.
+    assert report["feedback"]["reasons"] == {orders.IN_FILES: 4, "duplicate": 1}
+    found = valid(tmp_path).set_index("order_id")["impression_id"]
+    assert found.dropna().to_dict() == {"1": "i1", "4": "i4"}  # that of order 0 was returned
+    of_files = quarantined(tmp_path)["authentication"].isna()
+    assert quarantined(tmp_path).loc[of_files, "impression_id"].isna().all()
