@@ -9,7 +9,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from components.data.schema import EVENTS, NONE, SHOP
+from components.data.schema import EVENTS, NONE, SHOP, codes_of
 
 
 def clean_items(items: ir.Table) -> ir.Table:
@@ -47,7 +47,7 @@ def clean_interactions(interactions: ir.Table, users: ir.Table, items: ir.Table)
     known = (
         interactions.mutate(
             seconds=interactions.timestamp.truncate("s").epoch_seconds().cast("int64"),
-            event=interactions.event.cases(*((name, n) for n, name in enumerate(EVENTS))),
+            event=interactions.event.cases(*codes_of(EVENTS)),
             by_shop=authentication.isnull() | (authentication == SHOP),
             authenticated=authentication.isnull() | (authentication != NONE),
         )

@@ -13,7 +13,6 @@ of the shop's events come from it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import ibis
@@ -23,7 +22,7 @@ import pyarrow as pa
 from ibis import _
 
 from components.clock import CLOCK_SKEW
-from components.data.schema import AUTHENTICATIONS, INTERACTIONS, NONE, SHOP
+from components.data.schema import AUTHENTICATIONS, INTERACTIONS, NONE, SHOP, codes_of
 from components.settings import Validate
 
 BAD_CLIENT = "from a client whose feedback is mostly bad"
@@ -141,8 +140,8 @@ def above_limits(rows: ir.Table, settings: Validate) -> ir.Table:
         *("row", "user_id", "item_id", "client", "timestamp"),
         day=day,
         received=ibis.coalesce(received, day),
-        trust=rows.authentication.cases(*_numbered(AUTHENTICATIONS)),
-        value=rows.event.cases(*_numbered(_FIRST)),
+        trust=rows.authentication.cases(*codes_of(AUTHENTICATIONS)),
+        value=rows.event.cases(*codes_of(_FIRST)),
         reason=ibis.null("string"),
     )
     order = ["trust", "value", "timestamp", "row"]
@@ -160,10 +159,6 @@ def above_limits(rows: ir.Table, settings: Validate) -> ir.Table:
         keys = keys.mutate(n=ibis.row_number().over(group_by=["counted", *columns], order_by=order))
         keys = keys.mutate(reason=ibis.ifelse(keys.counted & (keys.n >= most), reason, keys.reason))
     return keys.filter(keys.reason.notnull()).select("row", "reason")
-
-
-def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
-    return [(name, n) for n, name in enumerate(names)]
 
 
 def over_limits(rows: pd.DataFrame, settings: Validate) -> pd.Series:

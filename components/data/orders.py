@@ -37,6 +37,7 @@ from components.data.schema import (
     RETURNED,
     SESSION,
     SHOP,
+    codes_of,
 )
 from components.settings import Validate
 
@@ -112,7 +113,7 @@ def _copies(rows: ir.Table) -> ir.Table:
     sent = _purchases(rows, ~of_shop, with_order, bought)
     in_files = sent.semi_join(_purchases(rows, of_shop, with_order, bought), _ORDER)
     # An event without authentication must not count in the place of one with the shop's key.
-    trust = sent.authentication.cases(*((name, n) for n, name in enumerate(AUTHENTICATIONS)))
+    trust = sent.authentication.cases(*codes_of(AUTHENTICATIONS))
     ranked = sent.mutate(trust=trust).anti_join(in_files, ROW)
     place = ibis.row_number().over(group_by=_ORDER, order_by=["trust", "timestamp", ROW])
     again = ranked.mutate(place=place).filter(_.place > 0)

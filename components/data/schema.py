@@ -8,6 +8,8 @@ in ``items.parquet`` or ``users.parquet``, which makes those two files the vocab
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 EVENTS = ("view", "click", "cart", "purchase", "rating")
@@ -24,6 +26,16 @@ STATUSES = CANCELLED, RETURNED = ("cancelled", "returned")
 
 OLDER_VERSION = "older version"
 """State of a row of an order that its source has in a newer version, too."""
+
+
+def codes_of(names: Sequence[str]) -> list[tuple[str, int]]:
+    """Return each name with its place, from 0.
+
+    >>> codes_of(STATUSES)
+    [('cancelled', 0), ('returned', 1)]
+    """
+    return [(name, n) for n, name in enumerate(names)]
+
 
 UTC = pa.timestamp("us", tz="UTC")
 

@@ -240,8 +240,8 @@ def _check_plain(column: Column, own: dict[str, Any], file: File) -> None:
     if column.name in LEVELS and own["printed"] and own["printed"] >= own["given"] / 2:
         raise ValueError(
             f"{file.shown}: {column.shown} holds printed lists, for example "
-            f"{_shown(own, 'printed')}: "
-            "write them as lists (JSON lines, Parquet), or with a separator (category_separator)"
+            f"{_shown(own, 'printed')}: write them as lists (JSON lines, Parquet), or with a "
+            "separator (category_separator)"
         )
 
 
@@ -262,10 +262,14 @@ def _check_ids(column: Column, own: dict[str, Any], file: File) -> None:
         )
     if own["point_zero"]:
         rule = {"user_id": "user_ids", "item_id": "item_ids"}.get(column.name)
-        advice = f"; `{rule}: {{integral: true}}` reads 7.0 as 7" if rule else ""
+        advice = (
+            f"`{rule}: {{integral: true}}` reads 7.0 as 7"
+            if rule
+            else "export them as whole numbers or as text if 7.0 is 7"
+        )
         print(
             f"{file.shown}: {column.shown}: {own['point_zero']:,} of {own['given']:,} ids end in "
-            f".0{advice}"
+            f".0; {advice}"
         )
 
 
@@ -286,8 +290,7 @@ def _check_signs(column: Column, own: dict[str, Any], file: File) -> None:
         raise ValueError(
             f"{file.shown}: {column.shown} may have points between thousands, for example "
             f'{_shown(own, "groups")}: set `decimal: ","` and `thousands: "."` of this source if '
-            "so, "
-            'else `decimal: "."`'
+            'so, else `decimal: "."`'
         )
 
 
