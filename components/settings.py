@@ -19,7 +19,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
@@ -216,10 +216,46 @@ def _known_encoding(name: str) -> str:
 
 def _regular_expression(pattern: str) -> str:
     try:
-        re.compile(pattern)
+        re.compile(f"(?i)^(?:{pattern})$")  # as it is used
     except re.error as error:
         raise ValueError(f"{pattern!r:.80} is no regular expression ({error})") from error
     return pattern
+
+
+def _regular_expression_of_sql(pattern: str) -> str:
+    """Return the pattern if DuckDB knows its signs, too: it has no look-ahead, for example."""
+    if not pattern:
+        return pattern
+    import duckdb  # not for the commands of shops without such a pattern
+
+    try:
+        duckdb.execute("SELECT regexp_matches('', ?)", [f"^(?:{pattern})$"])
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{pattern!r:.80} is no regular expression of RE2, which the database uses ({reason})"
+        ) from error
+    return pattern
+
+
+def _moment(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r:.80} is no date or time of ISO 8601, such as 2000-01-01"
+        ) from error
+    return text
+
+
+def _different_codes(rates: object) -> object:
+    """Return the rates by code if no two of them are of one code."""
+    if isinstance(rates, dict):
+        codes = [str(code).upper() for code in rates]
+        twice = sorted({code for code in codes if codes.count(code) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} has two rates: keep one")
+    return rates
 
 
 def _null_words(words: object) -> object:
@@ -249,6 +285,8 @@ Currency = Annotated[str, AfterValidator(_known_currency)]
 """An ISO 4217 code."""
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z-]+$", to_lower=True)]
 """A language as ISO 639 or BCP 47 write it: de, pt-br."""
+Pattern = Annotated[str, AfterValidator(_regular_expression)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Columns = dict[str, str | Annotated[list[str], Field(min_length=1)]]
 
 
@@ -381,7 +419,8 @@ class Source(FileFormat):
     """The shop's words in `columns.status`, the state of an order or of its line.
 
     Common words (`paid`, `shipped`, `cancelled`, `voided`, `refunded`, `returned` …) are known
-    without it; an empty cell is `kept`.
+    without it; an empty cell is `kept`. Without `columns.order_id` a state is of its own row only:
+    it does not take back the purchase in another row.
     """
     repeated_lines: Literal["duplicate", "pieces"] = "duplicate"
     """What equal lines of one file are: one event written twice, or `pieces` that all count.
@@ -392,6 +431,7 @@ class Source(FileFormat):
     """`replace`: an order in a later file (by name) replaces the same order of earlier ones.
 
     For exports that repeat the orders that changed. `columns.version` says the same by a column.
+    Both compare orders by `columns.order_id`, within one source.
     """
     available: Annotated[dict[str, bool], BeforeValidator(_text_keys)] = {}
     """The shop's words for whether an item is available.
@@ -511,16 +551,26 @@ class Source(FileFormat):
         return self
 
     @model_validator(mode="after")
-    def _one_version(self) -> Self:
-        if self.later_files == "replace" and {"version", "updated_at"} & self.columns.keys():
+    def _versions_of_orders(self) -> Self:
+        replaces = self.later_files == "replace"
+        compared = [f"columns.{name}" for name in ("version", "updated_at") if name in self.columns]
+        if replaces and compared:
             raise ValueError("later_files: replace and columns.version exclude each other")
+        if replaces and (self.query or self.database):
+            raise ValueError(
+                "later_files: replace compares files, but the rows of a query or a database have "
+                "none: name `columns.version` instead"
+            )
+        if (replaces or compared) and "order_id" not in self.columns:
+            what = compared[0] if compared else "later_files: replace"
+            raise ValueError(f"{what} compares orders: name their ids as `columns.order_id`")
         return self
 
 
 class Ingest(Section):
     currency: Currency = "EUR"
     """ISO 4217 code of the shop's prices; those in other currencies are converted into it."""
-    currency_rates: dict[Currency, PositiveFloat] | Path = {}
+    currency_rates: Annotated[dict[Currency, Rate] | Path, BeforeValidator(_different_codes)] = {}
     """Rates into `ingest.currency`: `{USD: 0.92}`, or a file with columns date, currency and rate.
 
     A price is multiplied by the rate. Of a file, the newest rate up to the day of the event counts,
@@ -564,9 +614,9 @@ class Validate(Section):
     Also the share of bad rows in one client's feedback above which all its feedback is quarantined;
     the run continues.
     """
-    non_product_codes: list[str] = []
+    non_product_codes: list[Pattern] = []
     """Regular expressions on `item_id` of rows without a product, matched whole, ignoring case."""
-    cancelled_orders: Annotated[str, AfterValidator(_regular_expression)] = ""
+    cancelled_orders: Annotated[Pattern, AfterValidator(_regular_expression_of_sql)] = ""
     """Regular expression on `order_id` of cancelled orders, matched whole; "" = none.
 
     A group in it is the id of the order that is cancelled: `C(\\d+)`.
@@ -576,7 +626,7 @@ class Validate(Section):
 
     `keep`: only the line of the return goes to quarantine, its purchase stays.
     """
-    min_timestamp: str = "2000-01-01"
+    min_timestamp: Annotated[str, AfterValidator(_moment)] = "2000-01-01"
     """Earliest valid timestamp."""
     min_known_items: Share = 0.5
     """Share of the shop's events whose product the item files have, below which the run stops."""

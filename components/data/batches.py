@@ -7,22 +7,19 @@ reasons, and one result for the whole table, which the data docs show.
 from __future__ import annotations
 
 import datetime
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from components.data.expectations import FOLLOWS
-
-os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 import great_expectations as gx
+import pandas as pd
 from great_expectations.core import ExpectationSuiteValidationResult, RunIdentifier
 from great_expectations.data_context.types.resource_identifiers import (
     ExpectationSuiteIdentifier,
     ValidationResultIdentifier,
 )
+
+from components.data.expectations import FOLLOWS
 
 SHOWN = 20
 """Unexpected values of an expectation that the pages show."""

@@ -1,4 +1,4 @@
-"""Valid rows → clean rows: one interaction for each user, item and moment; one text for each item.
+"""Valid rows → clean rows: one interaction for each user, item, event and second; tidy items.
 
 In: ``data/valid``. Out: the tables ``features`` and ``split`` work on. Ibis expressions only.
 """
@@ -9,7 +9,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from components.data.schema import EVENTS, NONE, SHOP
+from components.data.schema import EVENTS, NONE, SHOP, codes_of
 
 
 def clean_items(items: ir.Table) -> ir.Table:
@@ -32,28 +32,34 @@ def numbered(table: ir.Table, key: str, name: str) -> ir.Table:
 
 
 def clean_interactions(interactions: ir.Table, users: ir.Table, items: ir.Table) -> ir.Table:
-    """Return one row for each user, item, event and moment, of users and items that are known.
+    """Return one row for each user, item, event and second, of users and items that are known.
 
     users, items: with their numbers, ``user`` and ``item``, which the rows have in the place of the
-    ids: they are a fraction of the size. event: the index into ``schema.EVENTS``.
+    ids: they are a fraction of the size. event: the index into ``schema.EVENTS``. seconds: since
+    1970.
 
     A line that an order repeats (two deliveries of one product) is one purchase of the sum: the
-    quantities are added, and the price is the mean price of a unit. by_shop: the event is in the
-    shop's own files or was sent with its key. authenticated: that, or with a signed session.
+    quantities are added, and the price is the mean price of the units that have one. by_shop: the
+    event is in the shop's own files or was sent with its key. authenticated: that, or with a signed
+    session.
     """
     authentication = interactions.authentication
     known = (
         interactions.mutate(
-            event=interactions.event.cases(*((name, n) for n, name in enumerate(EVENTS))),
+            seconds=interactions.timestamp.truncate("s").epoch_seconds().cast("int64"),
+            event=interactions.event.cases(*codes_of(EVENTS)),
             by_shop=authentication.isnull() | (authentication == SHOP),
             authenticated=authentication.isnull() | (authentication != NONE),
         )
         .join(items.select("item_id", "item"), "item_id")
         .join(users.select("user_id", "user"), "user_id")
     )
-    return known.group_by(["user", "item", "event", "timestamp"]).aggregate(
-        quantity=_.quantity.sum().cast("float32"),
-        price=((_.price * _.quantity).sum() / _.quantity.sum()).cast("float32"),
+    priced = known.price.notnull()
+    return known.group_by(["user", "item", "event", "seconds"]).aggregate(
+        quantity=known.quantity.sum().cast("float32"),
+        price=((known.price * known.quantity).sum() / known.quantity.sum(where=priced)).cast(
+            "float32"
+        ),
         rating=_.rating.mean().cast("float32"),
         by_shop=_.by_shop.any(),
         authenticated=_.authenticated.any(),

@@ -6,11 +6,15 @@ too, so large tables need disk and not memory.
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import ibis
 
 
@@ -31,9 +35,41 @@ def on_disk(con: ibis.BaseBackend, root: Path, memory_gb: float) -> Iterator[ibi
     The connection is closed afterwards.
 
     memory_gb: gigabytes that DuckDB uses at most for its buffers and queries.
+
+    Raises:
+        ValueError: another command works in the folder, or the memory or the disk is too small.
     """
-    folder = staging(root)
-    clear_staging(root)
+    lock = _lock(root / "data")
+    try:
+        clear_staging(root)
+        _attach(con, staging(root), memory_gb)
+        yield con
+    except duckdb.OutOfMemoryException as error:
+        raise ValueError(
+            f"the database needs more than the {memory_gb:g} GB of `ingest.memory_gb`, or more "
+            f"disk than is free for {staging(root)} ({_first_line(error)}): raise the one or free "
+            "the other"
+        ) from error
+    except duckdb.IOException as error:
+        if os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        raise ValueError(
+            f"the disk is full ({_first_line(error)}): free space for {staging(root)}, where the "
+            "database keeps what exceeds `ingest.memory_gb`"
+        ) from error
+
+    finally:
+        con.disconnect()
+        clear_staging(root)
+        os.close(lock)
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).splitlines()[0]
+
+
+def _attach(con: ibis.BaseBackend, folder: Path, memory_gb: float) -> None:
+    """Let the database keep its tables in a file in ``folder``."""
     folder.mkdir(parents=True)
     con.settings["memory_limit"] = f"{round(memory_gb * 1000)}MB"
     con.settings["temp_directory"] = folder / "spilled"
@@ -41,11 +77,27 @@ def on_disk(con: ibis.BaseBackend, root: Path, memory_gb: float) -> Iterator[ibi
     tables = str(folder / "tables.duckdb").replace("'", "''")  # Ibis does not quote it
     con.attach(tables, "staged")
     con.raw_sql("USE staged")
+
+
+def _lock(folder: Path) -> int:
+    """Lock the folder, so that no two commands clear each other's tables; return its descriptor.
+
+    The system unlocks it when the descriptor is closed, also by the end of the process.
+
+    Raises:
+        ValueError: another command has locked it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield con
-    finally:
-        con.disconnect()
-        clear_staging(root)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ValueError(
+            f"another command works on the tables in {folder}: start this one again when it has "
+            "ended"
+        ) from error
+    return descriptor
 
 
 @contextmanager

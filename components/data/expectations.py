@@ -5,16 +5,12 @@ In: the settings of ``validate``. Out: a suite of expectations for each table.
 
 from __future__ import annotations
 
-import os
-
+import great_expectations.expectations as gxe
 import pandas as pd
+from great_expectations.expectations.row_conditions import Column
 
 from components.data.schema import EVENTS, UNREADABLE
 from components.settings import Validate
-
-os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-import great_expectations.expectations as gxe
-from great_expectations.expectations.row_conditions import Column
 
 COPY = "copy"
 """Column of a batch: the number of equal rows before this one in the whole table."""
@@ -28,13 +24,13 @@ READ_AS = {
     "users": (),
     "reviews": ("timestamp", "rating"),
 }
-"""Columns of a type that a file's text may not have, by table."""
+"""Columns whose text in a file may not be of their type, by table."""
 
 FOLLOWS = {
     "no time": "timestamp cannot be read",
     "rating event without a rating": "rating cannot be read",
 }
-"""Reasons that say nothing new to another one."""
+"""Reasons that follow from another one of the same row: reason, cause."""
 
 
 def suite(table: str, settings: Validate, now: pd.Timestamp) -> list[gxe.Expectation]:

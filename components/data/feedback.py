@@ -6,14 +6,13 @@ rows without the values that their sender may not set. ``validate`` applies the 
 training, and monitoring applies the same ones, so that both see the same events.
 
 User ids and sessions can be made at will, an address cannot. So a client (an address with all its
-sessions) is limited, whatever users it names.
-The shop's key is not limited by client, because all of the shop's events come from it.
+sessions) is limited, whatever users it names. The shop's key is not limited by client, because all
+of the shop's events come from it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import ibis
@@ -23,7 +22,7 @@ import pyarrow as pa
 from ibis import _
 
 from components.clock import CLOCK_SKEW
-from components.data.schema import AUTHENTICATIONS, INTERACTIONS, NONE, SHOP
+from components.data.schema import AUTHENTICATIONS, INTERACTIONS, NONE, SHOP, codes_of
 from components.settings import Validate
 
 BAD_CLIENT = "from a client whose feedback is mostly bad"
@@ -102,15 +101,19 @@ def _latest_event(file: Path) -> pd.Timestamp:
     return day + pd.Timedelta(days=1) + CLOCK_SKEW
 
 
+def unreadable_feedback(shown: str | Path, error: Exception) -> ValueError:
+    """Return the error of a file that cannot be read, with its remedy."""
+    return ValueError(
+        f"{shown} cannot be read ({str(error).splitlines()[0]}): take it away or export it again "
+        "with `bowerbird export-feedback`"
+    )
+
+
 def _read_file(file: Path) -> pd.DataFrame:
     try:
         part = pd.read_parquet(file)
     except (OSError, ValueError) as error:  # pyarrow's own errors are among these
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{file} cannot be read ({reason}): take it away or export it again with "
-            "`bowerbird export-feedback`"
-        ) from error
+        raise unreadable_feedback(file, error) from error
     part = part.assign(source=file.name)
     # Files exported before these columns existed.
     missing = {"client", "authentication"} - set(part.columns)
@@ -137,8 +140,8 @@ def above_limits(rows: ir.Table, settings: Validate) -> ir.Table:
         *("row", "user_id", "item_id", "client", "timestamp"),
         day=day,
         received=ibis.coalesce(received, day),
-        trust=rows.authentication.cases(*_numbered(AUTHENTICATIONS)),
-        value=rows.event.cases(*_numbered(_FIRST)),
+        trust=rows.authentication.cases(*codes_of(AUTHENTICATIONS)),
+        value=rows.event.cases(*codes_of(_FIRST)),
         reason=ibis.null("string"),
     )
     order = ["trust", "value", "timestamp", "row"]
@@ -156,10 +159,6 @@ def above_limits(rows: ir.Table, settings: Validate) -> ir.Table:
         keys = keys.mutate(n=ibis.row_number().over(group_by=["counted", *columns], order_by=order))
         keys = keys.mutate(reason=ibis.ifelse(keys.counted & (keys.n >= most), reason, keys.reason))
     return keys.filter(keys.reason.notnull()).select("row", "reason")
-
-
-def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
-    return [(name, n) for n, name in enumerate(names)]
 
 
 def over_limits(rows: pd.DataFrame, settings: Validate) -> pd.Series:

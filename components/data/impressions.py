@@ -81,7 +81,7 @@ def load_log(
     """Return the log of a folder of exported impressions; it may be empty.
 
     interactions: the file of valid interactions, whose feedback met the limits of ``validate``.
-    Only feedback with the shop's key or a signed session is a reward.
+    An event of the shop's own files is a reward, and feedback with its key or a signed session.
     rewards: what an event on a shown item is worth ({"click": 1, …}); of several events on one
     item the most valuable counts. Items that the prepared tables do not know are -1; a
     history is what the prepared tables know of the user before the list was shown.
@@ -112,8 +112,10 @@ def load_log(
 
     columns = ["impression_id", "item_id", "event", "authentication"]
     events = pd.read_parquet(interactions, columns=columns) if n else pd.DataFrame(columns=columns)
-    events = events[events["authentication"].isin((SHOP, SESSION))]
-    events = events.assign(worth=events["event"].map(rewards).astype(float)).dropna()
+    sender = events["authentication"]
+    events = events[sender.isna() | sender.isin((SHOP, SESSION))]
+    events = events.assign(worth=events["event"].map(rewards).astype(float))
+    events = events.dropna(subset=["impression_id", "item_id", "worth"])
     best = events.groupby(["impression_id", "item_id"])["worth"].max()
     keys = pd.MultiIndex.from_arrays([np.repeat(shown["impression_id"], lengths), flat])
     earned = np.zeros((n, k))

@@ -25,7 +25,11 @@ from components.data.erased_rows import without_erased
 from components.data.schema import RAW
 from components.data.sources.currencies import rates_of
 from components.data.sources.files import File, connect, files_of
-from components.data.sources.interactions import feedback_of, interactions_of
+from components.data.sources.interactions import (
+    feedback_of,
+    interactions_of,
+    with_older_versions,
+)
 from components.data.sources.items import items_table
 from components.data.sources.lines import together
 from components.data.sources.reviews import reviews_of
@@ -57,8 +61,8 @@ def _write_tables(con: ibis.BaseBackend, ingest: Ingest, root: Path) -> None:
 
     rates = rates_of(con, ingest, root)
     parts = [
-        interactions_of(con, file, place, rates)
-        for source in ingest.interactions
+        interactions_of(con, file, place, rates, entry)
+        for entry, source in enumerate(ingest.interactions)
         for place, file in enumerate(files_of(source, root))
     ]
     parts += feedback_of(con, ingest.feedback, root)
@@ -72,7 +76,7 @@ def _write_tables(con: ibis.BaseBackend, ingest: Ingest, root: Path) -> None:
         for file in files(ingest.reviews)
     ]
     tables = {
-        "interactions": kept.select(*RAW["interactions"].names),
+        "interactions": with_older_versions(kept).select(*RAW["interactions"].names),
         "items": items_table(con, shop_lines, files(ingest.items), ingest, rates),
         "users": users_table(con, kept, files(ingest.users), erasures),
         "reviews": together(con, "reviews", reviews) if reviews else RAW["reviews"].empty_table(),

@@ -15,29 +15,26 @@ import ibis.expr.types as ir
 from ibis import _
 
 from components.data.schema import LINES
-from components.data.sources.ids import nfc
+from components.data.sources.ids import integral, nfc, without_leading_zeros
 from components.settings import Validate
 
 SAMPLE = 5
 _PREFIX_SAMPLE = 50  # ids of the events that are looked for at the end of the files' ids
 
 _SIGNS = r"[^\p{L}\p{N}]+"
-_ZEROS = r"^0+(.)"
 
 _SPELLINGS: dict[str, Callable[[ir.StringValue], ir.StringValue]] = {
     "zeros on the left; set `leading_zeros: strip` (or `width`) in {rules} of both sources": (
-        lambda ids: ids.re_replace(_ZEROS, r"\1")
+        without_leading_zeros
     ),
     "capitals; set `case: upper` in {rules} of both sources": lambda ids: ids.upper(),
-    "`.0` after whole numbers; set `integral: true` in {rules} of that source": (
-        lambda ids: ids.re_replace(r"^(-?\d+)\.0+$", r"\1")
-    ),
+    "`.0` after whole numbers; set `integral: true` in {rules} of that source": (integral),
     "the form of letters with accents; set `unicode: NFC` in {rules} of both sources": nfc,
     "signs or spaces in them; write the ids the same way in both files": (
         lambda ids: ids.re_replace(_SIGNS, "")
     ),
     "capitals, zeros on the left and signs; write the ids the same way in both files": (
-        lambda ids: ids.lower().re_replace(_SIGNS, "").re_replace(_ZEROS, r"\1")
+        lambda ids: without_leading_zeros(ids.lower().re_replace(_SIGNS, ""))
     ),
 }
 """Rules that give two spellings of an id the same form, by the difference that they remove."""

@@ -5,7 +5,8 @@ In: the raw interactions as an Ibis table with the columns ROW (the number of th
 of ROW and ``reason``. One row has at most one reason here. PARTLY_RETURNED is no reason for
 quarantine: such a purchase is kept with its whole quantity, and is counted.
 
-1. Of an order with several versions, the rows of the newest one count (REPLACED).
+1. Of an order with several versions, the rows of the newest one count (REPLACED); ``ingest`` marks
+   the others.
 2. A purchase that feedback reports and that the shop's files have too, by user, order and item, is
    that of the file; of those that only feedback has, the first counts (IN_FILES, IN_FEEDBACK).
 3. A row whose status is cancelled or returned does not count (CANCELLED, RETURNED).
@@ -29,13 +30,21 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from components.data.schema import AUTHENTICATIONS, CANCELLED, RETURNED, SHOP
+from components.data.schema import (
+    AUTHENTICATIONS,
+    CANCELLED,
+    OLDER_VERSION,
+    RETURNED,
+    SESSION,
+    SHOP,
+    codes_of,
+)
 from components.settings import Validate
 
 ROW, USABLE = "row", "usable"
 COLUMNS = (
     *("user_id", "item_id", "event", "quantity", "timestamp", "order_id"),
-    *("status", "version", "authentication", "source"),
+    *("status", "authentication", "impression_id", "source"),
 )
 """Columns of the raw interactions that are read."""
 
@@ -94,19 +103,17 @@ def _purchases(rows: ir.Table, *where: ir.BooleanValue) -> ir.Table:
 
 def _replaced(rows: ir.Table) -> ir.Table:
     """Return ROW of the rows of older versions of their orders."""
-    versions = rows.filter(_.version.notnull(), _.order_id.notnull())
-    versions = versions.select(ROW, "order_id", "version")
-    newest = versions.mutate(newest=_.version.max().over(group_by="order_id"))
-    return newest.filter(_.version < _.newest).select(ROW)
+    return rows.filter(_.status == OLDER_VERSION).select(ROW)
 
 
 def _copies(rows: ir.Table) -> ir.Table:
     """Return ROW and ``reason`` of feedback's purchases that are there already."""
     of_shop, with_order = rows.authentication.isnull(), rows.order_id.notnull()
-    sent = _purchases(rows, ~of_shop, with_order, rows.quantity > 0)
-    in_files = sent.semi_join(_purchases(rows, of_shop, with_order, rows.quantity > 0), _ORDER)
-    # An event without authentication must not stand for one with the shop's key.
-    trust = sent.authentication.cases(*((name, n) for n, name in enumerate(AUTHENTICATIONS)))
+    bought = (rows.quantity > 0) | rows.quantity.isnull()
+    sent = _purchases(rows, ~of_shop, with_order, bought)
+    in_files = sent.semi_join(_purchases(rows, of_shop, with_order, bought), _ORDER)
+    # An event without authentication must not count in the place of one with the shop's key.
+    trust = sent.authentication.cases(*codes_of(AUTHENTICATIONS))
     ranked = sent.mutate(trust=trust).anti_join(in_files, ROW)
     place = ibis.row_number().over(group_by=_ORDER, order_by=["trust", "timestamp", ROW])
     again = ranked.mutate(place=place).filter(_.place > 0)
@@ -114,6 +121,24 @@ def _copies(rows: ir.Table) -> ir.Table:
         in_files.select(ROW, reason=ibis.literal(IN_FILES)),
         again.select(ROW, reason=ibis.literal(IN_FEEDBACK)),
     )
+
+
+def carried_impressions(rows: ir.Table) -> ir.Table:
+    """Return ROW and ``impression_id`` of the files' purchases that signed feedback reports too.
+
+    Only the feedback says which recommendation led to the purchase, and it does not count. A row
+    with an impression of its own is not among them.
+    """
+    sent = rows.filter(  # also a duplicate of the file's row
+        rows.event == "purchase",
+        rows.authentication.isin((SHOP, SESSION)),
+        rows.impression_id.notnull(),
+    )
+    first = sent.group_by(_ORDER).aggregate(impression_id=_.impression_id.argmin(_[ROW]))
+    bought = _purchases(
+        rows, rows.authentication.isnull(), rows.impression_id.isnull(), rows.status.isnull()
+    )
+    return bought.inner_join(first, _ORDER).select(ROW, "impression_id")
 
 
 def _taken_back(rows: ir.Table, stated: ir.Table, gone: ir.Table, settings: Validate) -> ir.Table:
@@ -134,7 +159,8 @@ def _taken_back(rows: ir.Table, stated: ir.Table, gone: ir.Table, settings: Vali
         .anti_join(gone, ROW)
         .mutate(takes=False, names_order=False, is_cancellation=False)
     )
-    takes = lines.union(_later_statuses(stated, bought).select(lines.columns))
+    states = _later_statuses(stated.anti_join(lines, ROW), bought)
+    takes = lines.union(states.select(lines.columns))
     bought = bought.select(lines.columns)
     named = takes.filter(_.names_order).union(
         takes.filter(~_.names_order).semi_join(bought, _ORDER)
@@ -170,35 +196,43 @@ def _whole(settings: Validate) -> str:
 def _return_lines(rows: ir.Table, settings: Validate) -> ir.Table:
     """Return the shop's lines of returns and cancellations; ``order_id`` is the order they name.
 
-    names_order: it surely is one, and not the return's own id.
+    names_order: it is certain that this is an order, and not the id of the return itself.
     """
     lines = _purchases(
         rows,
         rows.authentication.isnull() | (rows.authentication == SHOP),
-        rows.status.isnull(),
         (rows.quantity < 0)
         | (_cancels(rows, settings) & ((rows.quantity != 0) | rows.quantity.isnull())),
     )
-    lines = lines.mutate(is_cancellation=_cancels(lines, settings))
+    cancels = _cancels(lines, settings)
     order, names = lines.order_id, ibis.literal(False)
     if re.compile(settings.cancelled_orders).groups:
         inside = lines.order_id.re_extract(_whole(settings), 1).nullif("")
-        order = ibis.ifelse(lines.is_cancellation, inside, order)
-        names = lines.is_cancellation & inside.notnull()
-    return lines.mutate(order_id=order, quantity=_.quantity.abs(), takes=True, names_order=names)
+        order = ibis.ifelse(cancels, inside, order)
+        names = cancels & inside.notnull()
+    return lines.mutate(
+        order_id=order,
+        quantity=_.quantity.abs(),
+        takes=True,
+        names_order=names,
+        is_cancellation=ibis.coalesce(lines.status == CANCELLED, cancels),
+    )
 
 
 def _later_statuses(stated: ir.Table, bought: ir.Table) -> ir.Table:
     """Return the rows whose status takes back an earlier row of the same order and item.
 
-    A file that lists each order's states has the purchase in an earlier row, or in another file.
+    A file that lists each order's states has the purchase at an earlier time; the purchase may also
+    be in an earlier file.
     """
     stated = stated.filter(_.quantity > 0, _.order_id.notnull()).mutate(
         takes=True, names_order=True, is_cancellation=_.status == CANCELLED
     )
-    earlier = bought.select(*_ORDER, at=bought.timestamp, file=bought.source)
-    later = (stated.timestamp > earlier.at) | (stated.source != earlier.file)
-    return stated.semi_join(earlier, [*_ORDER, later])
+    earlier = bought.select(
+        *_ORDER, at=bought.timestamp, file=bought.source, earlier_row=bought[ROW]
+    )
+    in_later_file = (stated.source != earlier.file) & (stated[ROW] > earlier.earlier_row)
+    return stated.semi_join(earlier, [*_ORDER, (stated.timestamp > earlier.at) | in_later_file])
 
 
 def _stack(events: ir.Table, key: list[str], order: list[str]) -> ir.Table:

@@ -1,8 +1,8 @@
 """What ``validate`` says about kept and quarantined rows: counts, reasons, examples, empty cells.
 
 In: the good and the bad rows of a table (with ``row``, their number, and ``reasons``), as tables of
-the database. Out: JSON-ready counts, lines to print,
-and the kinds of events of which nothing is left.
+the database. Out: JSON-ready counts, lines to print, and the kinds of events of which nothing is
+left.
 """
 
 from __future__ import annotations

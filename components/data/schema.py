@@ -8,6 +8,8 @@ in ``items.parquet`` or ``users.parquet``, which makes those two files the vocab
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 EVENTS = ("view", "click", "cart", "purchase", "rating")
@@ -21,6 +23,19 @@ In raw and valid tables null marks the shop's own files; feedback of unknown sen
 
 STATUSES = CANCELLED, RETURNED = ("cancelled", "returned")
 """States in which the purchase of a row does not stand; see ``validate.returns``."""
+
+OLDER_VERSION = "older version"
+"""State of a row of an order that its source has in a newer version, too."""
+
+
+def codes_of(names: Sequence[str]) -> list[tuple[str, int]]:
+    """Return each name with its place, from 0.
+
+    >>> codes_of(STATUSES)
+    [('cancelled', 0), ('returned', 1)]
+    """
+    return [(name, n) for n, name in enumerate(names)]
+
 
 UTC = pa.timestamp("us", tz="UTC")
 
@@ -106,7 +121,7 @@ ORDER_COLUMNS = pa.schema(
     [
         # 0, or how many equal rows of its file come before it where equal rows are pieces
         ("piece", pa.int64()),
-        ("status", pa.string()),  # one of STATUSES, null where the purchase stands
+        ("status", pa.string()),  # one of STATUSES, OLDER_VERSION, null where the row stands
         ("version", pa.float64()),  # of the order, the newest is the highest; null without one
     ]
 )
@@ -148,7 +163,7 @@ PREPARED_INTERACTIONS = pa.schema(
         ("authenticated", pa.bool_()),
     ]
 )
-"""Sorted by (user, timestamp, item); one row for each user, item and moment."""
+"""Sorted by (user, timestamp, item, event); one row for each user, item, event and second."""
 
 SPLITS = ("train", "validation", "test")
 

@@ -104,7 +104,6 @@ def _prepare(con: ibis.BaseBackend, settings: Preprocess, valid: Path, out: Path
     clean = clean_interactions(given["interactions"], users, items)
     clean = at_least(clean, "item", settings.min_item_interactions)
     clean = at_least(clean, "user", settings.min_user_interactions)
-    clean = clean.mutate(seconds=_.timestamp.epoch_seconds().cast("int64"))
     interactions = con.create_table("interactions", clean)
 
     span = interactions.aggregate(first=_.seconds.min(), last=_.seconds.max()).execute()

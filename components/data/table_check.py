@@ -114,9 +114,16 @@ def _within(table: ir.Table, rows: pd.RangeIndex) -> pa.Table:
 
 
 def divide(
-    con: ibis.BaseBackend, table: str, places: Places, reasons: str, settings: Validate
+    con: ibis.BaseBackend,
+    table: str,
+    places: Places,
+    reasons: str,
+    settings: Validate,
+    impressions: ir.Table | None = None,
 ) -> dict[str, int]:
     """Write the rows with reasons to quarantine and the others to the valid table.
+
+    impressions: (row, impression_id) of rows that get this value in the valid table.
 
     Returns: how many of the valid rows have no value, by column, where any has none. Values that
     are taken from valid rows of feedback are not among them.
@@ -131,7 +138,8 @@ def divide(
         for start, rows in raw_batches(places.raw, table):
             of_batch = _within(lists, pd.RangeIndex(start, start + rows.num_rows))
             bad = of_batch["row"].to_numpy() - start
-            good = rows.filter(~pd.RangeIndex(rows.num_rows).isin(bad))
+            good = rows if impressions is None else _with_impressions(rows, start, impressions)
+            good = good.filter(~pd.RangeIndex(rows.num_rows).isin(bad))
             good = _without_bad_prices(good) if table == "items" else good
             for name in empty:
                 empty[name] += good[name].null_count
@@ -148,6 +156,19 @@ def _without_bad_prices(items: pa.Table) -> pa.Table:
     price = items["price"]
     positive = pc.if_else(pc.less_equal(price, 0), pa.scalar(None, price.type), price)
     return items.set_column(at, items.schema.field(at), positive)
+
+
+def _with_impressions(rows: pa.Table, start: int, impressions: ir.Table) -> pa.Table:
+    """Return the rows, whose first one has the number ``start``, with their impressions."""
+    found = _within(impressions, pd.RangeIndex(start, start + rows.num_rows))
+    if not found.num_rows:
+        return rows
+    mask = pd.RangeIndex(start, start + rows.num_rows).isin(found["row"].to_numpy())
+    at = rows.schema.get_field_index("impression_id")
+    ids = pc.replace_with_mask(
+        rows["impression_id"].combine_chunks(), mask, found["impression_id"].combine_chunks()
+    )
+    return rows.set_column(at, rows.schema.field(at), ids)
 
 
 def _as_trusted(rows: pa.Table, settings: Validate) -> pa.Table:
@@ -185,12 +206,13 @@ def check_table(
     kept = {}
     if table == "items":
         kept["without_price"] = _forgive_prices(con, reasons)
-    partly = apply_orders(con, rows, reasons, settings) if table == "interactions" else ""
+    if table != "interactions":
+        pass_gates(con, rows, reasons, gates)
+        return divide(con, table, places, reasons, settings), kept
+    partly, impressions = apply_orders(con, rows, reasons, settings)
     pass_gates(con, rows, reasons, gates)
-    if partly:
-        whole = con.table(partly).anti_join(con.table(reasons), "row")
-        kept["partly_returned"] = int(whole.count().execute())
-    return divide(con, table, places, reasons, settings), kept
+    kept["partly_returned"] = int(partly.anti_join(con.table(reasons), "row").count().execute())
+    return divide(con, table, places, reasons, settings, impressions), kept
 
 
 def _forgive_prices(con: ibis.BaseBackend, reasons: str) -> int:

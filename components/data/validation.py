@@ -22,11 +22,11 @@ rows in a second pass.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+import great_expectations as gx
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
@@ -48,9 +48,6 @@ from components.data.schema import TABLES
 from components.data.table_check import Places, check_table
 from components.data.whole_table import Gate, gates_of_interactions
 from components.settings import Settings, Validate
-
-os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-import great_expectations as gx
 
 KEPT = {
     "without_price": "kept without a price: not positive",

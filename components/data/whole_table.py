@@ -14,7 +14,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from components.data.expectations import DUPLICATE
+from components.data.expectations import DUPLICATE, NO_PRICE
 from components.data.feedback import BAD_CLIENT, above_limits, of_bad_clients
 from components.data.orders import COLUMNS as ORDER_PROBLEM_COLUMNS
 from components.data.orders import (
@@ -22,6 +22,7 @@ from components.data.orders import (
     PARTLY_RETURNED,
     RETURNS_BREAK,
     USABLE,
+    carried_impressions,
     order_problems,
 )
 from components.data.quarantine import NOT_IN_CATALOGUE
@@ -101,19 +102,31 @@ def gate_statements(
     return statements
 
 
-def apply_orders(con: ibis.BaseBackend, rows: ir.Table, reasons: str, settings: Validate) -> str:
-    """Add to the table ``reasons`` what ``orders`` finds, and return the name of a table (row) of
-    the purchases that were partly returned.
+def apply_orders(
+    con: ibis.BaseBackend, rows: ir.Table, reasons: str, settings: Validate
+) -> tuple[ir.Table, ir.Table]:
+    """Add to the table ``reasons`` what ``orders`` finds.
+
+    Returns: (row) of the purchases that were partly returned, and (row, impression_id) of those
+    whose impression only feedback has.
 
     Reasons that returns break follow from those of ``orders``, so they are removed from its rows.
+    So is a price that is not positive of such a row: what a return cost does not matter.
     """
-    broken = con.table(reasons).filter(_.reason.notin(RETURNS_BREAK)).select("row").distinct()
+    found = con.table(reasons)
+    of_returns = found.filter(_.reason.isin(RETURNS_BREAK)).select("row").distinct()
+    follows = found.reason.isin(RETURNS_BREAK) | (
+        (found.reason == NO_PRICE) & found.row.isin(of_returns.row)
+    )
+    broken = found.filter(~follows).select("row").distinct()
     usable = ~rows.row.isin(broken.row)
-    found = order_problems(rows.select(*ORDER_PROBLEM_COLUMNS, "row", **{USABLE: usable}), settings)
-    con.create_table("found_in_orders", found)
+    marked = rows.select(*ORDER_PROBLEM_COLUMNS, "row", **{USABLE: usable})
+    con.create_table("found_in_orders", order_problems(marked, settings))
+    impressions = con.create_table("carried_impressions", carried_impressions(marked))
     words = ", ".join(map(literal, RETURNS_BREAK))
     con.raw_sql(
-        f"DELETE FROM {reasons} WHERE reason IN ({words}) AND row IN "
+        f"DELETE FROM {reasons} WHERE row IN (SELECT row FROM {reasons} WHERE reason IN ({words})) "
+        f"AND reason IN ({words}, {literal(NO_PRICE)}) AND row IN "
         f"(SELECT row FROM found_in_orders WHERE reason <> {literal(PARTLY_RETURNED)})"
     )
     con.raw_sql(
@@ -121,8 +134,7 @@ def apply_orders(con: ibis.BaseBackend, rows: ir.Table, reasons: str, settings: 
         f"WHERE reason <> {literal(PARTLY_RETURNED)}"
     )
     partly = con.table("found_in_orders").filter(_.reason == PARTLY_RETURNED).select("row")
-    con.create_table("partly_returned", partly)
-    return "partly_returned"
+    return con.create_table("partly_returned", partly), impressions
 
 
 def listed(reasons: ir.Table) -> ir.Table:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from components.settings import (
     ModelSection,
     SettingsError,
+    Source,
+    Validate,
     load_settings,
     register_section,
     unregister_section,
@@ -195,3 +199,45 @@ def test_a_registered_recommender_has_variables_too(monkeypatch: pytest.MonkeyPa
         unregister_section("toy")
     with pytest.raises(SettingsError, match="BOWERBIRD_TRAIN__TOY__WEIGHTS"):
         load_settings("params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("non_product_codes", ["POST", "("], "non_product_codes.1: '(' is no regular expression"),
+        ("cancelled_orders", "(", "cancelled_orders: '(' is no regular expression"),
+        ("cancelled_orders", r"(?!A)C(\d+)", "cancelled_orders: '(?!A)C"),
+        ("min_timestamp", "soon", "min_timestamp: 'soon' is no date or time of ISO 8601"),
+    ],
+)
+def test_patterns_and_times_of_validate_are_checked(
+    tmp_path: Path, setting: str, value: object, words: str
+) -> None:
+    section = yaml.safe_load(Path("params.yaml").read_text())
+    section["validate"][setting] = value
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(section))
+    with pytest.raises(SettingsError, match=re.escape(words)):
+        load_settings(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("text", ["2000-01-01", "2017-11-24T16:00:00", "2020-01-01T00:00:00+02:00"])
+def test_times_of_iso_8601_are_accepted(text: str) -> None:
+    assert Validate(min_timestamp=text, cancelled_orders=r"C(\d+)").min_timestamp == text
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"path": "in", "later_files": "replace"}, "columns.order_id"),
+        ({"path": "in", "columns": {"updated_at": "v"}}, "columns.updated_at compares orders"),
+        (
+            {"path": "in", "query": "SELECT 1", "later_files": "replace"},
+            "the rows of a query or a database have none",
+        ),
+        ({"database": "SHOP", "table": "t", "later_files": "replace"}, "columns.version"),
+    ],
+)
+def test_versions_need_orders_to_compare(settings: dict[str, Any], words: str) -> None:
+    columns = {"user_id": "u", "item_id": "i", "timestamp": "t", **settings.get("columns", {})}
+    with pytest.raises(ValidationError, match=re.escape(words)):
+        Source.model_validate({**settings, "columns": columns})

@@ -19,7 +19,7 @@ EXACT_FLOAT = 2**53
 """Whole numbers above this are not told apart by 64-bit floats."""
 
 _DECIMALS = r"\.\d*[1-9]|[eE]"
-_SPACE = " \t\n\r\v\f\u00a0\u2007\u202f\u200b\ufeff"  # the last ones are seen by no one
+_SPACE = " \t\n\r\v\f\u00a0\u2007\u202f\u200b\ufeff"  # the last two are invisible
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Cells:
     """A column.
 
     text: each value as it is written, without white space around it; null where there is none.
-    number: float64 where the file says that the value is a number, else null.
+    number: float64 where the file says that the value is a finite number, else null.
     time: the instant or local time where the file has the type of a time, else None.
     levels: the elements of lists, else null.
     nested: bool, whether the value is an object or, unless ``levels`` has it, a list.
@@ -57,6 +57,11 @@ class Cells:
             text=text,
             number=ibis.ifelse(text.isnull(), ibis.null("float64"), self.number),
         )
+
+
+def finite(number: ir.FloatingValue) -> ir.FloatingValue:
+    """Return the numbers; null in the place of infinite values and NaN."""
+    return ibis.ifelse(number.isinf() | number.isnan(), ibis.null(number.type()), number)
 
 
 @ibis.udf.scalar.builtin(name="trim")
@@ -93,7 +98,7 @@ def of_json(text: ir.StringValue, kind: ir.StringValue, levels: ir.Value) -> Cel
     is_number = (kind == NUMBER).fill_null(False)
     return Cells(
         text=stripped,
-        number=ibis.ifelse(is_number, stripped.try_cast("float64"), _NO_NUMBER),
+        number=ibis.ifelse(is_number, finite(stripped.try_cast("float64")), _NO_NUMBER),
         time=None,
         levels=ibis.ifelse(kind == LIST, levels, _NO_LEVELS),
         nested=kind.isin([NESTED, LIST]).fill_null(False),
@@ -111,14 +116,9 @@ def of_native(column: ir.Value) -> Cells:
         # A column of numbers with gaps is stored as floats: 12345.0 is the shop's 12345.
         text = ibis.ifelse(whole, column.try_cast("int64").cast("string"), text)
         exact = EXACT_FLOAT if kind.is_float64() else 2**24
-        return Cells(
-            text,
-            column.cast("float64"),
-            None,
-            _NO_LEVELS,
-            no,
-            (column.abs() >= exact) & ~column.isinf(),
-        )
+        number = finite(column.cast("float64"))
+        inexact = (number.abs() >= exact).fill_null(False)
+        return Cells(text, number, None, _NO_LEVELS, no, inexact)
     if kind.is_decimal():
         text = text.re_replace(r"\.0+$", "")
     if kind.is_numeric():

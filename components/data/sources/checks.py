@@ -16,7 +16,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from components.data.sources import numbers, times
-from components.data.sources.cells import Cells
+from components.data.sources.cells import EXACT_FLOAT, Cells
 from components.data.sources.files import ROW, File
 from components.data.sources.ids import NULL_WORDS, WITH_POINT_ZERO
 from components.data.sources.markup import MARKUP, has_markup
@@ -206,10 +206,12 @@ def _counts(rows: ir.Table, column: Column, file: File) -> Iterator[tuple[str, i
         yield "markup", markup.sum()
         yield from _example("markup", text, rows, markup).items()
     if column.name == "version":
-        number = times.numeric(column.cells).notnull()
-        yield "numbers", number.sum()
-        yield from _example("number", text, rows, number).items()
-        yield from _example("time", text, rows, column.value.notnull() & ~number).items()
+        number = times.numeric(column.cells)
+        is_number = number.notnull()
+        yield "numbers", is_number.sum()
+        yield from _example("number", text, rows, is_number).items()
+        yield from _example("time", text, rows, column.value.notnull() & ~is_number).items()
+        yield from _example("inexact", text, rows, number.abs() >= EXACT_FLOAT).items()
     if column.name in IDS:
         yield "given", text.count()
         yield "point_zero", text.re_search(WITH_POINT_ZERO).sum()
@@ -238,8 +240,8 @@ def _check_plain(column: Column, own: dict[str, Any], file: File) -> None:
     if column.name in LEVELS and own["printed"] and own["printed"] >= own["given"] / 2:
         raise ValueError(
             f"{file.shown}: {column.shown} holds printed lists, for example "
-            f"{_shown(own, 'printed')}: "
-            "write them as lists (JSON lines, Parquet), or with a separator (category_separator)"
+            f"{_shown(own, 'printed')}: write them as lists (JSON lines, Parquet), or with a "
+            "separator (category_separator)"
         )
 
 
@@ -260,10 +262,14 @@ def _check_ids(column: Column, own: dict[str, Any], file: File) -> None:
         )
     if own["point_zero"]:
         rule = {"user_id": "user_ids", "item_id": "item_ids"}.get(column.name)
-        advice = f"; `{rule}: {{integral: true}}` reads 7.0 as 7" if rule else ""
+        advice = (
+            f"`{rule}: {{integral: true}}` reads 7.0 as 7"
+            if rule
+            else "export them as whole numbers or as text if 7.0 is 7"
+        )
         print(
             f"{file.shown}: {column.shown}: {own['point_zero']:,} of {own['given']:,} ids end in "
-            f".0{advice}"
+            f".0; {advice}"
         )
 
 
@@ -284,8 +290,7 @@ def _check_signs(column: Column, own: dict[str, Any], file: File) -> None:
         raise ValueError(
             f"{file.shown}: {column.shown} may have points between thousands, for example "
             f'{_shown(own, "groups")}: set `decimal: ","` and `thousands: "."` of this source if '
-            "so, "
-            'else `decimal: "."`'
+            'so, else `decimal: "."`'
         )
 
 
@@ -310,11 +315,17 @@ def _check_typed(rows: ir.Table, column: Column, own: dict[str, Any], file: File
 
 
 def _check_one_kind(column: Column, own: dict[str, Any], file: File) -> None:
-    """Raise if versions are numbers and times: which is newer cannot be told."""
+    """Raise if it cannot be told which of two versions is newer."""
     if own.get("numbers") and _shown(own, "time"):
         raise ValueError(
             f"{file.shown}: {column.shown} holds numbers, for example {_shown(own, 'number')}, and "
             f"times, for example {_shown(own, 'time')}: name a column of one of the two"
+        )
+    if "inexact_row" in own and _shown(own, "inexact"):
+        raise ValueError(
+            f"{file.shown}: {column.shown} holds numbers of so many digits that two versions may "
+            f"be read as one, for example {_shown(own, 'inexact')}: name a column of times or of "
+            "smaller numbers"
         )
 
 

@@ -1,7 +1,8 @@
 """Prices in several currencies → prices in ``ingest.currency``.
 
 In: rows with ``price`` and the shop's words for currencies as codes. Out: the converted ``price``;
-``price_given`` and ``currency_given`` hold a price that was converted as the file has it.
+``price_given`` and ``currency_given`` hold a price that was converted as the file has it. A price
+that is too large in the base currency is null and named in ``unreadable``.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
+import pandas as pd
 from ibis import _
 
 from components.currencies import CODES
+from components.data.schema import UNREADABLE
 from components.data.sources.cells import Cells
-from components.data.sources.files import File, files_of
-from components.data.sources.numbers import numbers
+from components.data.sources.files import ROW, File, files_of
+from components.data.sources.numbers import as_float32, numbers
 from components.data.sources.times import times
 from components.settings import Ingest, Source
 
@@ -57,8 +60,8 @@ class Rates:
     def converted(self, rows: ir.Table, file: File, table: str) -> ir.Table:
         """Return ``rows`` in their order with ``price`` in the base currency.
 
-        rows: with ``price``, ``source_row`` and perhaps ``currency`` (null: the source's) and
-        ``timestamp``. Added: ``currency``, ``price_given``, ``currency_given``.
+        rows: with ``price``, ``source_row``, ``unreadable`` and perhaps ``currency`` (null: the
+        source's) and ``timestamp``. Added: ``currency``, ``price_given``, ``currency_given``.
 
         Raises:
             ValueError: a price is in a currency without a rate.
@@ -77,11 +80,16 @@ class Rates:
         rated = self._rated(rows)
         foreign = rated.price.notnull() & (rated.currency != self.base)
         self._check(rated.filter(foreign & rated.rate.isnull()), file, table)
+        price = ibis.ifelse(foreign, as_float32(rated.price * rated.rate), rated.price)
+        too_large = foreign & rated.rate.notnull() & price.isnull()
+        value = ibis.literal("price: '") + rated.price.cast("string") + " " + rated.currency + "'"
+        named = ibis.array([rated[UNREADABLE], value]).join("; ")
         return rated.mutate(
-            price=ibis.ifelse(foreign, rated.price * rated.rate, rated.price).cast("float32"),
+            price=price.cast("float32"),
             price_given=ibis.ifelse(foreign, rated.price, ibis.null("float32")),
             currency_given=ibis.ifelse(foreign, rated.currency, ibis.null("string")),
             currency=ibis.literal(self.base),
+            **{UNREADABLE: ibis.ifelse(too_large, named, rated[UNREADABLE])},
         ).drop("rate")
 
     def _rated(self, rows: ir.Table) -> ir.Table:
@@ -143,7 +151,8 @@ def rates_of(con: ibis.BaseBackend, ingest: Ingest, root: Path) -> Rates:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file lacks a column, or a value in it is no date, code or positive number.
+        ValueError: the file lacks a column, a value in it is no date, code or positive number, or
+            a currency has two rates of one day.
     """
     sources = rates_file(ingest)
     if not sources:
@@ -151,7 +160,19 @@ def rates_of(con: ibis.BaseBackend, ingest: Ingest, root: Path) -> Rates:
         return Rates(ingest.currency, ingest.currency_rates)
     parts = [_dated(con, file) for file in files_of(sources[0], root)]
     table = con.create_table(ibis.util.gen_name("rates"), ibis.union(*parts), temp=True)
-    return Rates(ingest.currency, dated=table)
+    _check_unique(table)
+    return Rates(ingest.currency, dated=table.drop("place"))
+
+
+def _check_unique(rates: ir.Table) -> None:
+    """Raise if a currency has two rates of one day."""
+    twice = rates.group_by(["code", "day"]).having(_.count() > 1)
+    found = twice.aggregate(places=_.place.collect(order_by=_.place)).order_by(["code", "day"])
+    for code, day, places in found.limit(1).execute().itertuples(index=False):
+        raise ValueError(
+            f"ingest.currency_rates: {code} has {len(places)} rates of {day:%Y-%m-%d}, in "
+            f"{places[0]} and {places[1]}: keep one"
+        )
 
 
 def _dated(con: ibis.BaseBackend, file: File) -> ir.Table:
@@ -160,7 +181,7 @@ def _dated(con: ibis.BaseBackend, file: File) -> ir.Table:
     except ValueError as error:
         raise ValueError(f"ingest.currency_rates: {error}") from error
     typed = rows.select(
-        row=ibis.row_number(),
+        row=rows[ROW],
         day=times(cells["date"], [], None),
         code=currencies(cells["currency"], file.source),
         rate=numbers(cells["rate"], file.source).cast("float64"),
@@ -170,9 +191,10 @@ def _dated(con: ibis.BaseBackend, file: File) -> ir.Table:
         table.day.isnull() | table.code.isnull() | table.rate.isnull() | (table.rate <= 0)
     )
     first = wrong.row.min().execute()
-    if first == first and first is not None:  # not NaN
+    if pd.notna(first):
         raise ValueError(
-            f"ingest.currency_rates: {file.shown}: row {int(first) + 1:,} is no date (ISO 8601), "
-            "currency (ISO 4217) and positive rate: mend or remove it"
+            f"ingest.currency_rates: {file.shown}: row {int(first) + 1:,} needs a date (ISO 8601), "
+            "a currency (ISO 4217) and a positive rate: correct or remove it"
         )
-    return table.drop("row")
+    place = ibis.literal(f"{file.shown} row ") + (table.row + 1).cast("string")
+    return table.mutate(place=place).drop("row")

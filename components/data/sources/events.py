@@ -13,7 +13,7 @@ IGNORE = "ignore"
 
 WORDS = {
     "view": (
-        "views viewed pv pageview viewitem itemview viewcontent viewproduct productview viewed "
+        "views viewed pv pageview viewitem itemview viewcontent viewproduct productview "
         "productviewed productdetail detail detailview viewitemdetail browse"
     ),
     "click": "clicks clicked selectitem itemclick productclick productclicked",

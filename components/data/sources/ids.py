@@ -8,24 +8,12 @@ import ibis.expr.types as ir
 from components.settings import Ids, Source
 
 NULL_WORDS = (
-    *(
-        "null",
-        "none",
-        "nan",
-        "na",
-        "n/a",
-        "#n/a",
-        "nil",
-        "undefined",
-        "\\n",
-        "<na>",
-        "nat",
-        "(null)",
-    ),
+    *("null", "none", "nan", "na", "n/a", "#n/a", "nil", "undefined", r"\n", "<na>", "nat"),
+    "(null)",
 )
 """Words, in small letters, by which programs write that there is no value."""
 
-WITH_POINT_ZERO = r"^-?\d+\.0+$"
+WITH_POINT_ZERO = r"^(-?\d+)\.0+$"
 
 
 @ibis.udf.scalar.builtin(name="nfc_normalize")
@@ -33,12 +21,22 @@ def nfc(text: str) -> ibis.dtype("string"):  # type: ignore[valid-type]
     """DuckDB's function: letters with accents in their composed form."""
 
 
+def integral(text: ir.StringValue) -> ir.StringValue:
+    """Return whole numbers without the zeros after their points."""
+    return text.re_replace(WITH_POINT_ZERO, r"\1")
+
+
+def without_leading_zeros(text: ir.StringValue) -> ir.StringValue:
+    """Return the ids without zeros on the left; the last character stays."""
+    return text.re_replace(r"^0+(.)", r"\1")
+
+
 def ids(text: ir.StringValue, rules: Ids) -> ir.StringValue:
     """Return the ids in one spelling."""
     if rules.integral:
-        text = text.re_replace(r"^(-?\d+)\.0+$", r"\1")
+        text = integral(text)
     if rules.leading_zeros == "strip":
-        text = text.re_replace(r"^0+(.)", r"\1")
+        text = without_leading_zeros(text)
     if rules.width:
         text = ibis.ifelse(text.length() < rules.width, text.lpad(rules.width, "0"), text)
     if rules.case != "keep":

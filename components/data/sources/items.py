@@ -1,7 +1,7 @@
 """Items: the shop's item files, and the catalogue that its invoice lines imply.
 
 Without an item file the items are those of the lines, with the texts and prices of the lines. With
-one, an item that only lines have is none, unless the settings say so. An item without
+one, an item that only lines have is not a product, unless the settings say so. An item without
 categories gets one inferred from its title, marked ``categories_inferred``.
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+from html.entities import html5
 
 import ibis
 import ibis.expr.types as ir
@@ -39,6 +40,7 @@ _HIDDEN = re.compile(
 _TAG = re.compile(
     r"""</?([a-zA-Z][a-zA-Z0-9]*)(?=[\s/>])[^<>"']*(?:(?:"[^"]*"|'[^']*')[^<>"']*)*>"""
 )
+_ENTITY = re.compile(r"&(#?)([a-zA-Z0-9]{1,31});")
 _BREAK = "\x00"  # of a block tag, while line breaks of the source are there
 
 
@@ -54,12 +56,21 @@ def plain_text(text: str) -> str:
     """
     plain = _without_tags(text)
     # Twice, as programs that write HTML into HTML leave &amp;amp;.
-    found = html.unescape(html.unescape(plain))
+    found = _ENTITY.sub(_character, html.unescape(plain))
     if plain == text and found != text:
         again = _without_tags(found)
-        found = html.unescape(again) if again != found else found
+        found = _ENTITY.sub(_character, again) if again != found else found
     lines = (" ".join(line.split()) for line in found.split("\n"))
     return "\n".join(line for line in lines if line)
+
+
+def _character(entity: re.Match[str]) -> str:
+    """Return what an entity with its semicolon stands for.
+
+    Without one it is a part of a text that was decoded before, such as the URL ``?a=1&copy=2``.
+    """
+    known = entity[1] == "#" or f"{entity[2]};" in html5
+    return html.unescape(entity[0]) if known else entity[0]
 
 
 def _without_tags(text: str) -> str:

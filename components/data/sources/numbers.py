@@ -7,7 +7,7 @@ import re
 import ibis
 import ibis.expr.types as ir
 
-from components.data.sources.cells import Cells
+from components.data.sources.cells import Cells, finite
 from components.settings import Source
 
 GROUPS_OF_THREE = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
@@ -21,15 +21,14 @@ SIGNS = ((".", ""), (",", ""), (".", ","), (",", "."), (",", " "), (".", " "), (
 
 def numbers(cells: Cells, source: Source) -> ir.FloatingValue:
     """Return float32; null where the value is no finite number."""
-    return finite(
+    return as_float32(
         ibis.coalesce(cells.number, of_text(cells, source.decimal or ".", source.thousands))
     )
 
 
-def finite(number: ir.FloatingValue) -> ir.FloatingValue:
+def as_float32(number: ir.FloatingValue) -> ir.FloatingValue:
     """Return float32; null in the place of infinite values and NaN."""
-    narrow = number.try_cast("float32")
-    return ibis.ifelse(narrow.isinf() | narrow.isnan(), ibis.null("float32"), narrow)
+    return finite(number.try_cast("float32"))
 
 
 def of_text(cells: Cells, decimal: str, thousands: str) -> ir.FloatingValue:

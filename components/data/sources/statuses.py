@@ -29,7 +29,7 @@ WORDS = {
     RETURNED: (
         "returned return refunded refund fullyrefunded chargeback chargedback reversed retour "
         "retoure retourniert zurückgesendet erstattet remboursé remboursée retourné rimborsato "
-        "reso devuelto devuelta reembolsado reembolsada retournerd terugbetaald"
+        "reso devuelto devuelta reembolsado reembolsada geretourneerd terugbetaald"
     ),
 }
 """Common words by state, in small letters, without spaces and signs."""

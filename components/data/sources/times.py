@@ -14,7 +14,7 @@ import duckdb
 import ibis
 import ibis.expr.types as ir
 
-from components.data.sources.cells import Cells
+from components.data.sources.cells import Cells, finite
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Units of numbers by how many there are in a second."""
@@ -79,9 +79,9 @@ def times(cells: Cells, formats: Iterable[str], unit: str | None) -> ir.Timestam
 
 
 def numeric(cells: Cells) -> ir.FloatingValue:
-    """Return float64 where a value is a number or a text of one, else null."""
+    """Return float64 where a value is a finite number or a text of one, else null."""
     text = ibis.ifelse(cells.text.re_search(_NUMBER), cells.text, ibis.null("string"))
-    return ibis.coalesce(cells.number, text.try_cast("float64"))
+    return ibis.coalesce(cells.number, finite(text.try_cast("float64")))
 
 
 def versions(cells: Cells, formats: Iterable[str]) -> ir.FloatingValue:

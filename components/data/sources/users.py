@@ -37,7 +37,8 @@ def users_table(
         return from_lines.order_by("user_id")
     found = [without_erased(con, _users_of(con, file), erasures, "users") for file in files]
     given = together(con, "users", found)
-    return ibis.union(given, from_lines.anti_join(given, "user_id"))
+    others = from_lines.anti_join(given, "user_id").order_by("user_id")
+    return together(con, "all_users", [given, others])
 
 
 def _users_of(con: ibis.BaseBackend, file: File) -> ir.Table:

@@ -35,10 +35,13 @@ def write(folder: Path, prepared: Prepared, **changes: object) -> pd.DataFrame:
     ).assign(**changes)
     events = pd.DataFrame(
         {
-            "impression_id": ["second", "second", "second", "first", None, "elsewhere", "second"],
-            "item_id": [b, b, a, c, a, a, a],
-            "event": ["click", "purchase", "view", "click", "purchase", "click", "purchase"],
-            "authentication": ["session", "shop", "shop", "session", None, "shop", "none"],
+            "impression_id": [*["second"] * 3, "first", None, "elsewhere", "second", "first"],
+            "item_id": [b, b, a, c, a, a, a, c],
+            "event": [
+                *("click", "purchase", "view", "click", "purchase", "click", "purchase"),
+                "purchase",
+            ],
+            "authentication": ["session", "shop", "shop", "session", None, "shop", "none", None],
         }
     )
     (folder / "impressions").mkdir(exist_ok=True)
@@ -51,7 +54,7 @@ def test_a_log_is_what_was_shown_and_what_came_of_it(prepared: Prepared, tmp_pat
     write(tmp_path, prepared)
     log = load_log(tmp_path / "impressions", tmp_path / "valid.parquet", prepared, REWARDS)
     assert log.ids.tolist() == [[2, MISSING, MISSING], [3, MISSING, 1]]  # in the order of time
-    assert log.rewards.tolist() == [[1, 0, 0], [0, 0, 5]]
+    assert log.rewards.tolist() == [[5, 0, 0], [0, 0, 5]]
     assert log.propensities[1].tolist() == [0.5, 0.25, 0.125]
     assert np.isnan(log.propensities[0, 1:]).all()
     own = prepared.interactions.histories(np.array([5]), prepared.validation_start + 1)

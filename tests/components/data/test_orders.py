@@ -108,19 +108,36 @@ def pieces(n: float, **row: Any) -> dict[str, Any]:
         ),
         pytest.param(
             [
-                pieces(1, order_id="1", version=1),
-                pieces(1, order_id="1", version=2),
-                pieces(1, order_id="1", version=1, item_id="j"),
-                pieces(1, order_id="2", version=1),
-                pieces(1, version=1),
+                pieces(1, order_id="1", timestamp=NOON, status="cancelled"),
+                pieces(1, order_id="1", timestamp=NOON, source="b.csv"),
             ],
-            {0: orders.REPLACED, 2: orders.REPLACED},
-            id="versions",
+            {0: "cancelled"},
+            id="the state in an earlier export",
         ),
         pytest.param(
-            [pieces(1, order_id="1", version=1), pieces(2, order_id="1", version=2, usable=False)],
-            {0: orders.REPLACED},
-            id="an older version does not come back",
+            [pieces(1, order_id="1"), pieces(-1, order_id="1", status="returned")],
+            {0: "returned", 1: "returned"},
+            id="a line of a return with a state",
+        ),
+        pytest.param(
+            [pieces(1), pieces(-1, status="returned", source="b.csv")],
+            {0: "returned", 1: "returned"},
+            id="a line of a return with a state in another file",
+        ),
+        pytest.param(
+            [pieces(1, timestamp=NOON), pieces(-2, status="cancelled", timestamp=NOON)],
+            {0: "cancelled", 1: "cancelled"},
+            id="a line of a cancellation with a state",
+        ),
+        pytest.param(
+            [pieces(1, order_id="1"), pieces(-1, order_id="1", status="older version")],
+            {1: orders.REPLACED},
+            id="nothing for an older version",
+        ),
+        pytest.param(
+            [pieces(2, order_id="1", status="older version"), pieces(-1, order_id="1")],
+            {0: orders.REPLACED, 1: f"{BACK} without an earlier purchase"},
+            id="of no older version",
         ),
     ],
 )
@@ -141,6 +158,17 @@ def test_a_cancellations_id_may_hold_the_orders() -> None:
     assert problems(positive, cancelled_orders=r"C(\d+)") == {0: "cancelled", 2: CANCELS}
 
 
+@pytest.mark.parametrize("quantity", [1, -1])
+@pytest.mark.parametrize("status", ["cancelled", "returned"])
+def test_a_cancellation_may_have_a_state_too(quantity: int, status: str) -> None:
+    rows = [
+        pieces(1, order_id="1"),
+        pieces(1, order_id="2"),
+        pieces(quantity, order_id="C1", status=status, source="b.csv"),
+    ]
+    assert problems(rows, cancelled_orders=r"C(\d+)") == {0: status, 2: status}
+
+
 def test_kept_purchases_stay() -> None:
     rows = [pieces(1), pieces(-1), pieces(1, status="cancelled")]
     assert problems(rows, returns="keep") == {2: "cancelled"}
@@ -158,6 +186,7 @@ def test_the_shops_file_wins_over_feedback() -> None:
         {**order, "authentication": "session", "event": "view"},
     ]
     assert problems(rows) == {0: orders.IN_FILES, 3: orders.IN_FEEDBACK}
+    assert problems([{**one, "quantity": None} for one in rows]) == problems(rows)
 
 
 def one_by_one(rows: list[dict[str, Any]]) -> dict[int, float]:
@@ -227,7 +256,7 @@ def test_no_line_takes_back_more_than_was_bought(rows: list[dict[str, Any]]) -> 
 ORDERS = {**LINE_COLUMNS, "order_id": "o", "quantity": "q"}
 
 
-def shop(root: Path, *, name: str = "lines.csv", **source: Any) -> dict[str, Any]:
+def shop(name: str = "lines.csv", **source: Any) -> dict[str, Any]:
     return {"path": name, "columns": ORDERS, **source}
 
 
@@ -248,14 +277,8 @@ def test_returns(
     back = frame.head(6).assign(q=-1, o=[f"R{n}" for n in range(6)], t="2024-04-01")
     frame.loc[0, "q"] = 3
     limits = {"returns": returns, "max_bad_share": 0.3 if returns == "keep" else 0.01}
-    report = run(
-        settings,
-        tmp_path,
-        pd.concat([frame, back]),
-        None,
-        limits,
-        interactions=[shop(tmp_path)],
-    )["interactions"]
+    both = pd.concat([frame, back])
+    report = run(settings, tmp_path, both, None, limits, interactions=[shop()])["interactions"]
     raw = pd.read_parquet(tmp_path / "data/raw/interactions.parquet")
     assert report["rows"] == report["kept"] + report["quarantined"] == 26
     if returns == "keep":
@@ -271,6 +294,19 @@ def test_returns(
     )
 
 
+@pytest.mark.parametrize("price", [0, -2])
+def test_a_line_of_a_return_takes_back_whatever_its_price(
+    settings: Settings, tmp_path: Path, price: int
+) -> None:
+    frame = bought(10)
+    back = frame.head(2).assign(q=-1, t="2024-04-01", p=price)
+    gift = frame.tail(1).assign(o="g", p=price)
+    limits = {"returns": "take_back", "max_bad_share": 0.1}
+    both = pd.concat([frame, back, gift])
+    report = run(settings, tmp_path, both, None, limits, interactions=[shop()])["interactions"]
+    assert report["reasons"] == {"returned": 2, BACK: 2, "price not positive": 1}
+
+
 def test_equal_lines_of_an_order_are_pieces_where_the_shop_says_so(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -279,7 +315,7 @@ def test_equal_lines_of_an_order_are_pieces_where_the_shop_says_so(
     frame.to_csv(tmp_path / "in/a.csv", index=False)
     frame.to_csv(tmp_path / "in/again.csv", index=False)
     both = {"limits": {"max_bad_share": 0.9}}
-    source = shop(tmp_path, name="in")
+    source = shop("in")
     report = run(settings, tmp_path, frame, **both, interactions=[source])["interactions"]
     assert (report["kept"], report["reasons"]) == (10, {"duplicate": 14})
     source["repeated_lines"] = "pieces"
@@ -292,18 +328,42 @@ def test_a_later_file_replaces_orders(settings: Settings, tmp_path: Path) -> Non
     bought(10).to_csv(tmp_path / "in/2024-01.csv", index=False)
     changed = bought(3).assign(i="b")
     changed.to_csv(tmp_path / "in/2024-02.csv", index=False)
-    source = shop(tmp_path, name="in", later_files="replace")
+    source = shop("in", later_files="replace")
     report = run(settings, tmp_path, changed, None, {"max_bad_share": 0.01}, interactions=[source])
     assert report["interactions"]["reasons"] == {orders.REPLACED: 3}
     assert valid(tmp_path)["item_id"].value_counts().to_dict() == {"a": 7, "b": 3}
 
 
+def test_sources_that_number_their_orders_from_1_replace_nothing_of_each_other(
+    settings: Settings, tmp_path: Path
+) -> None:
+    for folder, item in (("web", "a"), ("pos", "b")):
+        (tmp_path / folder).mkdir()
+        bought(5).assign(i=item).to_csv(tmp_path / folder / "1.csv", index=False)
+    bought(2).assign(i="c").to_csv(tmp_path / "web/2.csv", index=False)
+    sources = [shop(name, later_files="replace") for name in ("web", "pos")]
+    report = run(settings, tmp_path, bought(), interactions=sources)["interactions"]
+    assert report["reasons"] == {orders.REPLACED: 2}
+    assert valid(tmp_path)["item_id"].tolist() == ["a"] * 3 + ["c"] * 2 + ["b"] * 5
+
+
+def test_versions_are_of_whole_orders(settings: Settings, tmp_path: Path) -> None:
+    frame = lines(list("aabaa"), o=["1", "1", "1", "2", None], v=[1, 2, 1, 1, 1], q=[1, 0, 1, 1, 1])
+    source = shop(columns={**ORDERS, "version": "v"})
+    limits = {"max_bad_share": 0.3}
+    report = run(settings, tmp_path, frame, None, limits, interactions=[source])["interactions"]
+    # An older version does not come back where the newer one is bad.
+    assert report["reasons"] == {orders.REPLACED: 2, "quantity not positive": 1}
+    assert quarantined(tmp_path)["source_row"].tolist() == [0, 1, 2]
+    raw = pd.read_parquet(tmp_path / "data/raw/interactions.parquet")
+    assert raw["version"].tolist()[:4] == [1, 2, 1, 1]
+    assert raw["source_row"].tolist() == [0, 1, 2, 3, 4]
+
+
 def test_a_newer_version_that_says_the_same_counts(settings: Settings, tmp_path: Path) -> None:
     frame = pd.concat([bought(4, v=1), bought(4, v=2)])
     columns = {**ORDERS, "updated_at": "v"}
-    report = run(settings, tmp_path, frame, interactions=[shop(tmp_path, columns=columns)])[
-        "interactions"
-    ]
+    report = run(settings, tmp_path, frame, interactions=[shop(columns=columns)])["interactions"]
     assert (report["kept"], report["reasons"]) == (4, {orders.REPLACED: 4})
 
 
@@ -311,7 +371,7 @@ def test_states_of_orders(settings: Settings, tmp_path: Path) -> None:
     words = ["paid", "Refunded", "VOIDED", "", "wc-completed", "on hold", "canceled", "shipped"]
     frame = bought(8, s=words)
     columns = {**ORDERS, "status": "s"}
-    source = shop(tmp_path, columns=columns)
+    source = shop(columns=columns)
     report = run(settings, tmp_path, frame, interactions=[source])["interactions"]
     assert report["reasons"] == {"cancelled": 2, "returned": 1}
     frame["s"] = "Umtausch"
@@ -327,7 +387,7 @@ def test_a_purchase_in_the_file_and_in_feedback_is_one(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = bought(10)
-    run(settings, tmp_path, frame, interactions=[shop(tmp_path)])
+    run(settings, tmp_path, frame, interactions=[shop()])
     sent = valid(tmp_path).head(3).drop(columns=["source", "source_row"])
     sent = sent.assign(
         timestamp=sent["timestamp"] + pd.Timedelta(seconds=7),
@@ -341,10 +401,35 @@ def test_a_purchase_in_the_file_and_in_feedback_is_one(
         later = pd.concat(events)
         later["timestamp"] += pd.Timedelta(seconds=int(day))
         later.to_parquet(tmp_path / f"data/feedback/events-2026-11-{day}.parquet")
-    report = run(settings, tmp_path, frame, interactions=[shop(tmp_path)])["interactions"]
+    report = run(settings, tmp_path, frame, interactions=[shop()])["interactions"]
     assert report["rows"] == report["kept"] + report["quarantined"] == 18
     assert report["kept"] == 13
     assert report["feedback"]["reasons"] == {orders.IN_FILES: 3, orders.IN_FEEDBACK: 2}
     assert report["feedback"]["bad_clients"] == 0
     assert valid(tmp_path)["order_id"].is_unique
     assert orders.IN_FILES in capsys.readouterr().out
+
+
+def test_a_purchase_of_the_file_has_the_impression_that_signed_feedback_names(
+    settings: Settings, tmp_path: Path
+) -> None:
+    frame = bought(8)
+    run(settings, tmp_path, frame, interactions=[shop()])
+    sent = valid(tmp_path).head(5).drop(columns=["source", "source_row"])
+    (tmp_path / "data/feedback").mkdir(parents=True)
+    sent.assign(
+        client="c",
+        authentication=["shop", "session", "none", "shop", "shop"],
+        impression_id=["i0", "i1", "i2", None, "i4"],
+        timestamp=sent["timestamp"] + pd.to_timedelta([7, 7, 7, 7, 0], unit="s"),
+    ).to_parquet(tmp_path / "data/feedback/events-2026-11-25.parquet")
+    back = frame.head(1).assign(q=-1, t="2024-04-01")
+    limits = {"returns": "take_back", "max_bad_share": 0.01}
+    both = pd.concat([frame, back])
+    report = run(settings, tmp_path, both, None, limits, interactions=[shop()])["interactions"]
+    # The feedback of order 4 equals the file's row but for its sender.
+    assert report["feedback"]["reasons"] == {orders.IN_FILES: 4, "duplicate": 1}
+    found = valid(tmp_path).set_index("order_id")["impression_id"]
+    assert found.dropna().to_dict() == {"1": "i1", "4": "i4"}  # that of order 0 was returned
+    of_files = quarantined(tmp_path)["authentication"].isna()
+    assert quarantined(tmp_path).loc[of_files, "impression_id"].isna().all()

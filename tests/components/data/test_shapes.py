@@ -55,10 +55,16 @@ def csv_of(*users: str, sep: str = ",", end: str = "\n") -> str:
     return "".join(line + end for line in lines)
 
 
-def column(name: str, *values: str, sep: str = ";") -> Shape | dict[str, Any]:
+def column(name: str, *values: str, sep: str = ";") -> dict[str, Any]:
     """Return content and columns of a CSV with one further column."""
     rows = [sep.join((*"ust", name)), *(sep.join(("a", "x", T, value)) for value in values)]
     return {"content": "\n".join(rows) + "\n", "columns": {**USER_ITEM_TIME, name: name}}
+
+
+def versions(*values: str) -> dict[str, Any]:
+    """Return content and columns of a CSV with versions of orders."""
+    found = column("version", *values)
+    return {**found, "columns": {**found["columns"], "order_id": "s"}}
 
 
 def times(*values: str) -> dict[str, Any]:
@@ -786,19 +792,39 @@ SHAPES = {
         settings={"statuses": {"closed": "returned", 4: "cancelled"}},
         wanted={"status": ["returned", "cancelled"]},
     ),
-    "versions as numbers": Shape(
-        **column("version", "1", "10", ""), wanted={"version": [1, 10, None]}
-    ),
+    "versions as numbers": Shape(**versions("1", "10", ""), wanted={"version": [1, 10, None]}),
     "versions as times": Shape(
-        **column("version", "2024-03-01", "2024-03-01T00:00:10Z", "never"),
+        **versions("2024-03-01", "2024-03-01T00:00:10Z", "never"),
         wanted={
             "version": [1709251200, 1709251210, None],
             "unreadable": [None, None, "version: 'never'"],
         },
     ),
     "versions of both kinds": Shape(
-        **column("version", "1", "2024-03-01"),
+        **versions("1", "2024-03-01"),
         refused=("numbers, for example '1' in row 1", "times, for example '2024-03-01' in row 2"),
+    ),
+    "versions that are no finite numbers": Shape(
+        parquet(v=[1.5, 2.0, 3.0, float("nan"), float("inf")]),
+        {
+            "version": [1.5, 2, 3, None, None],
+            "unreadable": [None] * 3 + ["version: 'nan'", "version: 'inf'"],
+        },
+        name="o.parquet",
+        columns={**USER_ITEM_TIME, "order_id": "s", "version": "v"},
+    ),
+    "a version that is too large for a number": Shape(
+        **versions("1", "2", "1e999"), wanted={"version": [1, 2, None]}
+    ),
+    "versions of more digits than floats have": Shape(
+        **versions("1", "9007199254740993"),
+        refused=("(for version)", "'9007199254740993' in row 2", "times or of smaller numbers"),
+    ),
+    "ids of floats with gaps that are not null": Shape(
+        parquet(u=[7.0, float("nan")]),
+        {"user_id": ["7", None]},
+        name="o.parquet",
+        settings={"nulls": ["nan"]},
     ),
     # currencies
     "codes and signs of currencies": Shape(

@@ -89,7 +89,7 @@ def test_no_rate(settings: Settings, tmp_path: Path) -> None:
 def test_a_file_of_rates_that_cannot_be_read(settings: Settings, tmp_path: Path) -> None:
     bad = pd.DataFrame({"date": ["2024-02-01"] * 2, "currency": ["USD"] * 2, "rate": [0.5, -1]})
     bad.to_csv(tmp_path / "rates.csv", index=False)
-    with pytest.raises(ValueError, match=r"currency_rates: rates\.csv: row 2 is no date"):
+    with pytest.raises(ValueError, match=r"currency_rates: rates\.csv: row 2 needs a date"):
         tables(settings, tmp_path, currency_rates="rates.csv")
     bad.drop(columns="rate").to_csv(tmp_path / "rates.csv", index=False)
     with pytest.raises(ValueError, match=r"currency_rates: rates\.csv has no column 'rate'"):
@@ -101,6 +101,69 @@ def test_a_source_in_another_currency(settings: Settings, tmp_path: Path) -> Non
     source = {"path": "lines.csv", "columns": columns, "currency": "usd"}
     found = tables(settings, tmp_path, interactions=[source], currency_rates={"USD": 0.5})
     assert found["interactions"]["price"].tolist()[:3] == [5, 5, 5]
+
+
+def test_two_rates_of_one_day(settings: Settings, tmp_path: Path) -> None:
+    dates = ["2024-01-01", "2024-01-02", "2024-01-01", "2024-01-01"]
+    rates = pd.DataFrame(
+        {"date": dates, "currency": ["USD", "USD", "EUR", "usd"], "rate": [0.5, 0.6, 1, 0.7]}
+    )
+    rates.to_csv(tmp_path / "rates.csv", index=False)
+    expected = r"USD has 2 rates of 2024-01-01, in rates\.csv row 1 and rates\.csv row 4: keep one"
+    with pytest.raises(ValueError, match=expected):
+        tables(settings, tmp_path, currency_rates="rates.csv")
+
+
+def test_a_row_without_a_time_needs_no_rate_of_a_day(settings: Settings, tmp_path: Path) -> None:
+    rates = pd.DataFrame({"date": ["2024-01-01"], "currency": ["USD"], "rate": [0.5]})
+    rates.to_csv(tmp_path / "rates.csv", index=False)
+    LINES.assign(t=["2024-01-15", "never", "2024-02-15", "2024-02-15"]).to_csv(
+        tmp_path / "own.csv", index=False
+    )
+    source = {"path": "own.csv", "columns": COLUMNS}
+    rows = tables(settings, tmp_path, interactions=[source], currency_rates="rates.csv")
+    found = rows["interactions"]
+    assert found["source_row"].tolist() == [0, 1, 2, 3]
+    assert found["price"].tolist()[0] == 5
+    assert found["price"].isna().tolist() == [False, True, False, True]
+    assert found["unreadable"].tolist()[1] == "timestamp: 'never'"
+
+
+def test_a_price_that_is_too_large_in_the_shops_currency(
+    settings: Settings, tmp_path: Path
+) -> None:
+    LINES.assign(p=[3e38, 1, 1, 1], t=["never", *LINES["t"][1:]]).to_csv(
+        tmp_path / "own.csv", index=False
+    )
+    source = {"path": "own.csv", "columns": COLUMNS}
+    rates = {"USD": 40, "GBP": 2}
+    found = tables(settings, tmp_path, interactions=[source], currency_rates=rates)["interactions"]
+    assert found["price"].isna().tolist() == [True, False, False, False]
+    assert found["price"].tolist()[1:] == [40, 1, 2]
+    assert found["unreadable"].tolist() == ["timestamp: 'never'; price: '3e+38 USD'", *[None] * 3]
+
+
+def test_the_rows_of_a_large_file_keep_their_order(settings: Settings, tmp_path: Path) -> None:
+    n = 10_000  # several vectors of the database
+    rates = pd.DataFrame({"date": ["2024-01-01"], "currency": ["USD"], "rate": [0.5]})
+    rates.to_csv(tmp_path / "rates.csv", index=False)
+    rows = {"u": range(n), "i": "x", "t": "2024-02-01", "p": range(1, n + 1)}
+    pd.DataFrame({**rows, "c": ["USD", "EUR"] * (n // 2)}).to_csv(tmp_path / "own.csv", index=False)
+    source = {"path": "own.csv", "columns": COLUMNS}
+    for given in ("rates.csv", {"USD": 0.5}):
+        found = tables(settings, tmp_path, interactions=[source], currency_rates=given)
+        assert found["interactions"]["source_row"].tolist() == list(range(n))
+        assert found["interactions"]["price"].tolist()[:4] == [0.5, 2, 1.5, 4]
+
+
+@pytest.mark.parametrize(
+    ("rates", "words"),
+    [({"USD": float("inf")}, "finite number"), ({"usd": 2, "USD": 3}, "USD has two rates")],
+)
+def test_rates_that_are_none(rates: dict[str, float], words: str) -> None:
+    source = {"path": "lines.csv", "columns": COLUMNS}
+    with pytest.raises(ValidationError, match=words):
+        Ingest.model_validate({"interactions": [source], "currency_rates": rates})
 
 
 @pytest.mark.parametrize("change", [{"currency": "EURO"}, {"currency_rates": {"$": 1}}])

@@ -41,6 +41,21 @@ def test_a_feedback_file_without_a_needed_column_is_named(tmp_path: Path) -> Non
         feedback_of(connect("UTC"), Path("data/feedback"), tmp_path)
 
 
+def test_a_damaged_feedback_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data/feedback").mkdir(parents=True)
+    (tmp_path / "data/feedback/x.parquet").write_bytes(b"PAR1 cut off")
+    with pytest.raises(ValueError, match=r"^data/feedback/x\.parquet cannot be read .*export"):
+        feedback_of(connect("UTC"), Path("data/feedback"), tmp_path)
+
+
+def test_an_empty_quantity_is_one_unit(settings: Settings, tmp_path: Path) -> None:
+    LINES.assign(Pieces=["2", "", "many"]).to_csv(tmp_path / "lines.csv", index=False)
+    source = {"path": "lines.csv", "columns": {**COLUMNS, "quantity": "Pieces"}}
+    found = ingest(settings, tmp_path, interactions=[source])["interactions"]
+    assert found["quantity"].tolist()[:2] == [2, 1]
+    assert found["unreadable"].tolist()[2] == "timestamp: 'never'; quantity: 'many'"
+
+
 def test_an_event_column_wins_over_the_events_name(settings: Settings, tmp_path: Path) -> None:
     LINES.assign(Kind=["View", "CART", "purchase"]).to_csv(tmp_path / "lines.csv", index=False)
     source = {"path": "lines.csv", "columns": {**COLUMNS, "event": "Kind"}, "event": "click"}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.sources.markup import MARKUP, plain_text
+from components.data.sources.files import connect
+from components.data.sources.markup import MARKUP, decoded, decoded_lists, plain_text
 
 BLOCKS, INLINE = ("p", "div", "li", "h2", "td"), ("b", "i", "span", "a")
 
@@ -28,6 +30,8 @@ BLOCKS, INLINE = ("p", "div", "li", "h2", "td"), ("b", "i", "span", "a")
         ("5&nbsp;&euro; &#8364;&#x20AC; &quot;x&quot;", '5 € €€ "x"'),
         ("&lt;p&gt;written twice&lt;/p&gt;", "written twice"),
         ("Salt &amp;amp; pepper", "Salt & pepper"),
+        ("?a=1&amp;copy=2 <b>now</b>", "?a=1&copy=2 now"),
+        ("&amp;eacute; &amp;#233; &amp;notit; &amp;foo;", "é é &notit; &foo;"),
         ("<p>a &lt;b&gt; tag</p>", "a <b> tag"),
         ("a < b > c, R&D, <3, AT&T; <foo>", "a < b > c, R&D, <3, AT&T; <foo>"),
         ("", ""),
@@ -77,6 +81,18 @@ def test_the_same_as_pythons_parser(text: str) -> None:
     parser = Parser()
     parser.feed(text)
     parser.close()
-    expected = ["".join(parser.parts).split("\n")]
-    lines = [" ".join(line.split()) for line in expected[0]]
+    lines = [" ".join(line.split()) for line in "".join(parser.parts).split("\n")]
     assert plain_text(text) == "\n".join(line for line in lines if line)
+
+
+def test_columns_of_several_vectors_are_decoded_row_by_row() -> None:
+    n = 5000  # the database hands over 2,048 rows at a time
+    texts = [f"<b>{row}</b> &amp; more" if row % 3 else None for row in range(n)]
+    frame = pd.DataFrame({"row": range(n), "text": texts})
+    frame["lists"] = [[f"{row} &lt; {row + 1}", "plain"] for row in range(n)]
+    table = connect("UTC").create_table("texts", frame)
+    found = table.select("row", text=decoded(table.text), lists=decoded_lists(table.lists))
+    rows = found.order_by("row").execute()
+    wanted = [f"{row} & more" if row % 3 else None for row in range(n)]
+    assert rows["text"].where(rows["text"].notna(), None).tolist() == wanted
+    assert rows["lists"].map(list).tolist() == [[f"{row} < {row + 1}", "plain"] for row in range(n)]

@@ -32,3 +32,18 @@ def test_user_files_come_first_and_the_lines_add_the_others(
     )["users"].set_index("user_id")
     assert users["country"].to_dict() == {"12345": "AT", "new": None, "7": "IT"}
     assert users["source"].to_dict() == {"12345": "users.csv", "new": "users.csv", "7": "lines"}
+
+
+def test_the_order_of_users_is_the_same_at_each_run(settings: Settings, tmp_path: Path) -> None:
+    n = 5000
+    ids = [f"{one * 7919 % n:04}" for one in range(n)]
+    rows = {"Customer": ids, "Code": "a", "When": "2024-01-01", "Name": "Mug", "Cost": "1"}
+    pd.DataFrame(rows).to_csv(tmp_path / "lines.csv", index=False)
+    pd.DataFrame({"id": ["9", "0004", "8"]}).to_csv(tmp_path / "users.csv", index=False)
+    users = ingest(
+        settings,
+        tmp_path,
+        interactions=[{"path": "lines.csv", "columns": COLUMNS}],
+        users=[{"path": "users.csv", "columns": {"user_id": "id"}}],
+    )["users"]["user_id"].tolist()
+    assert users == ["9", "0004", "8", *sorted(set(ids) - {"0004"})]
