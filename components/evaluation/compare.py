@@ -136,16 +136,17 @@ def compare(
     first = against(0)
     second = None if baseline is None else against(2)
     better, reason = should_promote(len(task.users), first, second, need)
-    values = first.as_dict()
+    figures = first.as_dict()
+    before = figures.pop("other")
     return Comparison(
         users=len(task.users),
         rule=need.rule,
-        champion=values.pop("other"),
-        challenger=first.gain.other + first.gain.difference,
-        baseline=second and second.as_dict(),
+        champion=before,
+        challenger=before + first.gain.difference,
+        baseline=None if second is None else second.as_dict(),
         better=better,
         reason=reason,
-        **values,
+        **figures,
     )
 
 

@@ -152,7 +152,7 @@ def latencies(
         model.recommend(own[0], K, exclude_seen=exclude_seen)
     for turn in range(REPEATS):
         for user in range(len(rows)):
-            for place in np.roll(np.arange(len(models)), turn + user):
+            for place in np.roll(np.arange(len(models)), turn + user).tolist():
                 start = time.perf_counter()
                 models[place].recommend(ones[place][user], K, exclude_seen=exclude_seen)
                 seconds[place, turn, user] = time.perf_counter() - start
