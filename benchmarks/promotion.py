@@ -16,8 +16,8 @@ comparison draws users with replacement and is decided by the rule of ``componen
 A chain: 20 versions in sequence, each with a known difference from the champion of its time and
 compared on new users. The loss is that of the last champion against the first.
 
-The latency guardrail is measured on the embedded shop's hybrid against itself, on an idle machine
-and with a busy process on each processor (``--measure``).
+The latency guardrail is measured on the embedded shop's hybrid against itself, without and with a
+further busy process on each processor (``--measure``).
 """
 
 from __future__ import annotations

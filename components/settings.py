@@ -1035,7 +1035,8 @@ class Guardrails(Section):
     short_lists: Share = 0.01
     """Most share of lists with fewer than 10 products, unless the champion has as many."""
     latency_ratio: Annotated[float, Field(ge=1)] = 1.5
-    """Most latency at a batch of one, relative to the champion's; up to 2 ms more never counts."""
+    """Most latency at a batch of one (processor time), relative to the champion's; up to 2 ms more
+    never counts."""
     latency_ms: PositiveFloat = 100.0
     """Most latency at a batch of one in milliseconds, unless the champion has as much."""
     size_ratio: Annotated[float, Field(ge=1)] = 2.0

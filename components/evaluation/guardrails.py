@@ -23,7 +23,7 @@ from components.settings import Guardrails
 
 K = 10
 """Length of the lists that are compared."""
-TIMED, REPEATS = 40, 3
+TIMED, ROUNDS = 40, 3
 """Users whose lists are timed, and how often each."""
 NOTICEABLE = 2.0
 """Milliseconds: a smaller growth of latency never refuses a version, whatever its ratio."""
@@ -34,7 +34,7 @@ class Behaviour:
     """What the guardrails measure of a version.
 
     lists: int (users, K) in the codes of the present catalogue, MISSING where a list is short.
-    milliseconds: latency at a batch of one, the median over users. megabytes: of the model's files.
+    milliseconds: latency at a batch of one, see ``latencies``. megabytes: of the model's files.
     """
 
     lists: IntArray
@@ -139,23 +139,24 @@ def latencies(
 ) -> list[float]:
     """Return each model's latency at a batch of one: the median over users, in milliseconds.
 
-    histories: of the same users, in the codes of each model; without users all are 0. A list of
-    each model before is not timed. The models take turns, each user is timed in REPEATS rounds, and
-    the fastest counts: what else the machine does makes a call slower, never faster.
+    Measured as processor time of this process: the time on an idle machine. Elapsed time on a busy
+    one would refuse a model at random. histories: of the same users, in the codes of each model;
+    without users all are 0. A list of each model before is not timed. The models take turns, and of
+    each user's ROUNDS the fastest counts, because other programs make a call slower, never faster.
     """
     if not len(histories[0]):
         return [0.0] * len(models)
     rows = np.unique(np.linspace(0, len(histories[0]) - 1, TIMED).astype(np.int64))
     ones = [[own.pick(rows[n : n + 1]) for n in range(len(rows))] for own in histories]
-    seconds = np.empty((len(models), REPEATS, len(rows)))
     for model, own in zip(models, ones, strict=True):
         model.recommend(own[0], K, exclude_seen=exclude_seen)
-    for turn in range(REPEATS):
+    seconds = np.empty((len(models), ROUNDS, len(rows)))
+    for turn in range(ROUNDS):
         for user in range(len(rows)):
             for place in np.roll(np.arange(len(models)), turn + user).tolist():
-                start = time.perf_counter()
+                start = time.process_time()
                 models[place].recommend(ones[place][user], K, exclude_seen=exclude_seen)
-                seconds[place, turn, user] = time.perf_counter() - start
+                seconds[place, turn, user] = time.process_time() - start
     return [float(one) for one in 1000 * np.median(seconds.min(axis=1), axis=1)]
 
 
