@@ -1073,6 +1073,29 @@ class Evaluate(Section):
     """Most users evaluated, drawn at random; 0 = all."""
 
 
+class Guardrails(Section):
+    """Limits beside NDCG. A challenger beyond one of them is not promoted."""
+
+    coverage_fall: Share = 0.25
+    """Most relative fall of coverage@10, the share of the catalogue in the lists; 1 = no limit."""
+    new_products_fall: Share = 0.5
+    """Most relative fall of new products' share in the lists; 1 = no limit."""
+    new_products_days: PositiveInt = 28
+    """A product is new if its first event lies in so many days before the test window."""
+    short_lists: Share = 0.01
+    """Most share of lists with fewer than 10 products, unless the champion has as many."""
+    latency_ratio: Annotated[float, Field(ge=1)] = 1.5
+    """Most latency at a batch of one (processor time), relative to the champion's; up to 2 ms more
+    never counts."""
+    latency_ms: PositiveFloat = 100.0
+    """Most latency at a batch of one in milliseconds, unless the champion has as much."""
+    size_ratio: Annotated[float, Field(ge=1)] = 2.0
+    """Most size of the model's files, relative to the champion's."""
+    list_change: Share = 1.0
+    """Most share of the listed products that the champion does not list for the same user; 1 = no
+    limit."""
+
+
 class Register(Section):
     # MLflow's filters know no escape for a quote, and its URIs none for / and :.
     model_name: Annotated[str, Field(pattern=r'^[^/:"]+$')] = "bowerbird"
@@ -1081,10 +1104,26 @@ class Register(Section):
     """MLflow's database or server."""
     artifacts: Path = Path("var/mlflow/artifacts")
     """Folder of MLflow's artifacts."""
+    rule: Literal["non_inferior", "superior"] = "non_inferior"
+    """`non_inferior`: promote what is not worse by more than `margin`; `superior`: what is better
+    by more than `min_gain`. Both with 95 % confidence, one-sided."""
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """`non_inferior`: the loss in NDCG@10 that is accepted, as a share of the champion's."""
     min_gain: float = 0.0
-    """The 95 % interval of the challenger's gain in NDCG@10 must lie above this."""
+    """`superior`: the gain in NDCG@10 that must be exceeded."""
     min_users: PositiveInt = 100
     """Evaluated users that a promotion needs."""
+    guardrails: Guardrails = Guardrails()
+    """Limits beside NDCG."""
+
+    @model_validator(mode="after")
+    def _min_gain_has_its_rule(self) -> Self:
+        if self.min_gain != 0 and self.rule != "superior":
+            raise ValueError(
+                f"min_gain is {self.min_gain}, which only the rule superior uses: add rule: "
+                "superior, or remove min_gain for the rule non_inferior, the default"
+            )
+        return self
 
 
 class Boost(Section):

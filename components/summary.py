@@ -62,7 +62,7 @@ def summary(root: Path, host: str, port: int) -> str:
     lines += [
         "",
         f"  registered as version {registration['version']}, alias {alias}",
-        *([f"  {decision}"] if decision else []),
+        *([f"  {one}" for one in decision.split("; ")] if decision else []),
         "",
         NEXT.format(host=host, port=port, serve=f"{command} serve", ui=f"{command} ui"),
         "",

@@ -10,6 +10,7 @@ import pandas as pd
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
+from components.registry.model_card import comparison_section
 from components.settings import load_settings
 from flows.repair import remove_damaged
 from flows.stages import always_run, only_one, run_stage, stages
@@ -85,10 +86,5 @@ def describe(registration: dict[str, Any]) -> str:
     elif found is None:
         lines.append("There was no champion to compare it with.")
     else:
-        lines.append(
-            f"On {found['users']:,} users of the newest held-out time NDCG@10 is "
-            f"{found['challenger']:.4f}, the champion's {found['champion']:.4f}, the difference "
-            f"{found['difference']:+.4f} (95 % interval {found['low']:+.4f} to "
-            f"{found['high']:+.4f}): {found['reason']}."
-        )
+        lines.append(comparison_section(found))
     return "\n".join([*lines, "", f"Data version `{registration['data_version']}`."])

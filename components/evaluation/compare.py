@@ -16,11 +16,19 @@ import pandas as pd
 from components.arrays import IntArray
 from components.data.dataset import Histories, Prepared
 from components.data.holdout import window_task
+from components.evaluation.decision import Against, measure_gain, should_promote
+from components.evaluation.guardrails import (
+    Behaviour,
+    K,
+    guardrails,
+    latencies,
+    megabytes,
+    new_products,
+)
 from components.evaluation.metrics import ndcg
-from components.evaluation.protocol import interval
 from components.recommenders.base import MISSING
 from components.recommenders.two_stage.hybrid import Hybrid
-from components.settings import Register, Settings
+from components.settings import Settings
 
 
 class SeenEvents(ValueError):
@@ -29,18 +37,26 @@ class SeenEvents(ValueError):
 
 @dataclass(frozen=True)
 class Comparison:
-    """NDCG@10 of both on the same users; difference is challenger − champion, paired.
+    """A challenger against the champion on the same users, and the decision.
 
-    low, high: 95 % interval of the difference. better: whether to promote the challenger. reason:
-    why, or why not, in one sentence.
+    champion, challenger: NDCG@10. difference: challenger − champion, paired; low, high: its
+    two-sided 95 % interval; bound, required: see ``decision.Gain``. rule: of ``register``.
+    guardrails: by name, both values, the limit and whether it is kept. baseline: the same figures
+    against the baseline, None if the champion is the baseline. better: whether to promote the
+    challenger. reason: why, or why not, in one sentence.
     """
 
     users: int
+    rule: str
     champion: float
     challenger: float
     difference: float
     low: float
     high: float
+    bound: float
+    required: float
+    guardrails: dict[str, dict[str, Any]]
+    baseline: dict[str, Any] | None
     better: bool
     reason: str
 
@@ -48,18 +64,21 @@ class Comparison:
         return asdict(self)
 
 
+def _translated(model: Hybrid, prepared: Prepared, histories: Histories) -> Histories:
+    """Return the histories in the codes of ``model``, without items that it does not know."""
+    to_theirs = pd.Index(model.catalogue.ids).get_indexer(prepared.catalogue.ids)
+    known = to_theirs[histories.items] >= 0
+    return histories.where(known, to_theirs[histories.items].astype(np.int32))
+
+
 def _lists(model: Hybrid, prepared: Prepared, histories: Histories, exclude_seen: bool) -> IntArray:
     """Return the lists of ``model`` in the codes of ``prepared``.
 
-    Each model has its own vocabulary: events of items it does not know are ignored, and items that
-    ``prepared`` does not know become MISSING, which counts as a miss.
+    histories: in the codes of ``model``. Items that ``prepared`` does not know become MISSING,
+    which counts as a miss.
     """
-    theirs = pd.Index(model.catalogue.ids)
-    to_theirs = theirs.get_indexer(prepared.catalogue.ids)
-    to_ours = pd.Index(prepared.catalogue.ids).get_indexer(theirs)
-    known = to_theirs[histories.items] >= 0
-    translated = histories.where(known, to_theirs[histories.items].astype(np.int32))
-    ids, _ = model.recommend(translated, 10, exclude_seen=exclude_seen)
+    ids, _ = model.recommend(histories, K, exclude_seen=exclude_seen)
+    to_ours = pd.Index(prepared.catalogue.ids).get_indexer(model.catalogue.ids)
     return np.where(ids == MISSING, MISSING, to_ours[np.maximum(ids, 0)])
 
 
@@ -76,60 +95,71 @@ def eligible(prepared: Prepared) -> Prepared:
     return replace(prepared, interactions=x.where((x.times < prepared.test_start) | target))
 
 
-def should_promote(users: int, low: float, need: Register) -> tuple[bool, str]:
-    """Return whether to promote, and why or why not.
+def compare(
+    champion: Path,
+    challenger: Path,
+    prepared: Prepared,
+    settings: Settings,
+    baseline: Path | None = None,
+) -> Comparison:
+    """Return the NDCG@10 and the guardrails of two model folders on the test window of
+    ``prepared``, and whether to promote the challenger.
 
-    Promotion needs ``register.min_users`` users and the lower bound ``low`` of the interval above
-    ``register.min_gain``.
-    """
-    if users < need.min_users:
-        return False, (
-            f"not promoted: {users:,} users can be evaluated, register.min_users requires "
-            f"{need.min_users:,}"
-        )
-    if not low > need.min_gain:
-        return False, (
-            f"not promoted: the interval of the gain begins at {low:+.4f}, not above "
-            f"register.min_gain, {need.min_gain:+.4f}"
-        )
-    return True, f"promoted: the interval of the gain lies above {need.min_gain:+.4f}"
-
-
-def compare(champion: Path, challenger: Path, prepared: Prepared, settings: Settings) -> Comparison:
-    """Return the NDCG@10 of two model folders on the test window of ``prepared``, and
-    whether to promote the challenger.
+    baseline: a third model folder that the challenger must not be worse than either.
 
     Raises:
         SeenEvents: one of the models was fitted on events of the test window.
     """
-    exclude = settings.train.exclude_seen
-    models = [Hybrid.load(folder) for folder in (champion, challenger)]
-    for folder, model in zip((champion, challenger), models, strict=True):
-        if model.trained_until is not None and model.trained_until >= prepared.test_start:
-            raise SeenEvents(
-                f"{folder} was fitted on events until {_date(model.trained_until)}, so it "
-                f"cannot be evaluated on events since {_date(prepared.test_start)}: shorten "
-                "preprocess.test_days or bring newer data"
-            )
+    need, exclude = settings.register_, settings.train.exclude_seen
+    folders = [champion, challenger] + ([] if baseline is None else [baseline])
+    models = [_load(folder, prepared) for folder in folders]
     task = window_task(eligible(prepared), "test", exclude)
-    old, new = (
-        ndcg(_lists(model, prepared, task.histories, exclude), task.targets) for model in models
-    )
-    gain = new - old
-    if not len(gain):
-        old = new = gain = np.zeros(1)  # no users: no gain, in numbers that JSON can represent
-    low, high = interval(gain, settings.evaluate.bootstrap_samples, settings.seed)
-    better, reason = should_promote(len(task.users), low, settings.register_)
+    histories = [_translated(model, prepared, task.histories) for model in models]
+    lists = [
+        _lists(model, prepared, own, exclude) for model, own in zip(models, histories, strict=True)
+    ]
+    scores = [ndcg(one, task.targets) for one in lists]
+    milliseconds = latencies(models, histories, exclude)
+    behaviours = [
+        Behaviour(one, time, megabytes(folder))
+        for one, time, folder in zip(lists, milliseconds, folders, strict=True)
+    ]
+    recent = new_products(prepared, need.guardrails.new_products_days)
+
+    def against(other: int) -> Against:
+        """Compare the challenger, model 1, with another model."""
+        samples = settings.evaluate.bootstrap_samples
+        gain = measure_gain(scores[other], scores[1], need, samples, settings.seed)
+        old, new = behaviours[other], behaviours[1]
+        return Against(gain, guardrails(old, new, len(prepared.catalogue), recent, need.guardrails))
+
+    first = against(0)
+    second = None if baseline is None else against(2)
+    better, reason = should_promote(len(task.users), first, second, need)
+    figures = first.as_dict()
+    before = figures.pop("other")
     return Comparison(
         users=len(task.users),
-        champion=float(old.mean()),
-        challenger=float(new.mean()),
-        difference=float(gain.mean()),
-        low=low,
-        high=high,
+        rule=need.rule,
+        champion=before,
+        challenger=before + first.gain.difference,
+        baseline=None if second is None else second.as_dict(),
         better=better,
         reason=reason,
+        **figures,
     )
+
+
+def _load(folder: Path, prepared: Prepared) -> Hybrid:
+    """Return the model of a folder, if it saw no event of the test window."""
+    model = Hybrid.load(folder)
+    if model.trained_until is not None and model.trained_until >= prepared.test_start:
+        raise SeenEvents(
+            f"{folder} was fitted on events until {_date(model.trained_until)}, so it "
+            f"cannot be evaluated on events since {_date(prepared.test_start)}: shorten "
+            "preprocess.test_days or bring newer data"
+        )
+    return model
 
 
 def _date(seconds: int) -> str:

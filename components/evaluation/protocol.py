@@ -115,16 +115,29 @@ def lists(model: Recommender, task: Task, k: int, exclude_seen: bool) -> Int32Ar
     return model.recommend(task.histories, k, exclude_seen=exclude_seen)[0]
 
 
+def bootstrap_means(values: DoubleArray, samples: int, seed: int) -> DoubleArray:
+    """Return the means of ``values`` over resampled users: (users,) → (samples,).
+
+    (users, columns) → (samples, columns): the same resamples for all columns.
+    """
+    n = len(values)
+    generator = np.random.default_rng(seed)
+    step = max(1, 2**22 // n)  # resamples at once: their counts take 32 MB
+    means = []
+    for start in range(0, samples, step):
+        draws = (generator.integers(0, n, n) for _ in range(min(step, samples - start)))
+        means.append(np.array([np.bincount(draw, minlength=n) for draw in draws], float) @ values)
+    result: DoubleArray = np.concatenate(means) / n
+    return result
+
+
 def interval(
     values: DoubleArray, samples: int, seed: int, level: float = 0.95
 ) -> tuple[float, float]:
     """Return the bootstrap interval of the mean of ``values`` (users,), resampling users."""
     if not len(values):
         return float("nan"), float("nan")
-    generator = np.random.default_rng(seed)
-    means = np.array(
-        [values[generator.integers(0, len(values), len(values))].mean() for _ in range(samples)]
-    )
+    means = bootstrap_means(values, samples, seed)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

@@ -10,9 +10,10 @@ evaluated one on the data before the test window. Versions are compared by their
 because the served ones have seen the events of the test window.
 
 The alias ``champion`` names the served version, ``challenger`` the newest version that was compared
-with it, and ``previous`` the previous champion, to which ``rollback`` returns. The first version
-becomes champion; a later one only if it is significantly better on the newest held-out data with
-enough users (``evaluation.compare``).
+with it, and ``previous`` the previous champion, to which ``rollback`` returns. ``baseline`` is a
+version that a challenger must not be worse than either (see ``registry.promotion``). The first
+version becomes champion; a later one only if it meets ``register.rule`` and keeps the guardrails on
+the newest held-out data with enough users (``evaluation.compare``).
 
 A version is complete before any alias names it, and the pointer is replaced atomically. If a
 process is killed in between, the last good model is served, and the same command completes the

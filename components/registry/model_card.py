@@ -36,3 +36,35 @@ def model_card(
         table=table.sort_values("ndcg@10", ascending=False).to_dict("records"),
         **facts,
     )
+
+
+def comparison_section(found: dict[str, Any]) -> str:
+    """Return a comparison (``Comparison.as_dict``) as Markdown: decision, gains, guardrails."""
+    parts = [
+        f"{found['users']:,} users were evaluated; {found['reason']}.",
+        _against("champion", found["champion"], found["challenger"], found),
+    ]
+    if (baseline := found["baseline"]) is not None:
+        parts.append(_against("baseline", baseline["other"], found["challenger"], baseline))
+    return "\n\n".join(parts)
+
+
+def _against(name: str, other: float, challenger: float, gain: dict[str, Any]) -> str:
+    """Return the figures against the champion or the baseline as a table and a sentence."""
+    rows = [
+        f"| {key} | {one['champion']:.3f} | {one['challenger']:.3f} | {one['limit']:.3f} | "
+        f"{'yes' if one['passed'] else 'no'} |"
+        for key, one in gain["guardrails"].items()
+    ]
+    return "\n".join(
+        [
+            f"Against the {name}, NDCG@10 changes from {other:.4f} to {challenger:.4f}: "
+            f"{gain['difference']:+.4f}, 95 % interval {gain['low']:+.4f} to {gain['high']:+.4f}. "
+            f"The one-sided lower bound is {gain['bound']:+.4f}; it must lie above "
+            f"{gain['required']:+.4f}.",
+            "",
+            f"| guardrail | {name} | challenger | limit | passed |",
+            "|---|---|---|---|---|",
+            *rows,
+        ]
+    )

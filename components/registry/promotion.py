@@ -2,6 +2,11 @@
 
 In: a version of the registry. Out: moved aliases, and the files that the endpoint follows:
 ``var/serving/{champion,challenger,versions}.json``.
+
+A chain of versions, each a little worse than the one before, could lose much more than
+``register.margin`` (*biocreep*: D'Agostino, Massaro and Sullivan, Statistics in Medicine 2003). So
+a challenger is compared with the *baseline*, too: the last champion that was chosen by hand or was
+significantly better than the baseline before it. It must be good enough against both.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ from components.evaluation.compare import Comparison, compare
 from components.registry.artifacts import restore_evaluated, restore_served
 from components.registry.folders import MODELS, SERVING, write_json
 from components.registry.versions import (
+    BASELINE,
     CHALLENGER,
     CHAMPION,
     PREVIOUS,
@@ -23,13 +29,15 @@ from components.registry.versions import (
 
 
 def promote(registry: Registry, version: str) -> None:
-    """Make ``version`` the champion; the current champion becomes ``previous``.
+    """Make ``version`` the champion and the baseline; the current champion becomes ``previous``.
 
     Raises:
         RegistryError: there is no such version.
     """
     with registry.lock():
         _promote(registry, version)
+        registry.delete_alias(BASELINE)
+        write_pointers(registry)
 
 
 def _promote(registry: Registry, version: str) -> None:
@@ -45,8 +53,9 @@ def _promote(registry: Registry, version: str) -> None:
     if before is not None and before != version:
         registry.set_alias(PREVIOUS, before)
     registry.set_alias(CHAMPION, version)
-    if registry.alias(CHALLENGER) == version:
-        registry.delete_alias(CHALLENGER)
+    for alias in (CHALLENGER, BASELINE):
+        if registry.alias(alias) == version:
+            registry.delete_alias(alias)
     write_pointers(registry)
 
 
@@ -75,14 +84,14 @@ def rollback(registry: Registry) -> str:
 
 
 def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> Comparison | None:
-    """Promote ``version`` if it is better than the champion; return the comparison.
+    """Promote ``version`` if it is good enough (``register.rule``); return the comparison.
 
-    A version that is not better becomes the challenger. Where there is no champion, ``version`` is
-    promoted without a comparison, and None is returned; also where it is the champion already. The
-    caller holds the lock.
+    A version that is not promoted becomes the challenger. Where there is no champion, ``version``
+    is promoted without a comparison, and None is returned; also where it is the champion already.
+    The caller holds the lock.
 
     Raises:
-        SeenEvents: one of the two models was fitted on events of the test window.
+        SeenEvents: one of the models was fitted on events of the test window.
     """
     champion = registry.alias(CHAMPION)
     if champion == version:
@@ -90,18 +99,24 @@ def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> C
     if champion is None:
         _promote(registry, version)
         return None
-    for one in (champion, version):
-        restore_evaluated(registry, one)
+    baseline = registry.alias(BASELINE)
+    if baseline in (champion, version):
+        baseline = None
+    for one in (champion, version, baseline):
+        if one is not None:
+            restore_evaluated(registry, one)
     found = compare(
         registry.folders.evaluated(champion),
         registry.folders.evaluated(version),
         prepared,
         registry.settings,
+        None if baseline is None else registry.folders.evaluated(baseline),
     )
     registry.set_alias(CHALLENGER, version)
     for name, value in found.as_dict().items():
+        text = json.dumps(value) if isinstance(value, dict) else str(value)
         registry.client.set_model_version_tag(
-            registry.name, version, f"against_{champion}.{name}", str(value)
+            registry.name, version, f"against_{champion}.{name}", text
         )
     print(
         f"on {found.users:,} users NDCG@10 {found.challenger:.4f} against the champion's "
@@ -109,7 +124,14 @@ def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> C
         f"; {found.reason}"
     )
     if found.better:
+        better_than_baseline = (
+            found.low > 0 if found.baseline is None else found.baseline["low"] > 0
+        )
+        if not better_than_baseline and baseline is None:
+            registry.set_alias(BASELINE, champion)
         _promote(registry, version)
+        if better_than_baseline:
+            registry.delete_alias(BASELINE)
     return found
 
 

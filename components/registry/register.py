@@ -13,7 +13,7 @@ from components.evaluation.compare import Comparison, SeenEvents
 from components.permissions import close_tree
 from components.registry.artifacts import commit, log_version
 from components.registry.folders import SERVING, assemble, folder_digest, is_whole, put_in_place
-from components.registry.model_card import model_card
+from components.registry.model_card import comparison_section, model_card
 from components.registry.promotion import promote_if_better, write_pointers
 from components.registry.versions import CHALLENGER, CHAMPION, Registry, reachable
 from components.settings import Settings
@@ -47,8 +47,9 @@ def _register(settings: Settings, root: Path) -> None:
     with registry.lock():
         version = _place(registry, card, facts)
         comparison, not_compared = _promote_or_challenge(registry, version, prepared)
-        if reason := not_compared if comparison is None else comparison.reason:
-            description = f"{card}\n\n## Compared with the champion\n\n{reason}\n"
+        found = not_compared if comparison is None else comparison_section(comparison.as_dict())
+        if found:
+            description = f"{card}\n\n## Compared with the champion\n\n{found}\n"
             registry.client.update_model_version(registry.name, version, description)
         write_pointers(registry)
         registry.folders.prune([one.version for one in registry.versions() if one.aliases])
@@ -56,11 +57,11 @@ def _register(settings: Settings, root: Path) -> None:
             if folder.is_dir():
                 close_tree(folder)
     alias = next((a for a in (CHAMPION, CHALLENGER) if registry.alias(a) == version), "")
-    found = next(one for one in registry.versions() if one.version == version)
+    run_id = next(one.run_id for one in registry.versions() if one.version == version)
     registration = {
         "version": version,
         "alias": alias,
-        "run_id": found.run_id,
+        "run_id": run_id,
         "data_version": facts["data_version"],
         "comparison": comparison and comparison.as_dict(),
         "not_compared": not_compared,

@@ -28,6 +28,10 @@ from components.registry.folders import SERVING, VersionFolders
 from components.settings import Settings
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+BASELINE = "baseline"
+"""The last champion that was chosen by hand or was significantly better than the baseline before;
+without this alias it is the champion itself."""
+ALIASES = (CHAMPION, CHALLENGER, PREVIOUS, BASELINE)
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """MLflow's error codes for a model and for an alias that do not exist."""
 
@@ -55,7 +59,7 @@ def reachable() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Version:
-    """One registered version. aliases: of champion, challenger, previous. created: UTC."""
+    """One registered version. aliases: of ALIASES. created: UTC."""
 
     version: str
     aliases: tuple[str, ...]
@@ -122,8 +126,9 @@ class Registry:
         self.client.set_registered_model_alias(self.name, alias, version)
 
     def delete_alias(self, alias: str) -> None:
-        """Remove ``alias``."""
-        self.client.delete_registered_model_alias(self.name, alias)
+        """Remove ``alias``, if there is one."""
+        if self.alias(alias) is not None:
+            self.client.delete_registered_model_alias(self.name, alias)
 
     def find(self, digest: str) -> str | None:
         """Return the version whose model folder has this digest, or None."""
@@ -134,7 +139,7 @@ class Registry:
 
     def versions(self) -> list[Version]:
         """Return all versions, newest first."""
-        aliases = {name: self.alias(name) for name in (CHAMPION, CHALLENGER, PREVIOUS)}
+        aliases = {name: self.alias(name) for name in ALIASES}
         return [
             Version(
                 str(found.version),

@@ -241,3 +241,18 @@ def test_versions_need_orders_to_compare(settings: dict[str, Any], words: str) -
     columns = {"user_id": "u", "item_id": "i", "timestamp": "t", **settings.get("columns", {})}
     with pytest.raises(ValidationError, match=re.escape(words)):
         Source.model_validate({**settings, "columns": columns})
+
+
+@pytest.mark.parametrize(
+    ("lines", "rule"),
+    [("min_gain: 0.0", "non_inferior"), ("rule: superior\n  min_gain: 0.002", "superior")],
+)
+def test_a_gain_is_read_as_before(tmp_path: Path, lines: str, rule: str) -> None:
+    file = params(tmp_path, "min_users: 100", f"{lines}\n  min_users: 100")
+    assert load_settings(file).register_.rule == rule
+
+
+def test_a_gain_without_its_rule_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    file = params(tmp_path, "min_users: 100", "min_gain: 0.002\n  min_users: 100")
+    with pytest.raises(SettingsError, match=r"register.* min_gain is 0\.002.* add rule: superior"):
+        load_settings(file)

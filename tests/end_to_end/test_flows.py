@@ -225,7 +225,8 @@ def test_drift_in_the_feedback_ends_in_a_judged_challenger(
     found = registration["comparison"]
     assert found["users"] > 10
     assert found["reason"].startswith("promoted" if found["better"] else "not promoted")
-    assert found["better"] == (found["low"] > 0)
+    passed = all(one["passed"] for one in found["guardrails"].values())
+    assert found["better"] == (found["bound"] > found["required"] and passed)
     assert found["difference"] == pytest.approx(found["challenger"] - found["champion"])
     champion = json.loads((root / "var/serving/champion.json").read_text())["version"]
     assert champion == ("2" if found["better"] else "1")

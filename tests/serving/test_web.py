@@ -245,7 +245,8 @@ def test_the_operator_promotes_and_rolls_back_in_a_real_registry(
     shutil.copy(source / "params.yaml", tmp_path / "params.yaml")
     (tmp_path / "reports").mkdir()
     evaluate = settings.evaluate.model_copy(update={"bootstrap_samples": 20})
-    settings = settings.model_copy(update={"evaluate": evaluate})
+    superior = settings.register_.model_copy(update={"rule": "superior"})
+    settings = settings.model_copy(update={"evaluate": evaluate, "register_": superior})
     report.run(settings, tmp_path)
     registry.run(settings, tmp_path)
     statistics = tmp_path / "models/served/model.json"

@@ -12,9 +12,9 @@ import pytest
 
 from components.data.dataset import Prepared, load_prepared
 from components.data.holdout import window_task
-from components.evaluation.compare import compare, eligible, should_promote
+from components.evaluation.compare import compare, eligible
 from components.manifest import write_manifest
-from components.settings import Register, Settings
+from components.settings import Settings
 
 
 @pytest.fixture
@@ -53,24 +53,6 @@ def test_users_of_unsigned_feedback_are_not_judged_and_its_events_are_no_targets
     assert (targets.users == known).sum() == (x.users == known).sum() - 1
     # Events before the window are history, whatever their sender.
     assert (targets.times < prepared.test_start).sum() == (x.times < prepared.test_start).sum()
-
-
-@pytest.mark.parametrize(
-    ("users", "low", "better", "words"),
-    [
-        (100, 0.011, True, "promoted: the interval"),
-        (100, 0.01, False, "register.min_gain, +0.0100"),
-        (100, -0.001, False, "begins at -0.0010"),
-        (99, 0.5, False, "99 users can be evaluated, register.min_users requires 100"),
-        (100, float("nan"), False, "not promoted"),
-    ],
-)
-def test_a_gain_counts_beyond_chance_and_on_enough_users(
-    users: int, low: float, better: bool, words: str
-) -> None:
-    found, reason = should_promote(users, low, Register(min_gain=0.01, min_users=100))
-    assert found is better
-    assert words in reason
 
 
 def test_with_nobody_to_judge_nothing_is_promoted(

@@ -103,6 +103,75 @@ def test_versions_are_compared_by_their_evaluated_models(shop) -> None:
     assert "preprocess.test_days" in describe(third)
 
 
+def test_the_baseline_stays_while_nothing_better_was_promoted(shop) -> None:
+    """Versions as good as the champion are promoted, and compared with the first one too."""
+    root, settings = shop
+    register(shop)
+    registry = Registry(settings, root)
+    assert registry.alias("baseline") is None
+    for version in ("2", "3"):
+        change_served_model(root)
+        found = register(shop)
+        assert (found["version"], found["alias"]) == (version, "champion")
+        assert registry.alias("baseline") == "1"
+        against = found["comparison"]["baseline"]
+        assert (against is None) == (version == "2")
+    assert against["difference"] == 0
+    assert against["other"] == found["comparison"]["champion"]
+    assert (root / "var/serving/judged/1/model.json").exists()  # for the next comparison
+    assert "Against the baseline, NDCG@10" in describe(found)
+    shown = json.loads((root / "var/serving/versions.json").read_text())
+    assert [one["aliases"] for one in shown] == [["champion"], ["previous"], ["baseline"]]
+
+    assert rollback(registry) == "2"
+    assert registry.alias("baseline") == "1"
+    promote(registry, "1")  # the baseline is the champion
+    assert registry.alias("baseline") is None
+
+
+def test_a_version_promoted_by_hand_or_for_its_gain_is_the_new_baseline(shop) -> None:
+    root, settings = shop
+    shutil.copytree(root / "models", root / "good")
+    spoil(root)
+    register(shop)
+    change_served_model(root)
+    register(shop)
+    registry = Registry(settings, root)
+    assert (registry.alias("champion"), registry.alias("baseline")) == ("2", "1")
+    shutil.rmtree(root / "models")
+    (root / "good").rename(root / "models")
+    third = register(shop)
+    assert third["alias"] == "champion"
+    assert third["comparison"]["baseline"]["low"] > 0
+    assert registry.alias("baseline") is None
+
+    change_served_model(root)
+    assert register(shop)["alias"] == "champion"
+    assert registry.alias("baseline") == "3"
+    promote(registry, "1")
+    assert registry.alias("baseline") is None
+    spoil(root)  # as good as version 1, which was chosen by hand
+    fifth = register(shop)
+    assert (fifth["alias"], fifth["comparison"]["baseline"]) == ("champion", None)
+
+
+def test_every_figure_of_a_comparison_is_kept(shop) -> None:
+    root, settings = shop
+    register(shop)
+    spoil(root)
+    second = register(shop)
+    found = second["comparison"]
+    names = {"coverage", "new_products", "short_lists", "list_change"}
+    assert names | {"latency_growth_ms", "latency_ms", "size_mb"} == found["guardrails"].keys()
+    version = Registry(settings, root).client.get_model_version("bowerbird", "2")
+    assert json.loads(version.tags["against_1.guardrails"]) == found["guardrails"]
+    assert version.tags["against_1.rule"] == "non_inferior"
+    assert float(version.tags["against_1.bound"]) == found["bound"] < found["required"] < 0
+    for text in (version.description, describe(second)):
+        for name, one in found["guardrails"].items():
+            assert f"| {name} | {one['champion']:.3f} | {one['challenger']:.3f} |" in text
+
+
 def lengthen_test_window(root: Path) -> None:
     """Let the test window begin before the newest event of the evaluated models."""
     file = root / "data/prepared/split.json"
