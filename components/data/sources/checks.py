@@ -29,6 +29,8 @@ WORDS = ("event", "available", "status", "currency")
 """Columns of the contract whose values are words of a vocabulary."""
 
 _TYPED = (*NUMBERS, "timestamp", "version")
+_ROUNDED = r"^\d\.\d+[eE]\+\d+$"
+"""A number of many digits as spreadsheets show it."""
 _LONGEST = 60  # characters of a value that are shown
 
 
@@ -215,7 +217,8 @@ def _counts(rows: ir.Table, column: Column, file: File) -> Iterator[tuple[str, i
     if column.name in IDS:
         yield "given", text.count()
         yield "point_zero", text.re_search(WITH_POINT_ZERO).sum()
-        yield from _example("inexact", text, rows, column.cells.inexact).items()
+        inexact = column.cells.inexact | text.re_search(_ROUNDED).fill_null(False)
+        yield from _example("inexact", text, rows, inexact).items()
     if column.name in ("price", "quantity") and _signs_unset(file):
         own = ibis.ifelse(column.cells.number.isnull(), text, ibis.null("string"))
         groups = own.re_search(numbers.GROUPS_OF_THREE)
@@ -257,7 +260,7 @@ def _check_ids(column: Column, own: dict[str, Any], file: File) -> None:
     if _shown(own, "inexact"):
         raise ValueError(
             f"{file.shown}: {column.shown} holds numbers that do not tell all ids apart (floats of "
-            "many digits, or decimals, of which 1.10 and 1.1 are one), for example "
+            "many digits, 4.00638E+12, or decimals, of which 1.10 and 1.1 are one), for example "
             f"{_shown(own, 'inexact')}: export the column as whole numbers or as text"
         )
     if own["point_zero"]:
@@ -334,12 +337,16 @@ def _sign_advice(rows: ir.Table, column: Column) -> str:
     options = [numbers.of_text(column.cells, *signs).count() for signs in numbers.SIGNS]
     now = column.value.count()
     found = _first(rows.aggregate(now=now, **{f"o{n}": one for n, one in enumerate(options)}))
-    best = max(range(len(options)), key=lambda n: found[f"o{n}"])
-    if found[f"o{best}"] <= found["now"]:
+    most = max(found[f"o{n}"] for n in range(len(options)))
+    if most <= found["now"]:
         return ""
-    decimal, thousands = numbers.SIGNS[best]
-    more = f' and `thousands: "{thousands}"`' if thousands else ""
-    return f'; set `decimal: "{decimal}"`{more} of this source'
+    best = [signs for n, signs in enumerate(numbers.SIGNS) if found[f"o{n}"] == most]
+    by_decimal = dict(reversed(best))  # of a sign, the simplest
+    settings = [
+        f'`decimal: "{decimal}"`' + (f' and `thousands: "{thousands}"`' if thousands else "")
+        for decimal, thousands in sorted(by_decimal.items())
+    ]
+    return f"; set {' or '.join(settings)} of this source"
 
 
 def _time_advice(rows: ir.Table, column: Column) -> str:

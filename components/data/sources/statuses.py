@@ -19,17 +19,24 @@ WORDS = {
         "dispatched sent intransit outfordelivery readyforpickup pickedup delivered received "
         "complete completed finished success successful succeeded active bezahlt versendet "
         "versandt geliefert zugestellt abgeschlossen offen payé payée expédié livré terminé "
-        "pagado enviado entregado completado pagato spedito consegnato betaald verzonden"
+        "pagado enviado entregado completado pagato spedito consegnato betaald verzonden "
+        "geleverd voltooid afgerond entregue enviada pago concluído zrealizowane wysłane opłacone "
+        "dostarczone levererad skickad betald leveret levert sendt doručeno odesláno "
+        "teslimedildi tamamlandı доставлен выполнен оплачен 完了 発送済み 已完成 已付款 已发货"
     ),
     CANCELLED: (
         "cancelled canceled cancel cancellation cancelation void voided failed declined rejected "
         "expired abandoned trash draft checkoutdraft storniert storno annulliert abgebrochen "
-        "annulé annulée annullato annullata cancelado cancelada anulado anulada geannuleerd"
+        "annulé annulée annullato annullata cancelado cancelada anulado anulada geannuleerd "
+        "anulowane anulowany avbruten makulerad annulleret kansellert zrušeno iptaledildi "
+        "отменён отменен キャンセル 已取消"
     ),
     RETURNED: (
         "returned return refunded refund fullyrefunded chargeback chargedback reversed retour "
         "retoure retourniert zurückgesendet erstattet remboursé remboursée retourné rimborsato "
-        "reso devuelto devuelta reembolsado reembolsada geretourneerd terugbetaald"
+        "reso devuelto devuelta reembolsado reembolsada geretourneerd terugbetaald "
+        "devolvido zwrócone zwrot returnerad återbetald returneret refundert vráceno "
+        "iadeedildi возвращён возвращен возврат 返品 返金 已退款 已退货"
     ),
 }
 """Common words by state, in small letters, without spaces and signs."""

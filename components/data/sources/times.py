@@ -21,6 +21,7 @@ UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
 FIRST_YEAR = 1990
+_FIRST_OF_FOUR_DIGITS = 1000
 _NUMBER = r"^[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?$"
 _ISO = (
     r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}"
@@ -37,6 +38,10 @@ FORMATS = (
     *("%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%m-%Y"),
     *("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p"),
     *("%Y%m%d%H%M%S", "%Y%m%dT%H%M%S", "%Y%m%d"),
+    *("%d.%m.%y %H:%M:%S", "%d.%m.%y %H:%M", "%d.%m.%y"),
+    *("%d/%m/%y %H:%M", "%d/%m/%y", "%m/%d/%y %H:%M", "%m/%d/%y"),
+    *("%Y.%m.%d %H:%M:%S", "%Y.%m.%d %H:%M", "%Y.%m.%d"),
+    *("%d %b %Y %H:%M:%S", "%d %b %Y %H:%M", "%b %d, %Y %H:%M"),
     *("%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%d %B %Y", "%Y-%m-%d %H:%M:%S %z"),
     *("%a, %d %b %Y %H:%M:%S %z", "%a %b %d %H:%M:%S %Y"),
 )
@@ -142,4 +147,8 @@ def _of_format(text: ir.StringValue, form: str) -> ir.TimestampValue:
         return _try_instant(text.re_replace(r"Z$", "+00"), form)
     if "%Z" in form:
         return _try_instant(text, form)
-    return _try_local(text, form).cast("timestamp('UTC')")
+    local = _try_local(text, form)
+    # DuckDB's %Y takes 26 for the year 26.
+    return ibis.ifelse(local.year() >= _FIRST_OF_FOUR_DIGITS, local, ibis.null("timestamp")).cast(
+        "timestamp('UTC')"
+    )

@@ -304,6 +304,32 @@ SHAPES = {
         refused=("column 'u' (for user_id)", "1.10 and 1.1 are one", "or as text"),
         name="o.jsonl",
     ),
+    "ids that a spreadsheet rounded": Shape(
+        csv_of("4.00638E+12", "4.00638E+12"),
+        refused=("column 'u' (for user_id)", "4.00638E+12", "or as text"),
+    ),
+    "years of two digits": Shape(
+        times("05.01.26", "17.02.25")["content"],
+        refused=("column 't' (for timestamp)", "'05.01.26'", '"%d.%m.%y"'),
+    ),
+    "years of two digits in their format": Shape(
+        times("05.01.25", "17.02.24")["content"],
+        {"timestamp": [pd.Timestamp(day, tz="UTC") for day in ("2025-01-05", "2024-02-17")]},
+        settings={"timestamp_format": "%d.%m.%y"},
+    ),
+    "years of two digits in the format of four": Shape(
+        times("05.01.25", "17.02.24")["content"],
+        refused=("'05.01.25'", '"%d.%m.%y"'),
+        settings={"timestamp_format": "%d.%m.%Y"},
+    ),
+    "commas before three digits": Shape(
+        **column("price", "1,200", "1,331"),
+        refused=('`decimal: ","` or `decimal: "."` and `thousands: ","`', "'1,200'"),
+    ),
+    "states in other languages": Shape(
+        **column("status", "Anulowane", "Zwrócone", "キャンセル", "Levererad"),
+        wanted={"status": ["cancelled", "returned", "cancelled", "kept"]},
+    ),
     "escaped letters": Shape(
         '{"u":"M\\u00fcller","s":"x","t":"' + T + '"}\n', {"user_id": ["Müller"]}, name="o.jsonl"
     ),
