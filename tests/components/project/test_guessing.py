@@ -415,7 +415,7 @@ def test_flags_that_say_the_opposite(
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("status", ["zrealizowane", "zwrot"]),
+        ("status", ["5", "6"]),
         ("event_type", ["1", "4"]),
         ("action", ["impression", "tap"]),
     ],
