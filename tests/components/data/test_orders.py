@@ -189,9 +189,13 @@ def test_the_shops_file_wins_over_feedback() -> None:
     assert problems([{**one, "quantity": None} for one in rows]) == problems(rows)
 
 
+def amount(row: dict[str, Any]) -> float:
+    return 1.0 if row["quantity"] is None else row["quantity"]
+
+
 def one_by_one(rows: list[dict[str, Any]]) -> dict[int, float]:
     """Return what is left of each purchase, taken back line by line."""
-    left = {n: row["quantity"] for n, row in enumerate(rows) if row["quantity"] > 0}
+    left = {n: amount(row) for n, row in enumerate(rows) if amount(row) > 0 and not row["status"]}
     key = {n: (row["user_id"], row["item_id"]) for n, row in enumerate(rows)}
     of_order = defaultdict(list)
     for n in left:
@@ -199,10 +203,13 @@ def one_by_one(rows: list[dict[str, Any]]) -> dict[int, float]:
             of_order[key[n], rows[n]["order_id"]].append(n)
     others = []
     for n, row in enumerate(rows):
-        if row["quantity"] > 0:
+        if n in left:
             continue
         named = of_order.get((key[n], row["order_id"]), [])
-        take(left, sorted(named, key=lambda m: (rows[m]["timestamp"], m)), -row["quantity"])
+        is_state = amount(row) > 0
+        if is_state and not any(is_later(row, n, rows[m], m) for m in named):
+            continue
+        take(left, sorted(named, key=lambda m: (rows[m]["timestamp"], m)), abs(amount(row)))
         others += [] if named else [n]
     for n in sorted(others, key=lambda n: (rows[n]["timestamp"], n)):
         earlier = [
@@ -210,6 +217,12 @@ def one_by_one(rows: list[dict[str, Any]]) -> dict[int, float]:
         ]
         take(left, sorted(earlier, key=lambda m: (rows[m]["timestamp"], m)), -rows[n]["quantity"])
     return left
+
+
+def is_later(row: dict[str, Any], n: int, other: dict[str, Any], m: int) -> bool:
+    """Return whether a row is of a later time or a later file than another one."""
+    in_later_file = row["source"] != other["source"] and n > m
+    return row["timestamp"] > other["timestamp"] or in_later_file
 
 
 def take(left: dict[int, float], stack: list[int], n: float) -> None:
@@ -225,7 +238,8 @@ ROWS = st.lists(
             "user_id": st.sampled_from("uv"),
             "item_id": st.sampled_from("ij"),
             "order_id": st.sampled_from([None, "1", "2", "3"]),
-            "quantity": st.sampled_from([1.0, 2.0, 3.0, -1.0, -2.0, 0.5]),
+            "quantity": st.sampled_from([1.0, 2.0, 3.0, -1.0, -2.0, 0.5, None]),
+            "status": st.sampled_from([None, None, None, "cancelled", "returned"]),
             "timestamp": st.integers(0, 6).map(lambda n: NOON + pd.Timedelta(days=n)),
         }
     ),
@@ -236,18 +250,21 @@ ROWS = st.lists(
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ROWS)
 def test_no_line_takes_back_more_than_was_bought(rows: list[dict[str, Any]]) -> None:
+    files = ["a.csv"] * (len(rows) // 2) + ["b.csv"] * len(rows)
+    rows = [{**row, "source": file} for row, file in zip(rows, files, strict=False)]
     found = problems(rows)
     left = one_by_one(rows)
-    assert {n for n, reason in found.items() if reason in GONE} == {n for n in left if left[n] == 0}
+    gone_purchases = {n for n, reason in found.items() if n in left and reason in GONE}
+    assert gone_purchases == {n for n in left if left[n] == 0}
     assert {n for n, reason in found.items() if reason == "partly returned"} == {
-        n for n in left if 0 < left[n] < rows[n]["quantity"]
+        n for n in left if 0 < left[n] < amount(rows[n])
     }
-    # Every line of a return has a reason, and no other row that is not taken back.
+    # Every line of a return and every state has a reason.
     assert {n for n in found if n not in left} == {n for n in range(len(rows)) if n not in left}
     for pair in {(row["user_id"], row["item_id"]) for row in rows}:
         own = [n for n, row in enumerate(rows) if (row["user_id"], row["item_id"]) == pair]
-        gone = sum(rows[n]["quantity"] for n in own if found.get(n) in GONE)
-        assert gone <= -sum(min(rows[n]["quantity"], 0) for n in own)
+        gone = sum(amount(rows[n]) for n in own if n in left and found.get(n) in GONE)
+        assert gone <= sum(abs(amount(rows[n])) for n in own if n not in left)
 
 
 # --- the stages as a whole

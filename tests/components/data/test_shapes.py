@@ -818,6 +818,11 @@ SHAPES = {
         settings={"statuses": {"closed": "returned", 4: "cancelled"}},
         wanted={"status": ["returned", "cancelled"]},
     ),
+    "order ids of floats": Shape(
+        **column("order_id", "7.0", "8"),
+        wanted={"order_id": ["7.0", "8"]},
+        printed=("1 of 2 ids end in .0; export them as whole numbers or as text if 7.0 is 7",),
+    ),
     "versions as numbers": Shape(**versions("1", "10", ""), wanted={"version": [1, 10, None]}),
     "versions as times": Shape(
         **versions("2024-03-01", "2024-03-01T00:00:10Z", "never"),
