@@ -117,9 +117,9 @@ class Side:
         search = Retrieval(encoder, [self.texts["titles"][n] for n in products.known], 0)
 
         def losses(step: int, size: int, whole: bool) -> dict[str, torch.Tensor]:
+            bought = products.loss(step) if whole else products.head_loss(step)  # renews the bank
             found = search.loss(products.bank, s.temperature, step, size, whole)
-            next_product = products.loss(step) if whole else products.head_loss(step)
-            return {"next_product": next_product, "retrieval": found}
+            return {"next_product": bought, "retrieval": found}
 
         rate = self.steps_a_second(
             encoder.head, lambda step: losses(step, s.batch_size, False), precision
