@@ -123,7 +123,7 @@ def test_a_checkpoint_of_one_device_is_continued_on_the_other(first, starts, on_
 
 
 def test_auto_is_bf16_on_a_gpu_that_has_it(starts, tmp_path) -> None:
-    layer = torch.nn.Linear(8, 8, device="cuda")
+    layer = torch.nn.Linear(8, 8).to("cuda")
     kinds = set()
 
     def losses(step: int) -> dict[str, torch.Tensor]:

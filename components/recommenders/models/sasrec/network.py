@@ -280,14 +280,14 @@ class Training:
         """Load the checkpoint if it is of this training; return the losses of its epochs."""
         if self.checkpoint is None or not self.checkpoint.exists():
             return []
-        with safe_open(self.checkpoint, "pt", device=str(self.device)) as saved:
+        with safe_open(self.checkpoint, "pt") as saved:
             if saved.metadata()["fingerprint"] != mark:
                 return []
             with torch.no_grad():
                 for name, weight in self.network.named_parameters():
                     weight.copy_(saved.get_tensor(name))
                     optimiser.state[weight] = {
-                        key: saved.get_tensor(f"{name}/{key}")
+                        key: saved.get_tensor(f"{name}/{key}").to(self.device)
                         for key in ("step", "exp_avg", "exp_avg_sq")
                     }
             return json.loads(saved.metadata()["losses"])
