@@ -15,7 +15,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run lint test test-slow test-soak serve ui bench audit dag lock settings docs clean
+.PHONY: help run lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings docs clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -53,6 +53,9 @@ test-slow: $(STAMP) ## the slow tests
 test-soak: $(STAMP) ## half an hour of traffic and faults against one endpoint
 	bash tests/system-packages.sh
 	pytest -s -m soak
+
+test-gpu: $(STAMP) ## training and encoding on this machine's GPU, against its CPU
+	pytest -m gpu
 
 serve: $(STAMP)  ## the endpoint and its pages on http://127.0.0.1:3000
 	bowerbird serve

@@ -742,9 +742,10 @@ class Encode(Section):
     max_length: Annotated[int, Field(ge=8, le=512)] = 64
     """Most tokens of a text."""
     precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
-    """`auto`: bf16 if the CPU is fast at it, else fp32. `int8` is the fastest.
+    """`auto`: bf16 if the CPU or GPU is fast at it, else fp32. `int8` is the fastest on a CPU.
 
-    `int8` needs BERT or RoBERTa and a CPU with AVX-512 VNNI; it is meant for large catalogues.
+    `int8` needs BERT or RoBERTa and a CPU with AVX-512 VNNI; it is meant for large catalogues
+    on machines without a GPU.
     """
 
 

@@ -88,7 +88,8 @@ def open_encoder(folder: str | Path) -> Any | None:
         return None
     from components.language.encoder import TextEncoder
 
-    return TextEncoder(Path(folder) / "encoder")
+    # On the CPU: a query takes it milliseconds, and on a GPU each process would hold a context.
+    return TextEncoder(Path(folder) / "encoder", device="cpu")
 
 
 class _Index:

@@ -19,8 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
-from components.arrays import FloatArray, Int64Array
+from components.arrays import AnyArray, FloatArray, Int64Array
 from components.data.dataset import item_text
+from components.device import best_device, fast_at_bf16
 from components.language.families import locate, save_model, weights_digest
 from components.language.int8 import Int8Encoder
 from components.progress import progress as with_progress
@@ -34,8 +35,9 @@ class TextEncoder:
     2019), through the fine-tuned linear head if there is one, normalised to length 1.
 
     name: a folder or a name that ``families.locate`` knows. precision: of the computation; auto is
-    bf16 if the CPU is fast at it; int8 is faster (``int8.py``). training: leave the weights in
-    fp32, so that they can be trained (under autocast).
+    bf16 if the device is fast at it; int8 is faster on a CPU, and runs on none else (``int8.py``).
+    training: leave the weights in fp32, so that they can be trained (under autocast). device: of
+    model and head; by default a GPU if there is one.
     """
 
     def __init__(
@@ -45,20 +47,21 @@ class TextEncoder:
         batch_tokens: int = 2048,
         precision: Literal["auto", "fp32", "bf16", "int8"] = "auto",
         training: bool = False,
+        device: torch.device | str | None = None,
     ) -> None:
         place = locate(str(name))
         self.tokenizer = AutoTokenizer.from_pretrained(place)
+        in_integers = precision == "int8" and not training
+        self.device = torch.device("cpu" if in_integers else device or best_device())
         # PyTorch's fused attention has a slow backward pass on a CPU: a step takes 1.4 times as
         # long.
-        attention = {"attn_implementation": "eager"} if training else {}
+        eager = training and self.device.type == "cpu"
+        attention = {"attn_implementation": "eager"} if eager else {}
         self.model = AutoModel.from_pretrained(place, dtype=torch.float32, **attention).eval()
-        self.integers: Int8Encoder | None = None
-        if precision == "int8" and not training:
-            self.integers = Int8Encoder(self.model)
-            self.model = self.model.to("meta")  # the session has its own copy of the weights
-        self.fast = precision == "bf16" or (
-            precision == "auto" and torch.cpu.get_capabilities().get("avx512_bf16", False)
-        )
+        self.integers = Int8Encoder(self.model) if in_integers else None
+        # The session of int8 has its own copy of the weights.
+        self.model = self.model.to("meta" if in_integers else self.device)
+        self.fast = precision == "bf16" or (precision == "auto" and fast_at_bf16(self.device))
         if self.fast and not training and self.integers is None:
             self.model = self.model.bfloat16()
         self.precision = "int8" if self.integers else "bf16" if self.fast else "fp32"
@@ -67,7 +70,7 @@ class TextEncoder:
         self.head: torch.nn.Linear | None = None
         file = Path(place) / HEAD
         if file.exists():
-            self.head = linear(**load_file(file))
+            self.head = linear(**load_file(file)).to(self.device)
 
     def encode(
         self, texts: list[str], progress: bool = False, with_head: bool = True
@@ -80,9 +83,9 @@ class TextEncoder:
         mixed = self.fast and self.integers is None and self.model.dtype == torch.float32
         for rows in with_progress(batches, desc="encoding", unit="batch", disable=not progress):
             with torch.inference_mode():
-                with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
                     found = self._means([ids[n] for n in rows])
-                out[rows] = (self.project(found) if with_head else found).numpy()
+                out[rows] = (self.project(found) if with_head else found).float().cpu().numpy()
         return out[[row[text] for text in texts]]
 
     def before_head(self, texts: list[str]) -> torch.Tensor:
@@ -90,7 +93,11 @@ class TextEncoder:
         ids = self._ids(texts)
         batches = self._batches(ids, CHUNK)
         found = torch.cat([self._means([ids[n] for n in rows]) for rows in batches])
-        return found[torch.from_numpy(np.argsort(np.concatenate(batches), kind="stable"))]
+        return found[self.tensor(np.argsort(np.concatenate(batches), kind="stable"))]
+
+    def tensor(self, array: AnyArray) -> torch.Tensor:
+        """Return ``array`` on the encoder's device; on a CPU, the tensor shares its memory."""
+        return torch.from_numpy(array).to(self.device)
 
     def project(self, vectors: torch.Tensor) -> torch.Tensor:
         """Return (texts, width) of length 1: the vectors through the head, if there is one."""
@@ -132,12 +139,10 @@ class TextEncoder:
         padded[there] = np.concatenate(ids)
         if self.integers is not None:
             return F.normalize(torch.from_numpy(self.integers.means(padded, lengths)), dim=1)
-        mask = torch.from_numpy(there.astype(np.int64))
+        mask = self.tensor(there.astype(np.int64))
         # Without padding there is nothing to mask, and attention is faster.
         given = None if there.all() else mask
-        hidden = self.model(
-            input_ids=torch.from_numpy(padded), attention_mask=given
-        ).last_hidden_state
+        hidden = self.model(input_ids=self.tensor(padded), attention_mask=given).last_hidden_state
         weight = mask[..., None].float()  # (texts, length, 1)
         return F.normalize((hidden.float() * weight).sum(dim=1), dim=1)
 

@@ -79,7 +79,7 @@ class NextProduct:
         for module in encoder.model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0  # its noise would make the new vectors differ from the bank's
-        self.bank = torch.from_numpy(vectors[self.known])  # (known products, width)
+        self.bank = encoder.tensor(vectors[self.known])  # (known products, width)
 
     def head_loss(self, step: int) -> torch.Tensor:
         """Return the mean loss of step n's purchases, with the bank's vectors."""
@@ -96,7 +96,7 @@ class NextProduct:
         events = self.events[self.offsets[products][owner] + inside]
         events = events[np.lexsort((random, owner))][inside < EVENTS_PER_PRODUCT]
         fresh = self.encoder.before_head([self.texts[item] for item in products])
-        rows = torch.from_numpy(self.place[products])
+        rows = self.encoder.tensor(self.place[products])
         vectors = self.bank.index_copy(0, rows, fresh)
         self.bank[rows] = fresh.detach()
         return self._loss(vectors, events, self.place[products], step)
@@ -112,6 +112,7 @@ class NextProduct:
     ) -> torch.Tensor:
         """Return the loss. before_head: (known products, width). rows: the step's products in
         it."""
+        tensor = self.encoder.tensor
         past, following = self.past(events), self.place[self.data.items[events]]
         column, n = np.arange(len(self.known)), len(self.known)
         if n > self.settings.negatives:  # a sample represents the catalogue
@@ -120,21 +121,21 @@ class NextProduct:
             bought = self.place[past[past >= 0]]
             chosen = np.unique(np.concatenate([sample, rows, following, bought]))
             column[chosen] = np.arange(len(chosen))
-            before_head = before_head[torch.from_numpy(chosen)]
+            before_head = before_head[tensor(chosen)]
         vectors = self.encoder.project(before_head)  # (candidates, width)
         there = past >= 0
         places = np.where(there, column[self.place[past]], 0)
-        weight = torch.from_numpy((there * DECAY ** np.arange(PAST)).astype(np.float32))
+        weight = tensor((there * DECAY ** np.arange(PAST)).astype(np.float32))
         query = F.normalize(
-            (vectors[torch.from_numpy(places)] * weight[..., None]).sum(dim=1), dim=1
+            (vectors[tensor(places)] * weight[..., None]).sum(dim=1), dim=1
         )  # (events, width)
         logits = (query @ vectors.T).float() / self.settings.temperature  # (events, candidates)
         target = column[following]
         # Products bought just before are not negatives.
         event, slot = np.nonzero(there & (places != target[:, None]))
-        seen = torch.from_numpy(event), torch.from_numpy(places[event, slot])
-        return F.cross_entropy(logits.index_put(seen, logits.new_tensor(-torch.inf)),
-                               torch.from_numpy(target))  # fmt: skip
+        seen = tensor(event), tensor(places[event, slot])
+        others = logits.index_put(seen, logits.new_tensor(-torch.inf))
+        return F.cross_entropy(others, tensor(target))
 
 
 def finetune(
@@ -162,7 +163,7 @@ def finetune(
         )
     s = settings
     vectors = encoder.encode(texts, progress=True, with_head=False)
-    encoder.head = whitening(vectors)
+    encoder.head = whitening(vectors).to(encoder.device)
     products = NextProduct(encoder, texts, vectors, data, s, seed)
     search = None
     if "retrieval" in s.tasks:

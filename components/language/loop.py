@@ -21,6 +21,7 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
+from components.device import fast_at_bf16
 from components.progress import progress
 
 WARM_UP = 0.1  # share of the steps
@@ -46,11 +47,7 @@ class EarlyStopping:
 
 def low_precision(device: torch.device, precision: Precision) -> bool:
     """Return whether to compute in bf16: as ``precision`` says, or if ``device`` is fast at it."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return precision == "bf16" or (precision == "auto" and fast_at_bf16(device))
 
 
 def open_accelerator() -> Accelerator:

@@ -61,6 +61,7 @@ class RatingTask(torch.nn.Module):
         probed = scaled(torch.from_numpy(probed)).numpy()
         self.number = linear(*_ridge(probed, self.ratings[rows]))
         self.stars = linear(*_logistic(probed, self.ratings[rows]))
+        self.to(encoder.device)
 
     def loss(self, step: int) -> torch.Tensor:
         """Return cross-entropy of the classes plus squared error of the number, batch n's mean."""
@@ -71,11 +72,11 @@ class RatingTask(torch.nn.Module):
     def held_out(self, texts: list[str], ratings: FloatArray) -> float:
         """Return the same loss of other reviews, by the current weights."""
         with torch.no_grad():
-            vectors = torch.from_numpy(self.encoder.encode(texts, with_head=False))
+            vectors = self.encoder.tensor(self.encoder.encode(texts, with_head=False))
             return float(self._loss(vectors, np.asarray(ratings, np.float32)))
 
     def _loss(self, vectors: torch.Tensor, ratings: FloatArray) -> torch.Tensor:
-        vectors, wanted = scaled(vectors), torch.from_numpy(ratings)
+        vectors, wanted = scaled(vectors), self.encoder.tensor(ratings)
         stars = F.cross_entropy(self.stars(vectors).float(), wanted.round().long() - 1)
         return stars + F.mse_loss(self.number(vectors).float()[:, 0], wanted)
 

@@ -56,7 +56,7 @@ class Retrieval:
         except ValueError as error:  # scikit-learn's error for an empty vocabulary
             raise ValueError("finetune: retrieval needs products with titles") from error
         self.query_words = vectoriser.transform(self.queries)  # (queries, words)
-        self.vectors = torch.from_numpy(encoder.encode(self.queries, with_head=False))
+        self.vectors = encoder.tensor(encoder.encode(self.queries, with_head=False))
 
     def loss(
         self, bank: torch.Tensor, temperature: float, step: int, size: int, fresh: bool
@@ -70,11 +70,11 @@ class Retrieval:
         if fresh:
             vectors = self.encoder.before_head([self.queries[row] for row in rows])
         else:
-            vectors = self.vectors[torch.from_numpy(rows)]
+            vectors = self.vectors[self.encoder.tensor(rows)]
         logits = self.encoder.project(vectors) @ self.encoder.project(bank).T
         logits = logits.float() / temperature  # (queries, products)
         common = (self.query_words[rows] @ self.text_words).toarray()
-        answers = torch.from_numpy(common == np.asarray(self.query_words[rows].sum(axis=1)))
-        own = torch.from_numpy(self.products[rows])
-        answers[torch.arange(len(rows)), own] = False
-        return F.cross_entropy(logits.masked_fill(answers, -torch.inf), own)
+        answers = common == np.asarray(self.query_words[rows].sum(axis=1))
+        answers[np.arange(len(rows)), self.products[rows]] = False
+        others = logits.masked_fill(self.encoder.tensor(answers), -torch.inf)
+        return F.cross_entropy(others, self.encoder.tensor(self.products[rows]))

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from components.arrays import FloatArray, Int64Array, IntArray
 from components.data.dataset import Interactions
+from components.device import best_device, fast_at_bf16
 from components.progress import progress
 from components.recommenders.kernels.losses import sampled_softmax_loss, softmax_loss
 from components.settings import Sequential as SequentialSettings
@@ -153,13 +154,8 @@ class Training:
         self.seed = seed
         self.checkpoint = checkpoint
         self.losses: list[float] = []
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        # elsewhere bf16 is slower than fp32
-        self.fast = (
-            torch.cuda.is_bf16_supported()
-            if self.device.type == "cuda"
-            else torch.cpu.get_capabilities().get("avx512_bf16", False)
-        )
+        self.device = best_device()
+        self.fast = fast_at_bf16(self.device)
 
     def run(self, train: Interactions, text: FloatArray) -> tuple[Network, FloatArray]:
         """Return the trained network and the items' vectors, float32 (items, d).
@@ -284,14 +280,14 @@ class Training:
         """Load the checkpoint if it is of this training; return the losses of its epochs."""
         if self.checkpoint is None or not self.checkpoint.exists():
             return []
-        with safe_open(self.checkpoint, "pt", device=str(self.device)) as saved:
+        with safe_open(self.checkpoint, "pt") as saved:
             if saved.metadata()["fingerprint"] != mark:
                 return []
             with torch.no_grad():
                 for name, weight in self.network.named_parameters():
                     weight.copy_(saved.get_tensor(name))
                     optimiser.state[weight] = {
-                        key: saved.get_tensor(f"{name}/{key}")
+                        key: saved.get_tensor(f"{name}/{key}").to(self.device)
                         for key in ("step", "exp_avg", "exp_avg_sq")
                     }
             return json.loads(saved.metadata()["losses"])
