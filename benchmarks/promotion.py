@@ -341,7 +341,7 @@ def report(draws: int) -> str:
         "",
         "Latency, the hybrid against itself:",
         "",
-        "| busy processes | latency, ms | ratio, lowest | highest | refusals |",
+        "| further busy processes | latency, ms | ratio, lowest | highest | refusals |",
         "|---|---|---|---|---|",
     ]
     for one in measured["latency"]:
