@@ -57,7 +57,6 @@ def on_disk(con: ibis.BaseBackend, root: Path, memory_gb: float) -> Iterator[ibi
             f"the disk is full ({_first_line(error)}): free space for {staging(root)}, where the "
             "database keeps what exceeds `ingest.memory_gb`"
         ) from error
-
     finally:
         con.disconnect()
         clear_staging(root)
