@@ -228,6 +228,6 @@ def infer_categories(titles: pd.Series) -> pd.Series:
     common = singular.map(often).fillna(0) * RARE_SINGULAR >= words.map(often)
     words = words.where(~common, singular)
     words = words[~words.isin(ENGLISH_STOP_WORDS | set(_COLOURS.split()))].dropna()
-    counts = words.groupby(words).transform(lambda column: column.index.nunique())
+    counts = words.map(pd.Series(words.index).groupby(words.to_numpy()).nunique())
     heads = words[counts >= HEAD_WORD_ITEMS].groupby(level=0).last()
     return heads.str.capitalize().reindex(titles.index).astype(object).where(lambda x: x.notna())

@@ -11,14 +11,17 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import chdir, closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+import bowerbird as bowerbird_module
 from components.project.check import check
 from components.project.code import digests
 from components.project.init import Defaults, init
@@ -68,7 +71,25 @@ def write_shop(folder: Path) -> None:
     pd.DataFrame(reviews).to_parquet(folder / "bewertungen.parquet")
 
 
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Restore the umask, which each command sets for its process."""
+    umask = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(umask)
+
+
 def bowerbird(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process; an error without a sentence of its own is raised."""
+    with chdir(folder), private_files():
+        done = CliRunner().invoke(bowerbird_module.app, arguments, catch_exceptions=False)
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+
+def bowerbird_process(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as it is typed."""
     return subprocess.run(
         [sys.executable, str(REPOSITORY / "bowerbird.py"), *arguments],
         cwd=folder,
@@ -90,7 +111,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder that holds four files and the shop made of them, and what init said."""
     folder = tmp_path_factory.mktemp("shop")
     write_shop(folder)
-    done = bowerbird(folder, "init", "mine", *SOURCES, "--timezone", "Europe/Berlin")
+    done = bowerbird_process(folder, "init", "mine", *SOURCES, "--timezone", "Europe/Berlin")
     assert done.returncode == 0, done.stdout + done.stderr
     return folder, done.stdout
 
@@ -156,7 +177,7 @@ def test_check_says_what_is_wrong_before_any_stage(shop: tuple[Path, str], tmp_p
     broken["ingest"]["items"][0].pop("thousands")
     (mine / "params.yaml").write_text(yaml.safe_dump(broken))
     try:
-        done = bowerbird(mine, "check")
+        done = bowerbird_process(mine, "check")
     finally:
         (mine / "params.yaml").write_text(params)
     assert done.returncode == 1
@@ -168,7 +189,7 @@ def test_check_says_what_is_wrong_before_any_stage(shop: tuple[Path, str], tmp_p
 def test_a_taken_folder_stays_as_it_is(shop: tuple[Path, str]) -> None:
     folder, _ = shop
     before = (folder / "mine/params.yaml").read_text()
-    done = bowerbird(folder, "init", "mine", "--interactions", "klicks.jsonl")
+    done = bowerbird_process(folder, "init", "mine", "--interactions", "klicks.jsonl")
     assert done.returncode == 1
     assert "params.yaml is there already" in done.stderr
     assert (folder / "mine/params.yaml").read_text() == before
