@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from pyarrow.compute import field
 from pyarrow.dataset import FileSystemDataset, dataset
 
-from components.data import ingest, validation
+from components.data import ingest
 from components.data.sources.columns import mapped_columns
 from components.data.sources.files import files_of
 from components.project.sampling import Sample, sample
@@ -59,6 +59,8 @@ def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Check
         Unreadable: a file cannot be read, or not by the settings of its source.
         ValueError: too many rows are bad.
     """
+    from components.data import validation  # imports Great Expectations, which takes seconds
+
     with tempfile.TemporaryDirectory(prefix="bowerbird-check-") as name:
         place = Path(name)
         copies = sample(settings, root, place, int(megabytes * 1_000_000))

@@ -95,6 +95,7 @@ def small(params: dict[str, Any], ports: tuple[int, int, int]) -> dict[str, Any]
     params["rank"] |= {"trees": 60}
     params["evaluate"] |= {"bootstrap_samples": 200}
     params["register"] |= {"min_users": 10}
+    params["monitor"] |= {"reference_age": 1}  # half the weeks to compare
     params["serve"] |= {"port": ports[0], "max_rate": 0}
     params["flows"] |= {
         "prefect_port": ports[1],
