@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from selenium import webdriver
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -52,6 +53,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "end_to_end" not in item.path.parts)  # stable
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return the folder ``name`` that ``make`` filled, once for all processes of the tests."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # each process has a folder of its own below it
+    root, made = base / name, base / f"{name}.made"
+    with FileLock(base / f"{name}.lock"):
+        if not made.exists():
+            shutil.rmtree(root, ignore_errors=True)  # of a process that failed
+            root.mkdir()
+            make(root)
+            made.touch()
+    return root
+
+
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     """The settings of the repository's params.yaml."""
@@ -64,14 +80,8 @@ def small_shop(
 ) -> tuple[Path, Settings]:
     """A folder as the repository's, with every seventh customer's real invoice lines; settings.
 
-    Ingested, validated and preprocessed by the real stages.
+    Ingested, validated and preprocessed by the real stages. Read only.
     """
-    root = tmp_path_factory.mktemp("shop")
-    lines = pd.read_parquet(REPOSITORY / "datasets/online-retail/2009-2010.parquet")
-    kept = (lines["Customer ID"] % 7 == 0) | (lines["Customer ID"].isna() & (lines.index % 7 == 0))
-    lines[kept].to_parquet(root / "lines.parquet")
-    reviews = pd.read_csv(REPOSITORY / "datasets/clothing-reviews/reviews.csv.gz")
-    reviews.head(600).to_csv(root / "reviews.csv.gz", index=False)
     section = settings.ingest.model_copy(
         update={
             "interactions": [
@@ -83,10 +93,19 @@ def small_shop(
         }
     )
     small = settings.model_copy(update={"ingest": section})
-    (root / "reports").mkdir()
-    for stage in (ingest, validation, split):
-        stage.run(small, root)
-    return root, small
+
+    def make(root: Path) -> None:
+        lines = pd.read_parquet(REPOSITORY / "datasets/online-retail/2009-2010.parquet")
+        customer = lines["Customer ID"]
+        kept = (customer % 7 == 0) | (customer.isna() & (lines.index % 7 == 0))
+        lines[kept].to_parquet(root / "lines.parquet")
+        reviews = pd.read_csv(REPOSITORY / "datasets/clothing-reviews/reviews.csv.gz")
+        reviews.head(600).to_csv(root / "reviews.csv.gz", index=False)
+        (root / "reports").mkdir()
+        for stage in (ingest, validation, split):
+            stage.run(small, root)
+
+    return made_once(tmp_path_factory, "shop", make), small
 
 
 @pytest.fixture(scope="session")
@@ -101,27 +120,30 @@ def trained(
 ) -> tuple[Path, Settings]:
     """A root with models/hybrid and models/served by the real stages (few candidates and trees).
 
-    The product vectors are TF-IDF of the titles: the language model is another room's test.
+    The product vectors are TF-IDF of the titles: the language model is another room's test. Read
+    only.
     """
     source, small = small_shop
-    root = tmp_path_factory.mktemp("trained")
-    shutil.copytree(source / "data/prepared", root / "data/prepared")
     train = small.train.model_copy(
         update={"candidates": ["popularity", "item_neighbours", "content"]}
     )
     rank = small.rank.model_copy(update={"trees": 40})
     settings = small.model_copy(update={"train": train, "rank": rank})
-    titles = pd.read_parquet(root / "data/prepared/items.parquet")["title"].fillna("")
-    words = TfidfVectorizer().fit_transform(titles)
-    vectors = TruncatedSVD(64, random_state=0).fit_transform(words).astype(np.float32)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    (root / "models/vectors").mkdir(parents=True)
-    np.save(root / "models/vectors/items.npy", vectors)
-    training.run(settings, root)
-    ranking.run(settings, root)
-    refit.run(settings, root)
-    shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")
-    return root, settings
+
+    def make(root: Path) -> None:
+        shutil.copytree(source / "data/prepared", root / "data/prepared")
+        titles = pd.read_parquet(root / "data/prepared/items.parquet")["title"].fillna("")
+        words = TfidfVectorizer().fit_transform(titles)
+        vectors = TruncatedSVD(64, random_state=0).fit_transform(words).astype(np.float32)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        (root / "models/vectors").mkdir(parents=True)
+        np.save(root / "models/vectors/items.npy", vectors)
+        training.run(settings, root)
+        ranking.run(settings, root)
+        refit.run(settings, root)
+        shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")
+
+    return made_once(tmp_path_factory, "trained", make), settings
 
 
 @pytest.fixture(scope="module")

