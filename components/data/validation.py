@@ -76,8 +76,10 @@ class TooManyBadRows(ValueError):
         return "too many bad rows in the shop's own files:\n  " + "\n  ".join(self.sentences)
 
 
-def run(settings: Settings, root: Path) -> None:
+def run(settings: Settings, root: Path, pages: bool = True) -> None:
     """The stage ``validate``: data/raw → data/valid, data/quarantine and the reports.
+
+    pages: write ``reports/data_docs``.
 
     Raises:
         TooManyBadRows: the shop's own files cannot be right as a whole.
@@ -91,7 +93,8 @@ def run(settings: Settings, root: Path) -> None:
         report, too_bad = _validated(con, context, settings.validate_, root)
     docs = root / "reports/data_docs"
     shutil.rmtree(docs, ignore_errors=True)
-    write_data_docs(context, docs)
+    if pages:
+        write_data_docs(context, docs)
     file = root / "reports/validation.json"
     file.write_text(json.dumps(report, indent=2))
     if too_bad:

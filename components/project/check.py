@@ -70,7 +70,7 @@ def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Check
                 _ingest(copies, place)
                 _show_sources(settings, copies.settings, place)
                 print()
-                validation.run(copies.settings, place)
+                validation.run(copies.settings, place, pages=False)
         except validation.TooManyBadRows as error:
             raise ValueError(
                 f"{copies.original(error.summary)}\nMend the files or the sources in params.yaml, "

@@ -39,10 +39,11 @@ def ingest(settings: Settings, root: Path, **changes: object) -> dict[str, pd.Da
 
 
 def validate(settings: Settings, root: Path, **limits: object) -> dict[str, Any]:
-    """Run the stage in ``root`` with these validate settings; return reports/validation.json."""
+    """Run the stage in ``root`` with these validate settings, without its pages; return
+    reports/validation.json."""
     (root / "reports").mkdir(exist_ok=True)
     section = settings.validate_.model_copy(update=limits)
-    validation.run(settings.model_copy(update={"validate_": section}), root)
+    validation.run(settings.model_copy(update={"validate_": section}), root, pages=False)
     report: dict[str, Any] = json.loads((root / "reports/validation.json").read_text())
     return report
 

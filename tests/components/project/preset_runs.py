@@ -57,7 +57,7 @@ def run(settings: Settings, root: Path, preset: str, files: Files, **limits: Any
     changed = settings.model_copy(update={"ingest": section, "validate_": rules})
     (root / "reports").mkdir(exist_ok=True)
     ingest_stage.run(changed, root)
-    validation.run(changed, root)
+    validation.run(changed, root, pages=False)
     tables = {
         place: {name: pd.read_parquet(root / f"data/{place}/{name}.parquet") for name in TABLES}
         for place in ("valid", "quarantine")
