@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ibis
 import pandas as pd
 import pyarrow as pa
@@ -23,6 +25,26 @@ GONE = ("returned", "cancelled")
 BACK, CANCELS = "line of a return", "line of a cancellation"
 
 
+ROW_SCHEMA = pa.schema(
+    [
+        *(RAW["interactions"].field(name) for name in orders.COLUMNS),
+        ("row", pa.int64()),
+        ("usable", pa.bool_()),
+    ]
+)
+
+
+@cache
+def database_of_problems(**limits: Any) -> tuple[duckdb.DuckDBPyConnection, str]:
+    """Return a database with an empty table ``rows``, and the query of its problems.
+
+    Compiling the query takes a hundred times as long as running it.
+    """
+    con = ibis.duckdb.connect()
+    table = con.create_table("rows", schema=ibis.Schema.from_pyarrow(ROW_SCHEMA))
+    return con.con, con.compile(orders.order_problems(table, Validate(**limits)))
+
+
 def problems(rows: list[dict[str, Any]], **limits: Any) -> dict[int, str]:
     """Return the reasons by row of purchases, one a day."""
     same = {"user_id": "u", "item_id": "i", "event": "purchase", "source": "a.csv"}
@@ -30,10 +52,10 @@ def problems(rows: list[dict[str, Any]], **limits: Any) -> dict[int, str]:
         {**same, "timestamp": NOON + pd.Timedelta(days=n), "row": n, "usable": True, **row}
         for n, row in enumerate(rows)
     ]
-    fields = [RAW["interactions"].field(name) for name in orders.COLUMNS]
-    schema = pa.schema([*fields, ("row", pa.int64()), ("usable", pa.bool_())])
-    table = ibis.memtable(pa.Table.from_pylist(filled, schema=schema))
-    found = orders.order_problems(table, Validate(**limits)).execute()
+    con, query = database_of_problems(**limits)
+    con.register("filled", pa.Table.from_pylist(filled, schema=ROW_SCHEMA))
+    con.execute("DELETE FROM rows; INSERT INTO rows SELECT * FROM filled")
+    found = con.execute(query).df()
     assert found["row"].is_unique
     return dict(sorted(found.itertuples(index=False)))
 
