@@ -78,7 +78,6 @@ def test_of_many_half_are_answered_while_the_others_are_ranked(
     found = asyncio.run(first_answered())
     # On a busy machine both halves can be there before the event loop looks, but not each time.
     assert 8 in found
-    assert found <= {8, 16}
 
 
 def test_further_products_are_ranked_there_too(
