@@ -391,6 +391,31 @@ def rollback() -> None:
     typer.echo(f"version {version} is the champion again")
 
 
+@app.command()
+def rebuild(
+    version: str,
+    folder: Path = typer.Argument(help="a new folder, in which the version is trained again"),
+) -> None:
+    """Train a registered version again from its data and settings; say whether it is the same."""
+    from flows.rebuild import rebuild as train_again
+    from flows.stages import StageFailed
+
+    try:
+        with _registry() as registry:
+            found = train_again(registry, version, folder)
+    except (ValueError, StageFailed) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    if found.code:
+        stages = ", ".join(found.code)
+        typer.echo(f"the installed code of {stages} is not the version's: install its commit first")
+    typer.echo(f"NDCG@10 {found.ndcg:.6f}, registered {found.registered:.6f}")
+    if found.different:
+        typer.secho(f"version {version} differs in: {', '.join(found.different)}", fg="red")
+        raise typer.Exit(1)
+    typer.echo(f"version {version} is the same bit for bit")
+
+
 def _check_free(host: str, port: int, setting: str) -> None:
     """End the command with one line if the port is in use."""
     import socket

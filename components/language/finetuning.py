@@ -126,9 +126,9 @@ class NextProduct:
         there = past >= 0
         places = np.where(there, column[self.place[past]], 0)
         weight = tensor((there * DECAY ** np.arange(PAST)).astype(np.float32))
-        query = F.normalize(
-            (vectors[tensor(places)] * weight[..., None]).sum(dim=1), dim=1
-        )  # (events, width)
+        # Indexing would add up its gradient in a different order each time, on many threads.
+        before = F.embedding(tensor(places), vectors)  # (events, PAST, width)
+        query = F.normalize((before * weight[..., None]).sum(dim=1), dim=1)  # (events, width)
         logits = (query @ vectors.T).float() / self.settings.temperature  # (events, candidates)
         target = column[following]
         # Products bought just before are not negatives.

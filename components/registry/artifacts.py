@@ -25,6 +25,9 @@ from components.manifest import MANIFEST, ManifestError, verify_manifest, write_
 from components.registry.folders import EVALUATED, copy_evaluated, is_whole, put_in_place
 from components.registry.versions import Registry, RegistryError
 
+LOCK = "data/dvc.lock"
+"""The artifact with the digests of all stages' inputs and outputs, by which a version is
+built again (``flows.rebuild``)."""
 REPORTS = ("evaluation", "evaluation.csv", "validation.json", "calibration.json")
 _COMPONENTS = Path(__file__).resolve().parents[1]
 _SIGNATURE = ModelSignature(
@@ -69,6 +72,8 @@ def log_version(registry: Registry, folder: Path, card: str, facts: dict[str, An
                 mlflow.log_artifact(str(place), "reports")
         if (inventory := root / INVENTORY).exists():
             mlflow.log_artifact(str(inventory), "data")
+        if (lock := root / Path(LOCK).name).exists():
+            mlflow.log_artifact(str(lock), "data")
         with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
             copy_evaluated(root, Path(name) / EVALUATED)
             mlflow.log_artifacts(name)

@@ -42,10 +42,7 @@ def promote(registry: Registry, version: str) -> None:
 
 def _promote(registry: Registry, version: str) -> None:
     """As ``promote``, for a caller that holds the lock."""
-    known = [found.version for found in registry.versions()]
-    if version not in known:
-        there = ", ".join(known) or "none yet: run `make run`"
-        raise RegistryError(f"there is no version {version}; there are: {there}")
+    registry.get(version)
     restore_served(registry, version)
     if not registry.folders.profiles(version).exists():
         registry.folders.place_profiles(version)

@@ -137,6 +137,19 @@ class Registry:
                 return str(found.version)
         return None
 
+    def get(self, version: str) -> Version:
+        """Return one version.
+
+        Raises:
+            RegistryError: there is none of this number.
+        """
+        known = self.versions()
+        for one in known:
+            if one.version == version:
+                return one
+        there = ", ".join(one.version for one in known) or "none yet: run `make run`"
+        raise RegistryError(f"there is no version {version}; there are: {there}")
+
     def versions(self) -> list[Version]:
         """Return all versions, newest first."""
         aliases = {name: self.alias(name) for name in ALIASES}

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from flows.rebuild import differences
 from tests.compiled import copy_compiled
 from tests.end_to_end.conftest import build_house
 
@@ -184,3 +185,19 @@ def test_killed_in_every_stage_the_same_command_goes_on(tmp_path: Path) -> None:
     assert (house.root / pointer["folder"] / "model.json").exists()
     stale = json.loads(house.run("dvc", "status", "--json").stdout)
     assert stale == {key: ["always changed"] for key in EACH_TIME}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_version_is_built_again_bit_for_bit(trained_house: Any, tmp_path: Path) -> None:
+    """The registered training was killed and resumed, the one that is compared was not."""
+    again = trained_house.run("bowerbird", "rebuild", "1", str(tmp_path / "again"))
+    assert "version 1 is the same bit for bit" in again.stdout
+    served = trained_house.root / "var/serving/models/1"
+    # It can find a difference: the same folder, compared with a model that learned something else.
+    ranker = tmp_path / "again/models/served/ranker.txt"
+    ranker.write_text(ranker.read_text().replace("leaf_value=", "leaf_value=1", 1))
+    assert differences(ranker.parent, served) == ("ranker.txt",)
+    taken = trained_house.run("bowerbird", "rebuild", "1", str(tmp_path / "again"), check=False)
+    assert taken.returncode == 1
+    assert "is there already: name another folder" in taken.stderr

@@ -65,13 +65,19 @@ def test_of_many_half_are_answered_while_the_others_are_ranked(
 ) -> None:
     process.load(1, folder, "7").result(120)
 
-    async def first_answered() -> int:
-        asking = [asyncio.ensure_future(process.respond(1, ask_for(n))) for n in range(16)]
-        done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.gather(*asking)
-        return len(done)
+    async def first_answered() -> set[int]:
+        """How many of 16 are answered when the first are, in ten rounds."""
+        found = set()
+        for _ in range(10):
+            asking = [asyncio.ensure_future(process.respond(1, ask_for(n))) for n in range(16)]
+            done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.gather(*asking)
+            found.add(len(done))
+        return found
 
-    assert asyncio.run(first_answered()) == 8
+    found = asyncio.run(first_answered())
+    # On a busy machine both halves can be there before the event loop looks, but not each time.
+    assert 8 in found
 
 
 def test_further_products_are_ranked_there_too(

@@ -103,7 +103,8 @@ class Network(nn.Module):
         back = place[:, None] - place  # (length, length)
         padding = (items < 0)[:, None, None, :]
         mask = (back < 0) | padding & (back != 0)  # padding attends to itself: no NaN
-        x = vectors[items.clamp(min=0)] * math.sqrt(vectors.shape[1])
+        # Indexing would add up its gradient in a different order each time, on many threads.
+        x = F.embedding(items.clamp(min=0), vectors) * math.sqrt(vectors.shape[1])
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x, back.clamp(min=0), mask)
@@ -245,8 +246,8 @@ class Training:
             hidden = self.network(local[:, :-1], vectors)[known] / self.settings.temperature
             return sampled_softmax_loss(
                 hidden,
-                vectors[local[:, 1:][known]],
-                vectors[rows[len(rows) - m :]],
+                F.embedding(local[:, 1:][known], vectors),
+                F.embedding(rows[len(rows) - m :], vectors),
                 wanted,
                 drawn,
                 torch.log(share[drawn] * m),

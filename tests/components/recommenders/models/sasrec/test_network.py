@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.data.dataset import Interactions
 from components.evaluation.protocol import leave_one_out_task
 from components.recommenders.models.sasrec.model import Sequential
 from components.recommenders.models.sasrec.network import (
@@ -79,6 +80,33 @@ def test_a_killed_training_goes_on_and_gives_the_same_model(
     assert np.array_equal(resumed.vectors, whole.vectors)
     assert resumed.losses == whole.losses
     assert not file.exists()
+
+
+@pytest.mark.parametrize("full_softmax_items", [50_000, 0])
+def test_two_trainings_give_the_same_model_bit_for_bit(full_softmax_items: int) -> None:
+    """With batches so large that PyTorch uses all threads, and few items that share gradients."""
+    random = np.random.default_rng(0)
+    users, length, items = 128, 50, 60
+    train = Interactions.from_arrays(
+        np.repeat(np.arange(users), length),
+        random.integers(0, items, users * length),
+        np.tile(np.arange(length), users),
+        users,
+        items,
+    )
+    text = random.normal(size=(items, 8)).astype(np.float32)
+    settings = SMALL.model_copy(
+        update={
+            "batch_size": 64,
+            "max_length": length,
+            "dimensions": 32,
+            "epochs": 3,
+            "full_softmax_items": full_softmax_items,
+            "negatives": 64,
+        }
+    )
+    first, *others = (Training(settings, 1).run(train, text)[1] for _ in range(4))
+    assert all(np.array_equal(first, other) for other in others)
 
 
 def test_another_trainings_checkpoint_is_not_taken_up(tmp_path: Path) -> None:
