@@ -74,6 +74,7 @@ def rebuild(registry: Registry, version: str, folder: Path) -> Rebuilt:
     _place_inputs(folder)
     if (impressions := registry.root / IMPRESSIONS).is_dir():
         shutil.copytree(impressions, folder / IMPRESSIONS, dirs_exist_ok=True)
+    (folder / "reports").mkdir()  # which the stage validate makes
     _run(folder, "code")
     code = other_code(yaml.safe_load(lock), folder)
     for stage in STAGES:
@@ -102,7 +103,7 @@ def _lock(registry: Registry, version: str, run_id: str) -> str:
 def _checkout(registry: Registry, version: str, folder: Path) -> None:
     """Put the version's tables into ``folder``, from the cache of the shop's folder."""
     with Repo(str(registry.root)) as repo:
-        cache = repo.cache.local.path
+        cache = repo.cache.local_cache_dir
     with (folder / ".dvc/config").open("a", encoding="utf-8") as config:
         config.write(f"[cache]\n    dir = {cache}\n")
     done = subprocess.run(
