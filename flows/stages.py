@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -25,6 +25,8 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from components.credentials import mask_credentials
+from components.settings import load_settings
+from flows.repair import remove_damaged
 
 PERCENT = re.compile(r": (\d{1,3}) %, ")
 """Matches the percentage in a line of ``components.progress``."""
@@ -146,14 +148,29 @@ def run_stage(stage: str, stale: bool) -> float:
     return round(time.perf_counter() - began, 1)
 
 
+def run_stages(wanted: Collection[str] | None = None) -> dict[str, float]:
+    """Bring the stages up to date, each after those whose outputs it reads; return the seconds of
+    each. wanted: their names; None: all."""
+    settings = load_settings().flows
+    run = run_stage.with_options(
+        retries=settings.retries, retry_delay_seconds=settings.retry_delay_seconds
+    )
+    remove_damaged()
+    seconds = {stage: run(stage, True) for stage in always_run()}
+    for stage, stale in stages().items():
+        if stage not in seconds and (wanted is None or stage in wanted):
+            seconds[stage] = run(stage, stale)
+    return seconds
+
+
 @contextmanager
 def only_one(file: Path = Path("var/flows/training.lock")) -> Iterator[None]:
-    """Lock this folder for training: wait for a running training, and block others."""
+    """Lock this folder for a training or a refresh: wait for a running one, and block others."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            get_run_logger().info("another run is training here: waiting for it")
+            get_run_logger().info("another run is training or refreshing here: waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

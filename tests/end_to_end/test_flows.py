@@ -69,7 +69,7 @@ def prefect(trained_house: Any, ports: dict[str, str]) -> Iterator[httpx.Client]
             if answer.status_code != 200:  # a starting server's database may be busy
                 return False
             found = answer.json()
-            return {f"{one['name']}" for one in found} == {"shop"} and len(found) == 3
+            return {f"{one['name']}" for one in found} == {"shop"} and len(found) == 4
 
         wait_until(deployed, 180, "the deployments")
         yield client
