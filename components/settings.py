@@ -1324,7 +1324,7 @@ class Flows(Section):
     """TCP port of MLflow."""
     training: str = "0 3 * * 0"
     """Cron expression of the training, in `ingest.timezone`; "" = not scheduled."""
-    refresh: str = "0 4 * * *"
+    refresh: str = "0 5 * * *"
     """Cron expression of the refresh, which takes the newest data into the champion; hourly:
     `0 * * * *`."""
     monitoring: str = "0 6 * * *"
