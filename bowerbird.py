@@ -154,8 +154,8 @@ def check(
         raise typer.Exit(1) from error
 
 
-def _repro(*stages: str) -> None:
-    """Run the stages of DVC whose inputs changed: all, or those that ``stages`` depend on."""
+def _repro(*arguments: str) -> None:
+    """Run the stages whose inputs changed: ``dvc repro`` with ``arguments``."""
     import subprocess
 
     from flows.repair import remove_damaged
@@ -163,7 +163,7 @@ def _repro(*stages: str) -> None:
     remove_damaged()
     # Stages are commands of this environment, even if it is not activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    command = [sys.executable, "-m", "dvc", "repro", *stages]
+    command = [sys.executable, "-m", "dvc", "repro", *arguments]
     done = subprocess.run(command, env={**os.environ, "PATH": path}, check=False)
     if done.returncode:
         raise typer.Exit(done.returncode)
@@ -282,7 +282,8 @@ def refresh(
         with no_training(ROOT):
             if data:
                 export_feedback()
-                _repro("preprocess")
+                # Not into DVC's cache, which would grow with each refresh: the next training does.
+                _repro("--no-commit", "preprocess")
             _stage("components.registry.refresh")
     except ValueError as error:  # of the lock
         typer.secho(f"error: {error}", fg="red", err=True)

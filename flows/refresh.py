@@ -29,7 +29,8 @@ def refresh() -> dict[str, Any]:
     """Publish the champion with the newest data, without a training; return the report."""
     export_feedback()
     with only_one():
-        seconds = run_stages(TABLES)
+        # Not into DVC's cache, which would grow with each refresh: the next training does.
+        seconds = run_stages(TABLES, commit=False)
         report = refresh_champion()
     lines = [
         f"# Version {report['version'] or report['source']}",

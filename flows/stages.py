@@ -138,28 +138,32 @@ def run_command(command: list[str], name: str) -> None:
 
 
 @task(task_run_name="{stage}")
-def run_stage(stage: str, stale: bool) -> float:
-    """Bring one stage of ``dvc.yaml`` up to date if it is ``stale``; return the seconds taken."""
+def run_stage(stage: str, stale: bool, commit: bool = True) -> float:
+    """Bring one stage of ``dvc.yaml`` up to date if it is ``stale``; return the seconds taken.
+
+    commit: copy its outputs into DVC's cache.
+    """
     if not stale:
         get_run_logger().info("%s is up to date", stage)
         return 0.0
     began = time.perf_counter()
-    run_command([sys.executable, "-m", "dvc", "repro", "--single-item", stage], stage)
+    options = ["--single-item"] if commit else ["--single-item", "--no-commit"]
+    run_command([sys.executable, "-m", "dvc", "repro", *options, stage], stage)
     return round(time.perf_counter() - began, 1)
 
 
-def run_stages(wanted: Collection[str] | None = None) -> dict[str, float]:
+def run_stages(wanted: Collection[str] | None = None, commit: bool = True) -> dict[str, float]:
     """Bring the stages up to date, each after those whose outputs it reads; return the seconds of
-    each. wanted: their names; None: all."""
+    each. wanted: their names; None: all. commit: as in ``run_stage``."""
     settings = load_settings().flows
     run = run_stage.with_options(
         retries=settings.retries, retry_delay_seconds=settings.retry_delay_seconds
     )
     remove_damaged()
-    seconds = {stage: run(stage, True) for stage in always_run()}
+    seconds = {stage: run(stage, True, commit) for stage in always_run()}
     for stage, stale in stages().items():
         if stage not in seconds and (wanted is None or stage in wanted):
-            seconds[stage] = run(stage, stale)
+            seconds[stage] = run(stage, stale, commit)
     return seconds
 
 

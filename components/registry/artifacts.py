@@ -109,16 +109,17 @@ def _log_model(registry: Registry, folder: Path, card: str, tags: dict[str, str]
 def delete_version(registry: Registry, version: Version) -> None:
     """Delete a version with its run and its artifacts from MLflow."""
     client = registry.client
-    found = client.get_model_version(registry.name, version.version)
-    places = [client.get_run(version.run_id).info.artifact_uri]
-    if found.model_id:
-        places.append(client.get_logged_model(found.model_id).artifact_location)
-    client.delete_model_version(registry.name, version.version)
-    if found.model_id:
-        client.delete_logged_model(found.model_id)
-    client.delete_run(version.run_id)
-    for place in places:  # MLflow itself removes them by `mlflow gc` only
+    run = client.get_run(version.run_id)
+    outputs = run.outputs.model_outputs if run.outputs else []
+    models = [client.get_logged_model(one.model_id) for one in outputs]
+    # Files first, which MLflow itself removes by `mlflow gc` only: if the process is killed, the
+    # version is still there and is deleted again.
+    for place in (run.info.artifact_uri, *(model.artifact_location for model in models)):
         get_artifact_repository(place).delete_artifacts()
+    client.delete_model_version(registry.name, version.version)
+    for model in models:
+        client.delete_logged_model(model.model_id)
+    client.delete_run(version.run_id)
 
 
 def restore_served(registry: Registry, version: str) -> None:
