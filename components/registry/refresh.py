@@ -41,7 +41,13 @@ from components.recommenders.two_stage.hybrid import Hybrid
 from components.registry.artifacts import log_refreshed, restore_served
 from components.registry.folders import SERVING, folder_digest, put_in_place
 from components.registry.promotion import promote_refreshed, remove_unused
-from components.registry.versions import CHAMPION, REFRESHED_FROM, Registry, reachable
+from components.registry.versions import (
+    CHAMPION,
+    REFRESHED_FROM,
+    Registry,
+    RegistryError,
+    reachable,
+)
 from components.settings import Settings
 
 REPORT = Path("reports/refresh.json")
@@ -100,7 +106,7 @@ def run(settings: Settings, root: Path) -> dict[str, Any]:
         with registry.lock():
             source = registry.alias(CHAMPION)
             if source is None:
-                raise RefreshRefused("there is no champion to refresh: run `bowerbird run` first")
+                raise RegistryError("there is no champion to refresh: run `bowerbird run` first")
             restore_served(registry, source)
             report = Refresh(source)
         try:

@@ -11,14 +11,16 @@ import pandas as pd
 DAY = 86_400
 
 
-def grow(root: Path, item_id: str, title: str, buyers: int = 40) -> None:
-    """Add a day to ``data/prepared``: each of the most active ``buyers`` users buys the product
-    ``item_id``, which is new and sorts before all others, and a product that is not."""
+def grow(root: Path, title: str, buyers: int = 40) -> str:
+    """Add a day to ``data/prepared`` and return the id of a new product, which sorts before all
+    others: each of the most active ``buyers`` users buys it and one that is not new."""
     folder = root / "data/prepared"
     items = pd.read_parquet(folder / "items.parquet")
     frame = pd.read_parquet(folder / "interactions.parquet")
     times = json.loads((folder / "split.json").read_text())
-    assert item_id < items["item_id"].min()
+    first = items["item_id"].min()
+    item_id = f"{int(first) - 1:05}" if first.startswith("0000") else "00009"
+    assert item_id < first
     new = items.iloc[[0]].assign(item_id=item_id, title=title, popularity=0)
     pd.concat([new, items], ignore_index=True).to_parquet(folder / "items.parquet")
     frame["item"] += 1
@@ -33,3 +35,4 @@ def grow(root: Path, item_id: str, title: str, buyers: int = 40) -> None:
     frame.to_parquet(folder / "interactions.parquet")
     later = {name: moment + DAY for name, moment in times.items()}
     (folder / "split.json").write_text(json.dumps(later))
+    return item_id
