@@ -9,9 +9,9 @@ refreshed at the beginning of each week with all events before it, each time fro
 week before. Nothing is trained.
 
 All get the same histories, up to the week. Users: all with an earlier event who bought a product
-new to them. Targets: those products; one that a model does not know is a miss. NDCG@10; 95 %
-intervals of the ratio of the means by a paired bootstrap over users (over all weeks: over users
-with all their weeks).
+new to them. Targets: those products; one that a model does not know is a miss. Titles and prices of
+the refreshed model's products are those at the end of all weeks. NDCG@10; 95 % intervals of the
+ratio of the means by a paired bootstrap over users (over all weeks: over users with all theirs).
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -43,7 +44,7 @@ from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import load_settings
 
 RESULTS = Path(__file__).parent / "results"
-COPIED = ("data", "models", "reports", "var", ".dvc", "dvc.lock", "dvc.yaml", "params.yaml")
+COPIED = ("data", "models", "reports", ".dvc", "dvc.lock", "dvc.yaml", "params.yaml")
 STAGE = re.compile(r"Running stage '(\w+)'")
 CANDIDATES = (
     *("popularity", "item_neighbours", "matrix_factorisation", "cease", "content", "tfidf"),
@@ -71,7 +72,7 @@ class Client(threading.Thread):
 
 
 def copy_shop(source: Path, root: Path) -> None:
-    """Copy a trained shop; MLflow starts empty, since its database holds absolute paths."""
+    """Copy a trained shop without ``var``: the database of MLflow has absolute paths."""
     for name in COPIED:
         if (source / name).is_dir():
             shutil.copytree(source / name, root / name, symlinks=True)
@@ -80,7 +81,7 @@ def copy_shop(source: Path, root: Path) -> None:
     for name in ("rules.yaml", "datasets"):
         place = source / name
         (shutil.copytree if place.is_dir() else shutil.copy)(place, root / name)
-    shutil.rmtree(root / "var")
+    (root / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")  # the copy has no git
     params = yaml.safe_load((root / "params.yaml").read_text())
     params["serve"] |= {"port": 3917, "max_rate": 0}
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
@@ -128,8 +129,8 @@ def of_folder(source: Path) -> list[str]:
         client = Client(url)
         client.start()
         lines, products = add_week(root)
-        began = time.perf_counter()
-        marks = [("start", began)]
+        began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        marks, published = [("start", began)], began
         process = subprocess.Popen(
             [*run, "refresh"], cwd=root, env=environment, stdout=subprocess.PIPE, text=True
         )
@@ -138,8 +139,10 @@ def of_folder(source: Path) -> list[str]:
             print(line, end="", flush=True)
             if found := STAGE.search(line):
                 marks.append((found.group(1), time.perf_counter()))
+            if line.startswith("publish "):
+                published = time.perf_counter()
         assert process.wait() == 0
-        ended = time.perf_counter()
+        ended, spent = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         report = json.loads((root / "reports/refresh.json").read_text())
         version = report["version"]
         while version not in client.taken_over and time.perf_counter() < ended + 60:
@@ -152,15 +155,18 @@ def of_folder(source: Path) -> list[str]:
         shutil.rmtree(root, ignore_errors=True)
     taken = client.taken_over[version]
     failed = sum(n for status, n in client.statuses.items() if status != 200)
+    processor_seconds = spent.ru_utime + spent.ru_stime - used.ru_utime - used.ru_stime
     inside = sum(report["seconds"].values())
     parts = {
         (name if name != "start" else "export of the events, start of DVC"): after - at
-        for (name, at), (_, after) in zip(marks, [*marks[1:], ("", ended - inside)], strict=True)
+        for (name, at), (_, after) in zip(
+            marks, [*marks[1:], ("", published - inside)], strict=True
+        )
     }
     last = marks[-1][0]
     parts[f"{last}, end of DVC, imports"] = parts.pop(last)
     parts |= report["seconds"]
-    parts["takeover by the endpoint"] = max(taken - ended, 0.0)
+    parts["takeover by the endpoint"] = max(taken - published, 0.0)
     return [
         "## The embedded shop",
         "",
@@ -172,6 +178,9 @@ def of_folder(source: Path) -> list[str]:
         "|---|---|",
         *(f"| {name} | {seconds:.1f} |" for name, seconds in parts.items()),
         f"| **from the grown file to the new version served** | **{taken - began:.1f}** |",
+        "",
+        f"Processor seconds of the command: {processor_seconds:.1f}. The load of the machine "
+        f"(average of 5 minutes) was {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores.",
         "",
     ]
 
@@ -218,6 +227,9 @@ def of_size(millions: int) -> list[str]:
         "|---|---|---|---|",
         *cells,
         f"| **all** | **{total[0]:.1f}** | **{total[1]:.1f}** | {peak():.2f} |",
+        "",
+        f"The load of the machine (average of 5 minutes) was {os.getloadavg()[1]:.1f} on "
+        f"{os.cpu_count()} cores.",
         "",
     ]
 
