@@ -111,7 +111,7 @@ def run(settings: Settings, root: Path) -> dict[str, Any]:
             report = Refresh(source)
         try:
             _refresh(registry, report)
-        except RefreshRefused as error:
+        except ValueError as error:
             report.reason = str(error)
             alert = {"kind": "refresh", "reasons": [f"version {source} stays: {error}"]}
             raise_once(alert, root / ALERTS, settings.monitor.webhook)

@@ -87,7 +87,7 @@ def solve_sparse(matrix: sp.csr_matrix, regularisation: float, neighbours: int) 
         values[at[mask]] = solved.numpy()[mask]
         return len(batch)
 
-    bar: Progress[int] = progress(total=np.count_nonzero(sizes), desc="EASE", unit="item")
+    bar: Progress[int] = progress(total=int(np.count_nonzero(sizes)), desc="EASE", unit="item")
     with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as threads:
         for done in threads.map(solve, _batches(sizes)):
             bar.update(done)
