@@ -154,9 +154,8 @@ def check(
         raise typer.Exit(1) from error
 
 
-@app.command()
-def run() -> None:
-    """Run all stages whose inputs changed, then print a summary."""
+def _repro(*arguments: str) -> None:
+    """Run the stages whose inputs changed: ``dvc repro`` with ``arguments``."""
     import subprocess
 
     from flows.repair import remove_damaged
@@ -164,10 +163,16 @@ def run() -> None:
     remove_damaged()
     # Stages are commands of this environment, even if it is not activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    command = [sys.executable, "-m", "dvc", "repro"]
+    command = [sys.executable, "-m", "dvc", "repro", *arguments]
     done = subprocess.run(command, env={**os.environ, "PATH": path}, check=False)
     if done.returncode:
         raise typer.Exit(done.returncode)
+
+
+@app.command()
+def run() -> None:
+    """Run all stages whose inputs changed, then print a summary."""
+    _repro()
     summary()
 
 
@@ -262,6 +267,27 @@ def rank() -> None:
 def refit() -> None:
     """Fit the served model: the same candidates and ranker, on all data."""
     _stage("components.recommenders.refit")
+
+
+@app.command()
+def refresh(
+    data: bool = typer.Option(
+        True, help="first export the feedback and read the shop's newest files"
+    ),
+) -> None:
+    """Take the newest data into the champion without a training, and publish it as a version."""
+    from components.file_erasure import no_training
+
+    try:
+        with no_training(ROOT):
+            if data:
+                export_feedback()
+                # Not into DVC's cache, which would grow with each refresh: the next training does.
+                _repro("--no-commit", "preprocess")
+            _stage("components.registry.refresh")
+    except ValueError as error:  # of the lock
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -368,7 +394,9 @@ def models() -> None:
         for one in registry.versions():
             score = "" if one.ndcg is None else f"NDCG@10 {one.ndcg:.4f}"
             made = f"{one.created:%Y-%m-%d %H:%M}"
-            typer.echo(f"{one.version:>4}  {made}  {score:<15}  {' '.join(one.aliases)}")
+            origin = "" if one.refreshed_from is None else f"refreshed from {one.refreshed_from}"
+            notes = " ".join([*one.aliases, *filter(None, [origin])])
+            typer.echo(f"{one.version:>4}  {made}  {score:<15}  {notes}")
 
 
 @app.command()

@@ -299,10 +299,10 @@ PROFILES = (
 
 @contextmanager
 def no_training(root: Path) -> Iterator[None]:
-    """Block the scheduled trainings of ``root``.
+    """Block the scheduled trainings and refreshes of ``root``, which write the same tables.
 
     Raises:
-        ValueError: one is running; it would write erased rows again.
+        ValueError: one is running.
     """
     file = root / "var/flows/training.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -310,7 +310,9 @@ def no_training(root: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError("a training is running here: erase after it has ended") from error
+            raise ValueError(
+                "a training or a refresh is running here: try again when it has ended"
+            ) from error
         yield
 
 

@@ -1095,6 +1095,8 @@ class Guardrails(Section):
     list_change: Share = 1.0
     """Most share of the listed products that the champion does not list for the same user; 1 = no
     limit."""
+    refresh_change: Share = 0.9
+    """The same limit for a refreshed version, which is not compared with the champion otherwise."""
 
 
 class Register(Section):
@@ -1322,6 +1324,9 @@ class Flows(Section):
     """TCP port of MLflow."""
     training: str = "0 3 * * 0"
     """Cron expression of the training, in `ingest.timezone`; "" = not scheduled."""
+    refresh: str = "0 5 * * *"
+    """Cron expression of the refresh, which takes the newest data into the champion; hourly:
+    `0 * * * *`."""
     monitoring: str = "0 6 * * *"
     """Cron expression of the monitoring."""
     retraining: str = ""

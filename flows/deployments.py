@@ -13,12 +13,13 @@ from prefect.events import DeploymentEventTrigger
 
 from components.settings import Settings
 from flows.monitoring import DRIFT, monitoring, resource
+from flows.refresh import refresh
 from flows.retraining import retraining
 from flows.training import training
 
 
 def deployments(settings: Settings) -> list[RunnerDeployment]:
-    """Return the deployments of the three flows; an empty schedule means none."""
+    """Return the deployments of the four flows; an empty schedule means none."""
     zone = settings.ingest.timezone
 
     def schedules(cron: str) -> list[CronSchedule]:
@@ -32,6 +33,12 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
             "shop",
             schedules=schedules(f.training),
             description=training.description,
+            entrypoint_type=by,
+        ),
+        refresh.to_deployment(
+            "shop",
+            schedules=schedules(f.refresh),
+            description=refresh.description,
             entrypoint_type=by,
         ),
         monitoring.to_deployment(

@@ -29,7 +29,7 @@ from components.manifest import MANIFEST
 from components.project.folder import write_folder
 from components.recommenders.inputs import INPUTS
 from components.recommenders.train import IMPRESSIONS
-from components.registry import Registry, RegistryError
+from components.registry import Registry, RegistryError, Version
 from components.registry.artifacts import LOCK, restore_served
 from components.registry.folders import folder_digest
 from flows.stages import StageFailed
@@ -64,13 +64,17 @@ def rebuild(registry: Registry, version: str, folder: Path) -> Rebuilt:
         ValueError: ``folder`` is a shop's folder.
         StageFailed: a stage failed; it printed why.
     """
-    run_id = registry.get(version).run_id
+    registered = registry.get(version)
+    if registered.refreshed_from is not None:
+        raise RegistryError(
+            f"version {version} is a refreshed form of {registered.refreshed_from}: rebuild that"
+        )
     restore_served(registry, version)
     served = registry.folders.served(version)
-    lock = _lock(registry, version, run_id)
+    lock = _lock(registry, registered)
     write_folder(folder, (served / "params.yaml").read_text(encoding="utf-8"))
     (folder / "dvc.lock").write_text(lock, encoding="utf-8")
-    _checkout(registry, version, folder)
+    _checkout(registry, registered, folder)
     _place_inputs(folder)
     if (impressions := registry.root / IMPRESSIONS).is_dir():
         shutil.copytree(impressions, folder / IMPRESSIONS, dirs_exist_ok=True)
@@ -80,27 +84,27 @@ def rebuild(registry: Registry, version: str, folder: Path) -> Rebuilt:
     for stage in STAGES:
         _run(folder, stage)
     evaluation = json.loads((folder / "reports/evaluation.json").read_text())
-    registered = json.loads((served / "metrics.json").read_text())
+    before = json.loads((served / "metrics.json").read_text())
     return Rebuilt(
         differences(folder / "models/served", served),
         evaluation["hybrid"]["ndcg@10"],
-        registered["hybrid"]["ndcg@10"],
+        before["hybrid"]["ndcg@10"],
         code,
     )
 
 
-def _lock(registry: Registry, version: str, run_id: str) -> str:
+def _lock(registry: Registry, version: Version) -> str:
     """Return the text of the version's ``dvc.lock``."""
-    names = [one.path for one in registry.client.list_artifacts(run_id, Path(LOCK).parent.name)]
-    if LOCK not in names:
+    logged = registry.client.list_artifacts(version.run_id, Path(LOCK).parent.name)
+    if LOCK not in [one.path for one in logged]:
         raise RegistryError(
-            f"version {version} was registered without its dvc.lock, so it is not known which data "
-            "it learned from: it cannot be rebuilt"
+            f"version {version.version} was registered without its dvc.lock, so it is not known "
+            "which data it learned from: it cannot be rebuilt"
         )
-    return mlflow.artifacts.load_text(f"runs:/{run_id}/{LOCK}")
+    return mlflow.artifacts.load_text(f"runs:/{version.run_id}/{LOCK}")
 
 
-def _checkout(registry: Registry, version: str, folder: Path) -> None:
+def _checkout(registry: Registry, version: Version, folder: Path) -> None:
     """Put the version's tables into ``folder``, from the cache of the shop's folder."""
     with Repo(str(registry.root)) as repo:
         cache = repo.cache.local_cache_dir
@@ -113,11 +117,11 @@ def _checkout(registry: Registry, version: str, folder: Path) -> None:
         text=True,
         check=False,
     )
-    expected = registry.get(version).data_version
+    expected = version.data_version
     if done.returncode or folder_digest(folder / "data/prepared") != expected:
         raise RegistryError(
-            f"the data of version {version} ({expected}) are not in DVC's cache, {cache}: they "
-            "were removed, or a person in them was erased. With a remote, run `dvc pull` first"
+            f"the data of version {version.version} ({expected}) are not in DVC's cache, {cache}: "
+            "they were removed, or a person in them was erased. With a remote, run `dvc pull` first"
         )
 
 

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -25,6 +25,8 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from components.credentials import mask_credentials
+from components.settings import load_settings
+from flows.repair import remove_damaged
 
 PERCENT = re.compile(r": (\d{1,3}) %, ")
 """Matches the percentage in a line of ``components.progress``."""
@@ -136,24 +138,43 @@ def run_command(command: list[str], name: str) -> None:
 
 
 @task(task_run_name="{stage}")
-def run_stage(stage: str, stale: bool) -> float:
-    """Bring one stage of ``dvc.yaml`` up to date if it is ``stale``; return the seconds taken."""
+def run_stage(stage: str, stale: bool, commit: bool = True) -> float:
+    """Bring one stage of ``dvc.yaml`` up to date if it is ``stale``; return the seconds taken.
+
+    commit: copy its outputs into DVC's cache.
+    """
     if not stale:
         get_run_logger().info("%s is up to date", stage)
         return 0.0
     began = time.perf_counter()
-    run_command([sys.executable, "-m", "dvc", "repro", "--single-item", stage], stage)
+    options = ["--single-item"] if commit else ["--single-item", "--no-commit"]
+    run_command([sys.executable, "-m", "dvc", "repro", *options, stage], stage)
     return round(time.perf_counter() - began, 1)
+
+
+def run_stages(wanted: Collection[str] | None = None, commit: bool = True) -> dict[str, float]:
+    """Bring the stages up to date, each after those whose outputs it reads; return the seconds of
+    each. wanted: their names; None: all. commit: as in ``run_stage``."""
+    settings = load_settings().flows
+    run = run_stage.with_options(
+        retries=settings.retries, retry_delay_seconds=settings.retry_delay_seconds
+    )
+    remove_damaged()
+    seconds = {stage: run(stage, True, commit) for stage in always_run()}
+    for stage, stale in stages().items():
+        if stage not in seconds and (wanted is None or stage in wanted):
+            seconds[stage] = run(stage, stale, commit)
+    return seconds
 
 
 @contextmanager
 def only_one(file: Path = Path("var/flows/training.lock")) -> Iterator[None]:
-    """Lock this folder for training: wait for a running training, and block others."""
+    """Lock this folder for a training or a refresh: wait for a running one, and block others."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            get_run_logger().info("another run is training here: waiting for it")
+            get_run_logger().info("another run is training or refreshing here: waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

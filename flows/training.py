@@ -11,9 +11,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from components.registry.model_card import comparison_section
-from components.settings import load_settings
-from flows.repair import remove_damaged
-from flows.stages import always_run, only_one, run_stage, stages
+from flows.stages import only_one, run_stages
 
 
 @flow(name="training", log_prints=True)
@@ -28,17 +26,8 @@ def training() -> dict[str, Any]:
 
 def train() -> dict[str, Any]:
     """Run all stages in the current flow run."""
-    settings = load_settings().flows
-    run = run_stage.with_options(
-        retries=settings.retries, retry_delay_seconds=settings.retry_delay_seconds
-    )
     with only_one():
-        remove_damaged()
-        seconds = {stage: run(stage, True) for stage in always_run()}
-        for stage, stale in stages().items():
-            if stage not in seconds:
-                seconds[stage] = run(stage, stale)
-        return publish(seconds)
+        return publish(run_stages())
 
 
 def publish(seconds: dict[str, float]) -> dict[str, Any]:

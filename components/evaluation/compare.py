@@ -64,14 +64,16 @@ class Comparison:
         return asdict(self)
 
 
-def _translated(model: Hybrid, prepared: Prepared, histories: Histories) -> Histories:
+def translated(model: Hybrid, prepared: Prepared, histories: Histories) -> Histories:
     """Return the histories in the codes of ``model``, without items that it does not know."""
     to_theirs = pd.Index(model.catalogue.ids).get_indexer(prepared.catalogue.ids)
     known = to_theirs[histories.items] >= 0
     return histories.where(known, to_theirs[histories.items].astype(np.int32))
 
 
-def _lists(model: Hybrid, prepared: Prepared, histories: Histories, exclude_seen: bool) -> IntArray:
+def lists_of(
+    model: Hybrid, prepared: Prepared, histories: Histories, exclude_seen: bool
+) -> IntArray:
     """Return the lists of ``model`` in the codes of ``prepared``.
 
     histories: in the codes of ``model``. Items that ``prepared`` does not know become MISSING,
@@ -114,9 +116,10 @@ def compare(
     folders = [champion, challenger] + ([] if baseline is None else [baseline])
     models = [_load(folder, prepared) for folder in folders]
     task = window_task(eligible(prepared), "test", exclude)
-    histories = [_translated(model, prepared, task.histories) for model in models]
+    histories = [translated(model, prepared, task.histories) for model in models]
     lists = [
-        _lists(model, prepared, own, exclude) for model, own in zip(models, histories, strict=True)
+        lists_of(model, prepared, own, exclude)
+        for model, own in zip(models, histories, strict=True)
     ]
     scores = [ndcg(one, task.targets) for one in lists]
     milliseconds = latencies(models, histories, exclude)

@@ -92,6 +92,19 @@ def guardrails(
     )
 
 
+def sanity_guardrails(
+    old: IntArray, new: IntArray, n_items: int, need: Guardrails
+) -> tuple[Guardrail, ...]:
+    """Return the guardrails of a refreshed version, by the lists of the same users before and
+    after: int (users, K), codes of the present catalogue, MISSING where a list is short."""
+    short = _short(old), _short(new)
+    return (
+        _fall("coverage", (coverage(old, n_items), coverage(new, n_items)), need.coverage_fall),
+        _most("short_lists", short, max(need.short_lists, short[0]), "short_lists"),
+        _most("list_change", (0.0, list_change(old, new)), need.refresh_change, "refresh_change"),
+    )
+
+
 def _fall(name: str, values: tuple[float, ...], most: float) -> Guardrail:
     """Return the guardrail of a value of (champion, challenger) that may fall by a share."""
     limit = (1 - most) * values[0]

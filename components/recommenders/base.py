@@ -18,6 +18,7 @@ machine.
 
 from __future__ import annotations
 
+import copy
 import json
 import mmap
 from abc import ABC, abstractmethod
@@ -240,6 +241,18 @@ class CanExtend(Protocol):
 
 
 @runtime_checkable
+class Refreshable(Protocol):
+    """Keeps a part of what it learned when data is added; other models are fitted again."""
+
+    def refreshed(self, train: Interactions, catalogue: Catalogue, known: IntArray) -> Recommender:
+        """Return the model for all data so far, without a training.
+
+        train: old and new interactions, in the codes of ``catalogue``. known: int (items,), the
+        code that each item has in this model, MISSING for a new item.
+        """
+
+
+@runtime_checkable
 class NeedsLoggedFeedback(Protocol):
     """Learns from served lists and what came of them, starting from another candidate."""
 
@@ -285,6 +298,27 @@ class ExplainsByRules(Protocol):
 
     def explain(self, histories: Histories, items: IntArray) -> list[list[str]]:
         """Return the names of the rules that offer item b to history b. items: int (batch,)."""
+
+
+def refreshed(
+    model: Recommender, train: Interactions, catalogue: Catalogue, known: IntArray
+) -> Recommender:
+    """Return a fitted model for all data so far: see ``Refreshable``. ``model`` stays as it is."""
+    if isinstance(model, Refreshable):
+        return model.refreshed(train, catalogue, known)
+    return copy.copy(model).fit(train, catalogue)
+
+
+def carried_rows(array: FloatArray, known: IntArray) -> FloatArray:
+    """Return float32 (items, ...): the rows of ``array`` at ``known``, 0 where it is MISSING.
+
+    >>> carried_rows(np.array([[1.0], [2.0]]), np.array([1, MISSING])).tolist()
+    [[2.0], [0.0]]
+    """
+    rows = np.zeros((len(known), *array.shape[1:]), dtype=np.float32)
+    there = known != MISSING
+    rows[there] = array[known[there]]
+    return rows
 
 
 def mapped_arrays(file: str | Path) -> dict[str, AnyArray]:

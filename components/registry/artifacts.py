@@ -1,4 +1,4 @@
-"""A version's run and artifacts in MLflow: logged at registration, downloaded for a repair.
+"""A version's run and artifacts in MLflow: logged, downloaded for a repair, deleted.
 
 In: an assembled version folder and the reports. Out: an MLflow run, and a model version whose
 artifacts contain the served and the evaluated model.
@@ -16,6 +16,7 @@ from typing import Any
 
 import mlflow
 from mlflow.models import ModelSignature
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
@@ -23,7 +24,7 @@ from components.data.sources.inventory import INVENTORY
 from components.lockfile import exact_requirements
 from components.manifest import MANIFEST, ManifestError, verify_manifest, write_manifest
 from components.registry.folders import EVALUATED, copy_evaluated, is_whole, put_in_place
-from components.registry.versions import Registry, RegistryError
+from components.registry.versions import Registry, RegistryError, Version
 
 LOCK = "data/dvc.lock"
 """The artifact with the digests of all stages' inputs and outputs, by which a version is
@@ -77,24 +78,53 @@ def log_version(registry: Registry, folder: Path, card: str, facts: dict[str, An
         with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
             copy_evaluated(root, Path(name) / EVALUATED)
             mlflow.log_artifacts(name)
-        with warnings.catch_warnings():
-            # An example would make MLflow load the model; the signature is given instead.
-            warnings.filterwarnings(
-                "ignore", ".*An input example was not provided", UserWarning, r"mlflow\.pyfunc"
-            )
-            logged = mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(_COMPONENTS / "registry/pyfunc_model.py"),
-                artifacts={"model": str(folder)},
-                code_paths=[str(_COMPONENTS)],
-                signature=_SIGNATURE,
-                # Without them, MLflow would load the model in another process to infer them.
-                pip_requirements=exact_requirements(),
-            )
-        version = mlflow.register_model(logged.model_uri, registry.name, tags=tags)
-        registry.client.update_model_version(registry.name, version.version, card)
-        mlflow.set_tag("model_version", version.version)
+        return _log_model(registry, folder, card, tags)
+
+
+def log_refreshed(registry: Registry, folder: Path, card: str, tags: dict[str, str]) -> str:
+    """Log a run with the refreshed model alone; return its new version. tags: of both."""
+    with mlflow.start_run(experiment_id=registry.experiment()):
+        mlflow.set_tags(tags)
+        mlflow.set_tag("mlflow.note.content", card)
+        return _log_model(registry, folder, card, tags)
+
+
+def _log_model(registry: Registry, folder: Path, card: str, tags: dict[str, str]) -> str:
+    """Log a model folder in the active run and register it; return the version."""
+    with warnings.catch_warnings():
+        # An example would make MLflow load the model; the signature is given instead.
+        warnings.filterwarnings(
+            "ignore", ".*An input example was not provided", UserWarning, r"mlflow\.pyfunc"
+        )
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(_COMPONENTS / "registry/pyfunc_model.py"),
+            artifacts={"model": str(folder)},
+            code_paths=[str(_COMPONENTS)],
+            signature=_SIGNATURE,
+            # Without them, MLflow would load the model in another process to infer them.
+            pip_requirements=exact_requirements(),
+        )
+    version = mlflow.register_model(logged.model_uri, registry.name, tags=tags)
+    registry.client.update_model_version(registry.name, version.version, card)
+    mlflow.set_tag("model_version", version.version)
     return str(version.version)
+
+
+def delete_version(registry: Registry, version: Version) -> None:
+    """Delete a version with its run and its artifacts from MLflow."""
+    client = registry.client
+    run = client.get_run(version.run_id)
+    outputs = run.outputs.model_outputs if run.outputs else []
+    models = [client.get_logged_model(one.model_id) for one in outputs]
+    # Files first, which MLflow itself removes by `mlflow gc` only: if the process is killed, the
+    # version is still there and is deleted again.
+    for place in (run.info.artifact_uri, *(model.artifact_location for model in models)):
+        get_artifact_repository(place).delete_artifacts()
+    client.delete_model_version(registry.name, version.version)
+    for model in models:
+        client.delete_logged_model(model.model_id)
+    client.delete_run(version.run_id)
 
 
 def restore_served(registry: Registry, version: str) -> None:

@@ -7,16 +7,20 @@ A chain of versions, each a little worse than the one before, could lose much mo
 ``register.margin`` (*biocreep*: D'Agostino, Massaro and Sullivan, Statistics in Medicine 2003). So
 a challenger is compared with the *baseline*, too: the last champion that was chosen by hand or was
 significantly better than the baseline before it. It must be good enough against both.
+
+A refreshed version (see ``registry.refresh``) has seen the newest events, so it is never compared:
+the version that it was refreshed from stands for it.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from components.data.dataset import Prepared
 from components.evaluation.compare import Comparison, compare
-from components.registry.artifacts import restore_evaluated, restore_served
+from components.registry.artifacts import delete_version, restore_evaluated, restore_served
 from components.registry.folders import MODELS, SERVING, write_json
 from components.registry.versions import (
     BASELINE,
@@ -84,17 +88,18 @@ def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> C
     """Promote ``version`` if it is good enough (``register.rule``); return the comparison.
 
     A version that is not promoted becomes the challenger. Where there is no champion, ``version``
-    is promoted without a comparison, and None is returned; also where it is the champion already.
-    The caller holds the lock.
+    is promoted without a comparison, and None is returned; also where it is the champion already,
+    or the champion was refreshed from it. The caller holds the lock.
 
     Raises:
         SeenEvents: one of the models was fitted on events of the test window.
     """
-    champion = registry.alias(CHAMPION)
-    if champion == version:
-        return None
-    if champion is None:
+    served = registry.alias(CHAMPION)
+    if served is None:
         _promote(registry, version)
+        return None
+    champion = registry.evaluated(served)
+    if version in (served, champion):
         return None
     baseline = registry.alias(BASELINE)
     if baseline in (champion, version):
@@ -132,6 +137,35 @@ def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> C
     return found
 
 
+def promote_refreshed(registry: Registry, version: str) -> None:
+    """Make a refreshed version the champion; ``previous`` is the version it was refreshed from.
+
+    The baseline stays. The caller holds the lock and has verified that the champion is what was
+    refreshed.
+    """
+    # In this order: of a run that is killed in between, a rollback completes the pointer.
+    registry.set_alias(CHAMPION, version)
+    registry.set_alias(PREVIOUS, registry.evaluated(version))
+    write_pointers(registry)
+
+
+def remove_unused(registry: Registry, in_use: Collection[str] = ()) -> None:
+    """Write the pointers and remove the files of versions without an alias.
+
+    MLflow still has copies, apart from refreshed versions, which are removed there, too: a refresh
+    makes one a day. Of a kept refreshed version the one it was refreshed from is kept. in_use:
+    versions that are kept although they have no alias. The caller holds the lock.
+    """
+    versions = registry.versions()
+    kept = {one.version for one in versions if one.aliases} | set(in_use)
+    evaluated = {one.refreshed_from for one in versions if one.version in kept}
+    for one in versions:
+        if one.refreshed_from is not None and one.version not in kept:
+            delete_version(registry, one)
+    write_pointers(registry)
+    registry.folders.prune(kept | {one for one in evaluated if one is not None})
+
+
 def write_pointers(registry: Registry) -> None:
     """Write the files that the endpoint follows: champion, challenger, and the list of versions.
 
@@ -149,6 +183,7 @@ def write_pointers(registry: Registry) -> None:
             "aliases": list(one.aliases),
             "created": one.created.isoformat(),
             "ndcg": one.ndcg,
+            "refreshed_from": one.refreshed_from,
         }
         for one in registry.versions()
     ]

@@ -14,7 +14,7 @@ from components.permissions import close_tree
 from components.registry.artifacts import commit, log_version
 from components.registry.folders import SERVING, assemble, folder_digest, is_whole, put_in_place
 from components.registry.model_card import comparison_section, model_card
-from components.registry.promotion import promote_if_better, write_pointers
+from components.registry.promotion import promote_if_better, remove_unused
 from components.registry.versions import CHALLENGER, CHAMPION, Registry, reachable
 from components.settings import Settings
 
@@ -51,8 +51,7 @@ def _register(settings: Settings, root: Path) -> None:
         if found:
             description = f"{card}\n\n## Compared with the champion\n\n{found}\n"
             registry.client.update_model_version(registry.name, version, description)
-        write_pointers(registry)
-        registry.folders.prune([one.version for one in registry.versions() if one.aliases])
+        remove_unused(registry)
         for folder in (root / SERVING, root / settings.register_.artifacts):
             if folder.is_dir():
                 close_tree(folder)

@@ -32,6 +32,8 @@ BASELINE = "baseline"
 """The last champion that was chosen by hand or was significantly better than the baseline before;
 without this alias it is the champion itself."""
 ALIASES = (CHAMPION, CHALLENGER, PREVIOUS, BASELINE)
+REFRESHED_FROM = "refreshed_from"
+"""Tag of a refreshed version: the registered version whose evaluated model stands for it."""
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """MLflow's error codes for a model and for an alias that do not exist."""
 
@@ -59,7 +61,8 @@ def reachable() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Version:
-    """One registered version. aliases: of ALIASES. created: UTC."""
+    """One registered version. aliases: of ALIASES. created: UTC. refreshed_from: the version that
+    was evaluated, None if it is this one."""
 
     version: str
     aliases: tuple[str, ...]
@@ -67,6 +70,7 @@ class Version:
     run_id: str
     data_version: str
     ndcg: float | None
+    refreshed_from: str | None = None
 
 
 class Registry:
@@ -150,6 +154,15 @@ class Registry:
         there = ", ".join(one.version for one in known) or "none yet: run `make run`"
         raise RegistryError(f"there is no version {version}; there are: {there}")
 
+    def tags(self, version: str) -> dict[str, str]:
+        """Return the tags of a version."""
+        return dict(self.client.get_model_version(self.name, version).tags)
+
+    def evaluated(self, version: str) -> str:
+        """Return the version whose evaluated model stands for ``version``: of a refreshed version
+        the one that it was refreshed from, else itself."""
+        return self.tags(version).get(REFRESHED_FROM, version)
+
     def versions(self) -> list[Version]:
         """Return all versions, newest first."""
         aliases = {name: self.alias(name) for name in ALIASES}
@@ -161,6 +174,7 @@ class Registry:
                 found.run_id or "",
                 found.tags.get("data_version", ""),
                 float(found.tags["ndcg_at_10"]) if "ndcg_at_10" in found.tags else None,
+                found.tags.get(REFRESHED_FROM),
             )
             for found in self._all()
         ]

@@ -137,7 +137,8 @@ function versions(found) {
     const champion = (one.aliases || []).includes("champion");
     return element("tr", {},
       element("td", {}, one.version),
-      element("td", {}, ...(one.aliases || []).map((alias) => element("span", { class: "badge" }, alias))),
+      element("td", {}, ...(one.aliases || []).map((alias) => element("span", { class: "badge" }, alias)),
+        one.refreshed_from ? ` refreshed from ${one.refreshed_from}` : null),
       element("td", { class: "number" }, one.ndcg === undefined || one.ndcg === null ? "–" : Number(one.ndcg).toFixed(4)),
       element("td", {}, one.created ? moment(one.created) : "–"),
       element("td", { class: "number" }, champion ? null : element("button", {

@@ -95,6 +95,7 @@ def small(params: dict[str, Any], ports: tuple[int, int, int]) -> dict[str, Any]
         "prefect_port": ports[1],
         "mlflow_port": ports[2],
         "training": "",
+        "refresh": "",
         "monitoring": "",
         "retraining": "",
         "retries": 1,

@@ -69,7 +69,7 @@ def prefect(trained_house: Any, ports: dict[str, str]) -> Iterator[httpx.Client]
             if answer.status_code != 200:  # a starting server's database may be busy
                 return False
             found = answer.json()
-            return {f"{one['name']}" for one in found} == {"shop"} and len(found) == 3
+            return {f"{one['name']}" for one in found} == {"shop"} and len(found) == 4
 
         wait_until(deployed, 180, "the deployments")
         yield client
@@ -279,6 +279,42 @@ def test_a_stage_that_fails_is_tried_again_and_leaves_the_champion(
     logs = prefect.post("/logs/filter", json={"logs": {"flow_run_id": {"any_": [run]}}}).json()
     assert any("No Such Column" in line["message"] for line in logs)
     assert (trained_house.root / "var/serving/champion.json").read_text() == pointer
+
+
+@pytest.mark.slow
+def test_the_refresh_flow_serves_what_the_shop_sold_yesterday(
+    trained_house: Any, prefect: httpx.Client, endpoint: httpx.Client
+) -> None:
+    """A product that is new in the shop's file, bought by many, and an event of the endpoint."""
+    root = trained_house.root
+    file = root / "datasets/lines.parquet"
+    lines = pd.read_parquet(file)
+    new = lines[lines["Customer ID"].notna()].drop_duplicates("Customer ID").head(60).copy()
+    new = new.assign(StockCode="99999Z", Description="CHRISTMAS STAR OF PAPER", Quantity=1)
+    new["InvoiceDate"] = lines["InvoiceDate"].max() + pd.Timedelta(hours=1)
+    new["Invoice"] = [f"9{number:05}" for number in range(len(new))]
+    pd.concat([lines, new], ignore_index=True).to_parquet(file)
+    sold = {"event_id": "after", "user_id": "13085", "item_id": "85048", "event": "purchase"}
+    moment = new["InvoiceDate"].iloc[0] + pd.Timedelta(minutes=5)
+    sold |= {"quantity": 1.0, "price": 2.0, "timestamp": f"{moment.isoformat()}Z"}
+    assert endpoint.post("/feedback/batch", json={"events": [sold]}).status_code == 200
+    champion = endpoint.get("/model").json()["version"]
+
+    run = start(prefect, "refresh")
+    state = wait_until(lambda: finished(prefect, run), 240, "refresh")
+    assert state == "COMPLETED", (root / "ui.log").read_text()[-6000:]
+    report = json.loads((root / "reports/refresh.json").read_text())
+    assert (report["source"], report["new_items"]) == (champion, 1)
+    assert report["until"] == f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    version = report["version"]
+    wait_until(lambda: endpoint.get("/model").json()["version"] == version, 30, "takeover")
+    answer = endpoint.post("/recommend", json={"user_id": "13085", "k": 20}).json()
+    assert "99999Z" in {item["item_id"] for item in answer["items"]}
+    assert "refreshed from" in trained_house.run("bowerbird", "models").stdout
+    artifacts = prefect.post("/artifacts/filter", json={}).json()
+    assert "refresh" in {artifact["key"] for artifact in artifacts}
+    done = trained_house.run("bowerbird", "refresh")
+    assert "has these data" in done.stdout or "these data already" in done.stdout
 
 
 def test_python_of_the_tests_is_the_one_of_the_commands(trained_house: Any) -> None:

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 from components.arrays import FloatArray, IntArray, RealArray
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.progress import progress
-from components.recommenders.base import Recommender
+from components.recommenders.base import Recommender, carried_rows
 from components.recommenders.kernels.jit import compiled
 from components.recommenders.kernels.sparse import inner_products, merged_rows
 from components.recommenders.search_space import DECAY, INTEGER, LOG_FLOAT, LOG_INTEGER
@@ -308,6 +308,21 @@ class MatrixFactorisation(Recommender):
         vars(self).pop("_in_axes", None)
         return self
 
+    def refreshed(
+        self, train: Interactions, catalogue: Catalogue, known: IntArray
+    ) -> MatrixFactorisation:
+        """Return the model after one exact sweep from its factors: the users' of all data given the
+        items', then the items' given the users'. So new items are folded in, and old ones follow.
+        """
+        s = self.settings
+        matrix = train.matrix(s.half_life_days)
+        of_users, of_items = Observed.of(matrix), Observed.of(matrix.T.tocsr())
+        items = carried_rows(self.factors, known)
+        users = solve_implicit(of_users, items, s.confidence, s.regularisation)
+        model = MatrixFactorisation(s, self.seed)
+        model.factors = solve_implicit(of_items, users, s.confidence, s.regularisation)
+        return model
+
     def score(self, histories: Histories) -> FloatArray:
         return inner_products(self.queries(histories), self.factors)
 
@@ -362,6 +377,28 @@ class RatingFactorisation(Recommender):
             ValueError: no interaction has a rating.
         """
         s = self.settings
+        random = np.random.default_rng(self.seed)
+        items = random.standard_normal((len(catalogue), s.factors + 1), dtype=np.float32)
+        items *= np.float32(0.1)
+        items[:, 0] = 0.0
+        self._learn(train, items, s.iterations)
+        return self
+
+    def refreshed(
+        self, train: Interactions, catalogue: Catalogue, known: IntArray
+    ) -> RatingFactorisation:
+        """Return the model after one sweep over all data from its factors, which folds new items
+        in."""
+        model = RatingFactorisation(self.settings, self.seed)
+        model._learn(train, carried_rows(self.factors, known), 1)
+        return model
+
+    def _learn(self, train: Interactions, items: FloatArray, sweeps: int) -> None:
+        """Set mean and factors from ``items`` (items, d + 1), to begin with.
+
+        Raises:
+            ValueError: no interaction has a rating.
+        """
         rated = train.where(~np.isnan(train.ratings))
         if not len(rated):
             raise ValueError(
@@ -372,17 +409,12 @@ class RatingFactorisation(Recommender):
         pairs = rated.users[newest], rated.items[newest]
         ratings = rated.ratings[newest]
         self.mean = np.array([ratings.mean()], dtype=np.float32)
-        matrix = sp.csr_matrix((ratings - self.mean, pairs), (train.n_users, len(catalogue)))
+        matrix = sp.csr_matrix((ratings - self.mean, pairs), (train.n_users, len(items)))
         transposed = matrix.T.tocsr()
-        random = np.random.default_rng(self.seed)
-        items = random.standard_normal((len(catalogue), s.factors + 1), dtype=np.float32)
-        items *= np.float32(0.1)
-        items[:, 0] = 0.0
-        for _ in progress(range(s.iterations), desc="ratings", unit="sweep"):
+        for _ in progress(range(sweeps), desc="ratings", unit="sweep"):
             users = self._side(matrix, items)
             items = self._side(transposed, users)
         self.factors = items
-        return self
 
     def _side(self, ratings: sp.csr_matrix, others: FloatArray) -> FloatArray:
         """Return (rows, d + 1), bias first, of the rows of ``ratings`` (less the mean)."""

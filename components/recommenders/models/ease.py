@@ -6,12 +6,15 @@ matrix and G = XᵀX, column j of the weights is argmin |X_j − X b|² + λ|b|�
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
 from sparse_dot_topn import sp_matmul_topn
+from threadpoolctl import threadpool_limits
 
 from components.arrays import AnyArray, FloatArray, Int32Array, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
@@ -21,6 +24,7 @@ from components.recommenders.kernels.sparse import (
     csr_arrays,
     csr_of,
     merged_rows,
+    submatrices,
     summed_rows,
     summed_rows_at,
 )
@@ -57,47 +61,52 @@ def solve_sparse(matrix: sp.csr_matrix, regularisation: float, neighbours: int) 
     import torch
 
     n_items = matrix.shape[1]
-    transposed = matrix.T.tocsr()
-    gram = (transposed @ matrix).tocsr()
-    gram.sort_indices()  # a sorted row is looked up by bisection
+    gram = (matrix.T.tocsr() @ matrix).tocsr()
+    gram.sort_indices()
     diagonal = gram.diagonal()
     scale = sp.diags(1 / np.sqrt(diagonal + np.float32(regularisation)))
-    best = sp_matmul_topn(transposed, (matrix @ scale).tocsr(), neighbours + 1)
+    best = sp_matmul_topn(gram, scale.tocsr(), neighbours + 1)
+    best.sort_indices()
     columns = np.repeat(np.arange(n_items), np.diff(best.indptr))
     others = best.indices != columns
     columns, rows = columns[others], best.indices[others]
     sizes = np.bincount(columns, minlength=n_items)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     values = np.zeros(len(rows), dtype=np.float32)
-    order = np.argsort(sizes, kind="stable")
-    order = order[sizes[order] > 0]
-    done = 0
-    bar: Progress[int] = progress(total=len(order), desc="EASE", unit="item")
-    while done < len(order):
-        step = max(1, SYSTEM_NUMBERS // int(sizes[order[min(done + 2000, len(order)) - 1]]) ** 2)
-        batch = order[done : done + min(step, 2000)]
+
+    def solve(batch: IntArray) -> int:
+        """Fill ``values`` of the columns ``batch``, which are of similar sizes."""
         place = np.arange(sizes[batch].max())
         mask = place < sizes[batch][:, None]  # (b, width): shorter systems are padded
         at = np.where(mask, starts[batch][:, None] + place, 0)
         support = rows[at]
-        i, j = np.tril_indices(len(place), -1)
-        left = np.zeros((*support.shape, len(place)), dtype=np.float32)
-        lower = _entries(gram, support[:, i], support[:, j])
-        left[:, i, j] = lower * (mask[:, i] & mask[:, j])
+        left, right = submatrices(gram, batch, support, sizes[batch])
         left[:, place, place] = np.where(mask, diagonal[support] + regularisation, 1.0)
-        right = _entries(gram, support, np.broadcast_to(batch[:, None], support.shape)) * mask
         factor = torch.linalg.cholesky(torch.from_numpy(left))  # reads the lower triangle alone
         solved = torch.cholesky_solve(torch.from_numpy(right)[..., None], factor)[..., 0]
         values[at[mask]] = solved.numpy()[mask]
-        done += len(batch)
-        bar.update(len(batch))
+        return len(batch)
+
+    bar: Progress[int] = progress(total=int(np.count_nonzero(sizes)), desc="EASE", unit="item")
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as threads:
+        for done in threads.map(solve, _batches(sizes)):
+            bar.update(done)
     bar.close()
     return sp.csr_matrix((values, (rows, columns)), shape=(n_items, n_items))
 
 
-def _entries(matrix: sp.csr_matrix, rows: IntArray, columns: IntArray) -> FloatArray:
-    """Return float32, shaped as ``rows`` and ``columns``: the entries of ``matrix`` there."""
-    return np.asarray(matrix[rows.ravel(), columns.ravel()]).reshape(rows.shape)
+def _batches(sizes: IntArray) -> list[IntArray]:
+    """Return the columns of ``sizes`` above 0 in batches of similar sizes, at most SYSTEM_NUMBERS
+    numbers each."""
+    order = np.argsort(sizes, kind="stable")
+    order = order[sizes[order] > 0]
+    batches: list[IntArray] = []
+    done = 0
+    while done < len(order):
+        step = max(1, SYSTEM_NUMBERS // int(sizes[order[min(done + 2000, len(order)) - 1]]) ** 2)
+        batches.append(order[done : done + min(step, 2000)])
+        done += len(batches[-1])
+    return batches
 
 
 class EASE(Recommender):

@@ -18,10 +18,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from components.arrays import AnyArray, FloatArray
+from components.arrays import AnyArray, FloatArray, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.data.impressions import Log
-from components.recommenders.base import Recommender, TooLittleFeedback
+from components.recommenders.base import (
+    MISSING,
+    Recommender,
+    TooLittleFeedback,
+    carried_rows,
+    refreshed,
+)
 from components.recommenders.kernels.standardise import standardised
 from components.recommenders.models.off_policy.state import mean_of_past
 from components.settings import Event
@@ -82,6 +88,27 @@ class Policy(Recommender):
         self.parameters = trainer.learn(log, np.array(catalogue.vectors, dtype=np.float32))
         self.losses = trainer.losses
         return self
+
+    def refreshed(self, train: Interactions, catalogue: Catalogue, known: IntArray) -> Policy:
+        """Return the policy with what it learned over the refreshed base.
+
+        Its two item tables are linear in the text vectors, so the same maps, by least squares,
+        give the rows of new items. Their bias is 0, as that of all items before any feedback.
+
+        Raises:
+            ValueError: the catalogue has no text vectors.
+        """
+        if catalogue.vectors is None:
+            raise ValueError("policy needs the new items' text vectors")
+        model = Policy(self.settings, self.seed)
+        model.base = refreshed(self.base, train, catalogue, known)
+        x, old, text = self.parameters, known != MISSING, np.asarray(catalogue.vectors)
+        tables = {name: carried_rows(x[name], known) for name in ("states", "items", "bias")}
+        for name in ("states", "items"):
+            weights = np.linalg.lstsq(text[old], tables[name][old], rcond=None)[0]
+            tables[name][~old] = text[~old] @ weights
+        model.parameters = {**x, **tables}
+        return model
 
     def score(self, histories: Histories) -> FloatArray:
         """Return the policy's logits; ``exploration.Softmax`` draws lists from them.

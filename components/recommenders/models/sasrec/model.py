@@ -18,7 +18,7 @@ import numpy as np
 
 from components.arrays import AnyArray, FloatArray, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
-from components.recommenders.base import Recommender
+from components.recommenders.base import MISSING, Recommender, carried_rows
 from components.recommenders.kernels.sparse import inner_products
 from components.recommenders.models.content import whitened, whitening
 from components.recommenders.models.sasrec.inference import LastState
@@ -74,15 +74,27 @@ class Sequential(Recommender):
 
     def extended(self, catalogue: Catalogue) -> Sequential:
         """Return the model with the new items of ``catalogue``, their vectors W · text alone."""
+        model = copy.copy(self)
+        new = self._vectors_by_text(catalogue, np.arange(len(self.vectors), len(catalogue)))
+        model.vectors = np.vstack([self.vectors, new])
+        return model
+
+    def refreshed(self, train: Interactions, catalogue: Catalogue, known: IntArray) -> Sequential:
+        """Return the model with its weights and the vectors of its items; those of new items are
+        W · text alone. ``train`` is not used."""
+        model = copy.copy(self)
+        model.vectors = carried_rows(self.vectors, known)
+        new = np.flatnonzero(known == MISSING)
+        model.vectors[new] = self._vectors_by_text(catalogue, new)
+        return model
+
+    def _vectors_by_text(self, catalogue: Catalogue, items: IntArray) -> FloatArray:
+        """Return float32 (n, d), W · text of length 1, for ``items``, codes (n,)."""
         if catalogue.vectors is None:
             raise ValueError("sequential needs the new items' text vectors")
-        # In here: the import takes a second, and few processes need it.
-        from sklearn.preprocessing import normalize
-
-        model = copy.copy(self)
-        new = whitened(catalogue.vectors[len(self.vectors) :], self.mean, self.projection)
-        model.vectors = np.vstack([self.vectors, normalize(new @ self.project.T)])
-        return model
+        text = whitened(catalogue.vectors[items], self.mean, self.projection) @ self.project.T
+        norms = np.linalg.norm(text, axis=1, keepdims=True)
+        return (text / np.where(norms > 0, norms, 1)).astype(np.float32)
 
     def _text(self, train: Interactions, catalogue: Catalogue) -> FloatArray:
         """Return float32 (items, width): the whitened text vectors and the vectors of the words.

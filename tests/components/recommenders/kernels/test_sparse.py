@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from components.recommenders.kernels.sparse import (
     FEW,
+    SCANNED,
     best_of_summed_rows,
     inner_products,
     merged_rows,
     sparse_inner_products,
+    submatrices,
     summed_rows,
     summed_rows_at,
 )
@@ -88,3 +90,26 @@ def test_what_is_mapped_from_a_file_and_cannot_be_written_is_read_alike() -> Non
     for array in (matrix, index, weights, offsets):
         array.flags.writeable = False
     assert np.array_equal(summed_rows(index, weights, offsets, matrix), expected)
+
+
+def test_submatrices_are_those_of_the_whole_matrix() -> None:
+    """By reading rows, and by bisection where they are long and little of them is wanted."""
+    random = np.random.default_rng(0)
+    half = sp.random(900, 900, 0.2, "csr", np.float32, random_state=1)
+    matrix = (half + half.T + sp.identity(900, dtype=np.float32)).tocsr()
+    matrix.sort_indices()
+    dense = matrix.toarray()
+    sizes = np.array([1, 2, 3, 60])
+    supports = np.zeros((4, 60), dtype=np.int64)
+    for row, size in enumerate(sizes):
+        supports[row, :size] = np.sort(random.choice(900, size, replace=False))
+    columns = np.array([5, 899, 17, 3])
+    left, right = submatrices(matrix, columns, supports, sizes)
+    assert np.diff(matrix.indptr).min() > SCANNED * 2
+    for row, size in enumerate(sizes):
+        own = supports[row, :size]
+        expected = np.zeros((60, 60), dtype=np.float32)
+        expected[:size, :size] = np.tril(dense[np.ix_(own, own)], -1)
+        assert np.array_equal(left[row], expected)
+        assert np.array_equal(right[row, :size], dense[columns[row], own])
+        assert not right[row, size:].any()
