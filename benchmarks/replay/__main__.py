@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.replay import report
-from benchmarks.replay.shop import START, Encoder, Shop, two_years
+from benchmarks.replay.shop import LINES, START, Encoder, Shop, two_years
 from benchmarks.replay.strategies import Life, live, strategies
 from benchmarks.replay.work import Work
 from components.progress import progress
@@ -24,11 +24,26 @@ from components.settings import Settings, load_settings
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def settings_of_replay(settings: Settings) -> Settings:
-    """Return the settings with the lines of each week as the only source."""
-    own = settings.ingest.interactions[0].model_copy(update={"path": Path("lines.parquet")})
+def settings_of_replay(settings: Settings, epochs: int | None = None) -> Settings:
+    """Return the settings with the shop's lines as the only source.
+
+    epochs: of the sequence model; None: as they are.
+    """
+    own = settings.ingest.interactions[0].model_copy(update={"path": Path(LINES)})
     section = settings.ingest.model_copy(update={"interactions": [own], "reviews": []})
-    return settings.model_copy(update={"ingest": section})
+    sequence = settings.train.sequential
+    if epochs is not None:
+        sequence = sequence.model_copy(update={"epochs": epochs})
+    train = settings.train.model_copy(update={"sequential": sequence})
+    return settings.model_copy(update={"ingest": section, "train": train})
+
+
+def check_same_settings(settings: Settings, work: Work) -> None:
+    """Raise ValueError if the records of ``work`` were made with other settings."""
+    names = ("seed", "preprocess", "train", "rank", "register_", "monitor")
+    own = {name: settings.model_dump(mode="json")[name] for name in names}
+    if work.once("settings", lambda: {"settings": own})["settings"] != own:
+        raise ValueError(f"{work.folder} was made with other settings: name another --work folder")
 
 
 def run(shop: Shop, names: list[str], weeks: int, every: int) -> list[Life]:
@@ -52,16 +67,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--weeks", type=int, default=52)
     parser.add_argument("--every", type=int, default=2, help="weeks between frequent trainings")
+    parser.add_argument("--epochs", type=int, help="of the sequence model; default: params.yaml")
     parser.add_argument("--strategies", nargs="+", choices=strategies(1), default=None)
     parser.add_argument("--report", action="store_true", help="compute nothing")
     given = parser.parse_args()
-    settings = settings_of_replay(load_settings(given.root / "params.yaml"))
+    settings = settings_of_replay(load_settings(given.root / "params.yaml"), given.epochs)
+    work = Work(given.work, compute=not given.report)
+    check_same_settings(settings, work)
     shop = Shop(
         two_years(given.root),
         START,
         settings,
         given.root,
-        Work(given.work, compute=not given.report),
+        work,
         Encoder(settings, given.work / "vectors"),
     )
     lives = run(shop, given.strategies or list(strategies(1)), given.weeks, given.every)

@@ -252,8 +252,7 @@ def _draw(shop: Shop, lives: Sequence[Life], best: Life | None, file: Path) -> N
 
 def _smooth(life: Life) -> DoubleArray:
     """Return the mean NDCG of customers and weeks, over up to five weeks around each."""
-    sums = np.array([np.sum(judged["ndcg"]) for judged in life.judged])
-    users = np.array([len(judged["ndcg"]) for judged in life.judged])
-    window = np.ones(5)
-    result: DoubleArray = np.convolve(sums, window, "same") / np.convolve(users, window, "same")
+    weeks = pd.DataFrame([(np.sum(one["ndcg"]), len(one["ndcg"])) for one in life.judged])
+    sums = weeks.rolling(5, center=True, min_periods=1).sum()
+    result: DoubleArray = (sums[0] / sums[1]).to_numpy()
     return result

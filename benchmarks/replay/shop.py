@@ -1,7 +1,11 @@
 """The shop's tables at the start of each week, made from the lines before it.
 
 In: all lines of the shop. Out: for each week a folder like a shop's own, with ``data/prepared`` and
-``models/vectors`` by the platform's stages.
+``models/vectors``.
+
+All lines are ingested and validated once: with ``validate.returns`` on ``keep``, no check of a line
+depends on later ones. What is learned from lines (titles, prices, categories, countries, and
+everything of ``preprocess``) is made again in each week, from the lines before it.
 """
 
 from __future__ import annotations
@@ -22,6 +26,13 @@ from benchmarks.replay.work import Record, Work
 from components.arrays import FloatArray
 from components.data import ingest, split, validation
 from components.data.dataset import DAY, Histories, Prepared, item_text, load_prepared
+from components.data.engine import on_disk
+from components.data.schema import TABLES
+from components.data.sources.currencies import rates_of
+from components.data.sources.files import connect, files_of
+from components.data.sources.interactions import interactions_of
+from components.data.sources.items import items_table
+from components.data.sources.users import users_table
 from components.language.encoder import TextEncoder, encode_cached, encoder_digest
 from components.settings import Settings
 
@@ -30,6 +41,8 @@ SECOND_YEAR = Path("datasets/online-retail/2010-2011.parquet")
 START = pd.Timestamp("2010-12-10")
 """The day after the last one of the first file; the second file repeats nine days of the first."""
 TIME = "InvoiceDate"
+LINES = "lines.parquet"
+"""The only source of the replay's settings."""
 WEEK = 7 * DAY
 
 Encode = Callable[[list[str]], FloatArray]
@@ -104,6 +117,7 @@ class Shop:
 
     def tables(self, week: int) -> Record:
         """Make the tables of the lines before ``week``."""
+        self.work.once("all/validated", self._validate)
         return self.work.once(f"weeks/{week:02}/tables", lambda: self._make_tables(week))
 
     def prepared(self, week: int) -> Prepared:
@@ -121,23 +135,51 @@ class Shop:
             )
         return prepared
 
-    def _make_tables(self, week: int) -> Record:
-        root = self.root(week)
-        for name in ("data", "models", "reports"):
-            shutil.rmtree(root / name, ignore_errors=True)
-        for name in ("data", "models/vectors", "reports"):
-            (root / name).mkdir(parents=True)
-        before = self.lines[TIME] < self.start + pd.Timedelta(weeks=week)
-        self.lines[before].to_parquet(root / "lines.parquet")
+    def _validate(self) -> Record:
+        """Make data/valid of all lines, and read.parquet: the lines as ``ingest`` reads them."""
+        root, settings = self._everything, self.settings
+        (root / "reports").mkdir(parents=True, exist_ok=True)
+        self.lines.to_parquet(root / LINES)
         with contextlib.redirect_stdout(io.StringIO()):
-            ingest.run(self.settings, root)
-            validation.run(self.settings, root, pages=False)
-            split.run(self.settings, root)
+            ingest.run(settings, root)
+            validation.run(settings, root, pages=False)
+        con = connect(settings.ingest.timezone)
+        with on_disk(con, root, settings.ingest.memory_gb):
+            rates = rates_of(con, settings.ingest, root)
+            file = files_of(settings.ingest.interactions[0], root)[0]
+            interactions_of(con, file, 0, rates).to_parquet(str(root / "read.parquet"))
+        return {}
+
+    @property
+    def _everything(self) -> Path:
+        return self.work.folder / "all"
+
+    def _make_tables(self, week: int) -> Record:
+        everything, root, settings = self._everything, self.root(week), self.settings
+        for name in ("data", "models"):
+            shutil.rmtree(root / name, ignore_errors=True)
+        for name in ("data/valid", "models/vectors"):
+            (root / name).mkdir(parents=True)
+        start = pd.Timestamp(self.begins(week), unit="s", tz="UTC")
+        con = connect(settings.ingest.timezone)
+        with on_disk(con, root, settings.ingest.memory_gb):
+            valid = con.read_parquet(str(everything / "data/valid/interactions.parquet"))
+            before = valid.filter(valid.timestamp < start)
+            ingest.write(before, TABLES["interactions"], root / "data/valid/interactions.parquet")
+            lines = con.read_parquet(str(everything / "read.parquet"))
+            lines = lines.filter(lines.timestamp < start)
+            rates = rates_of(con, settings.ingest, root)
+            items = con.create_table("items", items_table(con, lines, [], settings.ingest, rates))
+            good = con.read_parquet(str(everything / "data/valid/items.parquet"))
+            items = items.semi_join(good, "item_id").order_by("item_id")
+            ingest.write(items, TABLES["items"], root / "data/valid/items.parquet")
+            users = users_table(con, lines, [])
+            ingest.write(users, TABLES["users"], root / "data/valid/users.parquet")
+        with contextlib.redirect_stdout(io.StringIO()):
+            split.run(settings, root)
             table = pd.read_parquet(root / "data/prepared/items.parquet")
             np.save(root / "models/vectors/items.npy", self.encode(item_text(table)))
-        for name in ("raw", "valid", "quarantine"):
-            shutil.rmtree(root / "data" / name)
-        (root / "lines.parquet").unlink()
+        shutil.rmtree(root / "data/valid")
         for file in self.files.glob("*.yaml"):
             shutil.copy(file, root)
         return {"items": len(table)}

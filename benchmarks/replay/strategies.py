@@ -101,22 +101,24 @@ def live(shop: Shop, life: Life, weeks: int, every: int) -> Iterator[None]:
 
 def _train_and_promote(shop: Shop, life: Life, week: int, every: int) -> float:
     """Watch, train and promote at the start of a week; return processor seconds."""
-    if week == 0:
-        return float(training.train(shop, 0)["cpu"])
     spent, strategy = 0.0, life.strategy
-    if strategy.drift:
+    if strategy.drift and week:
         verdict = training.drift(shop, week, life.latest)
         spent += verdict["cpu"]
         if verdict["drifted"]:
             life.alarmed = True
-            life.note(week, ALARM, "; ".join(verdict["reasons"]))
+            # The names of the statistics, without their values.
+            names = (reason.partition(":")[0] for reason in verdict["reasons"])
+            life.note(week, ALARM, ", ".join(names))
     due = strategy.every > 0 and week % strategy.every == 0
-    if due or (life.alarmed and week % every == 0):
-        spent += training.train(shop, week)["cpu"]
+    if not (due or week == 0 or (life.alarmed and week % every == 0)):
+        return spent
+    spent += training.train(shop, week)["cpu"]
+    if week:
         spent += _promote(shop, life, week)
-        life.latest, life.alarmed = week, False
-    if strategy.drift and life.latest == week:
+    if strategy.drift:
         spent += training.watch(shop, week)["cpu"]
+    life.latest, life.alarmed = week, False
     return spent
 
 

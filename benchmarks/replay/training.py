@@ -116,8 +116,9 @@ def model_of(shop: Shop, trained: int, kind: str) -> Hybrid:
 
 def refreshed(shop: Shop, trained: int, week: int) -> Hybrid:
     """Return the served model of a training, refreshed with all data before ``week``."""
-    prepared = shop.prepared(week)
-    return refresh(model_of(shop, trained, SERVED), prepared.interactions, prepared.catalogue)
+    prepared, model = shop.prepared(week), model_of(shop, trained, SERVED)
+    with contextlib.redirect_stdout(io.StringIO()):
+        return refresh(model, prepared.interactions, prepared.catalogue)
 
 
 def promotion(shop: Shop, week: int, champion: int, baseline: int | None) -> Record:
