@@ -83,16 +83,8 @@ def main() -> None:
         Encoder(settings, given.work / "vectors"),
     )
     lives = run(shop, given.strategies or list(strategies(1)), given.weeks, given.every)
-    report.write(shop, lives, given.weeks, given.every, given.out, NOTE)
+    report.write(shop, lives, given.weeks, given.every, given.out)
 
-
-NOTE = (
-    "Product texts are encoded with the packaged encoder, without continued pre-training or "
-    "fine-tuning. All models get the products that were added since they were fitted, as after "
-    "`PUT /items`. The sequence model of a moment is fitted once and used by all trainings that "
-    "need it. CPU minutes: tables, trainings, comparisons, refreshes and drift verdicts as each "
-    "strategy would spend them alone, on one thread."
-)
 
 if __name__ == "__main__":
     main()

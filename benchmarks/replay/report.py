@@ -16,6 +16,7 @@ import pandas as pd
 
 from benchmarks.replay.shop import Shop
 from benchmarks.replay.strategies import ALARM, PROMOTED, REFUSED, Life
+from benchmarks.replay.training import SHARED
 from components.arrays import DoubleArray
 from components.evaluation.protocol import bootstrap_means, holm, interval, paired_p_value
 
@@ -50,7 +51,7 @@ class Part:
 
 
 def part_of(lives: Sequence[Life], weeks: range) -> Part:
-    """Return the weeks that all of ``lives`` reached."""
+    """Return those of ``weeks`` that all of ``lives`` reached."""
     reached = min(len(life.judged) for life in lives)
     frames = [
         pd.DataFrame(
@@ -89,19 +90,19 @@ def worse_weeks(part: Part, name: str, other: str) -> tuple[list[int], list[int]
     return worse, [w for w, p in zip(weeks, corrected, strict=True) if w in worse and p < 0.05]
 
 
-def write(shop: Shop, lives: Sequence[Life], weeks: int, every: int, out: Path, note: str) -> None:
+def write(shop: Shop, lives: Sequence[Life], weeks: int, every: int, out: Path) -> None:
     """Write replay.md and replay.png to ``out``.
 
-    weeks: that were to be lived through. note: about the run, for the page.
+    weeks: that were to be lived through. every: see ``strategies``.
     """
-    lives = [life for life in lives if life.judged]
+    reached = max(len(life.judged) for life in lives)
+    behind = [life for life in lives if len(life.judged) < reached]
+    lives = [life for life in lives if life not in behind]
     first, last = range(weeks // 2), range(weeks // 2, weeks)
     choice, reported = part_of(lives, first), part_of(lives, last)
     best = chosen(lives, choice)
     out.mkdir(parents=True, exist_ok=True)
     _draw(shop, lives, best, out / "replay.png")
-    reached = min(len(life.judged) for life in lives)
-    done = "" if reached == weeks else f" **Partial: {reached} of {weeks} weeks so far.**"
     users = [len(judged["users"]) for judged in lives[0].judged]
     lines = [
         "# A year replayed",
@@ -111,9 +112,10 @@ def write(shop: Shop, lives: Sequence[Life], weeks: int, every: int, out: Path, 
         "the lines before it: tables, models, refreshes, drift verdicts, promotions, by the "
         "functions of the stages. The lists of each week are compared with what its customers then "
         f"bought that was new to them: NDCG@10, {np.mean(users):.0f} customers with a history a "
-        f"week.{done}",
+        "week.",
         "",
-        note,
+        *_unfinished(reached, weeks, behind),
+        _conditions(shop, every),
         "",
         "![NDCG@10 by week](replay.png)",
         "",
@@ -130,6 +132,33 @@ def write(shop: Shop, lives: Sequence[Life], weeks: int, every: int, out: Path, 
         lines += _verdict(lives, best, reported if len(reported.ndcg) else choice)
     lines += ["", "## Trainings", "", *_trainings(shop, lives), ""]
     (out / "replay.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _unfinished(reached: int, weeks: int, behind: Sequence[Life]) -> list[str]:
+    """Return a paragraph that says what of the run is missing, empty if nothing is."""
+    missing = [f"{life.strategy.title} ({len(life.judged)} weeks)" for life in behind]
+    left_out = f" Left out, not that far yet: {', '.join(missing)}." if missing else ""
+    if reached == weeks and not missing:
+        return []
+    return [f"**Partial: {reached} of {weeks} weeks so far.**{left_out}", ""]
+
+
+def _conditions(shop: Shop, every: int) -> str:
+    """Return what a reader must know of the run, as one paragraph."""
+    train = shop.settings.train
+    sequence = f", SASRec with {train.sequential.epochs} epochs" if SHARED in train.names else ""
+    after_alarm = f", and begins in a week that is a multiple of {every}" if every > 1 else ""
+    return (
+        f"The recipe is that of params.yaml: {len(train.names)} candidates and the ranker"
+        f"{sequence}; product texts are encoded with the packaged encoder, not trained on the "
+        "shop's texts. Each training judges a model that was fitted 28 days back and, if the "
+        "promotion rule passes it, serves the same recipe fitted on all data; a refused training "
+        "leaves the champion in service. A training on drift follows an alarm of the week before"
+        f"{after_alarm}. All models get the products that were added since they were fitted, as "
+        "after `PUT /items`. SASRec of a moment is fitted once and used by all trainings that "
+        "need it. CPU minutes are what each strategy would spend alone, on one thread, without "
+        "ingestion and validation, which were done once for both years."
+    )
 
 
 def _table(lives: Sequence[Life], part: Part, best: Life | None) -> list[str]:

@@ -128,7 +128,10 @@ def test_tables_with_events_of_the_week_are_refused(
 ) -> None:
     for part in ("weeks/02/data", "weeks/02/models/vectors"):
         shutil.copytree(shop.work.folder / part, tmp_path / part.replace("02", "01"))
-    shutil.copy(shop.work.folder / "weeks/02/tables.json", tmp_path / "weeks/01/tables.json")
+    for done in ("all/validated.json", "weeks/02/tables.json"):
+        copy = tmp_path / done.replace("02", "01")
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(shop.work.folder / done, copy)
     with pytest.raises(SeesTheFuture, match="tables of week 1"):
         replace(shop, work=WorkFolder(tmp_path)).prepared(1)
 
@@ -139,7 +142,7 @@ def test_a_run_continues_and_its_page_needs_no_computation(
     only_read = replace(shop, work=replace(shop.work, compute=False))
     again = run(only_read, NAMES, WEEKS, EVERY)
     assert [life.judged for life in again] == [lives[name].judged for name in NAMES]
-    report.write(only_read, again, WEEKS, EVERY, tmp_path, "")
+    report.write(only_read, again, WEEKS, EVERY, tmp_path)
     page = (tmp_path / "replay.md").read_text()
     assert (tmp_path / "replay.png").stat().st_size > 10_000
     assert "Partial" not in page
@@ -150,5 +153,7 @@ def test_a_run_continues_and_its_page_needs_no_computation(
     record.unlink()
     partial = run(only_read, NAMES, WEEKS, EVERY)
     assert [len(life.judged) for life in partial] == [3, 2, 3, 3, 3, 3]
-    report.write(only_read, partial, WEEKS, EVERY, tmp_path, "")
-    assert "2 of 3 weeks" in (tmp_path / "replay.md").read_text()
+    report.write(only_read, partial, WEEKS, EVERY, tmp_path)
+    page = (tmp_path / "replay.md").read_text()
+    assert "not that far yet: popularity of the last days (2 weeks)" in page
+    assert "| popularity of the last days" not in page
