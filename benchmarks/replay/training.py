@@ -30,6 +30,7 @@ from components.recommenders.two_stage.hybrid import Hybrid
 from monitoring import reference
 from monitoring.detection import detect
 from monitoring.features import by_shop_ids
+from monitoring.run import should_retrain
 
 SHARED = Sequential.name
 """The candidate that costs most: fitted once for each moment at which its data end, by the first
@@ -155,7 +156,11 @@ def drift(shop: Shop, week: int, trained: int) -> Record:
     def make() -> Record:
         window = by_shop_ids(newest_week(shop.prepared(week), shop.begins(week - 1)))
         verdict = detect(window, _without_model(shop.root(trained)) / "models/reference")
-        return {"drifted": verdict.drifted, "reasons": verdict.reasons, "rows": verdict.rows}
+        return {
+            "drifted": should_retrain(verdict),
+            "reasons": verdict.reasons,
+            "rows": verdict.rows,
+        }
 
     return shop.work.once(f"weeks/{week:02}/drift-{trained:02}", make)
 
