@@ -24,18 +24,22 @@ from components.settings import Settings, load_settings
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def settings_of_replay(settings: Settings, epochs: int | None = None) -> Settings:
+def settings_of_replay(
+    settings: Settings, epochs: int | None = None, trees: int | None = None
+) -> Settings:
     """Return the settings with the shop's lines as the only source.
 
-    epochs: of the sequence model; None: as they are.
+    epochs: of the sequence model. trees: most trees of the ranker. None: as they are.
     """
     own = settings.ingest.interactions[0].model_copy(update={"path": Path(LINES)})
     section = settings.ingest.model_copy(update={"interactions": [own], "reviews": []})
-    sequence = settings.train.sequential
+    train, rank = settings.train, settings.rank
     if epochs is not None:
-        sequence = sequence.model_copy(update={"epochs": epochs})
-    train = settings.train.model_copy(update={"sequential": sequence})
-    return settings.model_copy(update={"ingest": section, "train": train})
+        sequence = train.sequential.model_copy(update={"epochs": epochs})
+        train = train.model_copy(update={"sequential": sequence})
+    if trees is not None:
+        rank = rank.model_copy(update={"trees": trees})
+    return settings.model_copy(update={"ingest": section, "train": train, "rank": rank})
 
 
 def check_same_settings(settings: Settings, work: Work) -> None:
@@ -68,10 +72,13 @@ def main() -> None:
     parser.add_argument("--weeks", type=int, default=52)
     parser.add_argument("--every", type=int, default=2, help="weeks between frequent trainings")
     parser.add_argument("--epochs", type=int, help="of the sequence model; default: params.yaml")
+    parser.add_argument("--trees", type=int, help="most trees of the ranker; default: params.yaml")
     parser.add_argument("--strategies", nargs="+", choices=strategies(1), default=None)
     parser.add_argument("--report", action="store_true", help="compute nothing")
     given = parser.parse_args()
-    settings = settings_of_replay(load_settings(given.root / "params.yaml"), given.epochs)
+    settings = settings_of_replay(
+        load_settings(given.root / "params.yaml"), given.epochs, given.trees
+    )
     work = Work(given.work, compute=not given.report)
     if work.compute:
         check_same_settings(settings, work)

@@ -147,10 +147,11 @@ def _conditions(shop: Shop, every: int) -> str:
     """Return what a reader must know of the run, as one paragraph."""
     train = shop.settings.train
     sequence = f", SASRec with {train.sequential.epochs} epochs" if SHARED in train.names else ""
+    trees = shop.settings.rank.trees
     after_alarm = f", and begins in a week that is a multiple of {every}" if every > 1 else ""
     return (
-        f"The recipe is that of params.yaml: {len(train.names)} candidates and the ranker"
-        f"{sequence}; product texts are encoded with the packaged encoder, not trained on the "
+        f"The recipe is that of params.yaml: {len(train.names)} candidates{sequence} and "
+        f"the ranker with at most {trees} trees; product texts are encoded with the packaged encoder, not trained on the "
         "shop's texts. Each training judges a model that was fitted 28 days back and, if the "
         "promotion rule passes it, serves the same recipe fitted on all data; a refused training "
         "leaves the champion in service. A training on drift follows an alarm of the week before"
