@@ -1,7 +1,7 @@
 """Run benchmarks by name, or list them: python -m benchmarks [NAME ...].
 
-Each module of this folder answers one question; its docstring says what it needs. Most modules take
-arguments when they are run as ``python -m benchmarks.NAME``.
+Each module or package of this folder answers one question; its docstring says what it needs. Most
+take arguments when they are run as ``python -m benchmarks.NAME``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ HERE = Path(__file__).parent
 def available() -> dict[str, str]:
     """Return the benchmarks by name with the first line of their docstrings."""
     found = {}
-    for file in sorted(HERE.glob("*.py")):
+    packages = {file.parent.name: file for file in HERE.glob("*/__main__.py")}
+    modules = {file.stem: file for file in HERE.glob("*.py") if not file.name.startswith("_")}
+    for name, file in sorted((packages | modules).items()):
         text = file.read_text(encoding="utf-8")
-        if not file.name.startswith("_") and '__name__ == "__main__"' in text:
+        if '__name__ == "__main__"' in text:
             docstring = ast.get_docstring(ast.parse(text)) or ""
-            found[file.stem] = docstring.partition("\n")[0]
+            found[name] = docstring.partition("\n")[0]
     return found
 
 
