@@ -27,10 +27,11 @@ from evidently.core.report import Snapshot
 from evidently.metrics import ValueDrift
 from jinja2 import Environment
 
+from monitoring.counts import CATEGORICAL, NUMERIC
 from monitoring.detection import Verdict
 from monitoring.features import cap_rows, clean_window, components_of, feature_table
 from monitoring.reference import Reference, load_reference
-from monitoring.statistics import CATEGORICAL, MIN_VALUES, NUMERIC
+from monitoring.statistics import MIN_VALUES
 
 MOVERS = 10
 SHOWN = tuple(name for name in (*NUMERIC, *CATEGORICAL) if name != "item")
