@@ -175,8 +175,8 @@ def judge(
     if not isinstance(reference, Reference):
         reference = load_reference(reference)
     users = reference.known_users(traffic.earlier)
-    broken = _broken(traffic, reference, users)
     frame = _of_reference(clean_window(traffic.window), reference)
+    broken = _broken(traffic, reference, users)
     bad_days = pd.DatetimeIndex([one.day for one in broken], tz="UTC")
     frame = frame[~frame["timestamp"].dt.floor("D").isin(bad_days)].reset_index(drop=True)
     table = feature_table(frame, reference.vocabulary)

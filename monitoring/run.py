@@ -206,7 +206,7 @@ def _silent_days(
         return pd.DatetimeIndex([], tz="UTC")
     last = max(max(received), frame["timestamp"].max().floor("D"))
     first = max(last + pd.Timedelta(days=1), now.floor("D") - SILENT)
-    return pd.date_range(first, now.floor("D"), freq="D", inclusive="left")
+    return pd.date_range(first, now.floor("D") - pd.Timedelta(days=1), freq="D")
 
 
 def users_between(folder: Path, first: pd.Timestamp, last: pd.Timestamp) -> pd.Index:

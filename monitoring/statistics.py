@@ -17,9 +17,9 @@ from monitoring.counts import CATEGORICAL, NUMERIC, CodedTable, Counts
 
 SHARES = ("unseen_items", "new_texts", "new_users")
 STATISTICS = (*NUMERIC, *CATEGORICAL, "text", *SHARES)
-INFORMATIVE = ("hour", "weekday")
-"""Statistics that the report shows and that raise no alarm: holidays change them, and a retraining
-changes nothing about them."""
+INFORMATIVE = ("quantity", "basket", "hour", "weekday")
+"""Statistics that the report shows and that raise no alarm: no model learns from them, so a
+retraining changes nothing about them, and holidays move them."""
 
 LABELS = {
     "price": "unit price",
