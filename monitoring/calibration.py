@@ -98,8 +98,8 @@ class Scale:
 def measure(history: History) -> tuple[pd.DataFrame, dict[int, pd.DataFrame]]:
     """Return the statistics of the ordinary windows, whole and subsampled (by size).
 
-    One row for each window and age of the reference from 0 to ``oldest_age``, in order of time, with the columns end (day), week, age, visits and STATISTICS. Subsampled: one window a
-    week.
+    One row for each window and age of the reference from 0 to ``oldest_age``, in order of time,
+    with the columns end (day), week, age, visits and STATISTICS. Subsampled: one window a week.
 
     Raises:
         ValueError: fewer than MIN_WEEKS weeks.
