@@ -21,6 +21,7 @@ from scipy.spatial.distance import jensenshannon
 from components.arrays import DoubleArray
 from components.clock import CLOCK_SKEW
 from components.data.schema import SHOP
+from components.file_erasure import SESSION
 
 MIN_VISITS = 20
 """Least visits (or rows) of a day for the checks of shares, and least expected visits of an open
@@ -186,7 +187,7 @@ def measure_days(rows: pd.DataFrame, baseline: Baseline) -> pd.DataFrame:
     ratio = _log(known["price"]) - known["item_id"].map(baseline.prices)
     scale = _common(ratio.dropna(), known["day"])
     first = _visits(known)
-    first = first[~first["user_id"].astype(str).str.startswith("session:")]
+    first = first[~first["user_id"].astype(str).str.startswith(SESSION)]
     every = _visits(known)
     instant = every.groupby(["day", every["timestamp"].dt.floor("s")]).size()
     found = pd.DataFrame(

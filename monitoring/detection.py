@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from components.arrays import BoolArray
+from components.file_erasure import SESSION
 from monitoring.attack import SIGNS, Signs, signs
 from monitoring.broken import Finding, find_broken
 from monitoring.features import cap_rows, clean_window, feature_table
@@ -273,7 +274,8 @@ def _attack(
     if "client" in frame:
         clients, _ = pd.factorize(frame["client"])
     hours = frame["timestamp"].astype("datetime64[s, UTC]").astype("int64").to_numpy() // 3600
-    new = ~pd.Index(user_ids).isin(known)
+    # Each session is new by nature, so that it is no sign; what a client may send is limited.
+    new = ~pd.Index(user_ids).isin(known) & ~pd.Index(user_ids).str.startswith(SESSION)
     found = signs(users, items, hours, new, len(item_ids), clients)
     scores = {s: reference.attack.scaled(s, found.values[s], visits) for s in SIGNS}
     largest = max(float(one.max(initial=0.0)) for one in scores.values())

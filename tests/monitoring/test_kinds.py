@@ -180,6 +180,9 @@ def test_made_up_profiles_are_an_attack_and_are_named(
     known = [f"1{n}" for n in range(14)]
     assert verdict(reference, attack_of(week[week["item_id"] != "P149"], known)).kind == "none"
     assert verdict(reference, window, earlier=users).kind == "none"
+    sessions = [f"session:{n}" for n in range(14)]  # new by nature
+    found = verdict(reference, attack_of(week[week["item_id"] != "P149"], sessions))
+    assert found.kind == "none", found.reasons
 
 
 def test_few_profiles_that_repeat_one_product_are_an_attack(
