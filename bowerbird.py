@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -345,11 +346,93 @@ def monitor(
     except (SettingsError, FileNotFoundError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
-    state = "drift" if found.verdict.drifted else "no drift"
-    typer.echo(state if found.verdict.enough else "not enough data")
-    for reason in found.verdict.reasons:
+    verdict = found.verdict
+    states = {"broken": "broken data", "attack": "signs of an attack", "drift": "drift"}
+    typer.echo(states.get(verdict.kind) or ("no drift" if verdict.enough else "not enough data"))
+    for reason in verdict.reasons:
         typer.echo(f"  {reason}")
+    if found.held:
+        days = ", ".join(map(str, found.held))
+        typer.echo(f"held, not learned from until `bowerbird release`: {days}")
+    if verdict.kind == "attack":
+        typer.echo("promotions are held until `bowerbird release --promotion`; `bowerbird held`")
     typer.echo(f"report: {found.folder / 'index.html'}")
+
+
+DAY_FORMATS = ["%Y-%m-%d"]
+
+
+@app.command()
+def hold(
+    first: datetime = typer.Argument(formats=DAY_FORMATS, help="first day (UTC)"),
+    last: datetime = typer.Argument(None, formats=DAY_FORMATS, help="last day; default: first"),
+    reason: str = typer.Option("by the operator", help="for the record"),
+) -> None:
+    """Learn nothing from the events of these days: the next training puts them in quarantine."""
+    from components.data.held_days import hold_days
+
+    try:
+        days = hold_days(ROOT, first.date(), (last or first).date(), reason, "operator")
+    except ValueError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"{len(days)} days newly held; the next training leaves their events out")
+
+
+@app.command()
+def release(
+    first: datetime = typer.Argument(None, formats=DAY_FORMATS, help="first day (UTC)"),
+    last: datetime = typer.Argument(None, formats=DAY_FORMATS, help="last day; default: first"),
+    promotion: bool = typer.Option(False, help="end the hold on promotions"),
+    reason: str = typer.Option("by the operator", help="for the record"),
+) -> None:
+    """Learn from these days after all, and never hold them automatically; or allow promotions."""
+    from components.data.held_days import release_days
+    from components.evaluation.promotion_hold import release_promotions
+
+    if promotion == (first is not None):
+        typer.secho("error: name the days, or --promotion", fg="red", err=True)
+        raise typer.Exit(1)
+    if promotion:
+        there = release_promotions(ROOT)
+        typer.echo(
+            "promotions are allowed; `bowerbird promote VERSION` promotes one that was held back"
+            if there
+            else "promotions were not held"
+        )
+        return
+    try:
+        days = release_days(ROOT, first.date(), (last or first).date(), reason)
+    except ValueError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"{len(days)} held days released; the next training learns from them")
+
+
+@app.command()
+def held() -> None:
+    """List the held days and the hold on promotions, with the profiles of a suspected attack."""
+    from components.data.held_days import load_held_days
+    from components.evaluation.promotion_hold import read_promotion_hold
+
+    try:
+        reasons = load_held_days(ROOT).reasons()
+    except ValueError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    for day, reason in sorted(reasons.items()):
+        typer.echo(f"{day}  {reason}")
+    promotions = read_promotion_hold(ROOT)
+    if promotions is not None:
+        typer.echo(f"promotions are held since {promotions.since}: {promotions.reason}")
+        suspects = ROOT / "var/monitoring/suspects.parquet"
+        if suspects.exists():
+            import pyarrow.parquet as pq
+
+            for row in pq.read_table(suspects).to_pylist():
+                typer.echo(f"  {row['item_id']}  {row['sign']}  {row['user_id']}")
+    if not reasons and promotions is None:
+        typer.echo("nothing is held")
 
 
 @app.command()

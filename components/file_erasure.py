@@ -293,8 +293,10 @@ PROFILES = (
     "var/serving/models/*/profiles.parquet",
     "models/hybrid/profiles.parquet",
     "models/served/profiles.parquet",
+    # Of a suspected attack.
+    "var/monitoring/suspects.parquet",
 )
-"""Files of the users' histories that are served."""
+"""Files of the users' histories that are served, and of profiles under suspicion."""
 
 
 @contextmanager

@@ -1303,14 +1303,14 @@ class Monitor(Section):
     """Days of one window of traffic."""
     reference_weeks: PositiveInt = 8
     """Windows that a window is compared with."""
-    reference_age: PositiveInt = 2
-    """Windows that may pass before the next training."""
+    reference_age: Annotated[int, Field(ge=0)] = 8
+    """Windows that may pass before the next training; the alarm is calibrated for each age."""
     webhook: WebhookUrl = WebhookCredential("")
     """URL to which alerts are posted; set BOWERBIRD_MONITOR__WEBHOOK."""
     sample_rows: PositiveInt = 50000
     """Larger windows are sampled, and the report says so."""
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Targeted rate of alarms on ordinary weeks of the training data."""
+    """Largest rate of alarms on ordinary weeks that is accepted."""
     embedding_components: PositiveInt = 8
     """Principal components of the text embeddings that are compared."""
 

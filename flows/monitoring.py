@@ -1,6 +1,8 @@
-"""The flow ``monitoring``: checks the newest traffic for drift and emits a Prefect event.
+"""The flow ``monitoring``: checks the newest traffic and emits a Prefect event for what it found.
 
-The event ``bowerbird.drift`` starts the deployment of ``flows/retraining.py``.
+The event ``bowerbird.drift`` starts the deployment of ``flows/retraining.py``. The events
+``bowerbird.broken-data`` and ``bowerbird.attack`` start nothing: the days are held back, or
+promotions are, until an operator decides.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from monitoring.run import MonitoringResult
 
 DRIFT = "bowerbird.drift"
+EVENTS = {"drift": DRIFT, "broken": "bowerbird.broken-data", "attack": "bowerbird.attack"}
+"""Event of each kind of verdict; only DRIFT has a trigger."""
 
 
 @task(retries=2, retry_delay_seconds=5)
@@ -41,13 +45,26 @@ def resource() -> str:
     return f"bowerbird.shop.{load_settings().register_.model_name}"
 
 
+def state_of(found: MonitoringResult) -> str:
+    """Return the kind of the verdict in words, with what was done."""
+    verdict = found.verdict
+    if verdict.kind == "broken":
+        days = ", ".join(map(str, found.held)) or "the days are held already"
+        return f"broken data; not learned from: {days}"
+    if verdict.kind == "attack":
+        return "signs of an attack; promotions are held"
+    if verdict.kind == "drift":
+        return "drift; the retraining starts"
+    return "no drift" if verdict.enough else "not enough data"
+
+
 @flow(name="monitoring", log_prints=True)
 def monitoring() -> bool:
-    """Return whether the newest traffic has drifted; if so, emit the event."""
+    """Return whether the newest traffic starts the retraining; emit the event of its kind."""
     export_feedback()
     found = check_newest_window()
     verdict = found.verdict
-    state = "drift" if verdict.drifted else "no drift" if verdict.enough else "not enough data"
+    state = state_of(found)
     window = f"{verdict.rows:,} events, {verdict.start[:10]} to {verdict.end[:10]}."
     if verdict.score is not None and verdict.threshold is not None:
         window += f" Score {verdict.score:.2f}, alarm above {verdict.threshold:.2f}."
@@ -62,14 +79,16 @@ def monitoring() -> bool:
     page = (found.folder / "index.html").resolve()
     create_link_artifact(page.as_uri(), "the drift report", key="drift-page")
     get_run_logger().info("%s: %s", state, page)
-    if found.retrain:
+    if verdict.kind in EVENTS:
         emit_event(
-            DRIFT,
+            EVENTS[verdict.kind],
             resource={"prefect.resource.id": resource()},
             payload={
                 "score": verdict.score,
                 "threshold": verdict.threshold,
                 "reasons": list(verdict.reasons),
+                "held": [str(day) for day in found.held],
+                "products": [one.item_id for one in verdict.products],
                 "start": verdict.start,
                 "end": verdict.end,
                 "report": str(page),

@@ -1,1 +1,1 @@
-"""Monitoring of served traffic: drift detection, outcomes, alerts, report."""
+"""Monitoring of served traffic: broken data, attacks, drift, outcomes, alerts, report."""

@@ -30,7 +30,7 @@ def append_alert(
 
 def _alert(verdict: Verdict) -> dict[str, Any]:
     facts = asdict(verdict)
-    names = ("score", "threshold", "reasons", "start", "end", "rows", "visits", "scores")
+    names = ("kind", "score", "threshold", "reasons", "start", "end", "rows", "visits", "scores")
     return {
         "statistics": [one["name"] for one in facts["statistics"] if one["drifted"]],
         **{name: facts[name] for name in names},

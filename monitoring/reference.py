@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,23 +23,30 @@ from sklearn.decomposition import PCA
 from components.arrays import FloatArray
 from components.data.dataset import Prepared, load_prepared
 from components.settings import Settings
-from monitoring.calibration import Scale, calibrate, weekly_tables
+from monitoring.broken import Baseline
+from monitoring.calibration import AttackScale, Calibration, Scale, calibrate, interpolated
 from monitoring.features import Vocabulary, by_shop_ids, cap_rows, clean_window, feature_table
+from monitoring.history import History
 from monitoring.scores import load_model, score_users
-from monitoring.statistics import STATISTICS
 
 
 @dataclass(frozen=True)
 class Reference:
     """The loaded ``models/reference``.
 
-    table: feature table of the newest weeks. scores: ``score_users`` of the test window, or None.
-    weeks: the ordinary weeks with their scores, for plots. scales: by size, smallest first.
+    table: feature table of the newest weeks, of the rows ``frame``. scores: ``score_users`` of the
+    test window, or None. weeks: the ordinary weeks with their scores, for plots. scales: by age of
+    the reference and size of the window. attack, limits: see ``calibration``. visits: of each day
+    of the training data.
     """
 
     table: pd.DataFrame
+    frame: pd.DataFrame
     vocabulary: Vocabulary
     scales: tuple[Scale, ...]
+    attack: AttackScale
+    limits: dict[str, float]
+    visits: pd.Series
     weeks: list[dict[str, Any]]
     start: str
     end: str
@@ -48,24 +56,23 @@ class Reference:
     false_alarm_rate: float
     scores: pd.DataFrame | None = None
 
-    def scale(self, visits: int) -> Scale:
-        """Return the scale for a window of ``visits``, interpolated in log(size)."""
-        sizes = [scale.visits for scale in self.scales]
-        at = np.log(np.clip(visits, sizes[0], sizes[-1]))
-        logs = np.log(sizes)
+    def scale(self, visits: int, age: float = 0.0) -> Scale:
+        """Return the scale for a window of ``visits`` against a reference of ``age`` windows."""
+        return interpolated(self.scales, visits, age)
 
-        def between(values: list[float]) -> float:
-            return float(np.interp(at, logs, values))
+    def age_of(self, last_event: pd.Timestamp) -> float:
+        """Return the windows between the reference's end and the window with this last event."""
+        window = pd.Timedelta(days=self.window_days)
+        start = last_event.floor("D") + pd.Timedelta(days=1) - window
+        return max(0.0, (start - pd.Timestamp(self.end)) / window)
 
-        names = set.intersection(*(set(scale.median) for scale in self.scales))
-        ordered = [name for name in STATISTICS if name in names]
-        return Scale(
-            visits,
-            min(scale.draws for scale in self.scales),
-            between([scale.threshold for scale in self.scales]),
-            {name: between([scale.median[name] for scale in self.scales]) for name in ordered},
-            {name: between([scale.spread[name] for scale in self.scales]) for name in ordered},
-        )
+    def known_users(self, earlier: Collection[str] = ()) -> pd.Index:
+        """Return the users of the training data and ``earlier`` ones."""
+        return self.vocabulary.countries.index.union(pd.Index(earlier, dtype=object))
+
+    def baseline(self, users: pd.Index) -> Baseline:
+        """Return what the days of a window are compared with; users: see ``known_users``."""
+        return Baseline.of(self.frame, self.vocabulary.items, users, self.visits)
 
 
 def vocabulary_of(
@@ -108,16 +115,16 @@ def run(settings: Settings, root: Path) -> None:
     monitor = settings.monitor
     prepared = load_prepared(root / "data/prepared", root / "models/vectors")
     vocabulary, arrays = vocabulary_of(prepared, monitor.embedding_components, settings.seed)
-    tables = weekly_tables(prepared, vocabulary, monitor)
-    scales, whole, figures = calibrate(tables, monitor, settings.seed)
-
     frame = clean_window(by_shop_ids(prepared))
+    history = History.of(frame, vocabulary, prepared.end, monitor, settings.seed)
+    found = calibrate(history, frame)
     length = pd.Timedelta(days=monitor.window_days)
     end = pd.Timestamp(prepared.end, unit="s", tz="UTC")
     start = end - monitor.reference_weeks * length
     newest = frame[frame["timestamp"] >= start]
+    visits = history.visits_by_day()
     calibration = {
-        **figures,
+        **found.figures,
         "target_false_alarm_rate": monitor.false_alarm_rate,
         "window_days": monitor.window_days,
         "reference_weeks": monitor.reference_weeks,
@@ -126,8 +133,11 @@ def run(settings: Settings, root: Path) -> None:
         "reference_end": end.isoformat(),
         "sample_rows": monitor.sample_rows,
         "events": sorted(newest["event"].unique()),
-        "scales": [asdict(scale) for scale in scales],
-        "ordinary_weeks": _ordinary_weeks(whole, tables, end, length),
+        "scales": [asdict(scale) for scale in found.scales],
+        "attack": asdict(found.attack),
+        "limits": found.limits,
+        "visits": {str(day.date()): int(n) for day, n in visits.items()},
+        "ordinary_weeks": _ordinary_weeks(found, end, monitor.window_days),
     }
 
     partial = root / "models/.reference"
@@ -150,26 +160,28 @@ def run(settings: Settings, root: Path) -> None:
     report = root / "reports/calibration.json"
     report.parent.mkdir(parents=True, exist_ok=True)
     temporary = report.with_suffix(".partial")
-    temporary.write_text(json.dumps(figures, indent=1, allow_nan=False))
+    temporary.write_text(json.dumps(found.figures, indent=1, allow_nan=False))
     temporary.rename(report)
 
 
 def _ordinary_weeks(
-    whole: pd.DataFrame, tables: dict[int, pd.DataFrame], end: pd.Timestamp, length: pd.Timedelta
+    found: Calibration, end: pd.Timestamp, window_days: int
 ) -> list[dict[str, Any]]:
     """Return the ordinary weeks, each compared with the weeks just before it, for plots.
 
-    whole, tables: of ``calibrate`` and ``weekly_tables``. end: of the data. length: of a window.
+    end: of the data. window_days: length of a window.
     """
-    newest = whole[whole["age"] == 0].set_index("week")
+    windows = found.windows
+    weekly = windows[(windows["age"] == 0) & (windows["end"] % window_days == 0)]
+    length = pd.Timedelta(days=window_days)
+    ends = [end + pd.Timedelta(days=int(day)) for day in weekly["end"]]
     return [
         {
-            "start": (end + week * length).isoformat(),
-            "end": (end + (week + 1) * length).isoformat(),
-            "rows": len(tables[week]),
-            **{name: _number(value) for name, value in row.items()},
+            "start": (last - length).isoformat(),
+            "end": last.isoformat(),
+            **{name: _number(value) for name, value in row.items() if name != "end"},
         }
-        for week, row in newest.to_dict("index").items()
+        for last, row in zip(ends, weekly.to_dict("records"), strict=True)
     ]
 
 
@@ -203,12 +215,15 @@ def load_reference(folder: str | Path) -> Reference:
 
     Raises:
         FileNotFoundError: the folder or one of its files is missing.
+        ValueError: an earlier version wrote it.
     """
     folder = Path(folder)
     file = folder / "calibration.json"
     if not file.exists():
         raise FileNotFoundError(f"{file} is missing: run `bowerbird reference` first")
     calibration = json.loads(file.read_text())
+    if "attack" not in calibration:
+        raise ValueError(f"{file} is of an earlier version: run `bowerbird reference`")
     items = pd.read_parquet(folder / "items.parquet")
     users = pd.read_parquet(folder / "users.parquet")
     vocabulary = Vocabulary(
@@ -220,10 +235,16 @@ def load_reference(folder: str | Path) -> Reference:
     frame = clean_window(pd.read_parquet(folder / "reference.parquet"))
     table = cap_rows(feature_table(frame, vocabulary), calibration["sample_rows"], seed=0)
     scores = folder / "scores.parquet"
+    visits = pd.Series(calibration["visits"], dtype=float)
+    visits.index = pd.to_datetime(visits.index, utc=True)
     return Reference(
         table,
+        frame,
         vocabulary,
         tuple(Scale(**scale) for scale in calibration["scales"]),
+        AttackScale(**calibration["attack"]),
+        calibration["limits"],
+        visits,
         calibration["ordinary_weeks"],
         calibration["reference_start"],
         calibration["reference_end"],

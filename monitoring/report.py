@@ -1,7 +1,8 @@
 """Drift report: HTML pages and a JSON file.
 
 In: a ``Verdict``, its window, the reference. Out: a folder with ``index.html`` (the verdict in
-words, the score over the weeks, the statistics, the items whose share changed most),
+words, the score over the weeks, the statistics with the products that moved them, broken days,
+products under attack, the items whose share changed most),
 ``report.html`` (Evidently's report with the distribution of every column) and ``verdict.json``. The
 pages need no network.
 """
@@ -26,15 +27,26 @@ from evidently import DataDefinition, Dataset, Report
 from evidently.core.report import Snapshot
 from evidently.metrics import ValueDrift
 from jinja2 import Environment
+from matplotlib.figure import Figure
 
+from monitoring.counts import CATEGORICAL, NUMERIC
 from monitoring.detection import Verdict
 from monitoring.features import cap_rows, clean_window, components_of, feature_table
+from monitoring.movers import movers
 from monitoring.reference import Reference, load_reference
-from monitoring.statistics import CATEGORICAL, MIN_VALUES, NUMERIC
+from monitoring.statistics import MIN_VALUES
 
 MOVERS = 10
+TITLES = {
+    "broken": "Broken data: these days are held and not learned from",
+    "attack": "Signs of an attack: promotions are held",
+    "drift": "Drift: this window differs from the training data; the retraining starts",
+    "none": "No drift: this window is similar to the training data",
+    "few": "Not enough data for a verdict",
+}
 SHOWN = tuple(name for name in (*NUMERIC, *CATEGORICAL) if name != "item")
-"""Columns of Evidently's report. A plot of thousands of items is unreadable: see ``_movers``."""
+"""Columns of Evidently's report. A plot of thousands of items is unreadable; it shows MOVED."""
+MOVED = "products that moved most"
 
 
 def write_report(
@@ -60,6 +72,12 @@ def write_report(
     partial.mkdir(parents=True)
     if verdict.enough:
         evidently_report(verdict, reference.table, current).save_html(str(partial / "report.html"))
+    moved = {
+        one.label: movers(one.name, reference.table, current).head(MOVERS)
+        for one in sorted(verdict.statistics, key=lambda one: -(one.score or 0.0))
+        if one.drifted
+    }
+    moved = {label: products for label, products in moved.items() if len(products)}
     earlier = [
         json.loads(file.read_text())
         for file in sorted(folder.parent.glob("*/verdict.json"))
@@ -71,6 +89,9 @@ def write_report(
         .render(
             verdict=verdict,
             plot=_plot(verdict, reference, earlier),
+            title=TITLES[verdict.kind] if verdict.enough or verdict.broken else TITLES["few"],
+            colour="#2e7d32" if verdict.kind == "none" else "#c0392b",
+            moved_plot=_moved_plot(moved),
             movers=_movers(reference, current),
             sample_rows=reference.sample_rows,
         )
@@ -85,12 +106,18 @@ def write_report(
 def evidently_report(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame) -> Snapshot:
     """Return Evidently's report of two feature tables, with the verdict's thresholds.
 
-    Columns with fewer than MIN_VALUES known values on either side are omitted.
+    Columns with fewer than MIN_VALUES known values on either side are omitted. The column MOVED has
+    the products that contribute most to the change of the mix.
     """
     numeric = [*NUMERIC, *components_of(reference)]
+    chosen = movers("item", reference, current).index[:MOVERS]
+    reference, current = (
+        table.assign(**{MOVED: table["item"].where(table["item"].isin(chosen), "all others")})
+        for table in (reference, current)
+    )
     names = [
         name
-        for name in (*SHOWN, *components_of(reference))
+        for name in (*SHOWN, MOVED, *components_of(reference))
         if min(reference[name].notna().sum(), current[name].notna().sum()) >= MIN_VALUES
     ]
     thresholds = {one.name: one.threshold for one in verdict.statistics}
@@ -130,6 +157,26 @@ def _plot(verdict: Verdict, reference: Reference, earlier: list[dict[str, Any]])
     axes.set_ylabel("score")
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(axes.xaxis.get_major_locator()))
     axes.legend(frameon=False, loc="upper left")
+    return _png(figure)
+
+
+def _moved_plot(moved: dict[str, pd.Series]) -> str:
+    """Return a PNG (base64) of the products behind each statistic that moved, "" without any."""
+    if not moved:
+        return ""
+    figure, axes = plt.subplots(
+        1, len(moved), figsize=(4.5 * len(moved), 3.4), layout="constrained", squeeze=False
+    )
+    for place, (label, products) in zip(axes[0], moved.items(), strict=True):
+        names = [str(name)[:24] for name in products.index]
+        place.barh(range(len(products)), products.to_numpy(), color="#c0392b")
+        place.set_yticks(range(len(products)), names, fontsize=8)
+        place.invert_yaxis()
+        place.set_title(label, fontsize=9)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     plt.close(figure)
@@ -153,31 +200,44 @@ def _movers(reference: Reference, current: pd.DataFrame) -> list[dict[str, Any]]
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ "Drift" if verdict.drifted else "No drift" }}: {{ verdict.start[:10] }}</title>
+<title>{{ title.partition(":")[0] }}: {{ verdict.start[:10] }}</title>
 <style>
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}
-h1{padding:.4rem .8rem;border-left:.5rem solid {{ "#c0392b" if verdict.drifted else "#2e7d32" }}}
+h1{padding:.4rem .8rem;border-left:.5rem solid {{ colour }}}
 table{border-collapse:collapse;margin:1rem 0}td,th{padding:.2rem .8rem;text-align:right}
 td:first-child,th:first-child{text-align:left}tr.drifted{background:#fdecea;font-weight:600}
 th{border-bottom:1px solid #999}img{max-width:100%}.note{color:#555}
 </style></head><body>
 {%- set judged = verdict.enough %}
-<h1>{% if not judged %}Not enough data for a verdict
-{%- elif verdict.drifted %}Drift: this window differs from the training data
-{%- else %}No drift: this window is similar to the training data{% endif %}</h1>
+<h1>{{ title }}</h1>
 <p>Window {{ verdict.start }} to {{ verdict.end }}, {{ verdict.rows }} events in
-{{ verdict.visits }} visits ({{ verdict.rows_left_out }} rows left out), compared with
-{{ verdict.reference_start[:10] }} to {{ verdict.reference_end[:10] }}.</p>
+{{ verdict.visits }} visits ({{ verdict.rows_left_out }} rows left out, {{ verdict.rows_held }} of
+held days), compared with {{ verdict.reference_start[:10] }} to {{ verdict.reference_end[:10] }},
+{{ "%.1f"|format(verdict.age) }} windows before.</p>
 {% if verdict.sampled %}<p><strong>Sampled:</strong> {{ verdict.rows_used }} of
 {{ verdict.rows }} events (whole visits drawn at random, at most {{ sample_rows }} events).</p>
 {% endif %}
 <ul>{% for reason in verdict.reasons %}<li>{{ reason }}</li>{% endfor %}</ul>
 {% if judged %}
 <p>Score {{ "%.2f"|format(verdict.score) }}; the alarm is at
-{{ "%.2f"|format(verdict.threshold) }}. 0 is the median of ordinary weeks and 1 their
-90th percentile, for the statistic that differs most. The alarm is calibrated to
+{{ "%.2f"|format(verdict.threshold) }}. 0 is the mean of ordinary weeks and 1 their
+standard deviation, for the statistic that differs most. The alarm is calibrated to less than
 {{ "%.0f"|format(100 * verdict.false_alarm_rate) }} % false alarms on ordinary weeks.</p>{% endif %}
 <img alt="score of each week and the alarm" src="data:image/png;base64,{{ plot }}">
+{% if verdict.products %}<h2>Products with signs of an attack</h2>
+<table><tr><th>product</th><th>sign</th><th>profiles</th><th>events</th><th>score</th></tr>
+{% for one in verdict.products %}<tr><td>{{ one.item_id }}</td><td>{{ one.sign }}</td>
+<td>{{ one.profiles }}</td><td>{{ one.events }}</td><td>{{ "%.2f"|format(one.score) }}</td></tr>
+{% endfor %}</table><p>The alarm is at 1. <code>bowerbird held</code> lists the profiles;
+<code>bowerbird hold</code> leaves days out of the training, <code>bowerbird release
+--promotion</code> allows promotions again.</p>{% endif %}
+{% if verdict.broken %}<h2>Broken days</h2>
+<table><tr><th>day</th><th>check</th><th>value</th><th>limit</th></tr>
+{% for one in verdict.broken %}<tr><td>{{ one.day }}</td><td>{{ one.check }}</td>
+<td>{{ "%.3g"|format(one.value) }}</td><td>{{ "%.3g"|format(one.limit) }}</td></tr>
+{% endfor %}</table><p>If a day is fine: <code>bowerbird release DAY</code>.</p>{% endif %}
+{% if moved_plot %}<h2>Products that moved the statistics</h2>
+<img alt="contributions of products" src="data:image/png;base64,{{ moved_plot }}">{% endif %}
 {% if judged %}
 <h2>Statistics</h2>
 <table><tr><th>statistic</th><th>value</th><th>ordinary</th><th>alarm threshold</th>

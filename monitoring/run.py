@@ -1,34 +1,56 @@
-"""Drift check of the newest traffic: window → verdict → report → alert, for the flow and the CLI.
+"""Check of the newest traffic: window → verdict → report → act, for the flow and the CLI.
 
 In: ``data/feedback`` (or a file), ``models/reference``, ``models/served`` if there is one.
-Out: ``reports/monitoring/<day>``, and on drift a line in ``var/monitoring/alerts.jsonl``; the flow
-starts the retraining.
+Out: ``reports/monitoring/<day>``, an alert in ``var/monitoring/alerts.jsonl``, and the act that the
+verdict's kind calls for:
+
+- ``broken``: the days are held (``components.data.held_days``), no retraining starts.
+- ``attack``: promotions are held (``components.evaluation.promotion_hold``), no retraining starts.
+- ``drift``: the flow starts the retraining.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from components.data.feedback import day_of, over_limits, read_newest, without_untrusted_values
+from components.data.feedback import (
+    day_of,
+    over_limits,
+    read_columns,
+    read_newest,
+    without_untrusted_values,
+)
+from components.data.held_days import hold_days, load_held_days
 from components.data.impressions import read_exported
+from components.evaluation.promotion_hold import hold_promotions, read_promotion_hold
 from components.settings import Settings, Validate
 from monitoring.alerts import append_alert
-from monitoring.detection import Verdict, detect
+from monitoring.detection import Attack, Traffic, Verdict, judge
 from monitoring.outcomes import outcomes
 from monitoring.reference import load_reference
 from monitoring.report import write_report
 
+SUSPECTS = Path("var/monitoring/suspects.parquet")
+"""The profiles of the newest attack. They are personal data: an erasure removes them here."""
+
+SILENT = pd.Timedelta(days=30)
+"""Days without events before the present that are looked at."""
+
 
 @dataclass(frozen=True)
 class MonitoringResult:
-    """folder: of the report. retrain: whether to start a retraining."""
+    """folder: of the report. retrain: whether to start a retraining. held: days newly held."""
 
     verdict: Verdict
     folder: Path
     retrain: bool
+    held: list[date] = field(default_factory=list)
 
 
 def check_drift(
@@ -36,47 +58,98 @@ def check_drift(
     root: Path,
     window: Path | None = None,
     impressions: pd.DataFrame | None = None,
+    now: pd.Timestamp | None = None,
 ) -> MonitoringResult:
-    """Return the verdict on a window of traffic; write its report and alert.
+    """Return the verdict on a window of traffic; write its report and act on it.
 
     window: a Parquet file of the contract's interactions, used as a whole; default: the newest
     ``monitor.window_days`` of the feedback folder. impressions: see ``outcomes``; by default the
-    exported ones.
+    exported ones. now: default: the present.
 
     Raises:
         FileNotFoundError: there is no such window file, or no reference yet.
-        ValueError: a file of feedback or impressions that is needed cannot be read.
+        ValueError: a file of feedback or impressions that is needed, or the record of held days,
+            cannot be read.
     """
-    monitor = settings.monitor
-    frame = (
-        read_window(window)
+    now = pd.Timestamp.now(tz="UTC") if now is None else now
+    reference = load_reference(root / "models/reference")
+    held = load_held_days(root)
+    traffic = (
+        Traffic(read_window(window))
         if window is not None
-        else newest_feedback(
-            root / settings.ingest.feedback, monitor.window_days, settings.validate_
+        else newest_traffic(
+            root / settings.ingest.feedback, settings.monitor.window_days, settings.validate_, now
         )
     )
-    reference = load_reference(root / "models/reference")
+    frame = traffic.window
+    on_held_day = _on_days(frame, list(held.reasons()))
+    start = pd.to_datetime(frame["timestamp"], utc=True).min() if len(frame) else now
+    traffic = replace(
+        traffic,
+        window=frame[~on_held_day].reset_index(drop=True),
+        earlier=users_between(root / settings.ingest.feedback, pd.Timestamp(reference.end), start),
+        skip=[pd.Timestamp(day, tz="UTC") for day in (*held.released(), *held.reasons())],
+    )
     # The served model was fitted until just before the traffic, as the evaluated model of the
     # reference was fitted until just before the test window.
     model = root / "models/served"
-    verdict = detect(
-        frame, reference, model if (model / "model.json").exists() else None, settings.seed
+    verdict, attack = judge(
+        traffic, reference, model if (model / "model.json").exists() else None, settings.seed
     )
     if impressions is None:
         impressions = served_impressions(root / "data/impressions", frame)
-    verdict = replace(verdict, outcomes=outcomes(frame, impressions))
-    name = verdict.start[:10] or "empty"
-    folder = root / "reports/monitoring" / name
-    write_report(verdict, frame, reference, folder, settings.seed)
-    retrain = should_retrain(verdict)
-    if retrain:
-        append_alert(verdict, root / "var/monitoring/alerts.jsonl", monitor.webhook)
-    return MonitoringResult(verdict, folder, retrain)
+    verdict = replace(
+        verdict, outcomes=outcomes(frame, impressions), rows_held=int(on_held_day.sum())
+    )
+    folder = root / "reports/monitoring" / (verdict.start[:10] or "empty")
+    write_report(verdict, traffic.window, reference, folder, settings.seed)
+    newly_held = _act(verdict, attack, settings, root)
+    return MonitoringResult(verdict, folder, should_retrain(verdict), newly_held)
 
 
 def should_retrain(verdict: Verdict) -> bool:
-    """Return whether to raise an alert and to start a retraining: on drift alone."""
-    return verdict.drifted
+    """Return whether to start a retraining: on drift alone."""
+    return verdict.kind == "drift"
+
+
+def _act(verdict: Verdict, attack: Attack, settings: Settings, root: Path) -> list[date]:
+    """Do what the kind of a verdict calls for, and raise the alert; return the days newly held.
+
+    Each problem is alerted once: broken days when they are held, an attack when it holds
+    promotions or lifts further products.
+    """
+    file, webhook = root / "var/monitoring/alerts.jsonl", settings.monitor.webhook
+    if verdict.kind == "broken":
+        newly_held = _hold(verdict, root)
+        if newly_held:
+            append_alert(verdict, file, webhook)
+        return newly_held
+    if verdict.kind == "attack":
+        products = tuple(dict.fromkeys(one.item_id for one in verdict.products))
+        before = read_promotion_hold(root)
+        suspects = root / SUSPECTS
+        suspects.parent.mkdir(parents=True, exist_ok=True)
+        attack.profiles.to_parquet(suspects, index=False)
+        n = attack.profiles["user_id"].nunique()
+        named = ", ".join(products[:5]) + (", …" if len(products) > 5 else "")
+        hold_promotions(root, f"signs of an attack on {named} by {n:,} profiles", products)
+        if before is None or not set(products) <= set(before.products):
+            append_alert(verdict, file, webhook)
+    if verdict.kind == "drift":
+        append_alert(verdict, file, webhook)
+    return []
+
+
+def _hold(verdict: Verdict, root: Path) -> list[date]:
+    """Hold the broken days of a verdict; return those that were not held before."""
+    reasons: dict[str, list[str]] = {}
+    for one in verdict.broken:
+        reasons.setdefault(one.day, []).append(one.sentence.partition(": ")[2])
+    newly_held = []
+    for name, why in reasons.items():
+        day = date.fromisoformat(name)
+        newly_held += hold_days(root, day, day, "; ".join(why), "monitoring")
+    return newly_held
 
 
 def read_window(file: Path) -> pd.DataFrame:
@@ -90,18 +163,75 @@ def read_window(file: Path) -> pd.DataFrame:
     return pd.read_parquet(file)
 
 
-def newest_feedback(folder: Path, days: int, limits: Validate) -> pd.DataFrame:
-    """Return the newest ``days`` of the folder's Parquet files, counted from their last event.
+def newest_traffic(folder: Path, days: int, limits: Validate, now: pd.Timestamp) -> Traffic:
+    """Return the newest ``days`` of the folder's Parquet files, counted from their last event, with
+    what is known of their arrival.
 
-    Only events within the limits of ``validate`` count, as in training: an alert starts a training,
-    so no client may raise or hide one by sending many events. See ``read_newest`` for the window
-    and the files that are opened.
+    Only events within the limits of ``validate`` count, as in training, so that no client may raise
+    or hide an alarm by sending many events; those above them are only signs of an attack. See
+    ``read_newest`` for the window and the files that are opened.
     """
-    frame = read_newest(folder, days, pd.Timestamp.now(tz="UTC"))
+    frame = read_newest(folder, days, now)
     above = over_limits(frame, limits)
     if len(above):
         print(f"{len(above):,} of {len(frame):,} events are above the limits and are ignored")
-    return without_untrusted_values(frame.drop(index=above.index), limits).reset_index(drop=True)
+    within = without_untrusted_values(frame.drop(index=above.index), limits)
+    received = [(day, file) for file in sorted(folder.rglob("*.parquet")) if (day := day_of(file))]
+    newest = [(day, file) for day, file in received if now - day <= pd.Timedelta(days=days)]
+    return Traffic(
+        within.reset_index(drop=True),
+        received=_times(newest),
+        silent=_silent_days([day for day, _ in received], frame, now),
+        above_limits=frame.loc[above.index].reset_index(drop=True),
+    )
+
+
+def _times(files: list[tuple[pd.Timestamp, Path]]) -> pd.DataFrame:
+    """Return timestamp and received of the rows of exported files, given with their day."""
+    parts = [read_columns(file, ["timestamp"]).assign(received=day) for day, file in files]
+    if not parts:
+        return pd.DataFrame({"timestamp": [], "received": []}, dtype="datetime64[us, UTC]")
+    times = pd.concat(parts, ignore_index=True)
+    return times.assign(timestamp=pd.to_datetime(times["timestamp"], utc=True))
+
+
+def _silent_days(
+    received: list[pd.Timestamp], frame: pd.DataFrame, now: pd.Timestamp
+) -> pd.DatetimeIndex:
+    """Return the whole days until ``now`` after the last event and the last receipt of events.
+
+    Empty without exported files: it is not known then when events arrive.
+    """
+    if not received or frame.empty:
+        return pd.DatetimeIndex([], tz="UTC")
+    last = max(max(received), frame["timestamp"].max().floor("D"))
+    first = max(last + pd.Timedelta(days=1), now.floor("D") - SILENT)
+    return pd.date_range(first, now.floor("D") - pd.Timedelta(days=1), freq="D")
+
+
+def users_between(folder: Path, first: pd.Timestamp, last: pd.Timestamp) -> pd.Index:
+    """Return the users of the exported files that were received from ``first`` until before
+    ``last``; only these files are opened.
+
+    Raises:
+        ValueError: such a file cannot be read.
+    """
+    files = [
+        file
+        for file in sorted(folder.rglob("*.parquet"))
+        if (day := day_of(file)) is not None and first.floor("D") <= day < last.floor("D")
+    ]
+    users = [read_columns(file, ["user_id"])["user_id"].dropna().unique() for file in files]
+    return pd.Index(np.concatenate([[], *users]), dtype=object).unique()
+
+
+def _on_days(frame: pd.DataFrame, days: Collection[date]) -> pd.Series:
+    """Return whether the day of each event, or of its receipt, is one of ``days``."""
+    on_day = pd.to_datetime(frame["timestamp"], utc=True).dt.date.isin(days)
+    if "source" in frame:
+        names = frame["source"].astype("string").str.extract(r"-(\d{4}-\d{2}-\d{2})\.parquet$")[0]
+        on_day |= names.isin([str(day) for day in days])
+    return on_day.fillna(False).astype(bool)
 
 
 def served_impressions(folder: Path, frame: pd.DataFrame) -> pd.DataFrame | None:

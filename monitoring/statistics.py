@@ -1,9 +1,8 @@
-"""Drift statistics: distances between two feature tables.
+"""Drift statistics: distances between the counts of a reference and of a window.
 
-The distances are Evidently's drift methods ``wasserstein`` and ``jensenshannon``, by the SciPy
-functions that Evidently calls: its report over the same feature tables shows the same figures, and
-its private package ``legacy`` is not imported. They are distances and not p-values, which on
-thousands of rows call every difference significant.
+The distances are those of Evidently's drift methods ``wasserstein`` and ``jensenshannon``: its
+report over the same feature tables shows the same figures. They are distances and not p-values,
+which on thousands of rows call every difference significant.
 """
 
 from __future__ import annotations
@@ -13,12 +12,14 @@ import pandas as pd
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
-from monitoring.features import components_of
+from components.arrays import DoubleArray
+from monitoring.counts import CATEGORICAL, NUMERIC, CodedTable, Counts
 
-NUMERIC = ("price", "quantity", "basket")
-CATEGORICAL = ("hour", "weekday", "country", "category", "item")
 SHARES = ("unseen_items", "new_texts", "new_users")
 STATISTICS = (*NUMERIC, *CATEGORICAL, "text", *SHARES)
+INFORMATIVE = ("quantity", "basket", "hour", "weekday")
+"""Statistics that the report shows and that raise no alarm: no model learns from them, so a
+retraining changes nothing about them, and holidays move them."""
 
 LABELS = {
     "price": "unit price",
@@ -47,23 +48,51 @@ def statistics(
 ) -> dict[str, float]:
     """Return each of STATISTICS for two feature tables, NaN if there are too few values.
 
+    The weekday is used only if the window spans at least ``window_days - 1`` days, because a part
+    of a week always has other weekdays.
+    """
+    coded = CodedTable.of(pd.concat([reference, current], ignore_index=True))
+    n = len(reference)
+    days = (current["day"].max() - current["day"].min()).days + 1 if len(current) else 0
+    return distances(
+        coded.count(slice(n)),
+        coded.count(slice(n, None)),
+        coded.values,
+        current["new_text"].mean() if len(current) else np.nan,
+        days >= window_days - 1,
+    )
+
+
+def distances(
+    reference: Counts,
+    current: Counts,
+    values: dict[str, np.ndarray],
+    new_texts: float,
+    whole_week: bool,
+) -> dict[str, float]:
+    """Return each of STATISTICS for the counts of two sets of rows, NaN: too few values.
+
     NUMERIC: Wasserstein distance in standard deviations of the reference. CATEGORICAL:
     Jensen-Shannon distance (natural logarithm, 0 to 0.83). text: mean of the components'
-    Wasserstein distances. SHARES: 0 to 1. The weekday is used only if the window spans at least
-    ``window_days - 1`` days, because a part of a week always has other weekdays.
+    Wasserstein distances. SHARES: 0 to 1. values: of the columns. new_texts: share of the
+    window's events on items without a vector. whole_week: use the weekday.
     """
-    values = {name: wasserstein(reference[name], current[name]) for name in NUMERIC}
+    found = {name: _wasserstein(values[name], reference[name], current[name]) for name in NUMERIC}
     for name in CATEGORICAL:
-        values[name] = _jensenshannon(reference[name], current[name])
-    days = (current["day"].max() - current["day"].min()).days + 1 if len(current) else 0
-    if days < window_days - 1:
-        values["weekday"] = np.nan
-    parts = [wasserstein(reference[name], current[name]) for name in components_of(reference)]
-    values["text"] = float(np.mean(parts)) if parts else np.nan
-    values["unseen_items"] = _share(~current["item"].isin(reference["item"].unique()))
-    values["new_texts"] = _share(current["new_text"])
-    values["new_users"] = _share(~current["user_id"].isin(reference["user_id"].unique()))
-    return values
+        found[name] = _jensenshannon(reference[name], current[name])
+    if not whole_week:
+        found["weekday"] = np.nan
+    parts = [
+        _wasserstein(values[name], reference[name], current[name])
+        for name in values
+        if name.startswith("text_")
+    ]
+    found["text"] = float(np.mean(parts)) if parts else np.nan
+    enough = current["item"].sum() >= MIN_VALUES
+    found["unseen_items"] = _unseen(reference["item"], current["item"]) if enough else np.nan
+    found["new_texts"] = float(new_texts) if enough else np.nan
+    found["new_users"] = _unseen(reference["user_id"], current["user_id"]) if enough else np.nan
+    return found
 
 
 def wasserstein(reference: pd.Series, current: pd.Series) -> float:
@@ -78,15 +107,26 @@ def wasserstein(reference: pd.Series, current: pd.Series) -> float:
     return float(wasserstein_distance(reference, current)) / deviation
 
 
-def _jensenshannon(reference: pd.Series, current: pd.Series) -> float:
-    """Return the Jensen-Shannon distance of the shares of each value; NaN: see MIN_VALUES."""
-    reference, current = reference.dropna(), current.dropna()
-    if min(len(reference), len(current)) < MIN_VALUES:
+def _wasserstein(values: np.ndarray, reference: DoubleArray, current: DoubleArray) -> float:
+    """As ``wasserstein``, of the counts of sorted distinct values."""
+    n, m = reference.sum(), current.sum()
+    if min(n, m) < MIN_VALUES:
         return np.nan
-    counts = [reference.value_counts(), current.value_counts()]
-    shares = pd.concat(counts, axis=1).fillna(0).to_numpy()  # normalised by SciPy
-    return float(jensenshannon(shares[:, 0], shares[:, 1]))
+    gap = np.cumsum(reference / n - current / m)[:-1]
+    distance = float(np.abs(gap) @ np.diff(values))
+    mean = reference @ values / n
+    deviation = np.sqrt(reference @ (values - mean) ** 2 / n)
+    return distance / max(float(deviation), LEAST_DEVIATION)
 
 
-def _share(mask: pd.Series) -> float:
-    return float(mask.mean()) if len(mask) >= MIN_VALUES else np.nan
+def _jensenshannon(reference: DoubleArray, current: DoubleArray) -> float:
+    """Return the Jensen-Shannon distance of the shares of each value; NaN: see MIN_VALUES."""
+    if min(reference.sum(), current.sum()) < MIN_VALUES:
+        return np.nan
+    some = (reference > 0) | (current > 0)
+    return float(jensenshannon(reference[some], current[some]))
+
+
+def _unseen(reference: DoubleArray, current: DoubleArray) -> float:
+    """Return the share of the window's rows with values that the reference does not have."""
+    return float(current[reference == 0].sum() / current.sum())

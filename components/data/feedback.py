@@ -52,6 +52,11 @@ def authentication_of(column: ir.StringColumn) -> ir.StringValue:
     return ibis.ifelse(column.isin(AUTHENTICATIONS), column, NONE)
 
 
+def received_day(source: ir.StringColumn) -> ir.DateValue:
+    """Return the UTC day of receipt in the name of an exported file, null without one."""
+    return source.re_extract(_EXPORTED, 1).nullif("").try_cast("date")
+
+
 def day_of(file: Path) -> pd.Timestamp | None:
     """Return the UTC day in the name of a file of ``bowerbird export-feedback``, None without one.
 
@@ -109,11 +114,20 @@ def unreadable_feedback(shown: str | Path, error: Exception) -> ValueError:
     )
 
 
-def _read_file(file: Path) -> pd.DataFrame:
+def read_columns(file: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Return columns of a feedback file, by default all.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
     try:
-        part = pd.read_parquet(file)
+        return pd.read_parquet(file, columns=columns)
     except (OSError, ValueError) as error:  # pyarrow's own errors are among these
         raise unreadable_feedback(file, error) from error
+
+
+def _read_file(file: Path) -> pd.DataFrame:
+    part = read_columns(file)
     part = part.assign(source=file.name)
     # Files exported before these columns existed.
     missing = {"client", "authentication"} - set(part.columns)
@@ -135,7 +149,7 @@ def above_limits(rows: ir.Table, settings: Validate) -> ir.Table:
     """
     rows = rows.filter(rows.authentication.notnull())
     day = rows.timestamp.date()
-    received = rows.source.re_extract(_EXPORTED, 1).nullif("").try_cast("date")
+    received = received_day(rows.source)
     keys = rows.select(
         *("row", "user_id", "item_id", "client", "timestamp"),
         day=day,

@@ -15,6 +15,7 @@ import pandas as pd
 
 from components.arrays import DoubleArray, Int32Array, IntArray
 from components.data.dataset import Histories, Prepared
+from components.data.held_days import HeldDays
 from components.data.schema import SESSION, SHOP
 from components.settings import Event
 
@@ -77,6 +78,7 @@ def load_log(
     interactions: str | Path,
     prepared: Prepared,
     rewards: dict[Event, float],
+    held: HeldDays = HeldDays(),
 ) -> Log:
     """Return the log of a folder of exported impressions; it may be empty.
 
@@ -84,7 +86,8 @@ def load_log(
     An event of the shop's own files is a reward, and feedback with its key or a signed session.
     rewards: what an event on a shown item is worth ({"click": 1, …}); of several events on one
     item the most valuable counts. Items that the prepared tables do not know are -1; a
-    history is what the prepared tables know of the user before the list was shown.
+    history is what the prepared tables know of the user before the list was shown. held: lists of
+    held days are left out, because their events are in quarantine.
 
     Raises:
         ValueError: a file lacks columns, or an impression has not as many propensities as items.
@@ -94,6 +97,10 @@ def load_log(
     )
     seconds = pd.to_datetime(shown["timestamp"], utc=True).astype("int64") // 10**9
     shown = shown.assign(seconds=seconds).sort_values(["seconds", "impression_id"])
+    on_held_day = pd.to_datetime(shown["timestamp"], utc=True).dt.date.isin(list(held.reasons()))
+    if on_held_day.any():
+        print(f"{int(on_held_day.sum()):,} served lists of held days are left out")
+        shown = shown[~on_held_day]
     lengths = shown["item_ids"].map(len).to_numpy(dtype=np.int64)
     wrong = lengths != shown["propensities"].map(len).to_numpy(dtype=np.int64)
     if wrong.any():

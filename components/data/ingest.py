@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from components.data.engine import on_disk
 from components.data.erased_rows import without_erased
+from components.data.held_days import load_held_days
 from components.data.schema import RAW
 from components.data.sources.currencies import rates_of
 from components.data.sources.files import File, connect, files_of
@@ -68,7 +69,8 @@ def _write_tables(con: ibis.BaseBackend, ingest: Ingest, root: Path) -> None:
     parts += feedback_of(con, ingest.feedback, root)
     # Materialised once: three of the tables are made from the lines.
     lines = together(con, "lines", parts)
-    shop_lines = lines.filter(lines.authentication.isnull())
+    # Lines of held days make no product: their ids and prices may be wrong.
+    shop_lines = lines.filter(lines.authentication.isnull(), ~load_held_days(root).rows(lines))
     erasures = load_erasures(root)
     kept = without_erased(con, lines, erasures, "interactions")
     reviews = [

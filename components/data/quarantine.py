@@ -15,6 +15,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
+from components.data.held_days import HELD
 from components.data.orders import NO_FAULT
 from components.data.schema import UNREADABLE
 
@@ -115,9 +116,9 @@ def reason_lines(reasons: dict[str, int], shown: dict[str, dict[str, Any]]) -> l
 
 
 def faulty_rows(bad: ir.Table) -> int:
-    """Return how many bad rows have a fault: those of removed products, returns, cancellations and
-    older versions of orders have none."""
-    no_fault = sorted(NO_FAULT | {NOT_IN_CATALOGUE})
+    """Return how many bad rows have a fault: those of held days, removed products, returns,
+    cancellations and older versions of orders have none."""
+    no_fault = sorted(NO_FAULT | {NOT_IN_CATALOGUE, HELD})
     faults = bad.reasons.filter(lambda reason: reason.notin(no_fault))
     return int(bad.filter(faults.length() > 0).count().execute())
 

@@ -10,7 +10,8 @@ that no item file has are quarantined and reported, but are no fault of the data
 when they are).
 
 Feedback passes further checks (see ``feedback``): clients that send mostly bad rows, and events
-above the daily limit of a user, client or product. Feedback without the shop's key loses its
+above the daily limit of a user, client or product. Rows of held days (``held_days``) are
+quarantined whatever they are like. Feedback without the shop's key loses its
 price, and its quantity is capped. Too large a share of bad rows stops the run only in the shop's
 own files.
 
@@ -36,6 +37,7 @@ from components.data.batches import write_data_docs
 from components.data.engine import database
 from components.data.expectations import NOT_A_PRODUCT
 from components.data.feedback import BAD_CLIENT
+from components.data.held_days import HELD, load_held_days
 from components.data.joins import join_of_reviews, joins_of, too_few_known
 from components.data.quarantine import (
     Outcome,
@@ -113,7 +115,8 @@ def _validated(
         feedback = table == "interactions" and _has_feedback(con, places.raw)
         gates: tuple[Gate, ...] = ()
         if table == "interactions":
-            gates = gates_of_interactions(settings, *_products(con, root), feedback)
+            held = load_held_days(root)
+            gates = gates_of_interactions(settings, *_products(con, root), feedback, held)
         empty, kept = check_table(con, context, table, places, settings, now, gates)
         found = Outcome(con.read_parquet(str(places.valid)), _quarantined(con, places))
         own = found.part(feedback=False) if feedback else found
@@ -179,7 +182,8 @@ def _of_own_interactions(
 
     Returns: why the run must stop.
     """
-    of_products = own.bad.filter(~own.bad.reasons.contains(NOT_A_PRODUCT))
+    bad = own.bad.filter(~own.bad.reasons.contains(HELD))
+    of_products = bad.filter(~bad.reasons.contains(NOT_A_PRODUCT))
     ids = ["user_id", "item_id"]
     joins = joins_of(
         own.good.select(ids).union(of_products.select(ids)),
@@ -191,7 +195,7 @@ def _of_own_interactions(
     note = largest_customer(own.good)
     if note:
         print(f"    {note}")
-    return [*too_few_known(joins, settings), *lost_kinds(own.good, own.bad)]
+    return [*too_few_known(joins, settings), *lost_kinds(own.good, bad)]
 
 
 def _too_bad(table: str, own: Outcome, settings: Validate) -> list[str]:

@@ -16,6 +16,7 @@ from ibis import _
 
 from components.data.expectations import DUPLICATE, NO_PRICE
 from components.data.feedback import BAD_CLIENT, above_limits, of_bad_clients
+from components.data.held_days import HELD, HeldDays
 from components.data.orders import COLUMNS as ORDER_PROBLEM_COLUMNS
 from components.data.orders import (
     NO_FAULT,
@@ -143,7 +144,11 @@ def listed(reasons: ir.Table) -> ir.Table:
 
 
 def gates_of_interactions(
-    settings: Validate, products: ir.Table, quarantined: ir.Table, feedback: bool = True
+    settings: Validate,
+    products: ir.Table,
+    quarantined: ir.Table,
+    feedback: bool = True,
+    held: HeldDays = HeldDays(),
 ) -> tuple[Gate, ...]:
     """Return the checks of interactions in their order.
 
@@ -151,13 +156,21 @@ def gates_of_interactions(
     feedback: whether there are rows of feedback.
     """
     of_catalogue: Gate = partial(without_product, products=products, quarantined=quarantined)
+    # First: on a held day, an unknown product is no further problem.
+    on_held_days: tuple[Gate, ...] = (partial(_held, held=held),) if held.reasons() else ()
     if not feedback:
-        return (of_catalogue,)
+        return (*on_held_days, of_catalogue)
     return (
+        *on_held_days,
         partial(bad_clients, settings=settings),
         of_catalogue,
         lambda rows: above_limits(_good(rows), settings),
     )
+
+
+def _held(rows: ir.Table, held: HeldDays) -> ir.Table:
+    """Return the rows of held days."""
+    return rows.filter(held.rows(rows)).select("row", reason=ibis.literal(HELD))
 
 
 def _good(rows: ir.Table) -> ir.Table:
@@ -166,8 +179,8 @@ def _good(rows: ir.Table) -> ir.Table:
 
 def bad_clients(rows: ir.Table, settings: Validate) -> ir.Table:
     """Return the feedback of clients of whose rows too large a share is bad."""
-    # A repeated event or a returned purchase is no sign of a bad client.
-    harmless = sorted(NO_FAULT | {DUPLICATE})
+    # A repeated event, a returned purchase or a held day is no sign of a bad client.
+    harmless = sorted(NO_FAULT | {DUPLICATE, HELD})
     bad = rows.reasons.filter(lambda reason: reason.notin(harmless)).length() > 0
     found = of_bad_clients(rows.mutate(bad=bad.fill_null(False)), settings)
     return found.select("row", reason=ibis.literal(BAD_CLIENT))

@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from components.arrays import DoubleArray
 from components.data.dataset import Catalogue, Interactions, Prepared, load_prepared
+from components.data.held_days import load_held_days
 from components.data.holdout import Task, window_task
 from components.data.impressions import VALID_INTERACTIONS, load_log
 from components.evaluation.logged_lists import evaluate_served
@@ -323,7 +324,7 @@ def _served(
     if settings.evaluate.protocol != "time":
         return []  # these models were fitted on the lists' outcomes
     files = root / IMPRESSIONS, root / VALID_INTERACTIONS
-    log = load_log(*files, prepared, event_rewards(settings, root))
+    log = load_log(*files, prepared, event_rewards(settings, root), load_held_days(root))
     rows = np.flatnonzero(log.histories.now >= prepared.test_start)
     exclude, n_items = settings.train.exclude_seen, len(prepared.catalogue)
     return evaluate_served(setup.models, log.pick(rows), n_items, exclude, settings.seed)

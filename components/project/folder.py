@@ -15,7 +15,7 @@ TEMPLATE = Path(__file__).with_name("template")
 FILES = {"dvc.yaml": "dvc.yaml", "rules.yaml": "rules.yaml", "gitignore": ".gitignore"}
 """Files of a shop's folder by their name in the template."""
 DVC_CONFIG = "[core]\n    analytics = false\n    check_update = false\n"
-KEPT = ("data/feedback", "data/impressions", "data/erasures")
+KEPT = ("data/feedback", "data/impressions", "data/erasures", "data/held")
 """Folders that stages read before anything is in them."""
 
 

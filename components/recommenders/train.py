@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.data.dataset import Prepared, load_prepared
+from components.data.held_days import load_held_days
 from components.data.impressions import VALID_INTERACTIONS, load_log
 from components.language.augmentation import purchases
 from components.recommenders import inputs
@@ -104,7 +105,7 @@ def _start(
     folder: of the model. Raises ``TooLittleFeedback``.
     """
     files = root / IMPRESSIONS, root / VALID_INTERACTIONS
-    log = load_log(*files, prepared, model.event_rewards())
+    log = load_log(*files, prepared, model.event_rewards(), load_held_days(root))
     model.check_log(log.before(prepared.validation_start))
     model.start_from(load_model(folder.with_name(model.base_name())), log.before(until))
 

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from components.data.dataset import Prepared
 from components.evaluation.compare import Comparison, compare
+from components.evaluation.promotion_hold import read_promotion_hold
 from components.registry.artifacts import delete_version, restore_evaluated, restore_served
 from components.registry.folders import MODELS, SERVING, write_json
 from components.registry.versions import (
@@ -89,7 +91,8 @@ def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> C
 
     A version that is not promoted becomes the challenger. Where there is no champion, ``version``
     is promoted without a comparison, and None is returned; also where it is the champion already,
-    or the champion was refreshed from it. The caller holds the lock.
+    or the champion was refreshed from it. While promotions are held (``promotion_hold``), none
+    takes the place of a champion. The caller holds the lock.
 
     Raises:
         SeenEvents: one of the models was fitted on events of the test window.
@@ -114,6 +117,9 @@ def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> C
         registry.settings,
         None if baseline is None else registry.folders.evaluated(baseline),
     )
+    hold = read_promotion_hold(registry.root)
+    if hold is not None:
+        found = replace(found, better=False, reason=hold.refusal(found.reason))
     registry.set_alias(CHALLENGER, version)
     for name, value in found.as_dict().items():
         text = json.dumps(value) if isinstance(value, dict) else str(value)

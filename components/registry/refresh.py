@@ -33,6 +33,7 @@ from components.arrays import FloatArray
 from components.data.dataset import Catalogue, Prepared, load_prepared
 from components.data.profiles import write_profiles
 from components.evaluation.guardrails import Guardrail
+from components.evaluation.promotion_hold import read_promotion_hold
 from components.evaluation.sanity import compare_lists, unusable_candidates
 from components.manifest import write_manifest
 from components.permissions import close_tree
@@ -94,8 +95,8 @@ class Refresh:
 def run(settings: Settings, root: Path) -> dict[str, Any]:
     """Refresh the champion with ``data/prepared`` below ``root``; write and return the report.
 
-    Nothing is published if the champion has these data already, or another version became the
-    champion meanwhile.
+    Nothing is published if the champion has these data already, another version became the
+    champion in between, or promotions are held (``evaluation.promotion_hold``).
 
     Raises:
         RegistryError: there is no champion, or MLflow cannot be reached.
@@ -127,6 +128,9 @@ def run(settings: Settings, root: Path) -> dict[str, Any]:
 
 def _refresh(registry: Registry, report: Refresh) -> None:
     settings, root = registry.settings, registry.root
+    if (hold := read_promotion_hold(root)) is not None:
+        report.reason = str(hold)
+        return
     with report.timed("load"):
         data_version = folder_digest(root / "data/prepared")
         if registry.tags(report.source).get("data_version") == data_version:

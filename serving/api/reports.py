@@ -12,7 +12,10 @@ from typing import Any
 
 from serving.json_files import read_json
 
-VERDICT = ("drifted", "enough", "score", "threshold", "reasons", "start", "end", "rows", "outcomes")
+VERDICT = (
+    *("kind", "drifted", "enough", "score", "threshold", "reasons"),
+    *("start", "end", "rows", "outcomes"),
+)
 
 
 def latest_drift(root: Path) -> dict[str, Any] | None:

@@ -111,7 +111,9 @@ function drift(verdict, alerts, reports) {
     where.replaceChildren(element("p", { class: "note" }, "No report yet: bowerbird monitor writes one."));
     return;
   }
-  const state = !verdict.enough ? ["note", "Not enough traffic to judge"]
+  const alarms = { broken: "Broken data: these days are held", attack: "Signs of an attack: promotions are held" };
+  const state = alarms[verdict.kind] ? ["bad", alarms[verdict.kind]]
+    : !verdict.enough ? ["note", "Not enough traffic to judge"]
     : verdict.drifted ? ["bad", "Drift"] : ["good", "No drift"];
   where.replaceChildren(
     element("p", {}, element("strong", { class: state[0] }, state[1]),

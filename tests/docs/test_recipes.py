@@ -110,7 +110,8 @@ def test_the_route_is_documented_with_its_errors(settings: Settings) -> None:
 
 def test_the_statistic_is_the_difference_of_the_shares_at_night() -> None:
     night_shift = recipe("add-a-drift-statistic").night_shift
-    reference = pd.DataFrame({"hour": [1, 12, 13, 14] * 25})
-    current = pd.DataFrame({"hour": [1, 2, 3, 14] * 25})
-    assert night_shift(reference, current) == pytest.approx(0.5)
-    assert math.isnan(night_shift(reference, current.head(29)))
+    hours = np.array([1, 2, 3, 12, 13, 14])
+    reference = np.array([25, 0, 0, 25, 25, 25])
+    current = np.array([25, 25, 25, 0, 0, 25])
+    assert night_shift(hours, reference, current) == pytest.approx(0.5)
+    assert math.isnan(night_shift(hours, reference, current // 4))

@@ -21,8 +21,8 @@ from monitoring.detection import StatisticVerdict, Verdict
 def verdict() -> Verdict:
     one = StatisticVerdict("price", "price", 2.0, 0.1, 0.5, 9.0, True)
     return Verdict(
-        True, True, 9.0, 2.0, ["price: 2.0"], "2011-01-01", "2011-01-07",
-        900, 900, 0, 120, False, "2010-10-01", "2010-12-01", 0.05, [one],
+        "drift", True, True, 9.0, 2.0, ["price: 2.0"], "2011-01-01", "2011-01-07",
+        900, 900, 0, 120, False, "2010-10-01", "2010-12-01", 0.0, 0.05, statistics=[one],
     )  # fmt: skip
 
 
@@ -32,6 +32,7 @@ def test_each_alert_is_a_line(tmp_path: Path) -> None:
     append_alert(verdict(), file)
     alerts = read_alerts(file)
     assert [alert["statistics"] for alert in alerts] == [["price"], ["price"]]
+    assert alerts[0]["kind"] == "drift"
 
 
 def test_a_torn_line_is_left_out(tmp_path: Path) -> None:

@@ -28,16 +28,29 @@ def test_an_ordinary_fortnight_is_no_drift(referenced, newest) -> None:
     assert found.reasons == ["every statistic is within the range of ordinary weeks"]
 
 
-def test_prices_that_triple_are_drift_in_price(referenced, newest) -> None:
-    found = verdict(referenced, newest.assign(price=newest["price"] * 3))
-    assert found.drifted
-    assert "price" in named(found)
+def test_the_real_shops_prices_at_once_are_broken_and_other_products_are_drift(
+    referenced, newest
+) -> None:
+    found = verdict(referenced, newest.assign(price=newest["price"] * 1.2))
+    assert found.kind == "broken"
+    assert {one.check for one in found.broken} == {"price_scale"}
+    items = newest["item_id"].value_counts()
+    cheap = newest.groupby("item_id")["price"].median().nsmallest(40).index
+    ids = np.random.default_rng(0).choice(items.index[items.index.isin(cheap)], len(newest))
+    price = pd.Series(ids).map(newest.groupby("item_id")["price"].median()).to_numpy()
+    found = verdict(referenced, newest.assign(item_id=ids, price=price))
+    assert found.kind == "drift"
+    assert {"price", "item"} <= named(found)
     assert any("price" in reason for reason in found.reasons)
 
 
-def test_unknown_products_are_drift(referenced, newest) -> None:
-    other = newest.assign(item_id=[f"NEW{n % 200}" for n in range(len(newest))])
-    assert "unseen_items" in named(verdict(referenced, other))
+def test_renamed_products_are_broken_and_new_ones_are_drift(referenced, newest) -> None:
+    other = newest.assign(item_id=[f"NEW-{n % 200}" for n in range(len(newest))])
+    assert "strange_items" in {one.check for one in verdict(referenced, other).broken}
+    new = newest["item_id"].where(np.arange(len(newest)) % 5 < 3, "99" + newest["item_id"].str[2:])
+    found = verdict(referenced, newest.assign(item_id=new))
+    assert found.kind == "drift", found.reasons
+    assert "unseen_items" in named(found)
 
 
 def test_one_category_alone_is_drift_in_the_mix(referenced, newest) -> None:
@@ -52,7 +65,7 @@ def test_one_category_alone_is_drift_in_the_mix(referenced, newest) -> None:
 
 def test_too_little_to_judge_is_said_and_is_no_alarm(referenced, newest) -> None:
     few = newest[newest["user_id"].isin(newest["user_id"].unique()[:5])]
-    found = verdict(referenced, few.assign(price=1000.0))
+    found = verdict(referenced, few)
     assert not found.enough
     assert not found.drifted
     assert "not enough data" in found.reasons[0]

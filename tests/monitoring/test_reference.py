@@ -7,14 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.calibration import SIZES, Scale
 from monitoring.reference import load_reference
 from tests.conftest import REPOSITORY
 
@@ -46,18 +44,24 @@ def test_the_reference_has_the_scores_of_the_test_window(referenced) -> None:
     assert np.isfinite(scores["score"]).all()
 
 
-def test_the_scale_of_a_size_lies_between_those_next_to_it(referenced) -> None:
-    small, large = (
-        Scale(visits, 20, threshold, {"price": median}, {"price": 0.1})
-        for visits, threshold, median in ((SIZES[0], 3.0, 0.4), (4 * SIZES[0], 1.0, 0.2))
-    )
+def test_the_reference_has_an_age_at_a_window(referenced) -> None:
     loaded = load_reference(referenced[0] / "models/reference")
-    found = replace(loaded, scales=(small, large))
-    middle = found.scale(2 * SIZES[0])  # halfway in the logarithm
-    assert middle.threshold == pytest.approx(2.0)
-    assert middle.median["price"] == pytest.approx(0.3)
-    assert found.scale(1).threshold == 3.0
-    assert found.scale(100_000).threshold == 1.0
+    end = pd.Timestamp(loaded.end)
+    fortnight = pd.Timedelta(days=14)
+    assert loaded.age_of(end - pd.Timedelta(hours=5)) == 0.0  # within the training data
+    assert loaded.age_of(end + fortnight - pd.Timedelta(hours=5)) == 0.0
+    assert loaded.age_of(end + 3 * fortnight - pd.Timedelta(hours=5)) == pytest.approx(2.0)
+    thresholds = {round(loaded.scale(100, age).threshold, 6) for age in (0, 3, 8)}
+    assert len(thresholds) == 3
+    assert loaded.scale(100, 99) == loaded.scale(100, 8)
+
+
+def test_a_reference_of_an_earlier_version_is_named(referenced, tmp_path: Path) -> None:
+    shutil.copytree(referenced[0] / "models/reference", tmp_path / "reference")
+    file = tmp_path / "reference/calibration.json"
+    file.write_text(json.dumps({"scales": []}))
+    with pytest.raises(ValueError, match="earlier version: run `bowerbird reference`"):
+        load_reference(tmp_path / "reference")
 
 
 def test_a_reference_without_scores_or_calibration(referenced, tmp_path: Path) -> None:

@@ -6,11 +6,20 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from components.data.held_days import load_held_days, release_days
+from components.evaluation.promotion_hold import read_promotion_hold, release_promotions
 from components.settings import Settings
-from monitoring.run import check_drift, newest_feedback, served_impressions
+from monitoring.run import (
+    SUSPECTS,
+    check_drift,
+    newest_traffic,
+    served_impressions,
+    users_between,
+)
 
 DAYS = 7
 NEWEST = pd.Timestamp("2023-11-20", tz="UTC")
@@ -46,7 +55,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def judged(folder: Path, settings: Settings) -> list[str]:
-    return newest_feedback(folder, DAYS, settings.validate_)["item_id"].tolist()
+    now = pd.Timestamp.now(tz="UTC")
+    return newest_traffic(folder, DAYS, settings.validate_, now).window["item_id"].tolist()
 
 
 def test_only_the_files_of_the_window_are_opened(folder: Path, settings: Settings) -> None:
@@ -114,13 +124,22 @@ def test_only_impressions_of_the_windows_days_are_opened(tmp_path: Path) -> None
 def test_check_drift_writes_report_and_alert(referenced, newest, tmp_path: Path) -> None:
     root, settings = tmp_path, referenced[1]
     shutil.copytree(referenced[0] / "models", root / "models")
-    hostile = newest.assign(item_id="<script>alert(1)</script>", price=newest["price"] * 5)
+    rare = newest["item_id"].value_counts().index[-60:]
+    other = np.random.default_rng(0).choice(rare, len(newest))
+    other[:30] = "<script>alert(1)</script>"
     file = root / "window.parquet"
-    hostile.to_parquet(file)
+    newest.assign(item_id=other, price=np.nan).to_parquet(file)
+    assert check_drift(settings, root, file).verdict.kind == "broken"  # no prices
+    shutil.rmtree(root / "var")
+    shutil.rmtree(root / "data/held")
+    newest.assign(item_id=other).drop(columns="price").assign(price=2.0).to_parquet(file)
     found = check_drift(settings, root, file)
-    assert found.retrain
+    assert found.retrain, found.verdict.reasons
+    assert not found.held
     page = (found.folder / "index.html").read_text()
     assert "<script>alert(1)</script>" not in page
+    assert "Products that moved the statistics" in page
+    assert "products that moved most" in (found.folder / "report.html").read_text()
     assert json.loads((found.folder / "verdict.json").read_text())["drifted"]
     assert len((root / "var/monitoring/alerts.jsonl").read_text().splitlines()) == 1
     calm = root / "calm.parquet"
@@ -188,3 +207,98 @@ def test_one_client_without_a_key_raises_no_alarm_and_hides_none(
     found = check_drift(settings, root).verdict
     assert found.rows <= len(newest) + settings.validate_.max_client_item_day
     assert not found.drifted, found.reasons
+
+
+def run_on(window: pd.DataFrame, referenced, root: Path, **options):
+    """Return the result of the monitoring on a window, below ``root``."""
+    if not (root / "models").exists():
+        shutil.copytree(referenced[0] / "models", root / "models")
+    window.to_parquet(root / "window.parquet")
+    return check_drift(referenced[1], root, root / "window.parquet", **options)
+
+
+def alerts(root: Path) -> list[dict[str, object]]:
+    file = root / "var/monitoring/alerts.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def test_broken_days_are_held_alerted_once_and_left_out(referenced, newest, tmp_path: Path) -> None:
+    last = newest["timestamp"].max().floor("D") - pd.Timedelta(days=2)
+    broken = newest.assign(price=newest["price"].mask(newest["timestamp"] >= last))
+    found = run_on(broken, referenced, tmp_path)
+    assert found.verdict.kind == "broken"
+    assert not found.retrain
+    days = set(broken.loc[broken["timestamp"] >= last, "timestamp"].dt.date)
+    assert set(found.held) == days
+    assert set(load_held_days(tmp_path).reasons()) == days
+    assert [one["kind"] for one in alerts(tmp_path)] == ["broken"]
+    page = (found.folder / "index.html").read_text()
+    assert "Broken data" in page
+    assert "missing_price" in page
+
+    again = run_on(broken, referenced, tmp_path)
+    assert again.verdict.kind == "none", again.verdict.reasons
+    assert again.verdict.rows_held == (broken["timestamp"] >= last).sum()
+    assert len(alerts(tmp_path)) == 1
+
+    release_days(tmp_path, min(days), max(days), "the shop has no prices now")
+    released = run_on(broken, referenced, tmp_path)
+    assert released.verdict.kind != "broken"
+    assert not load_held_days(tmp_path).reasons()
+
+
+def test_an_attack_holds_promotions_and_names_products_and_profiles(
+    referenced, newest, tmp_path: Path
+) -> None:
+    target = newest["item_id"].value_counts().index[-1]
+    times = newest["timestamp"].drop_duplicates().sample(20, random_state=0)
+    made = (
+        newest.head(1)
+        .loc[lambda f: f.index.repeat(20)]
+        .assign(
+            user_id=[f"made-up-{n}" for n in range(20)],
+            item_id=target,
+            timestamp=times.to_numpy(),
+        )
+    )
+    made["timestamp"] = times.to_numpy()
+    window = pd.concat([newest, made], ignore_index=True)
+    window["timestamp"] = pd.to_datetime(window["timestamp"], utc=True)
+    found = run_on(window, referenced, tmp_path)
+    assert found.verdict.kind == "attack", found.verdict.reasons
+    assert not found.retrain
+    hold = read_promotion_hold(tmp_path)
+    assert hold is not None
+    assert hold.products == (target,)
+    suspects = pd.read_parquet(tmp_path / SUSPECTS)
+    assert set(made["user_id"]) <= set(suspects["user_id"])
+    report = "".join(file.read_text() for file in found.folder.glob("*.[hj]*"))
+    assert target in report
+    assert "made-up-" not in report + json.dumps(alerts(tmp_path)) + hold.reason
+    run_on(window, referenced, tmp_path)
+    assert len(alerts(tmp_path)) == 1
+    release_promotions(tmp_path)
+    run_on(window, referenced, tmp_path)
+    assert len(alerts(tmp_path)) == 2
+
+
+def test_days_without_any_receipt_are_silent(folder: Path, settings: Settings) -> None:
+    def silent(now: str) -> list[str]:
+        traffic = newest_traffic(folder, DAYS, settings.validate_, pd.Timestamp(now, tz="UTC"))
+        return [str(day.date()) for day in traffic.silent]
+
+    assert silent("2023-11-21 06:00") == []
+    assert silent("2023-11-23 06:00") == ["2023-11-21", "2023-11-22"]
+    assert len(silent("2024-11-23 06:00")) == 30
+    # Old events that arrive today: the feed is not silent.
+    file = folder / "events-2023-11-30.parquet"
+    events("late", "2023-11-20 11:00").to_parquet(file)
+    assert silent("2023-12-01 06:00") == []
+
+
+def test_customers_since_the_training_are_known(folder: Path) -> None:
+    first, last = NEWEST - pd.Timedelta(days=5), NEWEST
+    assert users_between(folder, first, last).tolist() == ["user 0"]
+    assert users_between(folder, last, last).tolist() == []
+    with pytest.raises(ValueError, match="cannot be read"):  # not silently unknown
+        users_between(folder, NEWEST - pd.Timedelta(days=20), last)

@@ -11,6 +11,7 @@ import pytest
 
 from components.data.dataset import load_prepared
 from components.evaluation.compare import SeenEvents, compare
+from components.evaluation.promotion_hold import hold_promotions, release_promotions
 from components.manifest import write_manifest
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.registry import Registry, RegistryError, promote, rollback
@@ -66,6 +67,22 @@ def test_a_better_challenger_is_promoted_and_can_be_rolled_back(shop) -> None:
     assert (registry.folders.served("1") / "model.json").exists()
     with pytest.raises(RegistryError, match="there are: 2, 1"):
         promote(registry, "7")
+
+
+def test_no_version_is_promoted_while_promotions_are_held(shop) -> None:
+    root, settings = shop
+    hold_promotions(root, "signs of an attack on P1 by 9 profiles", ("P1",))
+    assert register(shop)["alias"] == "champion"  # there is none that it could replace
+    change_served_model(root)
+    second = register(shop)
+    assert (second["version"], second["alias"]) == ("2", "challenger")
+    reason = second["comparison"]["reason"]
+    assert reason.startswith("not promoted: promotions are held since")
+    assert "attack on P1" in reason
+    assert "without the hold: promoted" in reason
+    release_promotions(root)
+    promote(Registry(settings, root), "2")
+    assert json.loads((root / "var/serving/champion.json").read_text())["version"] == "2"
 
 
 def test_what_is_served_knows_all_data_and_what_is_judged_does_not(shop) -> None:

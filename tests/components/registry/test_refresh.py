@@ -15,6 +15,7 @@ import pytest
 from components.alerts import ALERTS, read_alerts
 from components.data.dataset import Catalogue, Prepared, load_prepared
 from components.evaluation.sanity import unusable_candidates
+from components.evaluation.promotion_hold import hold_promotions, release_promotions
 from components.manifest import verify_manifest
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.registry import Registry, RegistryError, promote, rollback
@@ -193,6 +194,17 @@ def test_a_refresh_that_must_not_be_served_leaves_the_champion(
     assert report["version"] is None
     assert "version 1 became the champion" in report["reason"]
     assert champion(root) == "1"
+
+
+def test_while_promotions_are_held_nothing_is_published(served_shop: Shop) -> None:
+    root, settings = served_shop
+    before = champion(root)
+    grow(root, "a kite of paper")
+    hold_promotions(root, "signs of an attack on 85123A by 3 profiles", ("85123A",))
+    report = refresh(settings, root)
+    release_promotions(root)
+    assert (report["version"], champion(root)) == (None, before)
+    assert "signs of an attack on 85123A" in report["reason"]
 
 
 def test_scores_that_are_no_numbers_are_found(trained: Shop) -> None:

@@ -1,0 +1,75 @@
+"""A hold on promotions: while it is there, ``register`` and ``refresh`` promote no version.
+
+In: an alarm of the monitoring, or the operator. Out: ``var/monitoring/promotion_hold.json``. A
+version can still be promoted by hand. ``bowerbird release --promotion`` ends the hold.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+from components.manifest import sync
+
+FILE = Path("var/monitoring/promotion_hold.json")
+END = "`bowerbird release --promotion` ends the hold"
+
+
+@dataclass(frozen=True)
+class PromotionHold:
+    """since: time, ISO 8601. reason: one sentence. products: ids of lifted products."""
+
+    since: str
+    reason: str
+    products: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"promotions are held since {self.since[:16]} ({self.reason}); {END}"
+
+    def refusal(self, otherwise: str) -> str:
+        """Return why no version is promoted; otherwise: the reason of the decision without it."""
+        return f"not promoted: {self}; without the hold: {otherwise}"
+
+
+def read_promotion_hold(root: Path) -> PromotionHold | None:
+    """Return the hold below ``root``, None without one.
+
+    A file that cannot be read is a hold: its reason is lost, that there was one is not.
+    """
+    file = root / FILE
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        values = {one.name: content[one.name] for one in fields(PromotionHold)}
+        return PromotionHold(**{**values, "products": tuple(values["products"])})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return PromotionHold("unknown", f"{file} cannot be read: {error}")
+
+
+def hold_promotions(root: Path, reason: str, products: tuple[str, ...] = ()) -> PromotionHold:
+    """Hold all promotions and return the hold; durable on return. An earlier one keeps its time."""
+    before = read_promotion_hold(root)
+    since = before.since if before else datetime.now(UTC).isoformat(timespec="seconds")
+    hold = PromotionHold(since, reason, products)
+    file = root / FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}")
+    with partial.open("w", encoding="utf-8") as stream:
+        json.dump(asdict(hold), stream, indent=1, ensure_ascii=False)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(file)
+    sync(file.parent)
+    return hold
+
+
+def release_promotions(root: Path) -> bool:
+    """End the hold on promotions; return whether there was one."""
+    file = root / FILE
+    there = file.exists()
+    file.unlink(missing_ok=True)
+    return there

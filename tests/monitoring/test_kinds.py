@@ -1,0 +1,204 @@
+"""Each kind of change is called by its name, and an ordinary week by none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from monitoring.detection import Traffic, Verdict, judge
+from monitoring.features import clean_window
+from monitoring.reference import Reference
+from tests.monitoring.weeks import DAY, END, purchases, reference_of, training
+
+FIRST = END + 5 * DAY
+"""The first day with a fault; the window is END to END + 7 days."""
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return reference_of(training())
+
+
+@pytest.fixture(scope="module")
+def week() -> pd.DataFrame:
+    return purchases(END, 7, seed=1)
+
+
+def changed(week: pd.DataFrame, change: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    """Return the week with a change of its last two days."""
+    late = week["timestamp"] >= FIRST
+    return pd.concat([week[~late], change(week[late])], ignore_index=True)
+
+
+def verdict(reference: Reference, window: pd.DataFrame, **facts: object) -> Verdict:
+    return judge(Traffic(window, **facts), reference)[0]  # type: ignore[arg-type]
+
+
+def failed(found: Verdict) -> dict[str, set[str]]:
+    """Return check → days."""
+    checks: dict[str, set[str]] = {}
+    for one in found.broken:
+        checks.setdefault(one.check, set()).add(one.day)
+    return checks
+
+
+LAST_DAYS = {str(FIRST.date()), str((FIRST + DAY).date())}
+
+
+@pytest.mark.parametrize("age", [0, 1, 2, 5])
+def test_ordinary_weeks_raise_no_alarm(reference: Reference, age: int) -> None:
+    for seed in range(10, 13):
+        found = verdict(reference, purchases(END + 7 * age * DAY, 7, seed))
+        assert found.kind == "none", (seed, found.reasons)
+        assert found.age == pytest.approx(age)
+
+
+@pytest.mark.parametrize(
+    ("check", "change"),
+    [
+        ("missing_price", lambda f: f.assign(price=np.nan)),
+        ("missing_price", lambda f: f.assign(price=0.0)),
+        ("missing_item", lambda f: f.assign(item_id=f["item_id"].where(f.index % 2 == 0))),
+        ("missing_user", lambda f: f.assign(user_id=None)),
+        ("price_scale", lambda f: f.assign(price=f["price"] * 1.2)),
+        ("price_scale", lambda f: f.assign(price=f["price"] / 100)),
+        ("strange_items", lambda f: f.assign(item_id="SKU-" + f["item_id"])),
+        ("unknown_items", lambda f: f.assign(item_id="P9" + f["item_id"].str[1:])),
+        ("unknown_users", lambda f: f.assign(user_id="77" + f["user_id"])),
+        ("one_instant", lambda f: f.assign(timestamp=f["timestamp"].dt.floor("D"))),
+        ("clock_shift", lambda f: f.assign(timestamp=f["timestamp"] + pd.Timedelta(hours=5))),
+        ("feed_low", lambda f: f[f.groupby(f["timestamp"].dt.date).cumcount() < 12]),
+    ],
+)
+def test_broken_data_is_named_with_its_days(
+    reference: Reference, week: pd.DataFrame, check: str, change: Callable[..., pd.DataFrame]
+) -> None:
+    found = verdict(reference, changed(week, change))
+    assert found.kind == "broken", found.reasons
+    assert not found.drifted
+    assert failed(found)[check] == LAST_DAYS
+    assert set().union(*failed(found).values()) == LAST_DAYS
+    assert found.enough
+    good = clean_window(week[week["timestamp"] < FIRST])
+    assert found.rows == len(good)
+
+
+def test_a_stopped_feed_is_found_after_the_longest_ordinary_gap(
+    reference: Reference, week: pd.DataFrame
+) -> None:
+    silent = pd.date_range(END + 7 * DAY, periods=2, freq="D")
+    assert reference.limits["feed_gap"] == 1
+    assert verdict(reference, week, silent=silent[:1]).kind == "none"
+    found = verdict(reference, week, silent=silent)
+    assert failed(found) == {"feed_gap": {str(silent[1].date())}}
+
+
+def test_a_holiday_that_returns_is_no_gap(reference: Reference, week: pd.DataFrame) -> None:
+    silent = pd.date_range(END + 7 * DAY, periods=3, freq="D")
+    closed = pd.date_range(silent[0] - 380 * DAY, silent[-1] - 340 * DAY, freq="D")
+    history = pd.Series(40.0, index=closed)
+    history[silent - 364 * DAY] = 0.0
+    visits = pd.concat([history, reference.visits[reference.visits.index > closed[-1]]])
+    assert verdict(replace(reference, visits=visits), week, silent=silent).kind == "none"
+
+
+def test_a_wrong_clock_is_found_by_the_day_of_receipt(
+    reference: Reference, week: pd.DataFrame
+) -> None:
+    received = week["timestamp"].dt.floor("D")
+    slow = week["timestamp"].mask(received >= FIRST, week["timestamp"] - 365 * DAY)
+    arrival = pd.DataFrame({"timestamp": slow, "received": received})
+    in_time = week[received < FIRST]
+    found = verdict(reference, in_time, received=arrival)
+    assert failed(found) == {"wrong_clock": LAST_DAYS}
+    imported = arrival[received >= FIRST]  # a feed's first day: old events are imported
+    assert verdict(reference, in_time, received=imported[imported["received"] == FIRST]).kind == (
+        "none"
+    )
+
+
+def test_a_day_that_the_operator_released_is_not_called_broken(
+    reference: Reference, week: pd.DataFrame
+) -> None:
+    cheap = changed(week, lambda f: f.assign(price=f["price"] * 0.8))
+    assert verdict(reference, cheap).kind == "broken"
+    assert verdict(reference, cheap, skip=[FIRST, FIRST + DAY]).kind != "broken"
+
+
+def test_what_a_client_may_not_set_is_not_missing(reference: Reference, week: pd.DataFrame) -> None:
+    sessions = week.assign(price=np.nan, authentication="none")
+    assert "missing_price" not in failed(verdict(reference, sessions))
+
+
+def test_other_taste_and_a_new_range_are_drift(reference: Reference, week: pd.DataFrame) -> None:
+    rng = np.random.default_rng(0)
+    rare = [f"P{code}" for code in rng.integers(100, 150, len(week))]
+    price = [2.0 + (int(one[1:]) % 7) for one in rare]
+    taste = verdict(reference, week.assign(item_id=rare, price=price))
+    assert taste.kind == "drift"
+    assert taste.drifted
+    assert "item" in {one.name for one in taste.statistics if one.drifted}
+    new = week["item_id"].mask(rng.random(len(week)) < 0.3, "P9" + week["item_id"].str[1:])
+    found = verdict(reference, week.assign(item_id=new))
+    assert found.kind == "drift", found.reasons
+    assert "new_texts" in {one.name for one in found.statistics if one.drifted}
+
+
+def attack_of(week: pd.DataFrame, users: list[str], seed: int = 0) -> pd.DataFrame:
+    """Return the week with ``users`` who each buy P149 once."""
+    times = END + pd.to_timedelta(
+        np.random.default_rng(seed).integers(8 * 3600, 150 * 3600, len(users)), unit="s"
+    )
+    made = pd.DataFrame(
+        {
+            "user_id": users,
+            "item_id": "P149",
+            "event": "purchase",
+            "timestamp": times,
+            "price": 2.0 + 149 % 7,
+            "quantity": 1.0,
+        }
+    )
+    return pd.concat([week, made], ignore_index=True)
+
+
+def test_made_up_profiles_are_an_attack_and_are_named(
+    reference: Reference, week: pd.DataFrame
+) -> None:
+    users = [f"made-up-{n}" for n in range(14)]
+    window = attack_of(week[week["item_id"] != "P149"], users)
+    found, attack = judge(Traffic(window), reference)
+    assert found.kind == "attack", found.reasons
+    assert {one.item_id for one in found.products} == {"P149"}
+    assert set(attack.profiles["user_id"]) == set(users)
+    assert not any(user in found.to_json() for user in users)  # personal data
+    # The same purchases by customers who were there before are none.
+    known = [f"1{n}" for n in range(14)]
+    assert verdict(reference, attack_of(week[week["item_id"] != "P149"], known)).kind == "none"
+    assert verdict(reference, window, earlier=users).kind == "none"
+    sessions = [f"session:{n}" for n in range(14)]  # new by nature
+    found = verdict(reference, attack_of(week[week["item_id"] != "P149"], sessions))
+    assert found.kind == "none", found.reasons
+
+
+def test_few_profiles_that_repeat_one_product_are_an_attack(
+    reference: Reference, week: pd.DataFrame
+) -> None:
+    users = [f"1{n % 3}" for n in range(240)]
+    found, attack = judge(Traffic(attack_of(week, users)), reference)
+    assert found.kind == "attack", found.reasons
+    assert {"P149"} == {one.item_id for one in found.products}
+    assert {"10", "11", "12"} <= set(attack.profiles["user_id"])
+    # Also where the limits of validate leave the events out.
+    above = attack_of(week.iloc[:0], users)
+    assert verdict(reference, week, above_limits=above).kind == "attack"
+
+
+def test_broken_data_explains_the_rest_away(reference: Reference, week: pd.DataFrame) -> None:
+    users = [f"19{n}9" for n in range(14)]
+    both = changed(attack_of(week, users), lambda f: f.assign(price=np.nan))
+    assert verdict(reference, both).kind == "broken"
