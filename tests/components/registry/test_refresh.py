@@ -14,8 +14,8 @@ import pytest
 
 from components.alerts import ALERTS, read_alerts
 from components.data.dataset import Catalogue, Prepared, load_prepared
-from components.evaluation.sanity import unusable_candidates
 from components.evaluation.promotion_hold import hold_promotions, release_promotions
+from components.evaluation.sanity import unusable_candidates
 from components.manifest import verify_manifest
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.registry import Registry, RegistryError, promote, rollback
