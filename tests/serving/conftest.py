@@ -99,6 +99,8 @@ class Server:
             "BENTOML_HOME": str(root / "bentoml"),
             "BENTOML_DO_NOT_TRACK": "true",
             "BOWERBIRD_SERVE__MAX_RATE": "0",
+            # Else one shopper in fifty gets other lists than a test expects.
+            "BOWERBIRD_SERVE__UPLIFT": "{share: 0}",
             **(environment or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -108,7 +108,6 @@ def test_a_bad_version_hurts_in_its_canary_and_is_gone_by_itself(
             "BOWERBIRD_API_KEY": API["x-api-key"],
             "BOWERBIRD_OPERATOR_KEY": OPERATOR["x-api-key"],
             "BOWERBIRD_SERVE__CANARY": "{share: 0.3, min_shoppers: 100000}",
-            "BOWERBIRD_SERVE__UPLIFT": "{share: 0}",
         },
     ).start()
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
-from components.settings import Uplift
+from components.settings import Experiment, Uplift
 from serving.arms import (
     DAY,
     POPULAR,
@@ -18,9 +22,13 @@ from serving.arms import (
     holdout_name,
     holdout_of,
 )
+from serving.backend import Backend
 from serving.events.exposures import experiment_names, record_exposures
 from serving.events.store import EventStore
+from serving.events.tables import EXPOSURES, IMPRESSIONS, profile_of
 from serving.events.visitors import Sums
+from serving.recommend.query import RecommendRequest, RerankRequest
+from serving.recommend.types import Shopper
 from serving.uplift import UPLIFT, UpliftMeasurement, gain
 
 
@@ -134,3 +142,47 @@ def test_without_a_share_or_a_key_nothing_is_measured(tmp_path: Path) -> None:
         assert measurement.latest() is None
     assert not (tmp_path / UPLIFT).exists()
     store.close()
+
+
+def test_the_holdout_gets_popular_products_and_no_other_arm(
+    shop_root: Path, open_backend: Callable[..., Backend]
+) -> None:
+    spring = Experiment(name="spring", model="champion")
+    backend = open_backend(shop_root, has_api_key=True, uplift=Uplift(share=1), experiment=spring)
+    backend.load()
+    engine = backend.models.current().engine
+    popular = [engine.ids[code] for code in engine.by_popularity]
+
+    def answer(user: str | None, **fields: Any) -> dict[str, Any]:
+        shopper = Shopper(user, None, profile_of(user, None), "client")
+        request = RecommendRequest(user_id=user, k=5, **fields)
+        return json.loads(asyncio.run(backend.recommendations.recommend(request, shopper)))
+
+    def ids(shown: dict[str, Any]) -> list[str]:
+        return [item["item_id"] for item in shown["items"]]
+
+    first = answer("anna", recent=[popular[0]])
+    assert ids(first) == popular[1:6]  # what was seen is left out
+    assert (first["source"], first["arm"]) == ("holdout", None)
+    assert ids(answer("ben")) == popular[:5]
+    cheap = answer("anna", max_price=1.0)
+    assert all(item["price"] <= 1 for item in cheap["items"])
+    assert answer(None)["source"] == "hybrid"  # an anonymous request is in no arm
+
+    shopper = Shopper("anna", None, "user:anna", "client")
+    body = RerankRequest(user_id="anna", item_ids=popular[4::-1])
+    assert ids(json.loads(backend.recommendations.rerank(body, shopper))) == popular[:5]
+
+    backend.store.flush()
+    with backend.store.database.connected() as connection:
+        exposures = connection.execute(sa.select(EXPOSURES)).all()
+        sources = set(
+            connection.scalars(
+                sa.select(IMPRESSIONS.c.source).where(IMPRESSIONS.c.profile == "user:ben")
+            )
+        )
+    assert {(one.experiment, one.profile, one.arm) for one in exposures} == {
+        (holdout_name(Uplift()), "user:anna", POPULAR),
+        (holdout_name(Uplift()), "user:ben", POPULAR),
+    }
+    assert sources == {"holdout"}

@@ -317,7 +317,7 @@ def test_the_operator_sees_the_canary_and_the_uplift(
     }
     (shop_root / UPLIFT).write_text(json.dumps(measured))
     keys = {"BOWERBIRD_API_KEY": "the shop's", "BOWERBIRD_OPERATOR_KEY": "the owner's"}
-    server = serve(shop_root, keys).start()
+    server = serve(shop_root, {**keys, "BOWERBIRD_SERVE__UPLIFT": "{share: 0.02}"}).start()
     browser.get(f"{server.url}/operator")
     browser.execute_script("sessionStorage.setItem('key', \"the owner's\")")
     browser.get(f"{server.url}/operator")
