@@ -63,6 +63,7 @@ class CanaryControl:
         roll_back: Callable[[str], None],
     ) -> None:
         self.enabled = has_api_key and settings.serve.canary.share > 0
+        self._switched_off = has_api_key and not self.enabled
         self._canary = settings.serve.canary
         self._webhook = settings.monitor.webhook
         self._root = root
@@ -74,6 +75,8 @@ class CanaryControl:
 
     def step(self) -> None:
         """Follow the pointer, look at the evidence where that is due, and decide."""
+        if self._switched_off:  # the state would be old when canaries are switched on again
+            (self._root / ROLLOUT).unlink(missing_ok=True)
         if not self.enabled:
             return
         try:

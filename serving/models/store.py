@@ -209,16 +209,15 @@ class ModelStore:
             rollout = read_rollout(self._root)
             running = rollout.canary if rollout else None
             wanted = find_release(self._root, running.release) if running else None
-            if running is None:
-                self.canary, self._canary_name = None, ""
-            elif wanted is None:
+            name = running.name if running else ""
+            if name != self._canary_name:  # that one ended
+                self.canary, self._canary_name = None, name
+            if running is not None and wanted is None:
                 raise FileNotFoundError(f"the folder of version {running.release.version} is gone")
-            elif self.canary is None or self.canary.source != wanted:
+            if wanted is not None and (self.canary is None or self.canary.source != wanted):
                 if not self._canary_retry.is_due(wanted):
                     return
-                loaded = self._catalogue.refreshed(self._loader.load(wanted))
-                self._canary_name = running.name
-                self.canary = loaded
+                self.canary = self._catalogue.refreshed(self._loader.load(wanted))
                 gc.freeze()
         except Exception as error:  # whatever is wrong with it, the champion serves all
             self.canary = None

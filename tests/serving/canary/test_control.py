@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -268,6 +269,7 @@ def test_without_an_api_key_or_a_share_a_promoted_version_serves_all(
     shop_root: Path, open_backend: Callable[..., Backend]
 ) -> None:
     register(shop_root, "1")
+    (shop_root / ROLLOUT).write_text("{}")  # of when canaries were on
     without_key = open_backend(shop_root)
     without_share = open_backend(shop_root, has_api_key=True, canary=Canary(share=0))
     for backend in (without_key, without_share):
@@ -303,3 +305,25 @@ def test_a_state_that_cannot_be_written_changes_nothing_that_is_served(
     backend.follow()
     assert backend.models.canary is not None
     assert backend.health.problems == {}
+
+
+def test_a_version_promoted_during_a_canary_gets_its_own(
+    shop_root: Path, start: Callable[..., Backend]
+) -> None:
+    backend = start()
+    register(shop_root, "2", "1")
+    backend.follow()
+    before = recommended(backend, names())
+    shutil.copytree(shop_root / "var/serving/models/2", shop_root / "var/serving/models/3")
+    pointer = {"version": "3", "folder": "var/serving/models/3"}
+    (shop_root / "var/serving/champion.json").write_text(json.dumps(pointer))
+    backend.follow()
+    after = recommended(backend, names())
+    assert set(before) == {"1", "2"}
+    assert set(after) == {"1", "3"}
+    tried = [[one != "1" for one in served] for served in (before, after)]
+    assert tried[0] != tried[1]  # other shoppers are drawn
+    rollout = read_rollout(shop_root)
+    assert rollout is not None
+    assert rollout.decisions[-1]["reason"] == "version 3 was promoted"
+    assert read_alerts(shop_root / ALERTS) == []
