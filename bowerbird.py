@@ -483,23 +483,28 @@ def models() -> None:
 
 
 @app.command()
-def promote(version: str) -> None:
-    """Make a version the champion; a running endpoint loads it automatically."""
+def promote(
+    version: str,
+    now: bool = typer.Option(False, "--now", help="serve it to all shoppers at once"),
+) -> None:
+    """Make a version the champion; a running endpoint loads it, first for its canary."""
     from components.registry import promote as make_champion
 
     with _registry() as registry:
-        make_champion(registry, version)
+        make_champion(registry, version, now)
     typer.echo(f"version {version} is the champion")
 
 
 @app.command()
-def rollback() -> None:
-    """Go back to the previous champion."""
+def rollback(
+    of: str = typer.Option(None, help="do nothing if the champion is another version"),
+) -> None:
+    """Go back to the previous champion, or end the canary of the present one."""
     from components.registry import rollback as restore_previous
 
     with _registry() as registry:
-        version = restore_previous(registry)
-    typer.echo(f"version {version} is the champion again")
+        version = restore_previous(registry, of)
+    typer.echo(f"version {version} is the champion")
 
 
 @app.command()

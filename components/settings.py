@@ -656,6 +656,12 @@ class Preprocess(Section):
     """Items with fewer interactions are dropped."""
     min_user_interactions: PositiveInt = 1
     """Users with fewer interactions are dropped."""
+    recommended_weight: Share = 1.0
+    """Weight of events that a served list led to, in what models learn; 1 = as organic events.
+
+    Less than 1 keeps models from learning from their own lists. It holds for popularity, item
+    statistics and all models of neighbours, items and factors; `sequential` learns from each event.
+    """
 
 
 class Corpus(Section):
@@ -1182,8 +1188,9 @@ class Exploration(Section):
 class Experiment(Section):
     """Two arms: the champion as it is served, and one that differs in the settings given here."""
 
-    name: str = Field("", max_length=100)
-    """Name of the A/B test; "" = none runs. A new name starts a new test."""
+    name: str = Field("", max_length=100, pattern="^([^~]|$)")
+    """Name of the A/B test, not beginning with "~"; "" = none runs. A new name starts a new test.
+    """
     share: Share = 0.5
     """Share of the shoppers in the treatment arm."""
     model: Literal["champion", "challenger"] = "challenger"
@@ -1199,7 +1206,54 @@ class Experiment(Section):
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Probability of a false positive, valid for any number of looks."""
     max_client_shoppers: Annotated[int, Field(ge=0)] = 20
-    """Shoppers of one client a day that take part by session token; 0 = no limit."""
+    """Shoppers of one client a day that take part by session token; 0 = no limit.
+
+    This also holds for canaries and for `serve.uplift`.
+    """
+
+
+class Canary(Section):
+    """How a promoted version replaces the one in service; needs an API key."""
+
+    share: Share = 0.1
+    """Share of the shoppers that a promoted version serves first; 0 = it serves all at once."""
+    min_hours: PositiveFloat = 24
+    """Hours before it may take over."""
+    min_shoppers: PositiveInt = 1000
+    """Shoppers of the canary before it may take over sooner than `max_days`."""
+    max_days: PositiveFloat = 3
+    """Days after which it takes over with fewer shoppers if nothing speaks against it."""
+    outcome: list[Event] = Field(["click", "cart", "purchase"], min_length=1)
+    """Events that count as a conversion."""
+    window_hours: PositiveFloat = 24
+    """Hours after a shopper's first list within which the event must follow."""
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Probability of rolling back a version that is as good, valid for any number of looks."""
+    max_failure_growth: Share = 0.01
+    """Share of lists that the model fails to make, above the other shoppers', that is harm."""
+    max_latency_ratio: Annotated[float, Field(gt=1)] = 2.0
+    """Times the 95th percentile of the seconds for a list that is harm, if 5 ms more, too."""
+
+
+class Shadow(Section):
+    """The challenger in the background: it makes lists that no shopper sees."""
+
+    share: Share = 0.0
+    """Share of the computed lists that the challenger makes too; 0 = off.
+
+    It ranks in a process of its own at the lowest priority and needs the memory of a model.
+    """
+
+
+class Uplift(Section):
+    """A random holdout that gets popular products, to measure what recommendations earn."""
+
+    share: Share = 0.02
+    """Share of the shoppers that get popular products; 0 = none. Needs an API key."""
+    redraw_days: PositiveInt = 91
+    """Days after which other shoppers are drawn, and the measurement starts again."""
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """1 - confidence of the intervals, valid for any number of looks."""
 
 
 class Retention(Section):
@@ -1296,6 +1350,12 @@ class Serve(Section):
     """Random positions, logged with their propensities."""
     experiment: Experiment = Experiment()
     """A/B test of the champion against the challenger, or against other business rules."""
+    canary: Canary = Canary()
+    """A promoted version first serves a share of the shoppers."""
+    shadow: Shadow = Shadow()
+    """The challenger makes lists in the background, without showing them."""
+    uplift: Uplift = Uplift()
+    """What recommendations earn, against popular products."""
 
 
 class Monitor(Section):

@@ -8,6 +8,7 @@ from pathlib import Path
 from components.language.writer import open_writer
 from components.settings import Settings
 from serving import metrics
+from serving.canary.control import CanaryControl
 from serving.events.errors import StoreError
 from serving.events.exposures import ExposureLog
 from serving.events.last_known import LastKnown
@@ -23,13 +24,20 @@ from serving.profiles.profiles import LiveProfiles
 from serving.recommend.impressions import ImpressionLog
 from serving.recommend.ranking import Ranking
 from serving.recommend.service import RecommendationService
+from serving.shadow import Shadow
+from serving.uplift import UpliftMeasurement
+
+SHADOW_NICENESS = 19
+EXPOSURES_OF_PROFILE = 3
+"""Arms that a shopper may be in at once: of an A/B test, a canary and the holdout."""
 
 
 class Backend:
     """One worker's parts, put together.
 
     sign: makes an impression's id, see ``ImpressionLog``. has_api_key: an API key is set.
-    single_process: the endpoint has no other worker.
+    single_process: the endpoint has no other worker. roll_back: tells the registry, in the
+    background, that its champion was rolled back in its canary.
     """
 
     def __init__(
@@ -39,6 +47,7 @@ class Backend:
         sign: Callable[[str, str | None, str], str],
         has_api_key: bool = False,
         single_process: bool = False,
+        roll_back: Callable[[str], None] = lambda version: None,
     ) -> None:
         serve = settings.serve
         self.settings = settings
@@ -56,7 +65,7 @@ class Backend:
         self.last_known = LastKnown()
         self.impressions = ImpressionLog(self.store, sign)
         self.exposures = ExposureLog(
-            self.store.database, serve.experiment.name, self.live.max_profiles
+            self.store.database, EXPOSURES_OF_PROFILE * self.live.max_profiles
         )
         self.impression_quotas = ImpressionQuotas(
             serve.max_impressions,
@@ -66,6 +75,27 @@ class Backend:
         self.exposure_quotas = ExposureQuotas(serve.experiment.max_client_shoppers)
         self.writer = open_writer(serve)
         self.ranking = Ranking(serve)
+        self.uplift = UpliftMeasurement(serve.uplift, root, self.store.database, has_api_key)
+        self.canary = CanaryControl(
+            settings,
+            root,
+            self.store.database,
+            self.health,
+            has_api_key,
+            lambda release: self.models.is_in_canary(release.version),
+            roll_back,
+        )
+        # Apart from the ranking process, and always a process: the shadow must slow no answer.
+        apart = serve.model_copy(update={"ranking": "process"})
+        shadow_ranking = Ranking(apart, niceness=SHADOW_NICENESS)
+        self.shadow = Shadow(
+            serve,
+            root,
+            ModelLoader(serve, root, self.live, shadow_ranking, self.health),
+            CatalogueRefresh(serve, self.store.database, shadow_ranking, self.health),
+            shadow_ranking,
+            self.health,
+        )
         self.models = ModelStore(
             settings,
             root,
@@ -73,11 +103,16 @@ class Backend:
             CatalogueRefresh(serve, self.store.database, self.ranking, self.health),
             self.ranking,
             self.health,
+            follows_rollout=self.canary.enabled,
+            has_holdout=self.uplift.enabled,
         )
         self.recommendations = RecommendationService(
-            settings, self.models, self.live, self.ranking, self.exposures, self.impressions
+            *(settings, self.models, self.live, self.ranking, self.exposures),
+            *(self.impressions, self.shadow),
         )
         self._periodic = Periodic("looking for changes", self._look)
+        # Apart: reading a canary's outcomes must not delay a new model or an erasure.
+        self._judging = Periodic("judging canary and uplift", self._judge)
 
     def load(self) -> None:
         """Load the champion, or the previous one where it is damaged.
@@ -86,37 +121,50 @@ class Backend:
             NotReady: there is no model that can be served.
         """
         self.ranking.watch()
-        self.models.refresh()
+        self.follow()
         self.models.current()
+
+    def follow(self) -> None:
+        """Follow the registry's pointers and the rollout, and load what changed."""
+        self.canary.step()
+        self.models.refresh()
 
     def start(self) -> None:
         """Begin to look for another champion, for erasures and for changed products."""
         self._periodic.start()
+        self._judging.start()
 
     def close(self) -> None:
         """Stop looking, and write what is queued."""
         self._periodic.stop()
+        self._judging.stop()
         self.recommendations.close()
         self.ranking.close()
+        self.shadow.close()
         self.store.close()
 
     def forget_erased(self) -> None:
         """Remove from memory the profiles that any worker erased since the last call."""
         if self.live.refresh_erasures():
             self.exposures.forget()
-            for loaded in self.models.in_service():
+            for loaded in (*self.models.in_service(), *self.shadow.models):
                 loaded.profiles.base.forget(self.live.erased_at)
 
     def _look(self) -> None:
         try:
             self.ranking.watch()
             self.models.refresh()
+            self.shadow.refresh()
             self.forget_erased()
             self._measure_store()
             if self.models.champion is not None:
                 metrics.COVERAGE.set(self.models.champion.covered.mean())
         except StoreError:
             self._measure_store()  # the error was logged where it was raised
+
+    def _judge(self) -> None:
+        self.canary.step()
+        self.uplift.step()
 
     def _measure_store(self) -> None:
         metrics.PENDING.set(self.store.pending)

@@ -55,18 +55,31 @@ def compare(
         return Difference(0.0, -1.0, 1.0, 1.0, False)
     rates, smooth = hits / n, (hits + 1) / (n + 2)
     difference = float(rates[1] - rates[0])
-    v = float((smooth * (1 - smooth) / n).sum())  # variance of the difference
-    t = effect**2
-    log_ratio = 0.5 * np.log(v / (v + t)) + t * difference**2 / (2 * v * (v + t))
-    half = float(np.sqrt(v * (v + t) / t * (2 * np.log(1 / alpha) + np.log((v + t) / v))))
+    variance = float((smooth * (1 - smooth) / n).sum())
+    half, p_value = always_valid(difference, variance, alpha, effect)
     enough = bool((n >= MIN_USERS).all())
     return Difference(
         difference,
         max(-1.0, difference - half),
         min(1.0, difference + half),
-        float(np.exp(-max(log_ratio, 0.0))) if enough else 1.0,
+        p_value if enough else 1.0,
         enough and abs(difference) > half,
     )
+
+
+def always_valid(
+    difference: float, variance: float, alpha: float, effect: float
+) -> tuple[float, float]:
+    """Return half the width of a difference's always-valid interval, and its p-value.
+
+    The formula of ``compare`` for any asymptotically normal difference with this variance. Means
+    of numbers such as revenue: Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas (Annals of
+    Statistics 2024).
+    """
+    v, t = variance, effect**2
+    log_ratio = 0.5 * np.log(v / (v + t)) + t * difference**2 / (2 * v * (v + t))
+    half = float(np.sqrt(v * (v + t) / t * (2 * np.log(1 / alpha) + np.log((v + t) / v))))
+    return half, float(np.exp(-max(log_ratio, 0.0)))
 
 
 def results(database: Database, experiment: Experiment) -> list[dict[str, Any]]:

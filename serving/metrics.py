@@ -8,6 +8,7 @@ put user ids into them and grow without bound. Here the label is the route.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,12 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
+from prometheus_client.metrics_core import Metric
 
 __all__ = ["CONTENT_TYPE_LATEST", "exposition"]
+
+LIST_SECONDS = tuple(500e-6 * 1.25**n for n in range(45))
+"""Upper edges of the histogram of a canary's lists, 0.5 ms to 9 s."""
 
 _BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
@@ -64,6 +69,34 @@ RECOMMENDATIONS = Counter(
 )
 ITEMS = Counter("bowerbird_recommended_items", "items recommended", ["source"])
 COLD = Counter("bowerbird_cold_recommendations", "recommendations for an empty history")
+CANARY_LISTS = Counter(
+    "bowerbird_canary_lists",
+    "lists computed during a canary, by arm; failed: without an item of the model",
+    ["canary", "arm", "result"],
+)
+CANARY_SECONDS = Histogram(
+    "bowerbird_canary_list_seconds",
+    "seconds in which a list was ranked, by arm of a canary",
+    ["canary", "arm"],
+    buckets=LIST_SECONDS,
+)
+SHADOW_LISTS = Counter(
+    "bowerbird_shadow_lists",
+    "lists of the challenger that no shopper sees; dropped: it was busy",
+    ["version", "result"],
+)
+SHADOW_OVERLAP = Histogram(
+    "bowerbird_shadow_overlap",
+    "share of the shown products that the challenger lists too",
+    ["version"],
+    buckets=tuple(n / 10 for n in range(11)),
+)
+SHADOW_SECONDS = Histogram(
+    "bowerbird_shadow_seconds",
+    "seconds in which a list was ranked by the challenger in the shadow, and by what was served",
+    ["version", "of"],
+    buckets=LIST_SECONDS,
+)
 CONVERSATION = Counter("bowerbird_conversation", "replies of the conversation", ["kind"])
 WORDED = Counter(
     "bowerbird_worded", "sentences of the language model that words replies", ["result"]
@@ -131,10 +164,19 @@ def forget_dead_workers() -> None:
             multiprocess.mark_process_dead(pid)
 
 
+def collected() -> Iterable[Metric]:
+    """Return all metrics, summed over the workers."""
+    return _registry().collect()
+
+
 def exposition() -> bytes:
     """Return all metrics in the Prometheus text format, summed over the workers."""
+    return generate_latest(_registry())
+
+
+def _registry() -> CollectorRegistry:
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
+        return REGISTRY
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)
-    return generate_latest(registry)
+    return registry

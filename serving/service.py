@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import gc
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,7 @@ class Bowerbird:
         # Workers run in parallel: products of a few rows gain nothing from more threads.
         os.environ["OMP_NUM_THREADS"] = "1"  # PyTorch's, which is imported if a model needs it
         from serving import metrics
+        from serving.api import jobs
         from serving.api.app import create_app
         from serving.api.feedback_validation import FeedbackValidator
         from serving.backend import Backend
@@ -127,6 +129,7 @@ class Bowerbird:
                 auth.impression_id,
                 has_api_key=keys.api is not None,
                 single_process=WORKERS == 1,
+                roll_back=partial(jobs.roll_back, ROOT),
             )
             made.state.auth, made.state.feedback = auth, FeedbackValidator(settings, auth)
             made.state.backend = self.backend

@@ -41,7 +41,7 @@ def clean_interactions(interactions: ir.Table, users: ir.Table, items: ir.Table)
     A line that an order repeats (two deliveries of one product) is one purchase of the sum: the
     quantities are added, and the price is the mean price of the units that have one. by_shop: the
     event is in the shop's own files or was sent with its key. authenticated: that, or with a signed
-    session.
+    session. recommended: a served list led to each event of the row.
     """
     authentication = interactions.authentication
     known = (
@@ -63,6 +63,7 @@ def clean_interactions(interactions: ir.Table, users: ir.Table, items: ir.Table)
         rating=_.rating.mean().cast("float32"),
         by_shop=_.by_shop.any(),
         authenticated=_.authenticated.any(),
+        recommended=_.impression_id.notnull().all(),
     )
 
 

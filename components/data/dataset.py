@@ -150,7 +150,8 @@ class Interactions:
     users, items: int32 (n,). times: int64 (n,) seconds since 1970. events: int8 (n,), index into
     ``schema.EVENTS``. quantities, prices, ratings: float32 (n,), NaN where unknown. splits: int8
     (n,), index into ``schema.SPLITS``. n_users, n_items: sizes of the vocabularies. authenticated:
-    bool (n,), see ``schema``; None: all are.
+    bool (n,), see ``schema``; None: all are. weights: float32 (n,), of each event in what models
+    learn; None: each 1.
     """
 
     users: Int32Array
@@ -164,6 +165,7 @@ class Interactions:
     n_users: int
     n_items: int
     authenticated: BoolArray | None = None
+    weights: FloatArray | None = None
     offsets: Int64Array = field(init=False)
 
     def __post_init__(self) -> None:
@@ -181,8 +183,9 @@ class Interactions:
         times: IntArray,
         n_users: int | None = None,
         n_items: int | None = None,
+        weights: FloatArray | None = None,
     ) -> Interactions:
-        """Return purchases of one unit from three arrays in any order."""
+        """Return purchases of one unit from arrays in any order."""
         order = np.lexsort((times, users))
         n = len(users)
         nan = np.full(n, np.nan, dtype=np.float32)
@@ -197,15 +200,15 @@ class Interactions:
             np.zeros(n, dtype=np.int8),
             n_users if n_users is not None else int(users.max(initial=-1)) + 1,
             n_items if n_items is not None else int(items.max(initial=-1)) + 1,
+            weights=None if weights is None else weights[order],
         )
 
     def where(self, mask: BoolArray) -> Interactions:
         """Return the interactions where ``mask`` (bool (n,)) is true; vocabularies stay."""
         names = ("users", "items", "times", "events", "quantities", "prices", "ratings", "splits")
-        signed = None if self.authenticated is None else self.authenticated[mask]
-        return replace(
-            self, **{name: getattr(self, name)[mask] for name in names}, authenticated=signed
-        )
+        optional = ("authenticated", "weights")
+        given = [name for name in optional if getattr(self, name) is not None]
+        return replace(self, **{name: getattr(self, name)[mask] for name in (*names, *given)})
 
     def split(self, *names: str) -> Interactions:
         """Return the interactions of the named splits, for example ``split("train")``."""
@@ -246,17 +249,26 @@ class Interactions:
     def matrix(self, half_life_days: float | None = None) -> sp.csr_matrix:
         """Return float32 CSR (n_users, n_items) with a 1 for every pair that met.
 
-        With ``half_life_days`` it is halved with every half-life that the pair's newest meeting
-        lies before the newest of all.
+        Where events have weights it is the highest of the pair's, so that a pair that met without
+        a list counts in full. With ``half_life_days`` it is halved with every half-life that the
+        pair's newest meeting lies before the newest of all.
         """
         at = self.newest_of_pairs()
         weights = np.ones(len(at), dtype=np.float32)
+        if self.weights is not None:
+            pairs = self.users.astype(np.int64) * self.n_items + self.items
+            order = np.lexsort((self.weights, pairs))
+            last = np.append(np.diff(pairs[order]) != 0, True)[: len(order)]
+            weights = self.weights[order[last]]
         if half_life_days is not None:
             days = (self.times.max(initial=0) - self.times[at]) / DAY
-            weights = np.exp2(-days / half_life_days).astype(np.float32)
-        return sp.csr_matrix(
+            weights = weights * np.exp2(-days / half_life_days).astype(np.float32)
+        matrix = sp.csr_matrix(
             (weights, (self.users[at], self.items[at])), shape=(self.n_users, self.n_items)
         )
+        if self.weights is not None:
+            matrix.eliminate_zeros()
+        return matrix
 
 
 @dataclass(frozen=True)
@@ -324,6 +336,7 @@ def load_prepared(folder: str | Path, vectors: str | Path | None = None) -> Prep
     users = pd.read_parquet(folder / "users.parquet")
     frame = pd.read_parquet(folder / "interactions.parquet")
     times = json.loads((folder / "split.json").read_text())
+    weights = frame.get("weight")  # tables of earlier versions have none
     interactions = Interactions(
         users=frame["user"].to_numpy(),
         items=frame["item"].to_numpy(),
@@ -336,6 +349,7 @@ def load_prepared(folder: str | Path, vectors: str | Path | None = None) -> Prep
         n_users=len(users),
         n_items=len(table),
         authenticated=frame["authenticated"].to_numpy(),
+        weights=None if weights is None or (weights == 1).all() else weights.to_numpy(),
     )
     encoded = np.load(Path(vectors) / "items.npy") if vectors is not None else None
     return Prepared(

@@ -31,6 +31,7 @@ import ibis.expr.types as ir
 from ibis import _
 
 from components.data.schema import (
+    ATTRIBUTION,
     AUTHENTICATIONS,
     CANCELLED,
     OLDER_VERSION,
@@ -44,7 +45,7 @@ from components.settings import Validate
 ROW, USABLE = "row", "usable"
 COLUMNS = (
     *("user_id", "item_id", "event", "quantity", "timestamp", "order_id"),
-    *("status", "authentication", "impression_id", "source"),
+    *("status", "authentication", *ATTRIBUTION, "source"),
 )
 """Columns of the raw interactions that are read."""
 
@@ -124,7 +125,7 @@ def _copies(rows: ir.Table) -> ir.Table:
 
 
 def carried_impressions(rows: ir.Table) -> ir.Table:
-    """Return ROW and ``impression_id`` of the files' purchases that signed feedback reports too.
+    """Return ROW and ATTRIBUTION of the files' purchases that signed feedback reports too.
 
     Only the feedback says which recommendation led to the purchase, and it does not count. A row
     with an impression of its own is not among them.
@@ -134,11 +135,12 @@ def carried_impressions(rows: ir.Table) -> ir.Table:
         rows.authentication.isin((SHOP, SESSION)),
         rows.impression_id.notnull(),
     )
-    first = sent.group_by(_ORDER).aggregate(impression_id=_.impression_id.argmin(_[ROW]))
+    place = ibis.row_number().over(group_by=_ORDER, order_by=ROW)
+    first = sent.mutate(place=place).filter(_.place == 0).select(*_ORDER, *ATTRIBUTION)
     bought = _purchases(
         rows, rows.authentication.isnull(), rows.impression_id.isnull(), rows.status.isnull()
     )
-    return bought.inner_join(first, _ORDER).select(ROW, "impression_id")
+    return bought.inner_join(first, _ORDER).select(ROW, *ATTRIBUTION)
 
 
 def _taken_back(rows: ir.Table, stated: ir.Table, gone: ir.Table, settings: Validate) -> ir.Table:

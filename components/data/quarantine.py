@@ -17,13 +17,13 @@ from ibis import _
 
 from components.data.held_days import HELD
 from components.data.orders import NO_FAULT
-from components.data.schema import UNREADABLE
+from components.data.schema import ATTRIBUTION, UNREADABLE
 
 NOT_IN_CATALOGUE = "not in the catalogue"
 """Reason of the shop's own events of products that no item file has: old ones, mostly."""
 
 NOT_THE_SHOPS = (
-    *(UNREADABLE, "source_row", "impression_id", "client", "authentication"),
+    *(UNREADABLE, "source_row", *ATTRIBUTION, "client", "authentication"),
     *("price_given", "currency_given", "status", "version"),
 )
 """Columns that the shop's files cannot leave empty by mistake."""

@@ -49,7 +49,9 @@ INTERACTIONS = pa.schema(
         ("price", pa.float32()),  # of one unit, null where the shop has none
         ("timestamp", UTC),
         ("order_id", pa.string()),  # null where the shop has none
-        ("impression_id", pa.string()),  # the served recommendation that led here, else null
+        ("impression_id", pa.string()),  # the served list that led here; null: an organic event
+        ("list_source", pa.string()),  # what made that list, as "hybrid"; null where not known
+        ("position", pa.int16()),  # of the item in that list, from 1; null where not known
         ("client", pa.string()),  # hash of the client that sent the event; null in the shop's files
         ("authentication", pa.string()),  # one of AUTHENTICATIONS; null in the shop's files
         ("source", pa.string()),  # file the row came from
@@ -75,6 +77,9 @@ ITEMS = pa.schema(
         ("source", pa.string()),
     ]
 )
+
+ATTRIBUTION = ("impression_id", "list_source", "position")
+"""Columns that say which served list led to an event, and from which place."""
 
 SAME_EVENT = (
     "user_id",
@@ -161,6 +166,9 @@ PREPARED_INTERACTIONS = pa.schema(
         ("split", pa.int8()),  # index into SPLITS
         # false: only feedback without authentication has it, so it is no target of a comparison
         ("authenticated", pa.bool_()),
+        # of the event in what models learn: preprocess.recommended_weight where a served list led
+        # to it, else 1
+        ("weight", pa.float32()),
     ]
 )
 """Sorted by (user, timestamp, item, event); one row for each user, item, event and second."""

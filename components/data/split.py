@@ -54,10 +54,13 @@ def boundaries(last: int, first: int, settings: Preprocess) -> dict[str, int]:
     return {"validation_start": validation_start, "test_start": test_start, "end": end}
 
 
-def coded(interactions: ir.Table, users: ir.Table, times: dict[str, int]) -> ir.Table:
+def coded(
+    interactions: ir.Table, users: ir.Table, times: dict[str, int], recommended_weight: float
+) -> ir.Table:
     """Return the interactions with dense codes and splits, sorted by (user, timestamp, item).
 
-    users: (user, code), the code of each user's number.
+    users: (user, code), the code of each user's number. recommended_weight: of the events that a
+    served list led to.
     """
     window = ibis.cases(
         (interactions.seconds < times["validation_start"], SPLITS.index("train")),
@@ -65,7 +68,9 @@ def coded(interactions: ir.Table, users: ir.Table, times: dict[str, int]) -> ir.
         else_=SPLITS.index("test"),
     )
     return (
-        interactions.mutate(split=window)
+        interactions.mutate(
+            split=window, weight=ibis.ifelse(_.recommended, recommended_weight, 1.0)
+        )
         .join(users, "user")
         .mutate(timestamp=_.seconds, user=_.code)
         .select(*PREPARED_INTERACTIONS.names)
@@ -121,7 +126,8 @@ def _prepare(con: ibis.BaseBackend, settings: Preprocess, valid: Path, out: Path
     item_features(items, interactions, start).drop("item").to_parquet(str(out / "items.parquet"))
     codes = con.create_table("codes", numbered(active.select("user"), "user", "code"))
     (out / "split.json").write_text(json.dumps(times))
-    return _write(coded(interactions, codes, times), out / "interactions.parquet")
+    prepared = coded(interactions, codes, times, settings.recommended_weight)
+    return _write(prepared, out / "interactions.parquet")
 
 
 def _write(interactions: ir.Table, file: Path) -> Int64Array:

@@ -24,7 +24,7 @@ from components.data.batches import BatchValidation
 from components.data.expectations import COPY, NO_PRICE, suite
 from components.data.feedback import without_untrusted_values
 from components.data.quarantine import NOT_THE_SHOPS
-from components.data.schema import RAW, TABLES
+from components.data.schema import ATTRIBUTION, RAW, TABLES
 from components.data.whole_table import (
     SAME_ROW,
     Gate,
@@ -123,7 +123,7 @@ def divide(
 ) -> dict[str, int]:
     """Write the rows with reasons to quarantine and the others to the valid table.
 
-    impressions: (row, impression_id) of rows that get this value in the valid table.
+    impressions: (row, *ATTRIBUTION) of rows that get these values in the valid table.
 
     Returns: how many of the valid rows have no value, by column, where any has none. Values that
     are taken from valid rows of feedback are not among them.
@@ -164,11 +164,12 @@ def _with_impressions(rows: pa.Table, start: int, impressions: ir.Table) -> pa.T
     if not found.num_rows:
         return rows
     mask = pd.RangeIndex(start, start + rows.num_rows).isin(found["row"].to_numpy())
-    at = rows.schema.get_field_index("impression_id")
-    ids = pc.replace_with_mask(
-        rows["impression_id"].combine_chunks(), mask, found["impression_id"].combine_chunks()
-    )
-    return rows.set_column(at, rows.schema.field(at), ids)
+    for name in ATTRIBUTION:
+        at = rows.schema.get_field_index(name)
+        given = found[name].combine_chunks().cast(rows.schema.field(at).type)
+        values = pc.replace_with_mask(rows[name].combine_chunks(), mask, given)
+        rows = rows.set_column(at, rows.schema.field(at), values)
+    return rows
 
 
 def _as_trusted(rows: pa.Table, settings: Validate) -> pa.Table:

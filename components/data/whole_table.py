@@ -108,8 +108,8 @@ def apply_orders(
 ) -> tuple[ir.Table, ir.Table]:
     """Add to the table ``reasons`` what ``orders`` finds.
 
-    Returns: (row) of the purchases that were partly returned, and (row, impression_id) of those
-    whose impression only feedback has.
+    Returns: (row) of the purchases that were partly returned, and (row, *ATTRIBUTION) of those
+    whose list only feedback has.
 
     Reasons that returns break follow from those of ``orders``, so they are removed from its rows.
     So is a price that is not positive of such a row: what a return cost does not matter.

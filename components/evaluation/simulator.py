@@ -8,16 +8,18 @@ examined position, with a probability that decreases with the position, and an a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from components.arrays import DoubleArray, FloatArray, IntArray
 from components.data.dataset import DAY, Catalogue, Histories, Interactions
 from components.data.impressions import Log
-from components.recommenders.base import MISSING
+from components.evaluation.metrics import coverage, gini
+from components.recommenders.base import MISSING, Recommender
 from components.recommenders.exploration import Explorer
 
 NOW = 1_700_000_000
@@ -106,3 +108,59 @@ class Shop:
         """Return the true clicks per list of the optimal policy."""
         k = len(self.looks)
         return float((-np.sort(-self.rates[users], axis=1)[:, :k] @ self.looks).mean())
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of ``echo``.
+
+    coverage: share of the items in any list. gini: of how often items are in lists, 0: all equally
+    often. clicks: true expected clicks per list.
+    """
+
+    coverage: float
+    gini: float
+    clicks: float
+
+
+def echo(
+    shop: Shop, make: Callable[[], Recommender], rounds: int, weight: float, seed: int = 0
+) -> list[Round]:
+    """Return what becomes of the lists of a model that learns from its own lists, round by round.
+
+    In a round the model is fitted on all events so far, every user is shown one list and clicks as
+    the shop's probabilities say, and finds one more item without the lists, by their own
+    preference. make: returns the unfitted model. weight: of the clicks on lists in what the model
+    learns; events without a list have 1. (A feedback loop: Chaney, Stewart and Engelhardt, RecSys
+    2018.)
+    """
+    random = np.random.default_rng(seed)
+    users = np.arange(len(shop.rates))
+    n_users, n_items = shop.rates.shape
+    wanted = logit(shop.rates)
+    events = pd.DataFrame(
+        {"user": shop.past.users, "item": shop.past.items, "time": shop.past.times, "weight": 1.0}
+    )
+    found = []
+    for number in range(rounds):
+        now = NOW + number * DAY
+        train = Interactions.from_arrays(
+            events["user"].to_numpy(),
+            events["item"].to_numpy(),
+            events["time"].to_numpy(),
+            n_users,
+            n_items,
+            events["weight"].to_numpy(dtype=np.float32),
+        )
+        histories = train.histories(users, now)
+        ids, _ = make().fit(train, shop.catalogue).recommend(histories, len(shop.looks))
+        chance = shop.expected(users, ids)
+        clicks = float(chance.sum(axis=1).mean())
+        found.append(Round(coverage(ids, n_items), gini(ids, n_items), clicks))
+        rows, places = np.nonzero(random.random(ids.shape) < chance)
+        led = pd.DataFrame({"user": rows, "item": ids[rows, places], "time": now, "weight": weight})
+        unseen = np.where(histories.seen(n_items).toarray() > 0, -np.inf, wanted)
+        chosen = (unseen + random.gumbel(size=unseen.shape)).argmax(axis=1)
+        organic = pd.DataFrame({"user": users, "item": chosen, "time": now, "weight": 1.0})
+        events = pd.concat([events, led, organic], ignore_index=True)
+    return found

@@ -7,12 +7,9 @@ each put in place atomically.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import shutil
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import yaml
@@ -20,6 +17,7 @@ import yaml
 from components.data.profiles import PROFILES
 from components.file_erasure import locked, write_table
 from components.manifest import ManifestError, sync, verify_manifest, write_manifest
+from components.rollout import read_rollout
 from components.settings import Settings
 
 SERVING = Path("var/serving")
@@ -62,7 +60,14 @@ class VersionFolders:
         return self.root / SERVING / "profiles" / f"{version}.parquet"
 
     def prune(self, kept: Collection[str]) -> None:
-        """Remove the files of versions that are not in ``kept``; MLflow still has copies."""
+        """Remove the files of versions that are neither in ``kept`` nor served; MLflow still has
+        copies.
+
+        Raises:
+            ValueError: the endpoint's rollout cannot be read, so what is served is not known.
+        """
+        rollout = read_rollout(self.root)
+        kept = {*kept, *(rollout.versions if rollout else ())}
         for place in (MODELS, SERVING / EVALUATED):
             for folder in (self.root / place).glob("*"):
                 if is_version_folder(folder) and folder.name not in kept:
@@ -152,18 +157,3 @@ def folder_digest(folder: Path) -> str:
         with file.open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())
     return total.hexdigest()
-
-
-def write_json(file: Path, content: Any) -> None:
-    """Write JSON to ``file``, durably and atomically; an equal file is not written."""
-    text = json.dumps(content)
-    if file.exists() and file.read_bytes() == text.encode():
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}")
-    with partial.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(file)
-    sync(file.parent)

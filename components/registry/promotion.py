@@ -15,15 +15,17 @@ the version that it was refreshed from stands for it.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from components.data.dataset import Prepared
 from components.evaluation.compare import Comparison, compare
 from components.evaluation.promotion_hold import read_promotion_hold
+from components.json_files import write_json
 from components.registry.artifacts import delete_version, restore_evaluated, restore_served
-from components.registry.folders import MODELS, SERVING, write_json
+from components.registry.folders import MODELS, SERVING
 from components.registry.versions import (
     BASELINE,
     CHALLENGER,
@@ -32,18 +34,29 @@ from components.registry.versions import (
     Registry,
     RegistryError,
 )
+from components.rollout import (
+    ENDED,
+    Release,
+    Rollout,
+    read_rollout,
+    rollout_lock,
+    write_rollout,
+)
 
 
-def promote(registry: Registry, version: str) -> None:
+def promote(registry: Registry, version: str, now: bool = False) -> None:
     """Make ``version`` the champion and the baseline; the current champion becomes ``previous``.
+
+    now: the endpoint serves it to all shoppers at once, without a canary.
 
     Raises:
         RegistryError: there is no such version.
     """
-    with registry.lock():
+    with registry.lock(), rollout_lock(registry.root):
         _promote(registry, version)
         registry.delete_alias(BASELINE)
         write_pointers(registry)
+        _roll_out(registry, version, now)
 
 
 def _promote(registry: Registry, version: str) -> None:
@@ -62,14 +75,52 @@ def _promote(registry: Registry, version: str) -> None:
     write_pointers(registry)
 
 
-def rollback(registry: Registry) -> str:
-    """Make the previous champion the champion again; return its version.
+def _release(registry: Registry, version: str) -> Release:
+    return Release(version, str(MODELS / version), registry.evaluated(version))
+
+
+def _rollout(registry: Registry) -> Rollout | None:
+    try:
+        return read_rollout(registry.root)
+    except ValueError as error:
+        raise RegistryError(str(error)) from error
+
+
+def _roll_out(registry: Registry, version: str, now: bool) -> None:
+    """Let a version that was rolled back have another canary, or serve ``version`` to all now."""
+    rollout = _rollout(registry)
+    if rollout is None:  # the endpoint serves the champion to all when it starts
+        return
+    if now:
+        if rollout.canary is not None:
+            rollout = rollout.decided(ENDED, f"version {version} is served to all", time.time())
+        rollout = rollout.serving_all(_release(registry, version))
+    write_rollout(registry.root, replace(rollout, rejected=None))
+
+
+def rollback(registry: Registry, of: str | None = None) -> str:
+    """Make the previous champion the champion again, at once for all shoppers; return its version.
+
+    A champion that is in its canary, or was rolled back in it, was never served to all: the version
+    that is served to all becomes the champion again. of: do nothing if the champion is another.
 
     Raises:
         RegistryError: there is none, or it is not known.
     """
-    with registry.lock():
+    with registry.lock(), rollout_lock(registry.root):
         version, champion = registry.alias(PREVIOUS), registry.alias(CHAMPION)
+        if of is not None and champion != of:
+            write_pointers(registry)  # an earlier command may have been killed before it did
+            return str(champion)
+        rollout = _rollout(registry)
+        if champion and rollout and registry.evaluated(champion) in rollout.tried:
+            _promote(registry, rollout.stable.version)
+            registry.delete_alias(PREVIOUS)  # the next rollback must not return to it
+            reason = rollout.decisions[-1]["reason"] if rollout.rejected else "by the operator"
+            tag = "rolled_back"
+            registry.client.set_model_version_tag(registry.name, champion, tag, reason)
+            write_pointers(registry)
+            return rollout.stable.version
         if version is None:
             raise RegistryError("there is no previous champion to go back to")
         pointed = _pointed(registry.root)
@@ -83,6 +134,7 @@ def rollback(registry: Registry) -> str:
                 "not known: name it, bowerbird promote VERSION (bowerbird models lists them)"
             )
         _promote(registry, version)
+        _roll_out(registry, version, now=True)
         return version
 
 
@@ -162,8 +214,9 @@ def remove_unused(registry: Registry, in_use: Collection[str] = ()) -> None:
     makes one a day. Of a kept refreshed version the one it was refreshed from is kept. in_use:
     versions that are kept although they have no alias. The caller holds the lock.
     """
-    versions = registry.versions()
+    versions, rollout = registry.versions(), _rollout(registry)
     kept = {one.version for one in versions if one.aliases} | set(in_use)
+    kept |= rollout.versions if rollout else set()
     evaluated = {one.refreshed_from for one in versions if one.version in kept}
     for one in versions:
         if one.refreshed_from is not None and one.version not in kept:
@@ -180,7 +233,7 @@ def write_pointers(registry: Registry) -> None:
     for alias in (CHAMPION, CHALLENGER):
         version, pointer = registry.alias(alias), _pointer(registry.root, alias)
         if version is not None:
-            write_json(pointer, {"version": version, "folder": str(MODELS / version)})
+            write_json(pointer, asdict(_release(registry, version)))
         elif alias == CHALLENGER:
             pointer.unlink(missing_ok=True)
     shown = [

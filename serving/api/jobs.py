@@ -9,17 +9,21 @@ job is not finished and the lock is free, its processes were killed and its outc
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from components.credentials import mask_credentials
+from serving.models.versions import VERSIONS
 
 JOBS = Path("var/serving/jobs")
 KEPT = 50
@@ -74,6 +78,23 @@ def start(root: Path, *command: str) -> tuple[dict[str, Any], subprocess.Popen[b
     finally:
         os.close(lock)
     return job, process
+
+
+def has_registry(root: Path) -> bool:
+    """Return whether versions are registered here and the registry's commands are installed."""
+    return importlib.util.find_spec("bowerbird") is not None and (root / VERSIONS).exists()
+
+
+def roll_back(root: Path, version: str) -> None:
+    """Start the job that moves the registry's champion away from a version, and do not wait.
+
+    Without a registry, or while another job runs, nothing is started: the caller tries again.
+    """
+    if not has_registry(root):
+        return
+    with suppress(Busy):
+        _, process = start(root, "rollback", "--of", version)
+        threading.Thread(target=process.wait, name="job", daemon=True).start()
 
 
 def find(root: Path, job_id: str) -> dict[str, Any] | None:

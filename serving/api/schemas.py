@@ -340,6 +340,19 @@ class StoreStatus(BaseModel):
     impressions_removed: int = Field(description="by retention since this worker began; see docs")
 
 
+class CanaryStatus(BaseModel):
+    """Which version serves all shoppers, and how the one in its canary does."""
+
+    stable: str = Field(description="the version that serves the shoppers outside the canary")
+    version: str | None = Field(None, description="the version in its canary; null: none runs")
+    started: datetime | None = None
+    share: float = Field(description="of the shoppers, in the canary")
+    evidence: dict[str, Any] | None = Field(
+        None, description="hours, shoppers, outcome, lists and seconds of both groups; state"
+    )
+    decisions: list[dict[str, Any]] = Field([], description="the newest first, with their reasons")
+
+
 class StatusResponse(BaseModel):
     """The last 24 hours of the store, and what the pipeline last reported."""
 
@@ -364,6 +377,14 @@ class StatusResponse(BaseModel):
     problems: dict[str, str] = Field(
         {},
         description="degraded parts: damaged or not loaded; served without them or with older ones",
+    )
+    canary: CanaryStatus | None = Field(
+        None, description="null: a promoted version serves all shoppers at once"
+    )
+    shadow: dict[str, Any] | None = Field(
+        None,
+        description="the challenger in the background: version, lists made, failed and dropped, "
+        "overlap with what was shown, p95_seconds of both; null: none runs",
     )
 
 
@@ -425,6 +446,7 @@ class PromoteRequest(Body):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"version": "3"}]})
 
     version: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")]
+    now: bool = Field(False, description="serve all shoppers at once, without a canary")
 
 
 class Job(BaseModel):
@@ -441,6 +463,11 @@ class Job(BaseModel):
 class ExperimentsResponse(BaseModel):
     experiments: list[dict[str, Any]] = Field(
         description="the running one first: arms with rates and intervals, difference, verdict"
+    )
+    uplift: dict[str, Any] | None = Field(
+        None,
+        description="what recommendations earn against popular products: visitors, and the "
+        "difference in conversion and revenue with always-valid intervals; null: not measured",
     )
     note: str | None = Field(None, description="why these are not up to date; null: they are")
 

@@ -11,11 +11,8 @@ from serving.events.tables import profile_of
 from serving.recommend.types import Shopper
 
 
-def shopper_of(request: Request, body: Named, exposes: bool = True) -> Shopper:
-    """Return the shopper that a body names, anonymous where the caller may not speak for them.
-
-    exposes: the route may expose the shopper to the running experiment.
-    """
+def shopper_of(request: Request, body: Named) -> Shopper:
+    """Return the shopper that a body names, anonymous where the caller may not speak for them."""
     auth = auth_of(request)
     caller = auth.caller(request)
     auth.identify(caller, body)
@@ -26,18 +23,18 @@ def shopper_of(request: Request, body: Named, exposes: bool = True) -> Shopper:
         profile,
         caller.client,
         logged=_is_logged(request, caller, profile),
-        in_experiment=exposes and _in_experiment(request, caller, profile),
+        in_experiment=_in_experiment(request, caller, profile),
     )
 
 
 def _in_experiment(request: Request, caller: Caller, profile: str | None) -> bool:
-    """Return whether a request may expose its shopper to the running experiment.
+    """Return whether a request may expose its shopper to A/B tests, canaries and the holdout.
 
     Not without a key or a session, not a robot, and of one client with sessions only the first
     shoppers of a day: otherwise one client could invent enough shoppers to decide an experiment.
     """
     backend = backend_of(request)
-    if not backend.settings.serve.experiment.name or caller.authentication == "none":
+    if not backend.models.is_randomised or caller.authentication == "none":
         return False
     if is_robot(request.headers.get("user-agent")):
         return False

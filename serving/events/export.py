@@ -56,10 +56,14 @@ IMPRESSION_FILE = pa.schema(
 
 @dataclass(frozen=True)
 class _Dataset:
-    """A table and its files ``<name>-<date>.parquet``, where the date is that of ``moment``."""
+    """A table and its files ``<name>-<date>.parquet``, where the date is that of ``moment``.
+
+    rows: the table's columns, with those of other tables.
+    """
 
     name: str
     table: sa.Table
+    rows: sa.Select[Any]
     moment: sa.Column[int]
     schema: pa.Schema
     columns: Callable[[Sequence[Any]], dict[str, list[Any]]]
@@ -78,6 +82,9 @@ class _Day:
 
 def export_events(database: Database, folder: str | Path) -> list[Path]:
     """Write the events to ``folder`` as INTERACTIONS; return the changed files.
+
+    An event that names a list has what made it and the item's position in it, as long as the
+    store has the list. An event without ``impression_id`` is organic.
 
     There is one file for each day of receipt, ``events-2026-11-24.parquet``. A file whose day has
     neither new nor erased events is left as it is. A session without a user becomes the user
@@ -204,8 +211,9 @@ def _write_day(
 ) -> None:
     """Write ``kept`` and the day's rows of the store to ``file``, with ``state`` as metadata."""
     statement = (
-        sa.select(dataset.table)
-        .where(dataset.moment >= day.number * DAY, dataset.moment < (day.number + 1) * DAY)
+        dataset.rows.where(
+            dataset.moment >= day.number * DAY, dataset.moment < (day.number + 1) * DAY
+        )
         .where(dataset.table.c.row_id <= day.last_row)
         .order_by(dataset.table.c.row_id)
         .execution_options(yield_per=ROWS_PER_READ)
@@ -271,14 +279,21 @@ def _event_columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
     """Return the columns of INTERACTIONS for stored events."""
     same = (
         *("item_id", "event", "rating", "quantity", "price", "timestamp", "impression_id"),
-        *("order_id", "client", "authentication"),
+        *("order_id", "client", "authentication", "list_source"),
     )
     return {
         "user_id": [_user_of(row) for row in rows],
         **{name: [row[name] for row in rows] for name in same},
+        "position": [_position(row) for row in rows],
         "source": ["serving"] * len(rows),
         "source_row": [row["row_id"] for row in rows],
     }
+
+
+def _position(row: Any) -> int | None:
+    """Return the item's place, from 1, in the list that led to an event; None where not known."""
+    shown = [] if row["item_ids"] is None else json.loads(row["item_ids"])
+    return shown.index(row["item_id"]) + 1 if row["item_id"] in shown else None
 
 
 def _impression_columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
@@ -292,7 +307,17 @@ def _impression_columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
     }
 
 
-_EVENTS = _Dataset("events", EVENTS, EVENTS.c.received_at, INTERACTIONS, _event_columns)
+_ATTRIBUTED = sa.select(
+    EVENTS, IMPRESSIONS.c.item_ids, IMPRESSIONS.c.source.label("list_source")
+).select_from(EVENTS.outerjoin(IMPRESSIONS, EVENTS.c.impression_id == IMPRESSIONS.c.impression_id))
+_EVENTS = _Dataset(
+    "events", EVENTS, _ATTRIBUTED, EVENTS.c.received_at, INTERACTIONS, _event_columns
+)
 _IMPRESSIONS = _Dataset(
-    "impressions", IMPRESSIONS, IMPRESSIONS.c.timestamp, IMPRESSION_FILE, _impression_columns
+    "impressions",
+    IMPRESSIONS,
+    sa.select(IMPRESSIONS),
+    IMPRESSIONS.c.timestamp,
+    IMPRESSION_FILE,
+    _impression_columns,
 )

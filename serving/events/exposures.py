@@ -14,8 +14,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from components.rollout import INTERNAL
+from serving.arms import Exposure
 from serving.events.database import Database
+from serving.events.postgres import STATEMENT_TIMEOUT
 from serving.events.tables import EVENTS, EXPOSURES, SECOND
+
+ROWS_PER_DELETE = 10_000
 
 
 @dataclass(frozen=True)
@@ -46,37 +51,43 @@ def record_exposures(database: Database, rows: Sequence[dict[str, Any]]) -> None
 
 
 class ExposureLog:
-    """Records each shopper's first exposure to the running experiment.
+    """Records each shopper's first exposure to an arm of each experiment.
 
-    experiment: its name. max_profiles: shoppers remembered as recorded; the least recent go first.
+    max_exposures: those remembered as recorded; the least recent go first.
     """
 
-    def __init__(self, database: Database, experiment: str, max_profiles: int) -> None:
+    def __init__(self, database: Database, max_exposures: int) -> None:
         self._database = database
-        self._experiment = experiment
-        self._max_profiles = max_profiles
-        self._recorded: OrderedDict[str, None] = OrderedDict()
+        self._max_exposures = max_exposures
+        self._recorded: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    def has(self, profile: str | None) -> bool:
-        """Return whether the shopper's exposure is known to be recorded."""
-        return profile in self._recorded
+    def has(self, profile: str, exposures: Sequence[Exposure]) -> bool:
+        """Return whether the shopper's exposures are known to be recorded."""
+        return all((one.experiment, profile) in self._recorded for one in exposures)
 
-    def record(self, exposures: Sequence[tuple[str, str, str]]) -> None:
+    def record(self, exposed: Sequence[tuple[str, Exposure, str]]) -> None:
         """Record (profile, arm, model version) of each shopper; durable on return.
 
         Raises:
             StoreError: the database failed; nothing was written.
         """
-        new = [one for one in exposures if one[0] not in self._recorded]
+        now = time.time_ns() // 1000
+        rows = {
+            (one.experiment, profile): {
+                "experiment": one.experiment,
+                "profile": profile,
+                "arm": one.arm,
+                "model_version": version,
+                "timestamp": now,
+            }
+            for profile, one, version in exposed
+        }
+        new = [row for key, row in rows.items() if key not in self._recorded]
         if not new:
             return
-        columns = ("profile", "arm", "model_version")
-        same = {"experiment": self._experiment, "timestamp": time.time_ns() // 1000}
-        rows = [{**dict(zip(columns, one, strict=True)), **same} for one in new]
-        record_exposures(self._database, rows)
-        for profile, _, _ in new:
-            self._recorded[profile] = None
-        while len(self._recorded) > self._max_profiles:
+        record_exposures(self._database, new)
+        self._recorded.update(dict.fromkeys(rows))
+        while len(self._recorded) > self._max_exposures:
             self._recorded.popitem(last=False)
 
     def forget(self) -> None:
@@ -84,23 +95,48 @@ class ExposureLog:
         self._recorded.clear()
 
 
-def experiment_names(database: Database) -> list[str]:
-    """Return the names of the experiments with at least one exposure, sorted.
+def delete_exposures(database: Database, experiment: str) -> None:
+    """Delete the exposures of an experiment, some at a time, so that events can be written between.
+
+    Raises:
+        StoreError: the database failed; call it again.
+    """
+    some = sa.select(EXPOSURES.c.row_id).where(EXPOSURES.c.experiment == experiment)
+    statement = sa.delete(EXPOSURES).where(EXPOSURES.c.row_id.in_(some.limit(ROWS_PER_DELETE)))
+    deleted = 1
+    while deleted:
+        with database.writing() as connection:
+            deleted = connection.execute(statement).rowcount
+
+
+def experiment_names(database: Database, prefix: str = "") -> list[str]:
+    """Return the names with at least one exposure, sorted: of the A/B tests, or with ``prefix``.
 
     Raises:
         StoreError: the database failed.
     """
-    statement = sa.select(EXPOSURES.c.experiment).distinct().order_by(EXPOSURES.c.experiment)
+    name = EXPOSURES.c.experiment
+    statement = (
+        sa.select(name)
+        .where(name.startswith(prefix) if prefix else ~name.startswith(INTERNAL))
+        .distinct()
+        .order_by(name)
+    )
     with database.connected() as connection:
         return list(connection.scalars(statement))
 
 
 def arm_outcomes(
-    database: Database, experiment: str, events: Sequence[str], window_hours: float
+    database: Database,
+    experiment: str,
+    events: Sequence[str],
+    window_hours: float,
+    timeout: float | None = STATEMENT_TIMEOUT,
 ) -> list[ArmOutcome]:
     """Return the outcome of each arm of an experiment, by the arms' names.
 
     A shopper converted if one of ``events`` (kinds) followed the first exposure within the window.
+    timeout: as ``Database.connected``.
 
     Raises:
         StoreError: the database failed.
@@ -121,7 +157,7 @@ def arm_outcomes(
         .order_by(EXPOSURES.c.arm)
     )
     shown = sa.select(EXPOSURES.c.arm, EXPOSURES.c.model_version).where(of_experiment).distinct()
-    with database.connected() as connection:
+    with database.connected(timeout=timeout) as connection:
         versions: dict[str, list[str]] = {}
         for arm, version in connection.execute(shown):
             versions.setdefault(arm, []).append(version)

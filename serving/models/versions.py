@@ -1,8 +1,10 @@
 """Model versions on disk: which one is the champion, the challenger, the previous champion.
 
-In: ``var/serving/champion.json`` and ``challenger.json``, which name a folder, and
-``var/serving/versions.json``, which lists the registered versions. Out: the ``ModelVersion`` to
-load. Without a registered version, ``models/hybrid`` is served as version "unregistered".
+In: ``var/serving/champion.json`` and ``challenger.json``, which name a folder,
+``var/serving/versions.json``, which lists the registered versions, and
+``var/serving/rollout.json``, which says whether the champion serves all shoppers yet. Out: the
+``ModelVersion`` to load. Without a registered version, ``models/hybrid`` is served as version
+"unregistered".
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.manifest import MANIFEST
+from components.rollout import Release, read_rollout
 from serving import PACKAGED
 from serving.json_files import read_json
 
@@ -25,15 +28,20 @@ PROFILES = Path("var/serving/profiles")
 UNREGISTERED_PROFILES = Path("models/profiles/profiles.parquet")
 MODELS = Path("var/serving/models")
 VERSIONS = Path("var/serving/versions.json")
+UNREGISTERED_VERSION = "unregistered"
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A model folder on disk. stamp: changes when the folder's content does."""
+    """A model folder on disk. stamp: changes when the folder's content does.
+
+    lineage: the trained version that a refreshed one goes back to, else the version itself.
+    """
 
     version: str
     folder: Path
     stamp: int
+    lineage: str
 
 
 def find_champion(root: Path) -> ModelVersion:
@@ -58,7 +66,7 @@ def find_champion(root: Path) -> ModelVersion:
                 "or go back with `bowerbird rollback`"
             )
         if (place / UNREGISTERED / "model.json").exists():
-            return ModelVersion("unregistered", place / UNREGISTERED, _stamp(place / UNREGISTERED))
+            return _version(UNREGISTERED_VERSION, place / UNREGISTERED)
     raise FileNotFoundError(f"no model in {root / UNREGISTERED}: run `make run` first")
 
 
@@ -72,12 +80,43 @@ def find_challenger(root: Path) -> ModelVersion | None:
     return _read_pointer(root, CHALLENGER)
 
 
+def find_served(root: Path) -> tuple[ModelVersion, ModelVersion | None]:
+    """Return the version that serves all shoppers, and the one in its canary, None without one.
+
+    Raises:
+        FileNotFoundError: there is no model, or the folder of the version that serves all is gone.
+        ValueError: the pointer or the rollout is damaged.
+    """
+    rollout = read_rollout(root)
+    if rollout is None:
+        return find_champion(root), None
+    stable = find_release(root, rollout.stable)
+    if stable is None:
+        raise FileNotFoundError(f"the folder of version {rollout.stable.version} is gone")
+    canary = rollout.canary
+    return stable, None if canary is None else find_release(root, canary.release)
+
+
+def find_release(root: Path, release: Release) -> ModelVersion | None:
+    """Return the version of a rollout, None where its folder is gone."""
+    for place in (root, PACKAGED) if IN_BENTO else (root,):
+        if (place / release.folder / "model.json").exists():
+            return _version(release.version, place / release.folder, release.lineage)
+    return None
+
+
+def release_of(root: Path, model: ModelVersion) -> Release:
+    """Return a version as a rollout names it."""
+    place = root if model.folder.is_relative_to(root) else PACKAGED
+    return Release(model.version, model.folder.relative_to(place).as_posix(), model.lineage)
+
+
 def previous_champion(root: Path) -> ModelVersion | None:
     """Return the champion before the present one, None without one that has a folder."""
     for one in registered_versions(root):
         folder = root / MODELS / one["version"]
         if "previous" in one.get("aliases", []) and folder.is_dir():
-            return ModelVersion(one["version"], folder, _stamp(folder))
+            return _version(one["version"], folder)
     return None
 
 
@@ -112,6 +151,10 @@ def _registered_names(root: Path) -> list[str]:
     return sorted(found, key=lambda version: (len(version), version))
 
 
+def _version(version: str, folder: Path, lineage: str | None = None) -> ModelVersion:
+    return ModelVersion(version, folder, _stamp(folder), lineage or version)
+
+
 def _stamp(folder: Path) -> int:
     """Return when a model folder was finished: its manifest is written last; 0 without one."""
     try:
@@ -129,10 +172,11 @@ def _read_pointer(root: Path, pointer: Path) -> ModelVersion | None:
     try:
         named = json.loads(text)
         version, folder = str(named["version"]), PurePosixPath(named["folder"])
+        lineage = str(named.get("lineage", version))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{pointer} must hold version and folder: {error!r}") from error
     if folder.is_absolute() or ".." in folder.parts:
         raise ValueError(f"{pointer} names {folder}, which is not a folder below {root}")
     if not (root / folder / "model.json").exists():
         raise FileNotFoundError(f"{pointer} names {root / folder}, where there is no model")
-    return ModelVersion(version, root / folder, _stamp(root / folder))
+    return _version(version, root / folder, lineage)

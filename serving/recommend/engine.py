@@ -23,7 +23,7 @@ from components.recommenders.two_stage.hybrid import Hybrid
 from serving import metrics
 from serving.profiles.history import History, stack
 from serving.recommend.explanations import Explanations
-from serving.recommend.fallbacks import Fallbacks
+from serving.recommend.fallbacks import HOLDOUT, Fallbacks
 from serving.recommend.types import Filters, Mask, RankedList, Request
 
 logger = logging.getLogger("bentoml.bowerbird")
@@ -154,6 +154,9 @@ class Engine:
         lists: dict[int, RankedList] = {}
         groups: dict[tuple[Filters, bool], list[int]] = {}
         for at, request in enumerate(requests):
+            if request.popular:
+                lists[at] = self.fallbacks.popular(request, self.mask(request.filters))
+                continue
             groups.setdefault((request.filters, request.exclude_seen), []).append(at)
         for (filters, exclude_seen), places in groups.items():
             mask = self.mask(filters)
@@ -184,13 +187,16 @@ class Engine:
             self.fallbacks.fill(request, mask, ranked)
         return ranked
 
-    def rerank(self, history: History, items: Sequence[int]) -> RankedList:
+    def rerank(self, history: History, items: Sequence[int], popular: bool = False) -> RankedList:
         """Return ``items`` (distinct codes) best first for the history.
 
         Ranked in the form of the model (``rank.form``), as ``recommend``. An item that a rule
-        forbids comes last, 1 below the lowest score.
+        forbids comes last, 1 below the lowest score. popular: by popularity, as in the holdout.
         """
         codes = np.array(items, dtype=np.int64)
+        if popular:
+            best = self.by_popularity[np.isin(self.by_popularity, codes)].tolist()
+            return RankedList(best, [0.0] * len(best), [HOLDOUT] * len(best))
         scores = self.model.score_items(stack([history]), codes)[0]
         finite = np.isfinite(scores)
         scores = np.where(finite, scores, scores[finite].min(initial=0.0) - 1)

@@ -14,6 +14,9 @@ from components.recommenders.two_stage.hybrid import Hybrid
 from serving.profiles.history import stack
 from serving.recommend.types import Mask, RankedList, Request
 
+HOLDOUT = "holdout"
+"""Source of the popular products that the shoppers of the holdout get."""
+
 
 class Fallbacks:
     """Fallbacks of one model.
@@ -59,6 +62,19 @@ class Fallbacks:
             seen = mask.copy()
             seen[list(request.exclude)] = False
             self._append_popular(ranked, seen, k, "popular")
+
+    def popular(self, request: Request, mask: Mask) -> RankedList:
+        """Return the most popular items, the same for all shoppers but for their filters and
+        histories: the list of the holdout."""
+        free = mask.copy()
+        free[list(request.exclude)] = False
+        if request.exclude_seen:
+            free[request.history.items] = False
+        ranked = RankedList([], [], [])
+        self._append_popular(ranked, free, request.k, HOLDOUT)
+        if not ranked.items:
+            self.fill(request, mask, ranked)
+        return ranked
 
     def _append_popular(self, ranked: RankedList, free: Mask, k: int, source: str) -> None:
         popular = self._by_popularity[free[self._by_popularity]][: k - len(ranked.items)]

@@ -63,17 +63,17 @@ def cache_key(
     profile: str | None,
     state: object,
     model: int,
-    arm_name: str | None,
+    arm: object,
     today: object,
 ) -> Key:
     """Return what the response to a request depends on.
 
-    state: changes with the shopper's stored history. model: number of the model in memory. today:
-    the date, where business rules depend on it.
+    state: changes with the shopper's stored history. model: number of the model in memory. arm: of
+    the shopper, where the pipeline depends on it. today: the date, where business rules do.
     """
     return (
         model,
-        arm_name,
+        arm,
         profile,
         state,
         request.k,

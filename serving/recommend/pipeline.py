@@ -6,6 +6,7 @@ runs in the ranking process or in a thread of the endpoint.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from serving.arms import TREATMENT
 from serving.recommend.business_rules import BusinessRules
 from serving.recommend.engine import Engine
 from serving.recommend.exploration import explorer_of
+from serving.recommend.fallbacks import HOLDOUT
 from serving.recommend.types import RankedList, Request, Response
 
 
@@ -69,6 +71,7 @@ class Pipeline:
 
     def run(self, requests: Sequence[Request]) -> list[Response]:
         """Return the response to each request; they are ranked in one batch."""
+        started = time.perf_counter()
         with metrics.STAGE["rank"].time():
             widths = [self.arm(request.arm_name).width(request.k) for request in requests]
             wider = [
@@ -77,7 +80,9 @@ class Pipeline:
             ]
             ranked = self.engine.recommend(wider)
         with metrics.STAGE["rules"].time():
-            return [self._respond(*pair) for pair in zip(requests, ranked, strict=True)]
+            responses = [self._respond(*pair) for pair in zip(requests, ranked, strict=True)]
+        seconds = time.perf_counter() - started
+        return [replace(response, seconds=seconds) for response in responses]
 
     def _respond(self, request: Request, ranked: RankedList) -> Response:
         arm, k = self.arm(request.arm_name), request.k
@@ -85,7 +90,7 @@ class Pipeline:
         if arm.explorer is not None:
             total = k - arm.n_explored(k) + arm.exploration.candidates
         chosen = self._chosen(arm, request, ranked, total)
-        for source in sorted(set(chosen.sources[:k]) - {"hybrid"}):
+        for source in sorted(set(chosen.sources[:k]) - {"hybrid", HOLDOUT}):
             metrics.FALLBACKS.labels(source).inc()
         reasons = None
         if request.reasons:

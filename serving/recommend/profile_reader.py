@@ -1,7 +1,7 @@
 """Read shoppers' profiles from the event store before a response, for many requests at once.
 
-In the same step the shopper's first exposure to a running experiment is recorded: no shopper sees
-an arm without a record.
+In the same step the shopper's first exposures to running experiments, a canary and the holdout are
+recorded: no shopper sees an arm without a record.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from serving.arms import Exposure
 from serving.events.errors import StoreError
 from serving.events.exposures import ExposureLog
 from serving.profiles.profiles import LiveProfiles
@@ -17,7 +18,7 @@ from serving.recommend.batching import Batcher, TooManyWaiting
 STORE_SECONDS = 0.2
 """The longest that a request waits for the event store; then profiles in memory are used."""
 
-Exposure = tuple[str, str, str]
+Exposed = tuple[str, Exposure, str]
 """Profile, arm, model version."""
 
 
@@ -29,30 +30,27 @@ class ProfileReader:
         self._exposures = exposures
         self._batcher = Batcher(self._read, lambda: 256)
 
-    async def read(self, profile: str, exposure: Exposure | None) -> bool:
+    async def read(self, profile: str, exposed: Sequence[Exposed]) -> bool:
         """Have the profile in memory, if the store answers in time.
 
-        Returns whether the exposure is recorded, true without one.
+        Returns whether the shopper's exposures are recorded, true without one.
         """
         if self._live.store.database.is_down:
-            return exposure is None
+            return not exposed
         try:
             async with asyncio.timeout(STORE_SECONDS):
-                return await self._batcher.ask((profile, exposure))
+                return await self._batcher.ask((profile, exposed))
         except (TimeoutError, TooManyWaiting):
-            return exposure is None
+            return not exposed
 
-    def _read(self, batch: Sequence[tuple[str, Exposure | None]]) -> list[bool]:
+    def _read(self, batch: Sequence[tuple[str, Sequence[Exposed]]]) -> list[bool]:
         self._live.refresh()
         for profile, _ in batch:
             self._live.hold(profile)
-        exposures = [exposure for _, exposure in batch if exposure is not None]
-        if not exposures:
-            return [True] * len(batch)
         try:
-            self._exposures.record(exposures)
+            self._exposures.record([one for _, exposed in batch for one in exposed])
         except StoreError:
-            return [exposure is None for _, exposure in batch]
+            return [not exposed for _, exposed in batch]
         return [True] * len(batch)
 
     def close(self) -> None:

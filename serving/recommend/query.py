@@ -58,6 +58,12 @@ class RecommendRequest(Filtered):
         [], max_length=MAX_LIST, description="the item ids on that page; they are not shown again"
     )
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the request may leave few products to choose from."""
+        given = (self.category, self.min_price, self.max_price)
+        return bool(self.exclude) or any(one is not None for one in given)
+
     @model_validator(mode="after")
     def _page_has_items(self) -> Self:
         if self.page == "home" and self.page_items:

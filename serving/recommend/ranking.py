@@ -35,10 +35,14 @@ LOAD_SECONDS = 600
 
 
 class Ranking:
-    """Runs pipelines in the ranking process, or in a thread while it has not loaded the model."""
+    """Runs pipelines in the ranking process, or in a thread while it has not loaded the model.
 
-    def __init__(self, serve: Serve) -> None:
+    niceness: of the process, 0 to 19; a nicer one gets the processor last.
+    """
+
+    def __init__(self, serve: Serve, niceness: int = 0) -> None:
         self._serve = serve
+        self._niceness = niceness
         self._process: WorkerProcess | None = None
         self._changing = threading.Lock()  # a new process has all models before others see it
         self._started = -np.inf
@@ -84,7 +88,7 @@ class Ranking:
             return
         self._started = time.monotonic()
         with self._changing:
-            self._process = WorkerProcess(self._serve)
+            self._process = WorkerProcess(self._serve, self._niceness)
             for number, command in sorted(self._models.items()):
                 getattr(self._process, command[0])(number, *command[1:])
 
@@ -94,11 +98,21 @@ class Ranking:
         Raises:
             TooManyWaiting: too many requests wait already.
         """
-        process = self._process
-        if process is not None and process.has(number):
-            with suppress(WorkerExited):
-                return await process.respond(number, request)
+        with suppress(WorkerExited):
+            return await self.respond_in_process(number, request)
         return await self._thread.ask((pipeline, request))
+
+    async def respond_in_process(self, number: int, request: Request) -> Response:
+        """As ``respond``, but only where the process has loaded the model.
+
+        Raises:
+            TooManyWaiting: too many requests wait already.
+            WorkerExited: the process ended, or has not loaded the model.
+        """
+        process = self._process
+        if process is None or not process.has(number):
+            raise WorkerExited("the ranking process has not loaded the model")
+        return await process.respond(number, request)
 
     def close(self) -> None:
         """End the process and the thread."""

@@ -7,6 +7,7 @@ In: requests of known shoppers, on the event loop. Out: the JSON of a ``Recommen
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,11 +17,14 @@ import numpy as np
 
 from components.settings import Settings
 from serving import metrics
+from serving.arms import TREATMENT
 from serving.events.exposures import ExposureLog
+from serving.models.assignment import Assignment
 from serving.models.loaded import LoadedModel
 from serving.models.store import ModelStore
 from serving.profiles.history import History
 from serving.profiles.profiles import LiveProfiles
+from serving.recommend.batching import TooManyWaiting
 from serving.recommend.exploration import draw
 from serving.recommend.impressions import ImpressionLog
 from serving.recommend.page_cache import Key, PageCache, cache_key
@@ -28,6 +32,9 @@ from serving.recommend.profile_reader import ProfileReader
 from serving.recommend.query import RecommendRequest, RerankRequest
 from serving.recommend.ranking import Ranking
 from serving.recommend.types import Filters, RankedList, Request, Response, Shopper
+from serving.shadow import Shadow
+
+logger = logging.getLogger("bentoml.bowerbird")
 
 PAGE_HISTORY = 10
 """Events of the history that still count on a product or basket page."""
@@ -44,6 +51,7 @@ class RecommendationService:
         ranking: Ranking,
         exposures: ExposureLog,
         impressions: ImpressionLog,
+        shadow: Shadow,
     ) -> None:
         self.cache = PageCache(settings.serve.cache_mb * 1e6)
         self._exclude_seen = settings.train.exclude_seen
@@ -52,6 +60,7 @@ class RecommendationService:
         self._ranking = ranking
         self._exposures = exposures
         self._impressions = impressions
+        self._shadow = shadow
         self._reader = ProfileReader(live, exposures)
         # Concurrent identical requests share one computation (single flight): one shopper's page
         # has several shelves with the same list, and after a change of models all ask for the
@@ -67,22 +76,21 @@ class RecommendationService:
             TooManyWaiting: too many requests wait already.
         """
         started = time.perf_counter()
-        loaded, arm_name = await self._assign(shopper)
-        key = self._key(body, shopper, loaded, arm_name)
-        response = self.cache.get(key)
-        if response is None:
-            computing = self._computing.get(key)
-            if computing is None:
-                computing = asyncio.ensure_future(
-                    self._compute(key, body, shopper, loaded, arm_name)
-                )
-                self._computing[key] = computing
-            response = await asyncio.shield(computing)  # others may wait when this client left
-            metrics.STAGE["page"].observe(time.perf_counter() - started)
-        else:
-            metrics.CACHED.inc()
+        assigned = await self._assign(shopper)
+        try:
+            response = await self._response(body, shopper, assigned, started)
+        except Exception as error:
+            if assigned.canary is None or assigned.canary.arm != TREATMENT:
+                raise
+            # A canary fails no request: its shopper gets the list of the model in service.
+            if not isinstance(error, TooManyWaiting):
+                metrics.CANARY_LISTS.labels(*assigned.canary, "failed").inc()
+                logger.error("the canary failed: %s: %s", type(error).__name__, error)
+            assigned = Assignment(self._models.current())
+            response = await self._response(body, shopper, assigned, started)
+        loaded = assigned.loaded
         if response.exploration_pool is not None:
-            explorer = loaded.pipeline.arm(arm_name).explorer
+            explorer = loaded.pipeline.arm(assigned.arm_name).explorer
             assert explorer is not None
             response = draw(response, explorer, loaded.engine.ids, self._random)
         loaded.covered[response.codes] = True
@@ -110,14 +118,15 @@ class RecommendationService:
         Raises:
             NotReady: no model is loaded yet.
         """
-        loaded, _ = self._models.assign(shopper.profile)
+        assigned = self._models.assign(shopper.profile if shopper.in_experiment else None)
+        loaded = assigned.loaded
         self._live.follow(shopper.profile)
         known, unknown = _known(loaded, body.item_ids)
         ranked = RankedList([], [], [])
         if known:
             recent = loaded.profiles.codes(body.recent)
             history = loaded.profiles.history(shopper.user_id, shopper.profile, recent)
-            ranked = loaded.engine.rerank(history, known)
+            ranked = loaded.engine.rerank(history, known, assigned.popular)
         item_ids = [loaded.engine.ids[code] for code in ranked.items]
         impression_id = self._impressions.log_items(
             shopper, item_ids, ranked.scores, loaded.version, "rerank"
@@ -147,65 +156,87 @@ class RecommendationService:
         """Stop the thread that reads profiles."""
         self._reader.close()
 
-    async def _assign(self, shopper: Shopper) -> tuple[LoadedModel, str | None]:
-        """Return the model and the arm's name that serve a shopper; load the shopper's profile.
-
-        The arm is None for a shopper who is not in a running experiment.
-        """
+    async def _assign(self, shopper: Shopper) -> Assignment:
+        """Return the model and the arms that serve a shopper; load the shopper's profile."""
         profile = shopper.profile
-        loaded, arm_name = self._models.assign(profile if shopper.in_experiment else None)
+        in_experiment = profile if shopper.in_experiment else None
+        assigned = self._models.assign(in_experiment, canary=True)
         if profile is None:
-            return loaded, arm_name
+            return assigned
         store = self._live.store
-        is_exposed = arm_name is None or self._exposures.has(profile)
+        is_exposed = self._exposures.has(profile, assigned.exposures)
         if store.history.is_local and is_exposed:
             self._live.follow(profile)
         else:
-            exposure = None if is_exposed else (profile, str(arm_name), loaded.version)
-            if not await self._reader.read(profile, exposure):
-                # The exposure was not recorded in time, so the shopper is served the champion, as
-                # outside the experiment: no shopper sees an arm without a record.
-                loaded, arm_name = self._models.current(), None
+            version = assigned.loaded.version
+            new = () if is_exposed else assigned.exposures
+            exposed = [(profile, one, version) for one in new]
+            if not await self._reader.read(profile, exposed):
+                # The exposures were not recorded in time, so the shopper is served the champion, as
+                # outside the experiments: no shopper sees an arm without a record.
+                assigned = Assignment(self._models.current())
         if store.database.is_down:
             metrics.WITHOUT_STORE.inc()
-        return loaded, arm_name
+        return assigned
+
+    async def _response(
+        self, body: RecommendRequest, shopper: Shopper, assigned: Assignment, started: float
+    ) -> Response:
+        """Return the response from the cache, else computed; concurrent requests share one."""
+        key = self._key(body, shopper, assigned)
+        response = self.cache.get(key)
+        if response is not None:
+            metrics.CACHED.inc()
+            return response
+        computing = self._computing.get(key)
+        if computing is None:
+            computing = asyncio.ensure_future(self._compute(key, body, shopper, assigned))
+            self._computing[key] = computing
+        response = await asyncio.shield(computing)  # others may wait when this client left
+        metrics.STAGE["page"].observe(time.perf_counter() - started)
+        return response
 
     async def _compute(
-        self,
-        key: Key,
-        body: RecommendRequest,
-        shopper: Shopper,
-        loaded: LoadedModel,
-        arm_name: str | None,
+        self, key: Key, body: RecommendRequest, shopper: Shopper, assigned: Assignment
     ) -> Response:
         """Have a response computed by the ranking process, and cache it."""
+        loaded = assigned.loaded
         try:
-            request = self._request(body, shopper, loaded, arm_name)
+            request = self._request(body, shopper, assigned)
             response = await self._ranking.respond(loaded.number, loaded.pipeline, request)
         finally:
             del self._computing[key]
+        if assigned.canary is not None:
+            # Where filters are set, a list without the model's items is no failure of the model.
+            without = "hybrid" not in dict(response.sources) and not body.is_filtered
+            result = "failed" if without else "made"
+            metrics.CANARY_LISTS.labels(*assigned.canary, result).inc()
+            metrics.CANARY_SECONDS.labels(*assigned.canary).observe(response.seconds)
+        if not assigned.popular:
+            self._shadow.offer(
+                lambda challenger: self._request(body, shopper, Assignment(challenger)), response
+            )
         models = frozenset(one.number for one in self._models.in_service())
         erasures = self._live.erasures  # None until the event store was read once
         self.cache.put(key, response, models, erasures.last_row if erasures else 0)
         return response
 
-    def _key(
-        self, body: RecommendRequest, shopper: Shopper, loaded: LoadedModel, arm_name: str | None
-    ) -> Key:
+    def _key(self, body: RecommendRequest, shopper: Shopper, assigned: Assignment) -> Key:
         """Return the cache key. Made before the history is read: a response may be newer than its
         key says, not older."""
         state: object = None
         if shopper.profile is not None:
             # Evicted from memory since: a state that no other key has, so the page is not reused.
             state = self._live.state(shopper.profile) or object()
+        loaded, arm_name = assigned.loaded, assigned.arm_name
         rules = loaded.pipeline.arm(arm_name).rules
         today = datetime.now(UTC).date() if rules.settings.boosts else None
-        return cache_key(body, shopper.profile, state, loaded.number, arm_name, today)
+        arm = (arm_name, assigned.popular)
+        return cache_key(body, shopper.profile, state, loaded.number, arm, today)
 
-    def _request(
-        self, body: RecommendRequest, shopper: Shopper, loaded: LoadedModel, arm_name: str | None
-    ) -> Request:
+    def _request(self, body: RecommendRequest, shopper: Shopper, assigned: Assignment) -> Request:
         """Return the request in the codes of a model."""
+        loaded = assigned.loaded
         named = [*body.recent, *body.exclude, *body.page_items]
         codes = loaded.profiles.codes(named)
         n_recent, n_page = len(body.recent), len(body.page_items)
@@ -227,7 +258,8 @@ class RecommendationService:
             recent=tuple(recent[recent >= 0].tolist()),
             unknown=tuple(unknown),
             reasons=body.reasons,
-            arm_name=arm_name,
+            arm_name=assigned.arm_name,
+            popular=assigned.popular,
         )
 
 

@@ -54,7 +54,8 @@ class Request:
     """A request for ``k`` items, in the codes of one model.
 
     exclude: not to be shown. recent: chosen in this session, for the reasons. unknown: item ids of
-    the request that the model does not know. arm_name: of the experiment's arm, if any.
+    the request that the model does not know. arm_name: of the experiment's arm, if any. popular:
+    the holdout's popular products are wanted instead of the model's.
     """
 
     history: History
@@ -66,6 +67,7 @@ class Request:
     unknown: tuple[str, ...] = ()
     reasons: bool = True
     arm_name: str | None = None
+    popular: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as plain values, at a tenth of the cost of the objects."""
@@ -75,7 +77,7 @@ class Request:
             None if history.ratings is None else history.ratings.tobytes(),
             *(filters.category, filters.min_price, filters.max_price, filters.available_only),
             *(self.k, self.exclude_seen, self.exclude, self.recent, self.unknown),
-            *(self.reasons, self.arm_name),
+            *(self.reasons, self.arm_name, self.popular),
         )
 
 
@@ -102,8 +104,8 @@ def _unpickle_request(
 class RankedList:
     """items: int codes, best first. scores: float, comparable within a source.
 
-    sources: "hybrid", "content", "segment" (popular in the history's categories), "popular" or
-    "similar", one an item. rendered: each item's JSON, once the list was rendered.
+    sources: "hybrid", "content", "segment" (popular in the history's categories), "popular",
+    "similar" or "holdout", one an item. rendered: each item's JSON, once the list was rendered.
     """
 
     items: list[int]
@@ -132,7 +134,7 @@ class Response:
     codes: of the items. items: their JSON. ids, scores, propensities: JSON lists. source: of the
     first item, "none" without one. sources: how many items came from each. json_tail: the end of
     the response's JSON, after its items and its impression; it closes the object. cold: the history
-    is empty.
+    is empty. seconds: in which the batch with the list was ranked.
 
     Where the last ``n_explored`` places are drawn at random for each answer, exploration_pool is
     the rendered list that they are drawn from: first the places that stay, then the candidates.
@@ -148,6 +150,7 @@ class Response:
     json_tail: bytes
     version: str
     cold: bool
+    seconds: float = 0.0
     n_explored: int = 0
     exploration_pool: RankedList | None = None
 

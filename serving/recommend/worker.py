@@ -126,7 +126,10 @@ def _plain(error: Exception) -> RuntimeError:
 
 
 def main() -> None:
-    """Run ``python -m serving.recommend.worker COMMANDS REQUESTS``, two file descriptors."""
+    """Run ``python -m serving.recommend.worker COMMANDS REQUESTS NICENESS``.
+
+    COMMANDS, REQUESTS: file descriptors. NICENESS: 0 to 19.
+    """
     import signal
 
     from threadpoolctl import threadpool_limits
@@ -137,7 +140,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     sys.setswitchinterval(SWITCH)
     threadpool_limits(1)
-    commands, requests = map(int, sys.argv[1:])
+    commands, requests, niceness = map(int, sys.argv[1:])
+    os.nice(niceness)
     Worker(Connection(commands), socket.socket(fileno=requests)).run()
 
 

@@ -91,7 +91,7 @@ class WorkerProcess:
     loop reads itself: a thread in between would cost two switches of the interpreter's lock.
     """
 
-    def __init__(self, serve: Serve) -> None:
+    def __init__(self, serve: Serve, niceness: int = 0) -> None:
         self._serve = serve
         self._ready: set[int] = set()
         self._sent: queue.SimpleQueue[tuple[int, Future[None]]] = queue.SimpleQueue()
@@ -102,8 +102,9 @@ class WorkerProcess:
         self._commands = Connection(commands.detach())
         with worker_commands, worker_requests:
             theirs = (worker_commands.fileno(), worker_requests.fileno())
+            arguments = map(str, (*theirs, niceness))
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "serving.recommend.worker", *map(str, theirs)],
+                [sys.executable, "-m", "serving.recommend.worker", *arguments],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 pass_fds=theirs,
             )

@@ -10,6 +10,7 @@ let past = [];
 let before = null;
 const READ = 15000;
 let wanted = null;
+let canaryShare = 0; // of the shoppers that a promoted version serves first
 let heldUntil = 0;
 
 function pairs(where, entries) {
@@ -144,7 +145,8 @@ function versions(found) {
       element("td", { class: "number" }, one.ndcg === undefined || one.ndcg === null ? "–" : Number(one.ndcg).toFixed(4)),
       element("td", {}, one.created ? moment(one.created) : "–"),
       element("td", { class: "number" }, champion ? null : element("button", {
-        type: "button", onclick: () => confirmed(`Promote version ${one.version} to champion? All traffic moves to it in seconds.`,
+        type: "button", onclick: () => confirmed(`Promote version ${one.version} to champion? ${canaryShare
+          ? `It first serves ${percent(canaryShare, 0)} of the shoppers.` : "All traffic moves to it in seconds."}`,
           "/operator/promote", { version: String(one.version) }),
       }, "Promote")));
   }));
@@ -189,6 +191,66 @@ at("confirm").addEventListener("close", async () => {
 });
 at("rollback").addEventListener("click", () => confirmed("Go back to the champion before this one?", "/operator/rollback"));
 
+const seconds = (value) => (value === null ? "–" : `${short(1000 * value)} ms`);
+const rate = (group) => (group.rate === null ? "–" : percent(group.rate, 2));
+
+function table(heads, rows) {
+  const cell = (tag) => (text, i) => element(tag, { class: i > 1 ? "number" : null }, text);
+  return element("table", {}, element("thead", {}, element("tr", {}, ...heads.map(cell("th")))),
+    element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map(cell("td"))))));
+}
+
+function canary(state) {
+  at("canary-card").hidden = !state || !(state.version || state.decisions.length);
+  if (!state) return;
+  at("serve-all").hidden = !state.version;
+  at("serve-all").onclick = () => confirmed(`Serve version ${state.version} to all shoppers now?`,
+    "/operator/promote", { version: String(state.version), now: true });
+  const seen = state.evidence;
+  const group = (name, version, of) => [name, version, ...[number(of.users), number(of.converted), rate(of),
+    number(of.lists), number(of.failed), seconds(of.p95_seconds)]];
+  at("canary").replaceChildren(...(state.version ? [
+    element("p", {}, element("strong", {}, `Version ${state.version}`), ` serves ${percent(state.share, 0)} of the shoppers since ${moment(state.started)}, version ${state.stable} the others.`),
+    ...(seen ? [table(["Group", "Model", "Shoppers", "Converted", "Rate", "Lists", "Failed", "95 % within"],
+      [group("canary", state.version, seen.canary), group("the others", state.stable, seen.control)]),
+    element("p", { class: "note" }, `Difference ${percent(seen.outcome.difference, 2)}, always-valid interval ${percent(seen.outcome.low)} to ${percent(seen.outcome.high)}. It takes over or is rolled back by itself.`)] : [])]
+    : [element("p", {}, `No canary runs: version ${state.stable} serves all shoppers.`)]));
+  at("decisions").replaceChildren(...(state.decisions.length ? [element("h3", {}, "Earlier canaries"),
+    element("ul", {}, ...state.decisions.slice(0, 5).map((one) => element("li", {},
+      element("span", { class: one.result === "rolled back" ? "bad" : "good" }, `${moment(1000 * one.decided)}: version ${one.version} was ${one.result}`),
+      `: ${one.reason}`)))] : []));
+}
+
+function shadow(found) {
+  at("shadow-card").hidden = !found;
+  if (found) pairs(at("shadow"), [["version", found.version], ["lists made, not shown", number(found.made)],
+    ["dropped while busy", number(found.dropped)], ["failed", number(found.failed)],
+    ["products in common with the list shown", found.overlap === null ? "–" : percent(found.overlap, 0)],
+    ["95 % of its lists within", seconds(found.p95_seconds.challenger)],
+    ["95 % of the lists shown within", seconds(found.p95_seconds.served)]]);
+}
+
+function uplift(found) {
+  at("uplift-card").hidden = !found;
+  if (!found) return;
+  const shown = (name, gain, text) => [name, gain.enough ? "" : "too few buyers yet", text(gain.popular), text(gain.recommended),
+    gain.enough ? text(gain.difference) : "–", gain.enough ? `${text(gain.low)} to ${text(gain.high)}` : "–",
+    gain.enough && gain.popular > 0 ? `${gain.difference > 0 ? "+" : ""}${percent(gain.difference / gain.popular, 0)}` : "–"];
+  const rows = [...(found.conversion ? [shown("Conversion", found.conversion, (value) => percent(value, 2))] : []),
+    ...(found.revenue ? [shown("Revenue a visitor", found.revenue, (value) => short(value))] : [])];
+  at("uplift").replaceChildren(
+    ...(rows.length ? [table(["Of a visitor", "", "Popular products", "Recommendations", "Difference", `${percent(1 - found.alpha, 0)} interval`, "Relative"], rows)] : []),
+    element("p", { class: "note" }, `${number(found.visitors.popular)} visitors got popular products, ${number(found.visitors.recommended)} recommendations, as of ${moment(1000 * found.at)}. `
+      + "The difference is adjusted by what visitors did before (CUPED); the interval is valid however often you look."));
+}
+
+function gained(found) {
+  const gain = found?.conversion;
+  if (!gain?.enough || !(gain.popular > 0)) return "–";
+  if (gain.low <= 0 && gain.high >= 0) return "not clear yet";
+  return `${gain.difference > 0 ? "+" : ""}${percent(gain.difference / gain.popular, 0)}`;
+}
+
 function experiments(found) {
   at("experiments-card").hidden = !found.length;
   at("experiments").replaceChildren(...found.flatMap((one) => [
@@ -217,7 +279,8 @@ async function refresh() {
     const asked = found.get(ROUTE);
     at("tiles").replaceChildren(...[["Lists shown today", short(status.impressions_today)], ["Events today", short(events)],
       ["Half of answers within", asked ? bound(within(asked, 0.5)) : "–"], ["99 % within", asked ? bound(within(asked, 0.99)) : "–"],
-      ["To the unknown (cold)", share(cold)], ["Model", model.version]]
+      ["To the unknown (cold)", share(cold)], ["Uplift in conversion", gained(tests.uplift)],
+      ["Model", status.canary?.version ? `${model.version}, canary ${status.canary.version}` : model.version]]
       .map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", { class: value.length > 8 ? "long" : null }, value))));
     pairs(at("model"), [["version", model.version], ["products", number(model.items)],
       ["users it knows", number(model.users)], ["candidates", model.candidates.join(", ")],
@@ -235,7 +298,11 @@ async function refresh() {
       ...[...total(series, "bowerbird_conversation_total", "kind")].map(([kind, count]) => [`conversation: ${kind}s`, number(count)])]);
     overTime(found);
     activity(status.activity);
+    canaryShare = status.canary?.share || 0;
     versions(status.versions);
+    canary(status.canary);
+    shadow(status.shadow);
+    uplift(tests.uplift);
     experiments(tests.experiments);
     at("latency").replaceChildren(...latency(found));
     drift(status.drift, status.alerts, status.reports);

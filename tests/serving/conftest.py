@@ -55,10 +55,16 @@ def open_backend(trained: tuple[Path, Settings]) -> Iterator[Callable[..., Backe
     """Make backends of a root that rank in a thread; all are closed after the test."""
     backends: list[Backend] = []
 
-    def make(root: Path, **changed: Any) -> Backend:
+    def make(
+        root: Path,
+        has_api_key: bool = False,
+        roll_back: Callable[[str], None] = lambda version: None,
+        **changed: Any,
+    ) -> Backend:
         serve = trained[1].serve.model_copy(update={"ranking": "thread", **changed})
         settings = trained[1].model_copy(update={"serve": serve})
-        backends.append(Backend(settings, root, Auth(Keys(), b"secret").impression_id))
+        sign = Auth(Keys(), b"secret").impression_id
+        backends.append(Backend(settings, root, sign, has_api_key, roll_back=roll_back))
         return backends[-1]
 
     yield make
@@ -93,6 +99,8 @@ class Server:
             "BENTOML_HOME": str(root / "bentoml"),
             "BENTOML_DO_NOT_TRACK": "true",
             "BOWERBIRD_SERVE__MAX_RATE": "0",
+            # Else one shopper in fifty gets other lists than a test expects.
+            "BOWERBIRD_SERVE__UPLIFT": "{share: 0}",
             **(environment or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pandas as pd
 import pytest
 from selenium import webdriver
@@ -20,6 +24,13 @@ from selenium.webdriver.support.ui import WebDriverWait
 from components import registry
 from components.evaluation import report
 from components.manifest import write_manifest
+from components.rollout import ROLLED_BACK, Release, Rollout, following, write_rollout
+from components.settings import Canary, Uplift
+from serving.arms import holdout_name
+from serving.canary.decision import SECONDS, Evidence, Group, Lists
+from serving.events.visitors import Sums
+from serving.uplift import UPLIFT, gain
+from tests.serving.models.registered import register
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><b>bag</b>"
 
@@ -279,3 +290,52 @@ def test_the_operator_promotes_and_rolls_back_in_a_real_registry(
     assert (kept.alias("champion"), kept.alias("previous")) == ("2", "1")
     said_yes(browser.find_element(By.ID, "rollback"), "1")
     assert registry.Registry(settings, tmp_path).alias("champion") == "1"
+
+
+@pytest.mark.slow
+def test_the_operator_sees_the_canary_and_the_uplift(
+    browser: webdriver.Chrome, shop_root: Path, serve: Any
+) -> None:
+    register(shop_root, "2", "1")
+    now = time.time()
+    one, two, three = (Release(v, f"var/serving/models/{v}", v) for v in ("1", "2", "3"))
+    old = following(Rollout(one), three, now - 90_000)
+    old = old.decided(ROLLED_BACK, "shoppers convert less: 40 of 1,000 shoppers", now - 80_000)
+    rollout = following(replace(old, canary=None), two, now - 7_200)
+    lists = Lists(900, 2, tuple(np.histogram([0.002] * 900, [0, *SECONDS, np.inf])[0].tolist()))
+    evidence = Evidence(2.0, Group(9_000, 905, lists), Group(1_000, 104, lists), True)
+    seen = {**evidence.facts(Canary()), "at": now, "took": 1e6, "state": "no harm seen"}
+    write_rollout(shop_root, replace(rollout, evidence=seen))
+    popular = Sums(4_000, 400, 400, 0, 0, 0)
+    recommended = Sums(196_000, 27_440, 27_440, 0, 0, 0)
+    measured = {
+        **{"period": holdout_name(Uplift()), "share": 0.02, "alpha": 0.05, "at": now, "took": 1e6},
+        "visitors": {"popular": 4_000, "recommended": 196_000},
+        "conversion": asdict(gain(popular, recommended, 0.05)),
+        "revenue": None,
+        "previous": None,
+    }
+    (shop_root / UPLIFT).write_text(json.dumps(measured))
+    keys = {"BOWERBIRD_API_KEY": "the shop's", "BOWERBIRD_OPERATOR_KEY": "the owner's"}
+    server = serve(shop_root, {**keys, "BOWERBIRD_SERVE__UPLIFT": "{share: 0.02}"}).start()
+    browser.get(f"{server.url}/operator")
+    browser.execute_script("sessionStorage.setItem('key', \"the owner's\")")
+    browser.get(f"{server.url}/operator")
+    browser.get_log("browser")  # the first visit had no key
+    canary = until(browser, lambda: browser.find_element(By.ID, "canary-card"))
+    until(browser, lambda: "Version 2 serves 10 % of the shoppers" in canary.text)
+    for expected in ("10.40 %", "10.06 %", "1,000", "version 3 was rolled back", "convert less"):
+        assert expected in canary.text
+    uplift = browser.find_element(By.ID, "uplift-card").text
+    for expected in ("14.00 %", "10.00 %", "4,000 visitors got popular products", "+40 %"):
+        assert expected in uplift
+    assert "+40 %" in browser.find_element(By.ID, "tiles").text
+    assert "1, canary 2" in browser.find_element(By.ID, "tiles").text
+    if folder := os.environ.get("SCREENSHOTS"):
+        browser.set_window_size(1200, 2600)
+        browser.save_screenshot(f"{folder}/operator.png")
+        browser.set_window_size(1200, 900)
+    browser.find_element(By.ID, "serve-all").click()
+    assert "version 2 to all shoppers now" in browser.find_element(By.ID, "confirm").text
+    browser.find_element(By.CSS_SELECTOR, "#confirm button[value=no]").click()
+    assert complaints(browser) == []

@@ -109,8 +109,10 @@ def _feedback_of(con: ibis.BaseBackend, path: Path, root: Path) -> ir.Table:
         found = con.read_parquet(str(path))
     except duckdb.Error as error:
         raise unreadable_feedback(shown, error) from error
-    # Files exported before these columns existed do not say who sent the events.
-    found = complete(found, dict.fromkeys(("client", "authentication"), ibis.null("string")))
+    # Files exported before these columns existed do not say who sent the events, nor from which
+    # place of a list.
+    later = ("client", "authentication", "list_source", "position")
+    found = complete(found, {name: _DEFAULTS[name] for name in later})
     of_file = [name for name in INTERACTIONS.names if name not in ("source", "source_row")]
     missing = set(of_file) - set(found.columns)
     if missing:

@@ -56,14 +56,15 @@ def joined(parts: Sequence[Pairs]) -> Pairs:
 def item_statistics(train: Interactions, n_items: int) -> FloatArray:
     """Return float32 (items, len(ITEM_STATISTICS)): sales of each item, all and recent.
 
-    Counts are of events, as log(1 + n). Age and time since the last sale are in days before the
-    newest event, NaN for unsold items.
+    Counts are of events, by their weights where they have some, as log(1 + n). Age and time since
+    the last sale are in days before the newest event, NaN for unsold items.
     """
     end = int(train.times.max(initial=0))
-    columns = [np.log1p(np.bincount(train.items, minlength=n_items))]
-    for days in RECENT_DAYS:
-        recent = train.items[train.times > end - days * DAY]
-        columns.append(np.log1p(np.bincount(recent, minlength=n_items)))
+    columns = []
+    for since in (-np.inf, *(end - days * DAY for days in RECENT_DAYS)):
+        recent = train.times > since
+        weights = None if train.weights is None else train.weights[recent]
+        columns.append(np.log1p(np.bincount(train.items[recent], weights, n_items)))
     first = np.full(n_items, np.inf)
     last = np.full(n_items, -np.inf)
     np.minimum.at(first, train.items, train.times)

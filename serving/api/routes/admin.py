@@ -7,18 +7,19 @@ command in another process: a worker that answers shoppers never loads MLflow.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import logging
 import subprocess
 import threading
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import PlainTextResponse
 
+from components.rollout import read_rollout
 from serving import experiments, metrics
 from serving.api import jobs
 from serving.api.middleware import Refused
@@ -26,6 +27,7 @@ from serving.api.pools import OPERATION, WRITING
 from serving.api.reports import latest_alerts, latest_drift, validation
 from serving.api.routing import ERRORS, OPERATOR_ERRORS, WRITE_ERRORS, auth_of, backend_of
 from serving.api.schemas import (
+    CanaryStatus,
     ErrorResponse,
     ExperimentsResponse,
     ItemsRequest,
@@ -40,7 +42,8 @@ from serving.api.schemas import (
 from serving.backend import Backend
 from serving.events import catalogue_table
 from serving.events.traffic import activity, count_events, count_impressions
-from serving.models.versions import VERSIONS, registered_versions
+from serving.models.versions import registered_versions
+from serving.shadow import shadow_status
 
 logger = logging.getLogger("bentoml.bowerbird")
 
@@ -100,7 +103,7 @@ async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
 
 @router.get("/experiments", response_model=ExperimentsResponse, responses=OPERATOR_ERRORS)
 async def get_experiments(request: Request) -> ExperimentsResponse:
-    """Each experiment's arms, their rates, and whether one is better yet."""
+    """Each experiment's arms, their rates, and whether one is better yet; the uplift."""
     auth_of(request).check_api(request)
     backend = backend_of(request)
 
@@ -109,7 +112,8 @@ async def get_experiments(request: Request) -> ExperimentsResponse:
         found, note = backend.last_known.read(
             "experiments", lambda: experiments.results(backend.store.database, running)
         )
-        return ExperimentsResponse(experiments=found or [], note=note)
+        uplift = backend.uplift.latest()
+        return ExperimentsResponse(experiments=found or [], uplift=uplift, note=note)
 
     return await OPERATION.run(collect)
 
@@ -124,7 +128,8 @@ async def page_token(request: Request) -> PageToken:
 async def promote(body: PromoteRequest, request: Request, response: Response) -> Job:
     """Make a registered version the champion, as a job; needs the operator key."""
     auth_of(request).check_operator(request)
-    return await _registry(backend_of(request), response, "promote", body.version)
+    now = ["--now"] if body.now else []
+    return await _registry(backend_of(request), response, "promote", body.version, *now)
 
 
 @router.post("/operator/rollback", response_model=Job, status_code=202, responses=_REGISTRY_ERRORS)
@@ -147,7 +152,7 @@ async def job(
 
 
 async def _registry(backend: Backend, response: Response, *command: str) -> Job:
-    if importlib.util.find_spec("bowerbird") is None or not (backend.root / VERSIONS).exists():
+    if not jobs.has_registry(backend.root):
         raise Refused(409, "there is no registry here: deploy the image of the wanted version")
     try:
         job, process = await OPERATION.run(jobs.start, backend.root, *command)
@@ -166,7 +171,7 @@ def _follow(backend: Backend, process: subprocess.Popen[bytes]) -> None:
 
 def _look(backend: Backend) -> None:
     try:
-        backend.models.refresh()
+        backend.follow()
     except Exception as error:  # the backend tries again each second
         logger.exception("refreshing the models failed: %s", type(error).__name__)
 
@@ -207,6 +212,25 @@ def store_status(backend: Backend, note: str | None) -> StoreStatus:
     )
 
 
+def canary_status(backend: Backend) -> CanaryStatus | None:
+    """Return the state of the rollout, None where a promoted version serves all at once."""
+    try:
+        rollout = read_rollout(backend.root) if backend.canary.enabled else None
+    except ValueError:  # damaged: the next step of the canary's control replaces it
+        rollout = None
+    if rollout is None:
+        return None
+    running = rollout.canary
+    return CanaryStatus(
+        stable=rollout.stable.version,
+        version=running and running.release.version,
+        started=running and datetime.fromtimestamp(running.started, UTC),
+        share=backend.settings.serve.canary.share,
+        evidence=rollout.evidence,
+        decisions=list(rollout.decisions[::-1]),
+    )
+
+
 @router.get("/status", response_model=StatusResponse, responses=WRITE_ERRORS)
 async def status(request: Request) -> StatusResponse:
     """Traffic, storage, drift, alerts and versions, for the operator's page."""
@@ -225,6 +249,7 @@ async def status(request: Request) -> StatusResponse:
                 "activity": activity(database, since, hour),
             },
         )
+        challenger = backend.shadow.challenger
         return StatusResponse(
             **(counts or {"events_today": {}, "impressions_today": 0, "activity": []}),
             events_pending=backend.store.pending,
@@ -236,6 +261,8 @@ async def status(request: Request) -> StatusResponse:
             reports=f"/reports/by/{auth_of(request).report_token()}/",
             versions=registered_versions(backend.root),
             problems=backend.health.problems,
+            canary=canary_status(backend),
+            shadow=challenger and shadow_status(challenger.version),
         )
 
     return await OPERATION.run(collect)

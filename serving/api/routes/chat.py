@@ -30,7 +30,7 @@ def converse(
     backend: Backend, body: ConversationRequest, shopper: Shopper
 ) -> Iterator[tuple[str, ConversationResponse | ConversationText]]:
     """Yield ("proposals", answer without its text), ("text", a piece of it)…, ("done", answer)."""
-    loaded, _ = backend.models.assign(shopper.profile if shopper.in_experiment else None)
+    loaded = backend.models.assign(shopper.profile if shopper.in_experiment else None).loaded
     state, expires = body.state, backend.settings.serve.conversation_minutes * 60
     if state is not None and time.time() - state.said_at > expires:
         state = None

@@ -46,7 +46,7 @@ async def rerank(body: RerankRequest, request: Request) -> Response:
     limits = backend.settings.serve
     within(len(body.item_ids), limits.max_history, "item_ids")
     within(len(body.recent), limits.max_history, "recent")
-    shopper = shopper_of(request, body, exposes=False)
+    shopper = shopper_of(request, body)
     return Json(await READING.run(backend.recommendations.rerank, body, shopper))
 
 

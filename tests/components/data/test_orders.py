@@ -460,6 +460,8 @@ def test_a_purchase_of_the_file_has_the_impression_that_signed_feedback_names(
         client="c",
         authentication=["shop", "session", "none", "shop", "shop"],
         impression_id=["i0", "i1", "i2", None, "i4"],
+        list_source=["hybrid", "hybrid", "hybrid", None, None],
+        position=[1, 2, 3, None, None],
         timestamp=sent["timestamp"] + pd.to_timedelta([7, 7, 7, 7, 0], unit="s"),
     ).to_parquet(tmp_path / "data/feedback/events-2026-11-25.parquet")
     back = frame.head(1).assign(q=-1, t="2024-04-01")
@@ -468,7 +470,10 @@ def test_a_purchase_of_the_file_has_the_impression_that_signed_feedback_names(
     report = run(settings, tmp_path, both, None, limits, interactions=[shop()])["interactions"]
     # The feedback of order 4 equals the file's row but for its sender.
     assert report["feedback"]["reasons"] == {orders.IN_FILES: 4, "duplicate": 1}
-    found = valid(tmp_path).set_index("order_id")["impression_id"]
-    assert found.dropna().to_dict() == {"1": "i1", "4": "i4"}  # that of order 0 was returned
+    found = valid(tmp_path).set_index("order_id")
+    # That of order 0 was returned.
+    assert found["impression_id"].dropna().to_dict() == {"1": "i1", "4": "i4"}
+    assert found["list_source"].dropna().to_dict() == {"1": "hybrid"}
+    assert found["position"].dropna().to_dict() == {"1": 2}
     of_files = quarantined(tmp_path)["authentication"].isna()
     assert quarantined(tmp_path).loc[of_files, "impression_id"].isna().all()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -95,3 +96,30 @@ def test_rare_items_and_users_can_be_left_out(
     kept = load_prepared(tmp_path / "data/prepared").interactions
     assert np.bincount(kept.users).min() >= 20
     assert kept.n_users < load_prepared(root / "data/prepared").interactions.n_users
+
+
+def test_events_that_a_list_led_to_can_weigh_less(
+    small_shop: tuple[Path, Settings], tmp_path: Path
+) -> None:
+    root, settings = small_shop
+    (tmp_path / "data/valid").mkdir(parents=True)
+    for name in ("items", "users"):
+        file = f"data/valid/{name}.parquet"
+        (tmp_path / file).symlink_to(root / file)
+    lines = pq.read_table(root / "data/valid/interactions.parquet")
+    led = np.arange(len(lines)) % 3 == 0
+    at = lines.schema.get_field_index("impression_id")
+    ids = pa.array(np.where(led, "list", None), pa.string())
+    pq.write_table(
+        lines.set_column(at, lines.schema.field(at), ids),
+        tmp_path / "data/valid/interactions.parquet",
+    )
+    half = settings.preprocess.model_copy(update={"recommended_weight": 0.5})
+    run(settings.model_copy(update={"preprocess": half}), tmp_path)
+    x = load_prepared(tmp_path / "data/prepared").interactions
+    assert x.weights is not None
+    assert set(x.weights) == {np.float32(0.5), np.float32(1)}
+    # An event of several rows is organic if one of them is.
+    assert 0.2 < (x.weights == 0.5).mean() <= 1 / 3
+    run(settings, tmp_path)
+    assert load_prepared(tmp_path / "data/prepared").interactions.weights is None

@@ -33,6 +33,8 @@ GOOD = {
     "timestamp": pd.Timestamp("2020-06-01", tz="UTC"),
     "order_id": "500001",
     "impression_id": None,
+    "list_source": None,
+    "position": None,
     "client": None,
     "authentication": None,
     "source": "x",

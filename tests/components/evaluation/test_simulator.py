@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from components.evaluation.off_policy import Estimate, doubly_robust, ips, snips
-from components.evaluation.simulator import Shop
+from components.evaluation.simulator import Round, Shop, echo
 from components.recommenders.exploration import BetaThompson, EpsilonGreedy, click_counts
+from components.recommenders.models.knn import ItemNeighbours
+from components.settings import Neighbours
 
 USERS, ITEMS, PLACES = 300, 30, 3
 
@@ -107,3 +109,18 @@ def test_the_regret_of_bandits_falls(shop: Shop, kind: str) -> None:
     assert last < 0.4 * first, (first, last)
     nothing = best - popular.mean() * shop.looks.sum()
     assert last < 0.35 * nothing
+
+
+def test_a_model_that_learns_from_its_own_lists_shows_ever_fewer_items() -> None:
+    shop = Shop.make(n_users=150, n_items=250, seed=1)
+
+    def rounds(weight: float) -> list[Round]:
+        return echo(shop, lambda: ItemNeighbours(Neighbours(weighting="cosine")), 12, weight)
+
+    itself, organic = rounds(1.0), rounds(0.0)
+    assert itself[0] == organic[0]  # before the first list was shown
+    assert itself[-1].coverage < 0.6 * itself[0].coverage
+    assert organic[-1].coverage > 1.3 * itself[-1].coverage
+    assert organic[-1].gini < itself[-1].gini
+    assert organic[-1].clicks > 1.2 * itself[-1].clicks
+    assert rounds(1.0) == itself

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,17 @@ from components.evaluation.promotion_hold import hold_promotions, release_promot
 from components.manifest import write_manifest
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.registry import Registry, RegistryError, promote, rollback
+from components.registry.versions import REFRESHED_FROM
+from components.rollout import (
+    ENDED,
+    ROLLED_BACK,
+    ROLLOUT,
+    Release,
+    Rollout,
+    following,
+    read_rollout,
+    write_rollout,
+)
 from components.settings import Settings
 from flows.training import describe
 from tests.components.registry.registration import change_served_model, register, spoil
@@ -259,3 +271,75 @@ def test_models_of_other_vocabularies_can_be_compared(shop) -> None:
     stranger = compare(other, folder, prepared, settings)
     assert stranger.champion == 0
     assert stranger.better
+
+
+def released(version: str) -> Release:
+    return Release(version, f"var/serving/models/{version}", version)
+
+
+def test_a_champion_in_its_canary_goes_back_to_the_version_that_serves_all(shop) -> None:
+    registry = three_versions(shop)
+    root = registry.root
+    canary = following(Rollout(released("1")), released("3"), 5.0)
+    for rolled_back in (False, True):
+        rollout = canary
+        if rolled_back:
+            done = canary.decided(ROLLED_BACK, "it hurts", 9.0)
+            rollout = replace(done, canary=None, rejected=released("3"))
+        promote(registry, "3")
+        write_rollout(root, rollout)
+        assert rollback(registry, of="2") == "3"  # another version was promoted since
+        assert registry.alias("champion") == "3"
+        assert rollback(registry, of="3") == "1"  # not to 2, which was the champion before
+        assert (registry.alias("champion"), registry.alias("previous")) == ("1", None)
+        assert json.loads((root / "var/serving/champion.json").read_text())["version"] == "1"
+        tags = registry.client.get_model_version("bowerbird", "3").tags
+        assert tags["rolled_back"] == ("it hurts" if rolled_back else "by the operator")
+    with pytest.raises(RegistryError, match="no previous champion"):
+        rollback(registry)
+
+
+def test_a_canary_that_was_just_refreshed_is_rolled_back_with_its_lineage(shop) -> None:
+    registry = three_versions(shop)
+    write_rollout(registry.root, following(Rollout(released("1")), released("2"), 5.0))
+    registry.client.set_model_version_tag(registry.name, "3", REFRESHED_FROM, "2")
+    promote(registry, "3")  # no endpoint has followed yet
+    pointer = json.loads((registry.root / "var/serving/champion.json").read_text())
+    assert pointer == asdict(Release("3", "var/serving/models/3", "2"))
+    assert rollback(registry) == "1"
+
+
+def test_an_operator_skips_the_canary_or_allows_another_one(shop) -> None:
+    registry = three_versions(shop)
+    root = registry.root
+    canary = following(Rollout(released("1")), released("3"), 5.0)
+    write_rollout(root, canary)
+    promote(registry, "3", now=True)
+    after = read_rollout(root)
+    assert after is not None
+    assert (after.stable, after.canary) == (released("3"), None)
+    assert after.decisions[-1]["result"] == ENDED
+    assert rollback(registry) == "2"  # at once, too
+    after = read_rollout(root)
+    assert after is not None
+    assert (after.stable, after.canary) == (released("2"), None)
+    write_rollout(root, Rollout(released("2"), rejected=released("3")))
+    promote(registry, "3")
+    after = read_rollout(root)
+    assert after is not None
+    assert (after.stable, after.rejected) == (released("2"), None)
+    (root / ROLLOUT).write_text("{")
+    with pytest.raises(RegistryError, match=r"rollout\.json is damaged"):
+        promote(registry, "3", now=True)
+
+
+def test_the_files_of_what_is_served_stay(shop) -> None:
+    registry = three_versions(shop)
+    write_rollout(registry.root, following(Rollout(released("1")), released("2"), 5.0))
+    registry.folders.prune(["3"])
+    assert all(registry.folders.served(version).exists() for version in ("1", "2", "3"))
+    write_rollout(registry.root, Rollout(released("2")))
+    registry.folders.prune(["3"])
+    assert [registry.folders.served(version).exists() for version in ("1", "2", "3")] == [
+        *(False, True, True),
+    ]

@@ -70,6 +70,8 @@ def test_a_product_of_yesterday_is_recommended_after_the_refresh_and_not_before(
         assert json.loads((root / "reports/refresh.json").read_text()) == report
         version = report["version"]
         assert version == champion(root) != "1"
+        pointer = json.loads((root / "var/serving/champion.json").read_text())
+        assert pointer["lineage"] == "1"  # by which the endpoint starts no canary for it
         backend.models.refresh()  # as a running endpoint does each second
         assert backend.models.current().version == version
     finally:

@@ -389,3 +389,25 @@ def test_what_cannot_be_read_is_a_store_error(store: EventStore) -> None:
         EVENTS.drop(connection)
     with pytest.raises(StoreError, match="try again"):
         store.history.events_after(0)
+
+
+def test_exported_events_know_the_list_and_the_place_that_led_to_them(
+    store: EventStore, tmp_path: Path, settings: Settings
+) -> None:
+    shown = {"impression_id": "imp", "user_id": "u1", "session_id": None, "timestamp": NOON}
+    shown |= {"scores": "[2,1]", "propensities": "[1,1]", "model_version": "3", "source": "hybrid"}
+    assert store.log_impression({**shown, "item_ids": '["a","b"]'})
+    rows = [
+        event(1, item_id="b", impression_id="imp"),
+        event(2, item_id="a", impression_id="imp"),
+        event(3, item_id="c", impression_id="imp"),  # found on the way
+        event(4, item_id="a", impression_id="expired"),
+        event(5, item_id="a"),  # organic
+    ]
+    store.submit(rows).result(10)
+    export_events(store.database, tmp_path / "data/feedback")
+    connection = connect(settings.ingest.timezone)
+    table = feedback_of(connection, Path("data/feedback"), tmp_path)[0].execute()
+    assert table["impression_id"].tolist() == ["imp", "imp", "imp", "expired", None]
+    assert table["list_source"].tolist() == ["hybrid", "hybrid", "hybrid", None, None]
+    assert table["position"].fillna(0).tolist() == [2, 1, 0, 0, 0]

@@ -23,6 +23,7 @@ from serving import metrics
 from serving.backend import Backend
 from serving.events.catalogue_table import put_items
 from serving.events.tables import profile_of
+from serving.models.assignment import Assignment
 from serving.recommend.query import RecommendRequest
 from serving.recommend.types import Shopper
 
@@ -207,7 +208,7 @@ def test_on_a_product_page_ratings_are_cut_with_the_history(start: Callable[...,
     backend.store.submit(rows).result(10)
     backend.live.follow("user:rater")
     page = {"page": "product", "page_items": [ids[4], "no such product"]}
-    request = backend.recommendations._request(*asked("rater", **page), loaded, None)
+    request = backend.recommendations._request(*asked("rater", **page), Assignment(loaded))
     assert request.history.items.tolist() == [*range(19, 30), 4]
     assert request.history.ratings is not None
     np.testing.assert_array_equal(request.history.ratings, [*ratings[19:], np.nan])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,6 +39,17 @@ def test_statistics_count_all_sales_and_recent_ones(facts: ItemFacts) -> None:
     assert np.expm1(found["log_count_7d"]) == pytest.approx([1, 0, 0, 0])
     assert np.expm1(found["log_count_28d"]) == pytest.approx([1, 1, 0, 0])
     assert found["age"] == pytest.approx([100, 10, 40, np.nan], nan_ok=True)
+    assert found["last_sale"] == pytest.approx([0, 10, 40, np.nan], nan_ok=True)
+
+
+def test_statistics_count_events_by_their_weights() -> None:
+    users, items = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 2])
+    train = Interactions.from_arrays(users, items, END - np.array([100, 0, 10, 40]) * DAY, 2, 4)
+    weighted = replace(train, weights=np.array([1, 0.5, 0, 0.5], dtype=np.float32))
+    found = dict(zip(ITEM_STATISTICS, item_statistics(weighted, 4).T, strict=True))
+    assert train.items.tolist() == [0, 0, 2, 1]
+    assert np.expm1(found["log_count"]) == pytest.approx([1.5, 0.5, 0, 0])
+    assert np.expm1(found["log_count_7d"]) == pytest.approx([0.5, 0, 0, 0])
     assert found["last_sale"] == pytest.approx([0, 10, 40, np.nan], nan_ok=True)
 
 

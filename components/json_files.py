@@ -1,0 +1,25 @@
+"""Small JSON files that other processes read while they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from components.manifest import sync
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write JSON to ``file``, durably and atomically; an equal file is not written."""
+    text = json.dumps(content)
+    if file.exists() and file.read_bytes() == text.encode():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(file)
+    sync(file.parent)
