@@ -112,7 +112,7 @@ def write(shop: Shop, lives: Sequence[Life], weeks: int, every: int, out: Path) 
         f"{shop.settings.rank.trees}`: the embedded shop lives through its second year week by "
         "week. At the start of each week everything is made from the lines before it: tables, "
         "models, refreshes, drift verdicts, promotions, by the functions of the stages. The "
-        " lists of each week are compared with what its customers then "
+        "lists of each week are compared with what its customers then "
         f"bought that was new to them: NDCG@10, {np.mean(users):.0f} customers with a history a "
         "week.",
         "",
@@ -156,8 +156,8 @@ def _conditions(shop: Shop, every: int) -> str:
         f"the ranker with at most {trees} trees; product texts are encoded with the packaged "
         "encoder, not trained on the shop's texts. Each training judges a model that was fitted "
         "28 days back and, if the promotion rule passes it, serves the same recipe fitted on all "
-        "data; a refused training leaves the champion in service. A training on drift follows an alarm of the week before"
-        f"{after_alarm}. All models get the products that were added since they were fitted, as "
+        "data; a refused training leaves the champion in service. A training on drift follows an alarm of "
+        f"the week before{after_alarm}. All models get the products that were added since they were fitted, as "
         "after `PUT /items`. SASRec of a moment is fitted once and used by all trainings that "
         "need it. CPU minutes are what each strategy would spend alone, on one thread, without "
         "ingestion and validation, which were done once for both years."
