@@ -95,9 +95,11 @@ def write(shop: Shop, lives: Sequence[Life], weeks: int, every: int, out: Path) 
 
     weeks: that were to be lived through. every: see ``strategies``.
     """
-    reached = max(len(life.judged) for life in lives)
-    behind = [life for life in lives if len(life.judged) < reached]
+    # A strategy may be one week ahead of the others of its run.
+    furthest = max(len(life.judged) for life in lives)
+    behind = [life for life in lives if len(life.judged) < furthest - (furthest < weeks)]
     lives = [life for life in lives if life not in behind]
+    reached = min(len(life.judged) for life in lives)
     first, last = range(weeks // 2), range(weeks // 2, weeks)
     choice, reported = part_of(lives, first), part_of(lives, last)
     best = chosen(lives, choice)
@@ -151,17 +153,21 @@ def _conditions(shop: Shop, every: int) -> str:
     sequence = f", SASRec with {train.sequential.epochs} epochs" if SHARED in train.names else ""
     trees = shop.settings.rank.trees
     after_alarm = f", and begins in a week that is a multiple of {every}" if every > 1 else ""
-    return (
-        f"The recipe is that of params.yaml: {len(train.names)} candidates{sequence} and "
-        f"the ranker with at most {trees} trees; product texts are encoded with the packaged "
-        "encoder, not trained on the shop's texts. Each training judges a model that was fitted "
-        "28 days back and, if the promotion rule passes it, serves the same recipe fitted on all "
-        "data; a refused training leaves the champion in service. A training on drift follows an alarm of "
-        f"the week before{after_alarm}. All models get the products that were added since they were fitted, as "
-        "after `PUT /items`. SASRec of a moment is fitted once and used by all trainings that "
-        "need it. CPU minutes are what each strategy would spend alone, on one thread, without "
-        "ingestion and validation, which were done once for both years."
+    sentences = (
+        f"The recipe is that of params.yaml: {len(train.names)} candidates{sequence} and the "
+        f"ranker with at most {trees} trees; product texts are encoded with the packaged encoder, "
+        "not trained on the shop's texts.",
+        "Each training judges a model that was fitted 28 days back and, if the promotion rule "
+        "passes it, serves the same recipe fitted on all data; a refused training leaves the "
+        "champion in service.",
+        "A training on drift follows an alarm of the week before" + after_alarm + ".",
+        "All models get the products that were added since they were fitted, as after "
+        "`PUT /items`.",
+        "SASRec of a moment is fitted once and used by all trainings that need it.",
+        "CPU minutes are what each strategy would spend alone, on one thread, without ingestion "
+        "and validation, which were done once for both years.",
     )
+    return " ".join(sentences)
 
 
 def _table(lives: Sequence[Life], part: Part, best: Life | None) -> list[str]:
