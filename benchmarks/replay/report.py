@@ -203,10 +203,12 @@ def _table(lives: Sequence[Life], part: Part, best: Life | None) -> list[str]:
 
 def _verdict(lives: Sequence[Life], best: Life, part: Part) -> list[str]:
     names = {life.name: life for life in lives}
+    weeks = part.ndcg.index.get_level_values("week")
     lines = [
         "## Aims",
         "",
-        f"The closed loop is *{best.strategy.title}*, the best of the first half.",
+        f"The closed loop is *{best.strategy.title}*, the best of the first half. Ratios over "
+        f"weeks {weeks.min() + 1} to {weeks.max() + 1}.",
         "",
         "| closed loop : | ratio | 95 % interval | aim |",
         "|---|---|---|---|",
