@@ -124,14 +124,14 @@ def write(shop: Shop, lives: Sequence[Life], weeks: int, every: int, out: Path) 
         "![NDCG@10 by week](replay.png)",
         "",
     ]
-    for title, part in (
-        (f"Weeks 1 to {weeks // 2}: for choosing", choice),
-        (f"Weeks {weeks // 2 + 1} to {weeks}: for reporting", reported),
+    for title, part, own in (
+        (f"Weeks 1 to {weeks // 2}: for choosing", choice, first),
+        (f"Weeks {weeks // 2 + 1} to {weeks}: for reporting", reported, last),
     ):
         if part.ndcg.empty:
             lines += [f"## {title}", "", "Not lived through yet.", ""]
             continue
-        lines += [f"## {title}", "", *_table(lives, part, best), ""]
+        lines += [f"## {title}", "", *_table(lives, part, own, best), ""]
     if best is not None:
         lines += _verdict(lives, best, reported if len(reported.ndcg) else choice)
     lines += ["", "## Trainings", "", *_trainings(shop, lives), ""]
@@ -170,8 +170,12 @@ def _conditions(shop: Shop, every: int) -> str:
     return " ".join(sentences)
 
 
-def _table(lives: Sequence[Life], part: Part, best: Life | None) -> list[str]:
-    weeks = sorted(set(part.ndcg.index.get_level_values("week")))
+def _table(lives: Sequence[Life], part: Part, weeks: range, best: Life | None) -> list[str]:
+    """Return the rows of a table of strategies.
+
+    weeks: of the part; of those without customers only trainings and CPU time count.
+    """
+    with_customers = sorted(set(part.ndcg.index.get_level_values("week")))
     means = part.means()
     rows = [
         "| trained | NDCG@10 | : never again | coverage | new products | new customers' NDCG@10 "
@@ -179,7 +183,7 @@ def _table(lives: Sequence[Life], part: Part, best: Life | None) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for life in lives:
-        judged = [life.judged[week] for week in weeks]
+        judged = [life.judged[week] for week in with_customers]
         counts = {
             what: sum(event["week"] in weeks and event["what"] == what for event in life.events)
             for what in (PROMOTED, REFUSED, ALARM)
@@ -196,7 +200,7 @@ def _table(lives: Sequence[Life], part: Part, best: Life | None) -> list[str]:
             f"| {np.mean([one['new_products'] for one in judged]):.3f} "
             f"| {(new @ of_new) / max(new.sum(), 1):.4f} "
             f"| {counts[PROMOTED]} / {counts[REFUSED]} | {counts[ALARM]} "
-            f"| {sum(life.cpu[week] for week in weeks) / 60:.1f} |"
+            f"| {sum(life.cpu[weeks.start : weeks.stop]) / 60:.1f} |"
         )
     return rows
 
