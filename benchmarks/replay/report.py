@@ -262,6 +262,8 @@ def _draw(shop: Shop, lives: Sequence[Life], best: Life | None, file: Path) -> N
     if best is not None:
         for what, marker in ((PROMOTED, "^"), (REFUSED, "v")):
             events = [event["week"] for event in best.events if event["what"] == what]
+            if not events:
+                continue
             days = [shop.start + pd.Timedelta(weeks=week) for week in events]
             heights = [np.mean(best.judged[w]["ndcg"]) for w in events if w < len(best.judged)]
             above.plot(
