@@ -95,9 +95,11 @@ def write(shop: Shop, lives: Sequence[Life], weeks: int, every: int, out: Path) 
 
     weeks: that were to be lived through. every: see ``strategies``.
     """
-    reached = max(len(life.judged) for life in lives)
-    behind = [life for life in lives if len(life.judged) < reached]
+    # A strategy may be one week ahead of the others of its run.
+    furthest = max(len(life.judged) for life in lives)
+    behind = [life for life in lives if len(life.judged) < furthest - (furthest < weeks)]
     lives = [life for life in lives if life not in behind]
+    reached = min(len(life.judged) for life in lives)
     first, last = range(weeks // 2), range(weeks // 2, weeks)
     choice, reported = part_of(lives, first), part_of(lives, last)
     best = chosen(lives, choice)
@@ -112,7 +114,7 @@ def write(shop: Shop, lives: Sequence[Life], weeks: int, every: int, out: Path) 
         f"{shop.settings.rank.trees}`: the embedded shop lives through its second year week by "
         "week. At the start of each week everything is made from the lines before it: tables, "
         "models, refreshes, drift verdicts, promotions, by the functions of the stages. The "
-        " lists of each week are compared with what its customers then "
+        "lists of each week are compared with what its customers then "
         f"bought that was new to them: NDCG@10, {np.mean(users):.0f} customers with a history a "
         "week.",
         "",
@@ -122,14 +124,14 @@ def write(shop: Shop, lives: Sequence[Life], weeks: int, every: int, out: Path) 
         "![NDCG@10 by week](replay.png)",
         "",
     ]
-    for title, part in (
-        (f"Weeks 1 to {weeks // 2}: for choosing", choice),
-        (f"Weeks {weeks // 2 + 1} to {weeks}: for reporting", reported),
+    for title, part, own in (
+        (f"Weeks 1 to {weeks // 2}: for choosing", choice, first),
+        (f"Weeks {weeks // 2 + 1} to {weeks}: for reporting", reported, last),
     ):
         if part.ndcg.empty:
             lines += [f"## {title}", "", "Not lived through yet.", ""]
             continue
-        lines += [f"## {title}", "", *_table(lives, part, best), ""]
+        lines += [f"## {title}", "", *_table(lives, part, own, best), ""]
     if best is not None:
         lines += _verdict(lives, best, reported if len(reported.ndcg) else choice)
     lines += ["", "## Trainings", "", *_trainings(shop, lives), ""]
@@ -151,22 +153,29 @@ def _conditions(shop: Shop, every: int) -> str:
     sequence = f", SASRec with {train.sequential.epochs} epochs" if SHARED in train.names else ""
     trees = shop.settings.rank.trees
     after_alarm = f", and begins in a week that is a multiple of {every}" if every > 1 else ""
-    return (
-        f"The recipe is that of params.yaml: {len(train.names)} candidates{sequence} and "
-        f"the ranker with at most {trees} trees; product texts are encoded with the packaged "
-        "encoder, not trained on the shop's texts. Each training judges a model that was fitted "
-        "28 days back and, if the promotion rule passes it, serves the same recipe fitted on all "
-        "data; a refused training leaves the champion in service. A training on drift follows an "
-        "alarm of the week before"
-        f"{after_alarm}. All models get the products that were added since they were fitted, as "
-        "after `PUT /items`. SASRec of a moment is fitted once and used by all trainings that "
-        "need it. CPU minutes are what each strategy would spend alone, on one thread, without "
-        "ingestion and validation, which were done once for both years."
+    sentences = (
+        f"The recipe is that of params.yaml: {len(train.names)} candidates{sequence} and the "
+        f"ranker with at most {trees} trees; product texts are encoded with the packaged encoder, "
+        "not trained on the shop's texts.",
+        "Each training judges a model that was fitted 28 days back and, if the promotion rule "
+        "passes it, serves the same recipe fitted on all data; a refused training leaves the "
+        "champion in service.",
+        "A training on drift follows an alarm of the week before" + after_alarm + ".",
+        "All models get the products that were added since they were fitted, as after "
+        "`PUT /items`.",
+        "SASRec of a moment is fitted once and used by all trainings that need it.",
+        "CPU minutes are what each strategy would spend alone, on one thread, without ingestion "
+        "and validation, which were done once for both years.",
     )
+    return " ".join(sentences)
 
 
-def _table(lives: Sequence[Life], part: Part, best: Life | None) -> list[str]:
-    weeks = sorted(set(part.ndcg.index.get_level_values("week")))
+def _table(lives: Sequence[Life], part: Part, weeks: range, best: Life | None) -> list[str]:
+    """Return the rows of a table of strategies.
+
+    weeks: of the part; of those without customers only trainings and CPU time count.
+    """
+    with_customers = sorted(set(part.ndcg.index.get_level_values("week")))
     means = part.means()
     rows = [
         "| trained | NDCG@10 | : never again | coverage | new products | new customers' NDCG@10 "
@@ -174,7 +183,7 @@ def _table(lives: Sequence[Life], part: Part, best: Life | None) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for life in lives:
-        judged = [life.judged[week] for week in weeks]
+        judged = [life.judged[week] for week in with_customers]
         counts = {
             what: sum(event["week"] in weeks and event["what"] == what for event in life.events)
             for what in (PROMOTED, REFUSED, ALARM)
@@ -191,17 +200,19 @@ def _table(lives: Sequence[Life], part: Part, best: Life | None) -> list[str]:
             f"| {np.mean([one['new_products'] for one in judged]):.3f} "
             f"| {(new @ of_new) / max(new.sum(), 1):.4f} "
             f"| {counts[PROMOTED]} / {counts[REFUSED]} | {counts[ALARM]} "
-            f"| {sum(life.cpu[week] for week in weeks) / 60:.1f} |"
+            f"| {sum(life.cpu[weeks.start : weeks.stop]) / 60:.1f} |"
         )
     return rows
 
 
 def _verdict(lives: Sequence[Life], best: Life, part: Part) -> list[str]:
     names = {life.name: life for life in lives}
+    weeks = part.ndcg.index.get_level_values("week")
     lines = [
         "## Aims",
         "",
-        f"The closed loop is *{best.strategy.title}*, the best of the first half.",
+        f"The closed loop is *{best.strategy.title}*, the best of the first half. Ratios over "
+        f"weeks {weeks.min() + 1} to {weeks.max() + 1}.",
         "",
         "| closed loop : | ratio | 95 % interval | aim |",
         "|---|---|---|---|",
@@ -251,6 +262,8 @@ def _draw(shop: Shop, lives: Sequence[Life], best: Life | None, file: Path) -> N
     if best is not None:
         for what, marker in ((PROMOTED, "^"), (REFUSED, "v")):
             events = [event["week"] for event in best.events if event["what"] == what]
+            if not events:
+                continue
             days = [shop.start + pd.Timedelta(weeks=week) for week in events]
             heights = [np.mean(best.judged[w]["ndcg"]) for w in events if w < len(best.judged)]
             above.plot(
