@@ -37,6 +37,7 @@ from components.data.engine import database
 from components.data.expectations import NOT_A_PRODUCT
 from components.data.feedback import BAD_CLIENT
 from components.data.joins import join_of_reviews, joins_of, too_few_known
+from components.data.price_levels import price_levels
 from components.data.quarantine import (
     Outcome,
     faulty_rows,
@@ -73,7 +74,7 @@ class TooManyBadRows(ValueError):
     @property
     def summary(self) -> str:
         """The sentences without the places to look at."""
-        return "too many bad rows in the shop's own files:\n  " + "\n  ".join(self.sentences)
+        return "the shop's own files cannot be right:\n  " + "\n  ".join(self.sentences)
 
 
 def run(settings: Settings, root: Path, pages: bool = True) -> None:
@@ -191,7 +192,12 @@ def _of_own_interactions(
     note = largest_customer(own.good)
     if note:
         print(f"    {note}")
-    return [*too_few_known(joins, settings), *lost_kinds(own.good, own.bad)]
+    items = con.read_parquet(str(Places.below(root, "items").valid))
+    return [
+        *too_few_known(joins, settings),
+        *lost_kinds(own.good, own.bad),
+        *price_levels(own.good, items, settings),
+    ]
 
 
 def _too_bad(table: str, own: Outcome, settings: Validate) -> list[str]:

@@ -10,11 +10,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from components.project.names import words
+from components.data.sources.names import STATES, words
 
-_STATES = "status state cancelled canceled cancel storno storniert refunded refund returned return"
-_STATES += " refunds returns anulowane zwrot annule anulado void"
-TAKES_BACK = frozenset(_STATES.split())
+TAKES_BACK = frozenset.union(*STATES.values(), {"status", "state"})
 """Words in the name of a column that may say that a purchase does not stand."""
 _NEGATIONS = (
     "sold out discontinued inactive disabled hidden deleted archived unavailable ausverkauft"

@@ -11,6 +11,7 @@ from components.data.sources.booleans import availability
 from components.data.sources.cells import of_text
 from components.data.sources.events import events
 from components.data.sources.files import connect
+from components.data.sources.ids import NULL_WORDS
 from components.data.sources.numbers import SIGNS
 from components.data.sources.numbers import of_text as number_of
 from components.data.sources.statuses import statuses
@@ -65,11 +66,12 @@ class Facts:
 
 
 def _count(values: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Return the number of values of each type, by column."""
+    """Return the number of values of each type, by column; words for no value are none."""
     con = connect("UTC")
     # One long table: compiling a query takes longer than running it on so few rows.
     long = values.set_axis(range(values.shape[1]), axis=1).melt(var_name="place", value_name="v")
     long = pd.DataFrame({"place": long["place"].astype(int), "v": long["v"].astype("string")})
+    long["v"] = long["v"].mask(long["v"].str.lower().isin(NULL_WORDS))
     rows = con.create_table("head", long, temp=True)
     cells = of_text(rows["v"])
     plain = Source(path=Path(), columns={})

@@ -22,12 +22,12 @@ from components.data.sources.columns import LINE_CATALOGUE, MAPPABLE
 from components.data.sources.events import events
 from components.data.sources.files import connect
 from components.data.sources.ids import NULL_WORDS
+from components.data.sources.names import EXACT, GENERIC, PART, STATES, TABLES, likeness, words
 from components.data.sources.numbers import SIGNS
 from components.data.sources.times import times
 from components.project.doubts import doubts
 from components.project.facts import MOST, Facts
 from components.project.inspection import LIST_SIGN, Inspected
-from components.project.names import EXACT, GENERIC, PART, TABLES, likeness, words
 from components.settings import Source
 
 LEAST_TIMES = 0.5
@@ -56,14 +56,8 @@ _KINDS = {
 }
 _KINDS |= {"child", "virtual", "downloadable"}
 _FILLERS = {"is", "has", "was", "been", "of", "order", "item", "product", "flag", "line"}
-_FLAGS: dict[str, tuple[str, dict[str | bool, set[str]]]] = {
-    "interactions": (
-        "status",
-        {
-            "cancelled": {"cancelled", "canceled", "storniert", "void", "voided", "annulled"},
-            "returned": {"returned", "refunded", "retoure"},
-        },
-    ),
+_FLAGS: dict[str, tuple[str, dict[str | bool, Collection[str]]]] = {
+    "interactions": ("status", {**STATES}),
     "items": (
         "available",
         {False: {"out", "stock", "sold", "discontinued", "inactive", "disabled", "unavailable"}},
@@ -432,26 +426,27 @@ def _example(result: Guess, column: str, sign: str) -> str:
 
 
 def _set_nulls(result: Guess) -> None:
-    """Set the words for no value that stand among the ids."""
+    """Set the words for no value that stand among the ids, numbers and times."""
     found: set[str] = set()
-    for name in ("user_id", "item_id", "order_id"):
+    for name in ("user_id", "item_id", "order_id", "quantity", "price", "rating", "timestamp"):
         if name in result.columns:
             values = result.values(name)
             found |= set(values[values.str.lower().isin(NULL_WORDS)])
+    guests: set[str] = set()
     if "user_id" in result.columns:
         users = result.values("user_id")
         rows = users.value_counts()
         many = rows[(rows > _GUEST_SHARE * len(users)) & (rows > _GUEST_TIMES * rows.median())]
-        found |= set(many.index[many.index.str.lower().isin(_GUESTS)])
+        guests = set(many.index[many.index.str.lower().isin(_GUESTS)])
     numbers: set[str] = set()  # `nulls` is for all columns of the source
     for name in ("quantity", "price", "rating"):
         if name in result.columns:
-            numbers |= found & set(result.values(name))
-    found -= numbers
+            numbers |= guests & set(result.values(name))
+    found |= guests - numbers
     if found:
         result.source["nulls"] = sorted(found)
         result.doubts.append(
-            f"{', '.join(map(repr, sorted(found)))} among the ids means no id (nulls)"
+            f"{', '.join(map(repr, sorted(found)))} means that there is no value (nulls)"
         )
     if numbers:
         result.doubts.append(

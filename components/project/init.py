@@ -18,28 +18,17 @@ import pandas as pd
 from components.credentials import Credential, mask_credentials
 from components.currencies import CODES
 from components.data.sources.hints import did_you_mean
+from components.data.sources.names import STATES, words
 from components.data.sources.places import Place
 from components.project.check import ROWS_SHOWN, TABLES, Checked, Unreadable, as_text, check
 from components.project.folder import refuse_taken, write_folder
 from components.project.guessing import Guess, choose, guess
 from components.project.inspection import inspect
 from components.project.joining import join_events, join_ids, no_common_ids
-from components.project.names import words
 from components.project.params import params_text
 from components.project.presets import load_preset
 from components.settings import Settings, Source, load_settings, url_of
 
-RETURNS = {
-    "returns",
-    "return",
-    "refunds",
-    "refund",
-    "retouren",
-    "retoure",
-    "zwroty",
-    "devoluciones",
-}
-"""Words in the name of a file of returns."""
 WINDOWS = 8
 """Least number of test windows between the first and the last event."""
 
@@ -88,7 +77,8 @@ def init(folder: Path, paths: dict[str, list[Path]], defaults: Defaults) -> list
         f"{one.source['path']}: its name says that its rows take purchases back: write them as "
         "lines with a negative quantity, or with a column for `status`, and name the file otherwise"
         for one in guesses
-        if one.table == "interactions" and RETURNS & set(words(Path(one.source["path"]).name))
+        if one.table == "interactions"
+        and frozenset.union(*STATES.values()) & set(words(Path(one.source["path"]).name))
     ]
     if not paths.get("items"):
         first, *others = [one for one in guesses if one.table == "interactions"]
@@ -158,7 +148,12 @@ def init_preset(
     try:
         _check(folder, ingest, changes)
     except (ValueError, FileNotFoundError) as error:
-        return [str(error)]
+        other = (
+            f"the preset reads the columns of {preset.title}: if your files have others, because "
+            "they are in another language or of another program, export them so, or leave out "
+            "--preset and name them by --interactions and --items, which looks at their columns"
+        )
+        return [str(error), *([other] if isinstance(error, Unreadable) else [])]
     return []
 
 

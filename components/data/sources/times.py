@@ -83,6 +83,15 @@ def times(cells: Cells, formats: Iterable[str], unit: str | None) -> ir.Timestam
     return ibis.ifelse(number.isnull(), _of_iso(cells.text), _of_number(number, unit))
 
 
+def exchanged(text: ir.StringValue) -> ir.StringValue:
+    """Return the dates with day and month in each other's place: 13/04/2024 as 04/13/2024.
+
+    Texts that are no dates in figures stay as they are.
+    """
+    found = text.re_replace(r"^(\d{1,2})([-/. ])(\d{1,2})([-/. ]\d)", r"\3\2\1\4")
+    return found.re_replace(r"^(\d{4})([-/.]?)(\d{1,2})([-/.]?)(\d{1,2})", r"\1\2\5\4\3")
+
+
 def numeric(cells: Cells) -> ir.FloatingValue:
     """Return float64 where a value is a finite number or a text of one, else null."""
     text = ibis.ifelse(cells.text.re_search(_NUMBER), cells.text, ibis.null("string"))

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.data.sources.names import likeness
 from components.project.guessing import Guess, guess
 from components.project.inspection import inspect
 from components.project.joining import join_events, join_ids, no_common_ids
-from components.project.names import likeness
 
 
 def guessed(folder: Path, table: str, columns: dict[str, Any], name: str = "x.csv") -> Guess:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from components.data.schema import CANCELLED, RETURNED
+from components.data.sources.statuses import WORDS
+
 
 def _listed(texts: dict[str, str]) -> dict[str, tuple[str, ...]]:
     return {key: tuple(" ".join(text.split()).split(", ")) for key, text in texts.items()}
@@ -183,6 +186,10 @@ def words(name: str) -> tuple[str, ...]:
     parts = re.sub(r"([a-zà-þß-ÿ0-9])([A-Z])", r"\1 \2", name)
     plain = unicodedata.normalize("NFKD", parts.lower().replace("ł", "l").replace("ı", "i"))
     return tuple(re.findall(r"[^\W_]+", "".join(c for c in plain if not unicodedata.combining(c))))
+
+
+STATES = {state: frozenset(words(WORDS[state])) for state in (CANCELLED, RETURNED)}
+"""Words in the name of a column or file that may say that purchases do not stand, by state."""
 
 
 def likeness(field: str, column: str) -> float:
