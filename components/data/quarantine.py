@@ -27,6 +27,8 @@ NOT_THE_SHOPS = (
 )
 """Columns that the shop's files cannot leave empty by mistake."""
 
+SEVERAL_TIMES = 0.2
+"""Share of the lines of orders that must be there at several times for that to stop the run."""
 MIN_KIND_ROWS = 10
 """Rows that a kind of event must have for its loss to stop the run."""
 
@@ -144,6 +146,25 @@ def largest_customer(good: ir.Table) -> str:
     return (
         f"customer {most['user_id'][0]!r} has {most['n'][0] / rows:.0%} of the events: if "
         "that stands for unknown customers, name it in `nulls` of the source"
+    )
+
+
+def states_of_orders(good: ir.Table) -> str:
+    """Return a sentence if many lines of orders are there at several times: an order has one."""
+    purchases = good.filter(good.event == "purchase", good.order_id.notnull())
+    lines = purchases.group_by(["order_id", "user_id", "item_id"]).aggregate(
+        first=_.timestamp.min(), last=_.timestamp.max()
+    )
+    several = (lines.first < lines.last).fill_null(False)
+    found = lines.aggregate(n=_.count(), several=several.sum(), order=_.order_id.min(where=several))
+    row = found.fill_null({"several": 0}).execute().iloc[0]
+    if row["several"] <= SEVERAL_TIMES * row["n"]:
+        return ""
+    return (
+        f"{row['several'] / row['n']:.0%} of the lines of orders are there at several times, each "
+        f"as a purchase, for example in order {row['order']!r}: if rows are states of one order, "
+        "name the column of its newest time as `version`, or keep the last row in a `query`; if "
+        "`order_id` is no id of orders, take it out of `columns`"
     )
 
 

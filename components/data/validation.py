@@ -37,13 +37,14 @@ from components.data.engine import database
 from components.data.expectations import NOT_A_PRODUCT
 from components.data.feedback import BAD_CLIENT
 from components.data.joins import join_of_reviews, joins_of, too_few_known
-from components.data.price_levels import price_levels
+from components.data.price_levels import price_levels, prices_of_lines
 from components.data.quarantine import (
     Outcome,
     faulty_rows,
     largest_customer,
     lost_kinds,
     print_counts,
+    states_of_orders,
 )
 from components.data.schema import TABLES
 from components.data.table_check import Places, check_table
@@ -196,7 +197,9 @@ def _of_own_interactions(
     return [
         *too_few_known(joins, settings),
         *lost_kinds(own.good, own.bad),
+        *filter(None, [states_of_orders(own.good)]),
         *price_levels(own.good, items, settings),
+        *prices_of_lines(own.good),
     ]
 
 

@@ -60,8 +60,8 @@ class Checked:
         if not self.events:
             return "no valid event"
         return (
-            f"{self.events:,} valid events of {self.customers:,} customers on {self.products:,} "
-            f"products from {self.first:%Y-%m-%d} to {self.last:%Y-%m-%d}"
+            f"{self.events:,} valid events from {self.first:%Y-%m-%d} to {self.last:%Y-%m-%d}; "
+            f"customers: {self.customers:,}, products: {self.products:,}"
         )
 
 

@@ -38,10 +38,13 @@ LEAST = 0.1
 """Score below which a column is not used."""
 _SEPARATORS = (" > ", ">", " › ", " » ", " / ", "|")
 _GUESTS = ("0", "-1", "guest", "anonymous", "anon", "unknown", "visitor", "gast", "invité")
+_GUESTS += ("walk-in", "walk-in customer", "guest user", "laufkunde", "barverkauf", "散客", "游客")
 _GUEST_SHARE = 0.02
 """Share of the rows above which such a customer is no customer …"""
 _GUEST_TIMES = 3
 """… if they also are so many times those of the median customer."""
+_SEVERAL = 0.05
+"""Share of the cells with several ids above which they are lists."""
 _MOVED = 0.3
 """Share of the categories that stand at several places, above which they are a set."""
 _KINDS = {
@@ -79,8 +82,9 @@ class Guess:
     """What a file is taken for.
 
     source: path, columns and settings, as params.yaml has them. doubts: what a reader should look
-    at. left_out: columns that are not used. missing: required names without a column. score: how
-    well the columns fit the table, their likeness summed.
+    at. left_out: columns that are not used. missing: required names without a column. todo: what
+    must be changed in the file or by a query. score: how well the columns fit the table, their
+    likeness summed.
     """
 
     table: str
@@ -89,6 +93,7 @@ class Guess:
     doubts: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    todo: list[str] = field(default_factory=list)
     score: float = 0.0
 
     @property
@@ -126,6 +131,7 @@ def guess(table: str, found: Inspected, path: str, with_items: bool = False) -> 
     _set_signs(result, facts)
     _set_nulls(result)
     _doubt_ids(result)
+    _refuse_several_items(result)
     _set_event(result, facts, path)
     _set_categories(result)
     if not with_items:
@@ -470,6 +476,34 @@ def _doubt_ids(result: Guess) -> None:
                 f"{name}: ids such as {ids.iloc[0]!r} have the apostrophe that Excel puts before "
                 "texts: export them without it, or take it off in a `query`"
             )
+
+
+def _refuse_several_items(result: Guess) -> None:
+    """Add what is to be done about rows of several products: in columns that differ by a number, or
+    in one cell."""
+    column = result.columns.get("item_id", "")
+    if result.table != "interactions" or not column:
+        return
+    alike = [
+        one
+        for one in result.inspected.values.columns
+        if re.search(r"\d", column) and re.sub(r"\d+", "", one) == re.sub(r"\d+", "", column)
+    ]
+    if len(alike) > 1:
+        result.todo.append(
+            f"the columns {', '.join(map(repr, alike[:5]))} each hold a product: a `query` makes a "
+            "row of each (UNPIVOT)"
+        )
+    ids = result.values("item_id")
+    for sign in (";", ",", "|"):
+        several = ids[ids.str.contains(sign, regex=False)]
+        parts = several.str.split(sign).explode().str.strip()
+        if len(several) > _SEVERAL * len(ids) and parts.str.fullmatch(r"\S*\d\S*").mean() > MOST:
+            result.todo.append(
+                f"{column!r} holds several products in a cell, for example {several.iloc[0]!r}: a "
+                f"`query` makes a row of each (unnest(string_split({column!r}, {sign!r})))"
+            )
+            return
 
 
 def _set_event(result: Guess, facts: Facts, path: str) -> None:

@@ -27,8 +27,10 @@ from components.project.inspection import inspect
 from components.project.joining import join_events, join_ids, no_common_ids
 from components.project.params import params_text
 from components.project.presets import load_preset
-from components.settings import Settings, Source, load_settings, url_of
+from components.settings import FileFormat, Settings, load_settings, url_of
 
+TEXTS = (".txt", ".dat", ".tab", ".psv", ".asc")
+"""Endings of files that may be delimited text, which params.yaml then says."""
 WINDOWS = 8
 """Least number of test windows between the first and the last event."""
 
@@ -73,11 +75,12 @@ def init(folder: Path, paths: dict[str, list[Path]], defaults: Defaults) -> list
     ingest = _ingest(guesses, defaults)
     write_folder(folder, params_text(ingest))
     todo = [_missing(one, name) for one in guesses for name in one.missing]
+    todo += [f"{one.source['path']}: {what}" for one in guesses for what in one.todo]
     todo += [
         f"{one.source['path']}: its name says that its rows take purchases back: write them as "
         "lines with a negative quantity, or with a column for `status`, and name the file otherwise"
         for one in guesses
-        if one.table == "interactions"
+        if one.source.get("event") == "purchase"
         and frozenset.union(*STATES.values()) & set(words(Path(one.source["path"]).name))
     ]
     if not paths.get("items"):
@@ -112,10 +115,9 @@ def _missing(guess: Guess, name: str) -> str:
         f"{guess.table}: {guess.source['path']}: no column for {name}: write it into `columns`; "
         f"columns are {', '.join(map(repr, columns[:40]))}{' …' if len(columns) > 40 else ''}"
     )
-    if guess.inspected.objects:
-        objects = sorted(guess.inspected.objects)
-        nested = ", ".join(map(repr, objects[:10])) + (" …" if len(objects) > 10 else "")
-        text += f". {nested} hold objects, whose values a `query` takes out"
+    if nested := sorted(guess.inspected.objects | guess.inspected.lists):
+        listed = ", ".join(map(repr, nested[:10])) + (" …" if len(nested) > 10 else "")
+        text += f". {listed} hold objects or lists, whose values a `query` takes out"
     return text
 
 
@@ -180,8 +182,9 @@ def _guess(table: str, path: Path, written: str, with_items: bool, taken: Collec
     of the shop have.
     """
     place = Path(url_of(path) or path.absolute())
+    form = FileFormat(format="csv" if path.suffix.lower() in TEXTS else "auto")
     with TemporaryDirectory(prefix="bowerbird-") as name:
-        files = Place(place, Source(path=place, columns={}), Path.cwd(), Path(name)).files()
+        files = Place(place, form, Path.cwd(), Path(name)).files()
         first = files[0]
         if first.remote:
             first.path.parent.mkdir(parents=True)

@@ -45,6 +45,8 @@ _IN_ROWS = (0.3, 0.7)
 _FEW = 50
 """Bytes above 127 that a script of other letters has at least."""
 _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_AS_TEXT = re.compile(r'^="(.*)"$')
+"""A text as programs write it for Excel."""
 _NAME = re.compile(r"[^\W\d]")
 _VALUE = re.compile(r"^[+-]?[\d.,:/ TZ-]*\d[\d.,:/ TZ-]*$")
 
@@ -305,7 +307,8 @@ def _delimited(path: Path, text: str) -> Inspected:
     frame = pd.DataFrame(body, columns=pd.Index(_unique(names)), dtype=object)
     if frame.empty:
         raise ValueError(f"{path} has a header and no rows: export it again")
-    found.values = frame.apply(lambda column: column.str.strip()).replace({"": None})
+    plain = frame.apply(lambda column: column.str.strip().str.replace(_AS_TEXT, r"\1", regex=True))
+    found.values = plain.replace({"": None})
     return found
 
 

@@ -19,7 +19,7 @@ from components.data.sources.column import LONGEST, Column, example, first_row, 
 from components.data.sources.files import File
 from components.data.sources.ids import NULL_WORDS, WITH_POINT_ZERO
 from components.data.sources.markup import MARKUP, has_markup
-from components.data.sources.time_checks import order_advice, time_advice
+from components.data.sources.time_checks import order_advice, refuse_exchanged, time_advice
 
 NUMBERS = ("rating", "quantity", "price")
 STARS = (1.0, 5.0)
@@ -238,6 +238,9 @@ def _check_signs(column: Column, own: dict[str, Any], file: File) -> None:
 
 def _check_typed(rows: ir.Table, column: Column, own: dict[str, Any], file: File) -> None:
     given, unread = int(own["given"]), int(own["unread"] or 0)
+    several = isinstance(file.source.timestamp_format, list)
+    if column.name == "timestamp" and column.cells.time is None and (unread or several):
+        refuse_exchanged(rows, column, file)
     if not unread:
         return
     advice = order_advice(rows, column, file) if column.name == "timestamp" else ""
@@ -287,9 +290,10 @@ def _check_scale(column: Column, own: dict[str, Any], file: File) -> None:
         f"{file.shown}: {column.shown}: {own['outside']:,} of {own['given']:,} ratings are not "
         f"within 1 to 5, for example {shown(own, 'outside')}"
     )
+    above = f"(rating - {first:g})" if first else "rating"
     advice = (
-        f"write a scale from {first:g} to {last:g} as `1 + (rating - {first:g}) * 4.0 / "
-        f"{last - first:g}` in a `query`"
+        f"write a scale from {first:g} to {last:g} as `1 + {above} * 4.0 / {last - first:g}` in a "
+        "`query`"
     )
     advice += ", or `nullif(rating, 0)` if 0 means that there is none" if lowest == 0 else ""
     if own["outside"] > _FEW * own["given"] and (highest > STARS[1] or lowest < 0 or highest <= 1):
@@ -327,6 +331,11 @@ def _check_words(rows: ir.Table, column: Column, own: dict[str, Any], file: File
         for word, count in zip(listed["w"], listed["n"], strict=True)
     )
     first = str(listed["w"][0])[:LONGEST]
+    if first == column.shop:
+        raise ValueError(
+            f"{file.shown}: {column.shown} holds its own name: the line of names stands in the "
+            "file again: take it out there, or where several exports are joined"
+        )
     remedy = {
         "event": f'`events: {{"{first}": …}}` of this source with view, click, cart, purchase, '
         "rating or ignore",

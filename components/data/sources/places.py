@@ -62,7 +62,7 @@ class Place:
             hint = did_you_mean(path.name, siblings) or f" (looked in {path.parent.resolve()})"
             raise FileNotFoundError(f"ingest: there is no file {self.path}{hint}")
         if not kind_of(path, self.form):
-            with opened(path, str(self.path)):  # raises for an archive of several files
+            with opened(path, f"ingest: {self.path}"):  # raises for an archive of several files
                 raise ValueError(unknown_format(self.path))
         return [self._file(path)]
 

@@ -171,7 +171,7 @@ class _Run:
         hint = did_you_mean(name[1], known) if name else f". {function[1]}" if function else ""
         unknown = self._unknown_columns() if name and error.startswith("Binder Error") else []
         if len(unknown) > 1:
-            hint = f"; its tables have no column {', '.join(map(repr, unknown))}"
+            hint += f"; its tables have no column {', '.join(map(repr, unknown))}"
         if error.startswith("Conversion Error"):
             hint = ": TRY_CAST gives null for a value that is not of the type"
         return f"{place}: {reason.rstrip('!.')}{hint}; its tables: {self._listed()}"

@@ -100,8 +100,19 @@ def _opened(path: Path, shown: str) -> Iterator[CalamineWorkbook]:
         raise ValueError(f"{shown} has a password: save it without one") from error
     except (CalamineError, OSError) as error:
         raise ValueError(
-            f"{shown} is no workbook that can be read ({error}): save it again"
+            f"{shown} is no workbook that can be read ({_reason(path, error)}"
         ) from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Return why a file is no workbook, and what to do: many programs call other files so."""
+    with path.open("rb") as file:
+        start = file.read(1000).lstrip(b"\xef\xbb\xbf \r\n\t")
+    if start.startswith(b"<"):
+        return "it is an HTML or XML page): open it in a spreadsheet program and save it as xlsx"
+    if start and not start.count(0) and b"\n" in start:
+        return "it is text): give it the ending .csv"
+    return f"{error}): save it again"
 
 
 def _rows(sheet: CalamineSheet) -> Iterator[Row]:

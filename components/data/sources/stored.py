@@ -256,12 +256,12 @@ class StoredFile:
             databases.stage_duckdb(self.path, self.shown, self.form, staged)
             return read_parquet(con, str(staged))
         reader = read_parquet if self.form.format == "parquet" else READERS[ending(self.path)]
+        path = str(self._path())
         try:
-            rows = reader(con, str(self._path()))
+            rows = reader(con, path)
         except duckdb.Error as error:
-            raise ValueError(
-                f"{self.shown} cannot be read ({str(error).splitlines()[0]}): export it again"
-            ) from error
+            reason = str(error).splitlines()[0].replace(path, self.path.name)
+            raise ValueError(f"{self.shown} cannot be read ({reason}): export it again") from error
         if reader is not read_parquet:  # but an added one, whose rows have no numbers
             numbered = rows.mutate(**{ROW: ibis.row_number()})
             rows = con.create_table(ibis.util.gen_name("rows"), numbered, temp=True)

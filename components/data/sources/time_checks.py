@@ -21,9 +21,17 @@ _EXCHANGED = str.maketrans("dm", "md")
 """The signs of day and month in formats, each in the place of the other."""
 _FEW = 0.01
 """Share of dates in another order that may be mistakes of rows."""
-_LATE_DAY = r"^(1[3-9]|2\d|3[01])[-/. ](0?[1-9]|1[0-2])[-/. ]\d"
-"""A date in figures with the day first, which no order of month and day can be."""
+_EARLY, _LATE = r"(?:0?[1-9]|1[0-2])", r"(?:1[3-9]|2\d|3[01])"
+"""A day that may be a month, and one that may not."""
+_TAKEN = r"^\d{{4}}[-/.]\d{{1,2}}[-/.]{}(?:\D|$)"
+_LEFT = r"^\d{1,2}[-/.]\d{1,2}[-/.]\d"
+_LEFT_LATE = rf"^(?:{_LATE}[-/.]{_EARLY}|{_EARLY}[-/.]{_LATE})[-/.]\d"
+"""Dates with the year first, and dates with day or month first."""
 _MONTHS = 12
+_SHEET_DAYS = (32874, 73050)
+"""Days since 1899-12-30 in the years 1990 to 2099."""
+_ROUNDED = r"^\d(\.\d{1,6})?[eE]\+?\d+$"
+"""A time of fewer digits than seconds have."""
 _ENOUGH = 10
 """Times that would not all be in the first 12 days of a month by chance."""
 
@@ -74,6 +82,7 @@ def time_unit(rows: ir.Table, cells: Cells, shop: str, file: File) -> str | None
             **{unit: fit.sum() for unit, fit in fits.items()},
             **example("odd", cells.text, rows, number.notnull() & ~any_fit),
             **example("any", cells.text, rows, number.notnull()),
+            **example("rounded", cells.text, rows, cells.text.re_search(_ROUNDED)),
         )
     )
     n = int(found["n"])
@@ -83,6 +92,11 @@ def time_unit(rows: ir.Table, cells: Cells, shop: str, file: File) -> str | None
     counts = {unit: int(found[unit] or 0) for unit in times.UNITS}
     fitting = [unit for unit, count in counts.items() if count == n]
     place = f"{file.shown}: column {shop!r} (for timestamp)"
+    if shown(found, "rounded"):
+        raise ValueError(
+            f"{place} holds rounded numbers, as spreadsheets show them, for example "
+            f"{shown(found, 'rounded')}: export the column as whole numbers or as text"
+        )
     if given is None and fitting:
         (unit,) = fitting
         print(f"{place} is read as {times.UNIT_NAMES[unit]} since 1970 (timestamp_unit: {unit})")
@@ -92,6 +106,11 @@ def time_unit(rows: ir.Table, cells: Cells, shop: str, file: File) -> str | None
     first = shown(found, "odd") or shown(found, "any")
     if found["lowest"] >= 19000101 and found["highest"] <= 21001231:
         advice = 'they look like dates: set timestamp_format, for example "%Y%m%d"'
+    elif found["lowest"] >= _SHEET_DAYS[0] and found["highest"] <= _SHEET_DAYS[1]:
+        advice = (
+            "they look like days of a spreadsheet: give the column the format of a date there, or "
+            "write `TIMESTAMP '1899-12-30' + to_seconds(86400 * day::DOUBLE)` in a `query`"
+        )
     elif fitting:
         advice = f"{times.UNIT_NAMES[fitting[0]]} would fit: set timestamp_unit: {fitting[0]}"
     else:
@@ -119,18 +138,12 @@ def order_advice(rows: ir.Table, column: Column, file: File) -> str:
     exchanged = replace(column.cells, text=times.exchanged(text))
     other = times.times(exchanged, _formats(file), None)
     only_other, only_this = column.unread & other.notnull(), column.value.notnull() & other.isnull()
-    day_first = column.unread & text.re_search(_LATE_DAY)
     found = first_row(
         rows.aggregate(
             other=only_other.sum(),
             this=only_this.sum(),
-            read=column.value.count(),
-            late=(column.value.day() > _MONTHS).sum(),
-            day_first=day_first.sum(),
-            unread=column.unread.sum(),
             **example("other", text, rows, only_other),
             **example("this", text, rows, only_this),
-            **example("day_first", text, rows, day_first),
         )
     )
     place = f"{file.shown}: {column.shown}"
@@ -139,7 +152,8 @@ def order_advice(rows: ir.Table, column: Column, file: File) -> str:
             raise ValueError(
                 f"{place}: {found['other']:,} values such as {shown(found, 'other')} have day and "
                 "month in another order than the one they are read in, so all may have it"
-                f"{time_advice(rows.filter(only_other), column)}"
+                f"{time_advice(rows.filter(only_other), column)}; a file that differs from others "
+                "needs a source of its own"
             )
         raise ValueError(
             f"{place}: days and months stand in two orders: {found['this']:,} values such as "
@@ -148,13 +162,38 @@ def order_advice(rows: ir.Table, column: Column, file: File) -> str:
             "export all as 2024-04-03, or make the rows of each order a source of their own with "
             "its `timestamp_format`"
         )
-    if found["day_first"] == found["unread"] and found["read"] >= _ENOUGH and not found["late"]:
-        raise ValueError(
-            f"{place}: all that could be read is in the first {_MONTHS} days of a month, and the "
-            f"others, such as {shown(found, 'day_first')}, are later: a spreadsheet program took "
-            "days for months where it could: import the original file with this column as text"
-        )
     return "; they have day and month in another order than the rest" if found["other"] else ""
+
+
+def refuse_exchanged(rows: ir.Table, column: Column, file: File) -> None:
+    """Raise if a spreadsheet program took days for months where it could.
+
+    Then the texts that it took for dates, and wrote in another form, are all of the first 12 days
+    of a month, and those that it left are all of later days.
+    """
+    text = column.cells.text
+    early, late = (text.re_search(one) for one in (_TAKEN.format(_EARLY), _TAKEN.format(_LATE)))
+    left = text.re_search(_LEFT)
+    left_late = left & text.re_search(_LEFT_LATE)
+    found = first_row(
+        rows.aggregate(
+            early=early.sum(),
+            late=late.sum(),
+            left=left.sum(),
+            left_late=left_late.sum(),
+            **example("early", text, rows, early),
+            **example("left", text, rows, left_late),
+        )
+    )
+    if found["early"] < _ENOUGH or found["late"] or not found["left"]:
+        return
+    if found["left"] == found["left_late"]:
+        raise ValueError(
+            f"{file.shown}: {column.shown}: values such as {shown(found, 'early')} are all in the "
+            f"first {_MONTHS} days of a month, and those such as {shown(found, 'left')} all later: "
+            "a spreadsheet program took days for months where it could: import the original file "
+            "with this column as text"
+        )
 
 
 def time_advice(rows: ir.Table, column: Column) -> str:

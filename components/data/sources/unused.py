@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
 import ibis.expr.types as ir
 
 from components.data.schema import STATUSES
 from components.data.sources.booleans import availability
 from components.data.sources.cells import Cells
+from components.data.sources.column import example, first_row, shown
 from components.data.sources.currencies import currencies
 from components.data.sources.events import events
-from components.data.sources.files import ROW, File
+from components.data.sources.files import File
 from components.data.sources.names import GENERIC, PART, likeness, words
 from components.data.sources.numbers import numbers
 from components.data.sources.statuses import statuses
@@ -102,15 +102,12 @@ def print_unused(
         counts[f"given{n}"] = cells.text.count()
         counts[f"known{n}"] = (cells.text.notnull() & value.notnull()).sum()
         counts[f"differ{n}"] = differs.sum()
-        counts[f"row{n}"] = rows[ROW].min(where=differs)
-        counts[f"text{n}"] = cells.text.argmin(rows[ROW], where=differs)
-    found: dict[str, Any] = rows.aggregate(**counts).execute().iloc[0].to_dict()
+        counts |= example(f"first{n}", cells.text, rows, differs)
+    found = first_row(rows.aggregate(**counts))
     for n, (shop, name) in enumerate(named.items()):
-        if not found[f"differ{n}"] > 0 or found[f"known{n}"] < _KNOWN * found[f"given{n}"]:
-            continue
-        print(
-            f"{file.shown}: column {shop!r} is not used, so {_MEANINGS[table][name].then}; "
-            f"{int(found[f'differ{n}']):,} rows say otherwise, for example "
-            f"{str(found[f'text{n}'])[:60]!r} in row {int(found[f'row{n}']) + 1:,}: name it as "
-            f"`{name}` in `columns`"
-        )
+        if found[f"differ{n}"] and found[f"known{n}"] >= _KNOWN * found[f"given{n}"]:
+            print(
+                f"{file.shown}: column {shop!r} is not used, so {_MEANINGS[table][name].then}; "
+                f"{found[f'differ{n}']:,} rows say otherwise, for example "
+                f"{shown(found, f'first{n}')}: name it as `{name}` in `columns`"
+            )
