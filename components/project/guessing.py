@@ -19,6 +19,7 @@ import pandas as pd
 from components.data.sources.booleans import FALSE, TRUE
 from components.data.sources.cells import Cells, of_text
 from components.data.sources.columns import LINE_CATALOGUE, MAPPABLE
+from components.data.sources.currencies import currencies, without_currency
 from components.data.sources.events import events
 from components.data.sources.files import connect
 from components.data.sources.ids import NULL_WORDS
@@ -481,29 +482,38 @@ def _doubt_ids(result: Guess) -> None:
 def _refuse_several_items(result: Guess) -> None:
     """Add what is to be done about rows of several products: in columns that differ by a number, or
     in one cell."""
-    column = result.columns.get("item_id", "")
-    if result.table != "interactions" or not column:
+    if result.table != "interactions":
         return
-    alike = [
-        one
-        for one in result.inspected.values.columns
-        if re.search(r"\d", column) and re.sub(r"\d+", "", one) == re.sub(r"\d+", "", column)
+    every = result.inspected.values
+    named = [
+        one for one in every.columns if likeness("item_id", _stem(one).removesuffix("s")) > PART
     ]
-    if len(alike) > 1:
-        result.todo.append(
-            f"the columns {', '.join(map(repr, alike[:5]))} each hold a product: a `query` makes a "
-            "row of each (UNPIVOT)"
-        )
-    ids = result.values("item_id")
-    for sign in (";", ",", "|"):
-        several = ids[ids.str.contains(sign, regex=False)]
-        parts = several.str.split(sign).explode().str.strip()
-        if len(several) > _SEVERAL * len(ids) and parts.str.fullmatch(r"\S*\d\S*").mean() > MOST:
+    own = result.columns.get("item_id")
+    for column in [own] if own else named:
+        alike = [one for one in every.columns if column != _stem(column) == _stem(one) != one]
+        if len(alike) > 1:
             result.todo.append(
-                f"{column!r} holds several products in a cell, for example {several.iloc[0]!r}: a "
-                f"`query` makes a row of each (unnest(string_split({column!r}, {sign!r})))"
+                f"the columns {', '.join(map(repr, alike[:5]))} each hold a product: a `query` "
+                "makes a row of each (UNPIVOT)"
             )
             return
+        ids = every[column].dropna()
+        for sign in (";", ",", "|"):
+            several = ids[ids.str.contains(sign, regex=False)]
+            parts = several.str.split(sign).explode().str.strip()
+            codes = parts.str.fullmatch(r"\S*\d\S*").mean() > MOST
+            if codes and len(several) > _SEVERAL * len(ids):
+                result.todo.append(
+                    f"{column!r} holds several products in a cell, for example "
+                    f"{several.iloc[0]!r}: a `query` makes a row of each "
+                    f"(unnest(string_split({column}, {sign!r})))"
+                )
+                return
+
+
+def _stem(column: str) -> str:
+    """Return a column's name without a number at its end."""
+    return re.sub(r"[\s_-]*\d+$", "", column)
 
 
 def _set_event(result: Guess, facts: Facts, path: str) -> None:
@@ -562,11 +572,33 @@ def _unknown_events(values: pd.Series) -> list[str]:
 
 def _unread(values: pd.Series, typed: Callable[[Cells], ir.Value]) -> list[str]:
     """Return the different values that cannot be read, the most frequent first."""
+    read = _typed(pd.Series(values.value_counts().index, dtype=str), typed)
+    return [str(one) for one in read.index[read.isna()]]
+
+
+def currency_codes(guess: Guess) -> pd.Series:
+    """Return the code of the currency of each row that names one that is known."""
+    plain = Source(path=Path(), columns={})
+    if "currency" in guess.columns:
+        words = _typed(guess.values("currency"), lambda cells: currencies(cells, plain))
+    elif "price" in guess.columns:
+        words = _typed(
+            guess.values("price"),
+            lambda cells: currencies(without_currency(cells, plain)[1], plain),
+        )
+    else:
+        return pd.Series(dtype=object)
+    return words.dropna()
+
+
+def _typed(values: pd.Series, typed: Callable[[Cells], ir.Value]) -> pd.Series:
+    """Return the typed value of each text, by the text, in their order."""
     con = connect("UTC")
-    table = con.create_table("w", pd.DataFrame({"w": values.value_counts().index}), temp=True)
-    found = table.filter(typed(of_text(table.w)).isnull()).w.execute().tolist()
+    frame = pd.DataFrame({"w": values.to_numpy(), "n": range(len(values))})
+    table = con.create_table("w", frame, schema={"w": "string", "n": "int64"}, temp=True)
+    found = table.select("w", "n", value=typed(of_text(table.w))).order_by("n").execute()
     con.disconnect()
-    return [str(one) for one in found]
+    return found.set_index("w")["value"]
 
 
 def _set_categories(result: Guess) -> None:

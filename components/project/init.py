@@ -22,7 +22,7 @@ from components.data.sources.names import STATES, words
 from components.data.sources.places import Place
 from components.project.check import ROWS_SHOWN, TABLES, Checked, Unreadable, as_text, check
 from components.project.folder import refuse_taken, write_folder
-from components.project.guessing import Guess, choose, guess
+from components.project.guessing import Guess, choose, currency_codes, guess
 from components.project.inspection import inspect
 from components.project.joining import join_events, join_ids, no_common_ids
 from components.project.params import params_text
@@ -221,10 +221,9 @@ def _as_written(path: Path, folder: Path) -> str:
 
 def _ingest(guesses: list[Guess], defaults: Defaults) -> dict[str, Any]:
     """Return the section ``ingest``."""
-    codes = [one.values("currency") for one in guesses if "currency" in one.columns]
-    known = pd.concat(codes).str.upper().value_counts().index if codes else ["EUR"]
+    known = pd.concat(map(currency_codes, guesses)).value_counts().index
     return {
-        "currency": defaults.currency or str(known[0]),
+        "currency": defaults.currency or (str(known[0]) if len(known) else "EUR"),
         "timezone": defaults.timezone or "UTC",
         **{table: [one.source for one in guesses if one.table == table] for table in TABLES},
     }
@@ -269,7 +268,7 @@ def _show_unread(guesses: list[Guess]) -> None:
 def _show(guesses: list[Guess], defaults: Defaults) -> None:
     """Print what is doubtful and what is left out."""
     doubts = [f"{one.source['path']}: {doubt}" for one in guesses for doubt in one.doubts]
-    if defaults.currency is None and not any("currency" in one.columns for one in guesses):
+    if defaults.currency is None and not any(len(currency_codes(one)) for one in guesses):
         doubts.append("prices are taken to be in EUR (--currency)")
     if defaults.timezone is None:
         doubts.append("times without an offset are taken to be in UTC (--timezone)")

@@ -22,14 +22,15 @@ WORDS = {
         "pagado enviado entregado completado pagato spedito consegnato betaald verzonden "
         "geleverd voltooid afgerond entregue enviada pago concluído zrealizowane wysłane opłacone "
         "dostarczone levererad skickad betald leveret levert sendt doručeno odesláno "
-        "teslimedildi tamamlandı доставлен выполнен оплачен 完了 発送済み 已完成 已付款 已发货"
+        "teslimedildi tamamlandı доставлен выполнен оплачен 完了 発送済み 已完成 已付款 已发货 "
+        "交易成功 待发货 已签收 买家已付款 卖家已发货 発送待ち 配送済み 処理済み"
     ),
     CANCELLED: (
         "cancelled canceled cancel cancellation cancelation void voided failed declined rejected "
         "expired abandoned trash draft checkoutdraft storniert storno annulliert abgebrochen "
         "annulé annulée annullato annullata cancelado cancelada anulado anulada geannuleerd "
         "anulowane anulowany avbruten makulerad annulleret kansellert zrušeno iptaledildi "
-        "отменён отменен キャンセル 已取消"
+        "отменён отменен キャンセル 已取消 交易关闭 已关闭"
     ),
     RETURNED: (
         "returned return returns refunded refund refunds fullyrefunded chargeback chargedback "

@@ -16,6 +16,7 @@ from components.data.sources import times
 from components.data.sources.cells import Cells
 from components.data.sources.column import Column, example, first_row, shown
 from components.data.sources.files import File
+from components.data.sources.time_formats import formats_like
 
 _EXCHANGED = str.maketrans("dm", "md")
 """The signs of day and month in formats, each in the place of the other."""
@@ -28,6 +29,7 @@ _LEFT = r"^\d{1,2}[-/.]\d{1,2}[-/.]\d"
 _LEFT_LATE = rf"^(?:{_LATE}[-/.]{_EARLY}|{_EARLY}[-/.]{_LATE})[-/.]\d"
 """Dates with the year first, and dates with day or month first."""
 _MONTHS = 12
+_LOOKED_AT = 50  # different values
 _SHEET_DAYS = (32874, 73050)
 """Days since 1899-12-30 in the years 1990 to 2099."""
 _ROUNDED = r"^\d(\.\d{1,6})?[eE]\+?\d+$"
@@ -197,12 +199,20 @@ def refuse_exchanged(rows: ir.Table, column: Column, file: File) -> None:
 
 
 def time_advice(rows: ir.Table, column: Column) -> str:
-    """Return the formats that read the most values."""
-    counts = [times.times(column.cells, [form], None).count() for form in times.FORMATS]
-    found = first_row(rows.aggregate(**{f"o{n}": one for n, one in enumerate(counts)}))
-    most = max(found.values())
-    best = [form for n, form in enumerate(times.FORMATS) if found[f"o{n}"] == most]
+    """Return the formats that read the most values, of those that unread values look like."""
+    unread = rows.filter(column.unread).select(text=column.cells.text).distinct().limit(_LOOKED_AT)
+    texts = unread.execute()["text"]
+    formats = list(dict.fromkeys(form for text in texts for form in formats_like(text)))
+    counts = {
+        f"o{n}": times.times(column.cells, [form], None).count() for n, form in enumerate(formats)
+    }
+    found = first_row(rows.aggregate(**counts)) if counts else {}
+    most = max(found.values(), default=0)
     if most == 0 or column.cells.time is not None:
-        return "; set timestamp_format of this source"
+        return (
+            "; set timestamp_format of this source, or write the times as 2024-03-01 12:00 in a "
+            "`query`, also where months have names that are not English"
+        )
+    best = [form for n, form in enumerate(formats) if found[f"o{n}"] == most]
     options = " or ".join(f'"{form}"' for form in best[:3])
     return f"; set timestamp_format of this source, for example {options}"

@@ -31,23 +31,6 @@ _NO_SECONDS = (
     r"^(\d{4}[-/]\d{1,2}[-/]\d{1,2}[T ]\d{1,2}:\d{2}) ?(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?$"
 )
 
-FORMATS = (
-    *("%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y"),
-    *("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y"),
-    *("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y"),
-    *("%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%m-%Y"),
-    *("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p"),
-    *("%Y-%d-%m %H:%M:%S", "%Y-%d-%m"),
-    *("%Y%m%d%H%M%S", "%Y%m%dT%H%M%S", "%Y%m%d"),
-    *("%d.%m.%y %H:%M:%S", "%d.%m.%y %H:%M", "%d.%m.%y"),
-    *("%d/%m/%y %H:%M", "%d/%m/%y", "%m/%d/%y %H:%M", "%m/%d/%y"),
-    *("%Y.%m.%d %H:%M:%S", "%Y.%m.%d %H:%M", "%Y.%m.%d"),
-    *("%d %b %Y %H:%M:%S", "%d %b %Y %H:%M", "%b %d, %Y %H:%M"),
-    *("%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%d %B %Y", "%Y-%m-%d %H:%M:%S %z"),
-    *("%a, %d %b %Y %H:%M:%S %z", "%a %b %d %H:%M:%S %Y"),
-)
-"""Formats that a refusal tries."""
-
 
 @ibis.udf.scalar.builtin(name="try_strptime")
 def _try_local(text: str, form: str) -> ibis.dtype("timestamp"):  # type: ignore[valid-type]
