@@ -7,6 +7,7 @@ from pathlib import Path
 import ibis
 import pandas as pd
 
+from components.data.schema import STATUSES
 from components.data.sources.booleans import availability
 from components.data.sources.cells import of_text
 from components.data.sources.currencies import without_currency
@@ -64,6 +65,19 @@ class Facts:
         """Return whether many rows have at most three different values."""
         return self.given(column) >= 100 and self._values[column].nunique() <= 3
 
+    def takes_back(self, column: str) -> int:
+        """Return how many rows have a word for a cancelled or returned purchase, of a few words."""
+        few = self._values[column].nunique() <= 20
+        return int(self._counts[column]["takes_back"]) if few else 0
+
+    def examples(self, column: str) -> str:
+        """Return the most frequent values."""
+        return ", ".join(map(repr, self._values[column].dropna().value_counts().index[:4]))
+
+    def words(self, column: str) -> bool:
+        """Return whether the values are a few words that many rows share."""
+        return self.given(column) >= 20 and 1 < self._values[column].nunique() <= 10
+
     def distinct(self, column: str) -> float:
         """Return the share of the values that are different."""
         values = self._values[column].dropna()
@@ -93,6 +107,7 @@ def _count(values: pd.DataFrame, formats: list[str]) -> dict[str, dict[str, int]
         "event": ibis.ifelse(cells.text.isnull(), None, events(cells, plain)).count(),
         "available": availability(cells, plain).count(),
         "status": statuses(cells, plain).count(),
+        "takes_back": statuses(cells, plain).isin(STATUSES).sum(),
         "long": (cells.text.length() > 40).sum(),
         **{unit: plausible(numeric(cells), unit).sum() for unit in UNITS},
         **{f"signs{n}": number_of(amounts, *signs).count() for n, signs in enumerate(SIGNS)},

@@ -20,13 +20,13 @@ from components.data.sources.booleans import FALSE, TRUE
 from components.data.sources.cells import Cells, of_text
 from components.data.sources.columns import LINE_CATALOGUE, MAPPABLE
 from components.data.sources.currencies import currencies, without_currency
-from components.data.sources.events import events
+from components.data.sources.events import VOCABULARY, events
 from components.data.sources.files import connect
 from components.data.sources.ids import NULL_WORDS
 from components.data.sources.names import EXACT, GENERIC, PART, STATES, TABLES, likeness, words
 from components.data.sources.numbers import SIGNS
 from components.data.sources.times import times
-from components.project.doubts import doubts
+from components.project.doubts import NOT_AVAILABLE, doubts
 from components.project.facts import MOST, Facts
 from components.project.inspection import LIST_SIGN, Inspected
 from components.settings import Source
@@ -38,8 +38,21 @@ OWN_ID = {"id", "code", "handle", "reference", "row", "number", "no", "nr", "key
 LEAST = 0.1
 """Score below which a column is not used."""
 _SEPARATORS = (" > ", ">", " › ", " » ", " / ", "|")
-_GUESTS = ("0", "-1", "guest", "anonymous", "anon", "unknown", "visitor", "gast", "invité")
-_GUESTS += ("walk-in", "walk-in customer", "guest user", "laufkunde", "barverkauf", "散客", "游客")
+_GUESTS = (
+    *(
+        "0",
+        "-1",
+        "guest",
+        "anonymous",
+        "anon",
+        "unknown",
+        "visitor",
+        "gast",
+        "invité",
+        "guest user",
+    ),
+    *("walk-in", "walk-in customer", "laufkunde", "barverkauf", "散客", "游客"),
+)
 _GUEST_SHARE = 0.02
 """Share of the rows above which such a customer is no customer …"""
 _GUEST_TIMES = 3
@@ -60,12 +73,9 @@ _KINDS = {
 }
 _KINDS |= {"child", "virtual", "downloadable"}
 _FILLERS = {"is", "has", "was", "been", "of", "order", "item", "product", "flag", "line"}
-_FLAGS: dict[str, tuple[str, dict[str | bool, Collection[str]]]] = {
-    "interactions": ("status", {**STATES}),
-    "items": (
-        "available",
-        {False: {"out", "stock", "sold", "discontinued", "inactive", "disabled", "unavailable"}},
-    ),
+_FLAGS: dict[str, tuple[str, dict[Any, frozenset[str]]]] = {
+    "interactions": ("status", STATES),
+    "items": ("available", {False: NOT_AVAILABLE | {"stock"}}),
 }
 """Names of columns of yes and no, by what yes means for the contract's name."""
 _DEFAULT_EVENTS = {
@@ -141,6 +151,7 @@ def guess(table: str, found: Inspected, path: str, with_items: bool = False) -> 
     used = set(columns.values())
     result.left_out = [name for name in found.values.columns if name and name not in used]
     _doubt_named(result, facts)
+    _refuse_unused(result, facts)
     result.doubts += doubts(result.table, found.values, result.columns, result.left_out)
     return result
 
@@ -225,6 +236,8 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
             fits *= 0.1  # one text for all
         if name in ("categories", "category") and _kinds_of_rows(found.values[column]):
             return 0.0
+        if table == "interactions" and facts.takes_back(column):
+            return 0.0
         if name in ("categories", "category") and facts.distinct(column) > MOST:
             fits *= 0.5 if facts.given(column) > 50 else 1.0
         return fits * (0.3 if is_number else 1.0)
@@ -237,8 +250,15 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
         if name == "user_id" and facts.few(column):
             return 0.1  # a kind of customer
     if name in ("item_id", "user_id", "order_id"):
-        return 0.0 if _only_time(column, facts, found) or facts.share(column, "long") > 0.5 else 1.0
+        if _only_time(column, facts, found) or facts.share(column, "long") > 0.5:
+            return 0.0
+        return 0.5 if _of_words(found.values[column]) else 1.0  # a name, where there is no id
     return 1.0
+
+
+def _of_words(values: pd.Series) -> bool:
+    """Return whether most values are several words."""
+    return bool(values.dropna().str.contains(r"[^\W\d_]\s+\S").mean() > 0.5)
 
 
 def _kinds_of_rows(values: pd.Series) -> bool:
@@ -282,15 +302,18 @@ def _explain(result: Guess, scores: dict[tuple[str, str], float]) -> None:
 
 
 def _take_by_name(result: Guess, facts: Facts) -> None:
-    """Take columns for time, event and status by their names where the values are not understood.
+    """Take columns for time, event, status and availability by their names where the values are not
+    understood.
 
     Without them every row would mean another thing, so the stages are to refuse them.
     """
-    for name in ("timestamp", "event", "status"):
+    for name in ("timestamp", "event", "status", "available"):
         if name in result.columns or name not in MAPPABLE[result.table].known:
             continue
         column = named(name, result, facts)
-        if column and (name == "timestamp" or result.table == "interactions"):
+        if column and name == "available" and not facts.words(column):
+            continue
+        if column and (name in ("timestamp", "available") or result.table == "interactions"):
             result.columns[name] = column
             example = result.values(name).iloc[0]
             result.doubts.append(
@@ -340,6 +363,11 @@ def _doubt_named(result: Guess, facts: Facts) -> None:
     for name in ("price", "quantity", "rating", "available"):
         if name in result.columns or name not in MAPPABLE[result.table].known:
             continue
+        for column in sorted(result.inspected.objects):
+            if likeness(name, column) > PART:
+                result.doubts.append(
+                    f"{column!r} is not used: it holds objects, of which a `query` takes the {name}"
+                )
         if column := named(name, result, facts):
             example = result.inspected.values[column].dropna().iloc[0]
             result.doubts.append(
@@ -348,13 +376,38 @@ def _doubt_named(result: Guess, facts: Facts) -> None:
             )
 
 
+def _refuse_unused(result: Guess, facts: Facts) -> None:
+    """Add what is to be done about unused columns that say which rows are no purchases, or of which
+    event a row is."""
+    if result.table != "interactions":
+        return
+    for column in result.left_out:
+        if facts.takes_back(column) and "status" not in result.columns:
+            result.todo.append(
+                f"{column!r} says of {facts.takes_back(column):,} rows that they take purchases "
+                f"back ({facts.examples(column)}): name it as `status` in `columns` and its words "
+                "in `statuses`, or leave such rows out in a `query`"
+            )
+    flags = [
+        column
+        for column in result.left_out
+        if "".join(one for one in words(column) if one not in _FILLERS) in VOCABULARY
+        and set(result.inspected.values[column].dropna().str.lower()) <= {"0", "1", *TRUE, *FALSE}
+    ]
+    if flags and "event" not in result.columns:
+        result.todo.append(
+            f"rows may be several events by {', '.join(map(repr, flags))}: a `query` makes a row "
+            "of each (SELECT …, 'click' AS event FROM source WHERE click = 1 UNION ALL …)"
+        )
+
+
 def _set_titles(result: Guess) -> None:
     """Call products by their ids where those are names, by the column or as texts of words."""
     column = result.columns.get("item_id", "")
     if not column or result.table != "interactions" or "title" in result.columns:
         return
     named = likeness("title", column) > LEAST and not set(words(column)) & OWN_ID
-    if named or result.values("item_id").str.contains(r"[^\W\d_]\s+\S").mean() > 0.5:
+    if named or _of_words(result.values("item_id")):
         result.columns["title"] = column
         result.doubts.append(f"title is column {column!r}, too: its values are names")
 

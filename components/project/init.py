@@ -74,7 +74,7 @@ def init(folder: Path, paths: dict[str, list[Path]], defaults: Defaults) -> list
     guesses = _guesses(folder, paths)
     ingest = _ingest(guesses, defaults)
     write_folder(folder, params_text(ingest))
-    todo = [_missing(one, name) for one in guesses for name in one.missing]
+    todo = [_missing(one, name) for one in guesses if not one.todo for name in one.missing]
     todo += [f"{one.source['path']}: {what}" for one in guesses for what in one.todo]
     todo += [
         f"{one.source['path']}: its name says that its rows take purchases back: write them as "

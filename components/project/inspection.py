@@ -27,6 +27,7 @@ from components.data.sources.cells import of_native
 from components.data.sources.compression import chunks, opened
 from components.data.sources.delimited import DELIMITERS
 from components.data.sources.files import connect
+from components.data.sources.names import KNOWN, words
 from components.data.sources.places import Place
 from components.data.sources.stored import ROW, STAGED, TEXT_ENDINGS, StoredFile, ending
 from components.settings import Source
@@ -196,8 +197,19 @@ def _encoding(data: bytes) -> tuple[str, list[str]]:
     # Of encodings that read the same, charset-normalizer names one.
     if data.decode(names[0], errors="ignore") == data.decode("cp1252", errors="ignore"):
         names.insert(0, "cp1252")
+    # The names of columns are few and known, so they say more than letters do.
+    line = data.partition(b"\n")[0]
+    best = max([*names, *known], key=lambda name: _named(line, name))
+    if _named(line, best) > _named(line, names[0]):
+        names.insert(0, best)
     first, *others = (name.replace("_", "-") for name in dict.fromkeys(names))
     return first, others
+
+
+def _named(line: bytes, encoding: str) -> int:
+    """Return how many columns have a known name if the first line is in ``encoding``."""
+    cells = re.split(r"[,;|\t]", line.decode(encoding, errors="ignore"))
+    return sum("".join(words(cell)) in KNOWN for cell in cells)
 
 
 def _whole(data: bytes) -> int:

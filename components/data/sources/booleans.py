@@ -12,7 +12,7 @@ from components.settings import Source
 _TRUE = (
     "true t yes y on ja j oui o si sí sim da tak evet kyllä "
     "available instock onstock active enabled published limitedavailability lowstock "
-    "sofortlieferbar sofortverfügbar preorder preorderable 有货 在庫あり "
+    "publish sofortlieferbar sofortverfügbar preorder preorderable 有货 在庫あり "
     "verfügbar verfugbar lieferbar auflager vorrätig disponible enstock disponibile disponivel "
     "disponível dostupné dostępny"
 )

@@ -250,7 +250,7 @@ def _check_typed(rows: ir.Table, column: Column, own: dict[str, Any], file: File
     elif column.name in NUMBERS:
         advice = _sign_advice(rows, column)
     else:
-        advice = advice or time_advice(rows, column)
+        advice = advice or time_advice(rows, column, file)
     expected = "a number" if column.name in NUMBERS else "a time"
     example = shown(own, "unread")
     if unread > given / 2:

@@ -26,7 +26,8 @@ _NAMES = {
         numero client, klantnummer, user, customer, visitor, client, member, buyer, shopper,
         reviewer, household, kunde, cliente, klant, uid, session id, session, email, kundnummer,
         用户id, id клиента, klantnr, numero cliente, codice cliente, kundenr,
-        domain user id, 买家会员名, 会员名, 会员id, 客户编号, 顧客番号, 会員番号
+        domain user id, 买家会员名, 会员名, 会员id, 客户编号, 顧客番号, 会員番号, cookie id, cookie,
+        device id
     """,
     "item_id": """
         id produktu, kod produktu, produkt, ürün kodu, ürün, 商品コード, 商品id, artikkel, item id,
@@ -37,7 +38,8 @@ _NAMES = {
         artikel, producto, produit, codigo, code, id, handle, pid, iid, artikelnr, varenr, 商品编号,
         产品编号, артикул, codice articolo, artikel code, produktnummer, line items sku,
         artnr, art nr, material, material number, materialnummer, matnr, produktnr, symbol, kod,
-        kód, 商家编码, 商品编码, 商品管理番号, 品番, variant id, listing id, custom label, offer id
+        kód, référence produit, référence article, product reference,
+        商家编码, 商品编码, 商品管理番号, 品番, variant id, listing id, custom label, offer id
     """,
     "timestamp": """
         data zamówienia, data zakupu, sipariş tarihi, tarih, 注文日, 購入日, date ajout, timestamp,
@@ -80,8 +82,8 @@ _NAMES = {
         order number, order no, invoice, invoice no, invoice id, basket id, transaction id,
         receipt, receipt id, bestellnummer, bestell nr, rechnung, auftragsnummer, pedido,
         commande, order, bestellung, ordrenr, ordernr, 订单号, номер заказа, numero ordine,
-        bestelnummer,
-        订单编号, 受注番号, auftragsnr, auftrag nr, idorder, belegnummer, référence commande
+        bestelnummer, 订单编号, 受注番号, auftragsnr, auftrag nr, idorder, belegnummer,
+        référence commande, auftrag, beleg, order reference
     """,
     "status": """
         order status, status, financial status, payment status, order state, state,
@@ -201,6 +203,8 @@ def words(name: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[^\W_]+", "".join(c for c in plain if not unicodedata.combining(c))))
 
 
+KNOWN = frozenset("".join(words(name)) for names in NAMES.values() for name in names)
+"""All names, their words joined."""
 STATES = {state: frozenset(words(WORDS[state])) for state in (CANCELLED, RETURNED)}
 """Words in the name of a column or file that may say that purchases do not stand, by state."""
 

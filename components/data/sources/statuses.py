@@ -36,9 +36,10 @@ WORDS = {
         "returned return returns refunded refund refunds fullyrefunded chargeback chargedback "
         "reversed retour retoure retouren retourniert zurückgesendet erstattet remboursé "
         "remboursée retourné rimborsato reso devuelto devuelta reembolsado reembolsada "
-        "geretourneerd terugbetaald devolvido devolución devoluciones zwrócone zwrot zwroty "
-        "returnerad återbetald returneret refundert vráceno iadeedildi возвращён возвращен "
-        "возврат 返品 返金 已退款 已退货"
+        "geretourneerd terugbetaald devolvido devolución devoluciones gutschrift gutschriften "
+        "rücksendung rücksendungen creditnote creditmemo avoir avoirs rimborso resi zwrócone "
+        "zwrot zwroty returnerad återbetald returneret refundert vráceno iadeedildi возвращён "
+        "возвращен возврат 返品 返金 已退款 已退货"
     ),
 }
 """Common words by state, in small letters, without spaces and signs."""

@@ -154,8 +154,7 @@ def order_advice(rows: ir.Table, column: Column, file: File) -> str:
             raise ValueError(
                 f"{place}: {found['other']:,} values such as {shown(found, 'other')} have day and "
                 "month in another order than the one they are read in, so all may have it"
-                f"{time_advice(rows.filter(only_other), column)}; a file that differs from others "
-                "needs a source of its own"
+                f"{_exchanged_formats(file)}; a file that differs from others needs its own source"
             )
         raise ValueError(
             f"{place}: days and months stand in two orders: {found['this']:,} values such as "
@@ -165,6 +164,11 @@ def order_advice(rows: ir.Table, column: Column, file: File) -> str:
             "its `timestamp_format`"
         )
     return "; they have day and month in another order than the rest" if found["other"] else ""
+
+
+def _exchanged_formats(file: File) -> str:
+    formats = [form.translate(_EXCHANGED) for form in _formats(file)] or ["%Y-%d-%m"]
+    return f"; set timestamp_format of this source, for example {_setting(formats)}"
 
 
 def refuse_exchanged(rows: ir.Table, column: Column, file: File) -> None:
@@ -198,21 +202,25 @@ def refuse_exchanged(rows: ir.Table, column: Column, file: File) -> None:
         )
 
 
-def time_advice(rows: ir.Table, column: Column) -> str:
+def time_advice(rows: ir.Table, column: Column, file: File) -> str:
     """Return the formats that read the most values, of those that unread values look like."""
     unread = rows.filter(column.unread).select(text=column.cells.text).distinct().limit(_LOOKED_AT)
     texts = unread.execute()["text"]
     formats = list(dict.fromkeys(form for text in texts for form in formats_like(text)))
-    counts = {
-        f"o{n}": times.times(column.cells, [form], None).count() for n, form in enumerate(formats)
-    }
-    found = first_row(rows.aggregate(**counts)) if counts else {}
-    most = max(found.values(), default=0)
-    if most == 0 or column.cells.time is not None:
+    read = [column.unread & times.times(column.cells, [form], None).notnull() for form in formats]
+    counts = {f"o{n}": one.sum() for n, one in enumerate(read)}
+    found = first_row(rows.aggregate(unread=column.unread.sum(), **counts))
+    most = max((found[name] for name in counts), default=0)
+    if most < found["unread"] / 2 or column.cells.time is not None:
         return (
             "; set timestamp_format of this source, or write the times as 2024-03-01 12:00 in a "
             "`query`, also where months have names that are not English"
         )
-    best = [form for n, form in enumerate(formats) if found[f"o{n}"] == most]
-    options = " or ".join(f'"{form}"' for form in best[:3])
+    best = [form for n, form in enumerate(formats) if found[f"o{n}"] == most][:3]
+    options = " or ".join(_setting([*_formats(file), form]) for form in best)
     return f"; set timestamp_format of this source, for example {options}"
+
+
+def _setting(formats: list[str]) -> str:
+    listed = ", ".join(f'"{form}"' for form in formats)
+    return listed if len(formats) == 1 else f"[{listed}]"
