@@ -122,7 +122,10 @@ def init(
             given = {name: Path(path) for name, _, path in pairs}
             todo = init_preset(folder, preset, data, given, defaults)
         elif data or file:
-            raise ValueError("--data and --file belong to --preset")
+            raise ValueError(
+                "--data and --file belong to --preset; without one, name each file by what it "
+                "holds: --interactions orders.csv --items products.csv"
+            )
         else:
             todo = make(folder, paths, defaults)
     except (ValueError, OSError) as error:
@@ -686,6 +689,7 @@ def erase(
     session: bool = typer.Option(False, "--session", help="the id is a session id"),
 ) -> None:
     """Erase a person from the event store and all files below this folder; print the receipt."""
+    from components.data.engine import tables_of_one_command
     from components.file_erasure import no_training
     from components.settings import SettingsError, load_settings
     from serving.erasure import erase_person_offline
@@ -697,7 +701,7 @@ def erase(
     try:
         settings = load_settings()
         url = settings.serve.events_url.get_secret_value()
-        with no_training(ROOT), open_store(url, ROOT) as store:
+        with no_training(ROOT), tables_of_one_command(ROOT), open_store(url, ROOT) as store:
             result = erase_person_offline(store, settings, ROOT, profile)
     except (SettingsError, StoreError, ValueError, OSError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)

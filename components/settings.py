@@ -174,13 +174,26 @@ class Ids(Section):
 
 
 def _text_keys(words: object) -> object:
-    """Return the mapping with its keys as text: YAML reads 1 as a number and yes as true."""
-    if isinstance(words, dict):
-        return {
-            str(word).lower() if isinstance(word, bool) else str(word): value
-            for word, value in words.items()
-        }
-    return words
+    """Return the mapping with its keys as text: YAML reads 1 as a number and yes as true.
+
+    Words are compared without capitals and spaces around them, so two that differ in nothing else
+    must mean the same.
+    """
+    if not isinstance(words, dict):
+        return words
+    texts = {
+        str(word).lower() if isinstance(word, bool) else str(word): value
+        for word, value in words.items()
+    }
+    first: dict[str, str] = {}
+    for word, value in texts.items():
+        other = first.setdefault(word.strip().lower(), word)
+        if texts[other] != value:
+            raise ValueError(
+                f"{other!r:.80} and {word!r:.80} are one word, because capitals do not count, but "
+                f"mean {texts[other]!r:.80} and {value!r:.80}: keep one of them"
+            )
+    return texts
 
 
 def _text_values(columns: object) -> object:
@@ -632,6 +645,9 @@ class Validate(Section):
     """Share of the shop's events whose product the item files have, below which the run stops."""
     min_known_users: Share = 0.01
     """Share of the shop's events whose customer the user files have, below which the run stops."""
+    max_price_ratio: Annotated[float, Field(gt=1)] = 50.0
+    """How many times prices of the same products in one file or month may be those in others, above
+    which the run stops: some may be in cents, or in another currency."""
     max_user_item_day: PositiveInt = 5
     """Feedback events of one user on one product a day that count."""
     max_client_item_day: PositiveInt = 3

@@ -82,7 +82,8 @@ def erase_person_offline(
 
     As ``erase_person``, with two differences. The list of erased people is exported for ``ingest``;
     a running endpoint reads it from the event store. And the pipeline's tables are changed at once:
-    the caller blocks trainings (``file_erasure.no_training``), which would write the rows again.
+    the caller blocks trainings (``file_erasure.no_training``) and stages that are run by hand
+    (``data.engine.tables_of_one_command``), which would write the rows again.
 
     Raises:
         StoreError: the database failed; erase again.

@@ -39,11 +39,15 @@ def on_disk(con: ibis.BaseBackend, root: Path, memory_gb: float) -> Iterator[ibi
     Raises:
         ValueError: another command works in the folder, or the memory or the disk is too small.
     """
-    lock = _lock(root / "data")
     try:
-        clear_staging(root)
-        _attach(con, staging(root), memory_gb)
-        yield con
+        with tables_of_one_command(root):
+            try:
+                clear_staging(root)
+                _attach(con, staging(root), memory_gb)
+                yield con
+            finally:
+                con.disconnect()
+                clear_staging(root)
     except duckdb.OutOfMemoryException as error:
         raise ValueError(
             f"the database needs more than the {memory_gb:g} GB of `ingest.memory_gb`, or more "
@@ -57,10 +61,6 @@ def on_disk(con: ibis.BaseBackend, root: Path, memory_gb: float) -> Iterator[ibi
             f"the disk is full ({_first_line(error)}): free space for {staging(root)}, where the "
             "database keeps what exceeds `ingest.memory_gb`"
         ) from error
-    finally:
-        con.disconnect()
-        clear_staging(root)
-        os.close(lock)
 
 
 def _first_line(error: duckdb.Error) -> str:
@@ -78,25 +78,29 @@ def _attach(con: ibis.BaseBackend, folder: Path, memory_gb: float) -> None:
     con.raw_sql("USE staged")
 
 
-def _lock(folder: Path) -> int:
-    """Lock the folder, so that no two commands clear each other's tables; return its descriptor.
+@contextmanager
+def tables_of_one_command(root: Path) -> Iterator[None]:
+    """Lock the folder ``data``, so that no two commands clear or change each other's tables.
 
-    The system unlocks it when the descriptor is closed, also by the end of the process.
+    The system unlocks it at the end of the process, too.
 
     Raises:
         ValueError: another command has locked it.
     """
+    folder = root / "data"
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another command works on the tables in {folder}: start this one again when it "
+                "has ended"
+            ) from error
+        yield
+    finally:
         os.close(descriptor)
-        raise ValueError(
-            f"another command works on the tables in {folder}: start this one again when it has "
-            "ended"
-        ) from error
-    return descriptor
 
 
 @contextmanager

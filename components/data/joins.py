@@ -21,6 +21,9 @@ from components.settings import Validate
 SAMPLE = 5
 _PREFIX_SAMPLE = 50  # ids of the events that are looked for at the end of the files' ids
 
+_ENOUGH = 20
+"""Products of two files of which some would be the same."""
+
 _SIGNS = r"[^\p{L}\p{N}]+"
 
 _SPELLINGS: dict[str, Callable[[ir.StringValue], ir.StringValue]] = {
@@ -207,6 +210,25 @@ def _join(
 ) -> Join:
     ids = events.name("id").as_table()
     return join(what, ids.filter(ids.id.notnull()), listed.name("id").as_table(), rows)
+
+
+def without_common_ids(events: ir.Table, name: str) -> list[str]:
+    """Return a sentence for each file of which no product or customer is in another one.
+
+    events: the shop's own valid events. name: item_id or user_id.
+    """
+    listed = events.select("source", id=name).distinct()
+    files = listed.group_by("id").aggregate(files=_.count())
+    of_file = listed.join(files, "id").group_by("source")
+    counts = of_file.aggregate(n=_.count(), shared=(_.files > 1).sum(), example=_.id.min())
+    large = counts.filter(_.n >= _ENOUGH).order_by("source").execute()
+    if len(large) < 2:
+        return []
+    return [
+        f"no {name} of {own.source}, such as {own.example!r}, is in another file: name the column "
+        "that has the same kind of id as there, or give a file that has both"
+        for own in large[large["shared"] == 0].itertuples()
+    ]
 
 
 def too_few_known(joins: dict[str, Join], settings: Validate) -> list[str]:

@@ -28,6 +28,29 @@ NOT_THE_SHOPS = (
 )
 """Columns that the shop's files cannot leave empty by mistake."""
 
+SEVERAL_TIMES = 0.2
+"""Share of the lines of orders that must be there at several times for that to stop the run."""
+REMEDIES = {
+    "no customer": (
+        "if another column names them, such as an email address or a session, `coalesce` joins "
+        "both in a `query`; if they are guests, raise validate.max_bad_share"
+    ),
+    "no item": "if they are of no product (totals, shipping, pages), a `query` leaves them out",
+    "no time": "if cells are filled in the first line of an order only, a `query` fills them down",
+    "impossible time": "look at `timestamp_format`, `timestamp_unit` and validate.min_timestamp",
+    "rating not within 1 to 5": "a `query` writes another scale as 1 to 5",
+    "rating event without a rating": (
+        "name a column of numbers as `rating`; a `query` takes them out of texts"
+    ),
+    "duplicate": (
+        "if equal lines are several pieces, set `repeated_lines: pieces`; if they are versions of "
+        "one thing, or come of a join, a `query` takes one of each"
+    ),
+    "no text": "if stars without words are meant, name the file under `interactions`",
+    "quantity not positive": "if they are returns, see validate.returns",
+}
+"""What to do about a reason that many rows have."""
+_UNREAD = "`decimal`, `thousands`, `timestamp_format` or `nulls` of the source explains such values"
 MIN_KIND_ROWS = 10
 """Rows that a kind of event must have for its loss to stop the run."""
 
@@ -115,6 +138,11 @@ def reason_lines(reasons: dict[str, int], shown: dict[str, dict[str, Any]]) -> l
     return lines
 
 
+def remedy(reason: str) -> str:
+    """Return what to do about a reason that many rows have, "" if there is no general advice."""
+    return _UNREAD if reason.endswith("cannot be read") else REMEDIES.get(reason, "")
+
+
 def faulty_rows(bad: ir.Table) -> int:
     """Return how many bad rows have a fault: those of held days, removed products, returns,
     cancellations and older versions of orders have none."""
@@ -135,16 +163,46 @@ def lost_kinds(good: ir.Table, bad: ir.Table) -> list[str]:
     return sentences
 
 
-def largest_customer(good: ir.Table) -> str:
-    """Return a note if one customer has so many events that it may stand for unknown ones."""
-    counted = good.filter(good.user_id.notnull()).group_by("user_id").aggregate(n=_.count())
-    most = counted.order_by([ibis.desc("n"), "user_id"]).limit(1).execute()
+def frequent_ids(good: ir.Table) -> list[str]:
+    """Return a note for a customer and a product of so many events that they may be none."""
     rows = int(good.count().execute())
-    if rows < 1000 or most.empty or most["n"][0] < 0.05 * rows:
+    if rows < 1000:
+        return []
+    limits = {"user_id": 0.05, "item_id": 0.15}
+    advice = {
+        "user_id": "that stands for unknown customers, name it in `nulls` of the source",
+        "item_id": "that is shipping, a discount or a gift, name it in validate.non_product_codes",
+    }
+    notes = []
+    for name, limit in limits.items():
+        counted = good.filter(good[name].notnull()).group_by(name).aggregate(n=_.count())
+        most = counted.order_by([ibis.desc("n"), name]).limit(1).execute()
+        ids = int(counted.count().execute())
+        if ids * limit > 3 and most["n"][0] >= limit * rows:  # three times the usual share
+            what = {"user_id": "customer", "item_id": "product"}[name]
+            notes.append(
+                f"{what} {most[name][0]!r} has {most['n'][0] / rows:.0%} of the events: if "
+                f"{advice[name]}"
+            )
+    return notes
+
+
+def states_of_orders(good: ir.Table) -> str:
+    """Return a sentence if many lines of orders are there at several times: an order has one."""
+    purchases = good.filter(good.event == "purchase", good.order_id.notnull())
+    lines = purchases.group_by(["order_id", "user_id", "item_id"]).aggregate(
+        first=_.timestamp.min(), last=_.timestamp.max()
+    )
+    several = (lines.first < lines.last).fill_null(False)
+    found = lines.aggregate(n=_.count(), several=several.sum(), order=_.order_id.min(where=several))
+    row = found.fill_null({"several": 0}).execute().iloc[0]
+    if row["several"] <= SEVERAL_TIMES * row["n"]:
         return ""
     return (
-        f"customer {most['user_id'][0]!r} has {most['n'][0] / rows:.0%} of the events: if "
-        "that stands for unknown customers, name it in `nulls` of the source"
+        f"{row['several'] / row['n']:.0%} of the lines of orders are there at several times, each "
+        f"as a purchase, for example in order {row['order']!r}: if rows are states of one order, "
+        "name the column of its newest time as `version`, or keep the last row in a `query`; if "
+        "`order_id` is no id of orders, take it out of `columns`"
     )
 
 

@@ -38,13 +38,16 @@ from components.data.engine import database
 from components.data.expectations import NOT_A_PRODUCT
 from components.data.feedback import BAD_CLIENT
 from components.data.held_days import HELD, load_held_days
-from components.data.joins import join_of_reviews, joins_of, too_few_known
+from components.data.joins import join_of_reviews, joins_of, too_few_known, without_common_ids
+from components.data.price_levels import price_levels, prices_of_lines
 from components.data.quarantine import (
     Outcome,
     faulty_rows,
-    largest_customer,
+    frequent_ids,
     lost_kinds,
     print_counts,
+    remedy,
+    states_of_orders,
 )
 from components.data.schema import TABLES
 from components.data.table_check import Places, check_table
@@ -75,7 +78,7 @@ class TooManyBadRows(ValueError):
     @property
     def summary(self) -> str:
         """The sentences without the places to look at."""
-        return "too many bad rows in the shop's own files:\n  " + "\n  ".join(self.sentences)
+        return "the shop's own files cannot be right:\n  " + "\n  ".join(self.sentences)
 
 
 def run(settings: Settings, root: Path, pages: bool = True) -> None:
@@ -192,10 +195,17 @@ def _of_own_interactions(
     for name, found in joins.items():
         print(f"    {found.line()}")
         report[name] = found.report()
-    note = largest_customer(own.good)
-    if note:
+    for note in (*frequent_ids(own.good), *without_common_ids(own.good, "user_id")):
         print(f"    {note}")
-    return [*too_few_known(joins, settings), *lost_kinds(own.good, bad)]
+    items = con.read_parquet(str(Places.below(root, "items").valid))
+    return [
+        *too_few_known(joins, settings),
+        *([] if "known_items" in joins else without_common_ids(own.good, "item_id")),
+        *lost_kinds(own.good, bad),
+        *filter(None, [states_of_orders(own.good)]),
+        *price_levels(own.good, items, settings),
+        *prices_of_lines(own.good),
+    ]
 
 
 def _too_bad(table: str, own: Outcome, settings: Validate) -> list[str]:
@@ -205,7 +215,8 @@ def _too_bad(table: str, own: Outcome, settings: Validate) -> list[str]:
     if share <= settings.max_bad_share:
         return []
     worst = ", ".join(f"{reason} ({n:,})" for reason, n in found["reasons"].items())
+    advice = "; ".join(filter(None, map(remedy, list(found["reasons"])[:2])))
     return [
         f"{table}: {share:.0%} of {found['rows']:,} rows are bad (validate.max_bad_share is "
-        f"{settings.max_bad_share:.0%}): {worst}"
+        f"{settings.max_bad_share:.0%}): {worst}" + (f": {advice}" if advice else "")
     ]

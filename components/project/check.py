@@ -28,6 +28,8 @@ from components.settings import Settings
 TABLES = ("interactions", "items", "users", "reviews")
 MEGABYTES = 16
 ROWS_SHOWN = 3
+FEW = 10
+"""Returning customers, or products, of which fewer are too few to compare models."""
 _WIDEST = 28  # characters of a value in a table
 
 
@@ -39,14 +41,28 @@ class Unreadable(ValueError):
 class Checked:
     """What the files hold, as far as they were read.
 
-    days: between the first and the last event. cut: files of which only the beginning was read.
+    customers, products: with valid events. returning: customers with several of them. days:
+    between the first and the last event. cut: files of which only the beginning was read.
     """
 
     events: int
+    customers: int
+    returning: int
+    products: int
     days: float
     first: pd.Timestamp
     last: pd.Timestamp
     cut: list[str]
+
+    @property
+    def text(self) -> str:
+        """Return the numbers in words."""
+        if not self.events:
+            return "no valid event"
+        return (
+            f"{self.events:,} valid events from {self.first:%Y-%m-%d} to {self.last:%Y-%m-%d}; "
+            f"customers: {self.customers:,}, products: {self.products:,}"
+        )
 
 
 def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Checked:
@@ -57,7 +73,7 @@ def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Check
     Raises:
         FileNotFoundError: a source has no file.
         Unreadable: a file cannot be read, or not by the settings of its source.
-        ValueError: too many rows are bad.
+        ValueError: too many rows are bad, or there is too little to learn from.
     """
     from components.data import validation  # imports Great Expectations, which takes seconds
 
@@ -77,13 +93,19 @@ def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Check
                 "or change the limits in `validate`."
             ) from error
         found = _found(place, copies.cut)
-    print(
-        f"\n{found.events:,} valid events from {found.first:%Y-%m-%d} to {found.last:%Y-%m-%d}"
-        if found.events
-        else "\nno valid event"
-    )
+    print(f"\n{found.text}")
     if found.cut:
         print(f"only the beginning was read of {', '.join(found.cut)}: ids may match less there")
+    elif found.customers < 2 or found.products < 2:
+        raise ValueError(
+            f"{found.text}: too little to learn from: name files with events of several customers "
+            "on several products, and look above at what was left out"
+        )
+    elif found.returning < FEW or found.products < FEW:
+        print(
+            f"{found.returning:,} customers have several events, on {found.products:,} products in "
+            "all: too few to compare models; docs/bring-your-own-data.md says how many are needed"
+        )
     return found
 
 
@@ -106,11 +128,20 @@ class _Renaming(io.TextIOBase):
 
 
 def _found(place: Path, cut: list[str]) -> Checked:
-    times = pq.read_table(place / "data/valid/interactions.parquet", columns=["timestamp"])
-    column = times.column("timestamp").to_pandas()
-    first, last = column.min(), column.max()
-    days = (last - first).total_seconds() / 86400 if len(column) else 0.0
-    return Checked(len(column), days, first, last, cut)
+    names = ["user_id", "item_id", "timestamp"]
+    events = pq.read_table(place / "data/valid/interactions.parquet", columns=names).to_pandas()
+    of_each = events["user_id"].value_counts()
+    first, last = events["timestamp"].min(), events["timestamp"].max()
+    return Checked(
+        events=len(events),
+        customers=len(of_each),
+        returning=int((of_each > 1).sum()),
+        products=events["item_id"].nunique(),
+        days=(last - first).total_seconds() / 86400 if len(events) else 0.0,
+        first=first,
+        last=last,
+        cut=cut,
+    )
 
 
 def _show_sources(settings: Settings, sampled: Settings, place: Path) -> None:

@@ -10,11 +10,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from components.project.names import words
+from components.data.sources.names import STATES, words
 
-_STATES = "status state cancelled canceled cancel storno storniert refunded refund returned return"
-_STATES += " refunds returns anulowane zwrot annule anulado void"
-TAKES_BACK = frozenset(_STATES.split())
+TAKES_BACK = frozenset.union(*STATES.values(), {"status", "state"})
 """Words in the name of a column that may say that a purchase does not stand."""
 _NEGATIONS = (
     "sold out discontinued inactive disabled hidden deleted archived unavailable ausverkauft"
@@ -24,7 +22,6 @@ NOT_AVAILABLE = frozenset((_NEGATIONS + " agotado epuise inaktiv").split())
 _NAMES_OF_PRICES = "unit einzelpreis price preis prix precio cena fiyat vk piece each"
 _UNIT_PRICE = frozenset(_NAMES_OF_PRICES.split())
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2})?(?: ?[AaPp][Mm])?"
-_MONEY = r"(?:[€$£¥]|[A-Z]{3}|zł|kr)\s?\d[\d.,\s]*|\d[\d.,\s]*\s?(?:[€$£¥]|[A-Z]{3}|zł|kr)"
 
 
 def doubts(
@@ -73,11 +70,6 @@ def _unused(
             )
         elif {"cent", "cents"} & set(words(column)):
             yield f"{column!r} is not used: a `query` divides prices in cents by 100"
-        elif "price" not in columns and len(own) and own.str.fullmatch(_MONEY).mean() > 0.5:
-            yield (
-                f"{column!r} is not used: prices such as {own.iloc[0]!r} are no numbers: export "
-                "them without the currency, or use a `query`"
-            )
 
 
 def _without_clock(values: pd.DataFrame, column: str, left_out: list[str]) -> Iterator[str]:

@@ -19,15 +19,16 @@ import pandas as pd
 from components.data.sources.booleans import FALSE, TRUE
 from components.data.sources.cells import Cells, of_text
 from components.data.sources.columns import LINE_CATALOGUE, MAPPABLE
-from components.data.sources.events import events
+from components.data.sources.currencies import currencies, without_currency
+from components.data.sources.events import VOCABULARY, events
 from components.data.sources.files import connect
 from components.data.sources.ids import NULL_WORDS
+from components.data.sources.names import EXACT, GENERIC, PART, STATES, TABLES, likeness, words
 from components.data.sources.numbers import SIGNS
 from components.data.sources.times import times
-from components.project.doubts import doubts
+from components.project.doubts import NOT_AVAILABLE, doubts
 from components.project.facts import MOST, Facts
 from components.project.inspection import LIST_SIGN, Inspected
-from components.project.names import EXACT, GENERIC, PART, TABLES, likeness, words
 from components.settings import Source
 
 LEAST_TIMES = 0.5
@@ -37,11 +38,27 @@ OWN_ID = {"id", "code", "handle", "reference", "row", "number", "no", "nr", "key
 LEAST = 0.1
 """Score below which a column is not used."""
 _SEPARATORS = (" > ", ">", " › ", " » ", " / ", "|")
-_GUESTS = ("0", "-1", "guest", "anonymous", "anon", "unknown", "visitor", "gast", "invité")
+_GUESTS = (
+    *(
+        "0",
+        "-1",
+        "guest",
+        "anonymous",
+        "anon",
+        "unknown",
+        "visitor",
+        "gast",
+        "invité",
+        "guest user",
+    ),
+    *("walk-in", "walk-in customer", "laufkunde", "barverkauf", "散客", "游客"),
+)
 _GUEST_SHARE = 0.02
 """Share of the rows above which such a customer is no customer …"""
 _GUEST_TIMES = 3
 """… if they also are so many times those of the median customer."""
+_SEVERAL = 0.05
+"""Share of the cells with several ids above which they are lists."""
 _MOVED = 0.3
 """Share of the categories that stand at several places, above which they are a set."""
 _KINDS = {
@@ -56,18 +73,9 @@ _KINDS = {
 }
 _KINDS |= {"child", "virtual", "downloadable"}
 _FILLERS = {"is", "has", "was", "been", "of", "order", "item", "product", "flag", "line"}
-_FLAGS: dict[str, tuple[str, dict[str | bool, set[str]]]] = {
-    "interactions": (
-        "status",
-        {
-            "cancelled": {"cancelled", "canceled", "storniert", "void", "voided", "annulled"},
-            "returned": {"returned", "refunded", "retoure"},
-        },
-    ),
-    "items": (
-        "available",
-        {False: {"out", "stock", "sold", "discontinued", "inactive", "disabled", "unavailable"}},
-    ),
+_FLAGS: dict[str, tuple[str, dict[Any, frozenset[str]]]] = {
+    "interactions": ("status", STATES),
+    "items": ("available", {False: NOT_AVAILABLE | {"stock"}}),
 }
 """Names of columns of yes and no, by what yes means for the contract's name."""
 _DEFAULT_EVENTS = {
@@ -85,8 +93,9 @@ class Guess:
     """What a file is taken for.
 
     source: path, columns and settings, as params.yaml has them. doubts: what a reader should look
-    at. left_out: columns that are not used. missing: required names without a column. score: how
-    well the columns fit the table, their likeness summed.
+    at. left_out: columns that are not used. missing: required names without a column. todo: what
+    must be changed in the file or by a query. score: how well the columns fit the table, their
+    likeness summed.
     """
 
     table: str
@@ -95,6 +104,7 @@ class Guess:
     doubts: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    todo: list[str] = field(default_factory=list)
     score: float = 0.0
 
     @property
@@ -132,6 +142,7 @@ def guess(table: str, found: Inspected, path: str, with_items: bool = False) -> 
     _set_signs(result, facts)
     _set_nulls(result)
     _doubt_ids(result)
+    _refuse_several_items(result)
     _set_event(result, facts, path)
     _set_categories(result)
     if not with_items:
@@ -140,6 +151,7 @@ def guess(table: str, found: Inspected, path: str, with_items: bool = False) -> 
     used = set(columns.values())
     result.left_out = [name for name in found.values.columns if name and name not in used]
     _doubt_named(result, facts)
+    _refuse_unused(result, facts)
     result.doubts += doubts(result.table, found.values, result.columns, result.left_out)
     return result
 
@@ -224,6 +236,8 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
             fits *= 0.1  # one text for all
         if name in ("categories", "category") and _kinds_of_rows(found.values[column]):
             return 0.0
+        if table == "interactions" and facts.takes_back(column):
+            return 0.0
         if name in ("categories", "category") and facts.distinct(column) > MOST:
             fits *= 0.5 if facts.given(column) > 50 else 1.0
         return fits * (0.3 if is_number else 1.0)
@@ -236,8 +250,15 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
         if name == "user_id" and facts.few(column):
             return 0.1  # a kind of customer
     if name in ("item_id", "user_id", "order_id"):
-        return 0.0 if _only_time(column, facts, found) or facts.share(column, "long") > 0.5 else 1.0
+        if _only_time(column, facts, found) or facts.share(column, "long") > 0.5:
+            return 0.0
+        return 0.5 if _of_words(found.values[column]) else 1.0  # a name, where there is no id
     return 1.0
+
+
+def _of_words(values: pd.Series) -> bool:
+    """Return whether most values are several words."""
+    return bool(values.dropna().str.contains(r"[^\W\d_]\s+\S").mean() > 0.5)
 
 
 def _kinds_of_rows(values: pd.Series) -> bool:
@@ -281,15 +302,18 @@ def _explain(result: Guess, scores: dict[tuple[str, str], float]) -> None:
 
 
 def _take_by_name(result: Guess, facts: Facts) -> None:
-    """Take columns for time, event and status by their names where the values are not understood.
+    """Take columns for time, event, status and availability by their names where the values are not
+    understood.
 
     Without them every row would mean another thing, so the stages are to refuse them.
     """
-    for name in ("timestamp", "event", "status"):
+    for name in ("timestamp", "event", "status", "available"):
         if name in result.columns or name not in MAPPABLE[result.table].known:
             continue
         column = named(name, result, facts)
-        if column and (name == "timestamp" or result.table == "interactions"):
+        if column and name == "available" and not facts.words(column):
+            continue
+        if column and (name in ("timestamp", "available") or result.table == "interactions"):
             result.columns[name] = column
             example = result.values(name).iloc[0]
             result.doubts.append(
@@ -339,6 +363,11 @@ def _doubt_named(result: Guess, facts: Facts) -> None:
     for name in ("price", "quantity", "rating", "available"):
         if name in result.columns or name not in MAPPABLE[result.table].known:
             continue
+        for column in sorted(result.inspected.objects):
+            if likeness(name, column) > PART:
+                result.doubts.append(
+                    f"{column!r} is not used: it holds objects, of which a `query` takes the {name}"
+                )
         if column := named(name, result, facts):
             example = result.inspected.values[column].dropna().iloc[0]
             result.doubts.append(
@@ -347,13 +376,38 @@ def _doubt_named(result: Guess, facts: Facts) -> None:
             )
 
 
+def _refuse_unused(result: Guess, facts: Facts) -> None:
+    """Add what is to be done about unused columns that say which rows are no purchases, or of which
+    event a row is."""
+    if result.table != "interactions":
+        return
+    for column in result.left_out:
+        if facts.takes_back(column) and "status" not in result.columns:
+            result.todo.append(
+                f"{column!r} says of {facts.takes_back(column):,} rows that they take purchases "
+                f"back ({facts.examples(column)}): name it as `status` in `columns` and its words "
+                "in `statuses`, or leave such rows out in a `query`"
+            )
+    flags = [
+        column
+        for column in result.left_out
+        if "".join(one for one in words(column) if one not in _FILLERS) in VOCABULARY
+        and set(result.inspected.values[column].dropna().str.lower()) <= {"0", "1", *TRUE, *FALSE}
+    ]
+    if flags and "event" not in result.columns:
+        result.todo.append(
+            f"rows may be several events by {', '.join(map(repr, flags))}: a `query` makes a row "
+            "of each (SELECT …, 'click' AS event FROM source WHERE click = 1 UNION ALL …)"
+        )
+
+
 def _set_titles(result: Guess) -> None:
     """Call products by their ids where those are names, by the column or as texts of words."""
     column = result.columns.get("item_id", "")
     if not column or result.table != "interactions" or "title" in result.columns:
         return
     named = likeness("title", column) > LEAST and not set(words(column)) & OWN_ID
-    if named or result.values("item_id").str.contains(r"[^\W\d_]\s+\S").mean() > 0.5:
+    if named or _of_words(result.values("item_id")):
         result.columns["title"] = column
         result.doubts.append(f"title is column {column!r}, too: its values are names")
 
@@ -432,26 +486,27 @@ def _example(result: Guess, column: str, sign: str) -> str:
 
 
 def _set_nulls(result: Guess) -> None:
-    """Set the words for no value that stand among the ids."""
+    """Set the words for no value that stand among the ids, numbers and times."""
     found: set[str] = set()
-    for name in ("user_id", "item_id", "order_id"):
+    for name in ("user_id", "item_id", "order_id", "quantity", "price", "rating", "timestamp"):
         if name in result.columns:
             values = result.values(name)
             found |= set(values[values.str.lower().isin(NULL_WORDS)])
+    guests: set[str] = set()
     if "user_id" in result.columns:
         users = result.values("user_id")
         rows = users.value_counts()
         many = rows[(rows > _GUEST_SHARE * len(users)) & (rows > _GUEST_TIMES * rows.median())]
-        found |= set(many.index[many.index.str.lower().isin(_GUESTS)])
+        guests = set(many.index[many.index.str.lower().isin(_GUESTS)])
     numbers: set[str] = set()  # `nulls` is for all columns of the source
     for name in ("quantity", "price", "rating"):
         if name in result.columns:
-            numbers |= found & set(result.values(name))
-    found -= numbers
+            numbers |= guests & set(result.values(name))
+    found |= guests - numbers
     if found:
         result.source["nulls"] = sorted(found)
         result.doubts.append(
-            f"{', '.join(map(repr, sorted(found)))} among the ids means no id (nulls)"
+            f"{', '.join(map(repr, sorted(found)))} means that there is no value (nulls)"
         )
     if numbers:
         result.doubts.append(
@@ -475,6 +530,43 @@ def _doubt_ids(result: Guess) -> None:
                 f"{name}: ids such as {ids.iloc[0]!r} have the apostrophe that Excel puts before "
                 "texts: export them without it, or take it off in a `query`"
             )
+
+
+def _refuse_several_items(result: Guess) -> None:
+    """Add what is to be done about rows of several products: in columns that differ by a number, or
+    in one cell."""
+    if result.table != "interactions":
+        return
+    every = result.inspected.values
+    named = [
+        one for one in every.columns if likeness("item_id", _stem(one).removesuffix("s")) > PART
+    ]
+    own = result.columns.get("item_id")
+    for column in [own] if own else named:
+        alike = [one for one in every.columns if column != _stem(column) == _stem(one) != one]
+        if len(alike) > 1:
+            result.todo.append(
+                f"the columns {', '.join(map(repr, alike[:5]))} each hold a product: a `query` "
+                "makes a row of each (UNPIVOT)"
+            )
+            return
+        ids = every[column].dropna()
+        for sign in (";", ",", "|"):
+            several = ids[ids.str.contains(sign, regex=False)]
+            parts = several.str.split(sign).explode().str.strip()
+            codes = parts.str.fullmatch(r"\S*\d\S*").mean() > MOST
+            if codes and len(several) > _SEVERAL * len(ids):
+                result.todo.append(
+                    f"{column!r} holds several products in a cell, for example "
+                    f"{several.iloc[0]!r}: a `query` makes a row of each "
+                    f"(unnest(string_split({column}, {sign!r})))"
+                )
+                return
+
+
+def _stem(column: str) -> str:
+    """Return a column's name without a number at its end."""
+    return re.sub(r"[\s_-]*\d+$", "", column)
 
 
 def _set_event(result: Guess, facts: Facts, path: str) -> None:
@@ -533,11 +625,33 @@ def _unknown_events(values: pd.Series) -> list[str]:
 
 def _unread(values: pd.Series, typed: Callable[[Cells], ir.Value]) -> list[str]:
     """Return the different values that cannot be read, the most frequent first."""
+    read = _typed(pd.Series(values.value_counts().index, dtype=str), typed)
+    return [str(one) for one in read.index[read.isna()]]
+
+
+def currency_codes(guess: Guess) -> pd.Series:
+    """Return the code of the currency of each row that names one that is known."""
+    plain = Source(path=Path(), columns={})
+    if "currency" in guess.columns:
+        words = _typed(guess.values("currency"), lambda cells: currencies(cells, plain))
+    elif "price" in guess.columns:
+        words = _typed(
+            guess.values("price"),
+            lambda cells: currencies(without_currency(cells, plain)[1], plain),
+        )
+    else:
+        return pd.Series(dtype=object)
+    return words.dropna()
+
+
+def _typed(values: pd.Series, typed: Callable[[Cells], ir.Value]) -> pd.Series:
+    """Return the typed value of each text, by the text, in their order."""
     con = connect("UTC")
-    table = con.create_table("w", pd.DataFrame({"w": values.value_counts().index}), temp=True)
-    found = table.filter(typed(of_text(table.w)).isnull()).w.execute().tolist()
+    frame = pd.DataFrame({"w": values.to_numpy(), "n": range(len(values))})
+    table = con.create_table("w", frame, schema={"w": "string", "n": "int64"}, temp=True)
+    found = table.select("w", "n", value=typed(of_text(table.w))).order_by("n").execute()
     con.disconnect()
-    return [str(one) for one in found]
+    return found.set_index("w")["value"]
 
 
 def _set_categories(result: Guess) -> None:

@@ -18,28 +18,19 @@ import pandas as pd
 from components.credentials import Credential, mask_credentials
 from components.currencies import CODES
 from components.data.sources.hints import did_you_mean
+from components.data.sources.names import STATES, words
 from components.data.sources.places import Place
 from components.project.check import ROWS_SHOWN, TABLES, Checked, Unreadable, as_text, check
 from components.project.folder import refuse_taken, write_folder
-from components.project.guessing import Guess, choose, guess
+from components.project.guessing import Guess, choose, currency_codes, guess
 from components.project.inspection import inspect
 from components.project.joining import join_events, join_ids, no_common_ids
-from components.project.names import words
 from components.project.params import params_text
 from components.project.presets import load_preset
-from components.settings import Settings, Source, load_settings, url_of
+from components.settings import FileFormat, Settings, load_settings, url_of
 
-RETURNS = {
-    "returns",
-    "return",
-    "refunds",
-    "refund",
-    "retouren",
-    "retoure",
-    "zwroty",
-    "devoluciones",
-}
-"""Words in the name of a file of returns."""
+TEXTS = (".txt", ".dat", ".tab", ".psv", ".asc")
+"""Endings of files that may be delimited text, which params.yaml then says."""
 WINDOWS = 8
 """Least number of test windows between the first and the last event."""
 
@@ -83,12 +74,14 @@ def init(folder: Path, paths: dict[str, list[Path]], defaults: Defaults) -> list
     guesses = _guesses(folder, paths)
     ingest = _ingest(guesses, defaults)
     write_folder(folder, params_text(ingest))
-    todo = [_missing(one, name) for one in guesses for name in one.missing]
+    todo = [_missing(one, name) for one in guesses if not one.todo for name in one.missing]
+    todo += [f"{one.source['path']}: {what}" for one in guesses for what in one.todo]
     todo += [
         f"{one.source['path']}: its name says that its rows take purchases back: write them as "
         "lines with a negative quantity, or with a column for `status`, and name the file otherwise"
         for one in guesses
-        if one.table == "interactions" and RETURNS & set(words(Path(one.source["path"]).name))
+        if one.source.get("event") == "purchase"
+        and frozenset.union(*STATES.values()) & set(words(Path(one.source["path"]).name))
     ]
     if not paths.get("items"):
         first, *others = [one for one in guesses if one.table == "interactions"]
@@ -122,10 +115,9 @@ def _missing(guess: Guess, name: str) -> str:
         f"{guess.table}: {guess.source['path']}: no column for {name}: write it into `columns`; "
         f"columns are {', '.join(map(repr, columns[:40]))}{' …' if len(columns) > 40 else ''}"
     )
-    if guess.inspected.objects:
-        objects = sorted(guess.inspected.objects)
-        nested = ", ".join(map(repr, objects[:10])) + (" …" if len(objects) > 10 else "")
-        text += f". {nested} hold objects, whose values a `query` takes out"
+    if nested := sorted(guess.inspected.objects | guess.inspected.lists):
+        listed = ", ".join(map(repr, nested[:10])) + (" …" if len(nested) > 10 else "")
+        text += f". {listed} hold objects or lists, whose values a `query` takes out"
     return text
 
 
@@ -158,7 +150,12 @@ def init_preset(
     try:
         _check(folder, ingest, changes)
     except (ValueError, FileNotFoundError) as error:
-        return [str(error)]
+        other = (
+            f"the preset reads the columns of {preset.title}: if your files have others, because "
+            "they are in another language or of another program, export them so, or leave out "
+            "--preset and name them by --interactions and --items, which looks at their columns"
+        )
+        return [str(error), *([other] if isinstance(error, Unreadable) else [])]
     return []
 
 
@@ -185,8 +182,9 @@ def _guess(table: str, path: Path, written: str, with_items: bool, taken: Collec
     of the shop have.
     """
     place = Path(url_of(path) or path.absolute())
+    form = FileFormat(format="csv" if path.suffix.lower() in TEXTS else "auto")
     with TemporaryDirectory(prefix="bowerbird-") as name:
-        files = Place(place, Source(path=place, columns={}), Path.cwd(), Path(name)).files()
+        files = Place(place, form, Path.cwd(), Path(name)).files()
         first = files[0]
         if first.remote:
             first.path.parent.mkdir(parents=True)
@@ -223,10 +221,9 @@ def _as_written(path: Path, folder: Path) -> str:
 
 def _ingest(guesses: list[Guess], defaults: Defaults) -> dict[str, Any]:
     """Return the section ``ingest``."""
-    codes = [one.values("currency") for one in guesses if "currency" in one.columns]
-    known = pd.concat(codes).str.upper().value_counts().index if codes else ["EUR"]
+    known = pd.concat(map(currency_codes, guesses)).value_counts().index
     return {
-        "currency": defaults.currency or str(known[0]),
+        "currency": defaults.currency or (str(known[0]) if len(known) else "EUR"),
         "timezone": defaults.timezone or "UTC",
         **{table: [one.source for one in guesses if one.table == table] for table in TABLES},
     }
@@ -271,7 +268,7 @@ def _show_unread(guesses: list[Guess]) -> None:
 def _show(guesses: list[Guess], defaults: Defaults) -> None:
     """Print what is doubtful and what is left out."""
     doubts = [f"{one.source['path']}: {doubt}" for one in guesses for doubt in one.doubts]
-    if defaults.currency is None and not any("currency" in one.columns for one in guesses):
+    if defaults.currency is None and not any(len(currency_codes(one)) for one in guesses):
         doubts.append("prices are taken to be in EUR (--currency)")
     if defaults.timezone is None:
         doubts.append("times without an offset are taken to be in UTC (--timezone)")

@@ -27,6 +27,7 @@ from components.data.sources.cells import of_native
 from components.data.sources.compression import chunks, opened
 from components.data.sources.delimited import DELIMITERS
 from components.data.sources.files import connect
+from components.data.sources.names import KNOWN, words
 from components.data.sources.places import Place
 from components.data.sources.stored import ROW, STAGED, TEXT_ENDINGS, StoredFile, ending
 from components.settings import Source
@@ -45,6 +46,8 @@ _IN_ROWS = (0.3, 0.7)
 _FEW = 50
 """Bytes above 127 that a script of other letters has at least."""
 _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_AS_TEXT = re.compile(r'^="(.*)"$')
+"""A text as programs write it for Excel."""
 _NAME = re.compile(r"[^\W\d]")
 _VALUE = re.compile(r"^[+-]?[\d.,:/ TZ-]*\d[\d.,:/ TZ-]*$")
 
@@ -169,6 +172,8 @@ def _head(path: Path) -> tuple[str, list[str], str]:
         doubt = f"encoding {name}, not UTF-8: line {line} has {readings[name]!r}"
         different = [one for one in others if readings[one] != readings[name]]
         doubt += "".join(f"; in {one} it would be {readings[one]!r}" for one in different[:2])
+        if (few := sum(byte > 127 for byte in data)) < _FEW:
+            doubt += f": a guess from {few} bytes; set `encoding` where it is wrong"
         return data.decode(name, errors="ignore"), [doubt], name
 
 
@@ -192,8 +197,19 @@ def _encoding(data: bytes) -> tuple[str, list[str]]:
     # Of encodings that read the same, charset-normalizer names one.
     if data.decode(names[0], errors="ignore") == data.decode("cp1252", errors="ignore"):
         names.insert(0, "cp1252")
+    # The names of columns are few and known, so they say more than letters do.
+    line = data.partition(b"\n")[0]
+    best = max([*names, *known], key=lambda name: _named(line, name))
+    if _named(line, best) > _named(line, names[0]):
+        names.insert(0, best)
     first, *others = (name.replace("_", "-") for name in dict.fromkeys(names))
     return first, others
+
+
+def _named(line: bytes, encoding: str) -> int:
+    """Return how many columns have a known name if the first line is in ``encoding``."""
+    cells = re.split(r"[,;|\t]", line.decode(encoding, errors="ignore"))
+    return sum("".join(words(cell)) in KNOWN for cell in cells)
 
 
 def _whole(data: bytes) -> int:
@@ -303,7 +319,8 @@ def _delimited(path: Path, text: str) -> Inspected:
     frame = pd.DataFrame(body, columns=pd.Index(_unique(names)), dtype=object)
     if frame.empty:
         raise ValueError(f"{path} has a header and no rows: export it again")
-    found.values = frame.apply(lambda column: column.str.strip()).replace({"": None})
+    plain = frame.apply(lambda column: column.str.strip().str.replace(_AS_TEXT, r"\1", regex=True))
+    found.values = plain.replace({"": None})
     return found
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from components.data.sources.columns import MAPPABLE
+from components.data.sources.names import likeness
 from components.project.facts import MOST
 from components.project.guessing import Guess
-from components.project.names import likeness
 
 FOUND = 0.5
 """Share of the events' ids that another file must have for the ids to be those of the file."""

@@ -76,6 +76,10 @@ class Preset(_Strict):
                 f"preset {self.name} reads no file {name!r}{did_you_mean(name, self.files)}; it "
                 f"reads {', '.join(self.files)}"
             )
+        if folder.is_file():
+            raise ValueError(
+                f"preset {self.name}: {folder} is a file: unpack it and give the folder as --data"
+            )
         if not folder.is_dir():
             raise FileNotFoundError(f"preset {self.name}: there is no folder {folder}")
         found = {
@@ -89,7 +93,8 @@ class Preset(_Strict):
                 raise FileNotFoundError(
                     f"preset {self.name}: {folder} has no file {' or '.join(file.path)} "
                     f"({name}){hint}; it has {', '.join(there[:10]) or 'no file at all'}. "
-                    f"The files come from {self.source}"
+                    f"The files come from {self.source}; --file {name}=PATH names one that is "
+                    "called otherwise"
                 )
         return {name: path for name, path in found.items() if path is not None}
 

@@ -243,6 +243,14 @@ def test_versions_need_orders_to_compare(settings: dict[str, Any], words: str) -
         Source.model_validate({**settings, "columns": columns})
 
 
+def test_words_that_differ_in_capitals_mean_the_same() -> None:
+    columns = {"user_id": "u", "item_id": "i", "timestamp": "t"}
+    with pytest.raises(ValidationError, match=r"'Buy' and 'buy ' are one word.*keep one"):
+        Source(path=Path("in"), columns=columns, events={"Buy": "purchase", "buy ": "cart"})
+    same = {"kr": "SEK", "KR": "SEK"}
+    assert Source(path=Path("in"), columns=columns, currencies=same).currencies == same
+
+
 @pytest.mark.parametrize(
     ("lines", "rule"),
     [("min_gain: 0.0", "non_inferior"), ("rule: superior\n  min_gain: 0.002", "superior")],

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+import bowerbird
+from components.data.engine import tables_of_one_command
 from components.settings import Settings
 from serving.events.export import export_events, export_impressions
 from serving.events.store import EventStore
@@ -163,6 +167,11 @@ def test_the_command_erases_everything_at_once(shop: Any) -> None:
     # As a killed ``ingest`` leaves it.
     shutil.copytree(root / "data/raw", root / "data/.staging")
     assert holders(root, ANNA)
+    with tables_of_one_command(root), chdir(root):  # as ``ingest`` holds it
+        refused = CliRunner().invoke(bowerbird.app, ["erase", ANNA])
+    assert refused.exit_code == 1
+    assert "another command works on the tables" in refused.stderr
+    assert (root / "data/.staging").exists()
     done = subprocess.run(
         [sys.executable, REPOSITORY / "bowerbird.py", "erase", ANNA],
         cwd=root,

@@ -12,12 +12,14 @@ from components.settings import Source
 _TRUE = (
     "true t yes y on ja j oui o si sí sim da tak evet kyllä "
     "available instock onstock active enabled published limitedavailability lowstock "
+    "publish sofortlieferbar sofortverfügbar preorder preorderable 有货 在庫あり "
     "verfügbar verfugbar lieferbar auflager vorrätig disponible enstock disponibile disponivel "
     "disponível dostupné dostępny"
 )
 _FALSE = (
     "false f no n off nein non nao não nej nee nie ne hayır ei "
     "unavailable notavailable outofstock notinstock soldout inactive disabled draft archived "
+    "nichtauflager nichtvorrätig derzeitnichtlieferbar zurzeitnichtlieferbar 缺货 在庫なし "
     "discontinued deleted ausverkauft nichtverfügbar nichtverfugbar nichtlieferbar vergriffen "
     "nondisponible indisponible épuisé epuise agotado esaurito esgotado nodisponible "
     "nondisponibile indisponível indisponivel niedostępny"

@@ -89,7 +89,10 @@ _NO_NUMBER, _NO_LEVELS = ibis.null("float64"), ibis.null("array<string>")
 def of_text(column: ir.Value) -> Cells:
     """Return a column of texts."""
     no = ibis.literal(False)
-    return Cells(_stripped(column.cast("string")), _NO_NUMBER, None, _NO_LEVELS, no, no)
+    text = column.cast("string")
+    # Programs write ids as ="007", so that Excel keeps them as texts.
+    plain = ibis.ifelse(text.startswith('="'), text.re_replace(r'^="(.*)"$', r"\1"), text)
+    return Cells(_stripped(plain), _NO_NUMBER, None, _NO_LEVELS, no, no)
 
 
 def of_json(text: ir.StringValue, kind: ir.StringValue, levels: ir.Value) -> Cells:

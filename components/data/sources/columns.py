@@ -19,13 +19,11 @@ from components.data.sources.checks import (
     LEVELS,
     NUMBERS,
     TEXTS,
-    Column,
     check_columns,
-    known_formats,
-    time_unit,
     unreadable,
 )
-from components.data.sources.currencies import currencies
+from components.data.sources.column import Column
+from components.data.sources.currencies import currencies, without_currency
 from components.data.sources.events import IGNORE, events
 from components.data.sources.files import ROW, File
 from components.data.sources.hints import did_you_mean
@@ -34,7 +32,9 @@ from components.data.sources.languages import languages
 from components.data.sources.markup import decoded, decoded_lists
 from components.data.sources.numbers import numbers
 from components.data.sources.statuses import statuses
+from components.data.sources.time_checks import known_formats, time_unit
 from components.data.sources.times import times, versions
+from components.data.sources.unused import meaning_of, print_unused
 from components.settings import Source
 
 
@@ -103,8 +103,14 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
     names = mapped_columns(file.source, table)
     try:
         wanted = [shop for shops in names.values() for shop in shops]
-        rows, cells = file.columns(con, list(dict.fromkeys(wanted)))
+        rows, cells = file.columns(
+            con, list(dict.fromkeys(wanted)), lambda shop: bool(meaning_of(shop, table, names))
+        )
         cells = {shop: one.without(file.source.nulls or []) for shop, one in cells.items()}
+        others = {shop: one for shop, one in cells.items() if shop not in wanted}
+        print_unused(rows, others, file, table, names)
+        if "price" in names:
+            names, cells = _with_currency(rows, names, cells, file.source)
         columns = [
             _column(con, rows, file, name, {shop: cells[shop] for shop in shops})
             for name, shops in names.items()
@@ -120,6 +126,21 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
         source_row=rows[ROW].cast("int64"),
     )
     return _without_ignored(typed, file)
+
+
+def _with_currency(
+    rows: ir.Table, names: dict[str, list[str]], cells: dict[str, Cells], source: Source
+) -> tuple[dict[str, list[str]], dict[str, Cells]]:
+    """Return names and cells with ``12,50 €`` as a price and, unless there is a column for it, a
+    currency."""
+    (shop,) = names["price"]
+    amounts, currency = without_currency(cells[shop], source)
+    if not rows.aggregate(n=currency.text.count()).n.execute()[0]:
+        return names, cells
+    cells = {**cells, shop: amounts}
+    if "currency" in names:
+        return names, cells
+    return {**names, "currency": [f"{shop}: currency"]}, {**cells, f"{shop}: currency": currency}
 
 
 def _column(

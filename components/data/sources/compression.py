@@ -122,9 +122,10 @@ def _only_member(path: Path, shown: str) -> IO[bytes]:
             "CSV (UTF-8)"
         )
     if len(names) != 1:
+        listed = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
         raise ValueError(
-            f"{shown} holds {len(names)} files ({', '.join(names[:5])}): unpack it and name the "
-            "folder or each file as a source"
+            f"{shown} holds {len(names)} files ({listed}): unpack it and name the folder or each "
+            "file as a source"
         )
     try:
         return archive.open(names[0])

@@ -7,6 +7,8 @@ that is too large in the base currency is null and named in ``unreadable``.
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import ibis
@@ -16,7 +18,7 @@ from ibis import _
 
 from components.currencies import CODES
 from components.data.schema import UNREADABLE
-from components.data.sources.cells import Cells
+from components.data.sources.cells import Cells, of_text
 from components.data.sources.files import ROW, File, files_of
 from components.data.sources.numbers import as_float32, numbers
 from components.data.sources.times import times
@@ -27,9 +29,11 @@ SIGNS = {
     **{"₫": "VND", "₴": "UAH", "₦": "NGN", "฿": "THB", "₱": "PHP", "₸": "KZT", "₾": "GEL"},
     **{"ZŁ": "PLN", "KČ": "CZK", "FT": "HUF", "R$": "BRL", "US$": "USD", "C$": "CAD"},
     **{"A$": "AUD", "AU$": "AUD", "CA$": "CAD", "NZ$": "NZD", "HK$": "HKD", "SFR.": "CHF"},
-    **{"EURO": "EUR", "EUROS": "EUR", "RMB": "CNY"},
+    **{"EURO": "EUR", "EUROS": "EUR", "RMB": "CNY", "元": "CNY", "円": "JPY", "РУБ.": "RUB"},
 }
-"""Signs and words of one currency, in capitals. `$`, `¥` and `kr` are signs of several."""
+"""Signs and words of one currency, in capitals."""
+_OF_SEVERAL = ("$", "¥", "￥", "KR", "KR.", "RS", "RS.")
+"""Signs of several currencies."""
 
 RATE_COLUMNS = ("date", "currency", "rate")
 
@@ -41,6 +45,25 @@ def currencies(cells: Cells, source: Source) -> ir.StringValue:
     known = {**SIGNS, **given}
     branches = [(word == ibis.literal(name), ibis.literal(code)) for name, code in known.items()]
     return ibis.cases(*branches, (word.isin(sorted(CODES)), word), else_=ibis.null("string"))
+
+
+def without_currency(cells: Cells, source: Source) -> tuple[Cells, Cells]:
+    """Return prices without the word for a currency before or after them, and these words.
+
+    ``12,50 €`` and ``EUR 12.50`` are amounts; what is no word for a currency stays.
+    """
+    given = [name.strip().upper() for name in source.currencies]
+    words = sorted({*SIGNS, *_OF_SEVERAL, *CODES, *given}, key=len, reverse=True)
+    word = "|".join(re.escape(one) for one in words)
+    space = "[ \u00a0\u202f]*"
+    before, after = rf"(?i)^([-+(]?)({word}){space}([-+(.\d])", rf"(?i)([).\d]-?){space}({word})$"
+    amount = cells.text.re_replace(before, r"\1\3").re_replace(after, r"\1")
+    named = ibis.ifelse(
+        cells.text.re_search(before),
+        cells.text.re_extract(before, 2),
+        ibis.ifelse(cells.text.re_search(after), cells.text.re_extract(after, 2), None),
+    )
+    return replace(cells, text=amount), of_text(named)
 
 
 class Rates:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from components.data.sources.hints import check_column, did_you_mean
+from components.data.sources.hints import Also, check_names, did_you_mean, with_others
 from components.data.sources.sql import exported, identifier, literal
 from components.data.sources.values import Values, stage_values
 from components.settings import FileFormat
@@ -59,9 +59,16 @@ def table_names(path: Path, shown: str, kind: str) -> list[str]:
 
 
 def stage_sqlite(
-    path: Path, shown: str, form: FileFormat, wanted: Sequence[str] | None, out: Path
+    path: Path,
+    shown: str,
+    form: FileFormat,
+    wanted: Sequence[str] | None,
+    out: Path,
+    also: Also | None = None,
 ) -> Values:
     """Write the wanted columns (None: all) of the table ``form.table`` to the Parquet file ``out``.
+
+    also: which other columns are written after them.
 
     Raises:
         ValueError: the file is no SQLite database, or table or column are not there.
@@ -71,9 +78,8 @@ def stage_sqlite(
     with _sqlite(path, shown) as con:
         info = con.execute(f"SELECT name FROM pragma_table_info({literal(table)})").fetchall()
         known = [name for (name,) in info]
-        names = known if wanted is None else wanted
-        for name in names:
-            check_column(name, known, shown)
+        names = known if wanted is None else with_others(wanted, known, also)
+        check_names(names, known, shown)
         # SQLite takes an unknown name in quotation marks for a text.
         chosen = ", ".join(f"{identifier(table)}.{identifier(name)}" for name in names)
         cursor = con.execute(f"SELECT {chosen} FROM {identifier(table)}")

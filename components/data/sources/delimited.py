@@ -18,7 +18,7 @@ import duckdb
 import ibis
 
 from components.data.sources.encoding import with_plain_line_ends
-from components.data.sources.hints import missing
+from components.data.sources.hints import Also, missing, with_others
 from components.data.sources.sql import literal
 from components.settings import FileFormat
 
@@ -41,17 +41,23 @@ def stage_delimited(
     form: FileFormat,
     wanted: Sequence[str],
     out: Path,
-) -> None:
+    also: Also | None = None,
+) -> list[str]:
     """Write the columns ``wanted`` of the UTF-8 file ``text`` to the Parquet file ``out``.
 
-    The columns are c0, c1 … in the order of ``wanted``, in the order of the file's rows.
+    also: which other columns are written after them, where there is a header.
+
+    Returns: the names of the columns, which are c0, c1 … in this order, in the order of the file's
+    rows.
 
     Raises:
         ValueError: a column is missing or there twice, the delimiter cannot be told, or a line does
             not fit.
     """
     shape = _shape(text, shown, form, wanted)
-    _write(con, text, shown, form, shape, places(shape.first, shown, form, wanted), out)
+    names = with_others(wanted, shape.first, also if form.header else None)
+    _write(con, text, shown, form, shape, places(shape.first, shown, form, names), out)
+    return names
 
 
 def stage_all_delimited(
@@ -236,10 +242,10 @@ def places(first: list[str], shown: str, form: FileFormat, wanted: Sequence[str]
                     f"position, 1 to {len(first)}; the first line is {first!r:.120}"
                 )
         return [int(name) - 1 for name in wanted]
+    if absent := missing(wanted, first):
+        raise ValueError(f"{shown} {absent}{_header_advice(first, wanted)}")
     found = []
     for name in wanted:
-        if name not in first:
-            raise ValueError(f"{shown} {missing(name, first)}{_header_advice(first, wanted)}")
         if first.count(name) > 1:
             where = [n + 1 for n, field in enumerate(first) if field == name]
             raise ValueError(

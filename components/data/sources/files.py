@@ -17,7 +17,7 @@ import ibis.expr.types as ir
 
 from components.data.engine import staging
 from components.data.sources.cells import Cells
-from components.data.sources.hints import did_you_mean
+from components.data.sources.hints import Also, did_you_mean
 from components.data.sources.markup import register
 from components.data.sources.places import Place
 from components.data.sources.queries import Query
@@ -32,7 +32,7 @@ class Content(Protocol):
     """Rows and columns by name: a stored file, the result of a query, or a server's table."""
 
     def columns(
-        self, con: ibis.BaseBackend, wanted: Sequence[str]
+        self, con: ibis.BaseBackend, wanted: Sequence[str], also: Also | None = None
     ) -> tuple[ir.Table, dict[str, Cells]]: ...
 
 
@@ -48,14 +48,16 @@ class File:
     content: Content
 
     def columns(
-        self, con: ibis.BaseBackend, wanted: Sequence[str]
+        self, con: ibis.BaseBackend, wanted: Sequence[str], also: Also | None = None
     ) -> tuple[ir.Table, dict[str, Cells]]:
         """Return the rows (with the column ROW), and the wanted columns by name.
+
+        also: which other columns are returned, too.
 
         Raises:
             ValueError: a file cannot be read, the query is wrong, or a column is missing.
         """
-        return self.content.columns(con, wanted)
+        return self.content.columns(con, wanted, also)
 
 
 def connect(timezone: str) -> ibis.BaseBackend:

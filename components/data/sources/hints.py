@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+Also = Callable[[str], bool]
+"""Whether a column is read that no source names."""
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
@@ -16,22 +20,41 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     return f": did you mean {similar[0]!r}?" if similar else ""
 
 
-def missing(name: str, known: Sequence[str]) -> str:
-    """Return that there is no column ``name``, the most similar one, and those that there are."""
+def missing(wanted: Sequence[str], known: Sequence[str]) -> str:
+    """Return which of the wanted columns are not there, and which are; "" if all are.
+
+    Of a single one, also the most similar name.
+    """
+    absent = [name for name in wanted if name not in known]
+    if not absent:
+        return ""
     listed = ", ".join(known[:40]) + (" …" if len(known) > 40 else "")
-    return f"has no column {name!r}{did_you_mean(name, known)}; it has {listed}"
+    *others, last = map(repr, absent)
+    named = f"{', '.join(others)} or {last}" if others else last + did_you_mean(absent[0], known)
+    return f"has no column {named}; it has {listed}"
 
 
-def check_column(name: str, known: Sequence[str], whose: str) -> None:
-    """Check that there is one column ``name``.
+def check_names(wanted: Sequence[str], known: Sequence[str], whose: str) -> None:
+    """Check that each of the wanted columns is there once.
 
     known: the names of all columns. whose: the file, table or result that has them, in the message.
 
     Raises:
-        ValueError: there is none, or several.
+        ValueError: one is not there, or several have its name.
     """
-    if name not in known:
-        raise ValueError(f"{whose} {missing(name, known)}")
-    times = list(known).count(name)
-    if times > 1:
-        raise ValueError(f"{whose} has the column {name!r} {times} times: name each by AS")
+    if absent := missing(wanted, known):
+        raise ValueError(f"{whose} {absent}")
+    for name in wanted:
+        times = list(known).count(name)
+        if times > 1:
+            raise ValueError(f"{whose} has the column {name!r} {times} times: name each by AS")
+
+
+def with_others(wanted: Sequence[str], known: Sequence[str], also: Also | None) -> list[str]:
+    """Return the wanted columns, then the others that ``also`` takes, unless several columns have
+    the name, in any case."""
+    if not also:
+        return list(wanted)
+    times = Counter(name.lower() for name in known)
+    others = [name for name in known if name not in wanted and times[name.lower()] == 1]
+    return [*wanted, *filter(also, others)]

@@ -9,9 +9,10 @@ from components.settings import Ids, Source
 
 NULL_WORDS = (
     *("null", "none", "nan", "na", "n/a", "#n/a", "nil", "undefined", r"\n", "<na>", "nat"),
-    "(null)",
+    *("(null)", "(none)", "(not set)", "(blank)", "%null%", "-", "--", "n.a.", "n/v", "k.a."),
+    *("#null!", "#ref!", "#value!", "#name?", "#div/0!", "#num!"),
 )
-"""Words, in small letters, by which programs write that there is no value."""
+"""Words, in small letters, by which programs and people write that there is no value."""
 
 WITH_POINT_ZERO = r"^(-?\d+)\.0+$"
 

@@ -13,13 +13,14 @@ from pathlib import Path
 import duckdb
 import ibis
 
-from components.data.sources.hints import missing
+from components.data.sources.hints import Also, missing, with_others
 from components.data.sources.sql import identifier, literal
 from components.settings import FileFormat
 
 NUMBER, LIST, NESTED, TEXT = "number", "list", "nested", "text"
 """Kinds of values. NESTED is an object, or a list that holds lists or objects."""
 
+_FIRST = 10_000  # rows whose values' names are looked at
 _LARGEST = "maximum_object_size=268435456"  # bytes
 
 _KIND = f"""
@@ -35,21 +36,32 @@ _LIST = "CASE WHEN json_type(j) = 'ARRAY' THEN from_json(j, '[\"VARCHAR\"]') END
 
 
 def stage_json(
-    con: ibis.BaseBackend, text: Path, shown: str, wanted: Sequence[str], out: Path
-) -> None:
+    con: ibis.BaseBackend,
+    text: Path,
+    shown: str,
+    wanted: Sequence[str],
+    out: Path,
+    also: Also | None = None,
+) -> list[str]:
     """Write the values ``wanted`` of the UTF-8 file ``text`` to the Parquet file ``out``.
+
+    also: which other values of the first rows are written after them.
+
+    Returns: the names of the values, in the order of their columns.
 
     Raises:
         ValueError: the file is no JSON, its rows are no objects, or no row has one of the values.
     """
     form = _form(text, shown)
-    read = _reader(text, form, wanted)
-    chosen = ", ".join(parts(identifier(name), n) for n, name in enumerate(wanted))
     try:
+        names = with_others(wanted, _keys(con, text, form, _FIRST) if also else (), also)
+        read = _reader(text, form, names)
+        chosen = ", ".join(parts(identifier(name), n) for n, name in enumerate(names))
         con.raw_sql(f"COPY (SELECT {chosen} FROM {read}) TO {literal(out)} (FORMAT parquet)")
         _check_names(con, text, shown, form, wanted, out)
     except duckdb.Error as error:
         raise ValueError(_explained(str(error), shown)) from error
+    return names
 
 
 def stage_all_json(
@@ -84,12 +96,16 @@ def _reader(text: Path, form: str, names: Sequence[str]) -> str:
     )
 
 
-def _keys(con: ibis.BaseBackend, text: Path, form: str) -> list[str]:
-    """Return the names of all values in the order in which rows have them first."""
+def _keys(con: ibis.BaseBackend, text: Path, form: str, rows: int | None = None) -> list[str]:
+    """Return the names of all values in the order in which rows have them first.
+
+    rows: how many are looked at; None: all.
+    """
+    first = f" LIMIT {rows}" if rows else ""
     found = con.raw_sql(
         "SELECT key FROM (SELECT unnest(keys) AS key, generate_subscripts(keys, 1) AS place, row "
         "FROM (SELECT json_keys(json) AS keys, row_number() OVER () AS row "
-        f"FROM read_json_objects({literal(text)}, format='{form}', {_LARGEST}))) "
+        f"FROM read_json_objects({literal(text)}, format='{form}', {_LARGEST}){first})) "
         "GROUP BY key ORDER BY min((row, place))"
     ).fetchall()
     return [key for (key,) in found]
@@ -128,10 +144,8 @@ def _check_names(
     absent = [name for name, n in zip(wanted, given, strict=True) if n == 0]
     if not rows or not absent:
         return
-    known = sorted(_keys(con, text, form))
-    for name in absent:
-        if name not in known:
-            raise ValueError(f"{shown} {missing(name, known)}")
+    if why := missing(absent, sorted(_keys(con, text, form))):
+        raise ValueError(f"{shown} {why}")
 
 
 def _explained(error: str, shown: str) -> str:

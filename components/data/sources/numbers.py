@@ -37,7 +37,9 @@ def of_text(cells: Cells, decimal: str, thousands: str) -> ir.FloatingValue:
     groups = f"[{thousands}\u00a0\u202f]" if thousands == " " else re.escape(thousands)
     whole = rf"(?:\d{{1,3}}(?:{groups}\d{{3}})+|\d+)" if thousands else r"\d+"
     pattern = rf"^[+-]?(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?$"
-    text = ibis.ifelse(cells.number.isnull(), cells.text, ibis.null("string"))
+    given = ibis.ifelse(cells.number.isnull(), cells.text, ibis.null("string"))
+    # Accounting programs write (12) and 12- for what is below zero.
+    text = given.replace("\u2212", "-").re_replace(r"^(?:\((.*)\)|([^-]*)-)$", r"-\1\2")
     plain = text.re_replace(groups, "") if thousands else text
     if decimal == ",":
         plain = plain.replace(",", ".")

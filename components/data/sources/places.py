@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
 from components.credentials import mask_credentials
+from components.data.sources.compression import opened
 from components.data.sources.hints import did_you_mean
 from components.data.sources.patterns import is_pattern
 from components.data.sources.remote import Remote, remote_files
@@ -61,7 +62,8 @@ class Place:
             hint = did_you_mean(path.name, siblings) or f" (looked in {path.parent.resolve()})"
             raise FileNotFoundError(f"ingest: there is no file {self.path}{hint}")
         if not kind_of(path, self.form):
-            raise ValueError(unknown_format(self.path))
+            with opened(path, f"ingest: {self.path}"):  # raises for an archive of several files
+                raise ValueError(unknown_format(self.path))
         return [self._file(path)]
 
     def _matching(self) -> list[StoredFile]:

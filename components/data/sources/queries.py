@@ -8,18 +8,20 @@ time.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import ibis
 import ibis.expr.types as ir
 
 from components.data.sources.cells import Cells, of_json, of_native
-from components.data.sources.hints import check_column, did_you_mean
+from components.data.sources.hints import Also, check_names, did_you_mean, with_others
 from components.data.sources.json_files import parts
 from components.data.sources.sql import exported, identifier, literal
 from components.data.sources.stored import StoredFile, read_parquet
@@ -44,9 +46,11 @@ class Query:
     staging: Path
 
     def columns(
-        self, con: ibis.BaseBackend, wanted: Sequence[str]
+        self, con: ibis.BaseBackend, wanted: Sequence[str], also: Also | None = None
     ) -> tuple[ir.Table, dict[str, Cells]]:
         """Return the rows of the result (with the column ROW), and its wanted columns by name.
+
+        also: which other columns are returned, too.
 
         Raises:
             ValueError: a file cannot be read, the query is no SELECT that can be run, or its result
@@ -69,16 +73,16 @@ class Query:
             }
             self._lock(own.con, folder, result)
             run = _Run(own.con, self.text, f"{self.shown}: query", tables)
-            kinds = run.write(wanted, result)
+            kinds = run.write(wanted, result, also)
         finally:
             own.disconnect()
             shutil.rmtree(folder)
         rows = read_parquet(con, str(result))
         return rows, {
             name: of_json(rows[f"c{n}"], rows[f"k{n}"], rows[f"l{n}"])
-            if _JSON.fullmatch(kinds[name])
+            if _JSON.fullmatch(kind)
             else of_native(rows[f"c{n}"])
-            for n, name in enumerate(wanted)
+            for n, (name, kind) in enumerate(kinds.items())
         }
 
     def _lock(self, con: duckdb.DuckDBPyConnection, folder: Path, result: Path) -> None:
@@ -107,8 +111,10 @@ class _Run:
     shown: str
     tables: dict[str, list[str]]
 
-    def write(self, wanted: Sequence[str], out: Path) -> dict[str, str]:
-        """Write the wanted columns of the result as c0, c1 … and return the types of all.
+    def write(self, wanted: Sequence[str], out: Path, also: Also | None) -> dict[str, str]:
+        """Write the wanted columns of the result and the others that ``also`` takes as c0, c1 …
+
+        Returns: their types by name, in this order.
 
         Raises:
             ValueError: the query is no SELECT that can be run, or its result lacks a column.
@@ -118,16 +124,16 @@ class _Run:
             self.con.execute(f"EXPLAIN {text}")  # its errors name the line, those of sql() do not
             result = self.con.sql(text)
             kinds = dict(zip(result.columns, map(str, result.types), strict=True))
-            for name in wanted:
-                check_column(name, result.columns, f"{self.shown}: its result")
-            chosen = ", ".join(_chosen(name, kinds[name], n) for n, name in enumerate(wanted))
+            names = with_others(wanted, result.columns, also)
+            check_names(names, result.columns, f"{self.shown}: its result")
+            chosen = ", ".join(_chosen(name, kinds[name], n) for n, name in enumerate(names))
             self.con.execute(
                 f"COPY (SELECT {chosen} FROM ({text}\n)) TO {literal(out)} "
                 "(FORMAT parquet, USE_TMP_FILE false)"
             )
         except duckdb.Error as error:
             raise ValueError(self._explained(str(error))) from error
-        return kinds
+        return {name: kinds[name] for name in names}
 
     def _select(self) -> str:
         """Return the query without a semicolon at its end.
@@ -163,9 +169,34 @@ class _Run:
         known = {*self.tables, *(column for columns in self.tables.values() for column in columns)}
         function = re.search(r'Function with name.*\n(Did you mean ".*"\?)', error)
         hint = did_you_mean(name[1], known) if name else f". {function[1]}" if function else ""
+        unknown = self._unknown_columns() if name and error.startswith("Binder Error") else []
+        if len(unknown) > 1:
+            hint += f"; its tables have no column {', '.join(map(repr, unknown))}"
         if error.startswith("Conversion Error"):
             hint = ": TRY_CAST gives null for a value that is not of the type"
         return f"{place}: {reason.rstrip('!.')}{hint}; its tables: {self._listed()}"
+
+    def _unknown_columns(self) -> list[str]:
+        """Return the columns that the query reads and no table has, in the order of the query."""
+        found = self.con.execute("SELECT json_serialize_sql(?)", [self.text]).fetchone()
+        nodes = list(_nodes(json.loads(found[0]))) if found else []
+        of_tables = {name.lower() for columns in self.tables.values() for name in columns}
+        own = {str(node.get(key)).lower() for node in nodes for key in ("alias", "key")}
+        own |= {name.lower() for node in nodes for name in node.get("column_name_alias") or ()}
+        own |= {
+            one["column_names"][-1].lower()
+            for node in nodes
+            if node.get("class") == "LAMBDA"
+            for one in _nodes(node["lhs"])
+            if "column_names" in one
+        }
+        read = [node["column_names"] for node in nodes if node.get("class") == "COLUMN_REF"]
+        unknown = [
+            names[-1]
+            for names in read
+            if names[-1].lower() not in of_tables | own and names[0].lower() not in of_tables
+        ]
+        return list(dict.fromkeys(unknown))
 
     def _listed(self) -> str:
         found = []
@@ -174,6 +205,15 @@ class _Run:
             cut = names[:_LONGEST] + (" …" if len(names) > _LONGEST else "")
             found.append(f"{table} ({cut})" if columns else table)
         return ", ".join(found)
+
+
+def _nodes(tree: object) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a parsed query, each before those in it."""
+    if isinstance(tree, dict):
+        yield tree
+    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    for child in children:
+        yield from _nodes(child)
 
 
 def _chosen(name: str, kind: str, n: int) -> str:

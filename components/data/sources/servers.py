@@ -28,7 +28,7 @@ from sqlglot.errors import SqlglotError
 
 from components.credentials import MASK, mask_credentials
 from components.data.sources.cells import Cells
-from components.data.sources.hints import check_column, did_you_mean
+from components.data.sources.hints import Also, check_names, did_you_mean, with_others
 from components.data.sources.stored import ROW, read_parquet
 from components.data.sources.values import as_text, stage_values
 
@@ -73,9 +73,11 @@ class ServerTable:
     staging: Path
 
     def columns(
-        self, con: ibis.BaseBackend, wanted: Sequence[str]
+        self, con: ibis.BaseBackend, wanted: Sequence[str], also: Also | None = None
     ) -> tuple[ir.Table, dict[str, Cells]]:
         """Return the rows (with the column ROW), and the wanted columns by name.
+
+        also: which other columns are returned, too.
 
         The rows pass in batches, in a transaction that cannot write where the database has such.
 
@@ -86,10 +88,10 @@ class ServerTable:
         out = self.staging / f"{ibis.util.gen_name('server')}.parquet"
         with self._connected() as connection:
             names = self._known(connection)
-            for name in wanted:
-                check_column(name, names, self.shown)
-            result, places = self._result(connection, wanted, names)
-            values = stage_values(wanted, _batches(result, places), out)
+            chosen = with_others(wanted, names, also)
+            check_names(chosen, names, self.shown)
+            result, places = self._result(connection, chosen, names)
+            values = stage_values(chosen, _batches(result, places), out)
         rows = read_parquet(con, str(out))
         return rows.mutate(**{ROW: rows["row"]}), values.cells(rows)
 
@@ -100,7 +102,7 @@ class ServerTable:
             ValueError: as for ``columns``.
         """
         with self._connected() as connection:
-            check_column(watermark, self._known(connection), self.shown)
+            check_names([watermark], self._known(connection), self.shown)
             quoted = connection.dialect.identifier_preparer
             place = self._found(connection) if self.query else quoted.format_table(self._table())
             statement = f"SELECT count(*), max({quoted.quote(watermark)}) FROM {place}"

@@ -15,7 +15,7 @@ from typing import Any
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError
 
 from components.data.sources.delimited import places
-from components.data.sources.hints import did_you_mean
+from components.data.sources.hints import Also, did_you_mean, with_others
 from components.data.sources.values import Values, stage_values
 from components.settings import FileFormat
 
@@ -28,9 +28,16 @@ Row = tuple[int, Sequence[Any]]
 
 
 def stage_sheet(
-    path: Path, shown: str, form: FileFormat, wanted: Sequence[str] | None, out: Path
+    path: Path,
+    shown: str,
+    form: FileFormat,
+    wanted: Sequence[str] | None,
+    out: Path,
+    also: Also | None = None,
 ) -> Values:
     """Write the wanted columns (None: all) of the workbook's sheet to the Parquet file ``out``.
+
+    also: which other columns are written after them, where there is a header.
 
     The rows are numbered from the one after the header. Empty rows are left out.
 
@@ -46,8 +53,12 @@ def stage_sheet(
     top, first = start[0][0], _texts(start[0][1])
     if form.header:
         _refuse_title(start, shown, wanted)
-    chosen = range(len(first)) if wanted is None else places(first, shown, form, wanted)
-    names = wanted or (first if form.header else [f"c{n + 1}" for n in chosen])
+    if wanted is None:
+        chosen: Sequence[int] = range(len(first))
+        names = first if form.header else [f"c{n + 1}" for n in chosen]
+    else:
+        names = with_others(wanted, first, also if form.header else None)
+        chosen = places(first, shown, form, names)
     numbered = (
         (row - top - form.header, [cells[place] for place in chosen])
         for row, cells in _rows(sheet)
@@ -89,8 +100,19 @@ def _opened(path: Path, shown: str) -> Iterator[CalamineWorkbook]:
         raise ValueError(f"{shown} has a password: save it without one") from error
     except (CalamineError, OSError) as error:
         raise ValueError(
-            f"{shown} is no workbook that can be read ({error}): save it again"
+            f"{shown} is no workbook that can be read ({_reason(path, error)}"
         ) from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Return why a file is no workbook, and what to do: many programs call other files so."""
+    with path.open("rb") as file:
+        start = file.read(1000).lstrip(b"\xef\xbb\xbf \r\n\t")
+    if start.startswith(b"<"):
+        return "it is an HTML or XML page): open it in a spreadsheet program and save it as xlsx"
+    if start and not start.count(0) and b"\n" in start:
+        return "it is text): give it the ending .csv"
+    return f"{error}): save it again"
 
 
 def _rows(sheet: CalamineSheet) -> Iterator[Row]:

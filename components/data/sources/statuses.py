@@ -22,21 +22,24 @@ WORDS = {
         "pagado enviado entregado completado pagato spedito consegnato betaald verzonden "
         "geleverd voltooid afgerond entregue enviada pago concluído zrealizowane wysłane opłacone "
         "dostarczone levererad skickad betald leveret levert sendt doručeno odesláno "
-        "teslimedildi tamamlandı доставлен выполнен оплачен 完了 発送済み 已完成 已付款 已发货"
+        "teslimedildi tamamlandı доставлен выполнен оплачен 完了 発送済み 已完成 已付款 已发货 "
+        "交易成功 待发货 已签收 买家已付款 卖家已发货 発送待ち 配送済み 処理済み"
     ),
     CANCELLED: (
         "cancelled canceled cancel cancellation cancelation void voided failed declined rejected "
         "expired abandoned trash draft checkoutdraft storniert storno annulliert abgebrochen "
         "annulé annulée annullato annullata cancelado cancelada anulado anulada geannuleerd "
         "anulowane anulowany avbruten makulerad annulleret kansellert zrušeno iptaledildi "
-        "отменён отменен キャンセル 已取消"
+        "отменён отменен キャンセル 已取消 交易关闭 已关闭"
     ),
     RETURNED: (
-        "returned return refunded refund fullyrefunded chargeback chargedback reversed retour "
-        "retoure retourniert zurückgesendet erstattet remboursé remboursée retourné rimborsato "
-        "reso devuelto devuelta reembolsado reembolsada geretourneerd terugbetaald "
-        "devolvido zwrócone zwrot returnerad återbetald returneret refundert vráceno "
-        "iadeedildi возвращён возвращен возврат 返品 返金 已退款 已退货"
+        "returned return returns refunded refund refunds fullyrefunded chargeback chargedback "
+        "reversed retour retoure retouren retourniert zurückgesendet erstattet remboursé "
+        "remboursée retourné rimborsato reso devuelto devuelta reembolsado reembolsada "
+        "geretourneerd terugbetaald devolvido devolución devoluciones gutschrift gutschriften "
+        "rücksendung rücksendungen creditnote creditmemo avoir avoirs rimborso resi zwrócone "
+        "zwrot zwroty returnerad återbetald returneret refundert vráceno iadeedildi возвращён "
+        "возвращен возврат 返品 返金 已退款 已退货"
     ),
 }
 """Common words by state, in small letters, without spaces and signs."""

@@ -21,7 +21,7 @@ from components.data.sources.cells import Cells, of_json, of_native, of_text
 from components.data.sources.compression import name_within
 from components.data.sources.delimited import stage_all_delimited, stage_delimited
 from components.data.sources.encoding import as_utf8
-from components.data.sources.hints import check_column
+from components.data.sources.hints import Also, check_names, with_others
 from components.data.sources.json_files import stage_all_json, stage_json
 from components.data.sources.patterns import is_pattern
 from components.data.sources.remote import Remote
@@ -56,8 +56,9 @@ def read_parquet(con: ibis.BaseBackend, file: str) -> ir.Table:
     return rows.rename({ROW: "file_row_number"})
 
 
-Stage = Callable[[Path, str, FileFormat, Sequence[str] | None, Path], Values]
-"""Of a path, as it is shown, the settings of its source, columns (None: all) and a Parquet file."""
+Stage = Callable[[Path, str, FileFormat, Sequence[str] | None, Path, Also | None], Values]
+"""Of a path, as it is shown, the settings of its source, columns (None: all), a Parquet file, and
+which other columns are read."""
 
 READERS: dict[str, Callable[[ibis.BaseBackend, str], ir.Table]] = {".parquet": read_parquet}
 """How to open a file of typed columns, by the end of its name.
@@ -119,9 +120,11 @@ class StoredFile:
         return [self.path, *(databases.change_files(self.path) if database else [])]
 
     def columns(
-        self, con: ibis.BaseBackend, wanted: Sequence[str]
+        self, con: ibis.BaseBackend, wanted: Sequence[str], also: Also | None = None
     ) -> tuple[ir.Table, dict[str, Cells]]:
         """Return the file's rows (with the column ROW), and its wanted columns by name.
+
+        also: which other columns are returned, too.
 
         Raises:
             ValueError: the file cannot be read, or a column is missing.
@@ -131,25 +134,25 @@ class StoredFile:
         kind = self._kind()
         if kind == "csv":
             with self._staged_text() as (text, staged):
-                stage_delimited(con, text, self.shown, self.form, own, staged)
+                names = stage_delimited(con, text, self.shown, self.form, own, staged, also)
             rows = read_parquet(con, str(staged))
-            cells = {name: of_text(rows[f"c{n}"]) for n, name in enumerate(own)}
+            cells = {name: of_text(rows[f"c{n}"]) for n, name in enumerate(names)}
         elif kind == "json":
             with self._staged_text() as (text, staged):
-                stage_json(con, text, self.shown, own, staged)
+                names = stage_json(con, text, self.shown, own, staged, also)
             rows = read_parquet(con, str(staged))
             cells = {
                 name: of_json(rows[f"c{n}"], rows[f"k{n}"], rows[f"l{n}"])
-                for n, name in enumerate(own)
+                for n, name in enumerate(names)
             }
         elif kind in STAGED:
-            rows, found = self._staged_values(con, kind, own)
+            rows, found = self._staged_values(con, kind, own, also)
             cells = found.cells(rows)
         else:
             rows = self._typed(con)
-            for name in own:
-                check_column(name, [one for one in rows.columns if one != ROW], self.shown)
-            cells = {name: of_native(rows[name]) for name in own}
+            known = [name for name in rows.columns if name != ROW]
+            check_names(own, known, self.shown)
+            cells = {name: of_native(rows[name]) for name in with_others(own, known, also)}
         values = {
             f"key{n}": ibis.literal(value, "string")
             for n, (key, value) in enumerate(self.partitions)
@@ -157,7 +160,7 @@ class StoredFile:
         }
         rows = rows.mutate(**values) if values else rows
         cells |= {self.partitions[int(name[3:])][0]: of_text(rows[name]) for name in values}
-        return rows, {name: cells[name] for name in wanted}
+        return rows, cells
 
     def table(self, con: ibis.BaseBackend) -> ir.Table:
         """Return the file's rows (with the column ROW) and all its columns.
@@ -176,7 +179,7 @@ class StoredFile:
             rows = read_parquet(con, str(staged))
             columns = [rows[f"c{n}"] for n in range(len(names))]
         elif kind in STAGED:
-            rows, found = self._staged_values(con, kind, None)
+            rows, found = self._staged_values(con, kind, None, None)
             names, columns = found.names, found.typed(rows)
         else:
             rows = self._typed(con)
@@ -232,12 +235,16 @@ class StoredFile:
         copy.unlink(missing_ok=True)
 
     def _staged_values(
-        self, con: ibis.BaseBackend, kind: str, wanted: Sequence[str] | None
+        self,
+        con: ibis.BaseBackend,
+        kind: str,
+        wanted: Sequence[str] | None,
+        also: Also | None,
     ) -> tuple[ir.Table, Values]:
         """Return the rows of a file that is read value by value, and its columns (None: all)."""
         self.staging.mkdir(parents=True, exist_ok=True)
         out = self.staging / f"{ibis.util.gen_name('file')}.parquet"
-        values = STAGED[kind](self.path, self.shown, self.form, wanted, out)
+        values = STAGED[kind](self.path, self.shown, self.form, wanted, out, also)
         rows = read_parquet(con, str(out))
         return rows.mutate(**{ROW: rows["row"]}), values
 
@@ -249,12 +256,12 @@ class StoredFile:
             databases.stage_duckdb(self.path, self.shown, self.form, staged)
             return read_parquet(con, str(staged))
         reader = read_parquet if self.form.format == "parquet" else READERS[ending(self.path)]
+        path = str(self._path())
         try:
-            rows = reader(con, str(self._path()))
+            rows = reader(con, path)
         except duckdb.Error as error:
-            raise ValueError(
-                f"{self.shown} cannot be read ({str(error).splitlines()[0]}): export it again"
-            ) from error
+            reason = str(error).splitlines()[0].replace(path, self.path.name)
+            raise ValueError(f"{self.shown} cannot be read ({reason}): export it again") from error
         if reader is not read_parquet:  # but an added one, whose rows have no numbers
             numbered = rows.mutate(**{ROW: ibis.row_number()})
             rows = con.create_table(ibis.util.gen_name("rows"), numbered, temp=True)

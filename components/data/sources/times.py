@@ -31,22 +31,6 @@ _NO_SECONDS = (
     r"^(\d{4}[-/]\d{1,2}[-/]\d{1,2}[T ]\d{1,2}:\d{2}) ?(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?$"
 )
 
-FORMATS = (
-    *("%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y"),
-    *("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y"),
-    *("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y"),
-    *("%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d-%m-%Y"),
-    *("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p"),
-    *("%Y%m%d%H%M%S", "%Y%m%dT%H%M%S", "%Y%m%d"),
-    *("%d.%m.%y %H:%M:%S", "%d.%m.%y %H:%M", "%d.%m.%y"),
-    *("%d/%m/%y %H:%M", "%d/%m/%y", "%m/%d/%y %H:%M", "%m/%d/%y"),
-    *("%Y.%m.%d %H:%M:%S", "%Y.%m.%d %H:%M", "%Y.%m.%d"),
-    *("%d %b %Y %H:%M:%S", "%d %b %Y %H:%M", "%b %d, %Y %H:%M"),
-    *("%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%d %B %Y", "%Y-%m-%d %H:%M:%S %z"),
-    *("%a, %d %b %Y %H:%M:%S %z", "%a %b %d %H:%M:%S %Y"),
-)
-"""Formats that a refusal tries."""
-
 
 @ibis.udf.scalar.builtin(name="try_strptime")
 def _try_local(text: str, form: str) -> ibis.dtype("timestamp"):  # type: ignore[valid-type]
@@ -81,6 +65,15 @@ def times(cells: Cells, formats: Iterable[str], unit: str | None) -> ir.Timestam
     if unit is None:
         return ibis.ifelse(number.isnull(), _of_iso(cells.text), _NEVER)
     return ibis.ifelse(number.isnull(), _of_iso(cells.text), _of_number(number, unit))
+
+
+def exchanged(text: ir.StringValue) -> ir.StringValue:
+    """Return the dates with day and month in each other's place: 13/04/2024 as 04/13/2024.
+
+    Texts that are no dates in figures stay as they are.
+    """
+    found = text.re_replace(r"^(\d{1,2})([-/. ])(\d{1,2})([-/. ]\d)", r"\3\2\1\4")
+    return found.re_replace(r"^(\d{4})([-/.]?)(\d{1,2})([-/.]?)(\d{1,2})", r"\1\2\5\4\3")
 
 
 def numeric(cells: Cells) -> ir.FloatingValue:

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from components.data.engine import database, staging
+from components.data.engine import database, staging, tables_of_one_command
 
 
 def test_the_tables_are_on_disk_while_the_database_is_open(tmp_path: Path) -> None:
@@ -73,3 +73,10 @@ def test_a_second_command_does_not_touch_the_database_of_the_first(tmp_path: Pat
     assert first.returncode == 0
     with database(tmp_path, 1):  # the lock ends with its command
         pass
+
+
+def test_the_lock_of_a_failed_command_is_free(tmp_path: Path) -> None:
+    with pytest.raises(BlockingIOError), tables_of_one_command(tmp_path):
+        raise BlockingIOError  # of the command itself, not of the lock
+    with tables_of_one_command(tmp_path), pytest.raises(ValueError, match="another command works"):
+        database(tmp_path, 1).__enter__()

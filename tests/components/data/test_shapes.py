@@ -37,6 +37,7 @@ class Shape:
 
     content: text or bytes of the file ``name``, or a function that writes it. wanted: the expected
     values by column of the contract. refused: words of the refusal. printed: words of the output.
+    silent: words that the output must not have.
     """
 
     content: str | bytes | Callable[[Path], None]
@@ -48,6 +49,7 @@ class Shape:
     table: str = "interactions"
     zone: str = "UTC"
     printed: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
 
 
 def csv_of(*users: str, sep: str = ",", end: str = "\n") -> str:
@@ -264,12 +266,23 @@ SHAPES = {
     "zip of two files": Shape(
         zipped(a_csv="x", b_csv="y"), refused=("holds 2 files", "a.csv, b.csv"), name="o.csv.zip"
     ),
+    "zip of two files by what it holds": Shape(
+        zipped(a_csv="x", b_csv="y"), refused=("holds 2 files", "a.csv, b.csv"), name="shop.zip"
+    ),
     "gz without its ending": Shape(gzip.compress(csv_of("1", "2").encode()), TWO),
     "gz cut off": Shape(
         gzip.compress(csv_of("1", "2").encode())[:-12], refused=("cut off",), name="o.csv.gz"
     ),
     "xlsx": Shape(
         zipped(**{"[Content]_xml": ""}), refused=("no workbook that can be read",), name="o.xlsx"
+    ),
+    "a page named .xls": Shape(
+        "<html><table><tr><td>u</td></tr></table></html>",
+        refused=("o.xls is no workbook", "it is an HTML or XML page", "as xlsx"),
+        name="o.xls",
+    ),
+    "text named .xls": Shape(
+        csv_of("1", sep="\t"), refused=("it is text", "the ending .csv"), name="o.xls"
     ),
     "a sheet of a CSV": Shape(
         csv_of("1"), refused=("o.csv has no sheets", "`sheet`"), settings={"sheet": "Orders"}
@@ -555,7 +568,78 @@ SHAPES = {
         zone="Europe/Berlin",
         name="o.parquet",
     ),
+    "days and months in two orders": Shape(
+        **times(*(f"{day:02}/04/2024" for day in range(1, 29)), "04/13/2024"),
+        settings={"timestamp_format": "%d/%m/%Y"},
+        refused=(
+            "two orders: 16 values",
+            "'13/04/2024' in row 13",
+            "1 such as '04/13/2024' in row",
+        ),
+    ),
+    "one day and month in another order": Shape(
+        **times("04/13/2024", *["13/04/2024"] * 200),
+        settings={"timestamp_format": "%d/%m/%Y"},
+        wanted={"unreadable": ["timestamp: '04/13/2024'", *[None] * 200]},
+        printed=("day and month in another order than the rest", "quarantine"),
+    ),
+    "days and months in the wrong order": Shape(
+        **times("03/04/2024", "04/04/2024", "04/13/2024"),
+        settings={"timestamp_format": "%d/%m/%Y"},
+        refused=("'04/13/2024' in row 3", "all may have it", '"%m/%d/%Y"'),
+    ),
+    "days before months in ISO 8601": Shape(
+        **times("2024-03-04", "2024-04-04", "2024-13-04"),
+        refused=("'2024-13-04' in row 3", '"%Y-%d-%m"'),
+    ),
+    "both orders said": Shape(
+        **times("03/04/2024"),
+        settings={"timestamp_format": ["%d/%m/%Y", "%m/%d/%Y"]},
+        refused=("timestamp_format has both", "a source of their own"),
+    ),
+    "dates that a spreadsheet program took for others": Shape(
+        **times(*(f"2024-{day:02}-04" for day in range(1, 13)), "13/04/2024", "14/04/2024"),
+        refused=("the first 12 days of a month", "'13/04/2024' in row 13", "as text"),
+    ),
+    "days of a spreadsheet": Shape(
+        **times("45385.5", "45386"), refused=("days of a spreadsheet", "1899-12-30")
+    ),
+    "times that a spreadsheet rounded": Shape(
+        **times("1.70929E+12", "1.70930E+12"), refused=("rounded numbers", "as text")
+    ),
     # numbers
+    "numbers below zero": Shape(
+        **column("quantity", "(2)", "1-", "\u22123", "-4", "5"),
+        wanted={"quantity": [-2, -1, -3, -4, 5]},
+    ),
+    "ratings of ten": Shape(
+        **column("rating", "8", "3", "10", "4"),
+        refused=("2 of 4 ratings are not within 1 to 5", "1 + (rating - 1) * 4.0 / 9", "`query`"),
+    ),
+    "ratings of a hundred": Shape(
+        **column("rating", "0", "35", "90"), refused=("3 of 3", "1 + rating * 4.0 / 100")
+    ),
+    "ratings from 0 to 5": Shape(
+        **column("rating", "0", "3", "5"),
+        wanted={"rating": [0, 3, 5]},
+        printed=("1 of 3 ratings", "'0' in row 1", "quarantine", "nullif(rating, 0)"),
+    ),
+    "thumbs": Shape(**column("rating", "1", "-1"), refused=("1 + (rating - -1) * 4.0 / 2",)),
+    "stars as text": Shape(
+        **column("rating", "4/5", "5/5"), refused=("a number", "'4/5'", "in a `query`")
+    ),
+    "a word for no price, not said": Shape(
+        **column("price", "NULL", "1", "2"),
+        wanted={"price": [None, 1, 2]},
+        printed=("1 of 3", "nulls: ['NULL']"),
+    ),
+    "nan as a float, said": Shape(
+        parquet(price=[float("nan"), 1.0]),
+        {"price": [None, 1], "unreadable": [None, None]},
+        columns={**USER_ITEM_TIME, "price": "price"},
+        settings={"nulls": ["nan"]},
+        name="o.parquet",
+    ),
     "prices": Shape(
         **column("price", "1.5", "1e2", "", ".5"), wanted={"price": [1.5, 100, None, 0.5]}
     ),
@@ -873,6 +957,45 @@ SHAPES = {
     "no code of a currency": Shape(
         **column("currency", "EUR", "XXE"), refused=("'XXE' (1)", "currencies:")
     ),
+    # columns that no source names
+    "columns that say what rows mean": Shape(
+        f"u,s,t,Order Status,qty,currency,type\n1,x,{T},cancelled,2,USD,new\n2,x,{T},paid,1,EUR,\n",
+        TWO,
+        printed=(
+            "column 'Order Status' is not used, so all purchases are read as ones that stand; 1 ro",
+            "'cancelled' in row 1: name it as `status` in `columns`",
+            "column 'qty' is not used, so rows are read as one piece; 1 rows say otherwise",
+            "column 'currency' is not used",
+        ),
+        silent=("'type'",),
+    ),
+    "a state that is another thing": Shape(
+        f"u,s,t,state\n1,x,{T},Texas\n2,x,{T},Ohio\n", TWO, silent=("state",)
+    ),
+    "JSON with a state": Shape(
+        lines_of({"u": "1", "status": "paid"}, {"u": "2", "status": "refunded"}),
+        TWO,
+        name="o.jsonl",
+        printed=("column 'status' is not used", "'refunded' in row 2"),
+    ),
+    "a stock that is not used": Shape(
+        **products("stock", rows=("1;a;0", "2;b;5")),
+        wanted={"item_id": ["1", "2"]},
+        printed=("column 'stock' is not used, so all products are read as available; 1 rows",),
+    ),
+    "names that stand again": Shape(
+        f"u,s,t,event\n1,x,{T},view\nu,s,t,event\n",
+        refused=("(for event)", "the line of names stands in the file again"),
+        columns={**USER_ITEM_TIME, "event": "event"},
+    ),
+    # texts
+    "text that was read in a wrong encoding": Shape(
+        "i,n\n1,MÃ¼hle\n2,São Paulo\n",
+        {"title": ["MÃ¼hle", "São Paulo"]},
+        columns={"item_id": "i", "title": "n"},
+        table="items",
+        printed=("column 'n' (for title): 1 values are garbled, for example 'MÃ¼hle' in row 1",),
+    ),
     # languages
     "codes of languages": Shape(
         **products("l", rows=("1;a;DE", "2;b;de_AT", "3;c;"), language="l"),
@@ -922,3 +1045,4 @@ def test_a_file_is_right_or_refused_in_words(
         assert given == expected
     printed = capsys.readouterr().out
     assert not [word for word in shape.printed if word not in printed], printed
+    assert not [word for word in shape.silent if word in printed], printed

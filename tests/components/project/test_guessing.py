@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.data.sources.names import likeness
 from components.project.guessing import Guess, guess
 from components.project.inspection import inspect
 from components.project.joining import join_events, join_ids, no_common_ids
-from components.project.names import likeness
 
 
 def guessed(folder: Path, table: str, columns: dict[str, Any], name: str = "x.csv") -> Guess:
@@ -114,6 +114,37 @@ def test_signs_of_numbers(prices: list[str], signs: dict[str, str], tmp_path: Pa
     columns = {"sku": ["a", "b"], "name": ["Cup", "Pot"], "price": prices}
     source = guessed(tmp_path, "items", columns).source
     assert {key: source[key] for key in ("decimal", "thousands") if key in source} == signs
+
+
+def test_words_for_no_value_among_numbers_and_times(tmp_path: Path) -> None:
+    columns = {
+        "user": range(40),
+        "item": range(40),
+        "date": ["2024-01-01"] * 39 + ["#N/A"],
+        "price": ["NULL", "-", "1.50", "2.50"] * 10,
+    }
+    found = guessed(tmp_path, "interactions", columns)
+    assert found.columns["price"] == "price"
+    assert set(found.source["nulls"]) >= {"NULL", "-"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"Product 1": [f"A-{n}" for n in range(40)], "Product 2": ["B-1"] * 40}, "UNPIVOT"),
+        ({"skus": [f"A-{n}; A-{n + 1}" for n in range(40)]}, "unnest"),
+        ({"product": [f"Cup {n}, red" for n in range(40)]}, ""),
+        ({"sku": [f"A-{n}|red" for n in range(40)]}, ""),
+    ],
+)
+def test_several_products_in_a_row_are_refused(
+    columns: dict[str, list[str]], words: str, tmp_path: Path
+) -> None:
+    columns |= {"user": [f"u{n}" for n in range(40)], "date": ["2024-01-01"] * 40}
+    found = guessed(tmp_path, "interactions", columns)
+    assert "item_id" in found.columns
+    assert bool(found.todo) is bool(words)
+    assert words in "".join(found.todo)
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,13 @@ def test_a_few_accents_are_of_the_usual_encoding_and_others_are_shown(tmp_path: 
     assert "in cp1250 it would be" in found.doubts[0]
 
 
+def test_an_encoding_of_few_bytes_is_a_guess(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_bytes("user,sku,date\nMüller,x,2024-01-01\n".encode("cp1252"))
+    (found,) = inspect(tmp_path / "o.csv")
+    assert found.values["user"][0] == "Müller"
+    assert "a guess from 1 bytes; set `encoding`" in found.doubts[0]
+
+
 def test_a_title_above_the_header_is_refused(tmp_path: Path) -> None:
     lines = ["Sales report 2024", "user,sku,date", "a,x,2024-01-01"]
     (tmp_path / "o.csv").write_text("\n".join(lines))

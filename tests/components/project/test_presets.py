@@ -137,6 +137,12 @@ def test_a_missing_file_is_named_with_what_is_there(tmp_path: Path) -> None:
         load_preset("olist").find(tmp_path / "nowhere")
 
 
+def test_a_file_as_the_folder_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "shop.zip").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ValueError, match=r"shop\.zip is a file: unpack it and give the folder"):
+        load_preset("olist").find(tmp_path / "shop.zip")
+
+
 def test_sources_of_optional_files_that_are_missing_are_left_out() -> None:
     preset = load_preset("hm")
     paths = {name: Path(name) for name in preset.files}

@@ -341,6 +341,10 @@ WRONG = {
         "its tables: orders (order, customer, bought, source_file, source_row)",
     ),
     "SELECT customer AS u\nFROM ordes": ("line 2", "ordes does not exist", "did you mean 'orders'"),
+    "SELECT Kunde AS u, list_transform([1], x -> x) AS s, o.Datum AS t FROM orders o": (
+        "its tables have no column 'Kunde', 'Datum'",
+        "its tables: orders (order, customer, bought",
+    ),
     "SELECT o.customr FROM orders o": ("did you mean 'customer'?",),
     "SELECT customer\nFORM orders": ("query, line 2: syntax error", "orders (order,"),
     "SELECT customer AS u FROM orders WHERE (bought": ("syntax error at end of input",),

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from components.data.schema import CANCELLED, RETURNED
+from components.data.sources.statuses import WORDS
+
 
 def _listed(texts: dict[str, str]) -> dict[str, tuple[str, ...]]:
     return {key: tuple(" ".join(text.split()).split(", ")) for key, text in texts.items()}
@@ -22,7 +25,9 @@ _NAMES = {
         user pseudo id, kunden id, kundennummer, kunden nr, id client, id cliente,
         numero client, klantnummer, user, customer, visitor, client, member, buyer, shopper,
         reviewer, household, kunde, cliente, klant, uid, session id, session, email, kundnummer,
-        用户id, id клиента, klantnr, numero cliente, codice cliente, kundenr
+        用户id, id клиента, klantnr, numero cliente, codice cliente, kundenr,
+        domain user id, 买家会员名, 会员名, 会员id, 客户编号, 顧客番号, 会員番号, cookie id, cookie,
+        device id
     """,
     "item_id": """
         id produktu, kod produktu, produkt, ürün kodu, ürün, 商品コード, 商品id, artikkel, item id,
@@ -31,7 +36,10 @@ _NAMES = {
         artikel nr, artikel id, lineitem sku, movie id, book id, isbn, ean, gtin, upc,
         id product, id producto, id produit, referencia, reference, item, product, article,
         artikel, producto, produit, codigo, code, id, handle, pid, iid, artikelnr, varenr, 商品编号,
-        产品编号, артикул, codice articolo, artikel code, produktnummer, line items sku
+        产品编号, артикул, codice articolo, artikel code, produktnummer, line items sku,
+        artnr, art nr, material, material number, materialnummer, matnr, produktnr, symbol, kod,
+        kód, référence produit, référence article, product reference,
+        商家编码, 商品编码, 商品管理番号, 品番, variant id, listing id, custom label, offer id
     """,
     "timestamp": """
         data zamówienia, data zakupu, sipariş tarihi, tarih, 注文日, 購入日, date ajout, timestamp,
@@ -41,7 +49,9 @@ _NAMES = {
         ts, t dat, day, bestelldatum, bestellt am, datum, zeitpunkt, zeit, fecha, data,
         date commande, created, when, rated at, visit time, event date, unix review time,
         review time, eventdate, 下单时间, дата заказа, data ordine, orderdatum, ordredato,
-        besteldatum
+        besteldatum,
+        sale date, sold on, 订单付款时间, 付款时间, 订单创建时间, 创建时间, 注文日時, data złożenia,
+        collector tstamp, server time, belegdatum, rechnungsdatum, auftragsdatum, kaufdatum
     """,
     "event": """
         event, event type, event name, action, action type, behavior, behaviour, behavior type,
@@ -55,25 +65,30 @@ _NAMES = {
         ilość, ilosc, sztuk, adet, miktar, 数量, množství, quantity, qty, units, pieces,
         lineitem quantity, order quantity, item count, menge, anzahl, stück, stueck, cantidad,
         quantite, quantité, aantal, quantita, quantidade, amount, count, количество, antal,
-        antall
+        antall,
+        购买数量, 個数, quantity purchased, stk
     """,
     "price": """
+        cena brutto, gross price, bruttopreis, preis brutto, vk brutto, price incl tax, prix ttc,
         cena, cena jednostkowa, fiyat, birim fiyat, 価格, 単価, prix unitaire ttc, price,
         unit price, item price, sale price, sales price, lineitem price, variant price,
         list price, regular price, net price, preis, einzelpreis, stückpreis, verkaufspreis, vk,
         precio, prix, prix unitaire, prezzo, prijs, preco, amount, value, cost, base price,
-        retail price, 单价, 价格, цена, prezzo unitario, pris, enhetspris
+        retail price, 单价, 价格, цена, prezzo unitario, pris, enhetspris,
+        商品价格, sold for, vk netto, preis netto, unit net price
     """,
     "order_id": """
         nr zamówienia, numer zamówienia, sipariş no, 注文番号, číslo objednávky, order id,
         order number, order no, invoice, invoice no, invoice id, basket id, transaction id,
         receipt, receipt id, bestellnummer, bestell nr, rechnung, auftragsnummer, pedido,
         commande, order, bestellung, ordrenr, ordernr, 订单号, номер заказа, numero ordine,
-        bestelnummer
+        bestelnummer, 订单编号, 受注番号, auftragsnr, auftrag nr, idorder, belegnummer,
+        référence commande, auftrag, beleg, order reference
     """,
     "status": """
         order status, status, financial status, payment status, order state, state,
-        fulfillment status, bestellstatus, statut, estado, stato, auftragsstatus
+        fulfillment status, bestellstatus, statut, estado, stato, auftragsstatus,
+        订单状态, 注文ステータス, ステータス, статус
     """,
     "language": """
         language, language code, lang, locale, sprache, idioma, langue
@@ -85,7 +100,8 @@ _NAMES = {
         nazwa, nazwa produktu, tytuł, ürün adı, 商品名, designation, název, title, product title,
         product name, item name, name, prod name, product, titel, bezeichnung, produktname,
         artikelbezeichnung, nombre, nom, titre, nome, naam, lineitem name, movie title, label,
-        item title, headline, short description, description
+        item title, headline, short description, description,
+        宝贝标题, 商品名称, nombre producto, artikelname
     """,
     "description": """
         description, long description, body html, body, detail desc, details,
@@ -109,7 +125,9 @@ _NAMES = {
         available, availability, in stock, is available, stock, stock status, status, active,
         is active, enabled, published, inventory, stock quantity, qty, verfügbar, verfuegbar,
         lagerbestand, bestand, auf lager, lieferbar, disponible, disponibilite, voorraad,
-        variant inventory qty
+        variant inventory qty,
+        verfügbarkeit, verfuegbarkeit, disponibilité, disponibilidad, disponibilità,
+        beschikbaarheid, dostępność, 库存, 在庫, availability status, stock level, lagerstand
     """,
     "text": """
         text, review text, review, review body, body, comment, content, reviewtext,
@@ -171,7 +189,7 @@ OTHER_THINGS = {
 EXACT = 1.0
 PART = 0.5
 """Score of a name that has all words of a known one and others."""
-_STEP = 0.005  # so that the first of two names of a field wins
+_STEP = 0.004  # so that the first of two names of a field wins
 
 
 def words(name: str) -> tuple[str, ...]:
@@ -183,6 +201,12 @@ def words(name: str) -> tuple[str, ...]:
     parts = re.sub(r"([a-zà-þß-ÿ0-9])([A-Z])", r"\1 \2", name)
     plain = unicodedata.normalize("NFKD", parts.lower().replace("ł", "l").replace("ı", "i"))
     return tuple(re.findall(r"[^\W_]+", "".join(c for c in plain if not unicodedata.combining(c))))
+
+
+KNOWN = frozenset("".join(words(name)) for names in NAMES.values() for name in names)
+"""All names, their words joined."""
+STATES = {state: frozenset(words(WORDS[state])) for state in (CANCELLED, RETURNED)}
+"""Words in the name of a column or file that may say that purchases do not stand, by state."""
 
 
 def likeness(field: str, column: str) -> float:
@@ -198,9 +222,10 @@ def likeness(field: str, column: str) -> float:
     best = 0.0
     for rank, name in enumerate(NAMES.get(field, ())):
         known = words(name)
-        if joined == "".join(known):
+        if joined in ("".join(known), "".join(reversed(known))):
             return EXACT - rank * _STEP
-        if set(known) <= set(own) and not set(known) <= GENERIC:
+        part = set(known) <= set(own) or "".join(known) in own
+        if part and not set(known) <= GENERIC:
             best = max(best, PART - rank * _STEP)
     others = set(OTHER_THINGS.get(field, "").split())
     return 0.0 if others & set(own) else best
