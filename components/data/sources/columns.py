@@ -58,6 +58,8 @@ class Mappable:
 LINE_CATALOGUE = ("title", "description", "brand", "categories")
 """Facts about its item that an interaction may carry, for shops without an item file."""
 
+_NO_PART_OF_AMOUNTS = "[^0-9.,'() \u00a0\u202f+-]"
+
 _CATEGORIES = {"category": "categories"}
 
 _JOINED = {"title": " ", "description": "\n", "text": "\n"}
@@ -134,9 +136,10 @@ def _with_currency(
     """Return names and cells with ``12,50 €`` as a price and, unless there is a column for it, a
     currency."""
     (shop,) = names["price"]
-    amounts, currency = without_currency(cells[shop], source)
-    if not rows.aggregate(n=currency.text.count()).n.execute()[0]:
+    more = cells[shop].number.isnull() & cells[shop].text.re_search(_NO_PART_OF_AMOUNTS)
+    if not rows.aggregate(more=more.any()).more.execute()[0]:  # quick, unlike all the words
         return names, cells
+    amounts, currency = without_currency(cells[shop], source)
     cells = {**cells, shop: amounts}
     if "currency" in names:
         return names, cells
