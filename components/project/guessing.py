@@ -252,7 +252,7 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
     if name in ("item_id", "user_id", "order_id"):
         if _only_time(column, facts, found) or facts.share(column, "long") > 0.5:
             return 0.0
-        return 0.5 if _of_words(found.values[column]) else 1.0  # a name, where there is no id
+        return 0.3 if _of_words(found.values[column]) else 1.0  # a name, where there is no id
     return 1.0
 
 

@@ -7,7 +7,6 @@ that is too large in the base currency is null and named in ``unreadable``.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +34,11 @@ SIGNS = {
 _OF_SEVERAL = ("$", "¥", "￥", "KR", "KR.", "RS", "RS.")
 """Signs of several currencies."""
 
+_SPACE = "[ \u00a0\u202f]*"
+_BEFORE = rf"^([-+(]?)([^-+(),\d\s]{{1,5}}){_SPACE}([-+(.]?\d)"
+_AFTER = rf"(\d[.,]?\)?-?){_SPACE}([^-+(),\d\s]{{1,5}})$"
+"""A word before or after an amount."""
+
 RATE_COLUMNS = ("date", "currency", "rate")
 
 
@@ -52,17 +56,16 @@ def without_currency(cells: Cells, source: Source) -> tuple[Cells, Cells]:
 
     ``12,50 €`` and ``EUR 12.50`` are amounts; what is no word for a currency stays.
     """
-    given = [name.strip().upper() for name in source.currencies]
-    words = sorted({*SIGNS, *_OF_SEVERAL, *CODES, *given}, key=len, reverse=True)
-    word = "|".join(re.escape(one) for one in words)
-    space = "[ \u00a0\u202f]*"
-    before, after = rf"(?i)^([-+(]?)({word}){space}([-+(.\d])", rf"(?i)([).\d]-?){space}({word})$"
-    amount = cells.text.re_replace(before, r"\1\3").re_replace(after, r"\1")
-    named = ibis.ifelse(
-        cells.text.re_search(before),
-        cells.text.re_extract(before, 2),
-        ibis.ifelse(cells.text.re_search(after), cells.text.re_extract(after, 2), None),
+    words = {*SIGNS, *_OF_SEVERAL, *CODES, *(name.strip().upper() for name in source.currencies)}
+    text = cells.text
+    first, last = text.re_extract(_BEFORE, 2), text.re_extract(_AFTER, 2)
+    is_first, is_last = (one.upper().isin(sorted(words)) for one in (first, last))
+    amount = ibis.cases(
+        (is_first, text.re_replace(_BEFORE, r"\1\3")),
+        (is_last, text.re_replace(_AFTER, r"\1")),
+        else_=text,
     )
+    named = ibis.cases((is_first, first), (is_last, last), else_=ibis.null("string"))
     return replace(cells, text=amount), of_text(named)
 
 

@@ -101,7 +101,7 @@ _NAMES = {
         product name, item name, name, prod name, product, titel, bezeichnung, produktname,
         artikelbezeichnung, nombre, nom, titre, nome, naam, lineitem name, movie title, label,
         item title, headline, short description, description,
-        宝贝标题, 商品名称, nombre producto, artikelname
+        宝贝标题, 商品名称, produit, producto, prodotto, nombre producto, artikelname
     """,
     "description": """
         description, long description, body html, body, detail desc, details,

@@ -413,6 +413,10 @@ SHAPES = {
         f"ids {word}": Shape(csv_of("1", word), refused=(f"'{word}' in row 2", "nulls"))
         for word in ("NA", "None", "nan", "null", "N/A", "\\N")
     },
+    "texts for Excel": Shape(
+        f'u,s,t\n="007",x,{T}\n"=""008""",=y,{T}\n',
+        {"user_id": ["007", "008"], "item_id": ["x", "=y"]},
+    ),
     "leading zeros": Shape(csv_of("007", "7"), {"user_id": ["007", "7"]}),
     "leading zeros, joined": Shape(
         csv_of("007", "7"),
@@ -708,7 +712,26 @@ SHAPES = {
         settings={"nulls": ["n/a"]},
         wanted={"price": [None, 1], "unreadable": [None, None]},
     ),
-    "currency signs": Shape(**column("price", "$1.50", "$2"), refused=("a number", "'$1.50'")),
+    "currency signs": Shape(
+        **column("price", "$1.50", "$2"),
+        refused=("has unknown words", "'$' (2)", 'currencies: {"$": …}'),
+    ),
+    "currency signs, said": Shape(
+        **column("price", "$1.50", "-$2", "3"),
+        settings={"currencies": {"$": "USD"}},
+        wanted={"price": [1.5, -2, 3], "currency": ["USD", "USD", None]},
+    ),
+    "prices with their currency": Shape(
+        **column("price", "1.299,00 €", "€ 12,50", "12,50 EUR", "12,50\u00a0zł", "Kč 3", "n/a €"),
+        settings={"decimal": ",", "thousands": "."},
+        wanted={
+            "price": [1299, 12.5, 12.5, 12.5, 3, None],
+            "currency": ["EUR", "EUR", "EUR", "PLN", "CZK", None],
+        },
+    ),
+    "prices with points and a currency": Shape(
+        **column("price", "1.299 €", "2.499 €"), refused=("'1.299' in row 1", 'thousands: "."')
+    ),
     "decimals (Parquet)": Shape(
         parquet(price=pa.array([12.5]).cast(pa.decimal128(10, 2))),
         {"price": [12.5]},

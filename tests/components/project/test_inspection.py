@@ -158,6 +158,21 @@ def test_a_few_accents_are_of_the_usual_encoding_and_others_are_shown(tmp_path: 
     assert "in cp1250 it would be" in found.doubts[0]
 
 
+def test_an_encoding_is_told_by_the_names_of_columns(tmp_path: Path) -> None:
+    names = "Číslo objednávky;Zákazník;Kód;Množství;Datum"
+    rows = "".join(f"{n};K{n};A-{n};1;2024-01-01\n" for n in range(50))
+    (tmp_path / "o.csv").write_bytes(f"{names}\n{rows}".encode("cp1250"))
+    (found,) = inspect(tmp_path / "o.csv")
+    assert found.reading["encoding"] == "cp1250"
+    assert list(found.values.columns) == names.split(";")
+
+
+def test_texts_for_excel_are_what_they_hold(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text('sku,n\n"=""007""",1\n="008",2\n')
+    (found,) = inspect(tmp_path / "o.csv")
+    assert found.values["sku"].tolist() == ["007", "008"]
+
+
 def test_an_encoding_of_few_bytes_is_a_guess(tmp_path: Path) -> None:
     (tmp_path / "o.csv").write_bytes("user,sku,date\nMüller,x,2024-01-01\n".encode("cp1252"))
     (found,) = inspect(tmp_path / "o.csv")
