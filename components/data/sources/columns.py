@@ -58,7 +58,7 @@ class Mappable:
 LINE_CATALOGUE = ("title", "description", "brand", "categories")
 """Facts about its item that an interaction may carry, for shops without an item file."""
 
-_NO_PART_OF_AMOUNTS = "[^0-9.,'() \u00a0\u202f+-]"
+_NO_PART_OF_AMOUNTS = "[^0-9eE.,'() \u00a0\u202f+-]"
 
 _CATEGORIES = {"category": "categories"}
 
@@ -112,7 +112,7 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
         others = {shop: one for shop, one in cells.items() if shop not in wanted}
         print_unused(rows, others, file, table, names)
         if "price" in names:
-            names, cells = _with_currency(rows, names, cells, file.source)
+            rows, names, cells = _with_currency(con, rows, names, cells, file.source)
         columns = [
             _column(con, rows, file, name, {shop: cells[shop] for shop in shops})
             for name, shops in names.items()
@@ -131,19 +131,40 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
 
 
 def _with_currency(
-    rows: ir.Table, names: dict[str, list[str]], cells: dict[str, Cells], source: Source
-) -> tuple[dict[str, list[str]], dict[str, Cells]]:
-    """Return names and cells with ``12,50 €`` as a price and, unless there is a column for it, a
-    currency."""
+    con: ibis.BaseBackend,
+    rows: ir.Table,
+    names: dict[str, list[str]],
+    cells: dict[str, Cells],
+    source: Source,
+) -> tuple[ir.Table, dict[str, list[str]], dict[str, Cells]]:
+    """Return rows, names and cells with ``12,50 €`` as a price and, unless there is a column for
+    it, a currency."""
     (shop,) = names["price"]
     more = cells[shop].number.isnull() & cells[shop].text.re_search(_NO_PART_OF_AMOUNTS)
-    if not rows.aggregate(more=more.any()).more.execute()[0]:  # quick, unlike all the words
-        return names, cells
+    if not rows.aggregate(more=more.any()).more.execute()[0]:
+        return rows, names, cells
+    rows, cells = _cells_of_view(con, rows, cells)
     amounts, currency = without_currency(cells[shop], source)
-    cells = {**cells, shop: amounts}
-    if "currency" in names:
-        return names, cells
-    return {**names, "currency": [f"{shop}: currency"]}, {**cells, f"{shop}: currency": currency}
+    added = {} if "currency" in names else {"currency": [f"{shop}: currency"]}
+    cells = {**cells, shop: amounts, f"{shop}: currency": currency}
+    rows, cells = _cells_of_view(con, rows, cells)
+    return rows, {**names, **added}, cells
+
+
+def _cells_of_view(
+    con: ibis.BaseBackend, rows: ir.Table, cells: dict[str, Cells]
+) -> tuple[ir.Table, dict[str, Cells]]:
+    """Return the same rows and cells as those of a view, see ``_as_view``."""
+    parts = {
+        f"{n}__{part}": value
+        for n, one in enumerate(cells.values())
+        for part, value in one.parts().items()
+    }
+    view = con.create_view(ibis.util.gen_name("cells"), rows.select(ROW, **parts), overwrite=True)
+    return view, {
+        shop: replace(one, **{part: view[f"{n}__{part}"] for part in one.parts()})
+        for n, (shop, one) in enumerate(cells.items())
+    }
 
 
 def _column(
