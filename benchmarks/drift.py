@@ -590,7 +590,7 @@ def main() -> None:
         "What is not found: the products of another season, and most of the time a new range of a",
         "quarter of the purchases, differ from the reference hardly more than the shop's own weeks",
         "do; the scheduled retraining follows both. A feed that stops is found after one open day",
-        "more than the longest holiday of the training data. Each run: [drift.csv](drift.csv).",
+        "more than the longest holiday of the training data. Each run: `drift.csv`.",
         "",
         "## Choice of the nominal rate, on the first year",
         "",

@@ -129,6 +129,15 @@ def test_a_day_that_the_operator_released_is_not_called_broken(
     assert verdict(reference, cheap, skip=[FIRST, FIRST + DAY]).kind != "broken"
 
 
+def test_one_address_of_the_shops_server_is_no_attack_and_of_another_client_is(
+    reference: Reference, week: pd.DataFrame
+) -> None:
+    window = week.assign(client="10.0.0.7")
+    shop = verdict(reference, window.assign(authentication="shop"))
+    assert shop.kind == "none", shop.reasons
+    assert verdict(reference, window.assign(authentication="none")).kind == "attack"
+
+
 def test_what_a_client_may_not_set_is_not_missing(reference: Reference, week: pd.DataFrame) -> None:
     sessions = week.assign(price=np.nan, authentication="none")
     assert "missing_price" not in failed(verdict(reference, sessions))

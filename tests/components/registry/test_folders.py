@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from components.json_files import write_json
 from components.manifest import write_manifest
 from components.registry.folders import (
     VersionFolders,
     folder_digest,
     is_whole,
     put_in_place,
-    write_json,
 )
 from tests.components.registry.registration import register
 
