@@ -633,15 +633,17 @@ def currency_codes(guess: Guess) -> pd.Series:
     """Return the code of the currency of each row that names one that is known."""
     plain = Source(path=Path(), columns={})
     if "currency" in guess.columns:
-        words = _typed(guess.values("currency"), lambda cells: currencies(cells, plain))
+        named = guess.values("currency")
     elif "price" in guess.columns:
-        words = _typed(
-            guess.values("price"),
-            lambda cells: currencies(without_currency(cells, plain)[1], plain),
+        prices = guess.values("price")
+        found = _typed(
+            prices.drop_duplicates(), lambda cells: without_currency(cells, plain)[1].text
         )
+        named = prices.map(found)
     else:
         return pd.Series(dtype=object)
-    return words.dropna()
+    words = pd.Series(named.dropna().unique(), dtype=str)  # few: the vocabulary is long
+    return named.map(_typed(words, lambda cells: currencies(cells, plain))).dropna()
 
 
 def _typed(values: pd.Series, typed: Callable[[Cells], ir.Value]) -> pd.Series:

@@ -27,7 +27,7 @@ HEADERS = [
     "CustomerID StockCode InvoiceDate type",
     "visitorid itemid event_time event_type",
     "Kundennummer Artikelnummer Bestelldatum Aktion",
-    "id_cliente producto fecha evento",
+    "id_cliente id_producto fecha evento",
     "USER ITEM TS ACTION",
     "reviewerID asin reviewTime action",
 ]

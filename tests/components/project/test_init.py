@@ -445,9 +445,9 @@ def test_a_url_with_a_credential_is_refused_before_it_is_read(tmp_path: Path) ->
 def test_a_check_shows_currencies_and_languages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = ["user,sku,date,price,cur", "a,x,2024-01-01,2,USD", "b,x,2024-01-02,3,"]
+    lines = ["user,sku,date,price,cur", "a,x,2024-01-01,2,USD", "b,y,2024-01-02,3,"]
     (tmp_path / "o.csv").write_text("\n".join(lines))
-    (tmp_path / "i.csv").write_text("sku,title,lang\nx,Tasse,de\nx,Cup,en\n")
+    (tmp_path / "i.csv").write_text("sku,title,lang\nx,Tasse,de\nx,Cup,en\ny,Pot,en\n")
     columns = {"user_id": "user", "item_id": "sku", "timestamp": "date", "price": "price"}
     orders = {"path": "o.csv", "columns": columns | {"currency": "cur"}}
     named = {"item_id": "sku", "title": "title", "language": "lang"}
