@@ -20,15 +20,25 @@ from components.data.sources.booleans import FALSE, TRUE
 from components.data.sources.cells import Cells, of_text
 from components.data.sources.columns import LINE_CATALOGUE, MAPPABLE
 from components.data.sources.currencies import currencies, without_currency
-from components.data.sources.events import VOCABULARY, events
+from components.data.sources.events import events
 from components.data.sources.files import connect
 from components.data.sources.ids import NULL_WORDS
-from components.data.sources.names import EXACT, GENERIC, PART, STATES, TABLES, likeness, words
+from components.data.sources.names import (
+    EXACT,
+    FILLERS,
+    GENERIC,
+    PART,
+    STATES,
+    TABLES,
+    likeness,
+    words,
+)
 from components.data.sources.numbers import SIGNS
 from components.data.sources.times import times
 from components.project.doubts import NOT_AVAILABLE, doubts
 from components.project.facts import MOST, Facts
 from components.project.inspection import LIST_SIGN, Inspected
+from components.project.refusals import refusals
 from components.settings import Source
 
 LEAST_TIMES = 0.5
@@ -38,27 +48,11 @@ OWN_ID = {"id", "code", "handle", "reference", "row", "number", "no", "nr", "key
 LEAST = 0.1
 """Score below which a column is not used."""
 _SEPARATORS = (" > ", ">", " › ", " » ", " / ", "|")
-_GUESTS = (
-    *(
-        "0",
-        "-1",
-        "guest",
-        "anonymous",
-        "anon",
-        "unknown",
-        "visitor",
-        "gast",
-        "invité",
-        "guest user",
-    ),
-    *("walk-in", "walk-in customer", "laufkunde", "barverkauf", "散客", "游客"),
-)
+_GUESTS = "0 -1 guest anonymous anon unknown visitor gast invité laufkunde barverkauf walk-in 散客"
 _GUEST_SHARE = 0.02
 """Share of the rows above which such a customer is no customer …"""
 _GUEST_TIMES = 3
 """… if they also are so many times those of the median customer."""
-_SEVERAL = 0.05
-"""Share of the cells with several ids above which they are lists."""
 _MOVED = 0.3
 """Share of the categories that stand at several places, above which they are a set."""
 _KINDS = {
@@ -72,7 +66,6 @@ _KINDS = {
     "parent",
 }
 _KINDS |= {"child", "virtual", "downloadable"}
-_FILLERS = {"is", "has", "was", "been", "of", "order", "item", "product", "flag", "line"}
 _FLAGS: dict[str, tuple[str, dict[Any, frozenset[str]]]] = {
     "interactions": ("status", STATES),
     "items": ("available", {False: NOT_AVAILABLE | {"stock"}}),
@@ -142,7 +135,6 @@ def guess(table: str, found: Inspected, path: str, with_items: bool = False) -> 
     _set_signs(result, facts)
     _set_nulls(result)
     _doubt_ids(result)
-    _refuse_several_items(result)
     _set_event(result, facts, path)
     _set_categories(result)
     if not with_items:
@@ -151,7 +143,7 @@ def guess(table: str, found: Inspected, path: str, with_items: bool = False) -> 
     used = set(columns.values())
     result.left_out = [name for name in found.values.columns if name and name not in used]
     _doubt_named(result, facts)
-    _refuse_unused(result, facts)
+    result.todo += refusals(result.table, found.values, result.columns, result.left_out, facts)
     result.doubts += doubts(result.table, found.values, result.columns, result.left_out)
     return result
 
@@ -328,7 +320,7 @@ def _take_flags(result: Guess) -> None:
     if not name or name in result.columns:
         return
     for column in result.inspected.values.columns:
-        own = set(words(column)) - _FILLERS
+        own = set(words(column)) - FILLERS
         meaning = next((one for one, known in meanings.items() if own and own <= known), None)
         values = result.inspected.values[column].dropna()
         yes = {one for one in values.unique() if one.lower() in (*TRUE, "1")}
@@ -374,31 +366,6 @@ def _doubt_named(result: Guess, facts: Facts) -> None:
                 f"{column!r} is not used: values such as {example!r} are not understood as {name}: "
                 "a `query` can write them as numbers"
             )
-
-
-def _refuse_unused(result: Guess, facts: Facts) -> None:
-    """Add what is to be done about unused columns that say which rows are no purchases, or of which
-    event a row is."""
-    if result.table != "interactions":
-        return
-    for column in result.left_out:
-        if facts.takes_back(column) and "status" not in result.columns:
-            result.todo.append(
-                f"{column!r} says of {facts.takes_back(column):,} rows that they take purchases "
-                f"back ({facts.examples(column)}): name it as `status` in `columns` and its words "
-                "in `statuses`, or leave such rows out in a `query`"
-            )
-    flags = [
-        column
-        for column in result.left_out
-        if "".join(one for one in words(column) if one not in _FILLERS) in VOCABULARY
-        and set(result.inspected.values[column].dropna().str.lower()) <= {"0", "1", *TRUE, *FALSE}
-    ]
-    if flags and "event" not in result.columns:
-        result.todo.append(
-            f"rows may be several events by {', '.join(map(repr, flags))}: a `query` makes a row "
-            "of each (SELECT …, 'click' AS event FROM source WHERE click = 1 UNION ALL …)"
-        )
 
 
 def _set_titles(result: Guess) -> None:
@@ -497,7 +464,7 @@ def _set_nulls(result: Guess) -> None:
         users = result.values("user_id")
         rows = users.value_counts()
         many = rows[(rows > _GUEST_SHARE * len(users)) & (rows > _GUEST_TIMES * rows.median())]
-        guests = set(many.index[many.index.str.lower().isin(_GUESTS)])
+        guests = set(many.index[many.index.str.lower().isin(_GUESTS.split())])
     numbers: set[str] = set()  # `nulls` is for all columns of the source
     for name in ("quantity", "price", "rating"):
         if name in result.columns:
@@ -530,43 +497,6 @@ def _doubt_ids(result: Guess) -> None:
                 f"{name}: ids such as {ids.iloc[0]!r} have the apostrophe that Excel puts before "
                 "texts: export them without it, or take it off in a `query`"
             )
-
-
-def _refuse_several_items(result: Guess) -> None:
-    """Add what is to be done about rows of several products: in columns that differ by a number, or
-    in one cell."""
-    if result.table != "interactions":
-        return
-    every = result.inspected.values
-    named = [
-        one for one in every.columns if likeness("item_id", _stem(one).removesuffix("s")) > PART
-    ]
-    own = result.columns.get("item_id")
-    for column in [own] if own else named:
-        alike = [one for one in every.columns if column != _stem(column) == _stem(one) != one]
-        if len(alike) > 1:
-            result.todo.append(
-                f"the columns {', '.join(map(repr, alike[:5]))} each hold a product: a `query` "
-                "makes a row of each (UNPIVOT)"
-            )
-            return
-        ids = every[column].dropna()
-        for sign in (";", ",", "|"):
-            several = ids[ids.str.contains(sign, regex=False)]
-            parts = several.str.split(sign).explode().str.strip()
-            codes = parts.str.fullmatch(r"\S*\d\S*").mean() > MOST
-            if codes and len(several) > _SEVERAL * len(ids):
-                result.todo.append(
-                    f"{column!r} holds several products in a cell, for example "
-                    f"{several.iloc[0]!r}: a `query` makes a row of each "
-                    f"(unnest(string_split({column}, {sign!r})))"
-                )
-                return
-
-
-def _stem(column: str) -> str:
-    """Return a column's name without a number at its end."""
-    return re.sub(r"[\s_-]*\d+$", "", column)
 
 
 def _set_event(result: Guess, facts: Facts, path: str) -> None:

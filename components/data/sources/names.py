@@ -169,6 +169,9 @@ _GENERIC = "id code name type text label data count amount value note number sta
 GENERIC = frozenset((_GENERIC + " day body content title store").split())
 """Words that say nothing in a longer name: an order id is no item id."""
 
+FILLERS = {"is", "has", "was", "been", "of", "order", "item", "product", "flag", "line"}
+"""Words in the name of a column of yes and no besides the one that it is about."""
+
 OTHER_THINGS = {
     "user_id": "name type since group segment country city birth count address phone agent",
     "item_id": (

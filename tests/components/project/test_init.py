@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import chdir, closing, contextmanager
 from pathlib import Path
@@ -440,6 +441,59 @@ def test_a_url_with_a_credential_is_refused_before_it_is_read(tmp_path: Path) ->
         init(tmp_path / "mine", paths, Defaults())
     assert "geheim" not in str(caught.value)
     assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["u,s,2024-01-01"], "1 valid events from 2024-01-01 to 2024-01-01; customers: 1"),
+        (
+            [f"u,s{n},2024-01-{n:02}" for n in range(1, 29)],
+            "customers: 1, products: 28: too little",
+        ),
+        (
+            [f"u{n},s,2024-01-{n:02}" for n in range(1, 29)],
+            "customers: 28, products: 1: too little",
+        ),
+    ],
+)
+def test_too_little_is_refused(lines: list[str], words: str, tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("\n".join(["user,sku,date", *lines]) + "\n")
+    columns = {"user_id": "user", "item_id": "sku", "timestamp": "date"}
+    text = params_text({"interactions": [{"path": "o.csv", "columns": columns}]})
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        check(load_settings(tmp_path / "params.yaml"), tmp_path)
+
+
+def test_an_archive_of_several_files_is_to_be_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "shop.zip", "w") as archive:
+        archive.writestr("orders.csv", "user,sku,date\nu,s,2024-01-01\n")
+        archive.writestr("items.csv", "sku,title\ns,Cup\n")
+    done = bowerbird(tmp_path, "init", "mine", "--interactions", "shop.zip")
+    assert done.returncode == 1
+    assert "shop.zip holds 2 files (orders.csv, items.csv): unpack it" in done.stderr
+    done = bowerbird(tmp_path, "init", "mine", "--data", "shop.zip")
+    assert "name each file by what it holds: --interactions orders.csv" in done.stderr
+    done = bowerbird(tmp_path, "init", "mine", "--preset", "olist", "--data", "shop.zip")
+    assert "shop.zip is a file: unpack it" in done.stderr
+    assert not (tmp_path / "mine").exists()
+
+
+def test_text_of_any_ending_and_files_in_another_language_than_a_preset(tmp_path: Path) -> None:
+    rows = [f"u{n}\ts{n % 20}\t2024-01-{n % 28 + 1:02}" for n in range(60)]
+    (tmp_path / "orders.txt").write_text("\n".join(["buyer\tsku\tdate", *rows]))
+    assert init(tmp_path / "mine", {"interactions": [tmp_path / "orders.txt"]}, Defaults()) == []
+    (source,) = load_settings(tmp_path / "mine/params.yaml").ingest.interactions
+    assert source.format == "csv"
+    (tmp_path / "orders_export.csv").write_text("Nom,Courriel,Créé le\n#1,a@b.fr,2024-01-01\n")
+    (tmp_path / "products_export.csv").write_text("Identifiant,Titre\na,Tasse\n")
+    done = bowerbird(tmp_path, "init", "other", "--preset", "shopify", "--data", ".")
+    assert done.returncode == 1
+    assert "its tables have no column" in done.stderr
+    for name in ("'Financial Status'", "'Created at'", "Nom, Courriel, Créé le"):
+        assert name in done.stderr
+    assert "the preset reads the columns of Shopify" in done.stderr
 
 
 def test_a_check_shows_currencies_and_languages(

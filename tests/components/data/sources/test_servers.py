@@ -219,7 +219,7 @@ def test_what_is_not_there_is_named(server: Server, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"query( has the column 'sku' 2 times|: Duplicate column)"
     ):
-        rows_of(tmp_path, query="SELECT customer, sku, sku FROM orders")
+        rows_of(tmp_path, query="SELECT customer, sku, sku, at FROM orders")
 
 
 def listed(settings: Settings, root: Path, **changed: Any) -> dict[str, Any]:

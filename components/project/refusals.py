@@ -1,0 +1,94 @@
+"""What must be changed in a file of events before it can be read: rows of several products or
+events, and rows that are no purchases.
+
+In: the columns of a file and their names in the contract. Out: sentences with the remedy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pandas as pd
+
+from components.data.sources.booleans import FALSE, TRUE
+from components.data.sources.events import VOCABULARY
+from components.data.sources.names import FILLERS, PART, likeness, words
+from components.project.facts import MOST, Facts
+
+_SEVERAL = 0.05
+"""Share of the cells with several ids above which they are lists."""
+
+
+def refusals(
+    table: str, values: pd.DataFrame, columns: dict[str, str], left_out: list[str], facts: Facts
+) -> Iterator[str]:
+    """Yield what is to be done about the file; nothing for one of no events.
+
+    columns: the shop's column by name of the contract. left_out: columns that are not used.
+    """
+    if table != "interactions":
+        return
+    yield from _several_products(values, columns.get("item_id", ""))
+    if "status" not in columns:
+        yield from _no_purchases(left_out, facts)
+    if "event" not in columns:
+        yield from _several_events(values, left_out)
+
+
+def _several_products(values: pd.DataFrame, chosen: str) -> Iterator[str]:
+    """Yield that a row has several products, in columns that differ by a number or in one cell."""
+    named = [
+        one for one in values.columns if likeness("item_id", _stem(one).removesuffix("s")) > PART
+    ]
+    for column in [chosen] if chosen else named:
+        alike = [one for one in values.columns if column != _stem(column) == _stem(one) != one]
+        if len(alike) > 1:
+            yield (
+                f"the columns {', '.join(map(repr, alike[:5]))} each hold a product: a `query` "
+                "makes a row of each (UNPIVOT)"
+            )
+            return
+        ids = values[column].dropna()
+        for sign in (";", ",", "|"):
+            several = ids[ids.str.contains(sign, regex=False)]
+            parts = several.str.split(sign).explode().str.strip()
+            codes = parts.str.fullmatch(r"\S*\d\S*").mean() > MOST
+            if codes and len(several) > _SEVERAL * len(ids):
+                yield (
+                    f"{column!r} holds several products in a cell, for example "
+                    f"{several.iloc[0]!r}: a `query` makes a row of each "
+                    f"(unnest(string_split({column}, {sign!r})))"
+                )
+                return
+
+
+def _stem(column: str) -> str:
+    """Return a column's name without a number at its end."""
+    return re.sub(r"[\s_-]*\d+$", "", column)
+
+
+def _no_purchases(left_out: list[str], facts: Facts) -> Iterator[str]:
+    """Yield that a column has words for cancelled or returned purchases."""
+    for column in left_out:
+        if n := facts.takes_back(column):
+            yield (
+                f"{column!r} says of {n:,} rows that they take purchases back "
+                f"({facts.examples(column)}): name it as `status` in `columns` and its words in "
+                "`statuses`, or leave such rows out in a `query`"
+            )
+
+
+def _several_events(values: pd.DataFrame, left_out: list[str]) -> Iterator[str]:
+    """Yield that columns of yes and no have the names of events."""
+    flags = [
+        column
+        for column in left_out
+        if "".join(one for one in words(column) if one not in FILLERS) in VOCABULARY
+        and set(values[column].dropna().str.lower()) <= {"0", "1", *TRUE, *FALSE}
+    ]
+    if flags:
+        yield (
+            f"rows may be several events by {', '.join(map(repr, flags))}: a `query` makes a row "
+            "of each (SELECT …, 'click' AS event FROM source WHERE click = 1 UNION ALL …)"
+        )
