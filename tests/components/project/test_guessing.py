@@ -121,7 +121,6 @@ def test_signs_of_numbers(prices: list[str], signs: dict[str, str], tmp_path: Pa
     [
         (["12,50 €", "1.299,00 €"], {"decimal": ",", "thousands": "."}, "EUR"),
         (["PLN 12.50", "PLN 1299.00"], {}, "PLN"),
-        (["1,250円", "98円"], {}, "JPY"),
         (["$12.50", "$3"], {}, None),
     ],
 )
@@ -135,42 +134,26 @@ def test_prices_with_their_currency(
     assert set(currency_codes(found)) == ({code} if code else set())
 
 
-@pytest.mark.parametrize(
-    ("column", "values", "words"),
-    [
-        ("Belegart", ["Rechnung", "Gutschrift"], "says of 20 rows that they take purchases back"),
-        ("type", ["new", "Refund"], "('new', 'Refund'): name it as `status`"),
-        ("added_to_cart", ["0", "1"], "rows may be several events by 'added_to_cart'"),
-        ("shop", ["Berlin", "Paris"], ""),
-        ("gift", ["0", "1"], ""),
-    ],
-)
-def test_columns_that_say_what_rows_are_and_are_not_used(
-    column: str, values: list[str], words: str, tmp_path: Path
-) -> None:
-    own = {"user": [f"u{n}" for n in range(40)], "sku": [f"s{n}" for n in range(40)]}
-    days = {"ordered_at": ["2024-01-01"] * 40}
-    found = guessed(tmp_path, "interactions", own | days | {column: values * 20})
-    assert words in "".join(found.todo)
-    assert bool(found.todo) is bool(words)
+def test_columns_that_say_what_rows_are_and_are_not_used(tmp_path: Path) -> None:
+    own = {
+        "user": [f"u{n}" for n in range(40)],
+        "sku": [f"s{n}" for n in range(40)],
+        "ordered_at": ["2024-01-01"] * 40,
+        "shop": ["Berlin", "Paris"] * 20,
+        "gift": [0, 1] * 20,
+    }
+    assert guessed(tmp_path, "interactions", own).todo == []
+    own |= {"Belegart": ["Rechnung", "Gutschrift"] * 20, "added_to_cart": [0, 1] * 20}
+    returns, several = guessed(tmp_path, "interactions", own).todo
+    assert "'Belegart' says of 20 rows that they take purchases back" in returns
+    assert "('Rechnung', 'Gutschrift'): name it as `status`" in returns
+    assert "rows may be several events by 'added_to_cart'" in several
 
 
-@pytest.mark.parametrize(
-    ("dates", "form"),
-    [
-        (["02/01/2024 à 19:06", "13/01/2024 à 09:30"], "%d/%m/%Y à %H:%M"),
-        (["2024年01月02日", "2024年12月31日"], "%Y年%m月%d日"),
-        (["2. 1. 2024 9:06", "31. 12. 2024 19:06"], "%d. %m. %Y %H:%M"),
-        (["01/02/2024 07:06PM", "12/31/2024 07:06AM"], "%m/%d/%Y %I:%M%p"),
-        (["2024-01-02 19:06:00 CET", "2024-12-31 19:06:00 CET"], "%Y-%m-%d %H:%M:%S %Z"),
-        (["Apr-03-24", "Dec-31-24"], "%b-%d-%y"),
-    ],
-)
-def test_formats_are_made_of_what_times_look_like(
-    dates: list[str], form: str, tmp_path: Path
-) -> None:
-    columns = {"user": range(40), "item": range(40), "date": dates * 20}
-    assert guessed(tmp_path, "interactions", columns).source["timestamp_format"] == form
+def test_formats_are_made_of_what_times_look_like(tmp_path: Path) -> None:
+    dates = ["02/01/2024 à 19:06", "13/01/2024 à 09:30"] * 20
+    found = guessed(tmp_path, "interactions", {"user": range(40), "item": range(40), "date": dates})
+    assert found.source["timestamp_format"] == "%d/%m/%Y à %H:%M"
 
 
 def test_words_of_availability_that_are_not_known_are_not_left_out(tmp_path: Path) -> None:
