@@ -120,7 +120,7 @@ def following(rollout: Rollout | None, wanted: Release, now: float) -> Rollout:
         return rollout
     if canary is not None:
         rollout = rollout.decided(ENDED, f"version {wanted.version} was promoted", now)
-    name = f"{INTERNAL}canary {wanted.lineage:.40} {int(now)}"
+    name = f"{INTERNAL}canary {wanted.lineage:.40} {int(1000 * now)}"
     return replace(rollout, canary=Canary(wanted, name, now), rejected=None, evidence=None)
 
 

@@ -237,6 +237,8 @@ def test_drift_in_the_feedback_ends_in_a_judged_challenger(
     raw = pd.read_parquet(root / "data/raw/interactions.parquet", columns=["source"])
     assert raw["source"].str.startswith("data/feedback/").sum() == len(events)
 
+    if found["better"]:  # it would stay a canary for a day
+        trained_house.run("bowerbird", "promote", champion, "--now")
     wait_until(lambda: endpoint.get("/model").json()["version"] == champion, 30, "takeover")
     time.sleep(1)
     caller.over.set()
@@ -249,9 +251,9 @@ def test_drift_in_the_feedback_ends_in_a_judged_challenger(
 def test_promote_and_rollback_reach_the_running_endpoint(
     trained_house: Any, endpoint: httpx.Client
 ) -> None:
-    trained_house.run("bowerbird", "promote", "1")
+    trained_house.run("bowerbird", "promote", "1", "--now")
     wait_until(lambda: endpoint.get("/model").json()["version"] == "1", 30, "version 1")
-    trained_house.run("bowerbird", "promote", "2")
+    trained_house.run("bowerbird", "promote", "2", "--now")
     wait_until(lambda: endpoint.get("/model").json()["version"] == "2", 30, "version 2")
     listed = trained_house.run("bowerbird", "models").stdout
     assert "champion" in listed.splitlines()[0]
