@@ -18,15 +18,11 @@ from typing import Any
 import numpy as np
 
 from components.settings import Canary
-from serving.experiments import MIN_USERS, compare
+from serving.experiments import MIN_CONVERSIONS, MIN_USERS, compare
 from serving.metrics import LIST_SECONDS
 
 OUTCOME_SHARE, FAILURE_SHARE, LATENCY_SHARE = 0.8, 0.1, 0.1
 """Of ``alpha``, for each test. Failures and latency differ grossly or not at all."""
-MIN_CONVERSIONS = 10.0
-"""Conversions that the canary must be expected to have before its outcome is judged: the test rests
-on the central limit theorem, and equal versions with fewer were rolled back too often
-(benchmarks/results/canary.md)."""
 SLOWER_SECONDS = 0.005
 """By how much more a list must take than the others' before it is called slow."""
 QUANTILE = 0.95
@@ -148,7 +144,7 @@ def _harm(evidence: Evidence, settings: Canary) -> str | None:
     """Return which harm the canary does, None for none."""
     control, canary = evidence.control.lists, evidence.canary.lists
     outcome = _outcome(evidence, settings)
-    if outcome.called and outcome.difference < 0 and _expected(evidence) >= MIN_CONVERSIONS:
+    if outcome.called and outcome.difference < 0:
         return f"shoppers convert less: {_rates(evidence)}"
     failures = compare(
         (control.failed, canary.failed),
@@ -175,19 +171,13 @@ def _harm(evidence: Evidence, settings: Canary) -> str | None:
     return None
 
 
-def _expected(evidence: Evidence) -> float:
-    """Return how many shoppers of the canary would have converted at the rate of all."""
-    users = evidence.control.users + evidence.canary.users
-    converted = evidence.control.converted + evidence.canary.converted
-    return evidence.canary.users * converted / max(users, 1)
-
-
 def _outcome(evidence: Evidence, settings: Canary) -> Any:
     control, canary = evidence.control, evidence.canary
     return compare(
         (control.converted, canary.converted),
         (control.users, canary.users),
         2 * OUTCOME_SHARE * settings.alpha,
+        min_converted=MIN_CONVERSIONS,
     )
 
 

@@ -14,7 +14,7 @@ from serving.arms import CONTROL, TREATMENT, arm_of
 from serving.events.event_erasure import erase
 from serving.events.exposures import record_exposures
 from serving.events.store import EventStore
-from serving.experiments import compare, results
+from serving.experiments import MIN_CONVERSIONS, compare, results
 
 LOOKS = np.arange(100, 4001, 100)
 """Shoppers in each arm at which a peeking operator looks."""
@@ -47,6 +47,28 @@ def test_peeking_does_not_raise_the_false_calls() -> None:
     z = (treatment - control) / LOOKS / np.sqrt(2 * share * (1 - share) / LOOKS)
     naive = (np.abs(z) > norm.ppf(1 - alpha / 2)).any(axis=1).mean()
     assert naive > 3 * alpha
+
+
+def test_few_conversions_are_not_called_and_more_are() -> None:
+    """Equal arms of 5 and 95 % of the shoppers, 2 % of whom convert: what the rule is for."""
+    random, runs, looks = np.random.default_rng(5), 1000, np.arange(1, 101)
+    few = random.binomial(10, 0.02, (runs, len(looks))).cumsum(axis=1)
+    many = random.binomial(190, 0.02, (runs, len(looks))).cumsum(axis=1)
+    called = {
+        least: np.mean(
+            [
+                any(
+                    compare((int(m), int(f)), (190 * n, 10 * n), 0.05, min_converted=least).called
+                    for m, f, n in zip(run_many, run_few, looks.tolist(), strict=True)
+                )
+                for run_many, run_few in zip(many, few, strict=True)
+            ]
+        )
+        for least in (0.0, MIN_CONVERSIONS)
+    }
+    assert called[MIN_CONVERSIONS] <= 0.05 < called[0.0]
+    worse = compare((1900, 50), (19_000, 1000), 0.05, min_converted=MIN_CONVERSIONS)
+    assert worse.called
 
 
 def test_a_real_difference_is_called_and_the_interval_holds_it() -> None:
