@@ -24,6 +24,7 @@ from components.data.schema import SHOP
 from components.file_erasure import SESSION
 from monitoring.attack import SIGNS, Signs, signs
 from monitoring.broken import Finding, find_broken
+from monitoring.click_rate import ClickRate
 from monitoring.features import cap_rows, clean_window, feature_table
 from monitoring.reference import Reference, load_reference
 from monitoring.scores import compare_scores, load_model, score_users
@@ -95,7 +96,8 @@ class Verdict:
     last event of the window, ISO 8601. rows: valid events of days that are not broken, of which
     ``rows_used`` entered the statistics (``sampled``). rows_left_out: without user, item or time,
     duplicate, of a broken day, or of an event type that the reference does not have. scores: see
-    ``scores.compare_scores``; empty without a model. outcomes, rows_held: filled in by the caller.
+    ``scores.compare_scores``; empty without a model. outcomes, rows_held, clicks: filled in by the
+    caller.
     """
 
     kind: Kind
@@ -122,6 +124,7 @@ class Verdict:
     scores: dict[str, Any] = field(default_factory=dict)
     outcomes: dict[str, Any] = field(default_factory=dict)
     rows_held: int = 0
+    clicks: ClickRate | None = None
 
     def to_json(self) -> str:
         """Return the verdict as JSON (RFC 8259: no NaN)."""

@@ -1,8 +1,8 @@
 """Drift report: HTML pages and a JSON file.
 
 In: a ``Verdict``, its window, the reference. Out: a folder with ``index.html`` (the verdict in
-words, the score over the weeks, the statistics with the products that moved them, broken days,
-products under attack, the items whose share changed most),
+words, the score over the weeks, clicks on what was shown, the statistics with the products that
+moved them, broken days, products under attack, the items whose share changed most),
 ``report.html`` (Evidently's report with the distribution of every column) and ``verdict.json``. The
 pages need no network.
 """
@@ -89,9 +89,10 @@ def write_report(
         .render(
             verdict=verdict,
             plot=_plot(verdict, reference, earlier),
-            title=TITLES[verdict.kind] if verdict.enough or verdict.broken else TITLES["few"],
+            title=TITLES["few" if verdict.kind == "none" and not verdict.enough else verdict.kind],
             colour="#2e7d32" if verdict.kind == "none" else "#c0392b",
             moved_plot=_moved_plot(moved),
+            clicks_plot=_clicks_plot(verdict),
             movers=_movers(reference, current),
             sample_rows=reference.sample_rows,
         )
@@ -176,6 +177,23 @@ def _moved_plot(moved: dict[str, pd.Series]) -> str:
     return _png(figure)
 
 
+def _clicks_plot(verdict: Verdict) -> str:
+    """Return a PNG (base64) of the observed clicks by the expected ones, "" without them."""
+    if verdict.clicks is None:
+        return ""
+    figure, axes = plt.subplots(figsize=(9, 2.6), layout="constrained")
+    ratios = [*verdict.clicks.weeks, verdict.clicks.ratio]
+    when = list(range(1 - len(ratios), 1))
+    axes.plot(when[:-1], ratios[:-1], "o-", ms=4, lw=1, label="ordinary")
+    axes.plot(when[-1:], ratios[-1:], "s", ms=6, label="this window")
+    axes.axhline(verdict.clicks.lowest, color="crimson", lw=1, ls="--", label="alarm")
+    axes.set_xlabel("windows before this one")
+    axes.set_ylabel("observed : expected")
+    axes.set_xticks(when, [str(-one) for one in when])
+    axes.legend(frameon=False, loc="lower left")
+    return _png(figure)
+
+
 def _png(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
@@ -238,6 +256,10 @@ standard deviation, for the statistic that differs most. The alarm is calibrated
 {% endfor %}</table><p>If a day is fine: <code>bowerbird release DAY</code>.</p>{% endif %}
 {% if moved_plot %}<h2>Products that moved the statistics</h2>
 <img alt="contributions of products" src="data:image/png;base64,{{ moved_plot }}">{% endif %}
+{% if clicks_plot %}<h2>Clicks on what was shown</h2>
+<p>{{ verdict.clicks.lists }} lists; {{ verdict.clicks.sentence }}.</p>
+<img alt="observed clicks by expected ones"
+src="data:image/png;base64,{{ clicks_plot }}">{% endif %}
 {% if judged %}
 <h2>Statistics</h2>
 <table><tr><th>statistic</th><th>value</th><th>ordinary</th><th>alarm threshold</th>

@@ -31,6 +31,7 @@ from components.data.impressions import read_exported
 from components.evaluation.promotion_hold import hold_promotions, read_promotion_hold
 from components.settings import Settings, Validate
 from monitoring.alerts import append_alert
+from monitoring.click_rate import ClickRate, read_click_rate
 from monitoring.detection import Attack, Traffic, Verdict, judge
 from monitoring.outcomes import outcomes
 from monitoring.reference import load_reference
@@ -101,10 +102,32 @@ def check_drift(
     verdict = replace(
         verdict, outcomes=outcomes(frame, impressions), rows_held=int(on_held_day.sum())
     )
+    if window is None:
+        clicks = read_click_rate(
+            root / "data/impressions",
+            root / settings.ingest.feedback,
+            settings.monitor.window_days,
+            settings.monitor.false_alarm_rate,
+            held.reasons(),
+        )
+        verdict = with_clicks(verdict, clicks)
     folder = root / "reports/monitoring" / (verdict.start[:10] or "empty")
     write_report(verdict, traffic.window, reference, folder, settings.seed)
     newly_held = _act(verdict, attack, settings, root)
     return MonitoringResult(verdict, folder, should_retrain(verdict), newly_held)
+
+
+def with_clicks(verdict: Verdict, clicks: ClickRate | None) -> Verdict:
+    """Return the verdict with the clicks on what was shown; a fall is drift.
+
+    Broken data and an attack explain a fall, so that their verdict stays.
+    """
+    verdict = replace(verdict, clicks=clicks)
+    if clicks is None or not clicks.fell:
+        return verdict
+    if verdict.kind == "none":
+        return replace(verdict, kind="drift", drifted=True, reasons=[clicks.sentence])
+    return replace(verdict, reasons=[*verdict.reasons, clicks.sentence])
 
 
 def should_retrain(verdict: Verdict) -> bool:
