@@ -40,6 +40,9 @@ LISTS_A_SHOPPER = 20
 SETTLING = pd.Timedelta(hours=1)
 """Lists shown so shortly before the last event are left out: their clicks are yet to come."""
 
+SHARE = 0.2
+"""Of the false alarms, for clicks; the statistics of purchases have the rest."""
+
 LISTS = ("impression_id", "user_id", "item_ids", "scores", "model_version", "source", "timestamp")
 
 
@@ -80,16 +83,17 @@ def click_rate(
 
     lists: one row a list, the columns LISTS; windows are counted back from the newest one.
     followed: impression_id and item_id of the events FOLLOWED, in any order. false_alarm_rate:
-    share of ordinary weeks with an alarm on any of their days, at most about.
+    share of ordinary weeks with an alarm of any kind on any of their days, at most about; this one
+    has SHARE of it.
 
     >>> import datetime
-    >>> day = pd.date_range("2026-01-05", periods=42, freq="D", tz="UTC").repeat(50)
+    >>> day = pd.date_range("2026-01-05", periods=63, freq="D", tz="UTC").repeat(80)
     >>> n = np.arange(len(day))
     >>> lists = pd.DataFrame({
-    ...     "impression_id": n.astype(str), "user_id": (n % 500).astype(str), "timestamp": day,
+    ...     "impression_id": n.astype(str), "user_id": (n % 700).astype(str), "timestamp": day,
     ...     "item_ids": [["a", "b"]] * len(n), "scores": [[2.0, 1.0]] * len(n),
     ...     "model_version": "1", "source": "model"})
-    >>> clicked = lists[(n % 5 == 0) & ((n < 1750) | (n % 10 == 0))].assign(item_id="a")
+    >>> clicked = lists[(n % 5 == 0) & ((n < 4480) | (n % 10 == 0))].assign(item_id="a")
     >>> found = click_rate(lists, clicked, 7, 0.05)
     >>> round(found.ratio, 2), found.fell
     (0.5, True)
@@ -114,7 +118,7 @@ def click_rate(
     # Weeks may agree by chance: their spread is at least that of independent clicks.
     spread = max(float(ratios.std(ddof=1)), expected**-0.5)
     # A week has window_days daily looks.
-    quantile = student.ppf(1 - false_alarm_rate / window_days, len(ratios) - 1)
+    quantile = student.ppf(1 - SHARE * false_alarm_rate / window_days, len(ratios) - 1)
     lowest = ratios.mean() - quantile * spread * np.sqrt(1 + 1 / len(ratios))
     return ClickRate(
         int((shown["age"] == 0).sum()),

@@ -71,9 +71,9 @@ def test_ordinary_weeks_pass_and_a_fall_is_found() -> None:
     ordinary = [judged(seed) for seed in range(40)]
     assert sum(one.fell for one in ordinary) <= 2
     assert np.mean([one.ratio for one in ordinary]) == pytest.approx(1.0, abs=0.03)
-    fallen = [judged(seed, last_appeal=0.6) for seed in range(10)]
+    fallen = [judged(seed, last_appeal=0.4) for seed in range(10)]
     assert all(one.fell for one in fallen)
-    assert np.mean([one.ratio for one in fallen]) == pytest.approx(0.6, abs=0.05)
+    assert np.mean([one.ratio for one in fallen]) == pytest.approx(0.4, abs=0.05)
 
 
 @pytest.mark.parametrize("change", [{"last_places": 2}, {"last_places": 9}, {"last_cold": 0.9}])
@@ -124,7 +124,7 @@ def export(root: Path, lists: pd.DataFrame, followed: pd.DataFrame) -> None:
 
 
 def test_exported_files_are_read_and_held_days_left_out(tmp_path: Path) -> None:
-    lists, followed = shown(1, last_appeal=0.5)
+    lists, followed = shown(1, last_appeal=0.4)
     export(tmp_path, lists, followed)
     folders = tmp_path / "data/impressions", tmp_path / "data/feedback"
     found = read_click_rate(*folders, DAYS, 0.05)
@@ -171,7 +171,7 @@ def verdict_of(kind: str) -> Verdict:
     [("none", "drift"), ("drift", "drift"), ("broken", "broken"), ("attack", "attack")],
 )
 def test_a_fall_is_drift_unless_something_else_explains_it(kind: str, after: str) -> None:
-    fell = judged(2, last_appeal=0.5)
+    fell = judged(2, last_appeal=0.4)
     found = with_clicks(verdict_of(kind), fell)
     assert found.kind == after
     assert found.reasons[-1] == fell.sentence
@@ -186,7 +186,7 @@ def test_the_monitoring_retrains_on_a_fall_before_purchases(referenced, tmp_path
     shutil.copytree(source, root)
     monitor = settings.monitor.model_copy(update={"window_days": DAYS})
     settings = settings.model_copy(update={"monitor": monitor})
-    export(root, *shown(1, last_appeal=0.5))
+    export(root, *shown(1, last_appeal=0.4))
     result = check_drift(settings, root, now=START + pd.Timedelta(weeks=WEEKS))
     assert (result.verdict.kind, result.retrain) == ("drift", True)
     page = (result.folder / "index.html").read_text()
