@@ -11,7 +11,6 @@ version: a refresh replaces the version that it was made from, wherever that one
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from components.file_lock import file_lock
 from components.json_files import write_json
 
 ROLLOUT = Path("var/serving/rollout.json")
@@ -157,12 +157,5 @@ def write_rollout(root: Path, rollout: Rollout) -> None:
 @contextmanager
 def rollout_lock(root: Path, wait: bool = True) -> Iterator[bool]:
     """Lock the rollout; yield whether it is locked, which is certain if ``wait``."""
-    file = root / LOCK
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    with file_lock(root / LOCK, wait) as locked:
+        yield locked

@@ -68,6 +68,7 @@ OF_ROWS = (
     *("missing_user", "missing_item", "missing_price", "missing_quantity"),
     *("price_scale", "unknown_items", "strange_items"),
 )
+OF_WHOLE_DAYS = ("clock_shift", "feed_low")
 LATE = pd.Timedelta(days=2)
 """An event may be received so much later than its day."""
 SEASON = pd.Timedelta(days=364)
@@ -262,10 +263,10 @@ def limits_of(days: pd.DataFrame, feed: pd.Series, baseline_visits: pd.Series) -
     days: ``measure_days`` of each, against a reference as old as it gets. feed, baseline_visits:
     visits and expected visits of each day, 0 included.
 
-    A share's limit lies as far above the largest ordinary one as that lies above 0, the floor at
-    least; a share that ordinary days have in full is not checked. The same for other measures.
-    feed_low: half of the lowest ordinary share of the expected visits. feed_gap: the longest
-    ordinary run of open days without an event.
+    A limit is twice the largest ordinary value, the floor at least, so a share of which ordinary
+    days have half is not checked; that of unknown ids is halfway to 1. feed_low: half of the lowest
+    ordinary share of the expected visits. feed_gap: the longest ordinary run of open days without
+    an event.
     """
     limits = dict(FLOORS)
     for name in (*OF_ROWS, *OF_VISITS):
@@ -301,11 +302,14 @@ def find_broken(
     days: pd.DatetimeIndex,
     received: pd.DataFrame | None = None,
     skip: Iterable[pd.Timestamp] = (),
+    partial: Iterable[pd.Timestamp] = (),
 ) -> list[Finding]:
     """Return the findings of ``days``, oldest first.
 
     rows: see ``measure_days``; of these days. received: see ``wrong_clocks``. skip: days that are
-    not checked, because they are held already or an operator released them.
+    not checked, because they are held already or an operator released them. partial: days of which
+    ``rows`` has a part only; what depends on the number or the hours of their visits is not
+    checked.
     """
     found: list[tuple[pd.Timestamp, str, float, float]] = []
     measured = measure_days(rows, baseline) if len(rows) else pd.DataFrame(columns=["visits"])
@@ -315,6 +319,8 @@ def find_broken(
         shown = failed["factor"] if name == "price_scale" else failed[name]
         found += [(day, name, value, limits[name]) for day, value in shown.items()]
     found += _feed(measured["visits"], baseline, limits, days)
+    parts = set(partial)
+    found = [one for one in found if one[1] not in OF_WHOLE_DAYS or one[0] not in parts]
     if received is not None and len(received):
         clocks = wrong_clocks(received)
         clocks = clocks[clocks > limits["wrong_clock"]]

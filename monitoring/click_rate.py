@@ -26,6 +26,9 @@ from scipy.stats import t as student
 from components.arrays import DoubleArray
 from components.data.feedback import day_of, read_columns
 from components.data.impressions import read_exported
+from components.data.schema import SESSION as SIGNED_SESSION
+from components.data.schema import SHOP
+from components.file_erasure import SESSION
 from monitoring.outcomes import FOLLOWED
 
 WEEKS = 8
@@ -34,14 +37,16 @@ MIN_WEEKS = 4
 MIN_CLICKS = 30
 """Expected clicks that a window needs to be judged, or to be learned from."""
 LISTS_A_DAY = 2000
-"""Lists of a day that are used at most: those of whole shoppers, always the same ones."""
+"""Lists of a day that are used at most: all of a shopper, always of the same shoppers."""
 LISTS_A_SHOPPER = 20
 """Lists of a shopper in a window that are used at most, so that nobody decides the ratio."""
 SETTLING = pd.Timedelta(hours=1)
 """Lists shown so shortly before the last event are left out: their clicks are yet to come."""
 
+NEW = pd.Timedelta(days=1)
 SHARE = 0.2
-"""Of the false alarms, for clicks; the statistics of purchases have the rest."""
+"""Of ``monitor.false_alarm_rate``, for clicks. Drift of the statistics and attacks are given less
+than a tenth of it (``calibration.NOMINAL``), because the next year differs from the one before."""
 
 LISTS = ("impression_id", "user_id", "item_ids", "scores", "model_version", "source", "timestamp")
 
@@ -102,8 +107,10 @@ def click_rate(
         return None
     times = pd.to_datetime(lists["timestamp"], utc=True)
     age = (times.max() - times) // pd.Timedelta(days=window_days)
-    lists = lists.assign(age=age)[age <= WEEKS]
+    lists = lists.assign(age=age)[(age <= WEEKS) & _of_customers(lists)]
     shown = _capped(lists).reset_index(drop=True)
+    if shown.empty:
+        return None
     places = _places(shown, followed)
     earlier = places["age"] > 0
     if places.loc[earlier, "followed"].nunique() < 2:
@@ -128,6 +135,13 @@ def click_rate(
         float(np.exp(lowest)),
         np.exp(ratios).tolist(),
     )
+
+
+def _of_customers(lists: pd.DataFrame) -> pd.Series:
+    """Return which lists were shown to customers of the shop. Anybody can make sessions that click
+    nothing, or everything."""
+    users = lists["user_id"].astype("string")
+    return users.notna() & ~users.str.startswith(SESSION, na=False)
 
 
 def _capped(lists: pd.DataFrame) -> pd.DataFrame:
@@ -179,12 +193,16 @@ def read_click_rate(
     feedback: Path,
     window_days: int,
     false_alarm_rate: float,
+    now: pd.Timestamp,
+    trained_until: pd.Timestamp,
     held: Collection[date] = (),
 ) -> ClickRate | None:
     """Return the clicks of the newest window of exported lists and feedback; see ``click_rate``.
 
     impressions, feedback: folders that ``bowerbird export-feedback`` writes; they are read day by
-    day. held: days whose lists are left out.
+    day. held: days whose lists are left out. None also where the newest list is older than a day,
+    and where a training has learned from a part of the window (``trained_until``): one fall calls
+    for one training.
 
     Raises:
         ValueError: a file that is needed cannot be read.
@@ -202,13 +220,17 @@ def read_click_rate(
         return None
     lists = pd.concat(parts, ignore_index=True)
     lists["timestamp"] = pd.to_datetime(lists["timestamp"], utc=True)
+    until = lists["timestamp"].max()
+    if lists.empty or now - until > NEW or trained_until > until - pd.Timedelta(days=window_days):
+        return None
     followed, newest = [], lists["timestamp"].min()
     for file in sorted(feedback.rglob("*.parquet")):
         day = day_of(file)
-        if day is not None and day < first:
+        if day is None or day < first:
             continue
-        columns = ["impression_id", "item_id", "event", "timestamp"]
-        events = read_columns(file, columns)
+        columns = ["impression_id", "item_id", "event", "timestamp", "authentication"]
+        events = read_columns(file).reindex(columns=columns)  # old files lack some
+        events = events[events["authentication"].isin((SHOP, SIGNED_SESSION))]
         newest = max(newest, pd.to_datetime(events["timestamp"], utc=True).max())
         named = events["impression_id"].isin(lists["impression_id"])
         followed.append(events[named & events["event"].isin(FOLLOWED)])
@@ -219,8 +241,8 @@ def read_click_rate(
 
 
 def _sampled(lists: pd.DataFrame) -> pd.DataFrame:
-    """Return about LISTS_A_DAY lists of a day at most, those of whole shoppers."""
-    if len(lists) <= LISTS_A_DAY:
-        return lists
+    """Return LISTS_A_DAY lists of a day at most: all that count of a shopper, or none."""
+    lists = lists[_of_customers(lists)].assign(age=0)
+    lists = _capped(lists).drop(columns="age")
     order = pd.util.hash_array(lists["user_id"].astype(object).to_numpy())
-    return lists[order <= np.partition(order, LISTS_A_DAY - 1)[LISTS_A_DAY - 1]]
+    return lists.iloc[np.argsort(order, kind="stable")[:LISTS_A_DAY]]

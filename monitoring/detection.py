@@ -139,7 +139,8 @@ class Traffic:
     one. earlier: users who had an event before the window and after the reference. received: see
     ``broken.wrong_clocks``. silent: the days after the window without any receipt of events. skip:
     days that an operator released, which are not called broken. above_limits: rows beyond the
-    limits of ``validate``, which only the signs of an attack count.
+    limits of ``validate``, which only the signs of an attack count. partial: days of which the
+    window has a part only, so that the number and the hours of their visits say nothing.
     """
 
     window: pd.DataFrame
@@ -148,6 +149,7 @@ class Traffic:
     silent: pd.DatetimeIndex = field(default_factory=lambda: pd.DatetimeIndex([], tz="UTC"))
     skip: Collection[pd.Timestamp] = ()
     above_limits: pd.DataFrame | None = None
+    partial: Collection[pd.Timestamp] = ()
 
 
 def detect(
@@ -258,6 +260,7 @@ def _broken(traffic: Traffic, reference: Reference, users: pd.Index) -> list[Fin
         days.append(traffic.silent),
         traffic.received,
         traffic.skip,
+        traffic.partial,
     )
 
 

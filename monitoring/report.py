@@ -134,11 +134,21 @@ def evidently_report(verdict: Verdict, reference: pd.DataFrame, current: pd.Data
         )
         for name in names
     ]
+    texts = [name for name in names if name not in numeric]
+    reference, current = (
+        # Evidently writes the values into a script of its page: an id must not end it.
+        table.assign(**{name: table[name].map(_harmless, na_action="ignore") for name in texts})
+        for table in (reference, current)
+    )
     tables = [
         Dataset.from_pandas(table[names].reset_index(drop=True), definition)
         for table in (current, reference)
     ]
     return Report(metrics).run(*tables)
+
+
+def _harmless(text: object) -> str:
+    return str(text).translate({ord("<"): "‹", ord(">"): "›", ord("&"): "+"})
 
 
 def _plot(verdict: Verdict, reference: Reference, earlier: list[dict[str, Any]]) -> str:
@@ -171,7 +181,8 @@ def _moved_plot(moved: dict[str, pd.Series]) -> str:
     for place, (label, products) in zip(axes[0], moved.items(), strict=True):
         names = [str(name)[:24] for name in products.index]
         place.barh(range(len(products)), products.to_numpy(), color="#c0392b")
-        place.set_yticks(range(len(products)), names, fontsize=8)
+        # An id with dollar signs is no formula.
+        place.set_yticks(range(len(products)), names, fontsize=8, parse_math=False)
         place.invert_yaxis()
         place.set_title(label, fontsize=9)
     return _png(figure)

@@ -108,6 +108,8 @@ def check_drift(
             root / settings.ingest.feedback,
             settings.monitor.window_days,
             settings.monitor.false_alarm_rate,
+            now,
+            pd.Timestamp(reference.end),
             held.reasons(),
         )
         verdict = with_clicks(verdict, clicks)
@@ -200,12 +202,17 @@ def newest_traffic(folder: Path, days: int, limits: Validate, now: pd.Timestamp)
         print(f"{len(above):,} of {len(frame):,} events are above the limits and are ignored")
     within = without_untrusted_values(frame.drop(index=above.index), limits)
     received = [(day, file) for file in sorted(folder.rglob("*.parquet")) if (day := day_of(file))]
-    newest = [(day, file) for day, file in received if now - day <= pd.Timedelta(days=days)]
+    window = pd.Timedelta(days=days)
+    newest = [(day, file) for day, file in received if now - day <= window]
     return Traffic(
         within.reset_index(drop=True),
         received=_times(newest),
         silent=_silent_days([day for day, _ in received], frame, now),
         above_limits=frame.loc[above.index].reset_index(drop=True),
+        partial=[
+            now.floor("D"),
+            *([] if frame.empty else [(frame["timestamp"].max() - window).floor("D")]),
+        ],
     )
 
 

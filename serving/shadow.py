@@ -78,6 +78,8 @@ class Shadow:
             wanted = find_challenger(self._root)
             if wanted is None:
                 self.challenger = None
+                self._ranking.keep_only(set())
+                self._health.report("shadow lists", None)
             elif self.challenger is None or self.challenger.source != wanted:
                 if not self._retry.is_due(wanted):
                     return

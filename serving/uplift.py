@@ -19,9 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from components.file_lock import file_lock
 from components.json_files import write_json
 from components.settings import Uplift
-from serving.arms import HOLDOUT, POPULAR, RECOMMENDED, holdout_name
+from serving.arms import DAY, HOLDOUT, POPULAR, RECOMMENDED, holdout_name
 from serving.events.database import Database
 from serving.events.errors import StoreError
 from serving.events.exposures import delete_exposures, experiment_names
@@ -30,6 +31,7 @@ from serving.experiments import MIN_USERS, always_valid
 from serving.json_files import read_json
 
 UPLIFT = Path("var/serving/uplift.json")
+LOCK = Path("var/serving/.uplift.lock")
 MEASURE_SECONDS = 600.0
 """Least seconds between two measurements."""
 MEASURE_SHARE = 0.01
@@ -120,15 +122,13 @@ def _enough(arm: Visitors) -> bool:
 
 
 class UpliftMeasurement:
-    """Measures now and then; ``step`` is called every second by every worker.
-
-    Workers that measure at the same time write the same figures.
-    """
+    """Measures now and then; ``step`` is called every second by every worker, one measures."""
 
     def __init__(self, settings: Uplift, root: Path, database: Database, has_api_key: bool) -> None:
         self.enabled = has_api_key and settings.share > 0
         self._settings = settings
         self._file = root / UPLIFT
+        self._lock = root / LOCK
         self._database = database
 
     def latest(self) -> dict[str, Any] | None:
@@ -140,6 +140,11 @@ class UpliftMeasurement:
         """Measure if that is due."""
         if not self.enabled:
             return
+        with file_lock(self._lock, wait=False) as locked:
+            if locked:
+                self._measure_if_due()
+
+    def _measure_if_due(self) -> None:
         before, now = self.latest(), time.time()
         pause = max(MEASURE_SECONDS, (before or {}).get("took", 0.0) / MEASURE_SHARE)
         if before is not None and abs(now - before["at"]) < pause:
@@ -152,12 +157,18 @@ class UpliftMeasurement:
                 same = before["period"] == found["period"]
                 found["previous"] = before["previous"] if same else {**before, "previous": None}
             write_json(self._file, found)
-            self._forget(found["period"])
+            self._forget(found["period"], now)
         except StoreError:
             return  # unreachable: measured when it is back
 
-    def _forget(self, period: str) -> None:
-        """Delete the exposures of earlier periods; their figures stay in the file."""
+    def _forget(self, period: str, now: float) -> None:
+        """Delete the exposures of periods that ended a day ago; their figures stay in the file.
+
+        Until then a worker that is slow may write to one, and a clock that is ahead by minutes must
+        not delete the running one.
+        """
+        if holdout_name(self._settings, now - DAY) != period:
+            return
         for name in experiment_names(self._database, HOLDOUT):
             if name != period:
                 delete_exposures(self._database, name)

@@ -10,7 +10,15 @@ import pandas as pd
 import pytest
 
 from components.data.held_days import hold_days, load_held_days
-from monitoring.click_rate import MIN_CLICKS, ClickRate, click_rate, read_click_rate
+from monitoring.click_rate import (
+    LISTS_A_DAY,
+    LISTS_A_SHOPPER,
+    MIN_CLICKS,
+    ClickRate,
+    _sampled,
+    click_rate,
+    read_click_rate,
+)
 from monitoring.detection import Verdict
 from monitoring.run import check_drift, with_clicks
 
@@ -127,7 +135,8 @@ def test_exported_files_are_read_and_held_days_left_out(tmp_path: Path) -> None:
     lists, followed = shown(1, last_appeal=0.4)
     export(tmp_path, lists, followed)
     folders = tmp_path / "data/impressions", tmp_path / "data/feedback"
-    found = read_click_rate(*folders, DAYS, 0.05)
+    end, trained = START + pd.Timedelta(weeks=WEEKS), START - pd.Timedelta(days=1)
+    found = read_click_rate(*folders, DAYS, 0.05, end, trained)
     assert found is not None
     assert found.fell
     # The last hour is left out, because its clicks are yet to come.
@@ -136,16 +145,59 @@ def test_exported_files_are_read_and_held_days_left_out(tmp_path: Path) -> None:
         hold_days(tmp_path, day.date(), day.date(), "test orders", "operator")
     held = load_held_days(tmp_path).reasons()
     assert len(held) == 6
-    fewer = read_click_rate(*folders, DAYS, 0.05, held)
+    fewer = read_click_rate(*folders, DAYS, 0.05, end, trained, held)
     assert fewer is None or fewer.lists < found.lists / 3
-    assert read_click_rate(tmp_path / "none", folders[1], DAYS, 0.05) is None
+    assert read_click_rate(tmp_path / "none", folders[1], DAYS, 0.05, end, trained) is None
+    # An old export, and a training that has learned from the window: one fall, one retraining.
+    assert read_click_rate(*folders, DAYS, 0.05, end + pd.Timedelta(days=2), trained) is None
+    learned = end - pd.Timedelta(days=3)
+    assert read_click_rate(*folders, DAYS, 0.05, end, learned) is None
+
+
+def test_strangers_neither_make_nor_hide_a_fall(tmp_path: Path) -> None:
+    """As many lists again of sessions that click nothing; clicks without a signature."""
+    lists, followed = shown(1)
+    last = lists[lists["timestamp"] >= START + pd.Timedelta(weeks=WEEKS - 1)]
+    sessions = last.assign(
+        user_id=[f"session:{k}" for k in range(len(last))], impression_id="s" + last.impression_id
+    )
+    nobody = last.assign(user_id=None, impression_id="n" + last.impression_id)
+    found = click_rate(pd.concat([lists, sessions, nobody]), followed, DAYS, 0.05)
+    alone = click_rate(lists, followed, DAYS, 0.05)
+    assert found == alone
+    fallen, followed = shown(1, last_appeal=0.4)
+    clicked = last.head(300).assign(item_id="p0")[["impression_id", "item_id"]]
+    export(tmp_path, fallen, followed)
+    file = tmp_path / "data/feedback/events-2026-03-08.parquet"
+    fake = pd.read_parquet(file).iloc[[0] * len(clicked)].assign(authentication="none")
+    fake = fake.assign(**{name: clicked[name].to_numpy() for name in clicked})
+    pd.concat([pd.read_parquet(file), fake]).to_parquet(file, index=False)
+    folders = tmp_path / "data/impressions", tmp_path / "data/feedback"
+    end = START + pd.Timedelta(weeks=WEEKS)
+    hidden = read_click_rate(*folders, DAYS, 0.05, end, START - pd.Timedelta(days=1))
+    assert hidden is not None
+    assert hidden.fell
+
+
+def test_a_shopper_with_most_lists_of_a_day_leaves_those_of_the_others() -> None:
+    day = pd.Timestamp("2026-01-05", tz="UTC")
+    users = ["robot"] * 50_000 + [f"u{k}" for k in range(3000)] + [None] * 1000
+    lists = pd.DataFrame({"user_id": users, "timestamp": day, "impression_id": range(len(users))})
+    found = _sampled(lists)
+    assert len(found) == LISTS_A_DAY
+    assert found["user_id"].nunique() > LISTS_A_DAY - 20
+    assert (found["user_id"] == "robot").sum() <= LISTS_A_SHOPPER
 
 
 def test_a_torn_file_is_named(tmp_path: Path) -> None:
     export(tmp_path, *shown(1))
     (tmp_path / "data/impressions/impressions-2026-03-01.parquet").write_bytes(b"PAR1 torn")
     with pytest.raises(ValueError, match=r"impressions-2026-03-01.parquet .*export again"):
-        read_click_rate(tmp_path / "data/impressions", tmp_path / "data/feedback", DAYS, 0.05)
+        read_click_rate(
+            tmp_path / "data/impressions",
+            tmp_path / "data/feedback",
+            *(DAYS, 0.05, START + pd.Timedelta(weeks=WEEKS), START),
+        )
 
 
 def verdict_of(kind: str) -> Verdict:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from components.settings import Settings
 from monitoring.detection import Traffic, Verdict, judge
 from monitoring.features import clean_window
 from monitoring.reference import Reference
+from monitoring.run import newest_traffic
 from tests.monitoring.weeks import DAY, END, purchases, reference_of, training
 
 FIRST = END + 5 * DAY
@@ -85,6 +88,26 @@ def test_broken_data_is_named_with_its_days(
     assert found.enough
     good = clean_window(week[week["timestamp"] < FIRST])
     assert found.rows == len(good)
+
+
+@pytest.mark.parametrize("hour", [9, 10, 13, 16, 23])
+def test_a_run_at_any_hour_takes_no_part_of_a_day_for_a_fault(
+    reference: Reference, hour: int, settings: Settings, tmp_path: Path
+) -> None:
+    """The newest seven days end now, so that the first and the last of them are parts."""
+    events = purchases(END, 8, seed=4).assign(
+        rating=np.nan, client=None, authentication="shop", impression_id=None
+    )
+    now = END + 7 * DAY + pd.Timedelta(hours=hour)
+    events = events[events["timestamp"] < now]
+    for day, part in events.groupby(events["timestamp"].dt.date):
+        part.to_parquet(tmp_path / f"events-{day}.parquet", index=False)
+    traffic = newest_traffic(tmp_path, 7, settings.validate_, now)
+    found, _ = judge(traffic, reference)
+    assert found.kind == "none", found.reasons
+    if hour in (9, 16):  # such parts do look broken where they are taken for days
+        whole, _ = judge(replace(traffic, partial=()), reference)
+        assert whole.kind == "broken"
 
 
 def test_a_stopped_feed_is_found_after_the_longest_ordinary_gap(

@@ -167,7 +167,11 @@ def test_check_drift_takes_the_newest_feedback_and_its_impressions(
     impressions = pd.DataFrame(
         {
             "impression_id": [f"i{n}" for n in range(100)],
+            "user_id": [f"{n}" for n in range(100)],
+            "item_ids": [["a", "b"]] * 100,
+            "scores": [[2.0, 1.0]] * 100,
             "model_version": ["1", "2"] * 50,
+            "source": "model",
             "timestamp": frame["timestamp"].sort_values().iloc[len(frame) // 2],
         }
     )

@@ -58,7 +58,7 @@ def learned(frame: pd.DataFrame) -> tuple[History, Calibration, Vocabulary]:
 
 
 def hash_of(item: str) -> int:
-    return int(item[1:])
+    return sum(item.encode())
 
 
 def reference_of(frame: pd.DataFrame) -> Reference:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from components.file_lock import file_lock
 from components.settings import Experiment, Uplift
 from serving.arms import (
     DAY,
@@ -29,7 +31,7 @@ from serving.events.tables import EXPOSURES, IMPRESSIONS, profile_of
 from serving.events.visitors import Sums
 from serving.recommend.query import RecommendRequest, RerankRequest
 from serving.recommend.types import Shopper
-from serving.uplift import UPLIFT, UpliftMeasurement, gain
+from serving.uplift import LOCK, UPLIFT, UpliftMeasurement, gain
 
 
 def sums(y: np.ndarray, x: np.ndarray) -> Sums:
@@ -97,7 +99,7 @@ def test_the_holdout_is_small_sticky_redrawn_and_independent() -> None:
 
 def test_it_measures_now_and_then_and_keeps_the_period_before(tmp_path: Path) -> None:
     store = EventStore("sqlite:///events.db", tmp_path)
-    settings = Uplift()
+    settings = Uplift(redraw_days=3650)  # the period began long ago
     name = holdout_name(settings)
     random = np.random.default_rng(1)
     now = time.time_ns() // 1000
@@ -131,6 +133,38 @@ def test_it_measures_now_and_then_and_keeps_the_period_before(tmp_path: Path) ->
     again = measurement.latest()
     assert again is not None
     assert (again["period"], again["previous"]["period"]) == (name, "~holdout 7")
+    store.close()
+
+
+def test_the_period_before_is_kept_for_a_day(tmp_path: Path) -> None:
+    """A worker that is slow may still write to it, and a clock may be ahead for a moment."""
+    store = EventStore("sqlite:///events.db", tmp_path)
+    settings = Uplift(redraw_days=1)  # the period began today
+    yesterday = holdout_name(settings, time.time() - DAY)
+    row = {"profile": "user:0", "model_version": "1", "arm": POPULAR, "timestamp": 1}
+    record_exposures(store.database, [{**row, "experiment": yesterday}])
+    UpliftMeasurement(settings, tmp_path, store.database, has_api_key=True).step()
+    assert experiment_names(store.database, "~holdout") == [yesterday]
+    store.close()
+
+
+def test_one_worker_measures_and_the_file_is_never_torn(tmp_path: Path) -> None:
+    store = EventStore("sqlite:///events.db", tmp_path)
+    workers = [
+        UpliftMeasurement(Uplift(), tmp_path, store.database, has_api_key=True) for _ in range(4)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            (tmp_path / UPLIFT).unlink(missing_ok=True)  # all become due at once
+            for done in [pool.submit(one.step) for one in workers]:
+                done.result(10)
+            found = workers[0].latest()
+            assert found is not None
+            assert found["previous"] is None
+    with file_lock(tmp_path / LOCK):
+        (tmp_path / UPLIFT).unlink()
+        workers[0].step()  # another worker measures
+        assert workers[0].latest() is None
     store.close()
 
 

@@ -70,7 +70,13 @@ class Place:
         """Return the files that the path matches as a pattern."""
         anchor = Path(self.path.anchor) if self.path.is_absolute() else self.root
         pattern = str(self.path.relative_to(self.path.anchor))
-        found = [self._file(file) for file in sorted(anchor.glob(pattern)) if file.is_file()]
+        # As in a shell, a wildcard does not match the beginning of a hidden file's name.
+        hidden_too = not is_pattern(PurePath(PurePath(pattern).name[:1]))
+        found = [
+            self._file(file)
+            for file in sorted(anchor.glob(pattern))
+            if file.is_file() and (hidden_too or visible(file, file.parent))
+        ]
         if not found:
             raise FileNotFoundError(
                 f"ingest: no file matches {self.path} (looked in {anchor.resolve()})"

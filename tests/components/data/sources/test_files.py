@@ -36,6 +36,24 @@ def test_every_format_gives_the_same_rows(settings: Settings, tmp_path: Path, en
     assert set(found["source"]) == {file.name}
 
 
+def test_a_wildcard_matches_no_hidden_file(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a.csv", ".a.csv", "._a.csv", "~$a.csv", "_a.csv"):
+        (tmp_path / "in" / name).write_text("u\n1\n")
+    for pattern, names in (
+        ("in/*.csv", ["a.csv"]),
+        ("in/?a.csv", []),
+        ("in/_*.csv", ["_a.csv"]),
+        ("in/.[a-z]*.csv", [".a.csv"]),
+    ):
+        source = Source(path=Path(pattern), columns=COLUMNS)
+        if not names:
+            with pytest.raises(FileNotFoundError, match="no file matches"):
+                files_of(source, tmp_path)
+        else:
+            assert [Path(one.name).name for one in files_of(source, tmp_path)] == names
+
+
 def test_a_folder_gives_its_readable_files_by_name(tmp_path: Path) -> None:
     (tmp_path / "in/deep").mkdir(parents=True)
     for name in ("b.csv", "a.JSONL", "notes.txt", "deep/c.csv.gz"):
