@@ -51,7 +51,7 @@ def test_a_wildcard_matches_no_hidden_file(tmp_path: Path) -> None:
             with pytest.raises(FileNotFoundError, match="no file matches"):
                 files_of(source, tmp_path)
         else:
-            assert [Path(one.name).name for one in files_of(source, tmp_path)] == names
+            assert [Path(one.shown).name for one in files_of(source, tmp_path)] == names
 
 
 def test_a_folder_gives_its_readable_files_by_name(tmp_path: Path) -> None:
