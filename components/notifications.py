@@ -53,17 +53,16 @@ def deliver(root: Path, settings: Settings, now: float | None = None) -> list[st
     """Send the messages that are due; return the addresses that failed, as ``AlertUrls.shown``.
 
     now: seconds since 1970; default: the present. One process at a time sends; another returns at
-    once. A failure is logged without the address and raises nothing.
+    once. What a service or the network does is logged without the address and raises nothing.
+
+    Raises:
+        OSError: the messages cannot be read or written.
     """
     urls, shop = settings.monitor.alert_urls, settings.register_.model_name
-    try:
-        if not read_state(root).messages:
-            return []
-        with _only_one(root) as mine:
-            return _deliver(root, urls, shop, time.time() if now is None else now) if mine else []
-    except OSError as error:
-        log.error("the messages of the alerts cannot be read or written: %s", error.strerror)
+    if not read_state(root).messages:
         return []
+    with _only_one(root) as mine:
+        return _deliver(root, urls, shop, time.time() if now is None else now) if mine else []
 
 
 def _deliver(root: Path, urls: AlertUrls, shop: str, now: float) -> list[str]:
@@ -131,10 +130,7 @@ def send_test(settings: Settings) -> dict[str, bool]:
     title = f"{settings.register_.model_name}: test"
     text = "This message tests the addresses of the alerts."
     sent = send(
-        [
-            {"address": url, "title": title, "text": text, "level": "info"}
-            for url in urls.addresses
-        ]
+        [{"address": url, "title": title, "text": text, "level": "info"} for url in urls.addresses]
     )
     return dict(zip(urls.shown, sent, strict=True))
 

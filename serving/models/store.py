@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from components.alerts import raise_alert, resolve_alerts
@@ -208,11 +209,9 @@ class ModelStore:
         """Resolve the alert of a model that this worker could not load, or a worker before it."""
         if not self._may_be_open[which]:
             return
-        try:
+        with suppress(OSError):  # a full disk: at the next look
             resolve_alerts(self._root, "model", why, BY, [which])
             self._may_be_open[which] = False
-        except OSError as error:
-            logger.error("the alert was not resolved: %s", error.strerror)
 
     def _refresh_canary(self) -> None:
         """Load the version in its canary; while it cannot be loaded, the champion serves all."""

@@ -19,11 +19,12 @@ import pandas as pd
 import pytest
 
 from components import registry
-from components.alerts import ALERTS, read_alerts
+from components.alerts import open_alerts
 from components.evaluation import report
 from components.manifest import write_manifest
 from components.rollout import read_rollout
 from components.settings import Settings
+from components.timeline import read_timeline
 
 API, OPERATOR = {"x-api-key": "the shop's"}, {"x-api-key": "the owner's"}
 K = 20
@@ -159,8 +160,16 @@ def test_a_bad_version_hurts_in_its_canary_and_is_gone_by_itself(
         assert "shoppers convert less" in decision["reason"]
         assert client.get("/model").json()["version"] == "1"
     assert shoppers.failed == []
-    alerts = [one for one in read_alerts(shop / ALERTS) if one["kind"] == "canary"]
-    assert [one["version"] for one in alerts] == ["2"]
     pointer = shop / "var/serving/champion.json"
     until(lambda: json.loads(pointer.read_text())["version"] == "1", 180)
     until(lambda: read_rollout(shop).rejected is None)
+    until(lambda: open_alerts(shop) == ())
+    happened = [one.kind for one in read_timeline(shop) if one.by in ("operator", "endpoint")]
+    assert happened == [
+        "promotion",
+        "canary-started",
+        "canary-rolled-back",
+        "alert-opened",
+        "rollback",
+        "alert-resolved",
+    ]
