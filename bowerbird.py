@@ -669,7 +669,7 @@ def ui() -> None:
         with servers(settings, ROOT) as (prefect, mlflow):
             typer.echo(f"Prefect {prefect}   MLflow {mlflow}   stop with Ctrl-C")
             typer.echo(how_to_log_in(ROOT))
-            serve_flows(settings)
+            serve_flows(settings, own_server=True)
     except RuntimeError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error

@@ -271,7 +271,8 @@ def test_the_operator_sees_model_traffic_latency_drift_and_quality(
     shown = httpx.post(f"{page}/recommend", json={"k": 3}).json()
     event = {"session_id": "s", "item_id": shown["items"][0]["item_id"], "event": "click"}
     httpx.post(f"{page}/feedback", json={**event, "impression_id": shown["impression_id"]})
-    browser.get(f"{page}/operator")
+    operate(browser, page)
+    browser.get_log("browser")  # the first visit had no key
     until(browser, lambda: "item_neighbours" in browser.find_element(By.ID, "model").text)
     text = browser.find_element(By.TAG_NAME, "main").text
     for expected in ("item_neighbours", "/recommend", "Drift", "no customer: 3", "onerror"):
@@ -375,6 +376,11 @@ def test_the_operator_promotes_and_rolls_back_in_a_real_registry(
         "days-released",
     ]
     assert "days released" in browser.find_element(By.ID, "timeline").text
+    if folder := os.environ.get("SCREENSHOTS"):
+        browser.set_window_size(1200, 2600)
+        browser.find_element(By.CSS_SELECTOR, "#timeline summary").click()
+        browser.save_screenshot(f"{folder}/timeline.png")
+        browser.set_window_size(1200, 900)
     assert complaints(browser) == []
 
 
