@@ -361,7 +361,7 @@ async function refresh() {
     alerts(status.alerts);
     holds(status.holds);
     drift(status.drift, status.reports);
-    await showTimeline(operate);
+    showTimeline(operate); // says itself what is wrong
     quality(status.validation, status.reports);
     if (Date.now() > heldUntil) say(at("message"), `as of ${new Date().toLocaleTimeString()}`);
   } catch (error) {
