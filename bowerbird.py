@@ -365,15 +365,27 @@ def monitor(
 DAY_FORMATS = ["%Y-%m-%d"]
 
 
+def _check_days_or_promotion(first: datetime | None, promotion: bool) -> None:
+    if promotion == (first is not None):
+        typer.secho("error: name the days, or --promotion", fg="red", err=True)
+        raise typer.Exit(1)
+
+
 @app.command()
 def hold(
-    first: datetime = typer.Argument(formats=DAY_FORMATS, help="first day (UTC)"),
+    first: datetime = typer.Argument(None, formats=DAY_FORMATS, help="first day (UTC)"),
     last: datetime = typer.Argument(None, formats=DAY_FORMATS, help="last day; default: first"),
+    promotion: bool = typer.Option(False, help="pause promotions"),
     reason: str = typer.Option("by the operator", help="for the record"),
 ) -> None:
-    """Learn nothing from the events of these days: the next training puts them in quarantine."""
+    """Learn nothing from these days: the next training leaves them out; or pause promotions."""
     from components.data.held_days import hold_days
+    from components.evaluation.promotion_hold import hold_promotions
 
+    _check_days_or_promotion(first, promotion)
+    if promotion:
+        typer.echo(str(hold_promotions(ROOT, reason)))
+        return
     try:
         days = hold_days(ROOT, first.date(), (last or first).date(), reason, "operator")
     except ValueError as error:
@@ -393,11 +405,10 @@ def release(
     from components.data.held_days import release_days
     from components.evaluation.promotion_hold import release_promotions
 
-    if promotion == (first is not None):
-        typer.secho("error: name the days, or --promotion", fg="red", err=True)
-        raise typer.Exit(1)
+    _check_days_or_promotion(first, promotion)
     if promotion:
         there = release_promotions(ROOT)
+        _send_alerts()
         typer.echo(
             "promotions are allowed; `bowerbird promote VERSION` promotes one that was held back"
             if there
@@ -409,7 +420,19 @@ def release(
     except ValueError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
+    _send_alerts()
     typer.echo(f"{len(days)} held days released; the next training learns from them")
+
+
+def _send_alerts() -> None:
+    """Send what is resolved, where no endpoint runs that would."""
+    from components.notifications import deliver
+    from components.settings import SettingsError, load_settings
+
+    try:
+        deliver(ROOT, load_settings())
+    except SettingsError as error:
+        typer.secho(f"warning: messages of alerts were not sent: {error}", fg="yellow", err=True)
 
 
 @app.command()
@@ -436,6 +459,54 @@ def held() -> None:
                 typer.echo(f"  {row['item_id']}  {row['sign']}  {row['user_id']}")
     if not reasons and promotions is None:
         typer.echo("nothing is held")
+
+
+@app.command()
+def timeline(
+    n: int = typer.Option(30, "-n", min=1, help="the newest entries that are shown"),
+    as_json: bool = typer.Option(False, "--json", help="with the evidence, one JSON object a line"),
+) -> None:
+    """What happened to the shop's models and data: promotions, canaries, holds, alerts."""
+    import json
+    from dataclasses import asdict
+
+    from components.timeline import newest
+
+    for entry in newest(ROOT, n)[::-1]:
+        if as_json:
+            typer.echo(json.dumps(asdict(entry), ensure_ascii=False))
+        else:
+            typer.echo(f"{entry.at[:16]}  {entry.kind:<20}  {entry.text} ({entry.by})")
+
+
+@app.command()
+def alerts(
+    test: bool = typer.Option(False, "--test", help="send a message to each address"),
+) -> None:
+    """List the open alerts; or test the addresses of monitor.alert_urls."""
+    from components.alerts import open_alerts
+    from components.notifications import send_test
+    from components.settings import SettingsError, load_settings
+
+    if not test:
+        for one in open_alerts(ROOT):
+            times = f", {one.count} times until {one.last[:16]}" if one.count > 1 else ""
+            typer.echo(f"{one.opened[:16]}  {one.kind}: {one.subject}{times}\n    {one.reason}")
+        return
+    try:
+        settings = load_settings()
+        if not settings.monitor.alert_urls.addresses:
+            raise SettingsError(
+                "there is no address: set BOWERBIRD_MONITOR__ALERT_URLS, see docs/operations.md"
+            )
+    except SettingsError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    sent = send_test(settings)
+    for url, is_sent in sent.items():
+        typer.echo(f"{url}: {'delivered' if is_sent else 'not delivered'}")
+    if not all(sent.values()):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -598,7 +669,7 @@ def ui() -> None:
         with servers(settings, ROOT) as (prefect, mlflow):
             typer.echo(f"Prefect {prefect}   MLflow {mlflow}   stop with Ctrl-C")
             typer.echo(how_to_log_in(ROOT))
-            serve_flows(settings)
+            serve_flows(settings, own_server=True)
     except RuntimeError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error

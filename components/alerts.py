@@ -1,92 +1,226 @@
-"""An alert: a durable line in the alert log, and a message to the webhook.
+"""Alerts: what is wrong now, each raised once while it lasts, and resolved when it has passed.
 
-In: facts of an alert. Out: a line of JSON in ``var/monitoring/alerts.jsonl``, and a POST to the
-webhook of ``monitor.webhook`` if there is one.
+In: facts of a part that watches something. Out: ``var/monitoring/alerts.json`` with the open alerts
+and the messages that are still to be sent (``components.notifications`` sends them), and entries in
+the timeline.
+
+An alert is known by its kind and its subject. While it is open it is not sent again: a counter and
+the time of the last occurrence grow. The file is replaced atomically under a lock that all
+processes share, and is on disk before a message is sent.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from uuid import uuid4
 
-import httpx
-
-from components.credentials import WebhookCredential, keep_urls_out_of_logs
+from components.json_files import write_json
+from components.timeline import record
 
 log = logging.getLogger(__name__)
 
-ALERTS = Path("var/monitoring/alerts.jsonl")
-NO_WEBHOOK = WebhookCredential("")
-WEBHOOK_SECONDS = 5.0
-SAME = timedelta(hours=1)
-"""The same alert is not raised again within this time: each worker of an endpoint would."""
+FILE = Path("var/monitoring/alerts.json")
+LOCK = Path("var/monitoring/.alerts.lock")
+MOST_OPEN, MOST_MESSAGES = 200, 100
+"""The newest that are kept: no stream of alerts fills the disk."""
+LONGEST_REASON, LONGEST_SUBJECT = 1000, 200
+"""Characters; a reason may quote what a client sent."""
+
+Kind = Literal["drift", "broken", "attack", "canary", "model", "refresh", "flow"]
+TITLES: dict[str, str] = {
+    "drift": "the traffic drifted",
+    "broken": "broken data",
+    "attack": "signs of an attack",
+    "canary": "a canary was rolled back",
+    "model": "a model cannot be loaded",
+    "refresh": "a refresh was refused",
+    "flow": "a flow failed",
+}
+Level = Literal["info", "success", "warning"]
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One open alert. subject: what it is about, of its kind. reason: one sentence, the newest.
+
+    opened, last: first and last occurrence, UTC, ISO 8601. count: occurrences. details: what the
+    part that raised it needs to resolve it.
+    """
+
+    kind: str
+    subject: str
+    reason: str
+    opened: str
+    last: str
+    count: int = 1
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message to send. at, due: seconds since 1970. attempts: failed ones so far. left: digests
+    of the addresses that have not got it; None: of all."""
+
+    id: str
+    title: str
+    text: str
+    level: Level
+    at: float
+    due: float = 0.0
+    attempts: int = 0
+    left: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """The open alerts and the messages to send, both oldest first."""
+
+    alerts: tuple[Alert, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+
+def open_alerts(root: Path) -> tuple[Alert, ...]:
+    """Return the open alerts below ``root``, oldest first."""
+    return read_state(root).alerts
 
 
 def raise_alert(
-    alert: dict[str, Any], file: str | Path = ALERTS, webhook: WebhookCredential = NO_WEBHOOK
-) -> None:
-    """Append an alert with the time; it is on disk when this returns, and posted to the webhook.
+    root: Path,
+    kind: Kind,
+    reasons: Mapping[str, str],
+    by: str,
+    details: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Raise an alert for each subject; return the subjects that were not open before.
 
-    The line is appended in one write and synced. A webhook that fails is logged and changes
-    nothing else.
+    reasons: subject → one sentence. The new ones are sent as one message. by: the part that raises
+    it, for the timeline. details: kept with each alert, replacing earlier ones. Durable on return.
     """
-    alert = {"raised_at": datetime.now(UTC).isoformat(timespec="seconds"), **alert}
-    file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(alert, ensure_ascii=False, allow_nan=False) + "\n"
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    now, more = _now(), dict(details or {})
+    with alerts_lock(root):
+        state = read_state(root)
+        known = {one.subject: one for one in state.alerts if one.kind == kind}
+        raised: dict[str, Alert] = {}
+        for name, reason in reasons.items():
+            subject, text = plain(name, LONGEST_SUBJECT), plain(reason, LONGEST_REASON)
+            before = known.get(subject)
+            raised[subject] = (
+                Alert(kind, subject, text, now, now, details=more)
+                if before is None
+                else replace(before, reason=text, last=now, count=before.count + 1, details=more)
+            )
+        new = [one for subject, one in raised.items() if subject not in known]
+        for one in new:
+            record(root, "alert-opened", f"{TITLES[kind]}: {one.reason}", by, asdict(one))
+        kept = [raised.get(one.subject, one) if one.kind == kind else one for one in state.alerts]
+        text = "\n".join(one.reason for one in new)
+        messages = (_message(TITLES[kind], text, "warning"),) if new else ()
+        write_state(root, State((*kept, *new), (*state.messages, *messages)))
+    return [one.subject for one in new]
+
+
+def resolve_alerts(
+    root: Path, kind: Kind, why: str, by: str, subjects: Collection[str] | None = None
+) -> list[Alert]:
+    """Resolve the open alerts of a kind and return them; one message names them all.
+
+    why: one sentence. subjects: only of these; None: all. Nothing is written where none is open.
+    """
+
+    def passed(one: Alert) -> bool:
+        return one.kind == kind and (subjects is None or one.subject in subjects)
+
+    if not any(map(passed, open_alerts(root))):
+        return []
+    why = plain(why, LONGEST_REASON)
+    with alerts_lock(root):
+        state = read_state(root)
+        resolved = [one for one in state.alerts if passed(one)]
+        if not resolved:  # another process was faster
+            return []
+        for one in resolved:
+            text = f"resolved: {TITLES[kind]} ({one.subject}): {why}"
+            record(root, "alert-resolved", text, by, asdict(one))
+        text = "\n".join([why, *(f"was: {one.reason}" for one in resolved)])
+        message = _message(f"resolved: {TITLES[kind]}", text, "success")
+        alerts = tuple(one for one in state.alerts if not passed(one))
+        write_state(root, State(alerts, (*state.messages, message)))
+    return resolved
+
+
+def notify(root: Path, title: str, text: str) -> None:
+    """Send a message about something that is no problem. It is on disk when this returns."""
+    with alerts_lock(root):
+        state = read_state(root)
+        message = _message(title, text, "info")
+        write_state(root, replace(state, messages=(*state.messages, message)))
+
+
+def plain(text: str, longest: int) -> str:
+    """Return a text of one line without control characters, cut at ``longest`` characters.
+
+    >>> plain("no prices\\r\\nBcc: all@shop.example\\x1b[2J", 100)
+    'no prices Bcc: all@shop.example [2J'
+    """
+    printable = "".join(one if one.isprintable() else " " for one in text)
+    line = " ".join(printable.split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _message(title: str, text: str, level: Level) -> Message:
+    lines = [plain(line, LONGEST_REASON) for line in text.splitlines()]
+    return Message(uuid4().hex, plain(title, LONGEST_SUBJECT), "\n".join(lines), level, time.time())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def read_state(root: Path) -> State:
+    """Return the alerts and messages below ``root``.
+
+    A damaged file is set aside: what is wrong still is raised again at its next occurrence.
+    """
+    file = root / FILE
     try:
-        os.write(descriptor, line.encode())
-        os.fsync(descriptor)
+        found = json.loads(file.read_text(encoding="utf-8"))
+        messages = (
+            Message(**{**one, "left": one["left"] and tuple(one["left"])})
+            for one in found["messages"]
+        )
+        return State(tuple(Alert(**one) for one in found["alerts"]), tuple(messages))
+    except FileNotFoundError:
+        return State()
+    except (ValueError, KeyError, TypeError) as error:
+        log.error("%s is damaged (%s) and is set aside", FILE, type(error).__name__)
+        file.replace(file.with_suffix(".damaged"))
+        return State()
+
+
+def write_state(root: Path, state: State) -> None:
+    """Replace the file, durably and atomically. The caller holds the lock."""
+    kept = State(state.alerts[-MOST_OPEN:], state.messages[-MOST_MESSAGES:])
+    write_json(root / FILE, asdict(kept))
+
+
+@contextmanager
+def alerts_lock(root: Path) -> Iterator[None]:
+    """Lock the alerts: one process or thread at a time changes them."""
+    file = root / LOCK
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(descriptor)
-    if webhook.get_secret_value():
-        _post(webhook, alert)
-
-
-def raise_once(
-    alert: dict[str, Any], file: str | Path = ALERTS, webhook: WebhookCredential = NO_WEBHOOK
-) -> None:
-    """As ``raise_alert``, unless the same alert was raised within the last hour."""
-    for old in read_alerts(file)[-50:]:
-        facts = {name: value for name, value in old.items() if name != "raised_at"}
-        if facts == alert:
-            raised = datetime.fromisoformat(old["raised_at"])
-            if datetime.now(UTC) - raised < SAME:
-                return
-    raise_alert(alert, file, webhook)
-
-
-def read_alerts(file: str | Path = ALERTS) -> list[dict[str, Any]]:
-    """Return the alerts, oldest first; empty where there is no log. A torn line is left out."""
-    file = Path(file)
-    if not file.exists():
-        return []
-    alerts = []
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            alert = json.loads(line)
-        except json.JSONDecodeError:
-            log.warning("%s has a line that is no JSON: %.80r", file, line)
-            continue
-        if isinstance(alert, dict):
-            alerts.append(alert)
-    return alerts
-
-
-def _post(webhook: WebhookCredential, alert: dict[str, Any]) -> None:
-    """Send an alert. A redirect is not followed and counts as a failure; no answer is read."""
-    keep_urls_out_of_logs()
-    url = webhook.get_secret_value()
-    try:
-        with httpx.stream("POST", url, json=alert, timeout=WEBHOOK_SECONDS) as response:
-            if response.is_success:
-                return
-            why = f"it answered {response.status_code}"
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        why = type(error).__name__  # the text of some errors quotes the URL
-    log.warning("the alert was not delivered to monitor.webhook (%s): %s", webhook, why)

@@ -1,8 +1,8 @@
 """Settings that may hold a credential: their types, and texts without the credentials.
 
-A password in a database's URL, a token in a webhook's: such a value comes from the environment
-alone (see ``settings``), is masked wherever it is printed and left out wherever settings are
-written. ``get_secret_value()`` is called at the one place of use.
+A password in a database's URL, a token in the address of an alert: such a value comes from the
+environment alone (see ``settings``), is masked wherever it is printed and left out wherever
+settings are written. ``get_secret_value()`` is called at the one place of use.
 """
 
 from __future__ import annotations
@@ -85,14 +85,30 @@ class Credential(SecretStr):
         return _mask(self.get_secret_value(), _ALONE)
 
 
-class WebhookCredential(Credential):
-    """A URL whose path is the key: printed as its scheme and host."""
+class AlertUrls(Credential):
+    """Addresses of alerts in apprise's form, separated by white space: printed as their schemes.
+
+    >>> urls = AlertUrls("slack://T1/T2/T3 mailto://shop:4711@mail.example")
+    >>> str(urls), urls.shown
+    ('slack://*** mailto://***', ['address 1 (slack)', 'address 2 (mailto)'])
+    """
+
+    @property
+    def addresses(self) -> list[str]:
+        return self.get_secret_value().split()
+
+    @property
+    def shown(self) -> list[str]:
+        """Name each address without its host, which is a token in many of them."""
+        return [f"address {n} ({_scheme(url)})" for n, url in enumerate(self.addresses, 1)]
 
     def _display(self) -> str:
-        if not self.get_secret_value():
-            return ""
-        host = re.match(r"https?://[\w.:\[\]-]+(?=[/?#]|$)", self.get_secret_value())
-        return f"{host[0]}/{MASK}" if host else MASK
+        return " ".join(f"{_scheme(url)}://{MASK}" for url in self.addresses)
+
+
+def _scheme(url: str) -> str:
+    found = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", url)
+    return found[1].lower() if found else MASK
 
 
 def keep_urls_out_of_logs() -> None:
@@ -111,9 +127,19 @@ def _check_at(url: Credential) -> Credential:
     return url
 
 
+def _check_addresses(urls: AlertUrls) -> AlertUrls:
+    for number, url in enumerate(urls.addresses, 1):
+        if _scheme(url) == MASK:
+            raise ValueError(
+                f"address {number} has no scheme: write it as apprise does, such as "
+                "slack://…, mailtos://…, jsons://… (docs/operations.md)"
+            )
+    return urls
+
+
 _WRITTEN = (PlainSerializer(str), Field(exclude_if=attrgetter("secret")))
 
 CredentialUrl = Annotated[Credential, *_WRITTEN, AfterValidator(_check_at)]
 """Of a setting: written as it is without credentials, left out with them."""
-WebhookUrl = Annotated[WebhookCredential, *_WRITTEN]
+AlertUrlsSetting = Annotated[AlertUrls, *_WRITTEN, AfterValidator(_check_addresses)]
 """Of a setting: left out unless it is empty."""

@@ -44,12 +44,14 @@ class Release:
 class Canary:
     """A version that serves a share of the shoppers. started: seconds since 1970.
 
-    name: of its exposures in the event store; a refreshed version keeps it.
+    name: of its exposures in the event store; a refreshed version keeps it. recorded: its start is
+    in the timeline.
     """
 
     release: Release
     name: str
     started: float
+    recorded: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Rollout:
     rejected: the version that was rolled back last; its lineage is not served while the pointer
     still names it. evidence: what the canary showed at the last look, and when. decisions: the
     newest ones, the newest last; each has version, against, result (TAKEN_OVER, ROLLED_BACK,
-    ENDED), reason, started, decided, evidence, and whether an alert was raised.
+    ENDED), reason, started, decided, evidence, and whether it is recorded in the timeline.
     """
 
     stable: Release
@@ -95,7 +97,7 @@ class Rollout:
             "started": self.canary.started,
             "decided": now,
             "evidence": self.evidence,
-            "alerted": result == ENDED,  # the operator knows
+            "recorded": False,
         }
         return replace(self, decisions=(*self.decisions, decision)[-KEPT:])
 

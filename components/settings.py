@@ -41,10 +41,10 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from components.credentials import (
+    AlertUrls,
+    AlertUrlsSetting,
     Credential,
     CredentialUrl,
-    WebhookCredential,
-    WebhookUrl,
     mask_credentials,
 )
 from components.currencies import CODES
@@ -1374,6 +1374,12 @@ class Serve(Section):
     """What recommendations earn, against popular products."""
 
 
+WEBHOOK_REPLACED = (
+    "monitor.webhook is now monitor.alert_urls, set by BOWERBIRD_MONITOR__ALERT_URLS: write "
+    "https:// as jsons://, http:// as json:// (docs/operations.md)"
+)
+
+
 class Monitor(Section):
     window_days: PositiveInt = 7
     """Days of one window of traffic."""
@@ -1381,14 +1387,24 @@ class Monitor(Section):
     """Windows that a window is compared with."""
     reference_age: Annotated[int, Field(ge=0)] = 8
     """Windows that may pass before the next training; the alarm is calibrated for each age."""
-    webhook: WebhookUrl = WebhookCredential("")
-    """URL to which alerts are posted; set BOWERBIRD_MONITOR__WEBHOOK."""
+    alert_urls: AlertUrlsSetting = AlertUrls("")
+    """Addresses of alerts for apprise, separated by spaces; set BOWERBIRD_MONITOR__ALERT_URLS."""
     sample_rows: PositiveInt = 50000
     """Larger windows are sampled, and the report says so."""
     false_alarm_rate: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Largest rate of alarms on ordinary weeks that is accepted."""
     embedding_components: PositiveInt = 8
     """Principal components of the text embeddings that are compared."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_old_webhook(cls, values: Any) -> Any:
+        """Drop the empty ``webhook`` that the params.yaml of earlier shops has."""
+        if not isinstance(values, dict) or "webhook" not in values:
+            return values
+        if values["webhook"]:
+            raise ValueError(WEBHOOK_REPLACED)
+        return {name: value for name, value in values.items() if name != "webhook"}
 
 
 class Flows(Section):
@@ -1589,7 +1605,7 @@ def _describe(problem: ErrorDetails, variables: Mapping[Keys, str]) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{place}: there is no such key"
     found = problem["input"]
-    secret = _annotation(problem["loc"]) in (Credential, WebhookCredential)
+    secret = _annotation(problem["loc"]) in (Credential, AlertUrls)
     if secret or not isinstance(found, str | int | float | None) or "://" in str(found):
         found = type(found).__name__
     else:
@@ -1626,9 +1642,9 @@ def _refuse_credentials(value: Any, file: Path, keys: tuple[str, ...] = ()) -> N
             _refuse_credentials(below, file, (*keys, str(number)))
     elif isinstance(value, str):
         kind = _annotation(keys)
-        if (WebhookCredential if kind is WebhookCredential else Credential)(value).secret:
+        if (AlertUrls if kind is AlertUrls else Credential)(value).secret:
             name = _variable(keys)
-            known = kind in (Credential, WebhookCredential)
+            known = kind in (Credential, AlertUrls)
             raise SettingsError(
                 f"{file}: {'.'.join(keys)} holds a credential, which would be copied with the "
                 f"file: remove it there" + (f" and set {name} in the environment" if known else "")
@@ -1652,6 +1668,8 @@ def _variables(old: set[str]) -> dict[Keys, str]:
         if keys[0] == "train" or keys[:2] == ["rank", "weighted"]:
             at = 1 if keys[0] == "train" else 2
             keys[at:] = [_current(key, old) for key in keys[at : at + 1]] + keys[at + 1 :]
+        if keys == ["monitor", "webhook"]:
+            raise SettingsError(f"{name} in the environment: {WEBHOOK_REPLACED}")
         if not _exists(keys):
             known = {".".join(one): one for one in _all_keys(Settings) if len(one) > 1}
             near = get_close_matches(".".join(keys), known, 1)
@@ -1708,7 +1726,7 @@ def _with_environment(raw: dict[str, Any], variables: Mapping[Keys, str]) -> dic
 
 def _value(name: str, text: str, annotation: Any) -> Any:
     """Return what the variable ``name`` says: YAML, which JSON is too, or a text as it is."""
-    if annotation in (Credential, WebhookCredential):
+    if annotation in (Credential, AlertUrls):
         return text.strip()  # as it is: a password may look like YAML
     if mask_credentials(text) != text:
         raise SettingsError(f"{name} holds a credential, which would be written: remove it")

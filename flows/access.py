@@ -248,6 +248,8 @@ def prefect_server() -> ASGIApp:
     from prefect.server.api.server import create_app
     from prefect.settings import get_current_settings
 
+    import flows.notifications  # noqa: F401  the server runs the block of its automation
+
     if get_current_settings().server.api.auth_string is None:
         raise AccessError(
             "PREFECT_SERVER_API_AUTH_STRING is not set: start the server with `bowerbird ui`"

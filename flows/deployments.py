@@ -12,7 +12,9 @@ from prefect.deployments.runner import EntrypointType, RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 
 from components.settings import Settings
-from flows.monitoring import DRIFT, monitoring, resource
+from flows.monitoring import DRIFT, monitoring
+from flows.notifications import notify_failures
+from flows.operations import resource
 from flows.refresh import refresh
 from flows.retraining import retraining
 from flows.training import training
@@ -66,6 +68,11 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
     ]
 
 
-def serve_flows(settings: Settings) -> None:
-    """Run the scheduled flows until interrupted. $PREFECT_API_URL names the server."""
+def serve_flows(settings: Settings, own_server: bool = False) -> None:
+    """Run the scheduled flows until interrupted. $PREFECT_API_URL names the server.
+
+    own_server: it is that of ``bowerbird ui``, which knows the operator's notification block.
+    """
+    if own_server:
+        notify_failures()
     serve(*deployments(settings), limit=1 + len(deployments(settings)))

@@ -16,6 +16,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.events import emit_event
 
 from components.settings import load_settings
+from flows.operations import ended, resource
 from flows.stages import run_command
 
 if TYPE_CHECKING:
@@ -40,11 +41,6 @@ def check_newest_window() -> MonitoringResult:
     return check_drift(load_settings(), Path())
 
 
-def resource() -> str:
-    """Return the id of this shop in Prefect's events."""
-    return f"bowerbird.shop.{load_settings().register_.model_name}"
-
-
 def state_of(found: MonitoringResult) -> str:
     """Return the kind of the verdict in words, with what was done."""
     verdict = found.verdict
@@ -58,7 +54,12 @@ def state_of(found: MonitoringResult) -> str:
     return "no drift" if verdict.enough else "not enough data"
 
 
-@flow(name="monitoring", log_prints=True)
+@flow(
+    name="monitoring",
+    log_prints=True,
+    on_completion=[ended],
+    on_failure=[ended],
+)
 def monitoring() -> bool:
     """Return whether the newest traffic starts the retraining; emit the event of its kind."""
     export_feedback()

@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from components.settings import load_settings
 from flows.monitoring import export_feedback
+from flows.operations import ended
 from flows.stages import only_one, run_stages
 
 TABLES = ("ingest", "validate", "preprocess")
@@ -24,7 +25,12 @@ def refresh_champion() -> dict[str, Any]:
     return run(load_settings(), Path())
 
 
-@flow(name="refresh", log_prints=True)
+@flow(
+    name="refresh",
+    log_prints=True,
+    on_completion=[ended],
+    on_failure=[ended],
+)
 def refresh() -> dict[str, Any]:
     """Publish the champion with the newest data, without a training; return the report."""
     export_feedback()

@@ -10,10 +10,16 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows.monitoring import export_feedback
+from flows.operations import ended
 from flows.training import train
 
 
-@flow(name="retraining", log_prints=True)
+@flow(
+    name="retraining",
+    log_prints=True,
+    on_completion=[ended],
+    on_failure=[ended],
+)
 def retraining(reason: str = "by hand") -> dict[str, Any]:
     """Train on all data including the feedback; return the registration.
 

@@ -11,10 +11,16 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from components.registry.model_card import comparison_section
+from flows.operations import ended
 from flows.stages import only_one, run_stages
 
 
-@flow(name="training", log_prints=True)
+@flow(
+    name="training",
+    log_prints=True,
+    on_completion=[ended],
+    on_failure=[ended],
+)
 def training() -> dict[str, Any]:
     """Bring the model up to date; return the registration (version, alias, comparison).
 

@@ -1,8 +1,8 @@
 """Check of the newest traffic: window → verdict → report → act, for the flow and the CLI.
 
 In: ``data/feedback`` (or a file), ``models/reference``, ``models/served`` if there is one.
-Out: ``reports/monitoring/<day>``, an alert in ``var/monitoring/alerts.jsonl``, and the act that the
-verdict's kind calls for:
+Out: ``reports/monitoring/<day>``, alerts raised and resolved (``monitoring.alerts``), and the act
+that the verdict's kind calls for:
 
 - ``broken``: the days are held (``components.data.held_days``), no retraining starts.
 - ``attack``: promotions are held (``components.evaluation.promotion_hold``), no retraining starts.
@@ -28,9 +28,10 @@ from components.data.feedback import (
 )
 from components.data.held_days import hold_days, load_held_days
 from components.data.impressions import read_exported
-from components.evaluation.promotion_hold import hold_promotions, read_promotion_hold
+from components.evaluation.promotion_hold import hold_promotions
+from components.notifications import deliver
 from components.settings import Settings, Validate
-from monitoring.alerts import append_alert
+from monitoring.alerts import update_alerts
 from monitoring.click_rate import ClickRate, read_click_rate
 from monitoring.detection import Attack, Traffic, Verdict, judge
 from monitoring.outcomes import outcomes
@@ -113,9 +114,11 @@ def check_drift(
             held.reasons(),
         )
         verdict = with_clicks(verdict, clicks)
+    newly_held = _act(verdict, attack, root)
+    update_alerts(root, verdict)
     folder = root / "reports/monitoring" / (verdict.start[:10] or "empty")
     write_report(verdict, traffic.window, reference, folder, settings.seed)
-    newly_held = _act(verdict, attack, settings, root)
+    deliver(root, settings)
     return MonitoringResult(verdict, folder, should_retrain(verdict), newly_held)
 
 
@@ -137,31 +140,19 @@ def should_retrain(verdict: Verdict) -> bool:
     return verdict.kind == "drift"
 
 
-def _act(verdict: Verdict, attack: Attack, settings: Settings, root: Path) -> list[date]:
-    """Do what the kind of a verdict calls for, and raise the alert; return the days newly held.
-
-    Each problem is alerted once: broken days when they are held, an attack when it holds
-    promotions or lifts further products.
-    """
-    file, webhook = root / "var/monitoring/alerts.jsonl", settings.monitor.webhook
+def _act(verdict: Verdict, attack: Attack, root: Path) -> list[date]:
+    """Do what the kind of a verdict calls for; return the days newly held."""
     if verdict.kind == "broken":
-        newly_held = _hold(verdict, root)
-        if newly_held:
-            append_alert(verdict, file, webhook)
-        return newly_held
+        return _hold(verdict, root)
     if verdict.kind == "attack":
         products = tuple(dict.fromkeys(one.item_id for one in verdict.products))
-        before = read_promotion_hold(root)
         suspects = root / SUSPECTS
         suspects.parent.mkdir(parents=True, exist_ok=True)
         attack.profiles.to_parquet(suspects, index=False)
         n = attack.profiles["user_id"].nunique()
         named = ", ".join(products[:5]) + (", …" if len(products) > 5 else "")
-        hold_promotions(root, f"signs of an attack on {named} by {n:,} profiles", products)
-        if before is None or not set(products) <= set(before.products):
-            append_alert(verdict, file, webhook)
-    if verdict.kind == "drift":
-        append_alert(verdict, file, webhook)
+        reason = f"signs of an attack on {named} by {n:,} profiles"
+        hold_promotions(root, reason, products, by="monitoring")
     return []
 
 

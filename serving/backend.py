@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.language.writer import open_writer
+from components.notifications import deliver
 from components.settings import Settings
 from serving import metrics
 from serving.canary.control import CanaryControl
@@ -113,6 +114,8 @@ class Backend:
         self._periodic = Periodic("looking for changes", self._look)
         # Apart: reading a canary's outcomes must not delay a new model or an erasure.
         self._judging = Periodic("judging canary and uplift", self._judge)
+        # Apart, too: a service that does not answer must not delay a decision.
+        self._alerting = Periodic("sending alerts", lambda: deliver(root, settings))
 
     def load(self) -> None:
         """Load the champion, or the previous one where it is damaged.
@@ -133,11 +136,13 @@ class Backend:
         """Begin to look for another champion, for erasures and for changed products."""
         self._periodic.start()
         self._judging.start()
+        self._alerting.start()
 
     def close(self) -> None:
         """Stop looking, and write what is queued."""
         self._periodic.stop()
         self._judging.stop()
+        self._alerting.stop()
         self.recommendations.close()
         self.ranking.close()
         self.shadow.close()

@@ -19,7 +19,7 @@ class Periodic:
     while it repeats.
     """
 
-    def __init__(self, purpose: str, function: Callable[[], None]) -> None:
+    def __init__(self, purpose: str, function: Callable[[], object]) -> None:
         self._purpose = purpose
         self._function = function
         self._logged = ""

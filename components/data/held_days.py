@@ -1,9 +1,10 @@
 """Days that nothing is learned from: the record, and the rows that it holds back.
 
 In: decisions of the monitoring (broken data) and of the operator (``bowerbird hold``, ``bowerbird
-release``). Out: ``data/held/days.json``, and for tables of interactions which rows lie on a held
-day. ``validate`` puts these rows into quarantine with the reason HELD, so that they are counted
-and reported; ``ingest`` makes no product of them; logged lists of held days teach no policy.
+release``). Out: ``data/held/days.json``, entries in the timeline, and for tables of interactions
+which rows lie on a held day. ``validate`` puts these rows into quarantine with the reason HELD, so
+that they are counted and reported; ``ingest`` makes no product of them; logged lists of held days
+teach no policy.
 
 Each decision is kept. For each day the newest one holds, except that the monitoring never holds
 a day again that the operator has released.
@@ -16,16 +17,17 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import ibis
-import ibis.expr.types as ir
-
-from components.data.feedback import received_day
+from components.alerts import open_alerts, resolve_alerts
 from components.manifest import sync
+from components.timeline import record
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
 
 FILE = Path("data/held/days.json")
 LOCK = Path("var/monitoring/held.lock")
@@ -78,6 +80,19 @@ class HeldDays:
         """Return the held days, each with the reason."""
         return {day: one.reason for day, one in self.newest().items() if one.held}
 
+    def ranges(self) -> list[Decision]:
+        """Return the held days as runs of days with one decision, in order."""
+        found: list[Decision] = []
+        for day, one in sorted(self.newest().items()):
+            if not one.held:
+                continue
+            before = found[-1] if found else None
+            if before and before.at == one.at and _next(before.last) == day:
+                found[-1] = replace(before, last=str(day))
+            else:
+                found.append(replace(one, first=str(day), last=str(day)))
+        return found
+
     def released(self) -> set[date]:
         """Return the days that the operator released."""
         return {d for d, one in self.newest().items() if not one.held and one.by == "operator"}
@@ -85,6 +100,11 @@ class HeldDays:
     def rows(self, interactions: ir.Table) -> ir.BooleanValue:
         """Return whether each row is held: its day, or for exported feedback the day on which it
         was received, is a held one."""
+        # Here, as the endpoint, which shows the record, does without these large libraries.
+        import ibis
+
+        from components.data.feedback import received_day
+
         days = sorted(self.reasons())
         if not days:
             return ibis.literal(False)
@@ -92,6 +112,10 @@ class HeldDays:
         received = received_day(interactions.source).isin(days)
         feedback = interactions.authentication.notnull()
         return own.fill_null(False) | (feedback & received.fill_null(False))
+
+
+def _next(day: str) -> date:
+    return date.fromisoformat(day) + timedelta(days=1)
 
 
 def load_held_days(root: Path) -> HeldDays:
@@ -137,7 +161,8 @@ def hold_days(root: Path, first: date, last: date, reason: str, by: Author) -> l
 def release_days(root: Path, first: date, last: date, reason: str) -> list[date]:
     """Release the days ``first`` to ``last``, both included; return those that were held.
 
-    Days that were not held are released too: the monitoring will not hold them. Durable on return.
+    Days that were not held are released too: the monitoring will not hold them. Alerts of broken
+    data whose newest day is among them are resolved. Durable on return.
 
     Raises:
         ValueError: ``last`` is before ``first``, or the range is longer than MOST_DAYS.
@@ -145,6 +170,13 @@ def release_days(root: Path, first: date, last: date, reason: str) -> list[date]
     _checked(first, last)
     held = set(load_held_days(root).reasons())
     released = _decide(root, lambda _: list(_range(first, last)), False, reason, "operator")
+    days = {str(day) for day in released}
+    broken = [
+        one.subject
+        for one in open_alerts(root)
+        if one.kind == "broken" and one.details.get("until") in days
+    ]
+    resolve_alerts(root, "broken", f"the operator released the days: {reason}", "operator", broken)
     return [day for day in released if day in held]
 
 
@@ -166,7 +198,15 @@ def _decide(
         ]
         if new:
             _write(root / FILE, HeldDays((*found.decisions, *new)))
+    for one in new:
+        record(root, "days-held" if held else "days-released", _sentence(one), by, asdict(one))
     return days
+
+
+def _sentence(one: Decision) -> str:
+    days = one.first if one.first == one.last else f"{one.first} to {one.last}"
+    act = "nothing is learned from" if one.held else "learned from after all:"
+    return f"{act} {days} ({one.reason})"
 
 
 def ranges(days: list[date]) -> list[tuple[date, date]]:

@@ -2,7 +2,8 @@
 
 In: ``data/raw``. Out: ``data/valid`` (the rows that passed all checks), ``data/quarantine`` (the
 others, unchanged, with the column ``reasons``), ``reports/data_docs`` (Great Expectations'
-pages), ``reports/validation.json`` (the counts). For each table rows in = kept + quarantined.
+pages), ``reports/validation.json`` (the counts, also in the timeline). For each table rows in =
+kept + quarantined.
 
 Values that could not be read quarantine their row (``price cannot be read``). An item whose price
 is not positive is kept without a price: its purchases are as good as others. Events of a product
@@ -53,6 +54,7 @@ from components.data.schema import TABLES
 from components.data.table_check import Places, check_table
 from components.data.whole_table import Gate, gates_of_interactions
 from components.settings import Settings, Validate
+from components.timeline import record
 
 KEPT = {
     "without_price": "kept without a price: not positive",
@@ -102,8 +104,20 @@ def run(settings: Settings, root: Path, pages: bool = True) -> None:
         write_data_docs(context, docs)
     file = root / "reports/validation.json"
     file.write_text(json.dumps(report, indent=2))
+    _record(root, report, too_bad)
     if too_bad:
         raise TooManyBadRows(too_bad)
+
+
+def _record(root: Path, report: dict[str, dict[str, Any]], too_bad: list[str]) -> None:
+    """Put the counts into the timeline, without examples, which are rows of customers."""
+    counts = ("rows", "kept", "quarantined", "reasons")
+    facts = {table: {name: found[name] for name in counts} for table, found in report.items()}
+    rows, bad = (sum(one[name] for one in facts.values()) for name in ("rows", "quarantined"))
+    text = f"validated {rows:,} rows, {bad:,} are in quarantine"
+    if too_bad:
+        text += "; the run stops: " + "; ".join(too_bad)
+    record(root, "validation", text, "training", facts)
 
 
 def _validated(

@@ -1,18 +1,20 @@
 """A hold on promotions: while it is there, ``register`` and ``refresh`` promote no version.
 
-In: an alarm of the monitoring, or the operator. Out: ``var/monitoring/promotion_hold.json``. A
-version can still be promoted by hand. ``bowerbird release --promotion`` ends the hold.
+In: an alarm of the monitoring, or the operator. Out: ``var/monitoring/promotion_hold.json``, and
+entries in the timeline. A version can still be promoted by hand. ``bowerbird hold --promotion``
+begins a hold, ``bowerbird release --promotion`` ends it, and resolves the alerts of an attack.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components.manifest import sync
+from components.alerts import resolve_alerts
+from components.json_files import write_json
+from components.timeline import record
 
 FILE = Path("var/monitoring/promotion_hold.json")
 END = "`bowerbird release --promotion` ends the hold"
@@ -50,26 +52,25 @@ def read_promotion_hold(root: Path) -> PromotionHold | None:
         return PromotionHold("unknown", f"{file} cannot be read: {error}")
 
 
-def hold_promotions(root: Path, reason: str, products: tuple[str, ...] = ()) -> PromotionHold:
+def hold_promotions(
+    root: Path, reason: str, products: tuple[str, ...] = (), by: str = "operator"
+) -> PromotionHold:
     """Hold all promotions and return the hold; durable on return. An earlier one keeps its time."""
     before = read_promotion_hold(root)
     since = before.since if before else datetime.now(UTC).isoformat(timespec="seconds")
     hold = PromotionHold(since, reason, products)
-    file = root / FILE
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}")
-    with partial.open("w", encoding="utf-8") as stream:
-        json.dump(asdict(hold), stream, indent=1, ensure_ascii=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(file)
-    sync(file.parent)
+    write_json(root / FILE, asdict(hold))
+    if hold != before:
+        record(root, "promotions-held", f"promotions are held: {reason}", by, asdict(hold))
     return hold
 
 
-def release_promotions(root: Path) -> bool:
+def release_promotions(root: Path, by: str = "operator") -> bool:
     """End the hold on promotions; return whether there was one."""
     file = root / FILE
-    there = file.exists()
+    before, there = read_promotion_hold(root), file.exists()
     file.unlink(missing_ok=True)
+    if there and before is not None:
+        record(root, "promotions-released", "promotions are allowed again", by, asdict(before))
+        resolve_alerts(root, "attack", "the operator ended the hold on promotions", by)
     return there

@@ -1,7 +1,7 @@
 """Promotion, comparison of a new version with the champion, and rollback.
 
 In: a version of the registry. Out: moved aliases, and the files that the endpoint follows:
-``var/serving/{champion,challenger,versions}.json``.
+``var/serving/{champion,challenger,versions}.json``; an entry in the timeline for each decision.
 
 A chain of versions, each a little worse than the one before, could lose much more than
 ``register.margin`` (*biocreep*: D'Agostino, Massaro and Sullivan, Statistics in Medicine 2003). So
@@ -42,6 +42,10 @@ from components.rollout import (
     rollout_lock,
     write_rollout,
 )
+from components.timeline import record
+
+OPERATOR, TRAINING, ENDPOINT = "operator", "training", "endpoint"
+"""Who decided, for the timeline."""
 
 
 def promote(registry: Registry, version: str, now: bool = False) -> None:
@@ -53,10 +57,15 @@ def promote(registry: Registry, version: str, now: bool = False) -> None:
         RegistryError: there is no such version.
     """
     with registry.lock(), rollout_lock(registry.root):
+        before = registry.alias(CHAMPION)
         _promote(registry, version)
         registry.delete_alias(BASELINE)
         write_pointers(registry)
         _roll_out(registry, version, now)
+        how = ", at once for all shoppers" if now else ""
+        text = f"version {version} was promoted by hand{how}"
+        facts = {"version": version, "before": before, "now": now}
+        record(registry.root, "promotion", text, OPERATOR, facts)
 
 
 def _promote(registry: Registry, version: str) -> None:
@@ -120,6 +129,7 @@ def rollback(registry: Registry, of: str | None = None) -> str:
             tag = "rolled_back"
             registry.client.set_model_version_tag(registry.name, champion, tag, reason)
             write_pointers(registry)
+            _record_rollback(registry, champion, rollout.stable.version, reason, of)
             return rollout.stable.version
         if version is None:
             raise RegistryError("there is no previous champion to go back to")
@@ -135,7 +145,16 @@ def rollback(registry: Registry, of: str | None = None) -> str:
             )
         _promote(registry, version)
         _roll_out(registry, version, now=True)
+        _record_rollback(registry, champion, version, "by the operator", of)
         return version
+
+
+def _record_rollback(
+    registry: Registry, champion: str | None, version: str, reason: str, of: str | None
+) -> None:
+    text = f"version {champion} was rolled back, version {version} is the champion: {reason}"
+    facts = {"version": champion, "champion": version, "reason": reason}
+    record(registry.root, "rollback", text, OPERATOR if of is None else ENDPOINT, facts)
 
 
 def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> Comparison | None:
@@ -152,6 +171,8 @@ def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> C
     served = registry.alias(CHAMPION)
     if served is None:
         _promote(registry, version)
+        text = f"version {version} was promoted: there was no champion"
+        record(registry.root, "promotion", text, TRAINING, {"version": version})
         return None
     champion = registry.evaluated(served)
     if version in (served, champion):
@@ -192,6 +213,9 @@ def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> C
         _promote(registry, version)
         if better_than_baseline:
             registry.delete_alias(BASELINE)
+    facts = {"version": version, "champion": champion, **found.as_dict()}
+    text = f"version {version} against version {champion}: {found.reason}"
+    record(registry.root, "promotion" if found.better else "refusal", text, TRAINING, facts)
     return found
 
 

@@ -28,7 +28,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from components.alerts import ALERTS, raise_once
+from components.alerts import raise_alert, resolve_alerts
 from components.arrays import FloatArray
 from components.data.dataset import Catalogue, Prepared, load_prepared
 from components.data.profiles import write_profiles
@@ -36,6 +36,7 @@ from components.evaluation.guardrails import Guardrail
 from components.evaluation.promotion_hold import read_promotion_hold
 from components.evaluation.sanity import compare_lists, unusable_candidates
 from components.manifest import write_manifest
+from components.notifications import deliver
 from components.permissions import close_tree
 from components.recommenders.refresh import carried_vectors, refresh
 from components.recommenders.two_stage.hybrid import Hybrid
@@ -50,7 +51,10 @@ from components.registry.versions import (
     reachable,
 )
 from components.settings import Settings
+from components.timeline import record
 
+BY = "refresh"
+"""In the timeline."""
 REPORT = Path("reports/refresh.json")
 SERVING_PARTS = ("encoder", "reference", "metrics.json", "params.yaml")
 """Parts of the champion's folder that a refreshed version has unchanged."""
@@ -83,6 +87,12 @@ class Refresh:
         """Return plain values."""
         return {**vars(self), "guardrails": [vars(one) for one in self.guardrails]}
 
+    def sentence(self) -> str:
+        """Return what became of the champion."""
+        if self.reason is not None:
+            return f"version {self.source} stays: {self.reason}"
+        return f"version {self.version}, refreshed until {self.until}, is the champion"
+
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
         """Measure the seconds of a part, and print them."""
@@ -114,15 +124,16 @@ def run(settings: Settings, root: Path) -> dict[str, Any]:
             _refresh(registry, report)
         except ValueError as error:
             report.reason = str(error)
-            alert = {"kind": "refresh", "reasons": [f"version {source} stays: {error}"]}
-            raise_once(alert, root / ALERTS, settings.monitor.webhook)
+            record(root, "refusal", f"refresh refused, {report.sentence()}", BY, report.as_dict())
+            raise_alert(root, "refresh", {"champion": report.sentence()}, BY)
             raise
+        else:
+            if report.version is not None:
+                resolve_alerts(root, "refresh", report.sentence(), BY)
         finally:
+            deliver(root, settings)
             (root / REPORT).write_text(json.dumps(report.as_dict(), indent=2))
-    if report.reason is not None:
-        print(f"version {source} stays: {report.reason}")
-    else:
-        print(f"version {report.version}, refreshed until {report.until}, is the champion")
+    print(report.sentence())
     return report.as_dict()
 
 
@@ -130,6 +141,7 @@ def _refresh(registry: Registry, report: Refresh) -> None:
     settings, root = registry.settings, registry.root
     if (hold := read_promotion_hold(root)) is not None:
         report.reason = str(hold)
+        record(root, "refusal", f"refresh refused, {report.sentence()}", BY)
         return
     with report.timed("load"):
         data_version = folder_digest(root / "data/prepared")
@@ -250,6 +262,7 @@ def _publish(
             if folder.is_dir():
                 close_tree(folder)
         report.version = version
+        record(root, "refresh", report.sentence(), BY, report.as_dict())
 
 
 def _card(

@@ -14,9 +14,10 @@ from components.permissions import close_tree
 from components.registry.artifacts import commit, log_version
 from components.registry.folders import SERVING, assemble, folder_digest, is_whole, put_in_place
 from components.registry.model_card import comparison_section, model_card
-from components.registry.promotion import promote_if_better, remove_unused
+from components.registry.promotion import TRAINING, promote_if_better, remove_unused
 from components.registry.versions import CHALLENGER, CHAMPION, Registry, reachable
 from components.settings import Settings
+from components.timeline import record
 
 
 def run(settings: Settings, root: Path) -> None:
@@ -96,4 +97,6 @@ def _promote_or_challenge(
         registry.set_alias(CHALLENGER, version)
         reason = f"not compared, so not promoted: {error}"
         print(reason)
+        text = f"version {version}: {reason}"
+        record(registry.root, "refusal", text, TRAINING, {"version": version})
         return None, reason

@@ -15,7 +15,17 @@ from fastapi.staticfiles import StaticFiles
 from components.settings import Serve
 from serving.api.errors import add_handlers
 from serving.api.middleware import Guard
-from serving.api.routes import admin, chat, feedback, pages, recommend, reports, search, users
+from serving.api.routes import (
+    admin,
+    chat,
+    feedback,
+    operations,
+    pages,
+    recommend,
+    reports,
+    search,
+    users,
+)
 from serving.api.routing import Json
 
 
@@ -34,7 +44,7 @@ def create_app(serve: Serve) -> FastAPI:
     # The most frequent routes first: a request is matched against the routes in order.
     for router in (recommend.hot, feedback.hot):
         app.include_router(router)
-    for module in (recommend, feedback, search, chat, users, admin, reports, pages):
+    for module in (recommend, feedback, search, chat, users, admin, operations, reports, pages):
         app.include_router(module.router)
     app.mount("/web", StaticFiles(directory=pages.WEB), name="web")
     app.add_middleware(Guard, max_body=serve.max_body, rate=serve.max_rate)

@@ -394,7 +394,7 @@ def _text(identity: bytes) -> str:
 
 
 def _check_json(request: Request) -> None:
-    """Refuse a body that a form could send; DELETE has none, and no form sends one."""
+    """Refuse a body that a form could send; GET and DELETE have none."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if request.method != "DELETE" and kind != "application/json":
+    if request.method not in ("GET", "DELETE") and kind != "application/json":
         raise Refused(415, "send JSON, as content-type application/json")

@@ -1,12 +1,11 @@
 """Reports of the pipeline, for the operator's page.
 
-In: ``reports`` and ``var/monitoring`` of the root, as the pipeline wrote them. Out: small JSON.
+In: ``reports`` of the root, as the pipeline wrote them. Out: small JSON.
 A file that is missing or half written is treated as missing, so that the page opens.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +31,3 @@ def validation(root: Path) -> dict[str, Any] | None:
     """Return reports/validation.json: rows kept and quarantined of each table, with reasons."""
     found = read_json(root / "reports/validation.json")
     return found if isinstance(found, dict) else None
-
-
-def latest_alerts(root: Path, n: int = 10) -> list[dict[str, Any]]:
-    """Return the newest ``n`` drift alerts, newest first; a torn line is left out."""
-    file = root / "var/monitoring/alerts.jsonl"
-    if not file.exists():
-        return []
-    alerts = []
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines()[-n:]:
-        try:
-            alert = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(alert, dict):
-            alerts.append(alert)
-    return alerts[::-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -353,6 +353,18 @@ class CanaryStatus(BaseModel):
     decisions: list[dict[str, Any]] = Field([], description="the newest first, with their reasons")
 
 
+class Holds(BaseModel):
+    """What the operator or the monitoring holds back."""
+
+    promotions: dict[str, Any] | None = Field(
+        None, description="since when promotions are held, and the reason; null: they are not"
+    )
+    days: list[dict[str, Any]] = Field(
+        [], description="the days that nothing is learned from: first, last, reason, by"
+    )
+    note: str | None = Field(None, description="why the held days are not known; null: they are")
+
+
 class StatusResponse(BaseModel):
     """The last 24 hours of the store, and what the pipeline last reported."""
 
@@ -369,7 +381,10 @@ class StatusResponse(BaseModel):
         description="the newest verdict; page: its report's path below /reports"
     )
     validation: dict[str, Any] | None = Field(description="reports/validation.json")
-    alerts: list[dict[str, Any]] = Field(description="the newest drift alerts, newest first")
+    alerts: list[dict[str, Any]] = Field(
+        description="the open alerts, newest first: kind, subject, reason, opened, last, count"
+    )
+    holds: Holds
     reports: str = Field(description="prefix of links to reports, valid for a few minutes")
     versions: list[dict[str, Any]] = Field(
         [], description="registered model versions, newest first, with their aliases"
@@ -449,11 +464,52 @@ class PromoteRequest(Body):
     now: bool = Field(False, description="serve all shoppers at once, without a canary")
 
 
-class Job(BaseModel):
-    """A change of the champion. Every worker loads a new champion within seconds."""
+Reason = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+
+
+class HoldRequest(Body):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"reason": "the sale ends on Monday"}]}
+    )
+
+    reason: Reason = "by the operator"
+
+
+class DaysRequest(HoldRequest):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"first": "2026-03-01", "last": "2026-03-02", "reason": "test orders of a campaign"}
+            ]
+        },
+    )
+
+    first: date = Field(description="first day, UTC")
+    last: date = Field(description="last day, included")
+
+
+class TimelineEntry(BaseModel):
+    """Something that happened to the shop's models or data."""
 
     id: str
-    command: str = Field(description="promote and the version, or rollback")
+    at: datetime
+    kind: str
+    text: str = Field(description="one sentence")
+    by: str = Field(description="the part that acted, or operator")
+    evidence: dict[str, Any]
+
+
+class TimelineResponse(BaseModel):
+    entries: list[TimelineEntry] = Field(description="newest first")
+
+
+class Job(BaseModel):
+    """A command of the operator, such as a change of the champion, which every worker loads within
+    seconds."""
+
+    id: str
+    command: str = Field(description="promote, rollback, hold or release, with its arguments")
     state: Literal["queued", "running", "done", "failed"]
     error: str | None = Field(description="why it failed")
     created: datetime

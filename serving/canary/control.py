@@ -1,8 +1,9 @@
 """Starts, watches and ends canaries: one worker at a time decides, all follow the rollout's file.
 
-In: the pointer of the champion and the evidence. Out: ``var/serving/rollout.json`` and an alert for
-each decision. The file is written before the alert, so an alert that a kill prevented is raised
-after the restart.
+In: the pointer of the champion and the evidence. Out: ``var/serving/rollout.json``, entries in the
+timeline, a message where a canary takes over, an alert where one is rolled back. The file is
+written first, so what a kill prevented is done after the restart. The alert is resolved when the
+registry's champion is another version.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from components.alerts import ALERTS, raise_once
+from components.alerts import notify, raise_alert, resolve_alerts
 from components.rollout import (
+    ENDED,
     ROLLED_BACK,
     ROLLOUT,
     TAKEN_OVER,
@@ -26,6 +29,7 @@ from components.rollout import (
     write_rollout,
 )
 from components.settings import Settings
+from components.timeline import Kind, record
 from serving.canary.decision import ROLL_BACK, TAKE_OVER, Decision, Evidence, decide
 from serving.canary.evidence import groups
 from serving.events.database import Database
@@ -42,6 +46,13 @@ LOOK_SHARE = 0.05
 """Most of the time that looking may take: after a slow look the next one is later."""
 ASK_SECONDS = 300.0
 """Seconds until the registry is told again that its champion was rolled back."""
+BY = "endpoint"
+KINDS: dict[str, Kind] = {
+    TAKEN_OVER: "canary-taken-over",
+    ROLLED_BACK: "canary-rolled-back",
+    ENDED: "canary-ended",
+}
+"""Kind of each result in the timeline."""
 
 
 class CanaryControl:
@@ -65,18 +76,19 @@ class CanaryControl:
         self.enabled = has_api_key and settings.serve.canary.share > 0
         self._switched_off = has_api_key and not self.enabled
         self._canary = settings.serve.canary
-        self._webhook = settings.monitor.webhook
         self._root = root
         self._database = database
         self._health = health
         self._is_loaded = is_loaded
         self._roll_back = roll_back
         self._asked_at = float("-inf")
+        self._may_be_open = True  # the alert of a canary that was rolled back
 
     def step(self) -> None:
         """Follow the pointer, look at the evidence where that is due, and decide."""
         if self._switched_off:  # the state would be old when canaries are switched on again
             (self._root / ROLLOUT).unlink(missing_ok=True)
+            self._resolve("canaries are switched off")
         if not self.enabled:
             return
         try:
@@ -99,12 +111,13 @@ class CanaryControl:
             rollout = self._looked(rollout)
         if rollout != before:
             write_rollout(self._root, rollout)
-            self._log(before, rollout)
             self._forget(before, rollout)
-        if not all(one["alerted"] for one in rollout.decisions):
-            self._alert(rollout)
+        self._record(rollout)
         if rollout.rejected is not None and rollout.rejected.lineage == wanted.lineage:
+            self._may_be_open = True
             self._tell_registry(wanted)
+        else:
+            self._resolve(f"version {wanted.version} is the champion")
 
     def _read(self) -> Rollout | None:
         try:
@@ -140,13 +153,6 @@ class CanaryControl:
         facts = {**evidence.facts(self._canary), **looked}
         return _applied(replace(rollout, evidence=facts), decision, now)
 
-    def _log(self, before: Rollout | None, after: Rollout) -> None:
-        if after.canary is not None and (before is None or before.canary != after.canary):
-            logger.info(
-                "version %s serves %.0f %% of the shoppers as a canary, version %s the others",
-                *(after.canary.release.version, 100 * self._canary.share, after.stable.version),
-            )
-
     def _forget(self, before: Rollout | None, after: Rollout) -> None:
         """Delete the exposures of a canary that ended; the decision keeps the evidence."""
         ended = before.canary if before else None
@@ -157,17 +163,43 @@ class CanaryControl:
         except StoreError as error:
             logger.error("the exposures of %s were not deleted: %s", ended.name, error)
 
-    def _alert(self, rollout: Rollout) -> None:
+    def _record(self, rollout: Rollout) -> None:
+        """Record what is not in the timeline yet, and raise its alert or send its message."""
+        canary = rollout.canary
+        starts = canary is not None and not canary.recorded
+        if not starts and all(one.get("recorded", True) for one in rollout.decisions):
+            return
         for one in rollout.decisions:
-            if not one["alerted"]:
-                reason = (
-                    f"the canary of version {one['version']} was {one['result']}: {one['reason']}"
-                )
-                logger.warning(reason)
-                alert = {"kind": "canary", "version": one["version"], "reasons": [reason]}
-                raise_once(alert, self._root / ALERTS, self._webhook)
-        decisions = tuple({**one, "alerted": True} for one in rollout.decisions)
-        write_rollout(self._root, replace(rollout, decisions=decisions))
+            if not one.get("recorded", True):
+                self._record_decision(one)
+        if canary is not None and starts:
+            share, stable = self._canary.share, rollout.stable.version
+            text = (
+                f"version {canary.release.version} serves {100 * share:.0f} % of the shoppers as a "
+                f"canary, version {stable} the others"
+            )
+            facts = {"version": canary.release.version, "against": stable, "share": share}
+            logger.info(text)
+            record(self._root, "canary-started", text, BY, facts)
+            canary = replace(canary, recorded=True)
+        decisions = tuple({**one, "recorded": True} for one in rollout.decisions)
+        write_rollout(self._root, replace(rollout, canary=canary, decisions=decisions))
+
+    def _record_decision(self, one: dict[str, Any]) -> None:
+        version, result = one["version"], one["result"]
+        reason = f"the canary of version {version} was {result}: {one['reason']}"
+        logger.warning(reason)
+        facts = {name: value for name, value in one.items() if name != "recorded"}
+        record(self._root, KINDS[result], reason, BY, facts)
+        if result == ROLLED_BACK:
+            raise_alert(self._root, "canary", {f"version {version}": reason}, BY)
+        elif result == TAKEN_OVER:
+            notify(self._root, f"version {version} serves all shoppers", reason)
+
+    def _resolve(self, why: str) -> None:
+        if self._may_be_open:
+            resolve_alerts(self._root, "canary", why, BY)
+            self._may_be_open = False
 
     def _tell_registry(self, champion: Release) -> None:
         if time.monotonic() - self._asked_at >= ASK_SECONDS:

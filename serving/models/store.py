@@ -12,9 +12,10 @@ from __future__ import annotations
 import gc
 import logging
 import threading
+from contextlib import suppress
 from pathlib import Path
 
-from components.alerts import ALERTS, raise_once
+from components.alerts import raise_alert, resolve_alerts
 from components.rollout import read_rollout
 from components.settings import Settings
 from serving import metrics
@@ -36,6 +37,9 @@ from serving.models.versions import (
 from serving.recommend.ranking import Ranking
 
 logger = logging.getLogger("bentoml.bowerbird")
+
+BY = "endpoint"
+"""In the timeline."""
 
 
 class ModelStore:
@@ -66,7 +70,7 @@ class ModelStore:
         self._has_holdout = has_holdout
         self._serve = settings.serve
         self._experiment = settings.serve.experiment
-        self._webhook = settings.monitor.webhook
+        self._may_be_open = {"champion": True, "canary": True}  # alerts, also of a worker before
         self._root = root
         self._loader = loader
         self._catalogue = catalogue
@@ -161,6 +165,7 @@ class ModelStore:
         self.load_error = None
         self._champion_retry.succeeded()
         self._health.report("model", None)
+        self._resolve("champion", f"version {wanted.version} is in service")
 
     def _find_champion(self) -> ModelVersion:
         return find_served(self._root)[0] if self._follows_rollout else find_champion(self._root)
@@ -190,15 +195,23 @@ class ModelStore:
             serving = f"serving version {self.champion.version}"
             self._health.report("model", f"{failed} cannot be loaded, {serving}: see the log")
             if why != self.load_error:
-                self._alert(f"{serving}: {why}")
+                self._alert("champion", f"{serving}: {why}")
         self.load_error = why
 
-    def _alert(self, reason: str) -> None:
-        alert = {"kind": "model", "reasons": [reason]}
+    def _alert(self, which: str, reason: str) -> None:
+        self._may_be_open[which] = True
         try:
-            raise_once(alert, self._root / ALERTS, self._webhook)
+            raise_alert(self._root, "model", {which: reason}, BY)
         except OSError as error:  # a full disk: the previous model is served nevertheless
             logger.error("the alert was not written: %s", error.strerror)
+
+    def _resolve(self, which: str, why: str) -> None:
+        """Resolve the alert of a model that this worker could not load, or a worker before it."""
+        if not self._may_be_open[which]:
+            return
+        with suppress(OSError):  # a full disk: at the next look
+            resolve_alerts(self._root, "model", why, BY, [which])
+            self._may_be_open[which] = False
 
     def _refresh_canary(self) -> None:
         """Load the version in its canary; while it cannot be loaded, the champion serves all."""
@@ -225,10 +238,12 @@ class ModelStore:
             if "canary version" not in self._health.problems:
                 reason = f"the canary cannot be loaded, the champion serves all: {error}"
                 logger.error("%s", reason)
-                self._alert(reason)
+                self._alert("canary", reason)
             self._health.report("canary version", "it cannot be loaded: see the log")
             return
         self._health.report("canary version", None)
+        serves = f"version {wanted.version} is in its canary" if wanted else "no canary runs"
+        self._resolve("canary", serves)
 
     def _refresh_challenger(self) -> None:
         if not self._experiment.name or self._experiment.model != "challenger":

@@ -1,6 +1,7 @@
-// The operator's page: the model in service, traffic, the newest drift verdict.
+// The operator's page: the model in service, traffic, the newest drift verdict, what happened.
 import { api, element, say } from "/web/common.js";
 import { bars, lines } from "/web/charts.js";
+import { showTimeline } from "/web/timeline.js";
 
 const at = (id) => document.getElementById(id);
 const EVERY = 5000;
@@ -12,6 +13,7 @@ const READ = 15000;
 let wanted = null;
 let canaryShare = 0; // of the shoppers that a promoted version serves first
 let heldUntil = 0;
+let pageToken = null; // where no key is set, what only this page can read
 
 function pairs(where, entries) {
   where.replaceChildren(...entries.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
@@ -106,7 +108,7 @@ function total(series, name, label) {
   return found;
 }
 
-function drift(verdict, alerts, reports) {
+function drift(verdict, reports) {
   const where = at("drift");
   if (!verdict) {
     where.replaceChildren(element("p", { class: "note" }, "No report yet: bowerbird monitor writes one."));
@@ -120,8 +122,7 @@ function drift(verdict, alerts, reports) {
     element("p", {}, element("strong", { class: state[0] }, state[1]),
       ` in ${number(verdict.rows)} events from ${moment(verdict.start)} to ${moment(verdict.end)}. `,
       element("a", { href: `${reports}${verdict.page}` }, "Open the report")),
-    element("ul", {}, ...(verdict.reasons || []).map((reason) => element("li", {}, reason))),
-    element("p", { class: "note" }, `${alerts.length} recent alerts`));
+    element("ul", {}, ...(verdict.reasons || []).map((reason) => element("li", {}, reason))));
 }
 
 function quality(tables, reports) {
@@ -165,6 +166,17 @@ function confirmed(question, path, body) {
   at("confirm").showModal();
 }
 
+// A request of the operator. Where no key is set it needs the page's token, which expires.
+async function operate(path, body, method) {
+  pageToken ??= (await api("/operator/token")).token ?? "";
+  try {
+    return await api(path, body, method, pageToken ? { "X-CSRF-Token": pageToken } : {});
+  } catch (error) {
+    pageToken = null;
+    throw error;
+  }
+}
+
 at("confirm").addEventListener("close", async () => {
   if (at("confirm").returnValue !== "yes" || !wanted) return;
   const key = at("operator-key").value;
@@ -172,9 +184,7 @@ at("confirm").addEventListener("close", async () => {
   try {
     hold("working on it …");
     if (key) sessionStorage.setItem("key", key);
-    // Where no key is set, a change needs a token that only this page can read.
-    const { token } = await api("/operator/token");
-    let job = await api(wanted.path, wanted.body || {}, "POST", token ? { "X-CSRF-Token": token } : {});
+    let job = await operate(wanted.path, wanted.body || {}, "POST");
     while (job.state === "queued" || job.state === "running") {
       hold(`working on it: ${job.command} is ${job.state} …`);
       await new Promise((wake) => setTimeout(wake, 1000));
@@ -189,6 +199,49 @@ at("confirm").addEventListener("close", async () => {
     hold(error.message, true);
   }
 });
+const reasonIn = (id) => (at(id).value.trim() ? { reason: at(id).value.trim() } : {});
+const range = (one) => (one.first === one.last ? one.first : `${one.first} to ${one.last}`);
+at("pause").addEventListener("submit", (event) => {
+  event.preventDefault();
+  confirmed("Pause promotions? No training and no refresh changes the champion until you allow it again.",
+    "/operator/promotions/hold", reasonIn("pause-reason"));
+});
+at("resume").addEventListener("click", () => confirmed("Allow promotions again?", "/operator/promotions/release"));
+at("days").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const days = { first: at("days-first").value, last: at("days-last").value };
+  confirmed(`Learn nothing from ${range(days)}? The next training leaves these days out.`,
+    "/operator/days/hold", { ...days, ...reasonIn("days-reason") });
+});
+at("days-first").addEventListener("change", () => {
+  at("days-last").min = at("days-first").value;
+  if (at("days-last").value < at("days-first").value) at("days-last").value = at("days-first").value;
+});
+
+function alerts(open) {
+  at("alerts").replaceChildren(open.length ? element("ul", { class: "rows" }, ...open.map((one) => element("li", {},
+    element("span", {}, element("strong", { class: "bad" }, `${one.kind}: ${one.subject}`), ` ${one.reason} `,
+      element("span", { class: "note" }, `since ${moment(one.opened)}${one.count > 1 ? `, ${number(one.count)} times` : ""}`)))))
+    : element("p", { class: "good" }, "None."));
+}
+
+function holds(found) {
+  const paused = found.promotions;
+  at("pause-state").replaceChildren(paused ? element("strong", { class: "bad" }, "Promotions are paused")
+    : element("strong", { class: "good" }, "Promotions are allowed"),
+  paused ? ` since ${moment(paused.since)}: ${paused.reason}.` : ": a better model becomes the champion by itself.");
+  for (const field of at("pause").querySelectorAll("label, button")) field.hidden = Boolean(paused);
+  at("resume-row").hidden = !paused;
+  const shown = JSON.stringify([found.days, found.note]);
+  if (at("held").dataset.shown === shown) return; // a button that has the focus stays
+  at("held").dataset.shown = shown;
+  at("held").replaceChildren(...(found.note ? [element("li", { class: "error" }, found.note)] : []), ...found.days.map((one) => element("li", {},
+    element("span", {}, element("strong", {}, range(one)), ` ${one.reason} `, element("span", { class: "note" }, `by the ${one.by}`)),
+    element("button", { type: "button", "aria-label": `Learn from ${range(one)} after all`,
+      onclick: () => confirmed(`Learn from ${range(one)} after all? The monitoring will not hold these days again.`,
+        "/operator/days/release", { first: one.first, last: one.last }) }, "Release"))));
+}
+
 at("rollback").addEventListener("click", () => confirmed("Go back to the champion before this one?", "/operator/rollback"));
 
 const seconds = (value) => (value === null ? "–" : `${short(1000 * value)} ms`);
@@ -305,7 +358,10 @@ async function refresh() {
     uplift(tests.uplift);
     experiments(tests.experiments);
     at("latency").replaceChildren(...latency(found));
-    drift(status.drift, status.alerts, status.reports);
+    alerts(status.alerts);
+    holds(status.holds);
+    drift(status.drift, status.reports);
+    showTimeline(operate); // says itself what is wrong
     quality(status.validation, status.reports);
     if (Date.now() > heldUntil) say(at("message"), `as of ${new Date().toLocaleTimeString()}`);
   } catch (error) {

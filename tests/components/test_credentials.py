@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from components.credentials import Credential, WebhookCredential, check_text, mask_credentials
+from components.credentials import AlertUrls, Credential, check_text, mask_credentials
 from components.settings import SettingsError, load_settings, read_params
 
 SECRETS = {
@@ -17,7 +17,7 @@ SECRETS = {
     "search.storage": "postgresql://db/shop?user=shop&password=S3CRET",
     "register.tracking_uri": "https://S3CRET@mlflow.example",
     "serve.writer": "https://writer.example/v1?api_key=S3CRET",
-    "monitor.webhook": "https://hooks.example/T/S3CRET",
+    "monitor.alert_urls": "slack://S3CRET/T2/T3 mailtos://shop:S3CRET@mail.example",
 }
 
 
@@ -60,13 +60,27 @@ def test_what_is_shown_of_a_url(text: str, shown: str) -> None:
     assert Credential(text).get_secret_value() == text
 
 
-def test_a_webhook_shows_its_host_at_most() -> None:
-    assert str(WebhookCredential("https://hooks.example:8443/T/4711")) == (
-        "https://hooks.example:8443/***"
-    )
-    for odd in ("4711", "https://4711:4711@hooks.example/T", "ftp://hooks.example/4711"):
-        assert str(WebhookCredential(odd)) == "***"
-    assert not WebhookCredential("").secret
+def test_an_address_of_alerts_shows_its_scheme_alone() -> None:
+    urls = AlertUrls("slack://4711/T2 \n jsons://hooks.example/4711 4711")
+    assert str(urls) == "slack://*** jsons://*** ***://***"
+    assert urls.shown == ["address 1 (slack)", "address 2 (jsons)", "address 3 (***)"]
+    assert len(urls.addresses) == 3
+    assert not AlertUrls("").secret
+
+
+def test_the_old_webhook_is_refused_with_what_to_write_instead(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = load_settings("params.yaml")
+    assert load_settings(params(tmp_path, "monitor.webhook", "")) == before
+    file = params(tmp_path, "monitor.webhook", "https://hooks.example/S3CRET")
+    with pytest.raises(SettingsError, match=r"is now monitor\.alert_urls") as refused:
+        load_settings(file)
+    assert "S3CRET" not in str(refused.value)
+    monkeypatch.setenv("BOWERBIRD_MONITOR__WEBHOOK", "https://hooks.example/S3CRET")
+    with pytest.raises(SettingsError, match=r"is now monitor\.alert_urls") as refused:
+        load_settings("params.yaml")
+    assert "S3CRET" not in str(refused.value)
 
 
 def test_urls_within_a_text_are_masked() -> None:
@@ -130,7 +144,8 @@ def test_without_credentials_it_is_written_as_it_is(monkeypatch: pytest.MonkeyPa
         ("BOWERBIRD_SERVE__PORT", "https://hooks.example/T/S3CRET"),
         ("BOWERBIRD_SERVE__PORT", "{a: S3CRET}"),
         ("BOWERBIRD_SERVE__PORT", "@S3CRET"),
-        ("BOWERBIRD_MONITOR__WEBHOOK__URL", "https://hooks.example/T/S3CRET"),
+        ("BOWERBIRD_MONITOR__ALERT_URLS__URL", "https://hooks.example/T/S3CRET"),
+        ("BOWERBIRD_MONITOR__ALERT_URLS", "slack://S3CRET S3CRET"),
         ("BOWERBIRD_REGISTER__MODEL_NAME", "postgresql://shop:S3CRET@db/shop"),
         ("BOWERBIRD_SERVE__EVENTS_URL", "postgresql://shop:x@S3CRET@db/shop"),
     ],

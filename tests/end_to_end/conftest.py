@@ -133,7 +133,7 @@ def build_house(root: Path) -> House:
         "PREFECT_API_URL": f"http://127.0.0.1:{ports[1]}/api",
         "GIT_CONFIG_GLOBAL": os.devnull,
         # test_secrets looks for them in all that is left. Nothing answers there.
-        "BOWERBIRD_MONITOR__WEBHOOK": "http://127.0.0.1:9/T/S3CRET-webhook",
+        "BOWERBIRD_MONITOR__ALERT_URLS": "json://127.0.0.1:9/T/S3CRET-alerts",
         "BOWERBIRD_SEARCH__STORAGE": "postgresql://shop:S3CRET-tune@127.0.0.1:9/shop",
         "BOWERBIRD_WRITER_KEY": "S3CRET-writer-key",
     }

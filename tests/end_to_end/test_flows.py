@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from components.alerts import open_alerts
 from components.settings import load_settings
 from tests.conftest import REPOSITORY
 from tests.processes import wait_until
@@ -215,7 +216,7 @@ def test_drift_in_the_feedback_ends_in_a_judged_challenger(
     assert state == "COMPLETED", (root / "ui.log").read_text()[-4000:]
     verdict = json.loads(max(root.glob("reports/monitoring/*/verdict.json")).read_text())
     assert verdict["kind"] == "drift", verdict
-    assert (root / "var/monitoring/alerts.jsonl").read_text().count("\n") == 1
+    assert [one.kind for one in open_alerts(root)] == ["drift"]
 
     retraining = wait_until(lambda: runs(prefect, "retraining"), 60, "the trigger")[0]
     assert retraining["created_by"]["type"] == "AUTOMATION"

@@ -126,7 +126,7 @@ def test_a_run_leaves_no_secret_behind(
         "BOWERBIRD_SERVE__WRITER": f"https://{MARK}-user@writer.example/v1?api_key={MARK}-writer",
         "BOWERBIRD_SEARCH__STORAGE": f"postgresql://{database}?user=bowerbird&password={MARK}-tune",
         "BOWERBIRD_REGISTER__TRACKING_URI": f"postgresql+psycopg://bowerbird:{MARK}@{database}",
-        "BOWERBIRD_MONITOR__WEBHOOK": f"https://hooks.example/T/{MARK}-webhook",
+        "BOWERBIRD_MONITOR__ALERT_URLS": f"jsons://hooks.example/T/{MARK}-webhook",
         "BOWERBIRD_WRITER_KEY": f"{MARK}-writer-key",
         "BOWERBIRD_API_KEY": f"{MARK}-api",
         "BOWERBIRD_OPERATOR_KEY": f"{MARK}-operator",
@@ -203,12 +203,12 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(
 
 
 def test_the_whole_chain_and_its_flows_left_no_secret_behind(trained_house: Any) -> None:
-    """After the other tests here: DVC, MLflow, Prefect's database, logs, an alert by webhook."""
+    """After the other tests here: DVC, MLflow, Prefect's database, logs, a message of an alert."""
     secrets = [value for value in trained_house.environment.values() if MARK in value]
     assert len(secrets) >= 3
     logs = [file.read_text() for file in trained_house.root.glob("*.log")]
-    if (trained_house.root / "var/monitoring/alerts.jsonl").exists():
-        assert any("the alert was not delivered to monitor.webhook" in log for log in logs)
+    if (trained_house.root / "var/monitoring/alerts.json").exists():
+        assert any("a message was not delivered to address 1 (json)" in log for log in logs)
     assert MARK in (trained_house.root / ".git/config").read_text()
     assert holding(trained_house.root) == []
     login = trained_house.root / "var/flows/login"  # of Prefect's and MLflow's pages

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.alerts import open_alerts
 from components.data.held_days import load_held_days, release_days
 from components.evaluation.promotion_hold import read_promotion_hold, release_promotions
 from components.settings import Settings
+from components.timeline import read_timeline
 from monitoring.run import (
     SUSPECTS,
     check_drift,
@@ -141,11 +143,12 @@ def test_check_drift_writes_report_and_alert(referenced, newest, tmp_path: Path)
     assert "Products that moved the statistics" in page
     assert "products that moved most" in (found.folder / "report.html").read_text()
     assert json.loads((found.folder / "verdict.json").read_text())["drifted"]
-    assert len((root / "var/monitoring/alerts.jsonl").read_text().splitlines()) == 1
+    assert [one.kind for one in open_alerts(root)] == ["drift"]
     calm = root / "calm.parquet"
     newest.to_parquet(calm)
     assert not check_drift(settings, root, calm).retrain
-    assert len((root / "var/monitoring/alerts.jsonl").read_text().splitlines()) == 1  # no other
+    assert open_alerts(root) == ()
+    assert [one.kind for one in read_timeline(root)] == ["alert-opened", "alert-resolved"]
     with pytest.raises(FileNotFoundError, match="no such window"):
         check_drift(settings, root, root / "nowhere.parquet")
 
@@ -221,11 +224,6 @@ def run_on(window: pd.DataFrame, referenced, root: Path, **options):
     return check_drift(referenced[1], root, root / "window.parquet", **options)
 
 
-def alerts(root: Path) -> list[dict[str, object]]:
-    file = root / "var/monitoring/alerts.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
 def test_broken_days_are_held_alerted_once_and_left_out(referenced, newest, tmp_path: Path) -> None:
     last = newest["timestamp"].max().floor("D") - pd.Timedelta(days=2)
     broken = newest.assign(price=newest["price"].mask(newest["timestamp"] >= last))
@@ -235,7 +233,7 @@ def test_broken_days_are_held_alerted_once_and_left_out(referenced, newest, tmp_
     days = set(broken.loc[broken["timestamp"] >= last, "timestamp"].dt.date)
     assert set(found.held) == days
     assert set(load_held_days(tmp_path).reasons()) == days
-    assert [one["kind"] for one in alerts(tmp_path)] == ["broken"]
+    assert [one.kind for one in open_alerts(tmp_path)] == ["broken"]
     page = (found.folder / "index.html").read_text()
     assert "Broken data" in page
     assert "missing_price" in page
@@ -243,12 +241,16 @@ def test_broken_days_are_held_alerted_once_and_left_out(referenced, newest, tmp_
     again = run_on(broken, referenced, tmp_path)
     assert again.verdict.kind == "none", again.verdict.reasons
     assert again.verdict.rows_held == (broken["timestamp"] >= last).sum()
-    assert len(alerts(tmp_path)) == 1
+    assert [one.count for one in open_alerts(tmp_path)] == [1]
 
     release_days(tmp_path, min(days), max(days), "the shop has no prices now")
     released = run_on(broken, referenced, tmp_path)
     assert released.verdict.kind != "broken"
     assert not load_held_days(tmp_path).reasons()
+    assert open_alerts(tmp_path) == ()
+    kinds = [one.kind for one in read_timeline(tmp_path)]
+    assert kinds.count("alert-opened") == kinds.count("alert-resolved") == 1
+    assert {"days-held", "days-released"} <= set(kinds)
 
 
 def test_an_attack_holds_promotions_and_names_products_and_profiles(
@@ -278,12 +280,13 @@ def test_an_attack_holds_promotions_and_names_products_and_profiles(
     assert set(made["user_id"]) <= set(suspects["user_id"])
     report = "".join(file.read_text() for file in found.folder.glob("*.[hj]*"))
     assert target in report
-    assert "made-up-" not in report + json.dumps(alerts(tmp_path)) + hold.reason
+    assert "made-up-" not in report + repr(read_timeline(tmp_path)) + hold.reason
     run_on(window, referenced, tmp_path)
-    assert len(alerts(tmp_path)) == 1
+    assert [(one.subject, one.count) for one in open_alerts(tmp_path)] == [(target, 2)]
     release_promotions(tmp_path)
+    assert open_alerts(tmp_path) == ()
     run_on(window, referenced, tmp_path)
-    assert len(alerts(tmp_path)) == 2
+    assert [(one.subject, one.count) for one in open_alerts(tmp_path)] == [(target, 1)]
 
 
 def test_days_without_any_receipt_are_silent(folder: Path, settings: Settings) -> None:

@@ -13,20 +13,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pandas as pd
 import pytest
 
 from components import registry
-from components.alerts import ALERTS, read_alerts
+from components.alerts import open_alerts
 from components.evaluation import report
 from components.manifest import write_manifest
 from components.rollout import read_rollout
 from components.settings import Settings
+from components.timeline import read_timeline
+from tests.serving.shoppers import Shoppers
 
 API, OPERATOR = {"x-api-key": "the shop's"}, {"x-api-key": "the owner's"}
-K = 20
 
 
 @pytest.fixture
@@ -51,41 +51,6 @@ def shop(trained: tuple[Path, Settings], tmp_path: Path) -> Path:
     return tmp_path
 
 
-class Shoppers:
-    """The shop's known customers; each looks at one list at a time.
-
-    failed: the responses other than 200. seen: user → model version of the newest list.
-    """
-
-    def __init__(self, root: Path) -> None:
-        lines = pd.read_parquet(root / "data/prepared/interactions.parquet")
-        users = pd.read_parquet(root / "data/prepared/users.parquet")["user_id"]
-        items = pd.read_parquet(root / "data/prepared/items.parquet")["item_id"].to_numpy()
-        of_user = lines.groupby("user")["item"].unique()
-        self.likes = {users[user]: set(items[codes]) for user, codes in of_user.items()}
-        self.failed: list[int] = []
-        self.seen: dict[str, str] = {}
-
-    def visit(self, client: httpx.Client, users: list[str]) -> None:
-        """Have each of ``users`` look at a list, and click where it has what they like."""
-        for user in users:
-            wanted = {"user_id": user, "k": K, "exclude_seen": False, "reasons": False}
-            answer = client.post("/recommend", json=wanted, headers=API)
-            if answer.status_code != 200:
-                self.failed.append(answer.status_code)
-                continue
-            shown = answer.json()
-            self.seen[user] = shown["model_version"]
-            ids = [one["item_id"] for one in shown["items"]]
-            assert len(ids) == K
-            liked = [item for item in ids if item in self.likes[user]]
-            if liked:
-                event = {"user_id": user, "item_id": liked[0], "event": "click"}
-                named = {**event, "impression_id": shown["impression_id"]}
-                kept = client.post("/feedback", json=named, headers=API)
-                self.failed += [kept.status_code] * (kept.status_code != 200)
-
-
 def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -99,7 +64,7 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
 def test_a_bad_version_hurts_in_its_canary_and_is_gone_by_itself(
     shop: Path, serve: Callable[..., Any]
 ) -> None:
-    shoppers = Shoppers(shop)
+    shoppers = Shoppers(shop, API)
     users = list(shoppers.likes)
     assert len(users) > 300
     server = serve(
@@ -159,8 +124,16 @@ def test_a_bad_version_hurts_in_its_canary_and_is_gone_by_itself(
         assert "shoppers convert less" in decision["reason"]
         assert client.get("/model").json()["version"] == "1"
     assert shoppers.failed == []
-    alerts = [one for one in read_alerts(shop / ALERTS) if one["kind"] == "canary"]
-    assert [one["version"] for one in alerts] == ["2"]
     pointer = shop / "var/serving/champion.json"
     until(lambda: json.loads(pointer.read_text())["version"] == "1", 180)
     until(lambda: read_rollout(shop).rejected is None)
+    until(lambda: open_alerts(shop) == ())
+    happened = [one.kind for one in read_timeline(shop) if one.by in ("operator", "endpoint")]
+    assert happened == [
+        "promotion",
+        "canary-started",
+        "canary-rolled-back",
+        "alert-opened",
+        "rollback",
+        "alert-resolved",
+    ]

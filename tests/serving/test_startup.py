@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from components.alerts import ALERTS, read_alerts
+from components.alerts import open_alerts
 from components.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.processes import end, free_port
@@ -133,7 +133,7 @@ def test_two_endpoints_one_of_them_with_a_damaged_champion(
     assert "version 2 cannot be loaded" in ready.json()["problems"]["model"]
     assert 'bowerbird_degraded{part="model"} 1.0' in first.client.get("/metrics").text
     assert "model" in first.client.get("/status").json()["problems"]
-    assert len(read_alerts(shop_root / ALERTS)) == 1
+    assert [one.kind for one in open_alerts(shop_root)] == ["model"]
     assert second.client.get("/readyz").json() == {"status": "ready", "problems": {}}
 
 

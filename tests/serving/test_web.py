@@ -22,10 +22,14 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from components import registry
+from components.alerts import raise_alert
+from components.data.held_days import load_held_days
 from components.evaluation import report
+from components.evaluation.promotion_hold import read_promotion_hold
 from components.manifest import write_manifest
 from components.rollout import ROLLED_BACK, Release, Rollout, following, write_rollout
 from components.settings import Canary, Uplift
+from components.timeline import read_timeline, record
 from serving.arms import holdout_name
 from serving.canary.decision import SECONDS, Evidence, Group, Lists
 from serving.events.visitors import Sums
@@ -55,6 +59,9 @@ def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, make_server: An
     reasons = {"no customer": 3}
     tables = {"interactions": {"rows": 9, "kept": 6, "quarantined": 3, "reasons": reasons}}
     (root / "reports/validation.json").write_text(json.dumps(tables))
+    raise_alert(root, "attack", {HOSTILE: f"signs of an attack on {HOSTILE}"}, "monitoring")
+    facts = {"evidence": {"canary": {"users": 1000, "rate": 0.0104}}, "reasons": [HOSTILE]}
+    record(root, "canary-rolled-back", f"version 3 was rolled back: {HOSTILE}", "endpoint", facts)
     versions = [
         {"version": "2", "aliases": ["challenger"], "created": times["end"], "ndcg": 0.07},
         {"version": "1", "aliases": ["champion"], "created": times["start"], "ndcg": 0.06},
@@ -223,13 +230,49 @@ def test_the_operator_promotes_only_after_a_yes(browser: webdriver.Chrome, page:
     browser.get_log("browser")  # the refusal is one of its complaints
 
 
+def operate(browser: webdriver.Chrome, url: str) -> None:
+    """Open the operator's page with the operator's key."""
+    browser.get(f"{url}/operator")
+    browser.execute_script("sessionStorage.setItem('key', \"the owner's\")")
+    browser.get(f"{url}/operator")
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#timeline li"))
+
+
+def test_the_timeline_shows_its_evidence_as_text_by_keyboard(
+    browser: webdriver.Chrome, page: str
+) -> None:
+    browser.get(f"{page}/operator")
+    button = browser.find_element(By.ID, "enter-key")
+    until(browser, button.is_displayed)  # nothing is shown without the operator's key
+    assert browser.find_elements(By.CSS_SELECTOR, "#timeline li") == []
+    assert "attack" in browser.find_element(By.ID, "alerts").text
+    button.send_keys(Keys.ENTER)
+    browser.find_element(By.ID, "api-key").send_keys("the owner's", Keys.ENTER)
+    until(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, "#timeline li")) == 2)
+    browser.get_log("browser")  # the refusal is one of its complaints
+    newest = browser.find_element(By.CSS_SELECTOR, "#timeline li")
+    assert "canary rolled back" in newest.text
+    assert "onerror" in newest.text
+    facts = newest.find_element(By.TAG_NAME, "dl")
+    assert not facts.is_displayed()
+    newest.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
+    assert "evidence · canary · rate\n0.0104" in facts.text
+    time.sleep(6)  # the page was read again
+    assert facts.is_displayed()
+    assert browser.find_elements(By.CSS_SELECTOR, "main img, main b") == []
+    assert browser.title == "Bowerbird: operator"
+    assert complaints(browser) == []
+    browser.execute_script("sessionStorage.clear()")
+
+
 def test_the_operator_sees_model_traffic_latency_drift_and_quality(
     browser: webdriver.Chrome, page: str
 ) -> None:
     shown = httpx.post(f"{page}/recommend", json={"k": 3}).json()
     event = {"session_id": "s", "item_id": shown["items"][0]["item_id"], "event": "click"}
     httpx.post(f"{page}/feedback", json={**event, "impression_id": shown["impression_id"]})
-    browser.get(f"{page}/operator")
+    operate(browser, page)
+    browser.get_log("browser")  # the first visit had no key
     until(browser, lambda: "item_neighbours" in browser.find_element(By.ID, "model").text)
     text = browser.find_element(By.TAG_NAME, "main").text
     for expected in ("item_neighbours", "/recommend", "Drift", "no customer: 3", "onerror"):
@@ -272,14 +315,16 @@ def test_the_operator_promotes_and_rolls_back_in_a_real_registry(
     browser.execute_script("sessionStorage.clear()")
     browser.get(f"{server.url}/operator")
 
-    def said_yes(button: Any, version: str) -> None:
-        button.click()
-        dialog = browser.find_element(By.ID, "confirm")
+    patient = WebDriverWait(browser, 90)  # MLflow is imported in a process of its own
+
+    def agree() -> None:
         key = browser.find_element(By.ID, "operator-key")
         key.clear()
-        key.send_keys("the owner's")
-        dialog.find_element(By.CSS_SELECTOR, "button.main").click()
-        patient = WebDriverWait(browser, 90)  # MLflow is imported in a process of its own
+        key.send_keys("the owner's", Keys.ENTER)
+
+    def said_yes(button: Any, version: str) -> None:
+        button.click()
+        agree()
         patient.until(lambda _: httpx.get(f"{server.url}/model").json()["version"] == version)
         shown = "document.querySelector('#model dd')?.textContent"  # drawn anew meanwhile
         patient.until(lambda _: browser.execute_script(f"return {shown}") == version)
@@ -290,6 +335,53 @@ def test_the_operator_promotes_and_rolls_back_in_a_real_registry(
     assert (kept.alias("champion"), kept.alias("previous")) == ("2", "1")
     said_yes(browser.find_element(By.ID, "rollback"), "1")
     assert registry.Registry(settings, tmp_path).alias("champion") == "1"
+
+    def says(where: str, text: str) -> None:
+        shown = f"return document.getElementById('{where}').innerText"
+        patient.until(lambda _: text in browser.execute_script(shown))
+
+    browser.find_element(By.ID, "pause-reason").send_keys("the sale", Keys.ENTER)
+    agree()
+    says("pause-state", "Promotions are paused since")
+    hold = read_promotion_hold(tmp_path)
+    assert hold is not None
+    assert hold.reason == "the sale"
+    browser.find_element(By.ID, "resume").send_keys(Keys.ENTER)
+    agree()
+    says("pause-state", "Promotions are allowed")
+    assert read_promotion_hold(tmp_path) is None
+
+    first, last = (
+        browser.find_element(By.ID, "days-first"),
+        browser.find_element(By.ID, "days-last"),
+    )
+    first.send_keys("03012026")
+    browser.execute_script("arguments[0].value = '2026-03-03'", last)
+    browser.find_element(By.ID, "days-reason").send_keys("--promotion", Keys.ENTER)
+    assert "2026-03-01 to 2026-03-03" in browser.find_element(By.ID, "confirm-text").text
+    agree()
+    says("held", "2026-03-01 to 2026-03-03 --promotion by the operator")
+    assert len(load_held_days(tmp_path).reasons()) == 3
+    browser.find_element(By.CSS_SELECTOR, "#held button").send_keys(Keys.ENTER)
+    agree()
+    says("message", "done: release 2026-03-01 2026-03-03")
+    assert load_held_days(tmp_path).reasons() == {}
+    happened = [one.kind for one in read_timeline(tmp_path) if one.by == "operator"]
+    assert happened == [
+        "promotion",
+        "rollback",
+        "promotions-held",
+        "promotions-released",
+        "days-held",
+        "days-released",
+    ]
+    assert "days released" in browser.find_element(By.ID, "timeline").text
+    if folder := os.environ.get("SCREENSHOTS"):
+        browser.set_window_size(1200, 2600)
+        browser.find_element(By.CSS_SELECTOR, "#timeline summary").click()
+        browser.save_screenshot(f"{folder}/timeline.png")
+        browser.set_window_size(1200, 900)
+    assert complaints(browser) == []
 
 
 @pytest.mark.slow

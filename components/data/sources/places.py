@@ -71,7 +71,7 @@ class Place:
         anchor = Path(self.path.anchor) if self.path.is_absolute() else self.root
         pattern = str(self.path.relative_to(self.path.anchor))
         # As in a shell, a wildcard does not match the beginning of a hidden file's name.
-        hidden_too = not is_pattern(PurePath(PurePath(pattern).name[:1]))
+        hidden_too = not is_pattern(PurePath(pattern).name[:1])
         found = [
             self._file(file)
             for file in sorted(anchor.glob(pattern))

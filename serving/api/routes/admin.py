@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import subprocess
-import threading
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -19,12 +18,15 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import PlainTextResponse
 
+from components.alerts import open_alerts
 from components.rollout import read_rollout
 from serving import experiments, metrics
 from serving.api import jobs
 from serving.api.middleware import Refused
 from serving.api.pools import OPERATION, WRITING
-from serving.api.reports import latest_alerts, latest_drift, validation
+from serving.api.reports import latest_drift, validation
+from serving.api.routes.commands import REGISTRY_ERRORS, look, run_command
+from serving.api.routes.operations import holds
 from serving.api.routing import ERRORS, OPERATOR_ERRORS, WRITE_ERRORS, auth_of, backend_of
 from serving.api.schemas import (
     CanaryStatus,
@@ -51,11 +53,6 @@ LIVE_SECONDS = 15
 """The longest that PUT /items waits until its products are in effect."""
 
 _taking_in = asyncio.Lock()
-
-_REGISTRY_ERRORS = {
-    409: {"model": ErrorResponse, "description": "another job runs, or no registry here"},
-    **OPERATOR_ERRORS,
-}
 
 _JOB_ERRORS = {
     404: {"model": ErrorResponse, "description": "no such job"},
@@ -97,7 +94,7 @@ async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
     with suppress(TimeoutError):
         async with asyncio.timeout(LIVE_SECONDS), _taking_in:
             if not live():
-                await WRITING.go_on(_look, backend)
+                await WRITING.go_on(look, backend)
     return ItemsResponse(items=len(body.items), revision=revision, live=live())
 
 
@@ -124,19 +121,17 @@ async def page_token(request: Request) -> PageToken:
     return PageToken(token=auth_of(request).page_token())
 
 
-@router.post("/operator/promote", response_model=Job, status_code=202, responses=_REGISTRY_ERRORS)
+@router.post("/operator/promote", response_model=Job, status_code=202, responses=REGISTRY_ERRORS)
 async def promote(body: PromoteRequest, request: Request, response: Response) -> Job:
     """Make a registered version the champion, as a job; needs the operator key."""
-    auth_of(request).check_operator(request)
     now = ["--now"] if body.now else []
-    return await _registry(backend_of(request), response, "promote", body.version, *now)
+    return await run_command(request, response, "promote", body.version, *now)
 
 
-@router.post("/operator/rollback", response_model=Job, status_code=202, responses=_REGISTRY_ERRORS)
+@router.post("/operator/rollback", response_model=Job, status_code=202, responses=REGISTRY_ERRORS)
 async def rollback(request: Request, response: Response) -> Job:
     """Go back to the champion before, as a job; needs the operator key."""
-    auth_of(request).check_operator(request)
-    return await _registry(backend_of(request), response, "rollback")
+    return await run_command(request, response, "rollback")
 
 
 @router.get("/operator/jobs/{job_id}", response_model=Job, responses=_JOB_ERRORS)
@@ -149,31 +144,6 @@ async def job(
     if found is None:
         raise Refused(404, f"there is no job of this id, or it is older than {jobs.KEPT} others")
     return Job.model_validate(found)
-
-
-async def _registry(backend: Backend, response: Response, *command: str) -> Job:
-    if not jobs.has_registry(backend.root):
-        raise Refused(409, "there is no registry here: deploy the image of the wanted version")
-    try:
-        job, process = await OPERATION.run(jobs.start, backend.root, *command)
-    except jobs.Busy as error:
-        raise Refused(409, str(error)) from error
-    threading.Thread(target=_follow, args=(backend, process), name="job", daemon=True).start()
-    response.headers["location"] = f"/operator/jobs/{job['id']}"
-    return Job.model_validate(job)
-
-
-def _follow(backend: Backend, process: subprocess.Popen[bytes]) -> None:
-    """Load a new champion as soon as the job is done; other workers look each second."""
-    process.wait()
-    _look(backend)
-
-
-def _look(backend: Backend) -> None:
-    try:
-        backend.follow()
-    except Exception as error:  # the backend tries again each second
-        logger.exception("refreshing the models failed: %s", type(error).__name__)
 
 
 @router.get("/model", response_model=ModelResponse, responses=ERRORS)
@@ -257,7 +227,8 @@ async def status(request: Request) -> StatusResponse:
             store=store_status(backend, note),
             drift=latest_drift(backend.root),
             validation=validation(backend.root),
-            alerts=latest_alerts(backend.root),
+            alerts=[asdict(one) for one in open_alerts(backend.root)[::-1]],
+            holds=holds(backend.root),
             reports=f"/reports/by/{auth_of(request).report_token()}/",
             versions=registered_versions(backend.root),
             problems=backend.health.problems,

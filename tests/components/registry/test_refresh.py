@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from components.alerts import ALERTS, read_alerts
+from components.alerts import open_alerts
 from components.data.dataset import Catalogue, Prepared, load_prepared
 from components.evaluation.promotion_hold import hold_promotions, release_promotions
 from components.evaluation.sanity import unusable_candidates
@@ -22,6 +22,7 @@ from components.registry import Registry, RegistryError, promote, rollback
 from components.registry import refresh as refreshing
 from components.registry.refresh import run as refresh
 from components.settings import Settings
+from components.timeline import read_timeline
 from serving.api.auth import Auth, Keys
 from serving.backend import Backend
 from tests.components.registry.conftest import evaluated_shop
@@ -157,9 +158,11 @@ def test_a_refresh_that_must_not_be_served_leaves_the_champion(
     strict = settings.model_copy(update={"register_": register_})
     with pytest.raises(ValueError, match=r"register\.guardrails\.refresh_change requires at most"):
         refresh(strict, root)
-    alert = read_alerts(root / ALERTS)[-1]
-    assert alert["kind"] == "refresh"
-    assert "version 1 stays: list_change" in alert["reasons"][0]
+    (alert,) = open_alerts(root)
+    assert (alert.kind, alert.subject) == ("refresh", "champion")
+    assert "version 1 stays: list_change" in alert.reason
+    (refused,) = (one for one in read_timeline(root) if one.kind == "refusal")
+    assert refused.evidence["guardrails"]
     report = json.loads((root / "reports/refresh.json").read_text())
     names = {one["name"] for one in report["guardrails"]}
     assert names == {"coverage", "short_lists", "list_change"}
@@ -178,6 +181,9 @@ def test_a_refresh_that_must_not_be_served_leaves_the_champion(
     version = refresh(settings, root)["version"]
     assert version == champion(root)
     assert left not in [one.version for one in registry.versions()]
+    assert open_alerts(root) == ()
+    published = read_timeline(root)[-2]
+    assert (published.kind, published.evidence["version"]) == ("refresh", version)
 
     file = root / "data/prepared/interactions.parquet"
     frame = pd.read_parquet(file)

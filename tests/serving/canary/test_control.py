@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from components.alerts import ALERTS, read_alerts
+from components.alerts import open_alerts, read_state
 from components.rollout import ROLLED_BACK, ROLLOUT, following, read_rollout, write_rollout
 from components.settings import Canary, Uplift
+from components.timeline import read_timeline
 from serving import metrics
 from serving.arms import CONTROL, TREATMENT
 from serving.backend import Backend
@@ -126,9 +127,9 @@ def test_a_version_that_does_harm_is_rolled_back_with_an_alert(
     assert set(recommended(backend, names())) == {"1"}
     other.follow()
     assert set(recommended(other, names())) == {"1"}
-    (alert,) = read_alerts(shop_root / ALERTS)
-    assert (alert["kind"], alert["version"]) == ("canary", "2")
-    assert "version 2 was rolled back: shoppers convert less" in alert["reasons"][0]
+    (alert,) = open_alerts(shop_root)
+    assert (alert.kind, alert.subject, alert.count) == ("canary", "version 2", 1)
+    assert "version 2 was rolled back: shoppers convert less" in alert.reason
     assert told == ["2"]
     backend.follow()  # the registry's pointer still names it
     assert backend.models.canary is None
@@ -143,6 +144,16 @@ def test_a_version_that_does_harm_is_rolled_back_with_an_alert(
     rollout = read_rollout(shop_root)
     assert rollout is not None
     assert (rollout.rejected, rollout.stable.version) == (None, "1")
+    assert open_alerts(shop_root) == ()
+    entries = read_timeline(shop_root)
+    assert [one.kind for one in entries] == [
+        "canary-started",
+        "canary-rolled-back",
+        "alert-opened",
+        "alert-resolved",
+    ]
+    assert entries[0].evidence == {"version": "2", "against": "1", "share": 0.5}
+    assert entries[1].evidence["evidence"]["canary"]["users"] == served.count("2")
 
 
 def test_with_little_traffic_it_takes_over_in_the_end_without_loading(
@@ -163,9 +174,15 @@ def test_with_little_traffic_it_takes_over_in_the_end_without_loading(
     assert backend.models.canary is None
     other.follow()
     assert set(recommended(other, names(20))) == {"2"}
-    (alert,) = read_alerts(shop_root / ALERTS)
-    assert "taken over: nothing speaks against it after 3 days" in alert["reasons"][0]
-    assert "0 shoppers are too few" in alert["reasons"][0]
+    (message,) = read_state(shop_root).messages
+    assert (message.title, message.level) == ("version 2 serves all shoppers", "info")
+    assert "taken over: nothing speaks against it after 3 days" in message.text
+    assert "0 shoppers are too few" in message.text
+    assert open_alerts(shop_root) == ()
+    assert [one.kind for one in read_timeline(shop_root)] == [
+        "canary-started",
+        "canary-taken-over",
+    ]
 
 
 def test_an_alert_that_a_kill_prevented_is_raised_after_the_restart(
@@ -180,7 +197,8 @@ def test_an_alert_that_a_kill_prevented_is_raised_after_the_restart(
     write_rollout(shop_root, replace(done, canary=None, rejected=second))
     start()
     start()
-    assert len(read_alerts(shop_root / ALERTS)) == 1
+    assert [(one.kind, one.count) for one in open_alerts(shop_root)] == [("canary", 1)]
+    assert [one.kind for one in read_timeline(shop_root)] == ["canary-rolled-back", "alert-opened"]
 
 
 def test_a_canary_that_fails_fails_no_request_and_is_rolled_back(
@@ -195,8 +213,8 @@ def test_a_canary_that_fails_fails_no_request_and_is_rolled_back(
     assert set(recommended(backend, names())) == {"1"}
     backend.follow()
     assert backend.models.canary is None
-    (alert,) = read_alerts(shop_root / ALERTS)
-    assert "the model fails to make lists" in alert["reasons"][0]
+    (alert,) = open_alerts(shop_root)
+    assert "the model fails to make lists" in alert.reason
 
 
 def test_lists_and_their_seconds_are_counted_by_arm(
@@ -244,7 +262,7 @@ def test_a_damaged_version_leaves_the_champion_to_all_and_never_takes_over(
         backend.follow()
     assert set(recommended(backend, names(20))) == {"1"}
     assert "canary version" in backend.health.problems
-    assert len(read_alerts(shop_root / ALERTS)) == 1
+    assert [(one.kind, one.subject) for one in open_alerts(shop_root)] == [("model", "canary")]
     rollout = read_rollout(shop_root)
     assert rollout is not None
     assert rollout.canary is not None
@@ -326,4 +344,9 @@ def test_a_version_promoted_during_a_canary_gets_its_own(
     rollout = read_rollout(shop_root)
     assert rollout is not None
     assert rollout.decisions[-1]["reason"] == "version 3 was promoted"
-    assert read_alerts(shop_root / ALERTS) == []
+    assert open_alerts(shop_root) == ()
+    assert [one.kind for one in read_timeline(shop_root)] == [
+        "canary-started",
+        "canary-ended",
+        "canary-started",
+    ]

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.alerts import ALERTS, read_alerts
+from components import alerts
+from components.alerts import open_alerts, read_state
 from components.manifest import write_manifest
 from components.settings import Experiment
 from serving.backend import Backend
@@ -41,9 +42,9 @@ def test_a_damaged_champion_never_replaces_a_good_model(
     assert backend.health.problems == {
         "model": "version 2 cannot be loaded, serving version 1: see the log"
     }
-    (alert,) = read_alerts(shop_root / ALERTS)
-    assert alert["kind"] == "model"
-    assert "ranker.txt has" in alert["reasons"][0]
+    (alert,) = open_alerts(shop_root)
+    assert (alert.kind, alert.subject, alert.count) == ("model", "champion", 1)
+    assert "ranker.txt has" in alert.reason
     ranker.write_bytes(content)  # as brought back by the registry
     write_manifest(ranker.parent)
     backend.models.refresh()
@@ -64,13 +65,16 @@ def test_restarted_with_a_damaged_champion_it_serves_the_one_before(
     second.load()  # as another worker: the alert is raised once
     assert backend.models.current().version == "1"
     assert "serving version 1" in backend.health.problems["model"]
-    assert len(read_alerts(shop_root / ALERTS)) == 1
+    (alert,) = open_alerts(shop_root)
+    assert alert.count == 2
+    assert len(read_state(shop_root).messages) == 1
     (shop_root / "var/serving/models/2/ranker.txt").write_bytes(content)  # from a backup
     backend.models.refresh()
     assert backend.models.current().version == "1"  # not read again each second
     monkeypatch.setattr(retry.time, "monotonic", lambda: 1e9)
     backend.models.refresh()
     assert (backend.models.current().version, backend.health.problems) == ("2", {})
+    assert open_alerts(shop_root) == ()
 
 
 def test_an_alert_that_cannot_be_written_keeps_no_model_from_serving(
@@ -78,7 +82,7 @@ def test_an_alert_that_cannot_be_written_keeps_no_model_from_serving(
 ) -> None:
     register(shop_root, "2", "1")
     halve(shop_root / "var/serving/models/2/ranker.txt")
-    (shop_root / ALERTS).mkdir(parents=True)  # as on a full disk, writing fails with an OSError
+    (shop_root / alerts.FILE).mkdir(parents=True)  # as on a full disk: an OSError
     backend = open_backend(shop_root)
     backend.load()
     assert backend.models.current().version == "1"
