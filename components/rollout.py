@@ -25,6 +25,7 @@ ROLLOUT = Path("var/serving/rollout.json")
 LOCK = Path("var/serving/.rollout.lock")
 INTERNAL = "~"
 """Begins the names under which canaries and holdouts are recorded, and no A/B test's name."""
+CANARIES = f"{INTERNAL}canary"
 KEPT = 20
 """Decisions that are kept."""
 
@@ -122,7 +123,7 @@ def following(rollout: Rollout | None, wanted: Release, now: float) -> Rollout:
         return rollout
     if canary is not None:
         rollout = rollout.decided(ENDED, f"version {wanted.version} was promoted", now)
-    name = f"{INTERNAL}canary {wanted.lineage:.40} {int(1000 * now)}"
+    name = f"{CANARIES} {wanted.lineage:.40} {int(1000 * now)}"
     return replace(rollout, canary=Canary(wanted, name, now), rejected=None, evidence=None)
 
 

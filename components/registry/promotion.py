@@ -44,6 +44,8 @@ from components.rollout import (
 )
 from components.timeline import record
 
+BASELINE_BEFORE = "baseline_before"
+"""Tag of a promoted version: the baseline until then, "" for none."""
 OPERATOR, TRAINING, ENDPOINT = "operator", "training", "endpoint"
 """Who decided, for the timeline."""
 
@@ -58,6 +60,9 @@ def promote(registry: Registry, version: str, now: bool = False) -> None:
     """
     with registry.lock(), rollout_lock(registry.root):
         before = registry.alias(CHAMPION)
+        registry.get(version)
+        if before != version:
+            _note_baseline(registry, version)
         _promote(registry, version)
         registry.delete_alias(BASELINE)
         write_pointers(registry)
@@ -68,20 +73,43 @@ def promote(registry: Registry, version: str, now: bool = False) -> None:
         record(registry.root, "promotion", text, OPERATOR, facts)
 
 
-def _promote(registry: Registry, version: str) -> None:
-    """As ``promote``, for a caller that holds the lock."""
+def _promote(registry: Registry, version: str, remember: bool = True) -> None:
+    """As ``promote``, for a caller that holds the lock.
+
+    remember: a rollback may return to the current champion.
+    """
     registry.get(version)
     restore_served(registry, version)
     if not registry.folders.profiles(version).exists():
         registry.folders.place_profiles(version)
     before = registry.alias(CHAMPION)
-    if before is not None and before != version:
+    if remember and before is not None and before != version:
         registry.set_alias(PREVIOUS, before)
     registry.set_alias(CHAMPION, version)
     for alias in (CHALLENGER, BASELINE):
         if registry.alias(alias) == version:
             registry.delete_alias(alias)
     write_pointers(registry)
+
+
+def _note_baseline(registry: Registry, version: str) -> None:
+    """Note on ``version`` the baseline that its promotion replaces, for a rollback."""
+    baseline = registry.alias(BASELINE) or ""
+    registry.client.set_model_version_tag(registry.name, version, BASELINE_BEFORE, baseline)
+
+
+def _restore_baseline(registry: Registry, rolled_back: str) -> None:
+    """Make the baseline from before the promotion of ``rolled_back`` the baseline again.
+
+    Without it, small losses of many promotions would add up unseen.
+    """
+    baseline = registry.tags(rolled_back).get(BASELINE_BEFORE)
+    if baseline is None:
+        return
+    if baseline in {one.version for one in registry.versions()}:
+        registry.set_alias(BASELINE, baseline)
+    else:
+        registry.delete_alias(BASELINE)
 
 
 def _release(registry: Registry, version: str) -> Release:
@@ -123,8 +151,9 @@ def rollback(registry: Registry, of: str | None = None) -> str:
             return str(champion)
         rollout = _rollout(registry)
         if champion and rollout and registry.evaluated(champion) in rollout.tried:
-            _promote(registry, rollout.stable.version)
-            registry.delete_alias(PREVIOUS)  # the next rollback must not return to it
+            registry.delete_alias(PREVIOUS)  # the next rollback must not return to ``champion``
+            _promote(registry, rollout.stable.version, remember=False)
+            _restore_baseline(registry, registry.evaluated(champion))
             reason = rollout.decisions[-1]["reason"] if rollout.rejected else "by the operator"
             tag = "rolled_back"
             registry.client.set_model_version_tag(registry.name, champion, tag, reason)
@@ -144,6 +173,8 @@ def rollback(registry: Registry, of: str | None = None) -> str:
                 "not known: name it, bowerbird promote VERSION (bowerbird models lists them)"
             )
         _promote(registry, version)
+        if champion is not None:
+            _restore_baseline(registry, champion)
         _roll_out(registry, version, now=True)
         _record_rollback(registry, champion, version, "by the operator", of)
         return version
@@ -205,6 +236,7 @@ def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> C
         f"; {found.reason}"
     )
     if found.better:
+        _note_baseline(registry, version)
         better_than_baseline = (
             found.low > 0 if found.baseline is None else found.baseline["low"] > 0
         )

@@ -69,9 +69,9 @@ class RefreshRefused(ValueError):
 class Refresh:
     """What a refresh did, as in ``reports/refresh.json``.
 
-    source: the champion that was refreshed. version: the new champion, None if none was published;
-    reason: then why. until: the newest event, UTC. new_items: products that ``source`` did not
-    have. guardrails: see ``evaluation.sanity``. seconds: by part.
+    source: the champion that was refreshed. version: the new champion, None if none was published.
+    reason: why none was, or what failed after it was. until: the newest event, UTC. new_items:
+    products that ``source`` did not have. guardrails: see ``evaluation.sanity``. seconds: by part.
     """
 
     source: str
@@ -89,9 +89,10 @@ class Refresh:
 
     def sentence(self) -> str:
         """Return what became of the champion."""
-        if self.reason is not None:
+        if self.version is None:
             return f"version {self.source} stays: {self.reason}"
-        return f"version {self.version}, refreshed until {self.until}, is the champion"
+        published = f"version {self.version}, refreshed until {self.until}, is the champion"
+        return published if self.reason is None else f"{published}, but then: {self.reason}"
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
@@ -122,8 +123,8 @@ def run(settings: Settings, root: Path) -> dict[str, Any]:
             report = Refresh(source)
         try:
             _refresh(registry, report)
-        except ValueError as error:
-            report.reason = str(error)
+        except Exception as error:
+            report.reason = str(error) or type(error).__name__
             record(root, "refusal", f"refresh refused, {report.sentence()}", BY, report.as_dict())
             raise_alert(root, "refresh", {"champion": report.sentence()}, BY)
             raise
@@ -256,12 +257,12 @@ def _publish(
         put_in_place(new, folders.served(version))
         write_profiles(prepared, folders.profiles(version))
         promote_refreshed(registry, version)
+        report.version = version
         # A worker may still be loading the version of before.
         remove_unused(registry, in_use=[report.source])
         for folder in (root / SERVING, root / registry.settings.register_.artifacts):
             if folder.is_dir():
                 close_tree(folder)
-        report.version = version
         record(root, "refresh", report.sentence(), BY, report.as_dict())
 
 

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from components.alerts import notify, raise_alert, resolve_alerts
+from components.file_lock import file_lock
 from components.rollout import (
+    CANARIES,
     ENDED,
     ROLLED_BACK,
     ROLLOUT,
@@ -34,7 +36,7 @@ from serving.canary.decision import ROLL_BACK, TAKE_OVER, Decision, Evidence, de
 from serving.canary.evidence import groups
 from serving.events.database import Database
 from serving.events.errors import StoreError
-from serving.events.exposures import delete_exposures
+from serving.events.exposures import delete_exposures, experiment_names
 from serving.health import Health
 from serving.models.versions import UNREGISTERED_VERSION, find_champion, find_release, release_of
 
@@ -44,8 +46,9 @@ LOOK_SECONDS = 10.0
 """Least seconds between two looks at the evidence."""
 LOOK_SHARE = 0.05
 """Most of the time that looking may take: after a slow look the next one is later."""
-ASK_SECONDS = 300.0
+TELL_SECONDS = 300.0
 """Seconds until the registry is told again that its champion was rolled back."""
+LOCK = Path("var/serving/.canary.lock")
 BY = "endpoint"
 KINDS: dict[str, Kind] = {
     TAKEN_OVER: "canary-taken-over",
@@ -74,25 +77,23 @@ class CanaryControl:
         roll_back: Callable[[str], None],
     ) -> None:
         self.enabled = has_api_key and settings.serve.canary.share > 0
-        self._switched_off = has_api_key and not self.enabled
         self._canary = settings.serve.canary
         self._root = root
         self._database = database
         self._health = health
         self._is_loaded = is_loaded
         self._roll_back = roll_back
-        self._asked_at = float("-inf")
+        self._told_at = float("-inf")
         self._may_be_open = True  # the alert of a canary that was rolled back
 
     def step(self) -> None:
         """Follow the pointer, look at the evidence where that is due, and decide."""
-        if self._switched_off:  # the state would be old when canaries are switched on again
+        if not self.enabled:  # the state would be old when canaries are switched on again
             (self._root / ROLLOUT).unlink(missing_ok=True)
             self._resolve("canaries are switched off")
-        if not self.enabled:
             return
         try:
-            with rollout_lock(self._root, wait=False) as locked:
+            with file_lock(self._root / LOCK, wait=False) as locked:
                 if locked:
                     self._step()
         except OSError as error:  # the version that serves all goes on
@@ -101,7 +102,10 @@ class CanaryControl:
             self._health.report("canary", None)
 
     def _step(self) -> None:
-        before = self._read()
+        with rollout_lock(self._root, wait=False) as locked:
+            if not locked:  # a command changes it
+                return
+            before = self._read()
         try:
             wanted = release_of(self._root, find_champion(self._root))
         except (FileNotFoundError, ValueError):
@@ -110,7 +114,8 @@ class CanaryControl:
         if rollout.canary is not None and _is_due(rollout):
             rollout = self._looked(rollout)
         if rollout != before:
-            write_rollout(self._root, rollout)
+            if not self._replaced(before, rollout):
+                return
             self._forget(before, rollout)
         self._record(rollout)
         if rollout.rejected is not None and rollout.rejected.lineage == wanted.lineage:
@@ -118,6 +123,18 @@ class CanaryControl:
             self._tell_registry(wanted)
         else:
             self._resolve(f"version {wanted.version} is the champion")
+
+    def _replaced(self, before: Rollout | None, after: Rollout) -> bool:
+        """Write the rollout unless a command has changed it since it was read; return whether.
+
+        The lock is held for this alone: looking and sending take long, and an operator who rolls
+        back must not wait.
+        """
+        with rollout_lock(self._root, wait=False) as locked:
+            if not locked or self._read() != before:
+                return False
+            write_rollout(self._root, after)
+            return True
 
     def _read(self) -> Rollout | None:
         try:
@@ -154,12 +171,18 @@ class CanaryControl:
         return _applied(replace(rollout, evidence=facts), decision, now)
 
     def _forget(self, before: Rollout | None, after: Rollout) -> None:
-        """Delete the exposures of a canary that ended; the decision keeps the evidence."""
+        """Delete the exposures of canaries that ended; the decision keeps the evidence.
+
+        Also those that an error, or a worker that was slow, left of earlier canaries.
+        """
         ended = before.canary if before else None
-        if ended is None or (after.canary is not None and after.canary.name == ended.name):
+        running = after.canary.name if after.canary else None
+        if ended is None or ended.name == running:
             return
         try:
-            delete_exposures(self._database, ended.name)
+            for name in experiment_names(self._database, CANARIES):
+                if name != running:
+                    delete_exposures(self._database, name)
         except StoreError as error:
             logger.error("the exposures of %s were not deleted: %s", ended.name, error)
 
@@ -183,7 +206,7 @@ class CanaryControl:
             record(self._root, "canary-started", text, BY, facts)
             canary = replace(canary, recorded=True)
         decisions = tuple({**one, "recorded": True} for one in rollout.decisions)
-        write_rollout(self._root, replace(rollout, canary=canary, decisions=decisions))
+        self._replaced(rollout, replace(rollout, canary=canary, decisions=decisions))
 
     def _record_decision(self, one: dict[str, Any]) -> None:
         version, result = one["version"], one["result"]
@@ -202,8 +225,8 @@ class CanaryControl:
             self._may_be_open = False
 
     def _tell_registry(self, champion: Release) -> None:
-        if time.monotonic() - self._asked_at >= ASK_SECONDS:
-            self._asked_at = time.monotonic()
+        if time.monotonic() - self._told_at >= TELL_SECONDS:
+            self._told_at = time.monotonic()
             self._roll_back(champion.version)
 
 

@@ -277,6 +277,20 @@ def released(version: str) -> Release:
     return Release(version, f"var/serving/models/{version}", version)
 
 
+@pytest.mark.parametrize("in_canary", [True, False])
+def test_a_rollback_brings_the_baseline_back(shop, in_canary: bool) -> None:
+    """Without it, small losses of many promotions would add up unseen."""
+    registry = three_versions(shop)
+    promote(registry, "2")
+    registry.set_alias("baseline", "1")
+    promote(registry, "3")
+    assert registry.alias("baseline") is None
+    if in_canary:
+        write_rollout(registry.root, following(Rollout(released("2")), released("3"), 5.0))
+    assert rollback(registry) == "2"
+    assert registry.alias("baseline") == "1"
+
+
 def test_a_champion_in_its_canary_goes_back_to_the_version_that_serves_all(shop) -> None:
     registry = three_versions(shop)
     root = registry.root

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from components.alerts import open_alerts
+from components.alerts import open_alerts, resolve_alerts
 from components.data.dataset import Catalogue, Prepared, load_prepared
 from components.evaluation.promotion_hold import hold_promotions, release_promotions
 from components.evaluation.sanity import unusable_candidates
@@ -21,6 +21,7 @@ from components.recommenders.two_stage.hybrid import Hybrid
 from components.registry import Registry, RegistryError, promote, rollback
 from components.registry import refresh as refreshing
 from components.registry.refresh import run as refresh
+from components.rollout import ROLLOUT
 from components.settings import Settings
 from components.timeline import read_timeline
 from serving.api.auth import Auth, Keys
@@ -202,6 +203,22 @@ def test_a_refresh_that_must_not_be_served_leaves_the_champion(
     assert report["version"] is None
     assert "version 1 became the champion" in report["reason"]
     assert champion(root) == "1"
+
+
+def test_a_failure_after_the_promotion_is_no_refusal(served_shop: Shop) -> None:
+    root, settings = served_shop
+    promote(Registry(settings, root), "1")
+    grow(root, "a boat of paper")
+    (root / ROLLOUT).write_text("{")  # which versions are served is not known: nothing is removed
+    with pytest.raises(RegistryError, match=r"rollout\.json is damaged"):
+        refresh(settings, root)
+    (root / ROLLOUT).unlink()
+    report = json.loads((root / "reports/refresh.json").read_text())
+    assert report["version"] == champion(root) != "1"
+    (alert,) = open_alerts(root)
+    assert f"version {champion(root)}, refreshed until" in alert.reason
+    assert "is the champion, but then: " in alert.reason
+    resolve_alerts(root, "refresh", "test", "test")
 
 
 def test_while_promotions_are_held_nothing_is_published(served_shop: Shop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import shutil
 import time
 from collections.abc import Callable
@@ -315,11 +316,15 @@ def test_a_state_that_cannot_be_written_changes_nothing_that_is_served(
 ) -> None:
     backend = start()
     register(shop_root, "2", "1")
-    (shop_root / "var/serving/.rollout.json").mkdir()  # as on a full disk, writing fails
-    backend.follow()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))  # as on a full disk, writing fails
+    try:
+        backend.follow()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert set(recommended(backend, names(20))) == {"1"}
     assert "canary" in backend.health.problems
-    (shop_root / "var/serving/.rollout.json").rmdir()
+    assert not list((shop_root / "var/serving").glob(".rollout.json*"))  # no part of it is left
     backend.follow()
     assert backend.models.canary is not None
     assert backend.health.problems == {}
