@@ -121,7 +121,7 @@ def raise_alert(
             )
         new = [one for subject, one in raised.items() if subject not in known]
         for one in new:
-            record(root, "alert-opened", f"{TITLES[kind]}: {one.reason}", by, asdict(one))
+            record(root, "alert-opened", one.reason, by, asdict(one))
         kept = [raised.get(one.subject, one) if one.kind == kind else one for one in state.alerts]
         text = "\n".join(one.reason for one in new)
         messages = (_message(TITLES[kind], text, "warning"),) if new else ()

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 from uuid import uuid4
@@ -122,12 +123,15 @@ def _append(root: Path, line: bytes) -> None:
 
 def read_timeline(root: Path) -> list[Entry]:
     """Return all entries, oldest first; empty without any. An incomplete line is left out."""
+    return [entry for line in _lines(root) if (entry := _entry(line)) is not None]
+
+
+def _lines(root: Path) -> list[bytes]:
     if not (root / FILE).parent.is_dir():
         return []
     with _locked(root, fcntl.LOCK_SH):
         parts = [(root / file).read_bytes() for file in (OLDER, FILE) if (root / file).exists()]
-    found = (_entry(line) for part in parts for line in part.splitlines())
-    return [entry for entry in found if entry is not None]
+    return [line for part in parts for line in part.split(b"\n")]
 
 
 def _entry(line: bytes) -> Entry | None:
@@ -143,11 +147,12 @@ def newest(root: Path, n: int, before: str | None = None) -> list[Entry]:
 
     Empty where no entry has this id: it is older than all that are kept.
     """
-    entries = read_timeline(root)
+    found = (entry for line in _lines(root)[::-1] if (entry := _entry(line)) is not None)
     if before is not None:
-        ids = [entry.id for entry in entries]
-        entries = entries[: ids.index(before)] if before in ids else []
-    return entries[::-1][:n]
+        for entry in found:
+            if entry.id == before:
+                break
+    return list(islice(found, n))
 
 
 @contextmanager

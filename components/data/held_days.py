@@ -86,11 +86,13 @@ class HeldDays:
         for day, one in sorted(self.newest().items()):
             if not one.held:
                 continue
-            before = found[-1] if found else None
-            if before and before.at == one.at and _next(before.last) == day:
-                found[-1] = replace(before, last=str(day))
-            else:
-                found.append(replace(one, first=str(day), last=str(day)))
+            last = str(day)
+            if found and _next(found[-1].last) == day:
+                longer = replace(found[-1], last=last)
+                if longer == replace(one, first=longer.first, last=last):
+                    found[-1] = longer
+                    continue
+            found.append(replace(one, first=last, last=last))
         return found
 
     def released(self) -> set[date]:
