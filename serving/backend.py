@@ -115,7 +115,7 @@ class Backend:
         # Apart: reading a canary's outcomes must not delay a new model or an erasure.
         self._judging = Periodic("judging canary and uplift", self._judge)
         # Apart, too: a service that does not answer must not delay a decision.
-        self._alerting = Periodic("sending alerts", lambda: deliver(root, settings))
+        self._alerting = Periodic("sending alerts", self._send_alerts)
 
     def load(self) -> None:
         """Load the champion, or the previous one where it is damaged.
@@ -170,6 +170,9 @@ class Backend:
     def _judge(self) -> None:
         self.canary.step()
         self.uplift.step()
+
+    def _send_alerts(self) -> None:
+        deliver(self.root, self.settings)
 
     def _measure_store(self) -> None:
         metrics.PENDING.set(self.store.pending)

@@ -53,7 +53,7 @@ def shop(trained_house: House) -> Iterator[House]:
     more = {
         "BOWERBIRD_MONITOR__ALERT_URLS": f"json://127.0.0.1:{server.server_port}/S3CRET-alerts",
         "BOWERBIRD_OPERATOR_KEY": OPERATOR["x-api-key"],
-        "BOWERBIRD_SERVE__CANARY": "{share: 0.5, min_shoppers: 100000, min_hours: 0}",
+        "BOWERBIRD_SERVE__CANARY": "{share: 0.5, min_shoppers: 100000, min_hours: 0.001}",
         "BOWERBIRD_SERVE__PORT": str(free_port()),
     }
     house = House(trained_house.root, trained_house.environment | more, trained_house.running)

@@ -322,32 +322,35 @@ def test_the_operator_promotes_and_rolls_back_in_a_real_registry(
         key.clear()
         key.send_keys("the owner's", Keys.ENTER)
 
-    def said_yes(button: Any, version: str) -> None:
+    def says(where: str, text: str) -> None:
+        shown = f"return document.getElementById('{where}').innerText"
+        patient.until(lambda _: text in browser.execute_script(shown))
+
+    def said_yes(button: Any, version: str, done: str) -> None:
         button.click()
         agree()
         patient.until(lambda _: httpx.get(f"{server.url}/model").json()["version"] == version)
         shown = "document.querySelector('#model dd')?.textContent"  # drawn anew meanwhile
         patient.until(lambda _: browser.execute_script(f"return {shown}") == version)
+        says("message", f"done: {done}")  # one job at a time
 
     promote = until(browser, lambda: browser.find_element(By.XPATH, "//button[text()='Promote']"))
-    said_yes(promote, "2")
+    said_yes(promote, "2", "promote 2")
     kept = registry.Registry(settings, tmp_path)
     assert (kept.alias("champion"), kept.alias("previous")) == ("2", "1")
-    said_yes(browser.find_element(By.ID, "rollback"), "1")
+    said_yes(browser.find_element(By.ID, "rollback"), "1", "rollback")
     assert registry.Registry(settings, tmp_path).alias("champion") == "1"
-
-    def says(where: str, text: str) -> None:
-        shown = f"return document.getElementById('{where}').innerText"
-        patient.until(lambda _: text in browser.execute_script(shown))
 
     browser.find_element(By.ID, "pause-reason").send_keys("the sale", Keys.ENTER)
     agree()
+    says("message", "done: hold --promotion")
     says("pause-state", "Promotions are paused since")
     hold = read_promotion_hold(tmp_path)
     assert hold is not None
     assert hold.reason == "the sale"
     browser.find_element(By.ID, "resume").send_keys(Keys.ENTER)
     agree()
+    says("message", "done: release --promotion")
     says("pause-state", "Promotions are allowed")
     assert read_promotion_hold(tmp_path) is None
 
@@ -360,6 +363,7 @@ def test_the_operator_promotes_and_rolls_back_in_a_real_registry(
     browser.find_element(By.ID, "days-reason").send_keys("--promotion", Keys.ENTER)
     assert "2026-03-01 to 2026-03-03" in browser.find_element(By.ID, "confirm-text").text
     agree()
+    says("message", "done: hold 2026-03-01")
     says("held", "2026-03-01 to 2026-03-03 --promotion by the operator")
     assert len(load_held_days(tmp_path).reasons()) == 3
     browser.find_element(By.CSS_SELECTOR, "#held button").send_keys(Keys.ENTER)
