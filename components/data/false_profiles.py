@@ -1,0 +1,463 @@
+"""False profiles in feedback: made-up customers who lift a product (shilling attacks).
+
+In: rows of interactions that passed all other checks. Out: the feedback rows of false profiles,
+each with the reason. ``validate`` puts them into quarantine.
+
+A profile is *new* in a window if only feedback without the shop's key names it and its first event
+is not FAMILIAR_DAYS older; the others are *familiar*. All false profiles of an attack, whatever
+else they buy (random, average, bandwagon, segment, probe: Mobasher et al., ACM TOIT 2007), share
+their target. Hence two steps, as in target item analysis (Zhou et al., PLoS ONE 2015):
+
+1. *Products*: in each week and each four weeks, how often the new profiles have a product, against
+   its share among the familiar ones. The excess is judged by the tail of a negative binomial
+   distribution, with the dispersion that the other products show. What is improbable is calibrated
+   on the shop's own history, where new customers differ from familiar ones, too: in no ordinary
+   window may a product be found.
+2. *Profiles*: of a found product's new profiles as many are quarantined as exceed the expected
+   number, those first that are most unlike ordinary profiles. An isolation forest (Liu, Ting and
+   Zhou, ICDM 2008; scikit-learn's) measures that by ``FEATURES``. So an honest customer of an
+   attacked product is rarely taken, and of an attack no more profiles remain than expected,
+   however well they are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import ibis
+import ibis.expr.types as ir
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import scipy.sparse as sp
+from scipy.stats import nbinom
+from sklearn.decomposition import TruncatedSVD
+from sklearn.ensemble import IsolationForest
+from sklearn.preprocessing import normalize
+
+from components.arrays import BoolArray, DoubleArray, Int32Array, Int64Array, IntArray
+from components.data.schema import NONE, SHOP
+
+FALSE_PROFILE = "false profile"
+"""Beginning of the reasons for quarantine."""
+DAY = 86_400
+FAMILIAR_DAYS = 56
+"""A profile whose first event lies so long before a window is not new in it."""
+SPANS = (7, 28)
+"""Days of the windows in which products are judged."""
+PROFILE_DAYS = 28
+"""Days from a profile's first event in which its features are measured."""
+PRIOR = 50.0
+"""Weight of a product's share in the whole history, in pairs of familiar profiles and products."""
+MIN_PROFILES = 5
+"""Fewest new profiles that lift a product."""
+MARGIN = 1.5
+"""Factor on the most improbable product of ordinary windows."""
+FALSE_ALARM = 0.01
+"""Probability that a window without an attack has a found product, without ordinary windows."""
+ROUNDS = 5
+"""How often products are judged again without the profiles that were found before."""
+FOREST_ROWS = 10_000
+"""Ordinary profiles of each kind (vouched for or not) that the isolation forest is fitted on."""
+FACTORS, FACTOR_ROWS = 16, 100_000
+"""Singular vectors of the customers' purchases, and customers that they are computed from."""
+
+FEATURES = {
+    "items": "number of products",
+    "repeats": "events of a product",
+    "hourly": "events in an hour",
+    "days": "active days",
+    "popularity": "popularity of its products",
+    "spread": "mix of popular and rare products",
+    "co_rating": "products that customers do not buy together",
+    "client": "profiles of its client",
+}
+"""Features of a profile, as named in a reason. Counts are logarithms. ``co_rating``: the share of
+the profile's vector of products outside of the first singular vectors of the customers' (PCA: Mehta
+and Nejdl, UMUAI 2009)."""
+
+
+DISPERSIONS = tuple(np.round(np.concatenate([[0.0], np.geomspace(0.01, 30, 36)]), 4).tolist())
+"""Variances of the products' rates that are tried."""
+CHI_SQUARED_MEDIAN = 0.455
+"""Median of the squared residuals if they have variance 1."""
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events with dense codes, in any order.
+
+    users, items: int32 (n,). times: int64 (n,) seconds since 1970. vouched: bool (n,), of the
+    shop's files or sent with its key. clients: int32 (n,), -1 where unknown.
+    """
+
+    users: Int32Array
+    items: Int32Array
+    times: Int64Array
+    vouched: BoolArray
+    clients: Int32Array
+    n_users: int
+    n_items: int
+
+    def where(self, mask: BoolArray) -> Events:
+        """Return the events where ``mask`` (bool (n,)) is true; the codes stay."""
+        names = ("users", "items", "times", "vouched", "clients")
+        return replace(self, **{name: getattr(self, name)[mask] for name in names})
+
+    def first_times(self) -> Int64Array:
+        """Return int64 (n_users,): the time of each user's first event."""
+        first = np.full(self.n_users, np.iinfo(np.int64).max)
+        np.minimum.at(first, self.users, self.times)
+        return first
+
+    def vouched_users(self) -> BoolArray:
+        """Return bool (n_users,): whether any event of the user is vouched for."""
+        found = np.zeros(self.n_users, dtype=bool)
+        found[self.users[self.vouched]] = True
+        return found
+
+
+@dataclass(frozen=True)
+class FalseProfiles:
+    """False profiles, int (n,) each.
+
+    users: codes. items: the product that each lifts. together: how many lift it. signs: the most
+    unusual of FEATURES, by its number.
+    """
+
+    users: IntArray
+    items: IntArray
+    together: IntArray
+    signs: IntArray
+
+
+NOTHING = FalseProfiles(*[np.empty(0, dtype=np.int64)] * 4)
+
+
+def find_false_profiles(events: Events, seed: int = 0) -> FalseProfiles:
+    """Return the false profiles among the users that only feedback without the shop's key names."""
+    vouched = events.vouched_users()
+    if vouched[events.users].all():
+        return NOTHING
+    first = events.first_times()
+    judged = [_Judged.of(events, span, first, vouched) for span in SPANS]
+    limits = [_ordinary_limit(events, span, first, vouched) for span in SPANS]
+    target = np.full(events.n_users, -1, dtype=np.int64)
+    profiles: _Profiles | None = None
+    for _ in range(ROUNDS):
+        is_false = target >= 0
+        lifted = [
+            one
+            for windows, limit in zip(judged, limits, strict=True)
+            for one in windows.without(is_false).lifted(limit)
+        ]
+        if not lifted:
+            break
+        if profiles is None:
+            suspects = np.unique(np.concatenate([one.users for one in lifted]))
+            profiles = _Profiles.of(events, first, vouched, suspects, seed)
+        for one in lifted:
+            left = one.users[target[one.users] < 0]
+            excess = one.excess - (len(one.users) - len(left))
+            target[profiles.most_unusual(left, max(excess, 0))] = one.item
+    users = np.flatnonzero(target >= 0)
+    if profiles is None or not len(users):
+        return NOTHING
+    items = target[users]
+    together = np.bincount(items, minlength=events.n_items)[items]
+    return FalseProfiles(users, items, together, profiles.signs(users))
+
+
+@dataclass(frozen=True)
+class _Lifted:
+    """A product that new profiles lift in a window: their codes, and how many exceed what is
+    expected."""
+
+    item: int
+    users: Int64Array
+    excess: int
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The distinct (window, user, item) of the windows of one span, and how products are judged.
+
+    users: int (pairs,). cells: int (pairs,), the place of the pair's (window, item). new: bool
+    (pairs,), whether the profile is new in the window; the others are familiar. windows, items: int
+    (cells,). share: float (cells,), the item's share of all pairs of familiar profiles.
+    """
+
+    users: IntArray
+    cells: IntArray
+    new: BoolArray
+    windows: IntArray
+    items: IntArray
+    share: DoubleArray
+    n_items: int
+
+    @classmethod
+    def of(cls, events: Events, span: int, first: Int64Array, vouched: BoolArray) -> _Judged:
+        """Return the windows as they are judged: users that are not vouched for may be new."""
+        start = events.times - events.times % (span * DAY)
+        new = ~vouched[events.users] & (first[events.users] > start - FAMILIAR_DAYS * DAY)
+        return cls._of(events, start // (span * DAY), new)
+
+    @classmethod
+    def ordinary(cls, events: Events, span: int, first: Int64Array) -> _Judged:
+        """Return the ordinary windows: new is a profile whose first event lies in the window."""
+        start = events.times - events.times % (span * DAY)
+        known = start > first.min() + FAMILIAR_DAYS * DAY
+        events, start = events.where(known), start[known]
+        return cls._of(events, start // (span * DAY), first[events.users] >= start)
+
+    @classmethod
+    def _of(cls, events: Events, windows: Int64Array, new: BoolArray) -> _Judged:
+        windows = windows - windows.min(initial=0)
+        cell = windows * events.n_items + events.items
+        _, at = np.unique(cell * events.n_users + events.users, return_index=True)
+        cells, place = np.unique(cell[at], return_inverse=True)
+        familiar = np.bincount(events.items[at][~new[at]], minlength=events.n_items)
+        share = (familiar + 0.5) / (familiar.sum() + 0.5 * events.n_items)
+        window, item = np.divmod(cells, events.n_items)
+        return cls(events.users[at], place, new[at], window, item, share[item], events.n_items)
+
+    def without(self, users: BoolArray) -> _Judged:
+        """Return the windows without some users, bool (n_users,)."""
+        keep = ~users[self.users]
+        return replace(
+            self, users=self.users[keep], cells=self.cells[keep], new=self.new[keep]
+        )
+
+    def improbability(self) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+        """Return the new profiles of each cell, the expected number, and −log10 of the
+        probability of at least so many, float (cells,) each."""
+        n = len(self.windows)
+        counts = np.bincount(self.cells[self.new], minlength=n).astype(np.float64)
+        known = np.bincount(self.cells[~self.new], minlength=n)
+        all_new, all_known = np.bincount(self.windows, counts), np.bincount(self.windows, known)
+        # The posterior of the item's rate is a gamma distribution of this shape.
+        shape = known + PRIOR * self.share
+        expected = all_new[self.windows] * shape / (all_known[self.windows] + PRIOR)
+        shape = 1 / (1 / shape + _dispersion(counts, expected, shape))
+        found = np.zeros(n)
+        judged = counts >= MIN_PROFILES
+        x, m, k = counts[judged], expected[judged], shape[judged]
+        found[judged] = np.minimum(-nbinom.logsf(x - 1, k, k / (k + m)) / np.log(10), 300.0)
+        return counts, expected, found
+
+    def lifted(self, limit: float) -> Iterator[_Lifted]:
+        """Yield the lifted products: those of a window that are at least half as improbable as
+        its most improbable one. The others may be further products of the same profiles."""
+        counts, expected, improbable = self.improbability()
+        most = np.zeros(self.windows.max(initial=-1) + 1)
+        np.maximum.at(most, self.windows, improbable)
+        chosen = np.flatnonzero(
+            (improbable > limit) & (improbable >= most[self.windows] / 2) & (counts > expected)
+        )
+        order = chosen[np.argsort(-improbable[chosen], kind="stable")]
+        for cell in order.tolist():
+            members = self.users[(self.cells == cell) & self.new]
+            excess = len(members) - int(np.ceil(expected[cell]))
+            yield _Lifted(int(self.items[cell]), members.astype(np.int64), excess)
+
+
+def _dispersion(counts: DoubleArray, expected: DoubleArray, shape: DoubleArray) -> float:
+    """Return by how much the products' rates vary beyond chance: the variance of the ratio of
+    counts and expected, by the median of the squared residuals, which an attack hardly moves."""
+    often = expected >= 2
+    if often.sum() < 20:
+        return 0.0
+    x, m, k = counts[often], expected[often], shape[often]
+    for value in DISPERSIONS:
+        if np.median((x - m) ** 2 / (m + m**2 * (1 / k + value))) <= CHI_SQUARED_MEDIAN:
+            return value
+    return DISPERSIONS[-1]
+
+
+def _ordinary_limit(events: Events, span: int, first: Int64Array, vouched: BoolArray) -> float:
+    """Return the improbability above which a product is lifted."""
+    least = -np.log10(FALSE_ALARM / max(events.n_items, 1))
+    own = events.where(vouched[events.users])
+    _, _, improbable = _Judged.ordinary(own, span, first).improbability()
+    return float(max(least, MARGIN * improbable.max(initial=0.0)))
+
+
+@dataclass(frozen=True)
+class _Profiles:
+    """Profiles and how unusual they are.
+
+    rows: int (n_users,), the row of a user in the other arrays, -1 without one. features: float
+    (rows, FEATURES). scores: float (rows,), higher is more unusual. ordinary: bool (rows,).
+    """
+
+    rows: Int64Array
+    features: DoubleArray
+    scores: DoubleArray
+    ordinary: BoolArray
+
+    @classmethod
+    def of(
+        cls, events: Events, first: Int64Array, vouched: BoolArray, suspects: IntArray, seed: int
+    ) -> _Profiles:
+        """Return the profiles that may be false, with ordinary ones to compare them with."""
+        rng = np.random.default_rng(seed)
+        there = np.zeros(events.n_users, dtype=bool)
+        there[events.users] = True
+        known = np.flatnonzero(there & vouched)
+        known = rng.permutation(known)[:FOREST_ROWS]
+        users = np.union1d(known, np.flatnonzero(there & ~vouched))
+        features = _features(events, users, first, vouched, rng)
+        ordinary = ~np.isin(users, suspects)
+        own, others = (np.flatnonzero(ordinary & (vouched[users] == one)) for one in (True, False))
+        chosen = np.concatenate([own, rng.permutation(others)[:FOREST_ROWS]])
+        forest = IsolationForest(random_state=seed).fit(features[chosen])
+        rows = np.full(events.n_users, -1, dtype=np.int64)
+        rows[users] = np.arange(len(users))
+        return cls(rows, features, -forest.score_samples(features), ordinary)
+
+    def most_unusual(self, users: IntArray, n: int) -> IntArray:
+        """Return the ``n`` most unusual of some users."""
+        return users[np.argsort(-self.scores[self.rows[users]], kind="stable")[:n]]
+
+    def signs(self, users: IntArray) -> IntArray:
+        """Return the most unusual feature of each user, by its number."""
+        low, middle, high = np.quantile(self.features[self.ordinary], (0.1, 0.5, 0.9), axis=0)
+        distance = np.abs(self.features[self.rows[users]] - middle)
+        found: IntArray = (distance / np.maximum(high - low, 0.1)).argmax(axis=1)
+        return found
+
+
+def _features(
+    events: Events,
+    users: IntArray,
+    first: Int64Array,
+    vouched: BoolArray,
+    rng: np.random.Generator,
+) -> DoubleArray:
+    """Return float (users, FEATURES) of some users (int, ascending)."""
+    row = np.full(events.n_users, -1, dtype=np.int64)
+    row[users] = np.arange(len(users))
+    n = len(users)
+
+    shop = events.where(vouched[events.users])
+    buyers = _matrix(shop.users, shop.items, (events.n_users, events.n_items))
+    popularity = np.log1p(np.asarray(buyers.sum(axis=0)).ravel())
+
+    early = events.times < first[events.users] + PROFILE_DAYS * DAY
+    own = events.where((row[events.users] >= 0) & early)
+    rows = row[own.users]
+    products = _matrix(rows, own.items, (n, events.n_items))
+    size = np.maximum(np.diff(products.indptr), 1)
+    count = np.bincount(rows, minlength=n)
+    mean = products @ popularity / size
+    spread = np.sqrt(np.maximum(products @ popularity**2 / size - mean**2, 0))
+    return np.column_stack(
+        [
+            np.log(size),
+            np.log(count / size),
+            np.log(count / np.maximum(_distinct(rows, own.times // 3600, n), 1)),
+            np.log(np.maximum(_distinct(rows, own.times // DAY, n), 1)),
+            mean,
+            spread,
+            _outside(products, buyers, rng),
+            np.log(_profiles_of_client(own, rows, n)),
+        ]
+    )
+
+
+def _matrix(rows: IntArray, columns: IntArray, shape: tuple[int, int]) -> sp.csr_matrix:
+    """Return CSR with a 1 for every pair."""
+    matrix = sp.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return matrix
+
+
+def _distinct(rows: IntArray, values: IntArray, n: int) -> IntArray:
+    """Return int (n,): the number of distinct values of each row."""
+    pairs = np.unique(np.stack([rows, values]), axis=1)
+    return np.bincount(pairs[0].astype(np.int64), minlength=n)
+
+
+def _profiles_of_client(events: Events, rows: IntArray, n: int) -> IntArray:
+    """Return int (n,): the profiles that a client of the row sent events of, at least 1."""
+    sent = (events.clients >= 0) & ~events.vouched
+    found = np.ones(n, dtype=np.int64)
+    if sent.any():
+        names = _distinct(events.clients[sent], rows[sent], int(events.clients.max()) + 1)
+        np.maximum.at(found, rows[sent], names[events.clients[sent]])
+    return found
+
+
+def _outside(
+    products: sp.csr_matrix, buyers: sp.csr_matrix, rng: np.random.Generator
+) -> DoubleArray:
+    """Return float (rows,): the share of each vector outside of the buyers' singular vectors."""
+    several = np.flatnonzero(np.diff(buyers.indptr) > 1)
+    factors = min(FACTORS, min(len(several), buyers.shape[1]) - 1)
+    if factors < 1:
+        return np.zeros(products.shape[0])
+    chosen = normalize(buyers[rng.permutation(several)[:FACTOR_ROWS]])
+    svd = TruncatedSVD(factors, random_state=0).fit(chosen)
+    inside = np.square(svd.transform(normalize(products))).sum(axis=1)
+    found: DoubleArray = 1 - inside
+    return found
+
+
+
+
+def false_profiles(rows: ir.Table, seed: int = 0) -> pa.Table:
+    """Return (row, reason) of the feedback of false profiles.
+
+    rows: interactions that passed all other checks, with their number as ``row``. Events without
+    key and token are judged apart from others of the same user: anybody can name any user.
+    """
+    coded = rows.select(
+        "row",
+        vouched=rows.authentication.isnull() | (rows.authentication == SHOP),
+        user=_code([rows.user_id, rows.authentication.fill_null(SHOP) == NONE]),
+        item=_code([rows.item_id]),
+        time=rows.timestamp.epoch_seconds().cast("int64"),
+        client=ibis.ifelse(rows.client.isnull(), -1, _code([rows.client])).cast("int32"),
+    ).to_pyarrow()
+    column = {name: coded[name].to_numpy() for name in coded.column_names}
+    events = Events(
+        column["user"],
+        column["item"],
+        column["time"],
+        column["vouched"],
+        column["client"],
+        int(column["user"].max(initial=-1)) + 1,
+        int(column["item"].max(initial=-1)) + 1,
+    )
+    found = find_false_profiles(events, seed)
+    lifted, first = np.unique(column["item"], return_index=True)
+    wanted = column["row"][first[np.isin(lifted, found.items)]]
+    ids = rows.filter(rows.row.isin(wanted.tolist())).select("row", "item_id").execute()
+    codes = pd.Series(column["item"], column["row"])[ids["row"]].to_numpy()
+    return _reasons(column["row"], events, found, dict(zip(codes, ids["item_id"], strict=True)))
+
+
+def _code(keys: list[ir.Value]) -> ir.Value:
+    """Return the place of each row's key among the distinct ones, from 0."""
+    return ibis.dense_rank().over(order_by=keys).cast("int32")
+
+
+def _reasons(
+    rows: Int64Array, events: Events, found: FalseProfiles, names: dict[int, str]
+) -> pa.Table:
+    """Return (row, reason) of the rows that are not vouched for of the profiles that were found."""
+    place = np.full(events.n_users, -1, dtype=np.int64)
+    place[found.users] = np.arange(len(found.users))
+    mine = (place[events.users] >= 0) & ~events.vouched
+    at = place[events.users[mine]]
+    signs = np.array(list(FEATURES.values()), dtype=object)
+    texts = [
+        f"{FALSE_PROFILE}: one of {n} that lift the product {names[item]!r}; most unusual: {sign}"
+        for item, n, sign in zip(
+            found.items, found.together, signs[found.signs], strict=True
+        )
+    ]
+    reasons = pa.array(texts, pa.string()).take(pa.array(at))
+    return pa.table({"row": rows[mine], "reason": reasons})
