@@ -22,7 +22,7 @@ import json
 import shutil
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -34,14 +34,17 @@ import pyarrow.parquet as pq
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from benchmarks.poisoning import small_shop
+from benchmarks.poisoning import ENOUGH, small_shop
 from components.data import ingest, split, validation
 from components.data.dataset import Histories, Prepared, load_prepared
 from components.data.false_profiles import false_profiles
 from components.data.feedback import over_limits
 from components.data.holdout import window_task
 from components.data.schema import INTERACTIONS, USERS
+from components.evaluation.compare import eligible
 from components.evaluation.metrics import ndcg
+from components.evaluation.protocol import interval
+from components.recommenders.base import Recommender
 from components.recommenders.factory import build
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
@@ -49,7 +52,7 @@ from components.settings import Settings
 RESULTS = Path(__file__).parent / "results"
 MODELS = ["popularity", "item_neighbours", "matrix_factorisation", "content"]
 PAGE, WEEKS = 10, 8
-SHARES = (0.005, 0.01, 0.03, 0.1)
+AIM = 0.03
 CUSTOMERS = 4  # every fourth
 
 
@@ -66,6 +69,13 @@ class World:
     @property
     def profiles(self) -> int:
         return int(self.rows["user_id"].nunique())
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Products of each customer in a visit, of visits with 5 to 60."""
+        bought = self.rows[self.rows["event"] == "purchase"]
+        found = bought.groupby(["user_id", "timestamp"])["item_id"].nunique().to_numpy()
+        return found[(found >= 5) & (found <= 60)]
 
     @cached_property
     def of_feedback(self) -> set[str]:
@@ -200,16 +210,17 @@ def attack(
 ) -> pd.DataFrame:
     """Return the rows of an attack: so many false profiles, as a share of the honest ones.
 
-    A false profile has 20 products within an hour on a random day of the last eight weeks; of a
-    flood, one click on the target alone.
+    A false profile has as many products as some honest customer, within an hour on a random day
+    of the last eight weeks; of a flood, one click on the target alone.
     """
     rng = np.random.default_rng([seed, KINDS.index(kind), int(1000 * share)])
     n = max(1, round(share * world.profiles))
     names = [f"session:false-{seed}-{number}" for number in range(n)]
     if kind in PROFILES:
+        sizes = rng.choice(world.sizes, n)
         baskets = [
-            [target, *(i for i in PROFILES[kind](world, target, 19, rng) if i != target)]
-            for _ in names
+            [target, *(i for i in PROFILES[kind](world, target, size, rng) if i != target)]
+            for size in sizes.tolist()
         ]
         days = rng.integers(1, WEEKS * 7, n)
         starts = world.end - pd.to_timedelta(days, unit="D")
@@ -288,6 +299,10 @@ def prepare(world: World, rows: pd.DataFrame, defence: Defence) -> Prepared:
     pq.write_table(
         pa.Table.from_pandas(users, schema=USERS, preserve_index=False), valid / "users.parquet"
     )
+    if not defence.cap:
+        off = {"max_item_influence": ENOUGH, "max_influence": ENOUGH}
+        section = settings.preprocess.model_copy(update=off)
+        settings = settings.model_copy(update={"preprocess": section})
     with contextlib.redirect_stdout(io.StringIO()):
         split.run(settings, world.root)
     return load_prepared(world.root / "data/prepared", world.root / "models/vectors")
@@ -298,7 +313,7 @@ def fit(settings: Settings, prepared: Prepared, stop: int) -> Hybrid:
     window."""
     x, catalogue = prepared.interactions, prepared.catalogue
 
-    def candidates(until: int) -> dict[str, object]:
+    def candidates(until: int) -> dict[str, Recommender]:
         train = x.where(x.times < until)
         return {name: build(name, settings).fit(train, catalogue) for name in MODELS}
 
@@ -308,9 +323,7 @@ def fit(settings: Settings, prepared: Prepared, stop: int) -> Hybrid:
         learner.fit(earlier, catalogue)
         task = window_task(prepared, "validation", True)
         learner.fit_ranker(task.histories, task.targets, True)
-        model = Hybrid(
-            settings.rank, candidates(stop), ranker=learner.ranker, seed=settings.seed
-        )
+        model = Hybrid(settings.rank, candidates(stop), ranker=learner.ranker, seed=settings.seed)
         return model.fit(x.where(x.times < stop), catalogue)
 
 
@@ -346,3 +359,130 @@ def exposure(pages: np.ndarray, prepared: Prepared, target: str) -> float:
     """Return the share of the pages that show the target."""
     code = pd.Index(prepared.catalogue.ids).get_loc(target)
     return float((pages == code).any(axis=1).mean())
+
+
+def fit_pages(world: World, rows: pd.DataFrame, defence: Defence) -> tuple[Kept, pd.Series]:
+    """Return what was learned from, and the exposure of each product id after training on it."""
+    kept = defended(world, rows, defence)
+    prepared = prepare(world, kept.rows, defence)
+    model = fit(world.settings, prepared, prepared.end)
+    pages = first_pages(model, prepared)
+    if not (world.root / "lists.json").exists():
+        asked_lists(model, prepared, world)
+    counts = np.bincount(pages[pages >= 0], minlength=len(prepared.catalogue))
+    return kept, pd.Series(counts / len(pages), prepared.catalogue.ids)
+
+
+def clean_ndcg(world: World, defence: Defence) -> np.ndarray:
+    """Return NDCG@10 of the shop's own customers on the test window, float (customers,), without
+    an attack; the targets are those without defences."""
+    truth = prepare(world, world.rows, NO_DEFENCE)
+    task = window_task(eligible(truth), "test", True)
+    ids = truth.users["user_id"].to_numpy()[task.users]
+    prepared = prepare(world, defended(world, world.rows, defence).rows, defence)
+    model = fit(world.settings, prepared, prepared.test_start)
+    users = pd.Index(prepared.users["user_id"]).get_indexer(ids)
+    pages, _ = model.recommend(prepared.interactions.histories(users, prepared.test_start), PAGE)
+    return ndcg(pages, task.targets)
+
+
+@dataclass(frozen=True)
+class Target:
+    item: str
+    known: bool
+    seed: int
+
+
+def choose_targets(world: World, clean: pd.Series, tune: bool) -> list[Target]:
+    """Return four products that first pages show (0.5 to 2 %), and one that hardly sells; for
+    tuning others."""
+    rng = np.random.default_rng(0)
+    shown = rng.permutation(clean.index[(clean > 0.005) & (clean < 0.02)])
+    rare = rng.permutation(world.popularity.index[world.popularity.between(3, 6)])
+    first, rarest = (6, 2) if tune else (0, 0)
+    chosen = [(item, True) for item in shown[first : first + 4]] + [(rare[rarest], False)]
+    return [Target(item, known, n + 100 * tune) for n, (item, known) in enumerate(chosen)]
+
+
+def cells(targets: list[Target]) -> list[tuple[str, float, str, bool, Target]]:
+    """Return (kind, share, client, with defences, target) of each cell, the aim's share first.
+
+    Without defences the client does not matter.
+    """
+    profiles = [(kind, AIM, "one", True, target) for target in targets[:2] for kind in PROFILES]
+    found = []
+    for share in (AIM, 0.1, 0.01, 0.005):
+        for target in targets if share == AIM else targets[:1]:
+            for kind in KINDS:
+                client = "one" if kind in FLOODS else "own"
+                found += [(kind, share, client, on, target) for on in (False, True)]
+        found += profiles if share == AIM else []
+    return found
+
+
+def measure(world: World, cell: tuple[str, float, str, bool, Target]) -> dict[str, object]:
+    """Return the exposure of a cell's target, and how many profiles were taken."""
+    kind, share, client, defences, target = cell
+    rows = attack(world, kind, share, target.item, target.seed, client == "one")
+    both = pd.concat([world.rows, rows], ignore_index=True)
+    kept, shown = fit_pages(world, both, ALL_DEFENCES if defences else NO_DEFENCE)
+    false = set(rows["user_id"])
+    mine = kept.rows[kept.rows["user_id"].isin(false) & (kept.rows["item_id"] == target.item)]
+    return {
+        "exposure": float(shown[target.item]),
+        "false": len(false),
+        "left": int(mine["user_id"].nunique()),
+        "honest taken": len(kept.quarantined - false),
+    }
+
+
+def run_cells(world: World, file: Path, tune: bool) -> pd.DataFrame:
+    """Measure the cells that ``file`` (a JSON line each) does not have yet; return all."""
+    done = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    known = {one["cell"] for one in done}
+
+    def keep(name: str, values: dict[str, object]) -> None:
+        done.append({"cell": name, **values})
+        with file.open("a") as stream:
+            stream.write(json.dumps(done[-1]) + "\n")
+        print(done[-1], flush=True)
+
+    clean = {}
+    for name, defence in (("none", NO_DEFENCE), ("all", ALL_DEFENCES)):
+        cached = world.root / f"clean-{name}.csv"
+        if not cached.exists():
+            kept, shown = fit_pages(world, world.rows, defence)
+            shown.rename_axis("item").rename("exposure").to_csv(cached)
+            keep(f"clean {name}", {"honest taken": len(kept.quarantined)})
+        clean[name] = pd.read_csv(cached, dtype={"item": str}, index_col="item")["exposure"]
+    if "ndcg cap" not in known and not tune:
+        before = clean_ndcg(world, NO_DEFENCE)
+        for name, defence in (("all", ALL_DEFENCES), ("cap", Defence(False, False, True))):
+            after = clean_ndcg(world, defence)
+            low, high = interval(after - before, 1000, 0)
+            values = {"before": before.mean(), "after": after.mean(), "low": low, "high": high}
+            keep(f"ndcg {name}", {key: float(value) for key, value in values.items()})
+    for cell in cells(choose_targets(world, clean["none"], tune)):
+        kind, share, client, defences, target = cell
+        name = f"{kind}, {share}, {client}, {'all' if defences else 'none'}, {target.item}"
+        if name in known:
+            continue
+        before = float(clean["all" if defences else "none"][target.item])
+        facts = {"kind": kind, "share": share, "client": client, "defences": defences}
+        keep(name, {**facts, "known": target.known, "clean": before, **measure(world, cell)})
+    return pd.DataFrame(done)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder of the shop and the cells")
+    parser.add_argument("--tune", action="store_true", help="the tuning targets; writes no page")
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    world = build_world(arguments.work)
+    file = arguments.work / ("tuning.jsonl" if arguments.tune else "cells.jsonl")
+    run_cells(world, file, arguments.tune)
+
+
+if __name__ == "__main__":
+    main()

@@ -657,6 +657,11 @@ class Validate(Section):
     """
     max_client_day: PositiveInt = 200
     """Feedback events of one client a day that count, without the shop's key."""
+    false_profiles: bool = True
+    """Whether false profiles in feedback go to quarantine: made-up customers who lift a product.
+
+    See docs/threat-model.md. Only users that the shop's own files and key do not know are judged.
+    """
     max_client_quantity: PositiveFloat = 10.0
     """Most units that one event counts as, without the shop's key."""
     min_client_rows: PositiveInt = 100
@@ -676,8 +681,14 @@ class Preprocess(Section):
     """Weight of events that a served list led to, in what models learn; 1 = as organic events.
 
     Less than 1 keeps models from learning from their own lists. It holds for popularity, item
-    statistics and all models of neighbours, items and factors; `sequential` learns from each event.
+    statistics and all models of neighbours, items and factors; `sequential` and
+    `rating_factorisation` learn from each event whose weight is not 0.
     """
+    max_item_influence: PositiveInt = 3
+    """Events of one user, and of one client, on one product that are learned from, without the
+    shop's key: the newest of all days."""
+    max_influence: PositiveInt = 1000
+    """Events of one user, and of one client, that are learned from, without the shop's key."""
 
 
 class Corpus(Section):

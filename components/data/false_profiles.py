@@ -33,7 +33,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 from scipy.stats import nbinom
 from sklearn.decomposition import TruncatedSVD
-from sklearn.ensemble import IsolationForest
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.preprocessing import normalize
 
 from components.arrays import BoolArray, DoubleArray, Int32Array, Int64Array, IntArray
@@ -58,8 +58,8 @@ FALSE_ALARM = 0.01
 """Probability that a window without an attack has a found product, without ordinary windows."""
 ROUNDS = 5
 """How often products are judged again without the profiles that were found before."""
-FOREST_ROWS = 10_000
-"""Ordinary profiles of each kind (vouched for or not) that the isolation forest is fitted on."""
+FOREST_ROWS, TREES, MIN_LEAF = 1000, 200, 3
+"""Of the forests: ordinary profiles of each kind (vouched for or not), trees, least of a leaf."""
 FACTORS, FACTOR_ROWS = 16, 100_000
 """Singular vectors of the customers' purchases, and customers that they are computed from."""
 
@@ -157,10 +157,14 @@ def find_false_profiles(events: Events, seed: int = 0) -> FalseProfiles:
         if profiles is None:
             suspects = np.unique(np.concatenate([one.users for one in lifted]))
             profiles = _Profiles.of(events, first, vouched, suspects, seed)
+        members, products = np.unique(
+            np.concatenate([one.users for one in lifted]), return_counts=True
+        )
+        certainty = profiles.certainty(members, products)
         for one in lifted:
-            left = one.users[target[one.users] < 0]
-            excess = one.excess - (len(one.users) - len(left))
-            target[profiles.most_unusual(left, max(excess, 0))] = one.item
+            own = certainty[np.searchsorted(members, one.users)]
+            false = one.users[np.argsort(-own, kind="stable")[: one.excess]]
+            target[false[target[false] < 0]] = one.item
     users = np.flatnonzero(target >= 0)
     if profiles is None or not len(users):
         return NOTHING
@@ -225,13 +229,11 @@ class _Judged:
     def without(self, users: BoolArray) -> _Judged:
         """Return the windows without some users, bool (n_users,)."""
         keep = ~users[self.users]
-        return replace(
-            self, users=self.users[keep], cells=self.cells[keep], new=self.new[keep]
-        )
+        return replace(self, users=self.users[keep], cells=self.cells[keep], new=self.new[keep])
 
     def improbability(self) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
         """Return the new profiles of each cell, the expected number, and −log10 of the
-        probability of at least so many, float (cells,) each."""
+        probability of so many or more, float (cells,) each."""
         n = len(self.windows)
         counts = np.bincount(self.cells[self.new], minlength=n).astype(np.float64)
         known = np.bincount(self.cells[~self.new], minlength=n)
@@ -247,19 +249,17 @@ class _Judged:
         return counts, expected, found
 
     def lifted(self, limit: float) -> Iterator[_Lifted]:
-        """Yield the lifted products: those of a window that are at least half as improbable as
-        its most improbable one. The others may be further products of the same profiles."""
+        """Yield the lifted products, the most improbable first: those of a window that are at least
+        half as improbable as its first one. The others may be further products of the same
+        profiles, which are judged again without these."""
         counts, expected, improbable = self.improbability()
         most = np.zeros(self.windows.max(initial=-1) + 1)
         np.maximum.at(most, self.windows, improbable)
-        chosen = np.flatnonzero(
-            (improbable > limit) & (improbable >= most[self.windows] / 2) & (counts > expected)
-        )
-        order = chosen[np.argsort(-improbable[chosen], kind="stable")]
-        for cell in order.tolist():
-            members = self.users[(self.cells == cell) & self.new]
-            excess = len(members) - int(np.ceil(expected[cell]))
-            yield _Lifted(int(self.items[cell]), members.astype(np.int64), excess)
+        near = (improbable > limit) & (improbable >= most[self.windows] / 2)
+        chosen = np.flatnonzero(near & (counts > expected))
+        for cell in chosen[np.argsort(-improbable[chosen], kind="stable")].tolist():
+            members = self.users[(self.cells == cell) & self.new].astype(np.int64)
+            yield _Lifted(int(self.items[cell]), members, len(members) - int(expected[cell]))
 
 
 def _dispersion(counts: DoubleArray, expected: DoubleArray, shape: DoubleArray) -> float:
@@ -287,14 +287,14 @@ def _ordinary_limit(events: Events, span: int, first: Int64Array, vouched: BoolA
 class _Profiles:
     """Profiles and how unusual they are.
 
-    rows: int (n_users,), the row of a user in the other arrays, -1 without one. features: float
-    (rows, FEATURES). scores: float (rows,), higher is more unusual. ordinary: bool (rows,).
+    rows: int (n_users,), the row of a user's features, -1 without one. features: float (rows,
+    FEATURES). ordinary: int (n,), rows of ordinary profiles.
     """
 
     rows: Int64Array
     features: DoubleArray
-    scores: DoubleArray
-    ordinary: BoolArray
+    ordinary: IntArray
+    seed: int
 
     @classmethod
     def of(
@@ -309,16 +309,35 @@ class _Profiles:
         users = np.union1d(known, np.flatnonzero(there & ~vouched))
         features = _features(events, users, first, vouched, rng)
         ordinary = ~np.isin(users, suspects)
-        own, others = (np.flatnonzero(ordinary & (vouched[users] == one)) for one in (True, False))
-        chosen = np.concatenate([own, rng.permutation(others)[:FOREST_ROWS]])
-        forest = IsolationForest(random_state=seed).fit(features[chosen])
+        kinds = [np.flatnonzero(ordinary & (vouched[users] == one)) for one in (True, False)]
+        sample = np.concatenate([rng.permutation(one)[:FOREST_ROWS] for one in kinds])
         rows = np.full(events.n_users, -1, dtype=np.int64)
         rows[users] = np.arange(len(users))
-        return cls(rows, features, -forest.score_samples(features), ordinary)
+        return cls(rows, features, sample, seed)
 
-    def most_unusual(self, users: IntArray, n: int) -> IntArray:
-        """Return the ``n`` most unusual of some users."""
-        return users[np.argsort(-self.scores[self.rows[users]], kind="stable")[:n]]
+    def certainty(self, users: IntArray, products: IntArray) -> DoubleArray:
+        """Return for some users, float (n,), how much more typical their features are of them
+        than of ordinary profiles: the probability by a forest, of the trees that have not seen
+        the profile, at equal weights of both.
+
+        products: int (n,), lifted products (and windows) that each has: a further feature, 1 for
+        ordinary profiles.
+        """
+        both = np.concatenate([self.rows[users], self.ordinary])
+        several = np.log(np.append(products, np.ones(len(self.ordinary))))
+        features = np.column_stack([self.features[both], several])
+        labels = np.arange(len(both)) < len(users)
+        forest = ExtraTreesClassifier(
+            TREES,
+            min_samples_leaf=MIN_LEAF,
+            class_weight="balanced",
+            bootstrap=True,
+            oob_score=True,
+            random_state=self.seed,
+        )
+        forest.fit(features, labels)
+        found: DoubleArray = forest.oob_decision_function_[: len(users), 1]
+        return found
 
     def signs(self, users: IntArray) -> IntArray:
         """Return the most unusual feature of each user, by its number."""
@@ -405,17 +424,18 @@ def _outside(
     return found
 
 
-
-
 def false_profiles(rows: ir.Table, seed: int = 0) -> pa.Table:
     """Return (row, reason) of the feedback of false profiles.
 
     rows: interactions that passed all other checks, with their number as ``row``. Events without
     key and token are judged apart from others of the same user: anybody can name any user.
     """
+    vouched = rows.authentication.isnull() | (rows.authentication == SHOP)
+    if not rows.filter(~vouched).limit(1).count().execute():
+        return pa.table({"row": pa.array([], pa.int64()), "reason": pa.array([], pa.string())})
     coded = rows.select(
         "row",
-        vouched=rows.authentication.isnull() | (rows.authentication == SHOP),
+        vouched=vouched,
         user=_code([rows.user_id, rows.authentication.fill_null(SHOP) == NONE]),
         item=_code([rows.item_id]),
         time=rows.timestamp.epoch_seconds().cast("int64"),
@@ -455,9 +475,7 @@ def _reasons(
     signs = np.array(list(FEATURES.values()), dtype=object)
     texts = [
         f"{FALSE_PROFILE}: one of {n} that lift the product {names[item]!r}; most unusual: {sign}"
-        for item, n, sign in zip(
-            found.items, found.together, signs[found.signs], strict=True
-        )
+        for item, n, sign in zip(found.items, found.together, signs[found.signs], strict=True)
     ]
     reasons = pa.array(texts, pa.string()).take(pa.array(at))
     return pa.table({"row": rows[mine], "reason": reasons})
