@@ -1128,6 +1128,11 @@ class Guardrails(Section):
     list_change: Share = 1.0
     """Most share of the listed products that the champion does not list for the same user; 1 = no
     limit."""
+    exposure_ratio: Annotated[float, Field(ge=1)] = 2.0
+    """Growth of a product's share of first pages, as a factor, above which promotions are held if
+    purchases of known customers do not explain it."""
+    exposure_gain: Share = 0.01
+    """Least growth of that share: smaller ones are never held; 1 = the check is off."""
     refresh_change: Share = 0.9
     """The same limit for a refreshed version, which is not compared with the champion otherwise."""
 
@@ -1350,6 +1355,12 @@ class Serve(Section):
     """Events a day of one client without the shop's key, if a key is set; 0 = no limit.
 
     Purchases have a separate limit of the same size. Above it feedback is refused (429).
+    """
+    max_client_shoppers: Annotated[int, Field(ge=0)] = 500
+    """Anonymous shoppers a day whose feedback one client may send, if a key is set; 0 = no limit.
+
+    The feedback of further ones is refused (429). A mobile network may have thousands of shoppers
+    behind one address: let the shop's server send their events, with its key.
     """
     retention: Retention = Retention()
     """How long impressions are stored."""

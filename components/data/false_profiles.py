@@ -54,8 +54,8 @@ MIN_PROFILES = 5
 """Fewest new profiles that lift a product."""
 MARGIN = 1.5
 """Factor on the most improbable product of ordinary windows."""
-FALSE_ALARM = 0.01
-"""Probability that a window without an attack has a found product, without ordinary windows."""
+FALSE_ALARM = 0.001
+"""Largest probability that a product of a window without an attack is found."""
 ROUNDS = 5
 """How often products are judged again without the profiles that were found before."""
 FOREST_ROWS, TREES, MIN_LEAF = 1000, 200, 3
@@ -142,16 +142,12 @@ def find_false_profiles(events: Events, seed: int = 0) -> FalseProfiles:
         return NOTHING
     first = events.first_times()
     judged = [_Judged.of(events, span, first, vouched) for span in SPANS]
-    limits = [_ordinary_limit(events, span, first, vouched) for span in SPANS]
+    limit = _ordinary_limit(events, first, vouched)
     target = np.full(events.n_users, -1, dtype=np.int64)
     profiles: _Profiles | None = None
     for _ in range(ROUNDS):
         is_false = target >= 0
-        lifted = [
-            one
-            for windows, limit in zip(judged, limits, strict=True)
-            for one in windows.without(is_false).lifted(limit)
-        ]
+        lifted = [one for windows in judged for one in windows.without(is_false).lifted(limit)]
         if not lifted:
             break
         if profiles is None:
@@ -232,21 +228,13 @@ class _Judged:
         return replace(self, users=self.users[keep], cells=self.cells[keep], new=self.new[keep])
 
     def improbability(self) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
-        """Return the new profiles of each cell, the expected number, and −log10 of the
-        probability of so many or more, float (cells,) each."""
+        """Return the new profiles of each cell, and what ``improbability`` does, (cells,) each."""
         n = len(self.windows)
         counts = np.bincount(self.cells[self.new], minlength=n).astype(np.float64)
         known = np.bincount(self.cells[~self.new], minlength=n)
         all_new, all_known = np.bincount(self.windows, counts), np.bincount(self.windows, known)
-        # The posterior of the item's rate is a gamma distribution of this shape.
-        shape = known + PRIOR * self.share
-        expected = all_new[self.windows] * shape / (all_known[self.windows] + PRIOR)
-        shape = 1 / (1 / shape + _dispersion(counts, expected, shape))
-        found = np.zeros(n)
-        judged = counts >= MIN_PROFILES
-        x, m, k = counts[judged], expected[judged], shape[judged]
-        found[judged] = np.minimum(-nbinom.logsf(x - 1, k, k / (k + m)) / np.log(10), 300.0)
-        return counts, expected, found
+        window = self.windows
+        return counts, *improbability(counts, known, self.share, all_new[window], all_known[window])
 
     def lifted(self, limit: float) -> Iterator[_Lifted]:
         """Yield the lifted products, the most improbable first: those of a window that are at least
@@ -262,6 +250,31 @@ class _Judged:
             yield _Lifted(int(self.items[cell]), members, len(members) - int(expected[cell]))
 
 
+def improbability(
+    counts: DoubleArray,
+    known: IntArray,
+    prior: DoubleArray,
+    all_new: DoubleArray | IntArray,
+    all_known: IntArray,
+) -> tuple[DoubleArray, DoubleArray]:
+    """Return how many new profiles are expected to have a product, and −log10 of the probability of
+    so many or more as have it, float (n,) each; 0 below MIN_PROFILES.
+
+    counts, known: (n,) the new and the familiar profiles that have a product. prior: (n,) the
+    product's usual share of all pairs of profiles and products. all_new, all_known: (n,) all pairs
+    of new and of familiar profiles. The rate's posterior is a gamma distribution, so the count is
+    negative binomial; its dispersion is at least that of all products together.
+    """
+    shape = known + PRIOR * prior
+    expected = all_new * shape / (all_known + PRIOR)
+    shape = 1 / (1 / shape + _dispersion(counts, expected, shape))
+    found = np.zeros(len(counts))
+    judged = counts >= MIN_PROFILES
+    x, m, k = counts[judged], expected[judged], shape[judged]
+    found[judged] = np.minimum(-nbinom.logsf(x - 1, k, k / (k + m)) / np.log(10), 300.0)
+    return expected, found
+
+
 def _dispersion(counts: DoubleArray, expected: DoubleArray, shape: DoubleArray) -> float:
     """Return by how much the products' rates vary beyond chance: the variance of the ratio of
     counts and expected, by the median of the squared residuals, which an attack hardly moves."""
@@ -275,12 +288,12 @@ def _dispersion(counts: DoubleArray, expected: DoubleArray, shape: DoubleArray) 
     return DISPERSIONS[-1]
 
 
-def _ordinary_limit(events: Events, span: int, first: Int64Array, vouched: BoolArray) -> float:
+def _ordinary_limit(events: Events, first: Int64Array, vouched: BoolArray) -> float:
     """Return the improbability above which a product is lifted."""
-    least = -np.log10(FALSE_ALARM / max(events.n_items, 1))
     own = events.where(vouched[events.users])
-    _, _, improbable = _Judged.ordinary(own, span, first).improbability()
-    return float(max(least, MARGIN * improbable.max(initial=0.0)))
+    ordinary = [_Judged.ordinary(own, span, first).improbability()[2] for span in SPANS]
+    most = max(float(one.max(initial=0.0)) for one in ordinary)
+    return max(float(-np.log10(FALSE_ALARM / max(events.n_items, 1))), MARGIN * most)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,13 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
+
 from components.manifest import sync
 
 FILE = Path("var/monitoring/promotion_hold.json")
+SUSPECTS = Path("var/monitoring/suspects.parquet")
+"""Profiles of a suspected attack: item_id, sign, user_id. An erasure removes them."""
 END = "`bowerbird release --promotion` ends the hold"
 
 
@@ -65,6 +69,13 @@ def hold_promotions(root: Path, reason: str, products: tuple[str, ...] = ()) -> 
     partial.replace(file)
     sync(file.parent)
     return hold
+
+
+def write_suspects(root: Path, profiles: pd.DataFrame) -> None:
+    """Write the profiles of a suspected attack, which ``bowerbird held`` lists."""
+    file = root / SUSPECTS
+    file.parent.mkdir(parents=True, exist_ok=True)
+    profiles.to_parquet(file, index=False)
 
 
 def release_promotions(root: Path) -> bool:

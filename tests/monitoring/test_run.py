@@ -11,10 +11,13 @@ import pandas as pd
 import pytest
 
 from components.data.held_days import load_held_days, release_days
-from components.evaluation.promotion_hold import read_promotion_hold, release_promotions
+from components.evaluation.promotion_hold import (
+    SUSPECTS,
+    read_promotion_hold,
+    release_promotions,
+)
 from components.settings import Settings
 from monitoring.run import (
-    SUSPECTS,
     check_drift,
     newest_traffic,
     served_impressions,
