@@ -1356,7 +1356,7 @@ class Serve(Section):
 
     Purchases have a separate limit of the same size. Above it feedback is refused (429).
     """
-    max_client_shoppers: Annotated[int, Field(ge=0)] = 500
+    max_feedback_shoppers: Annotated[int, Field(ge=0)] = 500
     """Anonymous shoppers a day whose feedback one client may send, if a key is set; 0 = no limit.
 
     The feedback of further ones is refused (429). A mobile network may have thousands of shoppers

@@ -57,7 +57,7 @@ class FeedbackValidator:
         has_key = auth.keys.api is not None
         serve = settings.serve
         self._quotas = FeedbackQuotas(serve.max_client_events if has_key else 0)
-        self._shoppers = ShopperQuotas(serve.max_client_shoppers if has_key else 0)
+        self._shoppers = ShopperQuotas(serve.max_feedback_shoppers if has_key else 0)
 
     def validate(
         self, caller: Caller, events: Sequence[FeedbackEvent], place: str = ""
@@ -94,7 +94,7 @@ class FeedbackValidator:
         if not self._shoppers.allows(caller.client, f"session:{caller.session_id}"):
             raise Refused(
                 429,
-                "too many shoppers of one client sent feedback today (serve.max_client_shoppers); "
+                "too many shoppers of one client sent feedback today (serve.max_feedback_shoppers); "
                 "the shop's server sends events with its API key, without this limit",
                 retry_after=3600,
             )
