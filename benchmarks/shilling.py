@@ -216,7 +216,7 @@ PROFILES: dict[str, Filler] = {
 }
 FLOODS = ("flood in a burst", "slow flood")
 KINDS = (*PROFILES, *FLOODS)
-SOME = ("random", "segment", "slow flood")
+SOME = ("bandwagon", "slow flood")
 """Kinds that are measured at other shares than the aim's, too."""
 
 
@@ -428,8 +428,8 @@ def cells(targets: list[Target]) -> list[tuple[str, float, str, bool, Target]]:
         client = "one" if kind in FLOODS else "own"
         return [(kind, share, client, on, target) for on in (False, True)]
 
-    first, *others = targets
-    found = [cell for kind in KINDS for cell in both(kind, AIM, first)]
+    first, second, *others = targets
+    found = [cell for one in (first, second) for kind in KINDS for cell in both(kind, AIM, one)]
     for share in (0.1, 0.01, 0.005):
         found += [cell for kind in SOME for cell in both(kind, share, first)]
     found += [cell for one in others for kind in KINDS for cell in both(kind, AIM, one)]

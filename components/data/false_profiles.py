@@ -44,8 +44,8 @@ FALSE_PROFILE = "false profile"
 DAY = 86_400
 FAMILIAR_DAYS = 56
 """A profile whose first event lies so long before a window is not new in it."""
-SPANS = (7, 28)
-"""Days of the windows in which products are judged."""
+SPANS = (7, 28, 56)
+"""Days of the windows in which products are judged, counted back from the newest day."""
 PROFILE_DAYS = 28
 """Days from a profile's first event in which its features are measured."""
 PRIOR = 50.0
@@ -199,21 +199,21 @@ class _Judged:
     @classmethod
     def of(cls, events: Events, span: int, first: Int64Array, vouched: BoolArray) -> _Judged:
         """Return the windows as they are judged: users that are not vouched for may be new."""
-        start = events.times - events.times % (span * DAY)
+        start = window_starts(events.times, span)
         new = ~vouched[events.users] & (first[events.users] > start - FAMILIAR_DAYS * DAY)
-        return cls._of(events, start // (span * DAY), new)
+        return cls._of(events, start, span, new)
 
     @classmethod
     def ordinary(cls, events: Events, span: int, first: Int64Array) -> _Judged:
         """Return the ordinary windows: new is a profile whose first event lies in the window."""
-        start = events.times - events.times % (span * DAY)
+        start = window_starts(events.times, span)
         known = start > first.min() + FAMILIAR_DAYS * DAY
         events, start = events.where(known), start[known]
-        return cls._of(events, start // (span * DAY), first[events.users] >= start)
+        return cls._of(events, start, span, first[events.users] >= start)
 
     @classmethod
-    def _of(cls, events: Events, windows: Int64Array, new: BoolArray) -> _Judged:
-        windows = windows - windows.min(initial=0)
+    def _of(cls, events: Events, start: Int64Array, span: int, new: BoolArray) -> _Judged:
+        windows = (start - start.min(initial=start.max(initial=0))) // (span * DAY)
         cell = windows * events.n_items + events.items
         _, at = np.unique(cell * events.n_users + events.users, return_index=True)
         cells, place = np.unique(cell[at], return_inverse=True)
@@ -248,6 +248,14 @@ class _Judged:
         for cell in chosen[np.argsort(-improbable[chosen], kind="stable")].tolist():
             members = self.users[(self.cells == cell) & self.new].astype(np.int64)
             yield _Lifted(int(self.items[cell]), members, len(members) - int(expected[cell]))
+
+
+def window_starts(times: Int64Array, span: int) -> Int64Array:
+    """Return int64 (n,): the starts of the windows of ``span`` days, the last one of which ends with
+    the newest day, seconds since 1970."""
+    end = (times.max(initial=0) // DAY + 1) * DAY
+    found: Int64Array = end - (end - 1 - times) // (span * DAY) * span * DAY - span * DAY
+    return found
 
 
 def improbability(

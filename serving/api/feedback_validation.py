@@ -94,8 +94,8 @@ class FeedbackValidator:
         if not self._shoppers.allows(caller.client, f"session:{caller.session_id}"):
             raise Refused(
                 429,
-                "too many shoppers of one client sent feedback today (serve.max_feedback_shoppers); "
-                "the shop's server sends events with its API key, without this limit",
+                "too many shoppers of one client sent feedback today "
+                "(serve.max_feedback_shoppers); with the shop's key there is no such limit",
                 retry_after=3600,
             )
 
