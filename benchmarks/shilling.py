@@ -490,6 +490,76 @@ def run_cells(world: World, file: Path, tune: bool) -> pd.DataFrame:
     return pd.DataFrame(done)
 
 
+def table_of(cells: pd.DataFrame) -> list[str]:
+    """Return the lines of the table of exposures: a row for each share, kind and client."""
+    lines = [
+        "| false profiles | attack | targets | clean | without defences | with defences, from "
+        "| exposure | times the clean value | false profiles left | honest profiles taken |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    on = cells["defences"].astype(bool)
+    keys = ["share", "order", "kind"]
+    without = cells[~on].groupby(keys)["exposure"].apply(span)
+    for (share, order, kind, client), rows in cells[on].groupby([*keys, "client"]):
+        clean, shown = rows["clean"].mean(), rows["exposure"].mean()
+        left = rows["left"].sum() / rows["false"].sum()
+        lines.append(
+            f"| {share:.1%} | {kind} | {len(rows)} | {clean:.1%} | "
+            f"{without.get((share, order, kind), '–')} | {client} | {span(rows['exposure'])} | "
+            f"{f'{shown / clean:.1f}' if clean else '–'} | {left:.0%} | {span(rows['honest'])} |"
+        )
+    return lines
+
+
+def span(values: pd.Series) -> str:
+    """Return the mean, with the range of several values."""
+    values = values.dropna()
+    if len(values) < 2:
+        return f"{values.mean():.1%}"
+    return f"{values.mean():.1%} ({values.min():.1%} to {values.max():.1%})"
+
+
+def write_page(world: World, cells: pd.DataFrame) -> None:
+    """Write the results page from the cells that are there."""
+    cells = cells.set_index("cell", drop=False)
+    ndcg_cap, taken = cells.loc["ndcg cap"], cells.loc["clean all", "honest taken"]
+    attacks = cells[cells["kind"].notna()]
+    clients = {"own": "an address each", "one": "one address"}
+    attacks = attacks.assign(
+        order=attacks["kind"].map({kind: place for place, kind in enumerate(KINDS)}),
+        honest=attacks["honest taken"] / len(world.of_feedback),
+        client=attacks["client"].map(clients),
+    )
+    known = attacks["known"].astype(bool)
+    change = ndcg_cap["after"] / ndcg_cap["before"] - 1
+    lines = [
+        "# Exposure of attacked products",
+        "",
+        "`python -m benchmarks.shilling`; protocol in that module, defences in the "
+        f"[threat model](../../docs/threat-model.md#false-profiles). {world.profiles:,} honest "
+        f"profiles; {len(world.of_feedback):,} of them are known from feedback alone, and the "
+        "share of these that goes to quarantine is *honest profiles taken*. False profiles are given as "
+        "a share of the honest ones. Exposure is the mean over the targets, with the range.",
+        "",
+        "## Products that first pages show",
+        "",
+        *table_of(attacks[known]),
+        "",
+        "## A product that hardly sells",
+        "",
+        *table_of(attacks[~known]),
+        "",
+        "## Without an attack",
+        "",
+        f"Of the honest profiles {taken:.0f} are taken. NDCG@10 of the shop's own customers on the "
+        f"test window is {ndcg_cap['before']:.4f} without defences and {ndcg_cap['after']:.4f} "
+        f"with the limits of influence ({change:+.1%}; 95 % interval of the difference "
+        f"{ndcg_cap['low']:+.4f} to {ndcg_cap['high']:+.4f}).",
+        "",
+    ]
+    (RESULTS / "shilling.md").write_text("\n".join(lines))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of the shop and the cells")
@@ -498,7 +568,9 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     world = build_world(arguments.work)
     file = arguments.work / ("tuning.jsonl" if arguments.tune else "cells.jsonl")
-    run_cells(world, file, arguments.tune)
+    cells = run_cells(world, file, arguments.tune)
+    if not arguments.tune:
+        write_page(world, cells)
 
 
 if __name__ == "__main__":

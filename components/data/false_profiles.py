@@ -251,8 +251,8 @@ class _Judged:
 
 
 def window_starts(times: Int64Array, span: int) -> Int64Array:
-    """Return int64 (n,): the starts of the windows of ``span`` days, the last one of which ends with
-    the newest day, seconds since 1970."""
+    """Return int64 (n,): the starts of the windows of ``span`` days, seconds since 1970. The last
+    one ends with the newest day."""
     end = (times.max(initial=0) // DAY + 1) * DAY
     found: Int64Array = end - (end - 1 - times) // (span * DAY) * span * DAY - span * DAY
     return found
@@ -416,8 +416,10 @@ def _matrix(rows: IntArray, columns: IntArray, shape: tuple[int, int]) -> sp.csr
 
 def _distinct(rows: IntArray, values: IntArray, n: int) -> IntArray:
     """Return int (n,): the number of distinct values of each row."""
-    pairs = np.unique(np.stack([rows, values]), axis=1)
-    return np.bincount(pairs[0].astype(np.int64), minlength=n)
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    size = high - low + 1
+    pairs = np.unique(rows.astype(np.int64) * size + (values - low))
+    return np.bincount(pairs // size, minlength=n)
 
 
 def _profiles_of_client(events: Events, rows: IntArray, n: int) -> IntArray:
