@@ -8,15 +8,15 @@ is not FAMILIAR_DAYS older; the others are *familiar*. All false profiles of an 
 else they buy (random, average, bandwagon, segment, probe: Mobasher et al., ACM TOIT 2007), share
 their target. Hence two steps, as in target item analysis (Zhou et al., PLoS ONE 2015):
 
-1. *Products*: in each week and each four weeks, how often the new profiles have a product, against
+1. *Products*: in each week, four and eight weeks, how often the new profiles have a product, against
    its share among the familiar ones. The excess is judged by the tail of a negative binomial
    distribution, with the dispersion that the other products show. What is improbable is calibrated
    on the shop's own history, where new customers differ from familiar ones, too: in no ordinary
    window may a product be found.
-2. *Profiles*: of a found product's new profiles as many are quarantined as exceed the expected
-   number, those first that are most unlike ordinary profiles. An isolation forest (Liu, Ting and
-   Zhou, ICDM 2008; scikit-learn's) measures that by ``FEATURES``. So an honest customer of an
-   attacked product is rarely taken, and of an attack no more profiles remain than expected,
+2. *Profiles*: of a found product's new profiles as many are quarantined as exceed the usual
+   number, those first that are most unlike ordinary profiles by their ``FEATURES``: a forest (extremely
+   randomised trees, Geurts et al. 2006; scikit-learn's) tells the found products' new profiles
+   from ordinary ones. So an honest customer of an attacked product is rarely taken, and of an attack no more profiles remain than usual,
    however well they are made.
 """
 
@@ -34,6 +34,7 @@ import scipy.sparse as sp
 from scipy.stats import nbinom
 from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.preprocessing import normalize
 
 from components.arrays import BoolArray, DoubleArray, Int32Array, Int64Array, IntArray
@@ -58,8 +59,10 @@ FALSE_ALARM = 0.001
 """Largest probability that a product of a window without an attack is found."""
 ROUNDS = 5
 """How often products are judged again without the profiles that were found before."""
-FOREST_ROWS, TREES, MIN_LEAF = 1000, 200, 3
+FOREST_ROWS, TREES, MIN_LEAF, FOLDS = 1000, 50, 3, 5
 """Of the forests: ordinary profiles of each kind (vouched for or not), trees, least of a leaf."""
+MIN_CERTAINTY = 0.6
+"""A profile that is hardly more typical of a product's new profiles than of ordinary ones stays."""
 FACTORS, FACTOR_ROWS = 16, 100_000
 """Singular vectors of the customers' purchases, and customers that they are computed from."""
 
@@ -159,7 +162,8 @@ def find_false_profiles(events: Events, seed: int = 0) -> FalseProfiles:
         certainty = profiles.certainty(members, products)
         for one in lifted:
             own = certainty[np.searchsorted(members, one.users)]
-            false = one.users[np.argsort(-own, kind="stable")[: one.excess]]
+            order = np.argsort(-own, kind="stable")[: one.excess]
+            false = one.users[order[own[order] > MIN_CERTAINTY]]
             target[false[target[false] < 0]] = one.item
     users = np.flatnonzero(target >= 0)
     if profiles is None or not len(users):
@@ -171,8 +175,8 @@ def find_false_profiles(events: Events, seed: int = 0) -> FalseProfiles:
 
 @dataclass(frozen=True)
 class _Lifted:
-    """A product that new profiles lift in a window: their codes, and how many exceed what is
-    expected."""
+    """A product that new profiles lift in a window: their codes, and how many exceed the usual
+    number."""
 
     item: int
     users: Int64Array
@@ -240,14 +244,14 @@ class _Judged:
         """Yield the lifted products, the most improbable first: those of a window that are at least
         half as improbable as its first one. The others may be further products of the same
         profiles, which are judged again without these."""
-        counts, expected, improbable = self.improbability()
+        counts, usual, improbable = self.improbability()
         most = np.zeros(self.windows.max(initial=-1) + 1)
         np.maximum.at(most, self.windows, improbable)
         near = (improbable > limit) & (improbable >= most[self.windows] / 2)
-        chosen = np.flatnonzero(near & (counts > expected))
+        chosen = np.flatnonzero(near & (counts > usual))
         for cell in chosen[np.argsort(-improbable[chosen], kind="stable")].tolist():
             members = self.users[(self.cells == cell) & self.new].astype(np.int64)
-            yield _Lifted(int(self.items[cell]), members, len(members) - int(expected[cell]))
+            yield _Lifted(int(self.items[cell]), members, len(members) - int(usual[cell]))
 
 
 def window_starts(times: Int64Array, span: int) -> Int64Array:
@@ -265,8 +269,8 @@ def improbability(
     all_new: DoubleArray | IntArray,
     all_known: IntArray,
 ) -> tuple[DoubleArray, DoubleArray]:
-    """Return how many new profiles are expected to have a product, and −log10 of the probability of
-    so many or more as have it, float (n,) each; 0 below MIN_PROFILES.
+    """Return how many new profiles usually have a product (the mean and a standard deviation), and
+    −log10 of the probability of so many or more as have it, float (n,) each; 0 below MIN_PROFILES.
 
     counts, known: (n,) the new and the familiar profiles that have a product. prior: (n,) the
     product's usual share of all pairs of profiles and products. all_new, all_known: (n,) all pairs
@@ -280,7 +284,7 @@ def improbability(
     judged = counts >= MIN_PROFILES
     x, m, k = counts[judged], expected[judged], shape[judged]
     found[judged] = np.minimum(-nbinom.logsf(x - 1, k, k / (k + m)) / np.log(10), 300.0)
-    return expected, found
+    return expected + np.sqrt(expected + expected**2 / shape), found
 
 
 def _dispersion(counts: DoubleArray, expected: DoubleArray, shape: DoubleArray) -> float:
@@ -338,8 +342,8 @@ class _Profiles:
 
     def certainty(self, users: IntArray, products: IntArray) -> DoubleArray:
         """Return for some users, float (n,), how much more typical their features are of them
-        than of ordinary profiles: the probability by a forest, of the trees that have not seen
-        the profile, at equal weights of both.
+        than of ordinary profiles: the probability by a forest that has not seen the profile
+        (cross-validation), at equal weights of both.
 
         products: int (n,), lifted products (and windows) that each has: a further feature, 1 for
         ordinary profiles.
@@ -349,16 +353,12 @@ class _Profiles:
         features = np.column_stack([self.features[both], several])
         labels = np.arange(len(both)) < len(users)
         forest = ExtraTreesClassifier(
-            TREES,
-            min_samples_leaf=MIN_LEAF,
-            class_weight="balanced",
-            bootstrap=True,
-            oob_score=True,
-            random_state=self.seed,
+            TREES, min_samples_leaf=MIN_LEAF, class_weight="balanced", random_state=self.seed
         )
-        forest.fit(features, labels)
-        found: DoubleArray = forest.oob_decision_function_[: len(users), 1]
-        return found
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=self.seed)
+        found = cross_val_predict(forest, features, labels, cv=folds, method="predict_proba")
+        certainty: DoubleArray = found[: len(users), 1]
+        return certainty
 
     def signs(self, users: IntArray) -> IntArray:
         """Return the most unusual feature of each user, by its number."""

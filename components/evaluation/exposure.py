@@ -39,20 +39,20 @@ FALSE_ALARM = 0.01
 class ExposureGain:
     """A product's share of first pages, before and after, and the new profiles that have it.
 
-    expected: number of new profiles by the product's share among familiar ones.
+    usual: number of new profiles by the product's share among familiar ones, at most.
     """
 
     item_id: str
     before: float
     after: float
-    expected: float
+    usual: float
     profiles: tuple[str, ...]
 
     def __str__(self) -> str:
         return (
             f"first pages with {self.item_id!r} rise from {self.before:.1%} to {self.after:.1%}, "
             f"and {len(self.profiles):,} new profiles have it where the purchases of known "
-            f"customers explain {self.expected:.0f}"
+            f"customers explain {self.usual:.0f}"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def unexplained(
     known = np.bincount(x.items[~new], minlength=n)
     prior = (known + 0.5) / (known.sum() + 0.5 * n)
     counts = np.bincount(x.items[new], minlength=n).astype(np.float64)
-    expected, improbable = improbability(
+    usual, improbable = improbability(
         counts, known, prior, np.full(n, counts.sum()), np.full(n, known.sum())
     )
     limit = -np.log10(FALSE_ALARM / max(len(items), 1))
@@ -122,7 +122,7 @@ def unexplained(
             str(prepared.catalogue.ids[item]),
             float(before[item]),
             float(after[item]),
-            float(expected[item]),
+            float(usual[item]),
             tuple(ids.to_numpy()[x.users[new & (x.items == item)]]),
         )
         for item in items[improbable[items] > limit].tolist()

@@ -65,7 +65,7 @@ def test_a_gain_is_unexplained_if_new_profiles_alone_have_the_product(
     (one,) = found
     assert one.item_id == prepared.catalogue.ids[item]
     assert len(one.profiles) == 25
-    assert one.expected < 3
+    assert one.usual < 4
     assert one.as_dict()["profiles"] == 25
     assert "rise from 0.0% to 20.0%" in str(one)
     assert profiles_of(found)["user_id"].tolist() == list(one.profiles)
