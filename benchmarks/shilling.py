@@ -538,8 +538,9 @@ def write_page(world: World, cells: pd.DataFrame) -> None:
         "`python -m benchmarks.shilling`; protocol in that module, defences in the "
         f"[threat model](../../docs/threat-model.md#false-profiles). {world.profiles:,} honest "
         f"profiles; {len(world.of_feedback):,} of them are known from feedback alone, and the "
-        "share of these that goes to quarantine is *honest profiles taken*. False profiles are given as "
-        "a share of the honest ones. Exposure is the mean over the targets, with the range.",
+        "share of these that goes to quarantine is *honest profiles taken*. False profiles are "
+        "given as a share of the honest ones. Exposure is the mean over the targets, with the "
+        "range.",
         "",
         "## Products that first pages show",
         "",

@@ -8,16 +8,16 @@ is not FAMILIAR_DAYS older; the others are *familiar*. All false profiles of an 
 else they buy (random, average, bandwagon, segment, probe: Mobasher et al., ACM TOIT 2007), share
 their target. Hence two steps, as in target item analysis (Zhou et al., PLoS ONE 2015):
 
-1. *Products*: in each week, four and eight weeks, how often the new profiles have a product, against
-   its share among the familiar ones. The excess is judged by the tail of a negative binomial
-   distribution, with the dispersion that the other products show. What is improbable is calibrated
-   on the shop's own history, where new customers differ from familiar ones, too: in no ordinary
-   window may a product be found.
-2. *Profiles*: of a found product's new profiles as many are quarantined as exceed the usual
-   number, those first that are most unlike ordinary profiles by their ``FEATURES``: a forest (extremely
-   randomised trees, Geurts et al. 2006; scikit-learn's) tells the found products' new profiles
-   from ordinary ones. So an honest customer of an attacked product is rarely taken, and of an attack no more profiles remain than usual,
-   however well they are made.
+1. *Products*: in each week, four and eight weeks, how often the new profiles have a product,
+   against its share among the familiar ones. The excess is judged by the tail of a negative
+   binomial distribution, with the dispersion that the other products show. What is improbable is
+   calibrated on the shop's own history, where new customers differ from familiar ones, too: in no
+   ordinary window may a product be found.
+2. *Profiles*: of a found product's new profiles as many are quarantined as exceed the usual number,
+   those first that are most unlike ordinary profiles by their ``FEATURES``: a forest (extremely
+   randomised trees, Geurts et al. 2006; scikit-learn's) tells the found products' new profiles from
+   ordinary ones. So an honest customer of an attacked product is rarely taken, and of an attack no
+   more profiles remain than usual, however well they are made.
 """
 
 from __future__ import annotations
