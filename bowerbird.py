@@ -439,7 +439,7 @@ def _send_alerts() -> None:
 def held() -> None:
     """List the held days and the hold on promotions, with the profiles of a suspected attack."""
     from components.data.held_days import load_held_days
-    from components.evaluation.promotion_hold import read_promotion_hold
+    from components.evaluation.promotion_hold import SUSPECTS, read_promotion_hold
 
     try:
         reasons = load_held_days(ROOT).reasons()
@@ -451,7 +451,7 @@ def held() -> None:
     promotions = read_promotion_hold(ROOT)
     if promotions is not None:
         typer.echo(f"promotions are held since {promotions.since}: {promotions.reason}")
-        suspects = ROOT / "var/monitoring/suspects.parquet"
+        suspects = ROOT / SUSPECTS
         if suspects.exists():
             import pyarrow.parquet as pq
 

@@ -48,11 +48,14 @@ ENOUGH = 1_000_000_000
 PAGE, VISITORS = 10, 1000
 
 
-def small_shop(root: Path) -> Settings:
-    """Put every seventh customer's lines into ``root``; return the settings of the small shop."""
+def small_shop(root: Path, every: int = 7) -> Settings:
+    """Put every seventh customer's lines into ``root``; return the settings of the small shop.
+
+    every: another share of the customers.
+    """
     settings = load_settings(REPOSITORY / "params.yaml")
     lines = pd.read_parquet(REPOSITORY / "datasets/online-retail/2009-2010.parquet")
-    lines[lines["Customer ID"] % 7 == 0].to_parquet(root / "lines.parquet")
+    lines[lines["Customer ID"] % every == 0].to_parquet(root / "lines.parquet")
     own = settings.ingest.interactions[0].model_copy(update={"path": Path("lines.parquet")})
     changes = {
         "ingest": settings.ingest.model_copy(update={"interactions": [own], "reviews": []}),

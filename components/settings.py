@@ -657,6 +657,11 @@ class Validate(Section):
     """
     max_client_day: PositiveInt = 200
     """Feedback events of one client a day that count, without the shop's key."""
+    false_profiles: bool = True
+    """Whether false profiles in feedback go to quarantine: made-up customers who lift a product.
+
+    See docs/threat-model.md. Only users that the shop's own files and key do not know are judged.
+    """
     max_client_quantity: PositiveFloat = 10.0
     """Most units that one event counts as, without the shop's key."""
     min_client_rows: PositiveInt = 100
@@ -676,8 +681,14 @@ class Preprocess(Section):
     """Weight of events that a served list led to, in what models learn; 1 = as organic events.
 
     Less than 1 keeps models from learning from their own lists. It holds for popularity, item
-    statistics and all models of neighbours, items and factors; `sequential` learns from each event.
+    statistics and all models of neighbours, items and factors; `sequential` and
+    `rating_factorisation` learn from each event whose weight is not 0.
     """
+    max_item_influence: PositiveInt = 3
+    """Events of one user, and of one client, on one product that are learned from, without the
+    shop's key: the newest of all days."""
+    max_influence: PositiveInt = 1000
+    """Events of one user, and of one client, that are learned from, without the shop's key."""
 
 
 class Corpus(Section):
@@ -1117,6 +1128,11 @@ class Guardrails(Section):
     list_change: Share = 1.0
     """Most share of the listed products that the champion does not list for the same user; 1 = no
     limit."""
+    exposure_ratio: Annotated[float, Field(ge=1)] = 2.0
+    """Growth of a product's share of first pages, as a factor, above which promotions are held if
+    purchases of known customers do not explain it."""
+    exposure_gain: Share = 0.01
+    """Least growth of that share: smaller ones are never held; 1 = the check is off."""
     refresh_change: Share = 0.9
     """The same limit for a refreshed version, which is not compared with the champion otherwise."""
 
@@ -1339,6 +1355,12 @@ class Serve(Section):
     """Events a day of one client without the shop's key, if a key is set; 0 = no limit.
 
     Purchases have a separate limit of the same size. Above it feedback is refused (429).
+    """
+    max_feedback_shoppers: Annotated[int, Field(ge=0)] = 500
+    """Anonymous shoppers a day whose feedback one client may send, if a key is set; 0 = no limit.
+
+    The feedback of further ones is refused (429). A mobile network may have thousands of shoppers
+    behind one address: let the shop's server send their events, with its key.
     """
     retention: Retention = Retention()
     """How long impressions are stored."""

@@ -28,7 +28,7 @@ from components.data.feedback import (
 )
 from components.data.held_days import hold_days, load_held_days
 from components.data.impressions import read_exported
-from components.evaluation.promotion_hold import hold_promotions
+from components.evaluation.promotion_hold import hold_promotions, write_suspects
 from components.notifications import deliver
 from components.settings import Settings, Validate
 from monitoring.alerts import update_alerts
@@ -38,7 +38,6 @@ from monitoring.outcomes import outcomes
 from monitoring.reference import load_reference
 from monitoring.report import write_report
 
-SUSPECTS = Path("var/monitoring/suspects.parquet")
 """The profiles of the newest attack. They are personal data: an erasure removes them here."""
 
 SILENT = pd.Timedelta(days=30)
@@ -146,9 +145,7 @@ def _act(verdict: Verdict, attack: Attack, root: Path) -> list[date]:
         return _hold(verdict, root)
     if verdict.kind == "attack":
         products = tuple(dict.fromkeys(one.item_id for one in verdict.products))
-        suspects = root / SUSPECTS
-        suspects.parent.mkdir(parents=True, exist_ok=True)
-        attack.profiles.to_parquet(suspects, index=False)
+        write_suspects(root, attack.profiles)
         n = attack.profiles["user_id"].nunique()
         named = ", ".join(products[:5]) + (", …" if len(products) > 5 else "")
         reason = f"signs of an attack on {named} by {n:,} profiles"

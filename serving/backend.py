@@ -13,7 +13,7 @@ from serving.canary.control import CanaryControl
 from serving.events.errors import StoreError
 from serving.events.exposures import ExposureLog
 from serving.events.last_known import LastKnown
-from serving.events.quotas import ExposureQuotas, ImpressionQuotas
+from serving.events.quotas import ImpressionQuotas, ShopperQuotas
 from serving.events.retention import Retention
 from serving.events.store import EventStore
 from serving.health import Health
@@ -73,7 +73,7 @@ class Backend:
             serve.max_anonymous_impressions,
             has_key=has_api_key,
         )
-        self.exposure_quotas = ExposureQuotas(serve.experiment.max_client_shoppers)
+        self.exposure_quotas = ShopperQuotas(serve.experiment.max_client_shoppers)
         self.writer = open_writer(serve)
         self.ranking = Ranking(serve)
         self.uplift = UpliftMeasurement(serve.uplift, root, self.store.database, has_api_key)

@@ -40,8 +40,9 @@ def clean_interactions(interactions: ir.Table, users: ir.Table, items: ir.Table)
 
     A line that an order repeats (two deliveries of one product) is one purchase of the sum: the
     quantities are added, and the price is the mean price of the units that have one. by_shop: the
-    event is in the shop's own files or was sent with its key. authenticated: that, or with a signed
-    session. recommended: a served list led to each event of the row.
+    event is in the shop's own files or was sent with its key. client: that sent it, otherwise.
+    authenticated: by the shop, or with a signed session. recommended: a served list led to each
+    event of the row.
     """
     authentication = interactions.authentication
     known = (
@@ -62,6 +63,7 @@ def clean_interactions(interactions: ir.Table, users: ir.Table, items: ir.Table)
         ),
         rating=_.rating.mean().cast("float32"),
         by_shop=_.by_shop.any(),
+        client=_.client.max(where=~_.by_shop),
         authenticated=_.authenticated.any(),
         recommended=_.impression_id.notnull().all(),
     )

@@ -210,6 +210,10 @@ class Interactions:
         given = [name for name in optional if getattr(self, name) is not None]
         return replace(self, **{name: getattr(self, name)[mask] for name in (*names, *given)})
 
+    def counted(self) -> Interactions:
+        """Return the interactions with a weight above 0, for models without weights."""
+        return self if self.weights is None else self.where(self.weights > 0)
+
     def split(self, *names: str) -> Interactions:
         """Return the interactions of the named splits, for example ``split("train")``."""
         return self.where(np.isin(self.splits, [SPLITS.index(name) for name in names]))

@@ -46,9 +46,9 @@ def window_task(prepared: Prepared, window: Window, exclude_seen: bool) -> Task:
     }
     start, stop = starts[window]
     x = prepared.interactions
-    targets = x.where((x.times >= start) & (x.times < stop)).matrix()
+    targets = x.where((x.times >= start) & (x.times < stop)).matrix().sign()
     if exclude_seen:
-        targets = targets - targets.multiply(x.where(x.times < start).matrix())
+        targets = targets - targets.multiply(x.where(x.times < start).matrix().sign())
         targets = targets.tocsr()
         targets.eliminate_zeros()
     users = np.flatnonzero(np.diff(targets.indptr))

@@ -166,8 +166,8 @@ PREPARED_INTERACTIONS = pa.schema(
         ("split", pa.int8()),  # index into SPLITS
         # false: only feedback without authentication has it, so it is no target of a comparison
         ("authenticated", pa.bool_()),
-        # of the event in what models learn: preprocess.recommended_weight where a served list led
-        # to it, else 1
+        # of the event in what models learn: 0 above the limits of ``influence``,
+        # preprocess.recommended_weight where a served list led to it, else 1
         ("weight", pa.float32()),
     ]
 )

@@ -24,6 +24,7 @@ from components.arrays import Int64Array
 from components.data.cleaning import at_least, clean_interactions, clean_items, numbered
 from components.data.engine import database
 from components.data.features import DAY, item_features, user_features
+from components.data.influence import counts
 from components.data.schema import PREPARED_INTERACTIONS, SPLITS
 from components.settings import Preprocess, Settings
 
@@ -55,12 +56,12 @@ def boundaries(last: int, first: int, settings: Preprocess) -> dict[str, int]:
 
 
 def coded(
-    interactions: ir.Table, users: ir.Table, times: dict[str, int], recommended_weight: float
+    interactions: ir.Table, users: ir.Table, times: dict[str, int], settings: Preprocess
 ) -> ir.Table:
     """Return the interactions with dense codes and splits, sorted by (user, timestamp, item).
 
-    users: (user, code), the code of each user's number. recommended_weight: of the events that a
-    served list led to.
+    users: (user, code), the code of each user's number. The weight of events that a served list
+    led to is ``settings.recommended_weight``, that of events above the limits of ``influence`` 0.
     """
     window = ibis.cases(
         (interactions.seconds < times["validation_start"], SPLITS.index("train")),
@@ -69,7 +70,12 @@ def coded(
     )
     return (
         interactions.mutate(
-            split=window, weight=ibis.ifelse(_.recommended, recommended_weight, 1.0)
+            split=window,
+            weight=ibis.cases(
+                (~counts(interactions, settings), 0.0),
+                (_.recommended, settings.recommended_weight),
+                else_=1.0,
+            ),
         )
         .join(users, "user")
         .mutate(timestamp=_.seconds, user=_.code)
@@ -126,7 +132,7 @@ def _prepare(con: ibis.BaseBackend, settings: Preprocess, valid: Path, out: Path
     item_features(items, interactions, start).drop("item").to_parquet(str(out / "items.parquet"))
     codes = con.create_table("codes", numbered(active.select("user"), "user", "code"))
     (out / "split.json").write_text(json.dumps(times))
-    prepared = coded(interactions, codes, times, settings.recommended_weight)
+    prepared = coded(interactions, codes, times, settings)
     return _write(prepared, out / "interactions.parquet")
 
 

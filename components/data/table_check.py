@@ -32,6 +32,7 @@ from components.data.whole_table import (
     copies,
     listed,
     pass_gates,
+    quarantine_false_profiles,
     raw_rows,
 )
 from components.settings import Validate
@@ -212,6 +213,8 @@ def check_table(
         return divide(con, table, places, reasons, settings), kept
     partly, impressions = apply_orders(con, rows, reasons, settings)
     pass_gates(con, rows, reasons, gates)
+    if settings.false_profiles:
+        quarantine_false_profiles(con, rows, reasons)
     kept["partly_returned"] = int(partly.anti_join(con.table(reasons), "row").count().execute())
     return divide(con, table, places, reasons, settings, impressions), kept
 

@@ -10,11 +10,11 @@ is not positive is kept without a price: its purchases are as good as others. Ev
 that no item file has are quarantined and reported, but are no fault of the data (``joins`` says
 when they are).
 
-Feedback passes further checks (see ``feedback``): clients that send mostly bad rows, and events
-above the daily limit of a user, client or product. Rows of held days (``held_days``) are
-quarantined whatever they are like. Feedback without the shop's key loses its
-price, and its quantity is capped. Too large a share of bad rows stops the run only in the shop's
-own files.
+Feedback passes further checks: clients that send mostly bad rows, events above the daily limit of a
+user, client or product (see ``feedback``), and false profiles (see ``false_profiles``). Rows of
+held days (``held_days``) are quarantined whatever they are like. Feedback without the shop's key
+loses its price, and its quantity is capped. Too large a share of bad rows stops the run only in the
+shop's own files.
 
 No table is held in memory: Great Expectations sees one batch of rows after another (``batches``),
 the database finds what needs the whole table (``whole_table``), and the reasons of both divide the
@@ -37,6 +37,7 @@ from ibis import _
 from components.data.batches import write_data_docs
 from components.data.engine import database
 from components.data.expectations import NOT_A_PRODUCT
+from components.data.false_profiles import FALSE_PROFILE
 from components.data.feedback import BAD_CLIENT
 from components.data.held_days import HELD, load_held_days
 from components.data.joins import join_of_reviews, joins_of, too_few_known, without_common_ids
@@ -174,11 +175,17 @@ def _products(con: ibis.BaseBackend, root: Path) -> tuple[ir.Table, ir.Table]:
 def _add_feedback(report: dict[str, Any], feedback: Outcome | None) -> None:
     """Add to the report of the interactions, and print, what became of the feedback."""
     if feedback is None:
-        nothing = {"rows": 0, "kept": 0, "quarantined": 0, "reasons": {}, "bad_clients": 0}
-        report["feedback"] = nothing
+        nothing = {"rows": 0, "kept": 0, "quarantined": 0, "reasons": {}}
+        report["feedback"] = {**nothing, "bad_clients": 0, "false_profiles": 0}
         return
     clients = feedback.bad.filter(_.reasons.contains(BAD_CLIENT)).select("client").distinct()
-    report["feedback"] = {**feedback.counts, "bad_clients": int(clients.count().execute())}
+    of_profiles = _.reasons.filter(lambda reason: reason.startswith(FALSE_PROFILE)).length() > 0
+    profiles = feedback.bad.filter(of_profiles).select("user_id").distinct()
+    report["feedback"] = {
+        **feedback.counts,
+        "bad_clients": int(clients.count().execute()),
+        "false_profiles": int(profiles.count().execute()),
+    }
     print_counts("  feedback", feedback.counts, feedback.counts["reasons"], feedback.examples)
 
 

@@ -15,6 +15,7 @@ import ibis.expr.types as ir
 from ibis import _
 
 from components.data.expectations import DUPLICATE, NO_PRICE
+from components.data.false_profiles import false_profiles
 from components.data.feedback import BAD_CLIENT, above_limits, of_bad_clients
 from components.data.held_days import HELD, HeldDays
 from components.data.orders import COLUMNS as ORDER_PROBLEM_COLUMNS
@@ -87,6 +88,13 @@ def pass_gates(con: ibis.BaseBackend, rows: ir.Table, reasons: str, gates: Seque
     """Add to the table ``reasons`` (row, place, reason) what each gate finds, one after another."""
     for statement in gate_statements(con, rows, reasons, gates):
         con.raw_sql(statement)
+
+
+def quarantine_false_profiles(con: ibis.BaseBackend, rows: ir.Table, reasons: str) -> None:
+    """Add to the table ``reasons`` the feedback of false profiles, of the rows without one."""
+    good = rows.anti_join(con.table(reasons), "row")
+    con.create_table("false_profiles", false_profiles(good))
+    con.raw_sql(f"INSERT INTO {reasons} SELECT row, 0, reason FROM false_profiles")
 
 
 def gate_statements(

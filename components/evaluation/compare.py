@@ -43,7 +43,8 @@ class Comparison:
     two-sided 95 % interval; bound, required: see ``decision.Gain``. rule: of ``register``.
     guardrails: by name, both values, the limit and whether it is kept. baseline: the same figures
     against the baseline, None if the champion is the baseline. better: whether to promote the
-    challenger. reason: why, or why not, in one sentence.
+    challenger. reason: why, or why not, in one sentence. exposure: products whose gain of first
+    pages holds promotions, see ``exposure.ExposureGain``.
     """
 
     users: int
@@ -59,6 +60,7 @@ class Comparison:
     baseline: dict[str, Any] | None
     better: bool
     reason: str
+    exposure: tuple[dict[str, Any], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

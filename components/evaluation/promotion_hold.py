@@ -12,11 +12,15 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
+
 from components.alerts import resolve_alerts
 from components.json_files import write_json
 from components.timeline import record
 
 FILE = Path("var/monitoring/promotion_hold.json")
+SUSPECTS = Path("var/monitoring/suspects.parquet")
+"""Profiles of a suspected attack: item_id, sign, user_id. An erasure removes them."""
 END = "`bowerbird release --promotion` ends the hold"
 
 
@@ -63,6 +67,13 @@ def hold_promotions(
     if hold != before:
         record(root, "promotions-held", f"promotions are held: {reason}", by, asdict(hold))
     return hold
+
+
+def write_suspects(root: Path, profiles: pd.DataFrame) -> None:
+    """Write the profiles of a suspected attack, which ``bowerbird held`` lists."""
+    file = root / SUSPECTS
+    file.parent.mkdir(parents=True, exist_ok=True)
+    profiles.to_parquet(file, index=False)
 
 
 def release_promotions(root: Path, by: str = "operator") -> bool:

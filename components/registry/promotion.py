@@ -19,10 +19,17 @@ import time
 from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+from components.alerts import raise_alert
 from components.data.dataset import Prepared
 from components.evaluation.compare import Comparison, compare
-from components.evaluation.promotion_hold import read_promotion_hold
+from components.evaluation.exposure import profiles_of, unexplained_gains
+from components.evaluation.promotion_hold import (
+    hold_promotions,
+    read_promotion_hold,
+    write_suspects,
+)
 from components.json_files import write_json
 from components.registry.artifacts import delete_version, restore_evaluated, restore_served
 from components.registry.folders import MODELS, SERVING
@@ -221,6 +228,7 @@ def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> C
         registry.settings,
         None if baseline is None else registry.folders.evaluated(baseline),
     )
+    found = replace(found, exposure=_held_for_exposure(registry, champion, version, prepared))
     hold = read_promotion_hold(registry.root)
     if hold is not None:
         found = replace(found, better=False, reason=hold.refusal(found.reason))
@@ -249,6 +257,25 @@ def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> C
     text = f"version {version} against version {champion}: {found.reason}"
     record(registry.root, "promotion" if found.better else "refusal", text, TRAINING, facts)
     return found
+
+
+def _held_for_exposure(
+    registry: Registry, champion: str, version: str, prepared: Prepared
+) -> tuple[dict[str, Any], ...]:
+    """Hold promotions and raise an alert if first pages show a product more often than purchases of
+    known customers explain; return these products."""
+    for one in (champion, version):
+        restore_served(registry, one)
+    folders, root, settings = registry.folders, registry.root, registry.settings
+    gains = unexplained_gains(folders.served(champion), folders.served(version), prepared, settings)
+    if gains:
+        why = [str(one) for one in gains]
+        products = [one.item_id for one in gains]
+        write_suspects(root, profiles_of(gains))
+        reason = f"version {version}: {'; '.join(why[:3])}"
+        hold_promotions(root, reason, tuple(products), by=TRAINING)
+        raise_alert(root, "attack", dict(zip(products, why, strict=True)), TRAINING)
+    return tuple(one.as_dict() for one in gains)
 
 
 def promote_refreshed(registry: Registry, version: str) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from components.data.dataset import Prepared, load_prepared
 from components.evaluation.compare import Comparison, SeenEvents
+from components.notifications import deliver
 from components.permissions import close_tree
 from components.registry.artifacts import commit, log_version
 from components.registry.folders import SERVING, assemble, folder_digest, is_whole, put_in_place
@@ -29,8 +30,11 @@ def run(settings: Settings, root: Path) -> None:
         RegistryError: MLflow cannot be reached.
         ManifestError: a model folder is damaged.
     """
-    with reachable():
-        _register(settings, root)
+    try:
+        with reachable():
+            _register(settings, root)
+    finally:
+        deliver(root, settings)
 
 
 def _register(settings: Settings, root: Path) -> None:

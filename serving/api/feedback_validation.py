@@ -22,7 +22,7 @@ from components.settings import Settings
 from serving.api.auth import Auth, Caller
 from serving.api.middleware import Refused
 from serving.api.schemas import FeedbackEvent
-from serving.events.quotas import FeedbackQuotas
+from serving.events.quotas import FeedbackQuotas, ShopperQuotas
 from serving.events.tables import SECOND, profile_of
 
 
@@ -55,7 +55,9 @@ class FeedbackValidator:
 
         self._is_product = is_product
         has_key = auth.keys.api is not None
-        self._quotas = FeedbackQuotas(settings.serve.max_client_events if has_key else 0)
+        serve = settings.serve
+        self._quotas = FeedbackQuotas(serve.max_client_events if has_key else 0)
+        self._shoppers = ShopperQuotas(serve.max_feedback_shoppers if has_key else 0)
 
     def validate(
         self, caller: Caller, events: Sequence[FeedbackEvent], place: str = ""
@@ -79,7 +81,23 @@ class FeedbackValidator:
             if not is_known:
                 unknown.append(str(event.impression_id))
             rows.append(row)
+        self._check_shopper(caller)
         return ValidFeedback(rows, list(dict.fromkeys(unknown)))
+
+    def _check_shopper(self, caller: Caller) -> None:
+        """Refuse the feedback of one more anonymous shopper of a client than it may have today.
+
+        A session for a named user is issued to the shop's key alone, so it is not counted.
+        """
+        if caller.authentication != "session" or caller.user_id is not None:
+            return
+        if not self._shoppers.allows(caller.client, f"session:{caller.session_id}"):
+            raise Refused(
+                429,
+                "too many shoppers of one client sent feedback today "
+                "(serve.max_feedback_shoppers); with the shop's key there is no such limit",
+                retry_after=3600,
+            )
 
     def _row(
         self, caller: Caller, event: FeedbackEvent, now: int, place: str

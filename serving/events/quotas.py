@@ -90,11 +90,11 @@ class FeedbackQuotas:
         )
 
 
-class ExposureQuotas:
-    """Whether a shopper may count in the running experiment.
+class ShopperQuotas:
+    """Whether a shopper is among the first of a client and day, the shop's own requests aside.
 
-    per_day: shoppers of one client, the shop's own requests aside; 0: no bound. Sessions are free
-    to get: without a bound one address would decide an experiment.
+    per_day: shoppers of one client; 0: no bound. Sessions are free to get: without a bound one
+    address would decide an experiment, or send feedback under any number of names.
     """
 
     def __init__(self, per_day: int) -> None:

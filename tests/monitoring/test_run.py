@@ -12,11 +12,14 @@ import pytest
 
 from components.alerts import open_alerts
 from components.data.held_days import load_held_days, release_days
-from components.evaluation.promotion_hold import read_promotion_hold, release_promotions
+from components.evaluation.promotion_hold import (
+    SUSPECTS,
+    read_promotion_hold,
+    release_promotions,
+)
 from components.settings import Settings
 from components.timeline import read_timeline
 from monitoring.run import (
-    SUSPECTS,
     check_drift,
     newest_traffic,
     served_impressions,

@@ -399,7 +399,8 @@ class RatingFactorisation(Recommender):
         Raises:
             ValueError: no interaction has a rating.
         """
-        rated = train.where(~np.isnan(train.ratings))
+        rated = train.counted()
+        rated = rated.where(~np.isnan(rated.ratings))
         if not len(rated):
             raise ValueError(
                 "rating_factorisation needs ratings and no interaction has one: map a rating "

@@ -430,6 +430,7 @@ def test_the_api_key_alone_operates_nothing(serve: Any, shop_root: Path, items: 
         "BOWERBIRD_API_KEY": API,
         "BOWERBIRD_SERVE__MAX_SESSIONS": "2",
         "BOWERBIRD_SERVE__MAX_CLIENT_EVENTS": "30",
+        "BOWERBIRD_SERVE__MAX_FEEDBACK_SHOPPERS": "3",
     }
     server = serve(shop_root, variables).start()
     with server.client() as client:
@@ -465,6 +466,16 @@ def test_the_api_key_alone_operates_nothing(serve: Any, shop_root: Path, items: 
         assert report(mine, "click", 10) == 429
         assert [report(mine, "purchase", 20), report(other, "purchase", 20)] == [200, 429]
         assert report(SHOP, "click", 100) == 200
+
+        # One address sends feedback of so many anonymous shoppers a day, named ones aside.
+        def new_shopper(user: str | None) -> int:
+            made = client.post("/session", json={"user_id": user}, headers=SHOP).json()
+            token = {"x-session-token": made["token"]}
+            body = {"item_id": items[1], "event": "purchase"}
+            return client.post("/feedback", json=body, headers=token).status_code
+
+        assert [new_shopper(None) for _ in range(3)] == [200, 429, 429]
+        assert new_shopper("berta") == 200
     secret = shop_root / SECRET_FILE
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     kept = [

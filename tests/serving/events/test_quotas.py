@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serving.events import quotas
-from serving.events.quotas import ExposureQuotas, FeedbackQuotas, ImpressionQuotas
+from serving.events.quotas import FeedbackQuotas, ImpressionQuotas, ShopperQuotas
 
 
 def allowed(made: ImpressionQuotas, asked: list[tuple[str, str, str | None]]) -> int:
@@ -73,7 +73,7 @@ def test_feedback_of_a_client_is_bounded_by_the_day_and_purchases_keep_their_pla
 
 
 def test_an_address_brings_few_shoppers_into_an_experiment_and_those_stay() -> None:
-    made = ExposureQuotas(20)
+    made = ShopperQuotas(20)
     seen = [made.allows("a", f"session:{n}") for n in range(100)]
     assert seen == [True] * 20 + [False] * 80
     assert made.allows("a", "session:3")

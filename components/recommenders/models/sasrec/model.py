@@ -60,6 +60,7 @@ class Sequential(Recommender):
         # Imports PyTorch, which only fitting needs.
         from components.recommenders.models.sasrec.network import Training
 
+        train = train.counted()
         training = Training(self.settings, self.seed, self.checkpoint)
         network, self.vectors = training.run(train, self._text(train, catalogue))
         self.losses = training.losses
