@@ -152,7 +152,8 @@ def test_a_bad_model_is_gone_by_itself_and_the_operator_knows(
 
     url = f"http://127.0.0.1:{shop.environment['BOWERBIRD_SERVE__PORT']}"
     process = shop.start("bowerbird", "serve", log="serve.log")
-    shoppers = Shoppers(root, {"x-api-key": shop.environment["BOWERBIRD_API_KEY"]})
+    # With five products 95 % find what they like, of the mixed-up ones 82 %.
+    shoppers = Shoppers(root, {"x-api-key": shop.environment["BOWERBIRD_API_KEY"]}, k=5)
     users = list(shoppers.likes)
     assert len(users) > 300
     with httpx.Client(base_url=url, timeout=30) as client:
