@@ -561,7 +561,7 @@ def write_page(world: World, cells: pd.DataFrame) -> None:
         "",
         "The constants of the detection (windows, limit, number left, forest) were chosen on other "
         "targets: two products that are shown and one that is not in this shop, and the same in "
-        "the shop of every fourth customer, with all kinds of attack but *probe* and the burst. "
+        "the shop of every fourth customer, with all kinds of attack. "
         "The kinds and the honest feedback are the same as here, and the limit was raised after "
         "the detection took twelve honest visitors of this shop, so the figures without an attack "
         "are not independent. The attacks cover the newest eight weeks, which is also the longest "

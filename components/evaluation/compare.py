@@ -6,7 +6,7 @@ without the shop's key are excluded, and unsigned events are not used as targets
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class Comparison:
     baseline: dict[str, Any] | None
     better: bool
     reason: str
-    exposure: tuple[dict[str, Any], ...] = ()
+    exposure: list[dict[str, Any]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -261,7 +261,7 @@ def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> C
 
 def _held_for_exposure(
     registry: Registry, champion: str, version: str, prepared: Prepared
-) -> tuple[dict[str, Any], ...]:
+) -> list[dict[str, Any]]:
     """Hold promotions and raise an alert if first pages show a product more often than purchases of
     known customers explain; return these products."""
     for one in (champion, version):
@@ -275,7 +275,7 @@ def _held_for_exposure(
         reason = f"version {version}: {'; '.join(why[:3])}"
         hold_promotions(root, reason, tuple(products), by=TRAINING)
         raise_alert(root, "attack", dict(zip(products, why, strict=True)), TRAINING)
-    return tuple(one.as_dict() for one in gains)
+    return [one.as_dict() for one in gains]
 
 
 def promote_refreshed(registry: Registry, version: str) -> None:
