@@ -117,7 +117,7 @@ def _unused(
                 "row of them, with the id that the events have"
             )
         elif MINOR_UNITS & names:
-            yield f"{column!r} is not used: a `query` divides prices in hundredths (cents) by 100"
+            yield f"{column!r} is not used: a `query` divides prices in cents by 100"
 
 
 def _is_null(column: str) -> str:
