@@ -461,7 +461,11 @@ class Source(FileFormat):
     """`upper` writes every item id in capitals, for shops that write 85123a and 85123A for one
     product."""
     timestamp_format: str | list[str] | None = None
-    """strptime format of timestamps that are not ISO 8601, or several, tried in order."""
+    """strptime format of timestamps that are not ISO 8601, or several, tried in order.
+
+    `%p` also reads the halves of the day in other languages (`p. m.`, `下午`), and `%z` at the end
+    also abbreviations of one zone (`PST`, `CEST`).
+    """
     timestamp_unit: Literal["s", "ms", "us", "ns"] | None = None
     """Unit of timestamps that are numbers since 1970.
 

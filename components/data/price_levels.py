@@ -20,6 +20,10 @@ MIN_PRODUCTS = 3
 MIN_SPREAD = 3.0
 """Squared deviations of the quantities' logarithms, summed, that a file must have for its prices to
 be compared: a product sold once alone and once as two has 0.24."""
+MIN_ROWS, MOST_PIECES = 20, 50
+SEVERAL_PIECES, OF_PIECES, ROUNDING = 0.1, 0.9, 0.005
+"""Share of the prices that are 2 to 50 times, and of those that are 1 to 50 times the catalogue's,
+from which they may be totals of lines; and how exactly."""
 OF_LINES = 0.75
 """Elasticity of prices to quantities from which they are of lines: 1 but for quantity discounts."""
 
@@ -101,4 +105,36 @@ def prices_of_lines(events: ir.Table) -> list[str]:
         f"prices in {source} grow with the quantity, so they are those of lines: divide them by it "
         "in a `query`, or name the column of the price of one piece"
         for source in lines["source"]
+    ]
+
+
+def totals_of_lines(events: ir.Table, items: ir.Table) -> list[str]:
+    """Return a note for each file without quantities whose prices are multiples of the catalogue's.
+
+    events: valid interactions. items: valid items, also those that only lines have.
+    """
+    known = items.filter(items.price > 0, items.source != LINES)
+    priced = events.filter(events.price > 0, events.event == "purchase")
+    listed = known.select("item_id", unit=known.price.cast("float64"))
+    ratios = priced.join(listed, "item_id").mutate(ratio=_.price / _.unit)
+    times = ratios.ratio.round()
+    exact = (ratios.ratio - times).abs() <= ROUNDING * times
+    parts = ratios.group_by("source").aggregate(
+        n=_.count(),
+        highest=_.quantity.max(),
+        one=(exact & (times == 1)).sum(),
+        several=(exact & times.between(2, MOST_PIECES)).sum(),
+        example=_.item_id.min(where=exact & times.between(2, MOST_PIECES)),
+    )
+    found = parts.filter(
+        _.n >= MIN_ROWS,
+        (_.highest == 1) | _.highest.isnull(),
+        _.several >= SEVERAL_PIECES * _.n,
+        _.several + _.one >= OF_PIECES * _.n,
+    ).order_by("source")
+    return [
+        f"{one.several / one.n:.0%} of the prices in {one.source} are 2, 3 or more times those of "
+        f"the item files, for example of {one.example!r}, and all quantities are 1: if they are "
+        "totals of lines, divide them in a `query` and name the `quantity`"
+        for one in found.execute().itertuples()
     ]

@@ -45,14 +45,18 @@ REMEDIES = {
         "name a column of numbers as `rating`; a `query` takes them out of texts"
     ),
     "duplicate": (
-        "if equal lines are several pieces, set `repeated_lines: pieces`; if they are versions of "
-        "one thing, or come of a join, a `query` takes one of each"
+        "if they are versions of one thing (a row for each day, shop or language), come of a join, "
+        "or stand in two equal files, a `query` takes one of each"
     ),
     "no text": "if stars without words are meant, name the file under `interactions`",
     "quantity not positive": "if they are returns, see validate.returns",
 }
 """What to do about a reason that many rows have."""
+_PIECES = "if equal lines are several pieces, set `repeated_lines: pieces`"
 _UNREAD = "`decimal`, `thousands`, `timestamp_format` or `nulls` of the source explains such values"
+FREQUENT, FAR_ABOVE, FEW_ROWS = 20, 5, 1000
+"""Events of a customer or product that may be none, at least; how many times those of the median
+one, of a table of fewer rows than the last."""
 MIN_KIND_ROWS = 10
 """Rows that a kind of event must have for its loss to stop the run."""
 
@@ -140,8 +144,10 @@ def reason_lines(reasons: dict[str, int], shown: dict[str, dict[str, Any]]) -> l
     return lines
 
 
-def remedy(reason: str) -> str:
+def remedy(reason: str, table: str) -> str:
     """Return what to do about a reason that many rows have, "" if there is no general advice."""
+    if reason == "duplicate" and table == "interactions":
+        return f"{_PIECES}; {REMEDIES[reason]}"
     return _UNREAD if reason.endswith("cannot be read") else REMEDIES.get(reason, "")
 
 
@@ -168,19 +174,20 @@ def lost_kinds(good: ir.Table, bad: ir.Table) -> list[str]:
 def frequent_ids(good: ir.Table) -> list[str]:
     """Return a note for a customer and a product of so many events that they may be none."""
     rows = int(good.count().execute())
-    if rows < 1000:
-        return []
     limits = {"user_id": 0.05, "item_id": 0.15}
     advice = {
-        "user_id": "that stands for unknown customers, name it in `nulls` of the source",
+        "user_id": "that stands for guests or unknown customers, name it in `nulls` of the source",
         "item_id": "that is shipping, a discount or a gift, name it in validate.non_product_codes",
     }
     notes = []
     for name, limit in limits.items():
         counted = good.filter(good[name].notnull()).group_by(name).aggregate(n=_.count())
-        most = counted.order_by([ibis.desc("n"), name]).limit(1).execute()
-        ids = int(counted.count().execute())
-        if ids * limit > 3 and most["n"][0] >= limit * rows:  # three times the usual share
+        most = counted.order_by([ibis.desc("n"), name]).limit(2).execute()
+        if len(most) < 2 or most["n"][0] < max(limit * rows, FREQUENT):
+            continue
+        ids, median = counted.aggregate(ids=_.count(), median=_.n.median()).execute().iloc[0]
+        many = rows >= FEW_ROWS and ids * limit > 3  # three times the usual share
+        if many or most["n"][0] > FAR_ABOVE * max(median, most["n"][1] / 2):
             what = {"user_id": "customer", "item_id": "product"}[name]
             notes.append(
                 f"{what} {most[name][0]!r} has {most['n'][0] / rows:.0%} of the events: if "

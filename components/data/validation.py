@@ -35,13 +35,14 @@ import pandas as pd
 from ibis import _
 
 from components.data.batches import write_data_docs
+from components.data.charges import charges
 from components.data.engine import database
 from components.data.expectations import NOT_A_PRODUCT
 from components.data.false_profiles import FALSE_PROFILE
 from components.data.feedback import BAD_CLIENT
 from components.data.held_days import HELD, load_held_days
 from components.data.joins import join_of_reviews, joins_of, too_few_known, without_common_ids
-from components.data.price_levels import price_levels, prices_of_lines
+from components.data.price_levels import price_levels, prices_of_lines, totals_of_lines
 from components.data.quarantine import (
     Outcome,
     faulty_rows,
@@ -216,9 +217,14 @@ def _of_own_interactions(
     for name, found in joins.items():
         print(f"    {found.line()}")
         report[name] = found.report()
-    for note in (*frequent_ids(own.good), *without_common_ids(own.good, "user_id")):
-        print(f"    {note}")
     items = con.read_parquet(str(Places.below(root, "items").valid))
+    for note in (
+        *frequent_ids(own.good),
+        *charges(own.good, items),
+        *totals_of_lines(own.good, items),
+        *without_common_ids(own.good, "user_id"),
+    ):
+        print(f"    {note}")
     return [
         *too_few_known(joins, settings),
         *([] if "known_items" in joins else without_common_ids(own.good, "item_id")),
@@ -236,7 +242,7 @@ def _too_bad(table: str, own: Outcome, settings: Validate) -> list[str]:
     if share <= settings.max_bad_share:
         return []
     worst = ", ".join(f"{reason} ({n:,})" for reason, n in found["reasons"].items())
-    advice = "; ".join(filter(None, map(remedy, list(found["reasons"])[:2])))
+    advice = "; ".join(filter(None, (remedy(one, table) for one in list(found["reasons"])[:2])))
     return [
         f"{table}: {share:.0%} of {found['rows']:,} rows are bad (validate.max_bad_share is "
         f"{settings.max_bad_share:.0%}): {worst}" + (f": {advice}" if advice else "")

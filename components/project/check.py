@@ -101,6 +101,11 @@ def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Check
             f"{found.text}: too little to learn from: name files with events of several customers "
             "on several products, and look above at what was left out"
         )
+    elif found.first == found.last:
+        raise ValueError(
+            f"all {found.events:,} events are at one time, {found.first:%Y-%m-%d %H:%M:%S}, so "
+            "none can be held back: name the column of the time of each order as `timestamp`"
+        )
     elif found.returning < FEW or found.products < FEW:
         print(
             f"{found.returning:,} customers have several events, on {found.products:,} products in "

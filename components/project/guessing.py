@@ -30,6 +30,7 @@ from components.data.sources.names import (
     PART,
     STATES,
     TABLES,
+    currency_of,
     likeness,
     words,
 )
@@ -133,6 +134,7 @@ def guess(table: str, found: Inspected, path: str, with_items: bool = False) -> 
     _take_by_name(result, facts)
     _set_times(result, facts)
     _set_signs(result, facts)
+    _set_currency(result)
     _set_nulls(result)
     _doubt_ids(result)
     _set_event(result, facts, path)
@@ -323,7 +325,7 @@ def _take_flags(result: Guess) -> None:
         own = set(words(column)) - FILLERS
         meaning = next((one for one, known in meanings.items() if own and own <= known), None)
         values = result.inspected.values[column].dropna()
-        yes = {one for one in values.unique() if one.lower() in (*TRUE, "1")}
+        yes = {one for one in values.unique() if one.lower() in (*TRUE, "1", "x")}
         no = {one for one in values.unique() if one.lower() in (*FALSE, "0")}
         if meaning is None or not yes or len(yes | no) < values.nunique():
             continue
@@ -413,7 +415,7 @@ def _doubt_times(result: Guess, formats: list[str], share: float) -> None:
 
 def _order(values: pd.Series, form: str) -> float:
     """Return how well the times are in order when read by a format: files mostly are."""
-    read = pd.to_datetime(values.dropna(), format=form, errors="coerce", utc=True).dropna()
+    read = _typed(values.dropna(), lambda cells: times(cells, [form], None)).dropna()
     steps = read.diff().dropna()
     late = (read > pd.Timestamp.now(tz="UTC") + pd.Timedelta(days=1)).mean()
     return float(max((steps >= pd.Timedelta(0)).mean(), (steps <= pd.Timedelta(0)).mean()) - late)
@@ -444,6 +446,16 @@ def _set_signs(result: Guess, facts: Facts) -> None:
         f"numbers such as {_example(result, price, best[0])!r}: {best[0]!r} is the decimal sign"
         f"{groups}"
     )
+
+
+def _set_currency(result: Guess) -> None:
+    """Set the currency that the name of the column of prices has: ``Price (USD)``."""
+    code = currency_of(result.columns.get("price", ""))
+    if code and "currency" not in result.columns and currency_codes(result).empty:
+        result.source["currency"] = code
+        result.doubts.append(
+            f"prices are in {code}, by the name of column {result.columns['price']!r} (currency)"
+        )
 
 
 def _example(result: Guess, column: str, sign: str) -> str:
@@ -570,6 +582,8 @@ def currency_codes(guess: Guess) -> pd.Series:
             prices.drop_duplicates(), lambda cells: without_currency(cells, plain)[1].text
         )
         named = prices.map(found)
+        if code := guess.source.get("currency"):
+            named = named.fillna(code)
     else:
         return pd.Series(dtype=object)
     words = pd.Series(named.dropna().unique(), dtype=str)  # few: the vocabulary is long

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from charset_normalizer import CharsetMatch, from_bytes
 
 from components.data.sources import databases
-from components.data.sources.cells import of_native
+from components.data.sources.cells import of_native, text_of_bytes
 from components.data.sources.compression import chunks, opened
 from components.data.sources.delimited import DELIMITERS
 from components.data.sources.files import connect
@@ -46,6 +46,8 @@ _IN_ROWS = (0.3, 0.7)
 _FEW = 50
 """Bytes above 127 that a script of other letters has at least."""
 _MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_NO_JSON = ("//", "/*", "#")
+"""How comments begin."""
 _AS_TEXT = re.compile(r'^="(.*)"$')
 """A text as programs write it for Excel."""
 _NAME = re.compile(r"[^\W\d]")
@@ -94,6 +96,11 @@ def _file(path: Path) -> Inspected:
         found = _delimited(path, head.lstrip("\ufeff"))
     kind = "json" if start.startswith(("{", "[")) else "csv"
     known = TEXT_ENDINGS.get(ending(path))
+    if known == "json" and start.startswith(_NO_JSON):
+        raise ValueError(
+            f"{path} is no JSON: it begins with {start.splitlines()[0][:40]!r}, and JSON has no "
+            "comments: take such lines out"
+        )
     if known != kind:
         found.reading["format"] = kind
     if encoding:
@@ -224,7 +231,7 @@ def _whole(data: bytes) -> int:
 
 def _json(path: Path, text: str) -> Inspected:
     """Return the first objects of JSON lines or of a JSON array."""
-    decoder = json.JSONDecoder(parse_float=str, parse_int=str)
+    decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
     rows: list[dict[str, Any]] = []
     place = 1 if text.startswith("[") else 0
     while len(rows) < ROWS and (found := re.compile(r"[\s,]*(?=\{)").match(text, place)):
@@ -261,6 +268,8 @@ def _text(value: object) -> str | None:
         return str(value).lower()
     if isinstance(value, list):
         return LIST_SIGN.join(str(one) for one in value) or None
+    if isinstance(value, bytes):
+        return text_of_bytes(value).strip() or None
     return str(value).strip() or None
 
 

@@ -50,6 +50,8 @@ def _several_products(values: pd.DataFrame, chosen: str) -> Iterator[str]:
             )
             return
         ids = values[column].dropna()
+        if ids.str.fullmatch(r"\d,\d+[eE]\+\d+").any():
+            return  # rounded numbers, which are refused as ids
         for sign in (";", ",", "|"):
             several = ids[ids.str.contains(sign, regex=False)]
             parts = several.str.split(sign).explode().str.strip()

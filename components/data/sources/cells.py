@@ -8,6 +8,7 @@ form.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from uuid import UUID
 
 import ibis
 import ibis.expr.datatypes as dt
@@ -109,11 +110,40 @@ def of_json(text: ir.StringValue, kind: ir.StringValue, levels: ir.Value) -> Cel
     )
 
 
+@ibis.udf.scalar.builtin(name="hex")
+def _hex(value: bytes) -> ibis.dtype("string"):  # type: ignore[valid-type]
+    """DuckDB's function: two digits for each byte, in capitals."""
+
+
+_UUID_BYTES = 16
+
+
+def text_of_bytes(value: bytes) -> str:
+    r"""Return UTF-8 as a text, other 16 bytes as a UUID, and of others what is no ASCII as \xNN.
+
+    >>> text_of_bytes(b"C7"), text_of_bytes(bytes(16))
+    ('C7', '00000000-0000-0000-0000-000000000000')
+    """
+    text = value.decode("utf-8", "backslashreplace")
+    if value == text.encode() and text.isprintable():
+        return text
+    return str(UUID(bytes=value)) if len(value) == _UUID_BYTES else text
+
+
+def _of_bytes(column: ir.BinaryValue) -> ir.StringValue:
+    """Return the texts of ``text_of_bytes``."""
+    digits = _hex(column).lower()
+    parts = [digits.substr(start, n) for start, n in ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))]
+    printed = column.cast("string")  # DuckDB writes bytes that are no ASCII as \xNN
+    is_uuid = printed.contains("\\x") & (digits.length() == 2 * _UUID_BYTES)
+    return ibis.ifelse(is_uuid, ibis.literal("-").join(parts), printed)
+
+
 def of_native(column: ir.Value) -> Cells:
     """Return a column of a Parquet file by its type."""
     kind = column.type()
     no = ibis.literal(False)
-    text = _stripped(column.cast("string"))
+    text = _stripped(_of_bytes(column) if kind.is_binary() else column.cast("string"))
     if kind.is_floating():
         whole = (column % 1 == 0) & (column.abs() < EXACT_FLOAT)
         # A column of numbers with gaps is stored as floats: 12345.0 is the shop's 12345.

@@ -19,7 +19,14 @@ from components.data.sources.column import LONGEST, Column, example, first_row, 
 from components.data.sources.files import File
 from components.data.sources.ids import NULL_WORDS, WITH_POINT_ZERO
 from components.data.sources.markup import MARKUP, has_markup
-from components.data.sources.time_checks import order_advice, refuse_exchanged, time_advice
+from components.data.sources.names import words
+from components.data.sources.time_checks import (
+    calendar_counts,
+    order_advice,
+    refuse_calendar,
+    refuse_exchanged,
+    time_advice,
+)
 
 NUMBERS = ("rating", "quantity", "price")
 STARS = (1.0, 5.0)
@@ -37,8 +44,13 @@ _FEW = 0.01
 _TYPED = (*NUMBERS, "timestamp", "version")
 _GARBLED = "\ufffd|锟斤拷|[ÂÃÐÑ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€"
 """Letters of UTF-8 that were read as another encoding, and the sign for one that was lost."""
-_ROUNDED = r"^\d\.\d+[eE]\+\d+$"
+_ROUNDED = r"^\d[.,]\d+[eE]\+\d+$"
 """A number of many digits as spreadsheets show it."""
+_MONTH = "(?:jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|sept|oct|okt|nov|dec|dez)"
+_DATIFIED = rf"(?i)^(?:\d{{1,2}}(?:-|\. ?| ){_MONTH}|{_MONTH}[- ]\d{{2}})\.?$"
+"""What a spreadsheet program makes of 2-1 and 3-10."""
+_LIKE_DATES = r"^\d{1,2}[-./]\d{1,4}$"
+"""An id that it would make a date of, if there were such a day."""
 
 
 def unreadable(columns: list[Column]) -> ir.StringValue:
@@ -140,6 +152,14 @@ def _counts(rows: ir.Table, column: Column, file: File) -> Iterator[tuple[str, i
         markup = has_markup(text)
         yield "markup", markup.sum()
         yield from example("markup", text, rows, markup).items()
+    if column.name == "available" and set(words(column.shop)) & {"status", "state"}:
+        known = [word.strip().lower() for word in file.source.available]
+        code = column.value.notnull() & text.re_search(r"^-?\d+(?:\.\d+)?$")
+        code = code & text.notin(["0", "1", *known])
+        yield from example("code", text, rows, code).items()
+    if column.name == "timestamp":
+        yield from calendar_counts(column).items()
+        yield from example("first", text, rows, column.value.notnull()).items()
     if column.name == "version":
         number = times.numeric(column.cells)
         is_number = number.notnull()
@@ -158,6 +178,10 @@ def _counts(rows: ir.Table, column: Column, file: File) -> Iterator[tuple[str, i
         yield "point_zero", text.re_search(WITH_POINT_ZERO).sum()
         inexact = column.cells.inexact | text.re_search(_ROUNDED).fill_null(False)
         yield from example("inexact", text, rows, inexact).items()
+        datified = text.re_search(_DATIFIED).fill_null(False)
+        yield "datified", datified.sum()
+        yield from example("datified", text, rows, datified).items()
+        yield from example("like_date", text, rows, text.re_search(_LIKE_DATES)).items()
     if column.name in ("price", "quantity") and _signs_unset(file):
         own = ibis.ifelse(column.cells.number.isnull(), text, ibis.null("string"))
         groups = own.re_search(numbers.GROUPS_OF_THREE)
@@ -202,6 +226,17 @@ def _check_ids(column: Column, own: dict[str, Any], file: File) -> None:
             "many digits, 4.00638E+12, or decimals, of which 1.10 and 1.1 are one), for example "
             f"{shown(own, 'inexact')}: export the column as whole numbers or as text"
         )
+    if own["datified"] and shown(own, "like_date"):
+        raise ValueError(
+            f"{file.shown}: {column.shown}: {own['datified']:,} ids such as "
+            f"{shown(own, 'datified')} are dates that a spreadsheet program made of ids such as "
+            f"{shown(own, 'like_date')}: export the column as text, or import it as text there"
+        )
+    if own["datified"]:
+        print(
+            f"{file.shown}: {column.shown}: {own['datified']:,} ids such as "
+            f"{shown(own, 'datified')} look like dates that a spreadsheet program made of ids"
+        )
     if own["point_zero"]:
         rule = {"user_id": "user_ids", "item_id": "item_ids"}.get(column.name)
         advice = (
@@ -239,16 +274,21 @@ def _check_signs(column: Column, own: dict[str, Any], file: File) -> None:
 def _check_typed(rows: ir.Table, column: Column, own: dict[str, Any], file: File) -> None:
     given, unread = int(own["given"]), int(own["unread"] or 0)
     several = isinstance(file.source.timestamp_format, list)
+    if column.name == "timestamp":
+        refuse_calendar(column, own, shown(own, "first"), file)
     if column.name == "timestamp" and column.cells.time is None and (unread or several):
         refuse_exchanged(rows, column, file)
     if not unread:
         return
+    one_of_several = file.source.path is not None and file.shown != str(file.source.path)
     advice = order_advice(rows, column, file) if column.name == "timestamp" else ""
     if shown(own, "null_word"):
         word = own["null_word_text"]
         advice = f"; set `nulls: ['{word}']` of this source if it means that there is none"
     elif column.name in NUMBERS:
         advice = _sign_advice(rows, column)
+        if one_of_several and "set" in advice:
+            advice += ", which needs its own if its other files differ"
     else:
         advice = advice or time_advice(rows, column, file)
     expected = "a number" if column.name in NUMBERS else "a time"
@@ -319,14 +359,20 @@ def _sign_advice(rows: ir.Table, column: Column) -> str:
 
 
 def _check_words(rows: ir.Table, column: Column, own: dict[str, Any], file: File) -> None:
-    """Raise if words of a vocabulary are unknown."""
+    """Raise if words of a vocabulary are unknown, or numbers that may be codes."""
+    if "code_row" in own and shown(own, "code") and "stock" not in words(column.shop):
+        raise ValueError(
+            f"{file.shown}: {column.shown} holds numbers such as {shown(own, 'code')}, which may "
+            "be codes of states: say what each means, for example "
+            '`available: {"1": true, "2": false}` of this source'
+        )
     if not own["unread"]:
         return
     unknown = rows.filter(column.unread).aggregate(
         n=ibis._.count(), by=[column.cells.text.name("w")]
     )
     listed = unknown.order_by([ibis.desc("n"), "w"]).limit(20).execute()
-    words = ", ".join(
+    shown_words = ", ".join(
         f"{str(word)[:LONGEST]!r} ({count:,})"
         for word, count in zip(listed["w"], listed["n"], strict=True)
     )
@@ -344,6 +390,6 @@ def _check_words(rows: ir.Table, column: Column, own: dict[str, Any], file: File
         "currency": f'`currencies: {{"{first}": …}}` of this source with a code of ISO 4217',
     }[column.name]
     raise ValueError(
-        f"{file.shown}: {column.shown} has unknown words, with their numbers of rows: {words}; set "
-        f"{remedy}"
+        f"{file.shown}: {column.shown} has unknown words, with their numbers of rows: "
+        f"{shown_words}; set {remedy}"
     )

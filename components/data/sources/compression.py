@@ -105,7 +105,7 @@ def _members(archive: zipfile.ZipFile) -> list[str]:
     return [
         name
         for name in archive.namelist()
-        if not name.endswith("/") and not name.startswith("__MACOSX/")
+        if not name.endswith(("/", ".DS_Store")) and not name.startswith("__MACOSX/")
     ]
 
 

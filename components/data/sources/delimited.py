@@ -110,8 +110,10 @@ def _write(
     columns = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
     chosen = ", ".join(f"{names[place]} AS c{n}" for n, place in enumerate(places))
     options = (
-        f"auto_detect=false, strict_mode=true, header={str(form.header).lower()}, "
-        f"skip={shape.skipped}, delim={literal(shape.delimiter)}, "
+        # A file that is not compressed may have a name that says so.
+        "auto_detect=false, compression='none', strict_mode=true, "
+        f"header={str(form.header).lower()}, skip={shape.skipped}, "
+        f"delim={literal(shape.delimiter)}, "
         f"quote={literal(form.quote)}, escape={literal(_escape(form))}, nullstr='', "
         f"columns={{{columns}}}, max_line_size={_LONGEST_LINE}, buffer_size={2 * _LONGEST_LINE}"
     )

@@ -69,6 +69,8 @@ def items_table(
     if not found:
         return RAW["items"].empty_table()
     frame = pd.concat(found, ignore_index=True)
+    if frame.empty:
+        return RAW["items"].empty_table()
     if frame["categories_set"].any():
         frame["categories"] = frame["categories"].mask(
             frame["categories_set"], ordered_sets(frame["categories"][frame["categories_set"]])

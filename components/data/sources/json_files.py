@@ -21,7 +21,8 @@ NUMBER, LIST, NESTED, TEXT = "number", "list", "nested", "text"
 """Kinds of values. NESTED is an object, or a list that holds lists or objects."""
 
 _FIRST = 10_000  # rows whose values' names are looked at
-_LARGEST = "maximum_object_size=268435456"  # bytes
+_LARGEST = "maximum_object_size=268435456, compression='uncompressed'"
+"""Bytes of an object; a file that is not compressed may have a name that says so."""
 
 _KIND = f"""
     CASE WHEN j IS NULL THEN NULL

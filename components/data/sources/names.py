@@ -69,6 +69,7 @@ _NAMES = {
         购买数量, 個数, quantity purchased, stk
     """,
     "price": """
+        unit price tax incl, price tax incl, unit price incl tax,
         cena brutto, gross price, bruttopreis, preis brutto, vk brutto, price incl tax, prix ttc,
         cena, cena jednostkowa, fiyat, birim fiyat, 価格, 単価, prix unitaire ttc, price,
         unit price, item price, sale price, sales price, lineitem price, variant price,
@@ -172,6 +173,16 @@ GENERIC = frozenset((_GENERIC + " day body content title store").split())
 FILLERS = {"is", "has", "was", "been", "of", "order", "item", "product", "flag", "line"}
 """Words in the name of a column of yes and no besides the one that it is about."""
 
+_MINOR_UNITS = (
+    "cent cents ct cts minor pence penny rappen centimes centime centavos centavo centesimi "
+    "grosz groszy ore öre øre haleru kopeken kopecks paise paisa kurus subunits"
+)
+MINOR_UNITS = frozenset(_MINOR_UNITS.split())
+"""Words in the name of a column of prices in hundredths."""
+_COMMON = "EUR USD GBP CHF PLN CZK SEK NOK DKK HUF RON BGN JPY CNY INR AUD CAD NZD BRL MXN ZAR KRW"
+_CURRENCIES = frozenset(_COMMON.lower().split())
+"""Codes of currencies that are no words of another meaning."""
+
 OTHER_THINGS = {
     "user_id": "name type since group segment country city birth count address phone agent",
     "item_id": (
@@ -181,7 +192,7 @@ OTHER_THINGS = {
     "quantity": "discount stock min max refunded returned cancelled price tax total weight",
     "price": (
         "shipping discount tax order total cost compare old minimum freight refund purchase "
-        "buying wholesale msrp ek einkauf einkaufspreis cents cent"
+        "buying wholesale msrp ek einkauf einkaufspreis " + _MINOR_UNITS
     ),
     "available": "not out un min max reserved ordered incoming order managed manage tracked",
     "rating": "count helpful votes",
@@ -210,6 +221,16 @@ KNOWN = frozenset("".join(words(name)) for names in NAMES.values() for name in n
 """All names, their words joined."""
 STATES = {state: frozenset(words(WORDS[state])) for state in (CANCELLED, RETURNED)}
 """Words in the name of a column or file that may say that purchases do not stand, by state."""
+
+
+def currency_of(column: str) -> str:
+    """Return the code of the currency that a column's name has, "" for none or several.
+
+    >>> currency_of("Price (USD)"), currency_of("price_eur"), currency_of("price")
+    ('USD', 'EUR', '')
+    """
+    found = _CURRENCIES & set(words(column))
+    return next(iter(found)).upper() if len(found) == 1 else ""
 
 
 def likeness(field: str, column: str) -> float:

@@ -15,6 +15,8 @@ GROUPS_OF_THREE = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
 DECIMAL_COMMA = r"^[+-]?\d{1,3}((\.\d{3})*|\d*),\d{1,2}$"
 """A comma that can be a decimal sign only: 12,50."""
 
+_NO_CENTS = "(\\d)[.,][-\u2013\u2014]{1,2}$"
+"""How price labels write whole amounts: 39,- and 39.\u2013."""
 SIGNS = ((".", ""), (",", ""), (".", ","), (",", "."), (",", " "), (".", " "), (".", "'"))
 """Decimal and thousands signs that a refusal tries."""
 
@@ -39,7 +41,8 @@ def of_text(cells: Cells, decimal: str, thousands: str) -> ir.FloatingValue:
     pattern = rf"^[+-]?(?:{whole}(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?$"
     given = ibis.ifelse(cells.number.isnull(), cells.text, ibis.null("string"))
     # Accounting programs write (12) and 12- for what is below zero.
-    text = given.replace("\u2212", "-").re_replace(r"^(?:\((.*)\)|([^-]*)-)$", r"-\1\2")
+    whole_units = given.replace("\u2212", "-").re_replace(_NO_CENTS, r"\1")
+    text = whole_units.re_replace(r"^(?:\((.*)\)|([^-]*)-)$", r"-\1\2")
     plain = text.re_replace(groups, "") if thousands else text
     if decimal == ",":
         plain = plain.replace(",", ".")

@@ -15,6 +15,8 @@ from pathlib import Path, PurePath
 import duckdb
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from components.data.sources import databases, sheets
 from components.data.sources.cells import Cells, of_json, of_native, of_text
@@ -43,9 +45,18 @@ TEXT_ENDINGS = {
 COMPRESSED = (".gz", ".bz2", ".zst", ".zip")
 
 
+def _has_uuids(file: str) -> bool:
+    """Return whether a Parquet file has a column of 16 bytes, which are no text."""
+    try:
+        types = pq.read_schema(file).types
+    except (pa.ArrowException, OSError):  # DuckDB says what is wrong with the file
+        return False
+    return any(pa.types.is_fixed_size_binary(one) and one.byte_width == 16 for one in types)
+
+
 def read_parquet(con: ibis.BaseBackend, file: str) -> ir.Table:
     """Return the rows of a Parquet file with their numbers."""
-    options = "binary_as_string=true, hive_partitioning=false"
+    options = f"binary_as_string={str(not _has_uuids(file)).lower()}, hive_partitioning=false"
     try:
         rows = con.sql(
             f"SELECT * FROM read_parquet({literal(file)}, file_row_number=true, {options})"

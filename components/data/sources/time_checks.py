@@ -16,7 +16,7 @@ from components.data.sources import times
 from components.data.sources.cells import Cells
 from components.data.sources.column import Column, example, first_row, shown
 from components.data.sources.files import File
-from components.data.sources.time_formats import formats_like
+from components.data.sources.time_formats import formats_like, letters_of, why_unread
 
 _EXCHANGED = str.maketrans("dm", "md")
 """The signs of day and month in formats, each in the place of the other."""
@@ -34,6 +34,12 @@ _SHEET_DAYS = (32874, 73050)
 """Days since 1899-12-30 in the years 1990 to 2099."""
 _ROUNDED = r"^\d(\.\d{1,6})?[eE]\+?\d+$"
 """A time of fewer digits than seconds have."""
+_TICKS = (627_667_488_000_000_000, 662_380_416_000_000_000)
+"""Units of 100 ns since the year 1, as .NET counts, in the years 1990 to 2099."""
+_MINUTES = (10_519_200, 68_374_080)
+"""Minutes since 1970 in the years 1990 to 2099."""
+CALENDARS = {"Buddhist": (2533, 2642), "Persian or Islamic": (1369, 1460)}
+"""Years of other calendars that are 1990 to 2099 (the latter: to 2038) of the Gregorian one."""
 _ENOUGH = 10
 """Times that would not all be in the first 12 days of a month by chance."""
 
@@ -56,6 +62,11 @@ def known_formats(con: ibis.BaseBackend, file: File) -> list[str]:
             raise ValueError(
                 f"{file.shown}: timestamp_format {form!r} has a sign that is not known: use those "
                 "of strptime, for example %Y-%m-%d %H:%M:%S"
+            )
+        if letters := letters_of(form):
+            print(
+                f"{file.shown}: timestamp_format {form!r}: {letters!r} must stand in each time and "
+                "changes none; if it is a zone or a half of the day, write %z, %Z or %p"
             )
     return formats
 
@@ -99,6 +110,12 @@ def time_unit(rows: ir.Table, cells: Cells, shop: str, file: File) -> str | None
             f"{place} holds rounded numbers, as spreadsheets show them, for example "
             f"{shown(found, 'rounded')}: export the column as whole numbers or as text"
         )
+    if given is None and found["lowest"] >= _TICKS[0] and found["highest"] <= _TICKS[1]:
+        raise ValueError(
+            f"{place} holds numbers such as {shown(found, 'any')}, which look like ticks of .NET "
+            "(100 ns since the year 1): a `query` makes times of them "
+            f"(make_timestamp(({shop}::BIGINT - 621355968000000000) // 10))"
+        )
     if given is None and fitting:
         (unit,) = fitting
         print(f"{place} is read as {times.UNIT_NAMES[unit]} since 1970 (timestamp_unit: {unit})")
@@ -112,6 +129,11 @@ def time_unit(rows: ir.Table, cells: Cells, shop: str, file: File) -> str | None
         advice = (
             "they look like days of a spreadsheet: give the column the format of a date there, or "
             "write `TIMESTAMP '1899-12-30' + to_seconds(86400 * day::DOUBLE)` in a `query`"
+        )
+    elif found["lowest"] >= _MINUTES[0] and found["highest"] <= _MINUTES[1]:
+        advice = (
+            "they look like minutes since 1970: a `query` makes times of them "
+            f"(make_timestamp({shop}::BIGINT * 60000000))"
         )
     elif fitting:
         advice = f"{times.UNIT_NAMES[fitting[0]]} would fit: set timestamp_unit: {fitting[0]}"
@@ -202,6 +224,27 @@ def refuse_exchanged(rows: ir.Table, column: Column, file: File) -> None:
         )
 
 
+def calendar_counts(column: Column) -> dict[str, ir.Value]:
+    """Return aggregates: how many times have years of another calendar, by its name."""
+    if column.cells.time is not None:
+        return {}
+    year = column.value.year()
+    return {name: year.between(*years).sum() for name, years in CALENDARS.items()}
+
+
+def refuse_calendar(column: Column, own: dict[str, int], first: str, file: File) -> None:
+    """Raise if most times have years of another calendar.
+
+    own: the results of ``calendar_counts``. first: one of the times.
+    """
+    for name in CALENDARS:
+        if own.get(name, 0) > own["given"] / 2:
+            raise ValueError(
+                f"{file.shown}: {column.shown}: values such as {first} have years of the {name} "
+                "calendar: write Gregorian dates where the file is exported, or in a `query`"
+            )
+
+
 def time_advice(rows: ir.Table, column: Column, file: File) -> str:
     """Return the formats that read the most values, of those that unread values look like."""
     unread = rows.filter(column.unread).select(text=column.cells.text).distinct().limit(_LOOKED_AT)
@@ -212,6 +255,8 @@ def time_advice(rows: ir.Table, column: Column, file: File) -> str:
     found = first_row(rows.aggregate(unread=column.unread.sum(), **counts))
     most = max((found[name] for name in counts), default=0)
     if most < found["unread"] / 2 or column.cells.time is not None:
+        if why := next(filter(None, map(why_unread, texts)), ""):
+            return f"; {why}"
         return (
             "; set timestamp_format of this source, or write the times as 2024-03-01 12:00 in a "
             "`query`, also where months have names that are not English"

@@ -15,6 +15,7 @@ import ibis
 import ibis.expr.types as ir
 
 from components.data.sources.cells import Cells, finite
+from components.data.sources.time_formats import GLUED_HALF, HALVES, ZONES
 
 UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Units of numbers by how many there are in a second."""
@@ -133,9 +134,28 @@ def _with_offset(form: str) -> str:
     return form[:-1] + "%z" if form.endswith("Z") and not form.endswith("%Z") else form
 
 
+def _with_halves(text: ir.StringValue) -> ir.StringValue:
+    """Return the text with AM and PM for the words of its language."""
+    for half, pattern in HALVES.items():
+        text = text.re_replace(f"(?i){pattern}", half)
+    return text.re_replace(f"(?i){GLUED_HALF}", r"\1\2m")
+
+
+def _offset_at_end(text: ir.StringValue) -> ir.StringValue:
+    """Return the text with an offset for an abbreviation of a zone, and without its name."""
+    plain = text.re_replace(r" \([^()]*\)$", "")
+    word = plain.re_extract(r" ([A-Z]{3,4})$", 1)
+    offset = ibis.map(list(ZONES), list(ZONES.values())).get(word)
+    return ibis.ifelse(offset.isnull(), plain, plain.re_replace(r"[A-Z]+$", "") + offset)
+
+
 def _of_format(text: ir.StringValue, form: str) -> ir.TimestampValue:
     form = _with_offset(form)
+    if "%p" in form:
+        text = _with_halves(text)
     if "%z" in form:
+        if form.endswith("%z"):
+            text = _offset_at_end(text)
         # DuckDB's %z does not know Z.
         return _try_instant(text.re_replace(r"Z$", "+00"), form)
     if "%Z" in form:

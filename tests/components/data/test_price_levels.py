@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.data.price_levels import price_levels, prices_of_lines
+from components.data.price_levels import price_levels, prices_of_lines, totals_of_lines
 from components.data.schema import LINES
 from components.settings import Validate
 
@@ -90,3 +90,32 @@ def test_prices_of_lines_grow_with_the_quantity() -> None:
     assert [one.split(" grow")[0] for one in found] == ["prices in a.csv", "prices in b.csv"]
     once = of_lines.assign(quantity=1.0)
     assert prices_of_lines(con.create_table("once", once)) == []
+
+
+def test_totals_of_lines_without_a_quantity() -> None:
+    random = np.random.default_rng(0)
+    item, pieces = random.integers(0, PRODUCTS, ROWS), random.integers(1, 4, ROWS)
+    unit = np.round(np.exp(random.normal(3, 1, PRODUCTS)), 2)
+    events = pd.DataFrame(
+        {
+            "item_id": item.astype(str),
+            "source": "a.csv",
+            "event": "purchase",
+            "quantity": np.float32(1),
+            "price": unit[item] * pieces,
+        }
+    )
+    items = pd.DataFrame(
+        {"item_id": np.arange(PRODUCTS).astype(str), "source": "items.csv", "price": unit}
+    )
+
+    def noted(events: pd.DataFrame) -> list[str]:
+        con = ibis.duckdb.connect()
+        return totals_of_lines(con.create_table("e", events), con.create_table("i", items))
+
+    (said,) = noted(events)
+    assert "a.csv are 2, 3 or more times" in said
+    assert "`quantity`" in said
+    assert noted(events.assign(price=unit[item])) == []
+    assert noted(events.assign(quantity=pieces.astype("float32"))) == []
+    assert noted(events.assign(price=unit[item] * random.uniform(0.7, 2.5, ROWS))) == []

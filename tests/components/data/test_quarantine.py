@@ -53,6 +53,21 @@ def test_lines_of_orders_at_several_times_are_their_states() -> None:
     assert quarantine.states_of_orders(events(**{**lines, "order_id": no_id})) == ""
 
 
+def test_a_guest_of_a_small_shop_is_named() -> None:
+    guest = np.where(NUMBERS % 5 < 2, "99999", (NUMBERS % 30).astype(str))
+    small = events(user_id=guest).filter(lambda rows: rows.order_id.cast("int64") < 100)
+    (said,) = quarantine.frequent_ids(small)
+    assert said.startswith("customer '99999' has 40% of the events")
+    assert "`nulls`" in said
+    usual = events(user_id=(NUMBERS % 30).astype(str))
+    assert quarantine.frequent_ids(usual.filter(usual.order_id.cast("int64") < 100)) == []
+
+
+def test_only_lines_are_several_pieces() -> None:
+    assert "repeated_lines" in quarantine.remedy("duplicate", "interactions")
+    assert "repeated_lines" not in quarantine.remedy("duplicate", "items")
+
+
 def test_a_customer_and_a_product_that_may_be_none_are_named() -> None:
     guest = np.where(NUMBERS % 5 == 0, "guest", (NUMBERS % 90).astype(str))
     shipping = np.where(NUMBERS % 4 == 0, "SHIPPING", (NUMBERS % 70).astype(str))

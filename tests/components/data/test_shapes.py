@@ -449,6 +449,20 @@ SHAPES = {
     "ids as bytes (Parquet)": Shape(
         parquet(u=[b"M\xc3\xbcller"]), {"user_id": ["Müller"]}, name="o.parquet"
     ),
+    "16 bytes (Parquet)": Shape(
+        parquet(u=pa.array([bytes(range(200, 216))], pa.binary(16))),
+        {"user_id": ["c8c9cacb-cccd-cecf-d0d1-d2d3d4d5d6d7"]},
+        name="o.parquet",
+    ),
+    "ids rounded by a German spreadsheet": Shape(
+        csv_of("4,00638E+12", sep=";"), refused=("(for user_id)", "4,00638E+12", "as text")
+    ),
+    "ids that a spreadsheet took for dates": Shape(
+        csv_of("9-39", "02. Jan", "Mrz 10"), refused=("'02. Jan' in row 2", "'9-39'", "as text")
+    ),
+    "ids that look like dates alone": Shape(
+        csv_of("2-Jan"), {"user_id": ["2-Jan"]}, printed=("look like dates",)
+    ),
     "dictionaries (Parquet)": Shape(
         parquet(u=pa.array(["a", "b"]).dictionary_encode()),
         {"user_id": ["a", "b"]},
@@ -611,7 +625,44 @@ SHAPES = {
     "times that a spreadsheet rounded": Shape(
         **times("1.70929E+12", "1.70930E+12"), refused=("rounded numbers", "as text")
     ),
+    "afternoons in Spanish": Shape(
+        **times("03/01/2024 01:35 p. m."),
+        wanted={"timestamp": [pd.Timestamp("2024-01-03 13:35", tz="UTC")]},
+        settings={"timestamp_format": "%d/%m/%Y %I:%M %p"},
+    ),
+    "Pacific time in winter and summer": Shape(
+        **times("2024-01-03 14:35:00 PST", "2024-07-03 14:35:00 PDT"),
+        wanted={
+            "timestamp": [
+                pd.Timestamp("2024-01-03 22:35", tz="UTC"),
+                pd.Timestamp("2024-07-03 21:35", tz="UTC"),
+            ]
+        },
+        settings={"timestamp_format": "%Y-%m-%d %H:%M:%S %z"},
+    ),
+    "a zone as letters of a format": Shape(
+        **times("2024-03-01 12:00 CST"),
+        wanted={"timestamp": [NOON]},
+        settings={"timestamp_format": "%Y-%m-%d %H:%M CST"},
+        printed=("'CST' must stand in each time", "%z"),
+    ),
+    "a zone of several": Shape(
+        **times("2024-03-01 12:00 CST"), refused=("row 1", "'CST'", "writes its offset")
+    ),
+    "Reiwa": Shape(**times("令和6年1月3日"), refused=("row 1", "'令和'", "Reiwa + 2018")),
+    "Buddhist years": Shape(**times("2567-02-28"), refused=("row 1", "Buddhist", "`query`")),
+    "Persian years": Shape(**times("1403/02/28"), refused=("row 1", "Persian", "`query`")),
+    "minutes since 1970": Shape(
+        **times("28404875"), refused=("row 1", "minutes since 1970", "make_timestamp(t::BIGINT")
+    ),
+    "ticks of .NET": Shape(
+        **times("638398893000000000"), refused=("row 1", "ticks of .NET", "621355968000000000")
+    ),
     # numbers
+    "prices of whole amounts": Shape(
+        **column("price", "39,-", "39.–", "39,--", "12-"),
+        wanted={"price": [39.0, 39.0, 39.0, -12.0]},
+    ),
     "numbers below zero": Shape(
         **column("quantity", "(2)", "1-", "\u22123", "-4", "5"),
         wanted={"quantity": [-2, -1, -3, -4, 5]},
@@ -785,6 +836,19 @@ SHAPES = {
         columns={"item_id": "i", "title": "n", "available": "a"},
         table="items",
         name="o.parquet",
+    ),
+    "codes of a status": Shape(
+        **products("status", rows=("1;mug;1", "2;cup;2"), available="status"),
+        refused=("'2' in row 2", "`available: {"),
+    ),
+    "codes of a status, said": Shape(
+        **products("status", rows=("1;mug;1", "2;cup;2"), available="status"),
+        wanted={"available": [True, False]},
+        settings={"available": {"1": True, "2": False}},
+    ),
+    "pieces as a stock status": Shape(
+        **products("stock_status", rows=("1;mug;0", "2;cup;7"), available="stock_status"),
+        wanted={"available": [False, True]},
     ),
     # events
     "common words for events": Shape(

@@ -359,18 +359,86 @@ def test_headers_in_other_languages(header: str, names: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("column", "values", "words"),
     [
-        ("cancelled_at", ["2024-01-02", None], "as `status`"),
-        ("refunded_qty", ["0", "1"], "as `status`"),
+        ("cancelled_at", ["2024-01-02", None], '"cancelled_at" IS NULL'),
+        ("refunded_qty", ["0", "1"], '"refunded_qty" = 0'),
+        ("refund_note", ["ok", "bad"], "as `status`"),
+        ("Belegart", ["RE", "GS"], "returns or credit notes"),
+        ("test", ["true", "false"], "leaves them out"),
         ("time", ["10:15", "23:59"], "joins day and time"),
+        ("hhmm", ["1015", "2359"], "joins day and time"),
     ],
 )
 def test_what_is_not_used_and_may_matter_is_said(
     column: str, values: list[str], words: str, tmp_path: Path
 ) -> None:
-    own = {"user": list("abcd"), "sku": list("wxyz"), "date": ["2024-01-01"] * 4}
-    found = guessed(tmp_path, "interactions", own | {column: values * 2})
-    assert column in found.left_out
-    assert any(words in doubt for doubt in found.doubts), found.doubts
+    for day in ("2024-01-01", "2024-01-01 00:00:00"):
+        own = {"user": list("abcd"), "sku": list("wxyz"), "date": [day] * 4}
+        found = guessed(tmp_path, "interactions", own | {column: values * 2})
+        assert column in found.left_out
+        assert any(words in doubt for doubt in found.doubts), found.doubts
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "words"),
+    [
+        *(("Gesperrt", ["J", "N"], "in `available`"), ("Auslauf", ["X", None], "available")),
+        *(("online", ["0", "1"], "available"), ("visibility", ["4", "1"], "available")),
+        *(("valid_to", ["2024-02-01", None], "until when"), ("Price Ct", ["1290", "95"], "by 100")),
+        *(("deleted_at", ["2024-02-01", None], '"deleted_at" IS NULL AS available'),),
+        ("price_eur", ["12.50", "3"], "another currency"),
+    ],
+)
+def test_what_may_matter_of_products_is_said(
+    column: str, values: list[str], words: str, tmp_path: Path
+) -> None:
+    own = {"sku": list("wxyz"), "title": ["Cup", "Pot"] * 2, "price": ["1.5", "2.5"] * 2}
+    found = guessed(tmp_path, "items", own | {column: values * 2})
+    assert column in found.left_out or column in found.columns.values()
+    assert any(words in doubt and repr(column) in doubt for doubt in found.doubts), found.doubts
+
+
+@pytest.mark.parametrize(
+    ("column", "code"),
+    [("Price (USD)", "USD"), ("price_eur", "EUR"), ("Preis CHF", "CHF"), ("price", None)],
+)
+def test_the_currency_in_a_name(column: str, code: str | None, tmp_path: Path) -> None:
+    found = guessed(tmp_path, "items", {"sku": ["a", "b"], "name": ["A", "B"], column: ["1", "2"]})
+    assert found.columns["price"] == column
+    assert found.source.get("currency") == code
+    assert list(currency_codes(found).unique()) == ([code] if code else [])
+
+
+def test_prices_in_hundredths_and_with_tax(tmp_path: Path) -> None:
+    for name in ("unit_price_minor", "Preis (Ct)", "price pence", "Preis in Rappen"):
+        assert likeness("price", name) == 0
+    assert likeness("price", "unit_price_tax_incl") > likeness("price", "unit price") > 0
+
+
+def test_an_afternoon_by_the_words_of_a_language(tmp_path: Path) -> None:
+    days = [f"{n % 28 + 1:02d}/{n // 28 + 1:02d}/2024 0{n % 9 + 1}:35 p. m." for n in range(90)]
+    columns = {"user": range(90), "item": range(90), "date": days}
+    found = guessed(tmp_path, "interactions", columns)
+    assert found.source["timestamp_format"] == "%d/%m/%Y %I:%M %p"
+
+
+def test_two_digits_of_the_year_first_with_points(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=100).strftime("%y.%m.%d")
+    columns = {"user": range(100), "item": range(100), "date": days}
+    found = guessed(tmp_path, "interactions", columns)
+    assert found.source["timestamp_format"] == "%y.%m.%d"
+    assert any("it could be" in doubt for doubt in found.doubts)
+
+
+def test_a_mark_in_some_rows_is_a_flag(tmp_path: Path) -> None:
+    columns = {"user": range(20), "sku": [f"s{n}" for n in range(20)], "date": ["2024-01-01"] * 20}
+    found = guessed(tmp_path, "interactions", columns | {"Storno": ["X", None] * 10})
+    assert found.columns["status"] == "Storno"
+    assert found.source["statuses"] == {"X": "cancelled"}
+
+
+def test_rounded_ids_are_no_lists(tmp_path: Path) -> None:
+    columns = {"user": range(9), "sku": ["4,0066E+12"] * 9, "date": ["2024-01-01"] * 9}
+    assert guessed(tmp_path, "interactions", columns).todo == []
 
 
 def test_a_guest_is_no_customer(tmp_path: Path) -> None:

@@ -400,6 +400,20 @@ def test_a_check_leaves_files_above_the_shops_folder_as_they_are(tmp_path: Path)
         shutil.rmtree(out)
 
 
+def test_an_archive_of_several_parts_is_checked(tmp_path: Path) -> None:
+    lines = [f"u{n % 9},s{n % 7},2024-01-{n % 28 + 1:02d}\n" for n in range(200)]
+    parts = ["user,sku,date\n", "".join(lines[:100]), "".join(lines[100:])]
+    (tmp_path / "o.csv.gz").write_bytes(b"".join(gzip.compress(one.encode()) for one in parts))
+    assert init(tmp_path / "mine", {"interactions": [tmp_path / "o.csv.gz"]}, Defaults()) == []
+
+
+def test_events_at_one_time_are_refused(tmp_path: Path) -> None:
+    lines = ["user,sku,date", *(f"u{n % 9},s{n % 7},2024-01-01" for n in range(60))]
+    (tmp_path / "o.csv").write_text("\n".join(dict.fromkeys(lines)))
+    (todo,) = init(tmp_path / "mine", {"interactions": [tmp_path / "o.csv"]}, Defaults())
+    assert "are at one time, 2024-01-01" in todo
+
+
 @pytest.mark.parametrize(
     ("name", "line"),
     [

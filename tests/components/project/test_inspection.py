@@ -185,3 +185,18 @@ def test_a_title_above_the_header_is_refused(tmp_path: Path) -> None:
     (tmp_path / "o.csv").write_text("\n".join(lines))
     with pytest.raises(ValueError, match=r"line 1 \('Sales report 2024'\) is a title"):
         inspect(tmp_path / "o.csv")
+
+
+def test_bytes_and_constants_are_what_the_reader_sees(tmp_path: Path) -> None:
+    ids = pa.array([bytes(range(200, 216)), b"M\xc3\xbcller-000000000"[:16]], pa.binary())
+    pq.write_table(pa.table({"u": ids}), tmp_path / "o.parquet")
+    values = inspect(tmp_path / "o.parquet")[0].values["u"]
+    assert values.tolist() == ["c8c9cacb-cccd-cecf-d0d1-d2d3d4d5d6d7", "Müller-00000000"]
+    (tmp_path / "o.jsonl").write_text('{"q": NaN}\n')
+    assert inspect(tmp_path / "o.jsonl")[0].values["q"].tolist() == ["NaN"]
+
+
+def test_comments_are_no_json(tmp_path: Path) -> None:
+    (tmp_path / "o.json").write_text('// export of shop\n[{"u": 1}]\n')
+    with pytest.raises(ValueError, match=r"o.json is no JSON: .*'// export of shop'.*comments"):
+        inspect(tmp_path / "o.json")

@@ -35,6 +35,14 @@ def test_the_shops_own_catalogue_wins_over_the_lines(settings: Settings, tmp_pat
     assert table.loc["00123", "title"] == "Red Mug"  # the lines know it, the file does not
 
 
+def test_lines_without_a_sale_make_an_empty_catalogue(settings: Settings, tmp_path: Path) -> None:
+    LINES.assign(Pieces=-1).to_csv(tmp_path / "lines.csv", index=False)
+    source = {"path": "lines.csv", "columns": {**COLUMNS, "quantity": "Pieces"}}
+    tables = ingest(settings, tmp_path, interactions=[source])
+    assert len(tables["interactions"]) == len(LINES)
+    assert tables["items"].empty
+
+
 GENRES = ["Drama"] * 12 + ["Drama|Crime"] * 5 + ["Crime|Drama"] * 6 + ["Noir|Drama|Crime", ""]
 
 
