@@ -564,7 +564,9 @@ def write_page(world: World, cells: pd.DataFrame) -> None:
         "the shop of every fourth customer, with all kinds of attack. "
         "The kinds and the honest feedback are the same as here, and the limit was raised after "
         "the detection took twelve honest visitors of this shop, so the figures without an attack "
-        "are not independent. The attacks cover the newest eight weeks, which is also the longest "
+        "are not independent. The window of eight weeks was added after the first reported target "
+        "(22502) had kept 14 to 20 of 36 false profiles, so neither are the figures of that "
+        "target. The attacks cover the newest eight weeks, which is also the longest "
         "window of the detection: an attack that lies across two windows is found less well. "
         "Retraining alone moves the exposure of such products: with 558 customers, 0.2 % is one "
         "page.",
