@@ -11,19 +11,17 @@ processes share, and is on disk before a message is sent.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
 import time
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
+from components.file_lock import file_lock
 from components.json_files import write_json
 from components.timeline import record
 
@@ -107,7 +105,7 @@ def raise_alert(
     it, for the timeline. details: kept with each alert, replacing earlier ones. Durable on return.
     """
     now, more = _now(), dict(details or {})
-    with alerts_lock(root):
+    with file_lock(root / LOCK):
         state = read_state(root)
         known = {one.subject: one for one in state.alerts if one.kind == kind}
         raised: dict[str, Alert] = {}
@@ -143,7 +141,7 @@ def resolve_alerts(
     if not any(map(passed, open_alerts(root))):
         return []
     why = plain(why, LONGEST_REASON)
-    with alerts_lock(root):
+    with file_lock(root / LOCK):
         state = read_state(root)
         resolved = [one for one in state.alerts if passed(one)]
         if not resolved:  # another process was faster
@@ -160,7 +158,7 @@ def resolve_alerts(
 
 def notify(root: Path, title: str, text: str) -> None:
     """Send a message about something that is no problem. It is on disk when this returns."""
-    with alerts_lock(root):
+    with file_lock(root / LOCK):
         state = read_state(root)
         message = _message(title, text, "info")
         write_state(root, replace(state, messages=(*state.messages, message)))
@@ -211,16 +209,3 @@ def write_state(root: Path, state: State) -> None:
     """Replace the file, durably and atomically. The caller holds the lock."""
     kept = State(state.alerts[-MOST_OPEN:], state.messages[-MOST_MESSAGES:])
     write_json(root / FILE, asdict(kept))
-
-
-@contextmanager
-def alerts_lock(root: Path) -> Iterator[None]:
-    """Lock the alerts: one process or thread at a time changes them."""
-    file = root / LOCK
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

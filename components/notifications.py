@@ -12,7 +12,6 @@ A message is sent at least once: after a kill between the sending and the note o
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -21,15 +20,16 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.alerts import Message, alerts_lock, read_state, write_state
+from components.alerts import LOCK as ALERTS_LOCK
+from components.alerts import Message, read_state, write_state
 from components.credentials import AlertUrls
+from components.file_lock import file_lock
 
 if TYPE_CHECKING:
     from components.settings import Settings
@@ -61,7 +61,7 @@ def deliver(root: Path, settings: Settings, now: float | None = None) -> list[st
     urls, shop = settings.monitor.alert_urls, settings.register_.model_name
     if not read_state(root).messages:
         return []
-    with _only_one(root) as mine:
+    with file_lock(root / LOCK, wait=False) as mine:
         return _deliver(root, urls, shop, time.time() if now is None else now) if mine else []
 
 
@@ -87,7 +87,7 @@ def _deliver(root: Path, urls: AlertUrls, shop: str, now: float) -> list[str]:
     outcomes: dict[str, dict[str, bool]] = {}
     for (message, digest), is_sent in zip(wanted, sent, strict=True):
         outcomes.setdefault(message.id, {})[digest] = is_sent
-    with alerts_lock(root):
+    with file_lock(root / ALERTS_LOCK):
         state = read_state(root)
         left = [
             one
@@ -163,22 +163,6 @@ def send(messages: Sequence[dict[str, Any]]) -> list[bool]:
 def _digest(address: str) -> str:
     """Return what the file keeps instead of an address, which is a secret."""
     return hashlib.sha256(address.encode()).hexdigest()[:8]
-
-
-@contextmanager
-def _only_one(root: Path) -> Iterator[bool]:
-    file = root / LOCK
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
 
 
 # --- the process that sends ---

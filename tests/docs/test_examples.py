@@ -9,6 +9,7 @@ import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pandas as pd
 import pytest
@@ -26,7 +27,18 @@ from serving.recommend import query
 from tests.conftest import REPOSITORY
 from tests.docs.examples import PLACEHOLDER, Example, examples, pages, write_tables
 
-OTHERS = {"bentoml", "docker", "git", "kubectl", "prefect", "export", "ssh", "sqlite3", "alembic"}
+OTHERS = {
+    "bentoml",
+    "docker",
+    "git",
+    "jq",
+    "kubectl",
+    "prefect",
+    "export",
+    "ssh",
+    "sqlite3",
+    "alembic",
+}
 """Programs of others whose arguments are not checked."""
 
 BOWERBIRD: Any = typer.main.get_command(command_line)
@@ -140,6 +152,7 @@ def check_curl(arguments: list[str]) -> None:
             address = word
     assert address is not None
     host, _, path = address.partition("/")
+    path, _, query_string = path.partition("?")
     assert host == "localhost:3000", address
     method = method or ("GET" if body is None else "POST")
     operation = next(
@@ -152,6 +165,8 @@ def check_curl(arguments: list[str]) -> None:
         None,
     )
     assert operation is not None, f"{method} /{path}: there is no such route"
+    known = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"}
+    assert dict(parse_qsl(query_string)).keys() <= known, address
     if body is not None and "requestBody" in operation:
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         models = [one["$ref"] for one in (schema, *schema.get("anyOf", [])) if "$ref" in one]

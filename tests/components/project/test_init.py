@@ -236,7 +236,9 @@ def test_a_short_history_gets_shorter_windows(tmp_path: Path) -> None:
 
 def test_below_a_git_repository(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    frame = pd.DataFrame({"user": range(9), "item": range(9), "day": ["2024-01-01"] * 9})
+    frame = pd.DataFrame(
+        {"user": range(9), "item": range(9), "day": [f"2024-01-{n + 1:02}" for n in range(9)]}
+    )
     frame.to_csv(tmp_path / "orders.csv", index=False)
     done = bowerbird(tmp_path, "init", "shops/mine", "--interactions", "orders.csv")
     assert done.returncode == 0, done.stderr
