@@ -88,14 +88,14 @@ class CanaryControl:
 
     def step(self) -> None:
         """Follow the pointer, look at the evidence where that is due, and decide."""
-        if not self.enabled:  # the state would be old when canaries are switched on again
-            (self._root / ROLLOUT).unlink(missing_ok=True)
-            self._resolve("canaries are switched off")
-            return
         try:
-            with file_lock(self._root / LOCK, wait=False) as locked:
-                if locked:
-                    self._step()
+            if self.enabled:
+                with file_lock(self._root / LOCK, wait=False) as locked:
+                    if locked:
+                        self._step()
+            else:  # the state would be old when canaries are switched on again
+                (self._root / ROLLOUT).unlink(missing_ok=True)
+                self._resolve("canaries are switched off")
         except OSError as error:  # the version that serves all goes on
             self._health.report("canary", f"its state cannot be written ({error.strerror})")
         else:

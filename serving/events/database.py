@@ -20,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from components import file_erasure
 from components.credentials import mask_credentials
+from components.file_lock import file_lock
 from serving.events import migrations
 from serving.events.circuit_breaker import CircuitBreaker
 from serving.events.database_errors import Fault, fault_of, is_login_refused, one_line
@@ -296,7 +297,9 @@ def open_engine(url: str, root: Path) -> sa.Engine:
         with contextlib.closing(connection.cursor()) as cursor:
             # Another process may be creating the file and hold its lock.
             cursor.execute(f"PRAGMA busy_timeout={int(SQLITE_LOCK_TIMEOUT * 1000)}")
-            cursor.execute("PRAGMA journal_mode=WAL")
+            # Of processes that change the mode at once, SQLite refuses all but one without waiting.
+            with file_lock(file.with_name(f".{file.name}.lock")):
+                cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute("PRAGMA synchronous=FULL")
             # The log shrinks to this size again after a large transaction.
             cursor.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")

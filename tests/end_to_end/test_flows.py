@@ -259,7 +259,7 @@ def test_promote_and_rollback_reach_the_running_endpoint(
     listed = trained_house.run("bowerbird", "models").stdout
     assert "champion" in listed.splitlines()[0]
     done = trained_house.run("bowerbird", "rollback")
-    assert "version 1 is the champion again" in done.stdout
+    assert "version 1 is the champion" in done.stdout
     wait_until(lambda: endpoint.get("/model").json()["version"] == "1", 30, "rollback")
     unknown = trained_house.run("bowerbird", "promote", "99", check=False)
     assert unknown.returncode == 1
