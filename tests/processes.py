@@ -36,6 +36,13 @@ def wait_until(condition: Callable[[], Any], seconds: float = 30, what: str = ""
     raise TimeoutError(f"not true after {seconds:.0f} seconds: {what or condition}")
 
 
+def command_line(process: psutil.Process) -> str:
+    """Give the process's command line; "" of one that has ended, also if nobody waited for it."""
+    with suppress(psutil.NoSuchProcess):  # psutil.ZombieProcess is one
+        return " ".join(process.cmdline())
+    return ""
+
+
 def end(process: subprocess.Popen[bytes], how: int = signal.SIGTERM, seconds: float = 30) -> None:
     """Send ``how`` to the process (SIGKILL: to its whole tree at once) and see the tree ended.
 

@@ -31,7 +31,7 @@ from components.settings import load_settings
 from flows.access import AccessError, check_host, how_to_log_in, known_login, load_login
 from flows.servers import servers
 from tests.conftest import REPOSITORY
-from tests.processes import end, free_port, wait_until
+from tests.processes import command_line, end, free_port, wait_until
 
 # What a page open in the operator's browser does: read the deployments, post one of them again with
 # a shell command as a pull step, start it; and write to MLflow.
@@ -243,8 +243,7 @@ def test_the_password_lies_in_one_file_for_its_owner_only(pages: Pages) -> None:
     password = pages.login[1].encode()
     holding = [file for file in pages.root.rglob("*") if file.is_file()]
     assert [file for file in holding if password in file.read_bytes()] == [folder / "login"]
-    processes = psutil.Process().children(recursive=True)
-    lines = [" ".join(process.cmdline()) for process in processes]
+    lines = [command_line(process) for process in psutil.Process().children(recursive=True)]
     assert sum("flows.access:prefect_server" in line for line in lines) == 1
     assert not any(pages.login[1] in line for line in lines)
     assert not any("mlflow.db" in line for line in lines)  # a database's address has its password

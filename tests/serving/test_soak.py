@@ -22,6 +22,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.postgres import Postgres
+from tests.processes import command_line
 from tests.serving.events.test_durability import point
 from tests.serving.test_startup import Endpoint, launch  # noqa: F401 (a fixture)
 
@@ -141,11 +142,7 @@ def test_nothing_is_lost_and_nothing_grows(
     allowed: list[tuple[float, float]] = []  # seconds in which events may be refused
 
     def running(module: str) -> list[psutil.Process]:
-        found = []
-        for one in tree(process):
-            with suppress(psutil.NoSuchProcess):  # a zombie too
-                found += [one] if module in " ".join(one.cmdline()) else []
-        return found
+        return [one for one in tree(process) if module in command_line(one)]
 
     def workers() -> list[psutil.Process]:
         return running("_bentoml_impl.worker.service")
