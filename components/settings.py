@@ -56,7 +56,7 @@ PREFIX = "BOWERBIRD_"
 """Of the variables that override settings."""
 Keys = tuple[str, ...]
 """Of a setting, from its section down, as params.yaml spells them."""
-Event = Literal["view", "click", "cart", "purchase", "rating"]
+Event = Literal["view", "click", "cart", "purchase", "rating", "dislike"]
 RENAMED_MODELS = {
     "linear": "ease",
     "collective": "cease",
@@ -672,6 +672,24 @@ class Validate(Section):
     """Least feedback rows of a client for a check of its share of bad rows."""
 
 
+class EventWeights(Section):
+    """What each kind of event says of the wish for a product, relative to a purchase."""
+
+    view: Share = 0.3
+    """A page of a product that was looked at."""
+    click: Share = 0.3
+    """A product that was chosen in a list."""
+    cart: Share = 0.6
+    """A product put into the basket."""
+    purchase: Share = 1.0
+    """A product that was bought."""
+    rating: Share = 1.0
+    """A rating above `low_rating`."""
+    dislike: Annotated[float, Field(ge=-1, le=0)] = -1.0
+    """A product that was hidden or disliked, or a rating of `low_rating` or less: similar products
+    go down."""
+
+
 class Preprocess(Section):
     validation_days: PositiveInt = 28
     """Days before the test window, on which the ranker is trained and models are chosen."""
@@ -693,6 +711,16 @@ class Preprocess(Section):
     shop's key: the newest of all days."""
     max_influence: PositiveInt = 1000
     """Events of one user, and of one client, that are learned from, without the shop's key."""
+    event_weights: EventWeights = EventWeights()
+    """Weight of each kind of event, in what models learn and in a history they score."""
+    low_rating: Annotated[float, Field(ge=0, le=5)] = 2.0
+    """Ratings up to this many stars count as a dislike; 0 = none does."""
+    targets: list[Event] = Field(["purchase", "rating"], min_length=1)
+    """Kinds of events that count as success: the ranker learns to rank their products first, and
+    models are judged by them. A low rating is no success."""
+    excluding: list[Event] = ["purchase", "rating"]
+    """Kinds of events whose products `train.exclude_seen` leaves out. What was disliked is always
+    left out."""
 
 
 class Corpus(Section):
@@ -958,7 +986,8 @@ class Train(Section):
     model_config = ConfigDict(extra="allow")  # sections of registered recommenders, checked below
 
     exclude_seen: bool = True
-    """Exclude items of the user's history: seen, clicked, in the basket, rated or bought."""
+    """Leave out the items of the user's history that `preprocess.excluding` names, such as what was
+    bought or rated."""
     candidates: list[CandidateName] = Field(min_length=1)
     """Models that generate candidates; each has its section below."""
     fine_tuned: list[CandidateName] = []

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,9 @@ class Histories:
     offsets: int64 (batch + 1,).
     now: int64 (batch,) seconds since 1970; no event is later.
     ratings: float32 (events,), NaN where an event has none; None where no event has one.
+    strengths: float32 (events,), what each event says of the wish for its item, below 0 of a
+    dislike; None: 1 each.
+    excluding: bool (events,), whether ``exclude_seen`` leaves out the event's item; None: all do.
     """
 
     items: Int32Array
@@ -45,6 +49,8 @@ class Histories:
     offsets: Int64Array
     now: Int64Array
     ratings: FloatArray | None = None
+    strengths: FloatArray | None = None
+    excluding: BoolArray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -84,9 +90,32 @@ class Histories:
         return np.repeat(self.offsets[1:], self.lengths()) - 1 - np.arange(len(self.items))
 
     def weights(self, decay: float) -> FloatArray:
-        """Return float32 (events,): decay**steps_back. ``decay`` in (0, 1]: 1 counts events, less
-        lets old ones fade."""
-        return np.power(np.float32(decay), self.steps_back(), dtype=np.float32)
+        """Return float32 (events,): strength · decay**steps_back. ``decay`` in (0, 1]: 1 counts
+        events, less lets old ones fade."""
+        faded = np.power(np.float32(decay), self.steps_back(), dtype=np.float32)
+        return faded if self.strengths is None else faded * self.strengths
+
+    @cached_property
+    def liked(self) -> Histories:
+        """The histories without the events that say nothing for their items: strength 0 or less."""
+        if self.strengths is None or (self.strengths > 0).all():
+            return self
+        return self.where(self.strengths > 0)
+
+    def excluded(self, seen: bool) -> BoolArray:
+        """Return bool (events,): whose items are not to be recommended. What was disliked never is;
+        seen: nor is what ``excluding`` names."""
+        if not seen:
+            excluded = np.zeros(len(self.items), dtype=bool)
+        else:
+            all_of_them = np.ones(len(self.items), dtype=bool)
+            excluded = all_of_them if self.excluding is None else self.excluding
+        return excluded if self.strengths is None else excluded | (self.strengths < 0)
+
+    def _of_events(self, index: slice | BoolArray | IntArray) -> dict[str, Any]:
+        """Return the optional arrays of the chosen events by name."""
+        given = {name: getattr(self, name) for name in ("ratings", "strengths", "excluding")}
+        return {name: None if array is None else array[index] for name, array in given.items()}
 
     def take(self, rows: slice) -> Histories:
         """Return the histories of a slice of the batch (step 1)."""
@@ -97,7 +126,7 @@ class Histories:
             self.times[first:last],
             self.offsets[start : stop + 1] - first,
             self.now[start:stop],
-            None if self.ratings is None else self.ratings[first:last],
+            **self._of_events(slice(first, last)),
         )
 
     def pick(self, rows: IntArray) -> Histories:
@@ -105,8 +134,13 @@ class Histories:
         lengths = self.lengths()[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         index = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
-        ratings = None if self.ratings is None else self.ratings[index]
-        return Histories(self.items[index], self.times[index], offsets, self.now[rows], ratings)
+        return Histories(
+            self.items[index],
+            self.times[index],
+            offsets,
+            self.now[rows],
+            **self._of_events(index),
+        )
 
     def where(self, keep: BoolArray, items: Int32Array | None = None) -> Histories:
         """Return the histories with the events where ``keep`` (bool (events,)) is true.
@@ -119,7 +153,7 @@ class Histories:
             self.times[keep],
             np.concatenate([[0], np.cumsum(kept)]),
             self.now,
-            None if self.ratings is None else self.ratings[keep],
+            **self._of_events(keep),
         )
 
     def last(self, n: int) -> Histories:
@@ -151,7 +185,8 @@ class Interactions:
     ``schema.EVENTS``. quantities, prices, ratings: float32 (n,), NaN where unknown. splits: int8
     (n,), index into ``schema.SPLITS``. n_users, n_items: sizes of the vocabularies. authenticated:
     bool (n,), see ``schema``; None: all are. weights: float32 (n,), of each event in what models
-    learn; None: each 1.
+    learn; None: each 1. strengths, excluding: as in ``Histories``. targets: bool (n,), which events
+    are successes; None: all are.
     """
 
     users: Int32Array
@@ -166,6 +201,9 @@ class Interactions:
     n_items: int
     authenticated: BoolArray | None = None
     weights: FloatArray | None = None
+    strengths: FloatArray | None = None
+    targets: BoolArray | None = None
+    excluding: BoolArray | None = None
     offsets: Int64Array = field(init=False)
 
     def __post_init__(self) -> None:
@@ -206,13 +244,17 @@ class Interactions:
     def where(self, mask: BoolArray) -> Interactions:
         """Return the interactions where ``mask`` (bool (n,)) is true; vocabularies stay."""
         names = ("users", "items", "times", "events", "quantities", "prices", "ratings", "splits")
-        optional = ("authenticated", "weights")
+        optional = ("authenticated", "weights", "strengths", "targets", "excluding")
         given = [name for name in optional if getattr(self, name) is not None]
         return replace(self, **{name: getattr(self, name)[mask] for name in (*names, *given)})
 
     def counted(self) -> Interactions:
         """Return the interactions with a weight above 0, for models without weights."""
         return self if self.weights is None else self.where(self.weights > 0)
+
+    def successes(self) -> Interactions:
+        """Return the interactions that models are to predict."""
+        return self if self.targets is None else self.where(self.targets)
 
     def split(self, *names: str) -> Interactions:
         """Return the interactions of the named splits, for example ``split("train")``."""
@@ -229,13 +271,16 @@ class Interactions:
         index = np.arange(bounds[-1]) - bounds[rows] + starts[rows]
         keep = self.times[index] < before[rows]
         kept = np.bincount(rows[keep], minlength=len(users))
-        ratings = self.ratings[index[keep]]
+        index = index[keep]
+        ratings = self.ratings[index]
         return Histories(
-            self.items[index[keep]],
-            self.times[index[keep]],
+            self.items[index],
+            self.times[index],
             np.concatenate([[0], np.cumsum(kept)]),
             before.copy(),
             None if np.isnan(ratings).all() else ratings,
+            None if self.strengths is None else self.strengths[index],
+            None if self.excluding is None else self.excluding[index],
         )
 
     def newest(self, n: int) -> Interactions:
@@ -340,7 +385,17 @@ def load_prepared(folder: str | Path, vectors: str | Path | None = None) -> Prep
     users = pd.read_parquet(folder / "users.parquet")
     frame = pd.read_parquet(folder / "interactions.parquet")
     times = json.loads((folder / "split.json").read_text())
-    weights = frame.get("weight")  # tables of earlier versions have none
+    # Tables of earlier versions lack them.
+    meant = {
+        name: frame[column].to_numpy()
+        for name, column in (
+            ("weights", "weight"),
+            ("strengths", "strength"),
+            ("targets", "target"),
+            ("excluding", "excluding"),
+        )
+        if column in frame and not (frame[column] == 1).all()
+    }
     interactions = Interactions(
         users=frame["user"].to_numpy(),
         items=frame["item"].to_numpy(),
@@ -353,7 +408,7 @@ def load_prepared(folder: str | Path, vectors: str | Path | None = None) -> Prep
         n_users=len(users),
         n_items=len(table),
         authenticated=frame["authenticated"].to_numpy(),
-        weights=None if weights is None or (weights == 1).all() else weights.to_numpy(),
+        **meant,
     )
     encoded = np.load(Path(vectors) / "items.npy") if vectors is not None else None
     return Prepared(

@@ -37,8 +37,9 @@ class Task:
 def window_task(prepared: Prepared, window: Window, exclude_seen: bool) -> Task:
     """Return histories before ``window`` and targets in it, of all users with a target.
 
-    exclude_seen: targets are only the items that the history does not have. Users who are new in
-    the window have an empty history.
+    Targets are the items of successes (``Interactions.successes``). exclude_seen: only items that
+    the history does not exclude, see ``Histories.excluded``. Users who are new in the window have
+    an empty history.
     """
     starts = {
         "validation": (prepared.validation_start, prepared.test_start),
@@ -46,10 +47,11 @@ def window_task(prepared: Prepared, window: Window, exclude_seen: bool) -> Task:
     }
     start, stop = starts[window]
     x = prepared.interactions
-    targets = x.where((x.times >= start) & (x.times < stop)).matrix().sign()
-    if exclude_seen:
-        targets = targets - targets.multiply(x.where(x.times < start).matrix().sign())
-        targets = targets.tocsr()
-        targets.eliminate_zeros()
+    targets = x.where((x.times >= start) & (x.times < stop)).successes().matrix().sign()
     users = np.flatnonzero(np.diff(targets.indptr))
-    return Task(users, x.histories(users, start), targets[users])
+    histories = x.histories(users, start)
+    excluded = histories.where(histories.excluded(exclude_seen)).seen(x.n_items)
+    wanted = (targets[users] - targets[users].multiply(excluded)).tocsr()
+    wanted.eliminate_zeros()
+    rows = np.flatnonzero(np.diff(wanted.indptr))
+    return Task(users[rows], histories.pick(rows), wanted[rows])

@@ -7,7 +7,7 @@ prepared tables, whose vocabularies and histories are used. Out: a ``Log``.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -135,5 +135,5 @@ def load_log(
     counts = np.zeros(n, dtype=np.int64)
     counts[known] = past.lengths()
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    histories = Histories(past.items, past.times, offsets, now, past.ratings)
+    histories = replace(past, offsets=offsets, now=now)
     return Log(histories, ids, propensities, earned)

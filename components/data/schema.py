@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-EVENTS = ("view", "click", "cart", "purchase", "rating")
+EVENTS = ("view", "click", "cart", "purchase", "rating", "dislike")
 """Event names in the order of their int8 codes in the prepared interactions."""
 
 AUTHENTICATIONS = SHOP, SESSION, NONE = ("shop", "session", "none")
@@ -167,8 +167,12 @@ PREPARED_INTERACTIONS = pa.schema(
         # false: only feedback without authentication has it, so it is no target of a comparison
         ("authenticated", pa.bool_()),
         # of the event in what models learn: 0 above the limits of ``influence``,
-        # preprocess.recommended_weight where a served list led to it, else 1
+        # preprocess.recommended_weight where a served list led to it, else 1; times ``strength``,
+        # 0 where that is below 0
         ("weight", pa.float32()),
+        ("strength", pa.float32()),  # preprocess.event_weights of what the event means
+        ("target", pa.bool_()),  # whether it is a success: preprocess.targets
+        ("excluding", pa.bool_()),  # whether it excludes its item: preprocess.excluding
     ]
 )
 """Sorted by (user, timestamp, item, event); one row for each user, item, event and second."""

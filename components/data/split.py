@@ -23,10 +23,14 @@ from ibis import _
 from components.arrays import Int64Array
 from components.data.cleaning import at_least, clean_interactions, clean_items, numbered
 from components.data.engine import database
+from components.data.event_kinds import EventKinds
 from components.data.features import DAY, item_features, user_features
 from components.data.influence import counts
-from components.data.schema import PREPARED_INTERACTIONS, SPLITS
+from components.data.schema import EVENTS, PREPARED_INTERACTIONS, SPLITS
 from components.settings import Preprocess, Settings
+
+MEANINGS = ("strength", "target", "excluding")
+"""Columns of the prepared interactions that ``event_kinds`` makes of the others."""
 
 
 def boundaries(last: int, first: int, settings: Preprocess) -> dict[str, int]:
@@ -58,7 +62,8 @@ def boundaries(last: int, first: int, settings: Preprocess) -> dict[str, int]:
 def coded(
     interactions: ir.Table, users: ir.Table, times: dict[str, int], settings: Preprocess
 ) -> ir.Table:
-    """Return the interactions with dense codes and splits, sorted by (user, timestamp, item).
+    """Return the interactions with dense codes and splits, sorted by (user, timestamp, item),
+    without ``MEANINGS``.
 
     users: (user, code), the code of each user's number. The weight of events that a served list
     led to is ``settings.recommended_weight``, that of events above the limits of ``influence`` 0.
@@ -79,7 +84,7 @@ def coded(
         )
         .join(users, "user")
         .mutate(timestamp=_.seconds, user=_.code)
-        .select(*PREPARED_INTERACTIONS.names)
+        .select(*(name for name in PREPARED_INTERACTIONS.names if name not in MEANINGS))
         .order_by(["user", "timestamp", "item", "event"])
     )
 
@@ -133,14 +138,42 @@ def _prepare(con: ibis.BaseBackend, settings: Preprocess, valid: Path, out: Path
     codes = con.create_table("codes", numbered(active.select("user"), "user", "code"))
     (out / "split.json").write_text(json.dumps(times))
     prepared = coded(interactions, codes, times, settings)
-    return _write(prepared, out / "interactions.parquet")
+    _check_targets(interactions, settings)
+    return _write(prepared, EventKinds.of(settings), out / "interactions.parquet")
 
 
-def _write(interactions: ir.Table, file: Path) -> Int64Array:
+def _check_targets(interactions: ir.Table, settings: Preprocess) -> None:
+    """Raise a ValueError if no event is of a kind that counts as success."""
+    codes = interactions.event.value_counts(name="n").execute()
+    counts = {EVENTS[code]: int(n) for code, n in zip(codes["event"], codes["n"], strict=True)}
+    if not set(settings.targets) & set(counts):
+        found = ", ".join(f"{event} ({n:,})" for event, n in sorted(counts.items()))
+        raise ValueError(
+            f"preprocess.targets: none of the events is of the kinds {', '.join(settings.targets)},"
+            f" which count as success; the kinds are {found}: name those that do in params.yaml"
+        )
+
+
+def _write(interactions: ir.Table, kinds: EventKinds, file: Path) -> Int64Array:
     """Write the prepared interactions in batches; return the number of rows of each split."""
     sizes = np.zeros(len(SPLITS), dtype=np.int64)
     with pq.ParquetWriter(file, PREPARED_INTERACTIONS) as writer:
         for batch in interactions.to_pyarrow_batches():
-            writer.write_table(pa.Table.from_batches([batch]).cast(PREPARED_INTERACTIONS))
+            writer.write_table(_with_meanings(pa.Table.from_batches([batch]), kinds))
             sizes += np.bincount(batch["split"].to_numpy(), minlength=len(SPLITS))
     return sizes
+
+
+def _with_meanings(batch: pa.Table, kinds: EventKinds) -> pa.Table:
+    """Return the prepared rows with ``MEANINGS``, and ``weight`` times the strength."""
+    events = batch["event"].to_numpy()
+    ratings = batch["rating"].to_pandas().to_numpy(dtype=np.float32)  # NaN for null
+    strengths = kinds.strengths(events, ratings)
+    weights = batch["weight"].cast(pa.float32()).to_numpy() * np.maximum(strengths, 0)
+    columns = {name: batch[name] for name in batch.column_names} | {
+        "weight": weights,
+        "strength": strengths,
+        "target": kinds.are_targets(events, ratings),
+        "excluding": kinds.excluding[kinds.meant(events, ratings)],
+    }
+    return pa.table(columns).select(PREPARED_INTERACTIONS.names).cast(PREPARED_INTERACTIONS)

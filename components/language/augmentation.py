@@ -165,9 +165,8 @@ def _joined(train: Interactions, made: pd.DataFrame) -> Interactions:
         (train.ratings, nan),
         (train.splits, np.zeros(n)),
     )
-    weights = None
-    if train.weights is not None:
-        weights = np.append(train.weights, np.ones(n, dtype=np.float32))
+    optional = ("weights", "strengths", "targets", "excluding")
+    given = {name: getattr(train, name) for name in optional if getattr(train, name) is not None}
     columns = [np.append(old, np.asarray(new, dtype=old.dtype)) for old, new in pairs]
     order = np.lexsort((columns[2], columns[0]))
     users, items, times, events, quantities, prices, ratings, splits = (
@@ -177,7 +176,10 @@ def _joined(train: Interactions, made: pd.DataFrame) -> Interactions:
         *(users, items, times, events, quantities, prices, ratings, splits),
         n_users=train.n_users,
         n_items=train.n_items,
-        weights=None if weights is None else weights[order],
+        **{
+            name: np.append(array, np.ones(n, dtype=array.dtype))[order]
+            for name, array in given.items()
+        },
     )
 
 

@@ -146,17 +146,18 @@ class Recommender(ABC):
     ) -> tuple[Int32Array, FloatArray]:
         """Return ids int32 (batch, k) and scores float32 (batch, k), best first.
 
-        exclude_seen: leave out the items of each history. available: bool (items,); false leaves
-        an item out for all users. Histories are scored ``batch_size`` at a time, so memory stays
-        at batch_size × items. Where fewer than k items are left: id MISSING and score -inf.
+        exclude_seen: leave out the items of each history that it excludes (``Histories.excluded``).
+        available: bool (items,); false leaves an item out for all users. Histories are scored
+        ``batch_size`` at a time, so memory stays at batch_size × items. Where fewer than k
+        items are left: id MISSING and score -inf.
         """
         ids = np.full((len(histories), k), MISSING, dtype=np.int32)
         scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
         for start in range(0, len(histories), batch_size):
             batch = histories.take(slice(start, start + batch_size))
             dense = self.score(batch)
-            if exclude_seen:
-                dense[batch.rows(), batch.items] = -np.inf
+            excluded = batch.excluded(exclude_seen)
+            dense[batch.rows()[excluded], batch.items[excluded]] = -np.inf
             if available is not None:
                 dense[:, ~available] = -np.inf
             rows = slice(start, start + len(batch))

@@ -331,8 +331,8 @@ class MatrixFactorisation(Recommender):
 
     def queries(self, histories: Histories) -> FloatArray:
         s = self.settings
-        weights = histories.weights(s.decay)
-        index, weights, offsets = merged_rows(histories.items, weights, histories.offsets)
+        liked = histories.liked
+        index, weights, offsets = merged_rows(liked.items, liked.weights(s.decay), liked.offsets)
         observed = Observed(index, np.minimum(weights, np.float32(1)), offsets)
         axes, factors, spectrum = self._in_axes
         return solve_implicit(observed, factors, s.confidence, s.regularisation, spectrum) @ axes.T

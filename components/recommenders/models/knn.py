@@ -99,21 +99,28 @@ class ItemNeighbours(_Neighbours):
         )
         return self
 
+    # Not below 0, which says that nothing is known: what is only near to disliked items is not
+    # proposed either.
     def score(self, histories: Histories) -> FloatArray:
-        return summed_rows(*self._past(histories), self.matrix)
+        return _not_negative(summed_rows(*self._past(histories), self.matrix), histories)
 
     def score_at(self, histories: Histories, items: IntArray) -> FloatArray:
-        return summed_rows_at(*self._past(histories), self.matrix, items)
+        found = summed_rows_at(*self._past(histories), self.matrix, items)
+        return _not_negative(found, histories)
 
     score_similar = score_at  # the history holds the given items
 
     def nearest_items(self, history: Histories, n: int) -> Int64Array:
-        index, weights, _ = self._past(history)
+        index, weights, _ = self._past(history.liked)
         return best_of_summed_rows(index, weights, self.matrix, n)
 
     def _past(self, histories: Histories) -> tuple[IntArray, FloatArray, IntArray]:
         weights = histories.weights(self.settings.decay)
         return merged_rows(histories.items, weights, histories.offsets)
+
+
+def _not_negative(scores: FloatArray, histories: Histories) -> FloatArray:
+    return scores if histories.strengths is None else np.maximum(scores, 0, out=scores)
 
 
 class UserNeighbours(_Neighbours):
@@ -136,6 +143,6 @@ class UserNeighbours(_Neighbours):
         return self.matrix.T.tocsr()
 
     def score(self, histories: Histories) -> FloatArray:
-        past = row_normalised(histories.matrix(self.matrix.shape[1], self.settings.decay))
+        past = row_normalised(histories.liked.matrix(self.matrix.shape[1], self.settings.decay))
         similar = sp_matmul_topn(past, self._by_item, self.settings.neighbours)
         return np.asarray((similar @ self.matrix).todense(), dtype=np.float32)

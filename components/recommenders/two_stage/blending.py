@@ -154,7 +154,7 @@ class Switching(Blend):
 
     def combine(self, histories: Histories, scores: dict[str, FloatArray]) -> FloatArray:
         thresholds = np.array(sorted(self.settings))
-        lengths = histories.lengths()
+        lengths = histories.liked.lengths()
         chosen = np.maximum(np.searchsorted(thresholds, lengths, side="right") - 1, 0)
         combined = np.empty_like(next(iter(scores.values())))
         for place, events in enumerate(thresholds):
@@ -234,8 +234,8 @@ def fit_weights(
         batch = histories.take(slice(start, start + batch_size))
         wanted = targets[start : start + batch_size].toarray() > 0
         refused = np.zeros(wanted.shape, dtype=bool)
-        if exclude_seen:
-            refused[batch.rows(), batch.items] = True
+        excluded = batch.excluded(exclude_seen)
+        refused[batch.rows()[excluded], batch.items[excluded]] = True
         scores = [np.where(refused, -np.inf, model.score(batch)) for model in candidates.values()]
         proposed = np.zeros(wanted.shape, dtype=bool)
         for found in scores:

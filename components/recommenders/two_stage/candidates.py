@@ -278,6 +278,7 @@ def select_candidates(
     most = n_pool if forced_mask is not None else min(n_pool, n_models * (n + n_unsold))
     forced_mask = np.empty(0, dtype=bool) if forced_mask is None else forced_mask
     means, spreads = np.empty((2, n_models, batch))
+    excluded = histories.excluded(exclude_seen)
     step = max(1, min(batch, MAX_KEYS // (n_models * n_pool + 1)))
     all_keys = np.empty((step, n_models, n_pool), dtype=np.int64)
     all_unsold_keys = np.empty((step, n_models, len(unsold_places)), dtype=np.int64)
@@ -288,7 +289,7 @@ def select_candidates(
             vetoes,
             histories.items,
             histories.offsets,
-            exclude_seen,
+            excluded,
             available,
             pool,
             n_items,
@@ -342,7 +343,7 @@ def _fill_keys(  # type: ignore[no-untyped-def]
     vetoes,
     history_items,
     offsets,
-    exclude_seen,
+    excluded_events,
     available,
     pool,
     n_items,
@@ -364,8 +365,8 @@ def _fill_keys(  # type: ignore[no-untyped-def]
         row = start + at
         for place in range(n_pool):
             excluded[place] = not available[pool[place]]
-        if exclude_seen:
-            for event in range(offsets[row], offsets[row + 1]):
+        for event in range(offsets[row], offsets[row + 1]):
+            if excluded_events[event]:
                 place = position(history_items[event], pool, n_items)
                 if place >= 0:
                     excluded[place] = True

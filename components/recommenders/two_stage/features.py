@@ -116,7 +116,7 @@ class FeatureBuilder:
         return parts[0] if len(parts) == 1 else joined(parts)
 
     def _describe(self, offset: int, piece: CandidateBatch) -> Pairs:
-        facts, histories, n_models = self.facts, piece.histories, len(piece.scores)
+        facts, histories, n_models = self.facts, piece.histories.liked, len(piece.scores)
         n_features = (
             2 * n_models + len(ITEM_STATISTICS) + len(PAIR_FEATURES) + len(HISTORY_FEATURES)
         )

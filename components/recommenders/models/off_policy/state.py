@@ -14,6 +14,7 @@ def mean_of_past(histories: Histories, text: FloatArray, decay: float) -> FloatA
 
     text: float32 (items, width). Of an empty history it is 0.
     """
+    histories = histories.liked
     weights = histories.weights(decay)
     total = np.bincount(histories.rows(), weights=weights, minlength=len(histories))
     shares = (weights / total[histories.rows()]).astype(np.float32)

@@ -129,8 +129,9 @@ class Sequential(Recommender):
 
     def queries(self, histories: Histories) -> FloatArray:
         """Return float32 (batch, d): the scores are their inner products with ``vectors``."""
-        lengths = np.minimum(histories.lengths(), self.settings.max_length)
-        states = self._last_state(histories.items, histories.offsets[1:], lengths, self.vectors)
+        liked = histories.liked
+        lengths = np.minimum(liked.lengths(), self.settings.max_length)
+        states = self._last_state(liked.items, liked.offsets[1:], lengths, self.vectors)
         return states / np.float32(self.settings.temperature)
 
     @cached_property
