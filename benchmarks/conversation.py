@@ -131,7 +131,7 @@ def main() -> None:
     table = engine.model.catalogue.table
     words, whole = Search(table), Search.load(folder, table, engine.vectors)
     talk = Conversation(engine, whole)
-    nobody = History(np.empty(0, np.int32), np.empty(0, np.int64), 0, {})
+    nobody = History(np.empty(0, np.int32), np.empty(0, np.int64))
     mask = engine.mask(Filters())
 
     def search(by: Search, message: str) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from components.data.event_kinds import EventKinds
 from components.language.writer import open_writer
 from components.notifications import deliver
 from components.settings import Settings
@@ -62,7 +63,7 @@ class Backend:
             start_without_database=True,
             on_dropped=lambda reason, n: metrics.IMPRESSIONS_DROPPED.labels(reason).inc(n),
         )
-        self.live = LiveProfiles(self.store, serve.max_history)
+        self.live = LiveProfiles(self.store, serve.max_history, EventKinds.of(settings.preprocess))
         self.last_known = LastKnown()
         self.impressions = ImpressionLog(self.store, sign)
         self.exposures = ExposureLog(

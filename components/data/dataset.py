@@ -184,9 +184,9 @@ class Interactions:
     users, items: int32 (n,). times: int64 (n,) seconds since 1970. events: int8 (n,), index into
     ``schema.EVENTS``. quantities, prices, ratings: float32 (n,), NaN where unknown. splits: int8
     (n,), index into ``schema.SPLITS``. n_users, n_items: sizes of the vocabularies. authenticated:
-    bool (n,), see ``schema``; None: all are. weights: float32 (n,), of each event in what models
-    learn; None: each 1. strengths, excluding: as in ``Histories``. targets: bool (n,), which events
-    are successes; None: all are.
+    bool (n,), see ``schema``; None: all are. weights: float32 (n,), how far each event is learned
+    from, whatever it says; None: each 1. strengths, excluding: as in ``Histories``. targets: bool
+    (n,), which events are successes; None: all are.
     """
 
     users: Int32Array
@@ -249,8 +249,17 @@ class Interactions:
         return replace(self, **{name: getattr(self, name)[mask] for name in (*names, *given)})
 
     def counted(self) -> Interactions:
-        """Return the interactions with a weight above 0, for models without weights."""
-        return self if self.weights is None else self.where(self.weights > 0)
+        """Return the interactions that speak for their item, for models without weights."""
+        return self if self.evidence is None else self.where(self.evidence > 0)
+
+    @cached_property
+    def evidence(self) -> FloatArray | None:
+        """float32 (n,), each event's weight in what models learn of its item: ``weights`` times the
+        strength, 0 of a dislike. None: each 1."""
+        if self.strengths is None:
+            return self.weights
+        strengths = np.maximum(self.strengths, 0)
+        return strengths if self.weights is None else self.weights * strengths
 
     def successes(self) -> Interactions:
         """Return the interactions that models are to predict."""
@@ -298,24 +307,24 @@ class Interactions:
     def matrix(self, half_life_days: float | None = None) -> sp.csr_matrix:
         """Return float32 CSR (n_users, n_items) with a 1 for every pair that met.
 
-        Where events have weights it is the highest of the pair's, so that a pair that met without
+        Where events have evidence it is the highest of the pair's, so that a pair that met without
         a list counts in full. With ``half_life_days`` it is halved with every half-life that the
         pair's newest meeting lies before the newest of all.
         """
         at = self.newest_of_pairs()
         weights = np.ones(len(at), dtype=np.float32)
-        if self.weights is not None:
+        if self.evidence is not None:
             pairs = self.users.astype(np.int64) * self.n_items + self.items
-            order = np.lexsort((self.weights, pairs))
+            order = np.lexsort((self.evidence, pairs))
             last = np.append(np.diff(pairs[order]) != 0, True)[: len(order)]
-            weights = self.weights[order[last]]
+            weights = self.evidence[order[last]]
         if half_life_days is not None:
             days = (self.times.max(initial=0) - self.times[at]) / DAY
             weights = weights * np.exp2(-days / half_life_days).astype(np.float32)
         matrix = sp.csr_matrix(
             (weights, (self.users[at], self.items[at])), shape=(self.n_users, self.n_items)
         )
-        if self.weights is not None:
+        if self.evidence is not None:
             matrix.eliminate_zeros()
         return matrix
 

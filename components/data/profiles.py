@@ -28,8 +28,9 @@ def profiles_file(root: Path, model: Path) -> Path:
 
 
 def write_profiles(prepared: Prepared, file: Path) -> None:
-    """Write every interaction by the shop's ids: user_id, item_id, timestamp, and rating if any
-    interaction has one. Serving reads it."""
+    """Write every interaction by the shop's ids: user_id, item_id, timestamp, and rating, strength
+    and excluding (see ``Histories``) if any interaction has a rating, if not all have strength 1,
+    or if not all exclude their item. Serving reads it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     interactions = prepared.interactions
     frame = pd.DataFrame(
@@ -41,4 +42,8 @@ def write_profiles(prepared: Prepared, file: Path) -> None:
     )
     if not np.isnan(interactions.ratings).all():
         frame["rating"] = interactions.ratings
+    if interactions.strengths is not None:
+        frame["strength"] = interactions.strengths
+    if interactions.excluding is not None:
+        frame["excluding"] = interactions.excluding
     replace_table(file, pa.Table.from_pandas(frame, preserve_index=False))

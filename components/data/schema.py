@@ -167,8 +167,7 @@ PREPARED_INTERACTIONS = pa.schema(
         # false: only feedback without authentication has it, so it is no target of a comparison
         ("authenticated", pa.bool_()),
         # of the event in what models learn: 0 above the limits of ``influence``,
-        # preprocess.recommended_weight where a served list led to it, else 1; times ``strength``,
-        # 0 where that is below 0
+        # preprocess.recommended_weight where a served list led to it, else 1
         ("weight", pa.float32()),
         ("strength", pa.float32()),  # preprocess.event_weights of what the event means
         ("target", pa.bool_()),  # whether it is a success: preprocess.targets

@@ -165,14 +165,11 @@ def _write(interactions: ir.Table, kinds: EventKinds, file: Path) -> Int64Array:
 
 
 def _with_meanings(batch: pa.Table, kinds: EventKinds) -> pa.Table:
-    """Return the prepared rows with ``MEANINGS``, and ``weight`` times the strength."""
+    """Return the prepared rows with ``MEANINGS``."""
     events = batch["event"].to_numpy()
     ratings = batch["rating"].to_pandas().to_numpy(dtype=np.float32)  # NaN for null
-    strengths = kinds.strengths(events, ratings)
-    weights = batch["weight"].cast(pa.float32()).to_numpy() * np.maximum(strengths, 0)
     columns = {name: batch[name] for name in batch.column_names} | {
-        "weight": weights,
-        "strength": strengths,
+        "strength": kinds.strengths(events, ratings),
         "target": kinds.are_targets(events, ratings),
         "excluding": kinds.excluding[kinds.meant(events, ratings)],
     }

@@ -535,7 +535,7 @@ def _set_event(result: Guess, facts: Facts, path: str) -> None:
         if rest:
             result.doubts.append(
                 f"unknown events {', '.join(map(repr, rest[:8]))}: say in `events` what they are: "
-                "view, click, cart, purchase, rating or ignore"
+                "view, click, cart, purchase, rating, dislike or ignore"
             )
         if not result.source["events"]:
             del result.source["events"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -13,40 +15,121 @@ EXPLAINED = 50
 """The newest so many events may be named as the reason of an item."""
 
 
-@dataclass(frozen=True)
-class History:
-    """A shopper's history in the codes of a model, oldest first.
+ABSENT = {"ratings": np.float32(np.nan), "strengths": np.float32(1), "excluding": np.True_}
+"""What each event has where the optional array of that name is None. See ``Histories``."""
 
-    items: int32 (n,). times: int64 (n,) seconds. now: seconds, not before any event.
-    events: what the newest EXPLAINED of the stored ones were, by item code ("purchase", …).
-    ratings: float32 (n,), NaN where an event has none; None where no event has one.
+
+@dataclass(frozen=True)
+class Events:
+    """Events of a shopper in the codes of a model, oldest first.
+
+    items: int32 (n,). times: int64 (n,) seconds. ratings, strengths, excluding: (n,) as in
+    ``Histories``, or None.
     """
 
     items: np.ndarray
     times: np.ndarray
-    now: int
-    events: dict[int, str]
     ratings: np.ndarray | None = None
+    strengths: np.ndarray | None = None
+    excluding: np.ndarray | None = None
+
+    def optional(self) -> dict[str, np.ndarray]:
+        """Return the optional arrays that are there, by name."""
+        given = {name: getattr(self, name) for name in ABSENT}
+        return {name: array for name, array in given.items() if array is not None}
+
+    def pick(self, index: slice | np.ndarray) -> Self:
+        """Return the chosen events."""
+        given = {name: array[index] for name, array in self.optional().items()}
+        return replace(self, items=self.items[index], times=self.times[index], **given)
+
+    def whole(self, name: str) -> np.ndarray:
+        """Return an optional array, with what ``ABSENT`` says where it is None."""
+        array: np.ndarray | None = getattr(self, name)
+        return np.full(len(self.items), ABSENT[name]) if array is None else array
+
+
+@dataclass(frozen=True)
+class History(Events):
+    """A shopper's history.
+
+    now: seconds, not before any event. kinds: what the newest EXPLAINED of the stored events were,
+    by item code ("purchase", …).
+    """
+
+    now: int = 0
+    kinds: dict[int, str] = field(default_factory=dict)
+
+    @cached_property
+    def disliked(self) -> np.ndarray:
+        """int32 (items,): codes that are never recommended to this shopper."""
+        if self.strengths is None:
+            return self.items[:0]
+        return self.items[self.strengths < 0]
+
+    @cached_property
+    def excluded(self) -> np.ndarray:
+        """int32 (items,): codes that ``exclude_seen`` leaves out, ``disliked`` included."""
+        if self.excluding is None:
+            return self.items
+        disliked = self.whole("strengths") < 0
+        return self.items[self.excluding | disliked]
+
+    @cached_property
+    def liked(self) -> np.ndarray:
+        """int32 (items,): codes of the events that speak for their item."""
+        return self.items if self.strengths is None else self.items[self.strengths > 0]
 
 
 def stack(histories: Sequence[History]) -> Histories:
     """Return a batch of histories as the recommenders take them."""
     lengths = [len(one.items) for one in histories]
+    there = {name for one in histories for name in one.optional()}
     return Histories(
         np.concatenate([one.items for one in histories]).astype(np.int32, copy=False),
         np.concatenate([one.times for one in histories]).astype(np.int64, copy=False),
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         np.array([one.now for one in histories], dtype=np.int64),
-        _ratings(histories),
+        **{name: np.concatenate([one.whole(name) for one in histories]) for name in there},
     )
 
 
-def _ratings(histories: Sequence[History]) -> np.ndarray | None:
-    """Return float32 (events,) of all histories, None where no history has a rating."""
-    if all(one.ratings is None for one in histories):
-        return None
-    parts = [
-        np.full(len(one.items), np.nan, np.float32) if one.ratings is None else one.ratings
-        for one in histories
-    ]
-    return np.concatenate(parts).astype(np.float32, copy=False)
+def merged(one: Events, other: Events) -> Events:
+    """Return both by time; one event for each item and second.
+
+    An event that is in both has the rating of either and the strength further from 0.
+    """
+    keys = _keys(np.concatenate([one.items, other.items]), np.concatenate([one.times, other.times]))
+    there = one.optional() | other.optional()
+    if not there:
+        keys.sort()
+        return Events(*_unpacked(keys[_first(keys)]))
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    new = _first(keys)
+    starts = np.flatnonzero(new)
+    found = {}
+    for name in there:
+        both = np.concatenate([one.whole(name), other.whole(name)])[order]
+        if name == "strengths":
+            lowest, highest = np.minimum.reduceat(both, starts), np.maximum.reduceat(both, starts)
+            found[name] = np.where(-lowest > highest, lowest, highest)
+        else:
+            found[name] = np.fmax.reduceat(both, starts)  # of bools: either
+    return Events(*_unpacked(keys[new]), **found)
+
+
+def _keys(items: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Return one int64 an event: one sort and one comparison for both."""
+    return items.astype(np.int64) | times << 31
+
+
+def _unpacked(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (keys & 0x7FFFFFFF).astype(np.int32), keys >> 31
+
+
+def _first(keys: np.ndarray) -> np.ndarray:
+    """Return bool (n,): false where a sorted key is the same as the one before it."""
+    first = np.ones(len(keys), dtype=bool)
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    return first

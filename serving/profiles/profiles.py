@@ -21,18 +21,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from components.data.event_kinds import EventKinds
+from components.data.schema import EVENTS
 from components.file_erasure import change_table, profiles_named
 from serving.events.errors import StoreError
 from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_erasures
 from serving.events.store import EventStore
 from serving.events.tables import SECOND
-from serving.profiles.history import EXPLAINED, History
+from serving.profiles.history import ABSENT, EXPLAINED, Events, History, merged
 
 ErasedAt = Callable[[str], int | None]
 """Profile → microseconds since 1970 of its erasure, None if it was not erased."""
 
 Codes = NDArray[np.int32]
 NO_CODES: Codes = np.empty(0, dtype=np.int32)
+
+COLUMNS = {"rating": "ratings", "strength": "strengths", "excluding": "excluding"}
+"""Optional columns of the users' histories, and the arrays of ``Events`` they become."""
+
+CODES = {event: code for code, event in enumerate(EVENTS)}
 
 NOT_KNOWN = 2**62
 """A time after all others, in microseconds."""
@@ -63,19 +70,20 @@ class BaseProfiles:
     """
 
     def __init__(self, frame: pd.DataFrame, items: pd.Index) -> None:
-        """Index ``frame`` (user_id, item_id, timestamp, and rating where known); ``items``: item
-        ids, position = code."""
+        """Index ``frame``, the table of ``components.data.profiles``; ``items``: item ids, position
+        = code."""
         codes = items.get_indexer(frame["item_id"])
         known = codes >= 0
         users, self.users = pd.factorize(frame["user_id"].to_numpy()[known])
         moments = pd.to_datetime(frame["timestamp"], utc=True).astype("datetime64[s, UTC]")
         times = moments.astype("int64").to_numpy()[known]
         order = np.lexsort((times, users))
-        self.items = codes[known][order].astype(np.int32)
-        self.times = times[order]
-        self.ratings: np.ndarray | None = None
-        if "rating" in frame:
-            self.ratings = frame["rating"].to_numpy(dtype=np.float32)[known][order]
+        optional = {
+            name: frame[column].to_numpy(dtype=ABSENT[name].dtype)[known][order]
+            for column, name in COLUMNS.items()
+            if column in frame
+        }
+        self.events = Events(codes[known][order].astype(np.int32), times[order], **optional)
         counts = np.bincount(users, minlength=len(self.users))
         self.offsets = np.concatenate([[0], np.cumsum(counts)])
         self.end = int(times.max(initial=0))
@@ -90,9 +98,8 @@ class BaseProfiles:
         erased_at: when a profile was erased; its earlier rows are removed from the file too, if
         this process may write it.
         """
-        columns = ["user_id", "item_id", "timestamp"]
-        if "rating" in pq.read_schema(file).names:  # not where no interaction has one
-            columns.append("rating")
+        there = pq.read_schema(file).names
+        columns = ["user_id", "item_id", "timestamp", *(name for name in COLUMNS if name in there)]
         frame = pd.read_parquet(file, columns=columns)
         if erased_at is not None:
             gone = _erased_rows(frame, erased_at)
@@ -121,24 +128,20 @@ class BaseProfiles:
                 continue
             row = self._row[user]
             part = slice(self.offsets[row], self.offsets[row + 1])
-            if self.times[part].max(initial=0) * SECOND > moment:
+            if self.events.times[part].max(initial=0) * SECOND > moment:
                 continue  # active again since; ``history`` leaves out the earlier events
             del self._row[user]
             self.users[row] = ""
-            self.items[part] = self.times[part] = 0
-            if self.ratings is not None:
-                self.ratings[part] = np.nan
+            self.events.items[part] = self.events.times[part] = 0
+            for name, array in self.events.optional().items():
+                array[part] = ABSENT[name]
 
-    def get(self, user_id: str | None) -> tuple[np.ndarray, np.ndarray]:
-        """Return item codes and seconds of a user, oldest first; empty when unknown."""
-        part = self._part(user_id)
-        return self.items[part], self.times[part]
-
-    def ratings_of(self, user_id: str | None) -> np.ndarray | None:
-        """Return float32 (events,) in the order of ``get``, NaN where an event has no rating; None
-        where no event of the user has one."""
-        ratings = None if self.ratings is None else self.ratings[self._part(user_id)]
-        return None if ratings is None or np.isnan(ratings).all() else ratings
+    def get(self, user_id: str | None) -> Events:
+        """Return the events of a user; none when unknown."""
+        found = self.events.pick(self._part(user_id))
+        if found.ratings is not None and np.isnan(found.ratings).all():
+            return replace(found, ratings=None)
+        return found
 
     def _part(self, user_id: str | None) -> slice:
         row = self._row.get(user_id, -1)
@@ -167,8 +170,15 @@ class LiveProfiles:
     method raises a StoreError. When it can be read again, the events since are added.
     """
 
-    def __init__(self, store: EventStore, max_history: int, max_profiles: int = 100_000) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        max_history: int,
+        kinds: EventKinds,
+        max_profiles: int = 100_000,
+    ) -> None:
         self.store = store
+        self.kinds = kinds
         self.max_history = max_history
         self.max_profiles = max_profiles
         self._live: OrderedDict[str, _Live] = OrderedDict()
@@ -351,82 +361,45 @@ class Profiles:
         from the end of its training data, and nothing else is known of the time since. An event
         that the model was trained with and the store still holds counts once.
         """
-        items, times = self.base.get(user_id)
-        ratings = self.base.ratings_of(user_id)
-        events: dict[int, str] = {}
+        found, kinds = self.base.get(user_id), {}
         if profile is not None:
-            if len(items) and (erased := self.live.erased_at(profile)) is not None:
-                keep = times > erased // SECOND
-                items, times = items[keep], times[keep]
-                ratings = None if ratings is None else ratings[keep]
+            if len(found.items) and (erased := self.live.erased_at(profile)) is not None:
+                found = found.pick(found.times > erased // SECOND)
             live = self.live.get(profile)
             if live.items:
                 codes = self.codes(live.items)
-                seconds = np.fromiter(live.times, np.int64, len(codes)) // SECOND
-                known = codes >= 0
                 newest = slice(-EXPLAINED, None)
-                events = dict(zip(codes[newest].tolist(), live.events[newest], strict=True))
-                events.pop(-1, None)
-                rated = np.array(live.ratings, dtype=np.float32)[known]
-                if ratings is None and np.isnan(rated).all():
-                    items, times = _merge(items, times, codes[known], seconds[known])
-                else:
-                    ratings = _or_missing(ratings, items)
-                    items, times, ratings = _merge_rated(
-                        (items, times, ratings), (codes[known], seconds[known], rated)
-                    )
+                kinds = dict(zip(codes[newest].tolist(), live.events[newest], strict=True))
+                kinds.pop(-1, None)
+                found = merged(found, self._events(live, codes).pick(codes >= 0))
+        times = found.times
         now = max(self.base.end, int(times[-1]) if len(times) else 0)
         if len(recent):
-            codes = recent[recent >= 0]
-            items = np.concatenate([items, codes])
-            times = np.concatenate([times, now - np.arange(len(codes))[::-1]])
-            times = np.maximum.accumulate(times)
-            if ratings is not None:
-                ratings = np.concatenate([ratings, _or_missing(None, codes)])
-        newest = slice(-self.max_history, None)
-        ratings = None if ratings is None else ratings[newest]
-        return History(items[newest], times[newest], now, events, ratings)
+            found = _followed_by(found, recent[recent >= 0], now)
+        found = found.pick(slice(-self.max_history, None))
+        return History(found.items, found.times, **found.optional(), now=now, kinds=kinds)
+
+    def _events(self, live: _Live, codes: Codes) -> Events:
+        """Return the stored events. codes: int32 (n,) of their items, -1 for unknown ones."""
+        meaning = self.live.kinds
+        ratings = np.array(live.ratings, dtype=np.float32)
+        meant = meaning.meant(np.array([CODES[event] for event in live.events]), ratings)
+        strengths, excluding = meaning.weights[meant], meaning.excluding[meant]
+        return Events(
+            codes,
+            np.fromiter(live.times, np.int64, len(codes)) // SECOND,
+            None if np.isnan(ratings).all() else ratings,
+            None if (strengths == 1).all() else strengths,
+            None if excluding.all() else excluding,
+        )
 
 
-def _merge(
-    items: np.ndarray, times: np.ndarray, more_items: np.ndarray, more_times: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return both histories as one, by time; one event for each item and second."""
-    both = _keys(np.concatenate([items, more_items]), np.concatenate([times, more_times]))
-    both.sort()
-    return _unpacked(both[_first(both)])
-
-
-Rated = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Item codes, seconds and ratings of events."""
-
-
-def _merge_rated(one: Rated, other: Rated) -> Rated:
-    """As ``_merge``, with ratings; an event that is in both has the rating of either."""
-    items, times, ratings = (np.concatenate(pair) for pair in zip(one, other, strict=True))
-    keys = _keys(items, times)
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    new = _first(keys)
-    return *_unpacked(keys[new]), np.fmax.reduceat(ratings[order], np.flatnonzero(new))
-
-
-def _keys(items: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return one int64 an event: one sort and one comparison for both."""
-    return items.astype(np.int64) | times << 31
-
-
-def _unpacked(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return (keys & 0x7FFFFFFF).astype(np.int32), keys >> 31
-
-
-def _first(keys: np.ndarray) -> np.ndarray:
-    """Return bool (n,): false where a sorted key is the same as the one before it."""
-    first = np.ones(len(keys), dtype=bool)
-    np.not_equal(keys[1:], keys[:-1], out=first[1:])
-    return first
-
-
-def _or_missing(ratings: np.ndarray | None, items: np.ndarray) -> np.ndarray:
-    """Return the ratings, NaN for every item where there are none."""
-    return np.full(len(items), np.nan, dtype=np.float32) if ratings is None else ratings
+def _followed_by(events: Events, codes: Codes, now: int) -> Events:
+    """Return the events, then ``codes``, which count as an event of strength 1 each."""
+    n = len(codes)
+    times = np.concatenate([events.times, now - np.arange(n)[::-1]])
+    given = {
+        name: np.append(array, np.full(n, ABSENT[name]))
+        for name, array in events.optional().items()
+    }
+    return Events(np.concatenate([events.items, codes]), np.maximum.accumulate(times), **given)

@@ -104,7 +104,7 @@ class Engine:
         if not (Path(folder) / "model.json").exists():
             raise FileNotFoundError(f"no model in {folder}: run `make run` first")
         engine = cls(Hybrid.load(folder), version)
-        empty = History(np.empty(0, np.int32), np.empty(0, np.int64), 0, {})
+        empty = History(np.empty(0, np.int32), np.empty(0, np.int64))
         engine.recommend([Request(empty, 10)])
         return engine
 
@@ -212,7 +212,7 @@ class Engine:
         mask = self.mask(filters).copy()
         mask[list(items)] = False
         codes = np.array(items, dtype=np.int32)
-        history = History(codes, np.zeros(len(codes), np.int64), 0, {})
+        history = History(codes, np.zeros(len(codes), np.int64))
         batch = stack([history])
         among = self.model.shortlist(batch, mask)
         fused = np.zeros(len(among))

@@ -48,14 +48,14 @@ class Explanations:
         if not ranked.items:
             return texts
         # Newest first: of two equally similar items of the history the newer one is named.
-        own = history.items[: -EXPLAINED - 1 : -1]
+        own = history.liked[: -EXPLAINED - 1 : -1]
         if len(own) and self.vectors is not None:
             cosine = self.vectors[ranked.items] @ self.vectors[own].T
             nearest = cosine.argmax(axis=1)
             just_chosen = set(recent)
             for at in np.flatnonzero(cosine.max(axis=1) >= RELATED).tolist():
                 code = int(own[nearest[at]])
-                verb = VERBS.get(history.events.get(code, ""))
+                verb = VERBS.get(history.kinds.get(code, ""))
                 done = "just chose" if code in just_chosen else verb
                 because = f"because you {done}" if done else "like something you had before:"
                 texts[at] = f"{because} {self.titles[code]}"

@@ -41,8 +41,7 @@ class Fallbacks:
         free = mask.copy()
         free[ranked.items] = False
         free[list(request.exclude)] = False
-        if request.exclude_seen:
-            free[history.items] = False
+        free[history.excluded if request.exclude_seen else history.disliked] = False
         text_model = self._model.text_model()
         if text_model is not None and len(history.items) and free.any():
             scores = text_model.score(stack([history]))[0]
@@ -51,8 +50,8 @@ class Fallbacks:
             best = best[free[best] & np.isfinite(scores[best])]
             _append(ranked, best, scores[best], "content")
             free[best] = False
-        if len(history.items) and len(ranked.items) < k:
-            own = np.unique(self._main_category[history.items])
+        if len(history.liked) and len(ranked.items) < k:
+            own = np.unique(self._main_category[history.liked])
             inside = free & np.isin(self._main_category, own[own >= 0])
             self._append_popular(ranked, inside, k, "segment")
             free[ranked.items] = False
@@ -61,6 +60,7 @@ class Fallbacks:
             # Only items of the history are left: better than an empty list.
             seen = mask.copy()
             seen[list(request.exclude)] = False
+            seen[history.disliked] = False
             self._append_popular(ranked, seen, k, "popular")
 
     def popular(self, request: Request, mask: Mask) -> RankedList:
@@ -68,8 +68,8 @@ class Fallbacks:
         histories: the list of the holdout."""
         free = mask.copy()
         free[list(request.exclude)] = False
-        if request.exclude_seen:
-            free[request.history.items] = False
+        history = request.history
+        free[history.excluded if request.exclude_seen else history.disliked] = False
         ranked = RankedList([], [], [])
         self._append_popular(ranked, free, request.k, HOLDOUT)
         if not ranked.items:

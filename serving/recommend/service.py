@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -265,9 +264,7 @@ class RecommendationService:
 
 def _newest(history: History, n: int) -> History:
     """Return the newest ``n`` events: what the shopper looks at says more than older ones."""
-    keep = slice(-n, None)
-    ratings = None if history.ratings is None else history.ratings[keep]
-    return replace(history, items=history.items[keep], times=history.times[keep], ratings=ratings)
+    return history.pick(slice(-n, None))
 
 
 def _known(loaded: LoadedModel, item_ids: Sequence[str]) -> tuple[list[int], list[str]]:

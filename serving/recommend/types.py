@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from serving.profiles.history import History
+from serving.profiles.history import ABSENT, History
 
 Mask = NDArray[np.bool_]
 """Of the items of a catalogue."""
@@ -73,8 +73,8 @@ class Request:
         """Pickle as plain values, at a tenth of the cost of the objects."""
         history, filters = self.history, self.filters
         return _unpickle_request, (
-            *(history.items.tobytes(), history.times.tobytes(), history.now, history.events),
-            None if history.ratings is None else history.ratings.tobytes(),
+            *(history.items.tobytes(), history.times.tobytes(), history.now, history.kinds),
+            {name: array.tobytes() for name, array in history.optional().items()},
             *(filters.category, filters.min_price, filters.max_price, filters.available_only),
             *(self.k, self.exclude_seen, self.exclude, self.recent, self.unknown),
             *(self.reasons, self.arm_name, self.popular),
@@ -85,16 +85,16 @@ def _unpickle_request(
     items: bytes,
     times: bytes,
     now: int,
-    events: dict[int, str],
-    ratings: bytes | None,
+    kinds: dict[int, str],
+    optional: dict[str, bytes],
     *others: Any,
 ) -> Request:
     history = History(
         np.frombuffer(items, np.int32),
         np.frombuffer(times, np.int64),
-        now,
-        events,
-        None if ratings is None else np.frombuffer(ratings, np.float32),
+        **{name: np.frombuffer(array, ABSENT[name].dtype) for name, array in optional.items()},
+        now=now,
+        kinds=kinds,
     )
     k, *rest = others[4:]
     return Request(history, k, Filters(*others[:4]), *rest)

@@ -384,7 +384,7 @@ def _check_words(rows: ir.Table, column: Column, own: dict[str, Any], file: File
         )
     remedy = {
         "event": f'`events: {{"{first}": …}}` of this source with view, click, cart, purchase, '
-        "rating or ignore",
+        "rating, dislike or ignore",
         "available": f'`available: {{"{first}": true}}` (or false) of this source',
         "status": f'`statuses: {{"{first}": …}}` of this source with kept, cancelled or returned',
         "currency": f'`currencies: {{"{first}": …}}` of this source with a code of ISO 4217',

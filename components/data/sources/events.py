@@ -26,6 +26,7 @@ WORDS = {
         "sold conversion checkoutcompleted completepurchase"
     ),
     "rating": "ratings rate rated review reviewed",
+    "dislike": "dislikes disliked hide hides hidden thumbsdown notinterested downvote",
 }
 """Common words by event, in small letters, without spaces and signs."""
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -399,7 +399,8 @@ class RatingFactorisation(Recommender):
         Raises:
             ValueError: no interaction has a rating.
         """
-        rated = train.counted()
+        # Low ratings are learned from too.
+        rated = replace(train, strengths=None).counted()
         rated = rated.where(~np.isnan(rated.ratings))
         if not len(rated):
             raise ValueError(

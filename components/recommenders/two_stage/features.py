@@ -63,7 +63,7 @@ def item_statistics(train: Interactions, n_items: int) -> FloatArray:
     columns = []
     for since in (-np.inf, *(end - days * DAY for days in RECENT_DAYS)):
         recent = train.times > since
-        weights = None if train.weights is None else train.weights[recent]
+        weights = None if train.evidence is None else train.evidence[recent]
         columns.append(np.log1p(np.bincount(train.items[recent], weights, n_items)))
     first = np.full(n_items, np.inf)
     last = np.full(n_items, -np.inf)

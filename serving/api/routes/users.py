@@ -38,15 +38,15 @@ def export(backend: Backend, profile: str) -> ExportResponse:
     if profile.startswith("user:"):
         user_id = profile.removeprefix("user:")
         for loaded in backend.models.in_service():
-            codes, seconds = loaded.profiles.base.get(user_id)
-            kept = seconds * SECOND > (backend.live.erased_at(profile) or -1)
+            past = loaded.profiles.base.get(user_id)
+            kept = past.pick(past.times * SECOND > (backend.live.erased_at(profile) or -1))
             found["history"] += [
                 {
                     "item_id": loaded.engine.items[code],
                     "timestamp": moment * SECOND,
                     "model_version": loaded.version,
                 }
-                for code, moment in zip(codes[kept].tolist(), seconds[kept].tolist(), strict=True)
+                for code, moment in zip(kept.items.tolist(), kept.times.tolist(), strict=True)
             ]
     return ExportResponse.model_validate(found)
 
@@ -112,7 +112,7 @@ def history_response(backend: Backend, user_id: str, limit: int) -> HistoryRespo
             event=None,
             timestamp=seconds,
         )
-        for code, seconds in zip(*(part.tolist() for part in history), strict=True)
+        for code, seconds in zip(history.items.tolist(), history.times.tolist(), strict=True)
         if erased is None or seconds * 1_000_000 > erased
     ]
     for _, _, item_id, event, moment, _ in backend.store.history.newest_events(profile, limit):

@@ -119,7 +119,7 @@ def test_the_engine_serves_it_alone_and_asks_it_for_similar_items(
     hybrid.save(tmp_path)
     engine = Engine.load(tmp_path, "1")
     code = int(engine.by_popularity[0])
-    history = History(np.array([code], np.int32), np.array([0]), 0, {})
+    history = History(np.array([code], np.int32), np.array([0]))
     toy = engine.model.candidates["same_basket"]
     assert isinstance(toy, SameBasket)
     best = np.argsort(-toy.together[code], kind="stable")[:3]

@@ -20,7 +20,7 @@ from serving.recommend.engine import Engine
 from serving.search import Search
 from tests.conftest import REPOSITORY
 
-NOBODY = History(np.empty(0, np.int32), np.empty(0, np.int64), 0, {})
+NOBODY = History(np.empty(0, np.int32), np.empty(0, np.int64))
 RULES = REPOSITORY / "rules.yaml"
 
 
@@ -157,7 +157,7 @@ def test_taste_decides_among_what_fits(talk: Conversation) -> None:
 
     def buyer_of(word: str) -> History:
         codes = np.flatnonzero(text.str.contains(word))[:6].astype(np.int32)
-        return History(codes, np.arange(len(codes), dtype=np.int64), 10, {})
+        return History(codes, np.arange(len(codes), dtype=np.int64), now=10)
 
     christmas = say(talk, "a decoration", history=buyer_of("christmas"))
     easter = say(talk, "a decoration", history=buyer_of("easter"))

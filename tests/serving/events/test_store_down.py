@@ -19,7 +19,8 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from components.settings import Settings
+from components.data.event_kinds import EventKinds
+from components.settings import Preprocess, Settings
 from serving.events.catalogue_table import put_items
 from serving.events.errors import StoreDown, StoreError
 from serving.events.event_erasure import erase
@@ -31,6 +32,7 @@ from tests.postgres import Postgres
 from tests.processes import wait_until
 
 ITEMS = pd.Index(["a", "b", "c", "d"])
+KINDS = EventKinds.of(Preprocess())
 NOON = 1_795_521_600_000_000
 SLOW = 2.5
 """Seconds that no request may take: 0.2 and what two busy cores add."""
@@ -50,7 +52,7 @@ def shown(number: int) -> dict[str, Any]:
 def profiles_of(store: EventStore) -> Profiles:
     frame = pd.DataFrame({"user_id": ["ben"], "item_id": ["b"], "timestamp": [pd.Timestamp(0)]})
     base = BaseProfiles(frame, ITEMS)
-    return Profiles(base, LiveProfiles(store, 100), ITEMS, 100)
+    return Profiles(base, LiveProfiles(store, 100, KINDS), ITEMS, 100)
 
 
 @contextlib.contextmanager
@@ -325,12 +327,12 @@ def test_the_endpoint_answers_while_postgresql_is_away(
             assert len(answer["items"]) == k
             return [item["item_id"] for item in answer["items"]]
 
-        def click(item: str, status: int = 200) -> Any:
-            body = {"user_id": "anna", "item_id": item, "event": "click"}
+        def buy(item: str, status: int = 200) -> Any:
+            body = {"user_id": "anna", "item_id": item, "event": "purchase"}
             return ask("POST", "/feedback", status, json=body)
 
         item = recommend("anna")[0]
-        click(item)
+        buy(item)
         recommend("anna")
         before = ask("GET", "/status")
         ask("GET", "/experiments")
@@ -343,7 +345,7 @@ def test_the_endpoint_answers_while_postgresql_is_away(
                 ask("POST", "/rerank", json={"user_id": "anna", "item_ids": [item]})
                 ask("POST", "/conversation", json={"user_id": f"x{number}", "message": "a mug"})
                 time.sleep(0.3)
-            assert "could not be written" in click(item, 503)["error"]
+            assert "could not be written" in buy(item, 503)["error"]
             status = ask("GET", "/status")
             assert status["events_today"] == before["events_today"]
             assert not status["store"]["reachable"]
@@ -364,7 +366,7 @@ def test_the_endpoint_answers_while_postgresql_is_away(
             return bool(ask("GET", "/status")["store"]["reachable"])
 
         wait_until(is_back)
-        click(item)
+        buy(item)
         recommend("anna")
         assert ask("GET", "/status")["store"]["note"] is None
     text = with_postgres.log.read_text()

@@ -14,7 +14,9 @@ import pandas as pd
 import pytest
 
 from components.data.dataset import Catalogue, Interactions
+from components.data.event_kinds import EventKinds
 from components.recommenders.models.als import RatingFactorisation
+from components.settings import Preprocess
 from components.settings import RatingFactorisation as RatingSettings
 from serving.events.event_erasure import erase
 from serving.events.store import EventStore
@@ -23,6 +25,7 @@ from serving.profiles.profiles import BaseProfiles, LiveProfiles, Profiles
 from serving.recommend.types import Request
 
 ITEMS = pd.Index(["a", "b", "c", "d"])
+KINDS = EventKinds.of(Preprocess())
 END = 1_700_000_000
 
 
@@ -48,7 +51,7 @@ def add(store: EventStore, item: str, seconds: int, **other: Any) -> None:
 
 
 def profiles_of(store: EventStore, max_history: int = 100) -> Profiles:
-    return Profiles(base(), LiveProfiles(store, max_history), ITEMS, max_history)
+    return Profiles(base(), LiveProfiles(store, max_history, KINDS), ITEMS, max_history)
 
 
 def codes(profiles: Profiles, user: str | None = "anna", recent: tuple[str, ...] = ()) -> list[int]:
@@ -105,7 +108,7 @@ def test_unknown_items_are_left_out_and_known_ones_are_not_shifted(store: EventS
     add(store, "b", END + 2, event="purchase")
     profiles = profiles_of(store)
     assert codes(profiles, recent=("zz", "d")) == [0, 2, 1, 3]
-    assert profiles.history("anna", "user:anna").events == {1: "purchase"}
+    assert profiles.history("anna", "user:anna").kinds == {1: "purchase"}
 
 
 def test_only_the_newest_are_kept(store: EventStore) -> None:
@@ -140,9 +143,9 @@ def test_an_erased_user_leaves_memory_and_the_file(store: EventStore, tmp_path: 
     profiles.base.forget(profiles.live.erased_at)
     assert list(profiles.base.users) == ["", "ben"]
     assert len(profiles.base) == 1
-    assert profiles.base.items.tolist() == [0, 0, 1]
+    assert profiles.base.events.items.tolist() == [0, 0, 1]
     loaded = BaseProfiles.load(file, ITEMS, profiles.live.erased_at)
-    assert loaded.get("anna")[0].tolist() == [2]  # what came after the erasure
+    assert loaded.get("anna").items.tolist() == [2]  # what came after the erasure
     assert pd.read_parquet(file)["item_id"].tolist() == ["b", "c"]
 
 
@@ -154,17 +157,17 @@ def test_an_erased_session_leaves_memory_and_the_file(tmp_path: Path) -> None:
     frame.to_parquet(file)
     erased = {"session:s1": (END + 1) * 1_000_000}
     loaded = BaseProfiles.load(file, ITEMS, erased.get)
-    assert [len(loaded.get(user)[0]) for user in ("session:s1", "session:s2")] == [0, 1]
+    assert [len(loaded.get(user).items) for user in ("session:s1", "session:s2")] == [0, 1]
     assert set(pd.read_parquet(file)["user_id"]) == {"session:s2", "anna"}
     erased["session:s2"] = (END + 1) * 1_000_000
     loaded.forget(erased.get)
-    assert len(loaded.get("session:s2")[0]) == 0
-    assert len(loaded.get("anna")[0]) == 1
+    assert len(loaded.get("session:s2").items) == 0
+    assert len(loaded.get("anna").items) == 1
 
 
 def test_a_model_without_histories_is_served_to_nobody_it_knows(store: EventStore) -> None:
     base = BaseProfiles.empty(ITEMS, END)
-    profiles = Profiles(base, LiveProfiles(store, 10), ITEMS, 10)
+    profiles = Profiles(base, LiveProfiles(store, 10, KINDS), ITEMS, 10)
     assert (len(base), codes(profiles)) == (0, [])
     assert profiles.history("anna", "user:anna").now == END
 
@@ -196,7 +199,7 @@ def test_live_ratings_reach_the_model(store: EventStore) -> None:
     frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp", "rating"])
     times = pd.to_datetime(frame["timestamp"], unit="s", utc=True)
     known = BaseProfiles(frame.assign(timestamp=times), ITEMS)
-    profiles = Profiles(known, LiveProfiles(store, 100), ITEMS, 100)
+    profiles = Profiles(known, LiveProfiles(store, 100, KINDS), ITEMS, 100)
     codes(profiles)
     add(store, "d", END + 1, event="rating", rating=2.0)  # added to a profile in memory
     add(store, "b", END + 2)
@@ -204,7 +207,7 @@ def test_live_ratings_reach_the_model(store: EventStore) -> None:
     anna = profiles.history("anna", "user:anna", profiles.codes(["a"]))
     assert anna.items.tolist() == [0, 2, 3, 1, 0]
     np.testing.assert_array_equal(anna.ratings, [5, np.nan, 2, np.nan, np.nan])
-    read_again = Profiles(known, LiveProfiles(store, 100), ITEMS, 100)
+    read_again = Profiles(known, LiveProfiles(store, 100, KINDS), ITEMS, 100)
     np.testing.assert_array_equal(
         read_again.history("anna", "user:anna").ratings, [5, np.nan, 2, np.nan]
     )
@@ -241,9 +244,9 @@ def test_a_file_with_ratings_is_read_with_them_and_one_without_is_not_missed(
     frame.to_parquet(tmp_path / "rated.parquet")
     frame.drop(columns="rating").to_parquet(tmp_path / "plain.parquet")
     rated = BaseProfiles.load(tmp_path / "rated.parquet", ITEMS)
-    assert rated.ratings_of("anna").tolist() == [4]  # type: ignore[union-attr]
-    assert rated.ratings_of("ben") is None
-    assert BaseProfiles.load(tmp_path / "plain.parquet", ITEMS).ratings_of("anna") is None
+    assert rated.get("anna").ratings.tolist() == [4]  # type: ignore[union-attr]
+    assert rated.get("ben").ratings is None
+    assert BaseProfiles.load(tmp_path / "plain.parquet", ITEMS).get("anna").ratings is None
 
 
 def test_who_is_alone_knows_own_events_at_once_and_others_soon(
@@ -264,3 +267,44 @@ def test_who_is_alone_knows_own_events_at_once_and_others_soon(
     assert codes(profiles)[-1] == 1
     store.close()
     other.close()
+
+
+def test_views_purchases_and_dislikes_count_differently(store: EventStore) -> None:
+    """The newest event of the training data, c, is a purchase; then come those of the endpoint."""
+    add(store, "b", END + 1, event="view")
+    add(store, "d", END + 2, event="purchase")
+    add(store, "a", END + 3, event="dislike")
+    profiles = profiles_of(store)
+    anna = profiles.history("anna", "user:anna", profiles.codes(("b",)))
+    assert anna.items.tolist() == [0, 2, 1, 3, 0, 1]
+    np.testing.assert_allclose(anna.strengths, [1, 1, 0.3, 1, -1, 1])  # type: ignore[arg-type]
+    assert anna.excluding is not None
+    assert anna.excluding.tolist() == [True, True, False, True, False, True]
+    assert anna.disliked.tolist() == [0]
+    assert set(anna.excluded.tolist()) == {0, 1, 2, 3}
+    assert anna.liked.tolist() == [0, 2, 1, 3, 1]
+    request = pickle.loads(pickle.dumps(Request(anna, 5)))
+    np.testing.assert_array_equal(request.history.strengths, anna.strengths)
+    np.testing.assert_array_equal(request.history.excluding, anna.excluding)
+    ben = profiles.history("ben", "user:ben")
+    assert ben.strengths is ben.excluding is None
+    batch = stack([ben, anna])
+    np.testing.assert_allclose(batch.strengths, [1, 1, 1, 0.3, 1, -1, 1])  # type: ignore[arg-type]
+
+
+def test_the_histories_file_has_strengths_where_not_all_are_purchases(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "user_id": ["anna", "anna", "ben"],
+            "item_id": ["a", "b", "c"],
+            "timestamp": pd.to_datetime([END, END + 1, END], unit="s", utc=True),
+            "strength": np.array([0.3, -1, 1], dtype=np.float32),
+            "excluding": [False, True, True],
+        }
+    )
+    frame.to_parquet(tmp_path / "profiles.parquet")
+    loaded = BaseProfiles.load(tmp_path / "profiles.parquet", ITEMS)
+    anna = loaded.get("anna")
+    np.testing.assert_allclose(anna.strengths, [0.3, -1])  # type: ignore[arg-type]
+    assert anna.excluding is not None
+    assert anna.excluding.tolist() == [False, True]

@@ -13,9 +13,9 @@ from serving.recommend.types import Request
 def ask_for(*items: int, **more: Any) -> Request:
     codes = np.array(items, dtype=np.int32)
     times = np.arange(len(codes), dtype=np.int64) + 1_290_000_000
-    return Request(History(codes, times, 1_290_000_100, {}), more.pop("k", 5), **more)
+    return Request(History(codes, times, now=1_290_000_100), more.pop("k", 5), **more)
 
 
 def history_of(*codes: int) -> History:
     n = len(codes)
-    return History(np.array(codes, np.int32), np.arange(n, dtype=np.int64), n, {})
+    return History(np.array(codes, np.int32), np.arange(n, dtype=np.int64), now=n)

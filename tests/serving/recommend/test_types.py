@@ -18,4 +18,4 @@ def test_a_request_is_the_same_on_the_other_side() -> None:
         assert getattr(other.history, name).tolist() == getattr(one.history, name).tolist()
         assert getattr(other.history, name).dtype == getattr(one.history, name).dtype
     assert replace(other, history=one.history) == one
-    assert (other.history.now, other.history.events) == (one.history.now, one.history.events)
+    assert (other.history.now, other.history.kinds) == (one.history.now, one.history.kinds)

@@ -195,7 +195,7 @@ def test_the_model_folder_answers_in_the_form_of_the_settings(
     engine = Engine.load(tmp_path, "1")
     row = int(np.argmax(histories.lengths()))
     one = histories.take(slice(row, row + 1))
-    asked = History(one.items, one.times, int(one.now[0]), {})
+    asked = History(one.items, one.times, now=int(one.now[0]))
     available = engine.available
     answer = engine.recommend([Request(asked, 10)])[0]
     assert set(answer.sources) == {"hybrid"}

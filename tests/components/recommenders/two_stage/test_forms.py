@@ -65,7 +65,7 @@ def test_a_reranked_list_is_in_the_order_of_the_recommendations(
     engine = Engine(in_form(trained, form), "1")
     for row in (0, len(histories) - 1):
         one = histories.take(slice(row, row + 1))
-        history = History(one.items, one.times, int(one.now[0]), {})
+        history = History(one.items, one.times, now=int(one.now[0]))
         (answer,) = engine.recommend([Request(history, 12, exclude_seen=False)])
         assert set(answer.sources) == {"hybrid"}
         reranked = engine.rerank(history, sorted(answer.items))
@@ -95,7 +95,7 @@ def test_an_item_that_a_rule_forbids_is_reranked_last_with_a_finite_score(
     )
     rules = build("rules", settings.model_copy(update={"train": train}))
     model.candidates["rules"] = rules.fit(None, model.catalogue)  # type: ignore[arg-type]
-    history = History(np.array(others[:1], np.int32), np.array([0]), 0, {})
+    history = History(np.array(others[:1], np.int32), np.array([0]))
     ranked = Engine(model, "1").rerank(history, [*hearts, *others[1:]])
     assert set(ranked.items[-2:]) == set(hearts)
     assert np.isfinite(ranked.scores).all()
