@@ -22,7 +22,7 @@ import pandas as pd
 
 from components.arrays import BoolArray, DoubleArray, IntArray
 from components.data.dataset import DAY, Interactions, Prepared
-from components.data.false_profiles import FAMILIAR_DAYS, improbability
+from components.data.false_profiles import familiar_from, improbability
 from components.evaluation.compare import lists_of, translated
 from components.recommenders.base import MISSING
 from components.recommenders.two_stage.hybrid import Hybrid
@@ -143,12 +143,10 @@ def _recent_pairs(x: Interactions, end: int) -> Interactions:
 
 
 def _familiar(prepared: Prepared) -> BoolArray:
-    """Return bool (users,): known to the shop, or since FAMILIAR_DAYS before the newest DAYS."""
+    """Return bool (users,): known to the shop, or familiar before the newest DAYS."""
     x = prepared.interactions
-    first = np.full(x.n_users, np.iinfo(np.int64).max)
-    np.minimum.at(first, x.users, x.times)
     verified: BoolArray = prepared.users["verified"].to_numpy()
-    return verified | (first < prepared.end - (DAYS + FAMILIAR_DAYS) * DAY)
+    return verified | (familiar_from(x.users, x.times, x.n_users) <= prepared.end - DAYS * DAY)
 
 
 def profiles_of(found: Sequence[ExposureGain]) -> pd.DataFrame:
