@@ -49,12 +49,13 @@ from components.data.feedback import over_limits
 from components.data.holdout import window_task
 from components.data.schema import INTERACTIONS, USERS
 from components.evaluation.compare import eligible
+from components.evaluation.exposure import gains, unexplained
 from components.evaluation.metrics import ndcg
 from components.evaluation.protocol import interval
 from components.recommenders.base import Recommender
 from components.recommenders.factory import build
 from components.recommenders.two_stage.hybrid import Hybrid
-from components.settings import Settings
+from components.settings import Guardrails, Settings
 
 RESULTS = Path(__file__).parent / "results"
 MODELS = ["popularity", "item_neighbours", "matrix_factorisation", "content"]
@@ -396,8 +397,11 @@ def exposure(pages: np.ndarray, prepared: Prepared, target: str) -> float:
     return float((pages == code).any(axis=1).mean())
 
 
-def fit_pages(world: World, rows: pd.DataFrame, defence: Defence) -> tuple[Kept, pd.Series]:
-    """Return what was learned from, and the exposure of each product id after training on it."""
+def fit_pages(
+    world: World, rows: pd.DataFrame, defence: Defence
+) -> tuple[Kept, Prepared, pd.Series]:
+    """Return what was learned from, as rows and prepared, and the exposure of each product id after
+    training on it."""
     kept = defended(world, rows, defence)
     prepared = prepare(world, kept.rows, defence)
     model = fit(world.settings, prepared, prepared.end)
@@ -405,7 +409,7 @@ def fit_pages(world: World, rows: pd.DataFrame, defence: Defence) -> tuple[Kept,
     if not (world.root / "lists.json").exists():
         asked_lists(model, prepared, world)
     counts = np.bincount(pages[pages >= 0], minlength=len(prepared.catalogue))
-    return kept, pd.Series(counts / len(pages), prepared.catalogue.ids)
+    return kept, prepared, pd.Series(counts / len(pages), prepared.catalogue.ids)
 
 
 def clean_ndcg(world: World, defence: Defence) -> np.ndarray:
@@ -466,13 +470,26 @@ def cells(targets: list[Target]) -> list[tuple[str, float, str, bool, Target]]:
     return found + of(KINDS, AIM, shown[FEW:], False)
 
 
-def measure(world: World, cell: tuple[str, float, str, bool, Target]) -> dict[str, object]:
-    """Return the exposure of a cell's target, and how many profiles were taken."""
+def held_products(before: pd.Series, after: pd.Series, prepared: Prepared) -> list[str]:
+    """Return the products for which ``register`` and a refresh hold promotions. before, after:
+    exposure of each product id."""
+    ids = prepared.catalogue.ids
+    shares = [one.reindex(ids, fill_value=0.0).to_numpy() for one in (before, after)]
+    found = unexplained(gains(shares[0], shares[1], Guardrails()), shares, prepared)
+    return [one.item_id for one in found]
+
+
+def measure(
+    world: World, cell: tuple[str, float, str, bool, Target], before: pd.Series
+) -> dict[str, object]:
+    """Return the exposure of a cell's target, how many profiles were taken, and whether the gain
+    over ``before``, exposures of a training without an attack, holds promotions."""
     kind, share, client, defences, target = cell
     rows = attack(world, kind, share, target.item, target.seed, client == "one")
     both = pd.concat([world.rows, rows], ignore_index=True)
     defence = ALL_DEFENCES if defences else NO_DEFENCE
-    kept, shown = fit_pages(seeded(world, target.seed), both, defence)
+    kept, prepared, shown = fit_pages(seeded(world, target.seed), both, defence)
+    held = held_products(before, shown, prepared)
     false = set(rows["user_id"])
     mine = kept.rows[kept.rows["user_id"].isin(false) & (kept.rows["item_id"] == target.item)]
     return {
@@ -480,6 +497,8 @@ def measure(world: World, cell: tuple[str, float, str, bool, Target]) -> dict[st
         "false": len(false),
         "left": int(mine["user_id"].nunique()),
         "honest taken": len(kept.quarantined - false),
+        "held": target.item in held,
+        "held for others": len(set(held) - {target.item}),
     }
 
 
@@ -494,7 +513,7 @@ def clean_exposures(world: World) -> pd.DataFrame:
     file = world.root / "clean.csv"
     found = pd.read_csv(file, dtype={"item": str}, index_col="item") if file.exists() else None
     for seed in range(0 if found is None else found.shape[1], 1 + CLEAN):
-        _, shown = fit_pages(seeded(world, seed), world.rows, ALL_DEFENCES)
+        _, _, shown = fit_pages(seeded(world, seed), world.rows, ALL_DEFENCES)
         column = shown.rename_axis("item").rename(f"seed {seed}")
         found = column.to_frame() if found is None else found.join(column)
         found.to_csv(file)
@@ -528,7 +547,8 @@ def run_cells(world: World, file: Path, tune: bool, stop: str | None) -> pd.Data
             low, high = interval(after - before, 1000, 0)
             means = {"before": float(before.mean()), "after": float(after.mean())}
             keep(f"ndcg {name}", {**means, "low": low, "high": high})
-    for cell in cells(choose_targets(world, clean["seed 0"], tune)):
+    before = clean["seed 0"]
+    for cell in cells(choose_targets(world, before, tune)):
         if stop is not None and f"{datetime.now():%H:%M}" >= stop:
             break
         kind, share, client, defences, target = cell
@@ -537,7 +557,7 @@ def run_cells(world: World, file: Path, tune: bool, stop: str | None) -> pd.Data
             continue
         facts = {"kind": kind, "share": share, "client": client, "defences": defences}
         own = float(clean.loc[target.item].iloc[1:].mean())
-        keep(name, {**facts, "known": target.known, "clean": own, **measure(world, cell)})
+        keep(name, {**facts, "known": target.known, "clean": own, **measure(world, cell, before)})
     return pd.DataFrame(done)
 
 
@@ -545,10 +565,10 @@ def table_of(cells: pd.DataFrame) -> list[str]:
     """Return the lines of the table of exposures: a row for each share, kind and client."""
     lines = [
         "| false profiles | attack, from | targets | clean | without defences | with defences "
-        "| times the clean value | false profiles left | honest profiles taken |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| times the clean value | false profiles left | honest profiles taken | held |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    on = cells["defences"].astype(bool)
+    on = cells["defences"]
     keys = ["share", "order", "kind"]
     undefended = dict(list(cells[~on].groupby(keys)))
     for (share, order, kind, client), rows in cells[on].groupby([*keys, "client"]):
@@ -558,9 +578,43 @@ def table_of(cells: pd.DataFrame) -> list[str]:
             f"| {share:.1%} | {kind}, {client} | {len(rows)} | {rows['clean'].mean():.2%} | "
             f"{'–' if without is None else times(without)} | {rows['exposure'].mean():.2%} | "
             f"{times(rows)} | {left:.0%} | {rows['honest'].mean():.2%} "
-            f"(at most {rows['honest'].max():.1%}) |"
+            f"(at most {rows['honest'].max():.1%}) | {held(rows)} |"
         )
     return lines
+
+
+def held(rows: pd.DataFrame) -> str:
+    """Return in how many of the measured cases the target holds promotions."""
+    known = rows["held"].dropna()
+    return f"{int(known.sum())} of {len(known)}" if len(known) else "–"
+
+
+def conclusion(attacks: pd.DataFrame) -> list[str]:
+    """Return whether the aim is met, for targets that first pages show."""
+    own = attacks["client"].eq("an address each") | attacks["kind"].isin(FLOODS)
+    rows = attacks[attacks["known"] & attacks["defences"] & own & (attacks["share"] == AIM)]
+    kinds = rows.groupby("order").agg(
+        kind=("kind", "first"), exposure=("exposure", "mean"), clean=("clean", "mean")
+    )
+    missed = kinds.loc[kinds["exposure"] >= 2 * kinds["clean"], "kind"].tolist()
+    most = rows.groupby("kind")["honest"].mean()
+    return [
+        f"The aim at {AIM:.0%} false profiles, exposure below twice the clean value, is met on "
+        f"average for {len(kinds) - len(missed)} of {len(kinds)} attacks"
+        + (f", and missed for {', '.join(missed)}" if missed else "")
+        + f". Of the honest profiles at most {most.max():.2%} are taken on average ({most.idxmax()}"
+        f"), {rows['honest'].max():.1%} in the worst case.",
+    ]
+
+
+def noise(clean: pd.DataFrame) -> tuple[float, float]:
+    """Return the standard deviation of a product's exposure over the seeds, relative to its mean
+    (median), and the share of trainings in which it is at least twice its mean."""
+    chosen, others = clean.iloc[:, 0], clean.iloc[:, 1:]
+    shown = others[(chosen > 0.005) & (chosen < 0.02)]
+    mean = shown.mean(axis=1)
+    relative = shown.div(mean.where(mean > 0), axis=0)
+    return float(relative.std(axis=1).median()), float((relative >= 2).to_numpy().mean())
 
 
 def times(rows: pd.DataFrame) -> str:
@@ -588,8 +642,11 @@ def write_page(world: World, cells: pd.DataFrame) -> None:
         order=attacks["kind"].map({kind: place for place, kind in enumerate(KINDS)}),
         honest=attacks["honest taken"] / len(world.of_feedback),
         client=attacks["client"].map(clients),
+        known=attacks["known"].astype(bool),
+        defences=attacks["defences"].astype(bool),
     )
-    known = attacks["known"].astype(bool)
+    known = attacks["known"]
+    deviation, doubled = noise(clean_exposures(world))
     change = ndcg_cap["after"] / ndcg_cap["before"] - 1
     lines = [
         "# Exposure of attacked products",
@@ -598,8 +655,13 @@ def write_page(world: World, cells: pd.DataFrame) -> None:
         f"[threat model](../../docs/threat-model.md#false-profiles). {world.profiles:,} honest "
         f"profiles; {len(world.of_feedback):,} of them are known from feedback alone, and the "
         "share of these that goes to quarantine is *honest profiles taken*. False profiles are "
-        "given as a share of the honest ones. Exposure is the mean over the targets, with the "
-        "range.",
+        "given as a share of the honest ones. Exposures are means over the targets; a multiple of "
+        "the clean value has the 95 % interval over the targets (bootstrap). *Clean* is the mean "
+        f"of {CLEAN} trainings without an attack, with all defences. *Held*: in how many cases the "
+        "check of exposure would have kept the trained model from promotion and a refresh from "
+        "being published, so that the exposure in the table is never served (– not measured).",
+        "",
+        *conclusion(attacks),
         "",
         "## Products that first pages show",
         "",
@@ -619,16 +681,19 @@ def write_page(world: World, cells: pd.DataFrame) -> None:
         "## What was chosen on what",
         "",
         "The constants of the detection (windows, limit, number left, forest) were chosen on other "
-        "targets: two products that are shown and one that is not in this shop, and the same in "
-        "the shop of every fourth customer, with all kinds of attack. "
-        "The kinds and the honest feedback are the same as here, and the limit was raised after "
-        "the detection took twelve honest visitors of this shop, so the figures without an attack "
-        "are not independent. The window of eight weeks was added after the first reported target "
-        "(22502) had kept 14 to 20 of 36 false profiles, so neither are the figures of that "
-        "target. The attacks cover the newest eight weeks, which is also the longest "
-        "window of the detection: an attack that lies across two windows is found less well. "
-        "Retraining alone moves the exposure of such products: with 558 customers, 0.2 % is one "
-        "page.",
+        "targets and seeds (`TUNED` in the module), with all kinds of attack, in this shop and in "
+        "that of every fourth customer. The kinds and the honest feedback are the same as here, "
+        "and the limit was raised after the detection took twelve honest visitors of this shop, so "
+        "the figures without an attack are not independent. Those visitors were copies of one "
+        "wholesaler, who sent the same two products twelve times on one day; of such visits one "
+        "counts now. The attacks cover the newest eight weeks, which is also the longest window of "
+        "the detection: an attack that lies across two windows is found less well.",
+        "",
+        "Training alone moves the exposure of such products: without an attack, the standard "
+        f"deviation over the seeds is {deviation:.1f} of the product's mean (median), and in "
+        f"{doubled:.0%} of the trainings a product has twice its mean. With 558 customers, 0.2 % "
+        "is one page. So single targets say nothing; an earlier version of this page had two for "
+        "each attack.",
         "",
     ]
     (RESULTS / "shilling.md").write_text("\n".join(lines))
