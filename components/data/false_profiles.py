@@ -5,9 +5,9 @@ each with the reason. ``validate`` puts them into quarantine.
 
 A profile is *new* in a window if only feedback without the shop's key names it, and its first event
 is not FAMILIAR_DAYS older or it was active on fewer than ACTIVE_DAYS days before; the others are
-*familiar*. All false profiles of an attack, whatever
-else they buy (random, average, bandwagon, segment, probe: Mobasher et al., ACM TOIT 2007), share
-their target. Hence two steps, as in target item analysis (Zhou et al., PLoS ONE 2015):
+*familiar*. All false profiles of an attack, whatever else they buy (random, average, bandwagon,
+segment, probe: Mobasher et al., ACM TOIT 2007), share their target. Hence two steps, as in target
+item analysis (Zhou et al., PLoS ONE 2015):
 
 1. *Products*: in each week, four and eight weeks, how often the new profiles have a product,
    against its share among the familiar ones. The excess is judged by the tail of a negative
@@ -17,8 +17,9 @@ their target. Hence two steps, as in target item analysis (Zhou et al., PLoS ONE
 2. *Profiles*: of a found product's new profiles as many are quarantined as exceed the usual number,
    those first that are most unlike ordinary profiles by their ``FEATURES``: a forest (extremely
    randomised trees, Geurts et al. 2006; scikit-learn's) tells the found products' new profiles from
-   ordinary ones. So an honest customer of an attacked product is rarely taken, and of an attack no
-   more profiles remain than usual, however well they are made.
+   the other new ones, because new profiles as such differ from customers. So an honest customer of
+   an attacked product is rarely taken, and of an attack that is found hardly more profiles remain
+   than usual.
 """
 
 from __future__ import annotations
@@ -364,6 +365,7 @@ class _Profiles:
         users = np.union1d(known, np.flatnonzero(there & ~vouched))
         features = _features(events, users, first, vouched, rng)
         ordinary = ~np.isin(users, suspects)
+        # Customers only where new profiles are few: among them each visitor would look unusual.
         new, known = (np.flatnonzero(ordinary & (vouched[users] == one)) for one in (False, True))
         sample = np.concatenate([rng.permutation(new), rng.permutation(known)])
         sample = sample[: max(len(new), MIN_ORDINARY)][:FOREST_ROWS]
