@@ -606,7 +606,7 @@ def conclusion(attacks: pd.DataFrame) -> list[str]:
         f"), {rows['honest'].max():.1%} in the worst case. An interval that reaches beyond 2 means "
         "that the number of targets does not prove it for that attack.",
         "",
-        "Below 3 % the detection finds nothing, and exposure can rise to several times its clean "
+        "At 0.5 and 1 % the detection finds nothing, and exposure can rise to several times its clean "
         "value; the check of exposure holds only some of these cases. *Without defences* is "
         "measured on all targets at 3 %, also for one address, and on four at other shares.",
     ]
@@ -691,8 +691,8 @@ def write_page(world: World, cells: pd.DataFrame) -> None:
         "and the limit was raised after the detection took twelve honest visitors of this shop, so "
         "the figures without an attack are not independent. Such visitors were copies of one "
         "wholesaler, who sent the same two products twelve times on one day; of visits on one day "
-        "one counts now. The attacks cover the newest eight weeks, which is also the longest window of "
-        "the detection: an attack that lies across two windows is found less well.",
+        "one counts now. The attacks cover the newest eight weeks, which is also the longest "
+        "window of the detection: an attack that lies across two windows is found less well.",
         "",
         "Training alone moves the exposure of such products: without an attack, the standard "
         f"deviation over the seeds is {deviation:.1f} of the product's mean (median), and in "
