@@ -606,8 +606,8 @@ def conclusion(attacks: pd.DataFrame) -> list[str]:
         f"), {rows['honest'].max():.1%} in the worst case. An interval that reaches beyond 2 means "
         "that the number of targets does not prove it for that attack.",
         "",
-        "At 0.5 and 1 % the detection finds nothing, and exposure can rise to several times its clean "
-        "value; the check of exposure holds only some of these cases. *Without defences* is "
+        "At 0.5 and 1 % the detection finds nothing, and exposure can rise to several times its "
+        "clean value; the check of exposure holds only some of these cases. *Without defences* is "
         "measured on all targets at 3 %, also for one address, and on four at other shares.",
     ]
 
