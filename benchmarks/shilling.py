@@ -1,13 +1,18 @@
 """Exposure of a product that false profiles buy or click, before and after retraining.
 
-    python -m benchmarks.shilling [--work FOLDER] [--targets 3]
+    python -m benchmarks.shilling --work FOLDER [--stop HH:MM]
 
 Every seventh customer of the embedded shop. In the last eight weeks, three in five of the customers
 come through the endpoint with sessions, and so do visitors, up to as many as customers, who each
-view one to four products of a real visit; the others come in the shop's own files. Then false
-profiles of the standard attacks (Mobasher et al., ACM TOIT 2007) are added, and the model is
-trained again: the candidates, the ranker on the validation window, the candidates on all data.
-*Exposure* is the share of the shop's own customers whose first page (10 products) shows the target.
+view one to four products of a real visit of another customer and day; the others come in the shop's
+own files. Then false profiles of the standard attacks (Mobasher et al., ACM TOIT 2007) are added,
+and the model is trained again: the candidates, the ranker on the validation window, the candidates
+on all data. *Exposure* is the share of the shop's own customers whose first page (10 products)
+shows the target.
+
+The exposure of one product depends on chance of the training, too, so each attack has TARGETS
+targets, each with profiles and a training of its own seed, and is compared with the mean of CLEAN
+trainings of other seeds without an attack.
 
 Constants of the defences were chosen on the tuning targets (``--tune``); the results page reports
 other targets, other seeds and all kinds of attack.
@@ -22,8 +27,9 @@ import json
 import shutil
 import time
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -43,12 +49,13 @@ from components.data.feedback import over_limits
 from components.data.holdout import window_task
 from components.data.schema import INTERACTIONS, USERS
 from components.evaluation.compare import eligible
+from components.evaluation.exposure import gains, unexplained
 from components.evaluation.metrics import ndcg
 from components.evaluation.protocol import interval
 from components.recommenders.base import Recommender
 from components.recommenders.factory import build
 from components.recommenders.two_stage.hybrid import Hybrid
-from components.settings import Settings
+from components.settings import Guardrails, Settings
 
 RESULTS = Path(__file__).parent / "results"
 MODELS = ["popularity", "item_neighbours", "matrix_factorisation", "content"]
@@ -146,9 +153,16 @@ def as_feedback(rows: pd.DataFrame, chosen: pd.Series, clients: pd.Series) -> pd
 
 
 def visitors(late: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Return n visitors, each with one to four products of a real visit of its own; a tenth share
-    one of five addresses."""
-    visits = [rows for _, rows in late.groupby(["user_id", "timestamp"])]
+    """Return at most n visitors, each with one to four products of a real visit of its own; a tenth
+    share one of five addresses.
+
+    Of a customer's visits on one day only the first counts: a wholesaler sent the same two products
+    twelve times on one day, and twelve visitors with these would be no honest crowd.
+    """
+    by_visit = late.assign(day=late["timestamp"].dt.floor("D")).groupby(["user_id", "timestamp"])
+    of_day = by_visit["day"].first().reset_index().drop_duplicates(["user_id", "day"])
+    kept = pd.MultiIndex.from_frame(of_day[["user_id", "timestamp"]])
+    visits = [rows.drop(columns="day") for key, rows in by_visit if key in kept]
     n = min(n, len(visits))
     chosen = [visits[place] for place in rng.permutation(len(visits))[:n]]
     parts = [
@@ -216,8 +230,16 @@ PROFILES: dict[str, Filler] = {
 }
 FLOODS = ("flood in a burst", "slow flood")
 KINDS = (*PROFILES, *FLOODS)
-SOME = ("bandwagon", "slow flood")
-"""Kinds that are measured at other shares than the aim's, too."""
+SOME, FEW = ("bandwagon", "slow flood"), 4
+"""Kinds that are measured at other shares than the aim's, too, and on how many targets."""
+TARGETS, RARE, CLEAN = 16, 3, 8
+"""Targets that first pages show, targets that hardly sell, trainings without an attack."""
+TUNED = (
+    *("22730", "22555", "15056N", "84970L", "22196", "22588", "22493", "22151", "22502", "48138"),
+    *("20713", "21034", "22113", "22374", "22380", "22584", "22739", "22943", "37449"),
+    *("21945", "85124A", "15058C", "22166", "84846A", "21637"),
+)
+"""Targets that constants were chosen on; the last row hardly sells. They are not reported."""
 
 
 def attack(
@@ -375,8 +397,11 @@ def exposure(pages: np.ndarray, prepared: Prepared, target: str) -> float:
     return float((pages == code).any(axis=1).mean())
 
 
-def fit_pages(world: World, rows: pd.DataFrame, defence: Defence) -> tuple[Kept, pd.Series]:
-    """Return what was learned from, and the exposure of each product id after training on it."""
+def fit_pages(
+    world: World, rows: pd.DataFrame, defence: Defence
+) -> tuple[Kept, Prepared, pd.Series]:
+    """Return what was learned from, as rows and prepared, and the exposure of each product id after
+    training on it."""
     kept = defended(world, rows, defence)
     prepared = prepare(world, kept.rows, defence)
     model = fit(world.settings, prepared, prepared.end)
@@ -384,7 +409,7 @@ def fit_pages(world: World, rows: pd.DataFrame, defence: Defence) -> tuple[Kept,
     if not (world.root / "lists.json").exists():
         asked_lists(model, prepared, world)
     counts = np.bincount(pages[pages >= 0], minlength=len(prepared.catalogue))
-    return kept, pd.Series(counts / len(pages), prepared.catalogue.ids)
+    return kept, prepared, pd.Series(counts / len(pages), prepared.catalogue.ids)
 
 
 def clean_ndcg(world: World, defence: Defence) -> np.ndarray:
@@ -407,15 +432,19 @@ class Target:
     seed: int
 
 
-def choose_targets(world: World, clean: pd.Series, tune: bool) -> list[Target]:
-    """Return two products that first pages show (0.5 to 2 %), and one that hardly sells; for
-    tuning others."""
+def choose_targets(world: World, chosen_by: pd.Series, tune: bool) -> list[Target]:
+    """Return products that first pages show (0.5 to 2 %), and some that hardly sell; for tuning
+    those of TUNED.
+
+    chosen_by: exposures of a training that nothing is compared with: those of another one are no
+    larger or smaller because of the choice.
+    """
     rng = np.random.default_rng(0)
-    shown = rng.permutation(clean.index[(clean > 0.005) & (clean < 0.02)])
+    shown = rng.permutation(chosen_by.index[(chosen_by > 0.005) & (chosen_by < 0.02)])
     rare = rng.permutation(world.popularity.index[world.popularity.between(3, 6)])
-    first, rarest = (6, 2) if tune else (0, 0)
-    chosen = [(item, True) for item in shown[first : first + 2]] + [(rare[rarest], False)]
-    return [Target(item, known, n + 100 * tune) for n, (item, known) in enumerate(chosen)]
+    shown, rare = (items[np.isin(items, TUNED) == tune] for items in (shown, rare))
+    chosen = [(item, True) for item in shown[:TARGETS]] + [(item, False) for item in rare[:RARE]]
+    return [Target(item, known, n + 100 * (1 + tune)) for n, (item, known) in enumerate(chosen)]
 
 
 def cells(targets: list[Target]) -> list[tuple[str, float, str, bool, Target]]:
@@ -423,25 +452,44 @@ def cells(targets: list[Target]) -> list[tuple[str, float, str, bool, Target]]:
 
     Without defences the client does not matter.
     """
+    shown = [one for one in targets if one.known]
+    rare = [one for one in targets if not one.known]
 
-    def both(kind: str, share: float, target: Target) -> list[tuple[str, float, str, bool, Target]]:
-        client = "one" if kind in FLOODS else "own"
-        return [(kind, share, client, on, target) for on in (False, True)]
+    def of(
+        kinds: Sequence[str], share: float, targets: list[Target], defences: bool
+    ) -> list[tuple[str, float, str, bool, Target]]:
+        clients = {kind: "one" if kind in FLOODS else "own" for kind in kinds}
+        return [(kind, share, clients[kind], defences, one) for one in targets for kind in kinds]
 
-    first, second, *others = targets
-    found = [cell for one in (first, second) for kind in KINDS for cell in both(kind, AIM, one)]
+    found = of(KINDS, AIM, shown, True)
+    found += of(KINDS, AIM, shown[:FEW], False)
     for share in (0.1, 0.01, 0.005):
-        found += [cell for kind in SOME for cell in both(kind, share, first)]
-    found += [cell for one in others for kind in KINDS for cell in both(kind, AIM, one)]
-    return found + [(kind, AIM, "one", True, first) for kind in PROFILES]
+        found += of(SOME, share, shown[:FEW], True) + of(SOME, share, shown[:FEW], False)
+    found += of(KINDS, AIM, rare, True) + of(KINDS, AIM, rare, False)
+    found += [(kind, AIM, "one", True, one) for one in shown[:FEW] for kind in PROFILES]
+    return found + of(KINDS, AIM, shown[FEW:], False)
 
 
-def measure(world: World, cell: tuple[str, float, str, bool, Target]) -> dict[str, object]:
-    """Return the exposure of a cell's target, and how many profiles were taken."""
+def held_products(before: pd.Series, after: pd.Series, prepared: Prepared) -> list[str]:
+    """Return the products for which ``register`` and a refresh hold promotions. before, after:
+    exposure of each product id."""
+    ids = prepared.catalogue.ids
+    shares = [one.reindex(ids, fill_value=0.0).to_numpy() for one in (before, after)]
+    found = unexplained(gains(shares[0], shares[1], Guardrails()), shares, prepared)
+    return [one.item_id for one in found]
+
+
+def measure(
+    world: World, cell: tuple[str, float, str, bool, Target], before: pd.Series
+) -> dict[str, object]:
+    """Return the exposure of a cell's target, how many profiles were taken, and whether the gain
+    over ``before``, exposures of a training without an attack, holds promotions."""
     kind, share, client, defences, target = cell
     rows = attack(world, kind, share, target.item, target.seed, client == "one")
     both = pd.concat([world.rows, rows], ignore_index=True)
-    kept, shown = fit_pages(world, both, ALL_DEFENCES if defences else NO_DEFENCE)
+    defence = ALL_DEFENCES if defences else NO_DEFENCE
+    kept, prepared, shown = fit_pages(seeded(world, target.seed), both, defence)
+    held = held_products(before, shown, prepared)
     false = set(rows["user_id"])
     mine = kept.rows[kept.rows["user_id"].isin(false) & (kept.rows["item_id"] == target.item)]
     return {
@@ -449,11 +497,35 @@ def measure(world: World, cell: tuple[str, float, str, bool, Target]) -> dict[st
         "false": len(false),
         "left": int(mine["user_id"].nunique()),
         "honest taken": len(kept.quarantined - false),
+        "held": target.item in held,
+        "held for others": len(set(held) - {target.item}),
     }
 
 
-def run_cells(world: World, file: Path, tune: bool) -> pd.DataFrame:
-    """Measure the cells that ``file`` (a JSON line each) does not have yet; return all."""
+def seeded(world: World, seed: int) -> World:
+    """Return the world with another seed of the training."""
+    return replace(world, settings=world.settings.model_copy(update={"seed": seed}))
+
+
+def clean_exposures(world: World) -> pd.DataFrame:
+    """Return the exposures without an attack, with all defences: a row for each product id, a
+    column for each training. They are written below the world's folder as they are made."""
+    file = world.root / "clean.csv"
+    found = pd.read_csv(file, dtype={"item": str}, index_col="item") if file.exists() else None
+    for seed in range(0 if found is None else found.shape[1], 1 + CLEAN):
+        _, _, shown = fit_pages(seeded(world, seed), world.rows, ALL_DEFENCES)
+        column = shown.rename_axis("item").rename(f"seed {seed}")
+        found = column.to_frame() if found is None else found.join(column)
+        found.to_csv(file)
+    assert found is not None
+    return found
+
+
+def run_cells(world: World, file: Path, tune: bool, stop: str | None) -> pd.DataFrame:
+    """Measure the cells that ``file`` (a JSON line each) does not have yet; return all.
+
+    stop: HH:MM, at which no further cell is begun.
+    """
     done = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     known = {one["cell"] for one in done}
 
@@ -464,14 +536,10 @@ def run_cells(world: World, file: Path, tune: bool) -> pd.DataFrame:
             stream.write(json.dumps(done[-1]) + "\n")
         print(done[-1], flush=True)
 
-    clean = {}
-    for name, defence in (("none", NO_DEFENCE), ("all", ALL_DEFENCES)):
-        cached = world.root / f"clean-{name}.csv"
-        if not cached.exists():
-            kept, shown = fit_pages(world, world.rows, defence)
-            shown.rename_axis("item").rename("exposure").to_csv(cached)
-            keep(f"clean {name}", {"honest taken": len(kept.quarantined)})
-        clean[name] = pd.read_csv(cached, dtype={"item": str}, index_col="item")["exposure"]
+    clean = clean_exposures(world)
+    if "clean" not in known:
+        taken = defended(world, world.rows, ALL_DEFENCES).quarantined
+        keep("clean", {"honest taken": len(taken)})
     if "ndcg cap" not in known and not tune:
         before = clean_ndcg(world, NO_DEFENCE)
         for name, defence in (("all", ALL_DEFENCES), ("cap", Defence(False, False, True))):
@@ -479,58 +547,111 @@ def run_cells(world: World, file: Path, tune: bool) -> pd.DataFrame:
             low, high = interval(after - before, 1000, 0)
             means = {"before": float(before.mean()), "after": float(after.mean())}
             keep(f"ndcg {name}", {**means, "low": low, "high": high})
-    for cell in cells(choose_targets(world, clean["none"], tune)):
+    before = clean["seed 0"]
+    for cell in cells(choose_targets(world, before, tune)):
+        if stop is not None and f"{datetime.now():%H:%M}" >= stop:
+            break
         kind, share, client, defences, target = cell
         name = f"{kind}, {share}, {client}, {'all' if defences else 'none'}, {target.item}"
         if name in known:
             continue
         facts = {"kind": kind, "share": share, "client": client, "defences": defences}
-        own = float(clean["all" if defences else "none"][target.item])
-        keep(name, {**facts, "known": target.known, "clean": own, **measure(world, cell)})
+        own = float(clean.loc[target.item].iloc[1:].mean())
+        keep(name, {**facts, "known": target.known, "clean": own, **measure(world, cell, before)})
     return pd.DataFrame(done)
 
 
 def table_of(cells: pd.DataFrame) -> list[str]:
     """Return the lines of the table of exposures: a row for each share, kind and client."""
     lines = [
-        "| false profiles | attack | targets | clean | without defences | with defences, from "
-        "| exposure | times the clean value | false profiles left | honest profiles taken |",
+        "| false profiles | attack, from | targets | clean | without defences | with defences "
+        "| times the clean value | false profiles left | honest profiles taken | held |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    on = cells["defences"].astype(bool)
+    on = cells["defences"]
     keys = ["share", "order", "kind"]
-    without = cells[~on].groupby(keys)["exposure"].apply(span)
+    undefended = dict(list(cells[~on].groupby(keys)))
     for (share, order, kind, client), rows in cells[on].groupby([*keys, "client"]):
-        clean, shown = rows["clean"].mean(), rows["exposure"].mean()
+        without = undefended.get((share, order, kind))
         left = rows["left"].sum() / rows["false"].sum()
         lines.append(
-            f"| {share:.1%} | {kind} | {len(rows)} | {clean:.1%} | "
-            f"{without.get((share, order, kind), '–')} | {client} | {span(rows['exposure'])} | "
-            f"{f'{shown / clean:.1f}' if clean else '–'} | {left:.0%} | {span(rows['honest'])} |"
+            f"| {share:.1%} | {kind}, {client} | {len(rows)} | {rows['clean'].mean():.2%} | "
+            f"{'–' if without is None else times(without)} | {rows['exposure'].mean():.2%} | "
+            f"{times(rows)} | {left:.0%} | {rows['honest'].mean():.2%} "
+            f"(at most {rows['honest'].max():.1%}) | {held(rows)} |"
         )
     return lines
 
 
-def span(values: pd.Series) -> str:
-    """Return the mean, with the range of several values."""
-    values = values.dropna()
-    if len(values) < 2:
-        return f"{values.mean():.1%}"
-    return f"{values.mean():.1%} ({values.min():.1%} to {values.max():.1%})"
+def held(rows: pd.DataFrame) -> str:
+    """Return in how many of the measured cases the target holds promotions."""
+    known = rows["held"].dropna()
+    return f"{int(known.sum())} of {len(known)}" if len(known) else "–"
+
+
+def conclusion(attacks: pd.DataFrame) -> list[str]:
+    """Return whether the aim is met, for targets that first pages show."""
+    own = attacks["client"].eq("an address each") | attacks["kind"].isin(FLOODS)
+    rows = attacks[attacks["known"] & attacks["defences"] & own & (attacks["share"] == AIM)]
+    kinds = rows.groupby("order").agg(
+        kind=("kind", "first"), exposure=("exposure", "mean"), clean=("clean", "mean")
+    )
+    missed = kinds.loc[kinds["exposure"] >= 2 * kinds["clean"], "kind"].tolist()
+    most = rows.groupby("kind")["honest"].mean()
+    return [
+        f"The aim at {AIM:.0%} false profiles, exposure below twice the clean value, is met on "
+        f"average for {len(kinds) - len(missed)} of {len(kinds)} attacks"
+        + (f", and missed for {', '.join(missed)}" if missed else "")
+        + f". Of the honest profiles at most {most.max():.2%} are taken on average ({most.idxmax()}"
+        f"), {rows['honest'].max():.1%} in the worst case. An interval that reaches beyond 2 means "
+        "that the number of targets does not prove it for that attack.",
+        "",
+        "At 0.5 and 1 % the detection finds nothing, and exposure can rise to several times its "
+        "clean value; the check of exposure holds only some of these cases. *Without defences* is "
+        "measured on all targets at 3 %, also for one address, and on four at other shares.",
+    ]
+
+
+def noise(clean: pd.DataFrame) -> tuple[float, float]:
+    """Return the standard deviation of a product's exposure over the seeds, relative to its mean
+    (median), and the share of trainings in which it is at least twice its mean."""
+    chosen, others = clean.iloc[:, 0], clean.iloc[:, 1:]
+    shown = others[(chosen > 0.005) & (chosen < 0.02)]
+    mean = shown.mean(axis=1)
+    relative = shown.div(mean.where(mean > 0), axis=0)
+    return float(relative.std(axis=1).median()), float((relative >= 2).to_numpy().mean())
+
+
+def times(rows: pd.DataFrame) -> str:
+    """Return the mean exposure as a multiple of the clean one, with the 95 % interval over the
+    targets (bootstrap)."""
+    shown, clean = rows["exposure"].to_numpy(), rows["clean"].to_numpy()
+    if not clean.any():
+        return f"{shown.mean():.2%}"
+    ratio = f"{shown.mean() / clean.mean():.2f}"
+    if len(rows) < 2:
+        return ratio
+    drawn = np.random.default_rng(0).integers(0, len(rows), (10_000, len(rows)))
+    means = shown[drawn].mean(axis=1) / np.maximum(clean[drawn].mean(axis=1), 1e-9)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return f"{ratio} ({low:.2f} to {high:.2f})"
 
 
 def write_page(world: World, cells: pd.DataFrame) -> None:
     """Write the results page from the cells that are there."""
     cells = cells.set_index("cell", drop=False)
-    ndcg_cap, taken = cells.loc["ndcg cap"], cells.loc["clean all", "honest taken"]
+    ndcg_cap, taken = cells.loc["ndcg cap"], cells.loc["clean", "honest taken"]
     attacks = cells[cells["kind"].notna()]
     clients = {"own": "an address each", "one": "one address"}
     attacks = attacks.assign(
         order=attacks["kind"].map({kind: place for place, kind in enumerate(KINDS)}),
         honest=attacks["honest taken"] / len(world.of_feedback),
         client=attacks["client"].map(clients),
+        known=attacks["known"].astype(bool),
+        defences=attacks["defences"].astype(bool),
     )
-    known = attacks["known"].astype(bool)
+    known = attacks["known"]
+    deviation, doubled = noise(clean_exposures(world))
     change = ndcg_cap["after"] / ndcg_cap["before"] - 1
     lines = [
         "# Exposure of attacked products",
@@ -539,8 +660,13 @@ def write_page(world: World, cells: pd.DataFrame) -> None:
         f"[threat model](../../docs/threat-model.md#false-profiles). {world.profiles:,} honest "
         f"profiles; {len(world.of_feedback):,} of them are known from feedback alone, and the "
         "share of these that goes to quarantine is *honest profiles taken*. False profiles are "
-        "given as a share of the honest ones. Exposure is the mean over the targets, with the "
-        "range.",
+        "given as a share of the honest ones. Exposures are means over the targets; a multiple of "
+        "the clean value has the 95 % interval over the targets (bootstrap). *Clean* is the mean "
+        f"of {CLEAN} trainings without an attack, with all defences. *Held*: in how many cases the "
+        "check of exposure would have kept the trained model from promotion and a refresh from "
+        "being published, so that the exposure in the table is never served (– not measured).",
+        "",
+        *conclusion(attacks),
         "",
         "## Products that first pages show",
         "",
@@ -560,16 +686,19 @@ def write_page(world: World, cells: pd.DataFrame) -> None:
         "## What was chosen on what",
         "",
         "The constants of the detection (windows, limit, number left, forest) were chosen on other "
-        "targets: two products that are shown and one that is not in this shop, and the same in "
-        "the shop of every fourth customer, with all kinds of attack. "
-        "The kinds and the honest feedback are the same as here, and the limit was raised after "
-        "the detection took twelve honest visitors of this shop, so the figures without an attack "
-        "are not independent. The window of eight weeks was added after the first reported target "
-        "(22502) had kept 14 to 20 of 36 false profiles, so neither are the figures of that "
-        "target. The attacks cover the newest eight weeks, which is also the longest "
-        "window of the detection: an attack that lies across two windows is found less well. "
-        "Retraining alone moves the exposure of such products: with 558 customers, 0.2 % is one "
-        "page.",
+        "targets and seeds (`TUNED` in the module), with all kinds of attack, in this shop and in "
+        "that of every fourth customer. The kinds and the honest feedback are the same as here, "
+        "and the limit was raised after the detection took twelve honest visitors of this shop, so "
+        "the figures without an attack are not independent. Such visitors were copies of one "
+        "wholesaler, who sent the same two products twelve times on one day; of visits on one day "
+        "one counts now. The attacks cover the newest eight weeks, which is also the longest "
+        "window of the detection: an attack that lies across two windows is found less well.",
+        "",
+        "Training alone moves the exposure of such products: without an attack, the standard "
+        f"deviation over the seeds is {deviation:.1f} of the product's mean (median), and in "
+        f"{doubled:.0%} of the trainings a product has twice its mean. With 558 customers, 0.2 % "
+        "is one page. So single targets say nothing; an earlier version of this page had two for "
+        "each attack.",
         "",
     ]
     (RESULTS / "shilling.md").write_text("\n".join(lines))
@@ -579,11 +708,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of the shop and the cells")
     parser.add_argument("--tune", action="store_true", help="the tuning targets; writes no page")
+    parser.add_argument("--stop", help="HH:MM at which no further cell is begun")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     world = build_world(arguments.work)
     file = arguments.work / ("tuning.jsonl" if arguments.tune else "cells.jsonl")
-    cells = run_cells(world, file, arguments.tune)
+    cells = run_cells(world, file, arguments.tune, arguments.stop)
     if not arguments.tune:
         write_page(world, cells)
 

@@ -11,7 +11,6 @@ receipt names. The key is created with the event store and stored in it.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -28,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from components.file_lock import file_lock, folder_lock
 from components.manifest import MANIFEST, sync, write_manifest
 from components.settings import Settings
 
@@ -127,7 +127,7 @@ def write_erasures(root: Path, erasures: ErasedPeople) -> list[Path]:
     file, key = root / FILE, root / KEY
     key.parent.mkdir(parents=True, exist_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(key.parent):
+    with folder_lock(key.parent):
         if not key.exists() or key.read_text(encoding="ascii") != erasures.key:
             with replacing(key) as partial:
                 partial.touch(mode=0o600)
@@ -163,28 +163,13 @@ class Place:
     todo: str = ""
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder against other threads and processes that replace files in it.
-
-    To read, change and write a file, acquire the lock before reading; otherwise rows that another
-    process removed come back. Not reentrant.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def erase_rows(file: Path, user_ids: Collection[str | int], column: str = "user_id") -> int:
     """Remove the rows of ``user_ids`` from a Parquet file atomically; return their number.
 
     A file without the column is not changed. The file's metadata are preserved: from their count of
     rows the next export detects that the file must be written again.
     """
-    with locked(file.parent):
+    with folder_lock(file.parent):
         return _erase_rows(file, user_ids, column)
 
 
@@ -209,13 +194,13 @@ def _erase_rows(file: Path, user_ids: Collection[str | int], column: str) -> int
 
 def replace_table(file: Path, table: pa.Table) -> None:
     """Write a Parquet file atomically; durable on return."""
-    with locked(file.parent):
+    with folder_lock(file.parent):
         write_table(file, table)
 
 
 def change_table(file: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     """Apply ``change`` to the table of a Parquet file; durable on return."""
-    with locked(file.parent):
+    with folder_lock(file.parent):
         write_table(file, change(pq.read_table(file)))
 
 
@@ -306,15 +291,9 @@ def no_training(root: Path) -> Iterator[None]:
     Raises:
         ValueError: one is running.
     """
-    file = root / "var/flows/training.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                "a training or a refresh is running here: try again when it has ended"
-            ) from error
+    with file_lock(root / "var/flows/training.lock", wait=False) as mine:
+        if not mine:
+            raise ValueError("a training or a refresh is running here: try again when it has ended")
         yield
 
 

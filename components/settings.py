@@ -1166,6 +1166,8 @@ class Guardrails(Section):
     purchases of known customers do not explain it."""
     exposure_gain: Share = 0.01
     """Least growth of that share: smaller ones are never held; 1 = the check is off."""
+    exposure_accepted: list[str] = []
+    """Ids of products whose growth is never held, as of the shop's own campaign."""
     refresh_change: Share = 0.9
     """The same limit for a refreshed version, which is not compared with the champion otherwise."""
 

@@ -10,13 +10,11 @@ It holds no personal data: sentences, counts, versions, products.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from uuid import uuid4
 
+from components.file_lock import file_lock
 from components.manifest import sync
 
 log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ def record(
     if len(line) > MAX_LINE:
         line = _line(Entry(entry.id, now, kind, text[:2000], by, {"left_out": "it is too large"}))
     try:
-        with _locked(root, fcntl.LOCK_EX):
+        with file_lock(root / LOCK):
             _append(root, line)
     except OSError as error:
         log.error("the timeline was not written (%s): %s", error.strerror, text)
@@ -129,7 +128,7 @@ def read_timeline(root: Path) -> list[Entry]:
 def _lines(root: Path) -> list[bytes]:
     if not (root / FILE).parent.is_dir():
         return []
-    with _locked(root, fcntl.LOCK_SH):
+    with file_lock(root / LOCK, shared=True):
         parts = [(root / file).read_bytes() for file in (OLDER, FILE) if (root / file).exists()]
     return [line for part in parts for line in part.split(b"\n")]
 
@@ -153,15 +152,3 @@ def newest(root: Path, n: int, before: str | None = None) -> list[Entry]:
             if entry.id == before:
                 break
     return list(islice(found, n))
-
-
-@contextmanager
-def _locked(root: Path, how: int) -> Iterator[None]:
-    file = root / LOCK
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, how)
-        yield
-    finally:
-        os.close(descriptor)

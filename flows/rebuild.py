@@ -25,13 +25,12 @@ import mlflow
 import yaml
 from dvc.repo import Repo
 
-from components.manifest import MANIFEST
 from components.project.folder import write_folder
 from components.recommenders.inputs import INPUTS
 from components.recommenders.train import IMPRESSIONS
 from components.registry import Registry, RegistryError, Version
 from components.registry.artifacts import LOCK, restore_served
-from components.registry.folders import folder_digest
+from components.registry.folders import ADDED, folder_digest
 from flows.stages import StageFailed
 
 TABLES = ("data/prepared", "data/valid", INPUTS)
@@ -158,12 +157,17 @@ def other_code(lock: dict[str, Any], folder: Path) -> tuple[str, ...]:
 
 
 def differences(new: Path, registered: Path) -> tuple[str, ...]:
-    """Return the files below ``new`` that ``registered`` has not or with another content."""
-    files = [file for file in new.rglob("*") if file.is_file() and file.name != MANIFEST]
-    names = sorted(str(file.relative_to(new)) for file in files)
-    return tuple(
-        name
-        for name in names
-        if not (registered / name).exists()
-        or not filecmp.cmp(new / name, registered / name, shallow=False)
-    )
+    """Return the files of a served model below ``new`` and a version's folder, ``registered``, that
+    only one of them has or that have another content.
+
+    What ``register`` adds to the model (``folders.ADDED``) is not compared.
+    """
+    ours, theirs = _files(new), _files(registered)
+    _, different, unreadable = filecmp.cmpfiles(new, registered, ours & theirs, shallow=False)
+    return tuple(sorted((ours ^ theirs) | {*different, *unreadable}))
+
+
+def _files(folder: Path) -> set[str]:
+    """Return the model's files below a folder, relative to it."""
+    files = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
+    return {str(file) for file in files if file.parts[0] not in ADDED}

@@ -6,7 +6,6 @@ task's log and its progress as a progress artifact.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import subprocess
@@ -25,6 +24,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from components.credentials import mask_credentials
+from components.file_lock import file_lock
 from components.settings import load_settings
 from flows.repair import remove_damaged
 
@@ -170,11 +170,10 @@ def run_stages(wanted: Collection[str] | None = None, commit: bool = True) -> di
 @contextmanager
 def only_one(file: Path = Path("var/flows/training.lock")) -> Iterator[None]:
     """Lock this folder for a training or a refresh: wait for a running one, and block others."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            get_run_logger().info("another run is training or refreshing here: waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    with file_lock(file, wait=False) as mine:
+        if mine:
+            yield
+            return
+    get_run_logger().info("another run is training or refreshing here: waiting for it")
+    with file_lock(file):
         yield

@@ -10,7 +10,6 @@ Where no worker serves, the endpoint exits with status 1: restarts would never h
 from __future__ import annotations
 
 import atexit
-import fcntl
 import logging
 import os
 import signal
@@ -21,12 +20,13 @@ from typing import NoReturn
 from bentoml import server_context
 from bentoml._internal.configuration.containers import BentoMLContainer
 
+from components.file_lock import file_lock, lock_descriptor
+
 logger = logging.getLogger("bentoml.bowerbird")
 
 PAUSE = 5.0
 """Seconds until a worker that cannot start is restarted."""
-
-_held: list[int] = []
+LOCK = "serving.lock"
 
 
 def endpoint_folder() -> Path | None:
@@ -63,8 +63,7 @@ def exit_with_status() -> None:
 def ready() -> None:
     """Tell the endpoint's other workers that this one serves, until its process ends."""
     if (folder := endpoint_folder()) is not None:
-        _held.append(_open(folder))
-        fcntl.flock(_held[-1], fcntl.LOCK_SH)
+        lock_descriptor(folder / LOCK, shared=True)  # which is not closed
 
 
 def fail(error: Exception) -> NoReturn:
@@ -76,17 +75,15 @@ def fail(error: Exception) -> NoReturn:
     if folder is None:
         raise error
     why = " ".join(str(error).split()) or type(error).__name__
-    lock = _open(folder)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        logger.error("a worker cannot start, the others go on serving: %s", why)
-        time.sleep(PAUSE)
-    else:
-        logger.error("the endpoint cannot start: %s", why)
-        supervisor = os.getppid()
-        _failure_file(folder, supervisor).write_text(why, encoding="utf-8")
-        os.kill(supervisor, signal.SIGTERM)
+    with file_lock(folder / LOCK, wait=False) as alone:
+        if alone:
+            logger.error("the endpoint cannot start: %s", why)
+            supervisor = os.getppid()
+            _failure_file(folder, supervisor).write_text(why, encoding="utf-8")
+            os.kill(supervisor, signal.SIGTERM)
+        else:
+            logger.error("a worker cannot start, the others go on serving: %s", why)
+            time.sleep(PAUSE)
     logging.shutdown()
     os._exit(1)
 
@@ -94,7 +91,3 @@ def fail(error: Exception) -> NoReturn:
 def _failure_file(folder: Path, supervisor: int) -> Path:
     """Return the file that says why the workers of a supervisor, by its process id, failed."""
     return folder / f"cannot_start.{supervisor}"
-
-
-def _open(folder: Path) -> int:
-    return os.open(folder / "serving.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from components.file_lock import file_lock
 
 Record = dict[str, Any]
 
@@ -34,9 +35,7 @@ class Work:
         if not file.exists():
             if not self.compute:
                 raise NotComputed(name)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.with_suffix(".lock").open("w") as handle:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            with file_lock(file.with_suffix(".lock")):
                 if not file.exists():
                     began = time.process_time()
                     record = make()

@@ -7,7 +7,6 @@ too, so large tables need disk and not memory.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import duckdb
 import ibis
+
+from components.file_lock import folder_lock
 
 
 def staging(root: Path) -> Path:
@@ -89,18 +90,13 @@ def tables_of_one_command(root: Path) -> Iterator[None]:
     """
     folder = root / "data"
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    with folder_lock(folder, wait=False) as mine:
+        if not mine:
             raise ValueError(
                 f"another command works on the tables in {folder}: start this one again when it "
                 "has ended"
-            ) from error
+            )
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

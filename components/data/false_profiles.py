@@ -3,10 +3,11 @@
 In: rows of interactions that passed all other checks. Out: the feedback rows of false profiles,
 each with the reason. ``validate`` puts them into quarantine.
 
-A profile is *new* in a window if only feedback without the shop's key names it and its first event
-is not FAMILIAR_DAYS older; the others are *familiar*. All false profiles of an attack, whatever
-else they buy (random, average, bandwagon, segment, probe: Mobasher et al., ACM TOIT 2007), share
-their target. Hence two steps, as in target item analysis (Zhou et al., PLoS ONE 2015):
+A profile is *new* in a window if only feedback without the shop's key names it, and its first event
+is not FAMILIAR_DAYS older or it was active on fewer than ACTIVE_DAYS days before; the others are
+*familiar*. All false profiles of an attack, whatever else they buy (random, average, bandwagon,
+segment, probe: Mobasher et al., ACM TOIT 2007), share their target. Hence two steps, as in target
+item analysis (Zhou et al., PLoS ONE 2015):
 
 1. *Products*: in each week, four and eight weeks, how often the new profiles have a product,
    against its share among the familiar ones. The excess is judged by the tail of a negative
@@ -16,8 +17,9 @@ their target. Hence two steps, as in target item analysis (Zhou et al., PLoS ONE
 2. *Profiles*: of a found product's new profiles as many are quarantined as exceed the usual number,
    those first that are most unlike ordinary profiles by their ``FEATURES``: a forest (extremely
    randomised trees, Geurts et al. 2006; scikit-learn's) tells the found products' new profiles from
-   ordinary ones. So an honest customer of an attacked product is rarely taken, and of an attack no
-   more profiles remain than usual, however well they are made.
+   the other new ones, because new profiles as such differ from customers. So an honest customer of
+   an attacked product is rarely taken, and of an attack that is found hardly more profiles remain
+   than usual.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ FALSE_PROFILE = "false profile"
 """Beginning of the reasons for quarantine."""
 DAY = 86_400
 FAMILIAR_DAYS = 56
-"""A profile whose first event lies so long before a window is not new in it."""
+"""A profile may be familiar in a window if its first event lies so long before."""
+ACTIVE_DAYS = 3
+"""... and it was active on so many days before: age alone costs an attacker nothing."""
 SPANS = (7, 28, 56)
 """Days of the windows in which products are judged, counted back from the newest day."""
 PROFILE_DAYS = 28
@@ -59,8 +63,10 @@ FALSE_ALARM = 0.001
 """Largest probability that a product of a window without an attack is found."""
 ROUNDS = 5
 """How often products are judged again without the profiles that were found before."""
-FOREST_ROWS, TREES, MIN_LEAF, FOLDS = 1000, 50, 3, 5
-"""Of the forests: ordinary profiles of each kind (vouched for or not), trees, least of a leaf."""
+FOREST_ROWS, MIN_ORDINARY = 1000, 200
+"""Ordinary profiles that a forest is shown, at most, and that it needs."""
+TREES, MIN_LEAF, FOLDS = 50, 3, 5
+"""Of the forests: trees, least of a leaf, parts of the cross-validation."""
 MIN_CERTAINTY = 0.6
 """A profile that is hardly more typical of a product's new profiles than of ordinary ones stays."""
 FACTORS, FACTOR_ROWS = 16, 100_000
@@ -114,6 +120,10 @@ class Events:
         np.minimum.at(first, self.users, self.times)
         return first
 
+    def familiar_from(self) -> Int64Array:
+        """Return int64 (n_users,), see the function ``familiar_from``."""
+        return familiar_from(self.users, self.times, self.n_users)
+
     def vouched_users(self) -> BoolArray:
         """Return bool (n_users,): whether any event of the user is vouched for."""
         found = np.zeros(self.n_users, dtype=bool)
@@ -144,7 +154,8 @@ def find_false_profiles(events: Events, seed: int = 0) -> FalseProfiles:
     if vouched[events.users].all():
         return NOTHING
     first = events.first_times()
-    judged = [_Judged.of(events, span, first, vouched) for span in SPANS]
+    familiar = np.where(vouched, np.iinfo(np.int64).min, events.familiar_from())
+    judged = [_Judged.of(events, span, familiar) for span in SPANS]
     limit = _ordinary_limit(events, first, vouched)
     target = np.full(events.n_users, -1, dtype=np.int64)
     profiles: _Profiles | None = None
@@ -201,11 +212,10 @@ class _Judged:
     n_items: int
 
     @classmethod
-    def of(cls, events: Events, span: int, first: Int64Array, vouched: BoolArray) -> _Judged:
-        """Return the windows as they are judged: users that are not vouched for may be new."""
+    def of(cls, events: Events, span: int, familiar: Int64Array) -> _Judged:
+        """Return the windows as they are judged: new is a user until ``familiar`` (n_users,)."""
         start = window_starts(events.times, span)
-        new = ~vouched[events.users] & (first[events.users] > start - FAMILIAR_DAYS * DAY)
-        return cls._of(events, start, span, new)
+        return cls._of(events, start, span, familiar[events.users] > start)
 
     @classmethod
     def ordinary(cls, events: Events, span: int, first: Int64Array) -> _Judged:
@@ -252,6 +262,27 @@ class _Judged:
         for cell in chosen[np.argsort(-improbable[chosen], kind="stable")].tolist():
             members = self.users[(self.cells == cell) & self.new].astype(np.int64)
             yield _Lifted(int(self.items[cell]), members, len(members) - int(usual[cell]))
+
+
+def familiar_from(users: Int32Array, times: Int64Array, n_users: int) -> Int64Array:
+    """Return int64 (n_users,): the time from which a user is familiar for whom nobody vouches:
+    FAMILIAR_DAYS after the first event and after ACTIVE_DAYS days with an event; never without.
+
+    users, times: (n,) events in any order.
+
+    >>> users, days = np.array([0, 0, 0, 1, 1, 1], np.int32), np.array([0, 1, 90, 5, 6, 7])
+    >>> (familiar_from(users, days * DAY, 2) // DAY).tolist()
+    [91, 61]
+    """
+    day = times // DAY
+    size = int(day.max(initial=0)) + 1
+    users, day = np.divmod(np.unique(users.astype(np.int64) * size + day), size)
+    found = np.full(n_users, np.iinfo(np.int64).max)
+    begins = np.searchsorted(users, np.arange(n_users))
+    often = np.flatnonzero(np.bincount(users, minlength=n_users) >= ACTIVE_DAYS)
+    first, enough = day[begins[often]], day[begins[often] + ACTIVE_DAYS - 1] + 1
+    found[often] = np.maximum(first + FAMILIAR_DAYS, enough) * DAY
+    return found
 
 
 def window_starts(times: Int64Array, span: int) -> Int64Array:
@@ -334,8 +365,10 @@ class _Profiles:
         users = np.union1d(known, np.flatnonzero(there & ~vouched))
         features = _features(events, users, first, vouched, rng)
         ordinary = ~np.isin(users, suspects)
-        kinds = [np.flatnonzero(ordinary & (vouched[users] == one)) for one in (True, False)]
-        sample = np.concatenate([rng.permutation(one)[:FOREST_ROWS] for one in kinds])
+        # Customers only where new profiles are few: among them each visitor would look unusual.
+        new, known = (np.flatnonzero(ordinary & (vouched[users] == one)) for one in (False, True))
+        sample = np.concatenate([rng.permutation(new), rng.permutation(known)])
+        sample = sample[: max(len(new), MIN_ORDINARY)][:FOREST_ROWS]
         rows = np.full(events.n_users, -1, dtype=np.int64)
         rows[users] = np.arange(len(users))
         return cls(rows, features, sample, seed)

@@ -12,17 +12,16 @@ a day again that the operator has released.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from components.alerts import open_alerts, resolve_alerts
+from components.file_lock import file_lock
 from components.manifest import sync
 from components.timeline import record
 
@@ -190,7 +189,7 @@ def _decide(
     by: Author,
 ) -> list[date]:
     """Record a decision about the days that ``choose`` returns; return them."""
-    with _locked(root):
+    with file_lock(root / LOCK):
         found = load_held_days(root)
         days = choose(found)
         at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -249,13 +248,3 @@ def _write(file: Path, record: HeldDays) -> None:
         os.fsync(stream.fileno())
     partial.replace(file)
     sync(file.parent)
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Let one process at a time change the record."""
-    file = root / LOCK
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

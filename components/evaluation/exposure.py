@@ -2,9 +2,10 @@
 
 In: the served models of champion and challenger, and the prepared data. Out: the products whose
 share of first pages grew though new profiles, and not familiar ones, have them, with these
-profiles. The stage ``register`` holds promotions for them: a product that first pages show because
-new profiles lift it may be the target of an attack that ``data.false_profiles`` did not find. That
-needs stronger evidence, because it takes rows away; here the gain is evidence, too.
+profiles. The stage ``register`` and the refresh hold promotions for them: a product that first
+pages show because new profiles lift it may be the target of an attack that ``data.false_profiles``
+did not find. That needs stronger evidence, because it takes rows away; here the gain is evidence,
+too.
 
 The served models are compared, not the evaluated ones: these have not seen the newest weeks.
 """
@@ -21,7 +22,7 @@ import pandas as pd
 
 from components.arrays import BoolArray, DoubleArray, IntArray
 from components.data.dataset import DAY, Interactions, Prepared
-from components.data.false_profiles import FAMILIAR_DAYS, improbability
+from components.data.false_profiles import familiar_from, improbability
 from components.evaluation.compare import lists_of, translated
 from components.recommenders.base import MISSING
 from components.recommenders.two_stage.hybrid import Hybrid
@@ -61,12 +62,13 @@ class ExposureGain:
 
 
 def unexplained_gains(
-    champion: Path, challenger: Path, prepared: Prepared, settings: Settings
+    champion: Hybrid | Path, challenger: Hybrid | Path, prepared: Prepared, settings: Settings
 ) -> list[ExposureGain]:
-    """Return the products with an unexplained gain, the largest one first.
+    """Return the products with an unexplained gain, the largest one first, without those that the
+    operator accepted (``register.guardrails.exposure_accepted``).
 
-    champion, challenger: folders of the served models. The first pages are of the shop's own
-    customers.
+    champion, challenger: the served models or their folders, which are loaded one at a time. The
+    first pages are of the shop's own customers.
     """
     customers = np.flatnonzero(prepared.users["verified"].to_numpy())
     if not len(customers) or len(customers) == len(prepared.users):
@@ -74,13 +76,15 @@ def unexplained_gains(
     customers = np.random.default_rng(settings.seed).permutation(customers)[:USERS]
     histories = prepared.interactions.histories(customers, prepared.end)
     shares = []
-    for folder in (champion, challenger):
-        model = Hybrid.load(folder)
+    for served in (champion, challenger):
+        model = served if isinstance(served, Hybrid) else Hybrid.load(served)
         own = translated(model, prepared, histories)
         lists = lists_of(model, prepared, own, settings.train.exclude_seen)
         shares.append(exposure(lists, len(prepared.catalogue)))
-    gained = gains(shares[0], shares[1], settings.register_.guardrails)
-    return unexplained(gained, shares, prepared)
+    need = settings.register_.guardrails
+    gained = gains(shares[0], shares[1], need)
+    judged = gained[~np.isin(prepared.catalogue.ids[gained], need.exposure_accepted)]
+    return unexplained(judged, shares, prepared)
 
 
 def exposure(lists: IntArray, n_items: int) -> DoubleArray:
@@ -139,12 +143,10 @@ def _recent_pairs(x: Interactions, end: int) -> Interactions:
 
 
 def _familiar(prepared: Prepared) -> BoolArray:
-    """Return bool (users,): known to the shop, or since FAMILIAR_DAYS before the newest DAYS."""
+    """Return bool (users,): known to the shop, or familiar before the newest DAYS."""
     x = prepared.interactions
-    first = np.full(x.n_users, np.iinfo(np.int64).max)
-    np.minimum.at(first, x.users, x.times)
     verified: BoolArray = prepared.users["verified"].to_numpy()
-    return verified | (first < prepared.end - (DAYS + FAMILIAR_DAYS) * DAY)
+    return verified | (familiar_from(x.users, x.times, x.n_users) <= prepared.end - DAYS * DAY)
 
 
 def profiles_of(found: Sequence[ExposureGain]) -> pd.DataFrame:

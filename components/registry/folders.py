@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from components.data.profiles import PROFILES
-from components.file_erasure import locked, write_table
-from components.manifest import ManifestError, sync, verify_manifest, write_manifest
+from components.file_erasure import write_table
+from components.file_lock import folder_lock
+from components.manifest import MANIFEST, ManifestError, sync, verify_manifest, write_manifest
 from components.rollout import read_rollout
 from components.settings import Settings
 
@@ -82,7 +83,7 @@ class VersionFolders:
         if not source.exists():
             return
         file.parent.mkdir(parents=True, exist_ok=True)
-        with locked(file.parent):
+        with folder_lock(file.parent):
             write_table(file, pq.read_table(source))
 
     def place_evaluated(self, version: str) -> None:
@@ -91,6 +92,10 @@ class VersionFolders:
         partial = folder.with_name(f".{version}")
         copy_evaluated(self.root, partial)
         put_in_place(partial, folder)
+
+
+ADDED = ("encoder", "reference", "metrics.json", "params.yaml", "model_card.md", MANIFEST)
+"""Names in a version's folder that are not of the served model."""
 
 
 def assemble(settings: Settings, root: Path, card: str, out: Path) -> None:

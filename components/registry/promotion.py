@@ -31,6 +31,7 @@ from components.evaluation.promotion_hold import (
     write_suspects,
 )
 from components.json_files import write_json
+from components.recommenders.two_stage.hybrid import Hybrid
 from components.registry.artifacts import delete_version, restore_evaluated, restore_served
 from components.registry.folders import MODELS, SERVING
 from components.registry.versions import (
@@ -228,7 +229,8 @@ def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> C
         registry.settings,
         None if baseline is None else registry.folders.evaluated(baseline),
     )
-    found = replace(found, exposure=_held_for_exposure(registry, champion, version, prepared))
+    exposure = held_for_exposure(registry, champion, version, prepared, TRAINING)
+    found = replace(found, exposure=exposure)
     hold = read_promotion_hold(registry.root)
     if hold is not None:
         found = replace(found, better=False, reason=hold.refusal(found.reason))
@@ -259,22 +261,34 @@ def promote_if_better(registry: Registry, version: str, prepared: Prepared) -> C
     return found
 
 
-def _held_for_exposure(
-    registry: Registry, champion: str, version: str, prepared: Prepared
+def held_for_exposure(
+    registry: Registry,
+    champion: Hybrid | str,
+    challenger: Hybrid | str,
+    prepared: Prepared,
+    by: str,
 ) -> list[dict[str, Any]]:
     """Hold promotions and raise an alert if first pages show a product more often than purchases of
-    known customers explain; return these products."""
-    for one in (champion, version):
-        restore_served(registry, one)
-    folders, root, settings = registry.folders, registry.root, registry.settings
-    gains = unexplained_gains(folders.served(champion), folders.served(version), prepared, settings)
+    known customers explain; return these products.
+
+    champion, challenger: versions or their served models.
+    """
+    root = registry.root
+    served: list[Hybrid | Path] = []
+    for one in (champion, challenger):
+        if isinstance(one, str):
+            restore_served(registry, one)
+            served.append(registry.folders.served(one))
+        else:
+            served.append(one)
+    gains = unexplained_gains(served[0], served[1], prepared, registry.settings)
     if gains:
         why = [str(one) for one in gains]
         products = [one.item_id for one in gains]
         write_suspects(root, profiles_of(gains))
-        reason = f"version {version}: {'; '.join(why[:3])}"
-        hold_promotions(root, reason, tuple(products), by=TRAINING)
-        raise_alert(root, "attack", dict(zip(products, why, strict=True)), TRAINING)
+        name = f"version {challenger}" if isinstance(challenger, str) else "a refresh"
+        hold_promotions(root, f"{name}: {'; '.join(why[:3])}", tuple(products), by=by)
+        raise_alert(root, "attack", dict(zip(products, why, strict=True)), by)
     return [one.as_dict() for one in gains]
 
 

@@ -7,8 +7,10 @@ champion's own language model.
 
 A refreshed version is the champion at once, because it has the champion's ranker and settings, and
 there is no held-out data to compare it on. Its lists must keep sanity limits
-(``evaluation.sanity``). For the next comparison, the version that it was refreshed from stands for
-it (``versions.REFRESHED_FROM``), which ``previous`` names, too.
+(``evaluation.sanity``), and it is held if first pages show a product more often than known
+customers explain (``evaluation.exposure``): compared with the trained version, so that many small
+gains, of a refresh each, add up. For the next comparison, the version that it was refreshed from
+stands for it (``versions.REFRESHED_FROM``), which ``previous`` names, too.
 
 The version is complete before an alias names it. If the process is killed before, the champion
 stays; the next refresh removes what is left over.
@@ -42,7 +44,7 @@ from components.recommenders.refresh import carried_vectors, refresh
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.registry.artifacts import log_refreshed, restore_served
 from components.registry.folders import SERVING, folder_digest, put_in_place
-from components.registry.promotion import promote_refreshed, remove_unused
+from components.registry.promotion import held_for_exposure, promote_refreshed, remove_unused
 from components.registry.versions import (
     CHAMPION,
     REFRESHED_FROM,
@@ -71,7 +73,8 @@ class Refresh:
 
     source: the champion that was refreshed. version: the new champion, None if none was published.
     reason: why none was, or what failed after it was. until: the newest event, UTC. new_items:
-    products that ``source`` did not have. guardrails: see ``evaluation.sanity``. seconds: by part.
+    products that ``source`` did not have. guardrails: see ``evaluation.sanity``. exposure: products
+    whose gain of first pages holds promotions, see ``exposure.ExposureGain``. seconds: by part.
     """
 
     source: str
@@ -81,6 +84,7 @@ class Refresh:
     interactions: int = 0
     new_items: int = 0
     guardrails: tuple[Guardrail, ...] = ()
+    exposure: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -107,7 +111,8 @@ def run(settings: Settings, root: Path) -> dict[str, Any]:
     """Refresh the champion with ``data/prepared`` below ``root``; write and return the report.
 
     Nothing is published if the champion has these data already, another version became the
-    champion in between, or promotions are held (``evaluation.promotion_hold``).
+    champion in between, or promotions are held (``evaluation.promotion_hold``), also by the refresh
+    itself because of an unexplained gain of exposure.
 
     Raises:
         RegistryError: there is no champion, or MLflow cannot be reached.
@@ -140,9 +145,7 @@ def run(settings: Settings, root: Path) -> dict[str, Any]:
 
 def _refresh(registry: Registry, report: Refresh) -> None:
     settings, root = registry.settings, registry.root
-    if (hold := read_promotion_hold(root)) is not None:
-        report.reason = str(hold)
-        record(root, "refusal", f"refresh refused, {report.sentence()}", BY)
+    if _held(root, report):
         return
     with report.timed("load"):
         data_version = folder_digest(root / "data/prepared")
@@ -166,8 +169,24 @@ def _refresh(registry: Registry, report: Refresh) -> None:
     with report.timed("check"):
         report.guardrails = compare_lists(champion, model, prepared, settings)
         _check(model, prepared, report.guardrails, settings.seed)
+    with report.timed("exposure"):
+        trained = registry.evaluated(report.source)
+        before = champion if trained == report.source else trained
+        report.exposure = held_for_exposure(registry, before, model, prepared, BY)
+        if _held(root, report):
+            return
     with report.timed("publish"):
         _publish(registry, model, prepared, report, data_version)
+
+
+def _held(root: Path, report: Refresh) -> bool:
+    """Return whether promotions are held, which the report and the timeline then say."""
+    hold = read_promotion_hold(root)
+    if hold is None:
+        return False
+    report.reason = str(hold)
+    record(root, "refusal", f"refresh refused, {report.sentence()}", BY, report.as_dict())
+    return True
 
 
 def _check_newer(champion: Hybrid, newest: int) -> None:

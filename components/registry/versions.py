@@ -6,7 +6,6 @@ version that each alias names.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy.exc import SQLAlchemyError
 
 from components.credentials import mask_credentials
+from components.file_lock import file_lock
 from components.registry.folders import SERVING, VersionFolders
 from components.settings import Settings
 
@@ -186,10 +186,7 @@ class Registry:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Lock the registry: two processes must not change the champion at the same time."""
-        place = self.root / SERVING / ".lock"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with place.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with file_lock(self.root / SERVING / ".lock"):
             yield
 
 

@@ -8,7 +8,6 @@ job is not finished and the lock is free, its processes were killed and its outc
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import json
 import os
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from components.credentials import mask_credentials
+from components.file_lock import file_lock, lock_descriptor
 from serving.models.versions import VERSIONS
 
 JOBS = Path("var/serving/jobs")
@@ -49,18 +49,15 @@ def start(root: Path, *command: str) -> tuple[dict[str, Any], subprocess.Popen[b
         Busy: another one runs.
     """
     folder = root / JOBS
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    for attempt in range(10):  # a reader holds the lock for an instant
+        lock = lock_descriptor(folder / ".lock", wait=False)
+        if lock is not None:
+            break
+        time.sleep(0.01 * attempt)
+    else:
+        running = [job["id"] for job in _all(root) if job["state"] in (QUEUED, RUNNING)]
+        raise Busy(running[0] if running else "of another worker")
     try:
-        for attempt in range(10):  # a reader holds the lock for an instant
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.01 * attempt)
-        else:
-            running = [job["id"] for job in _all(root) if job["state"] in (QUEUED, RUNNING)]
-            raise Busy(running[0] if running else "of another worker")
         _prune(root)
         now = _now()
         job = {"id": uuid.uuid4().hex, "command": " ".join(command), "state": QUEUED, "error": None}
@@ -120,14 +117,8 @@ def _prune(root: Path) -> None:
 
 
 def _is_locked(root: Path) -> bool:
-    try:
-        with (root / JOBS / ".lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        pass
-    return False
+    with file_lock(root / JOBS / ".lock", wait=False, shared=True) as free:
+        return not free
 
 
 def _read(file: Path) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from components import file_erasure
 from components.data.schema import INTERACTIONS, UTC
+from components.file_lock import folder_lock
 from serving.events.catalogue_table import read_items
 from serving.events.database import Database
 from serving.events.event_erasure import ErasureSnapshot, read_erasures
@@ -147,9 +148,7 @@ def _export(
     removed: as ``_removed_until``. key: of the hashes in ``erasures``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with file_erasure.locked(
-        folder
-    ):  # from before the reading: an erasure looks at what is written
+    with folder_lock(folder):  # from before the reading: an erasure looks at what is written
         return _export_days(connection, dataset, folder, removed, erasures, key)
 
 

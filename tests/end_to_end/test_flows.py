@@ -311,7 +311,9 @@ def test_the_refresh_flow_serves_what_the_shop_sold_yesterday(
     assert state == "COMPLETED", (root / "ui.log").read_text()[-6000:]
     report = json.loads((root / "reports/refresh.json").read_text())
     assert (report["source"], report["new_items"]) == (champion, 1)
-    assert report["until"] == f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    received = pd.read_parquet(root / "data/feedback", columns=["timestamp"])["timestamp"]
+    newest = max(moment, received.max().tz_localize(None))
+    assert report["until"] == f"{newest:%Y-%m-%d %H:%M:%S} UTC"
     version = report["version"]
     wait_until(lambda: endpoint.get("/model").json()["version"] == version, 30, "takeover")
     answer = endpoint.post("/recommend", json={"user_id": "13085", "k": 20}).json()

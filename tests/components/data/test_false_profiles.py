@@ -84,6 +84,22 @@ def test_events_without_key_and_token_do_not_borrow_a_customers_name(
     assert not rows.loc[found, "authentication"].isna().any()
 
 
+@pytest.mark.parametrize(("days_before", "found"), [([150], True), ([150, 120, 90], False)])
+def test_old_age_alone_makes_no_profile_familiar(
+    world: World, target: str, days_before: list[int], found: bool
+) -> None:
+    """The second half is a known gap: profiles that are prepared with visits for weeks pass."""
+    attack = shilling.attack(world, "random", 0.05, target, 0, one_client=False)
+    one = attack[attack["item_id"] != target].drop_duplicates("user_id")
+    early = [
+        one.assign(timestamp=world.end - pd.to_timedelta(days, unit="D")) for days in days_before
+    ]
+    rows = pd.concat([world.rows, attack, *early], ignore_index=True)
+    taken = set(rows.loc[shilling.false_rows(rows).index, "user_id"])
+    share = len(taken & set(attack["user_id"])) / attack["user_id"].nunique()
+    assert share > 0.8 if found else share < 0.2
+
+
 def test_without_feedback_nothing_is_judged() -> None:
     n = np.zeros(3, dtype=np.int32)
     alone = Events(n, n, n.astype(np.int64), n == 0, n - 1, 1, 1)

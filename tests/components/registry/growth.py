@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 DAY = 86_400
+PARTS = ("users", "interactions")
 
 
 def grow(root: Path, title: str, buyers: int = 40) -> str:
@@ -36,3 +37,25 @@ def grow(root: Path, title: str, buyers: int = 40) -> str:
     later = {name: moment + DAY for name, moment in times.items()}
     (folder / "split.json").write_text(json.dumps(later))
     return item_id
+
+
+def attack(root: Path, n: int, item: int, name: str) -> list[str]:
+    """Let ``n`` new profiles, that the shop does not know, buy the item (a code) and four others
+    on the newest days; return their ids."""
+    folder = root / "data/prepared"
+    users, frame = (pd.read_parquet(folder / f"{part}.parquet") for part in PARTS)
+    end = json.loads((folder / "split.json").read_text())["end"]
+    ids = [f"session:{name}-{number}" for number in range(n)]
+    new = users.iloc[[0] * n].assign(user_id=ids, verified=False)
+    pd.concat([users, new], ignore_index=True).to_parquet(folder / "users.parquet")
+    rng = np.random.default_rng(0)
+    rows = frame.iloc[[0] * 5 * n].copy()
+    rows["user"] = np.repeat(np.arange(len(users), len(users) + n), 5).astype(np.int32)
+    others = rng.choice(frame["item"].to_numpy(), (n, 4))
+    rows["item"] = np.column_stack([np.full(n, item), others]).ravel().astype(np.int32)
+    rows["timestamp"] = end - rng.integers(1, 2 * DAY, n).repeat(5)
+    rows["authenticated"] = False
+    frame = pd.concat([frame, rows], ignore_index=True)
+    frame = frame.sort_values(["user", "timestamp", "item"], ignore_index=True)
+    frame.to_parquet(folder / "interactions.parquet")
+    return ids

@@ -14,7 +14,7 @@ import pytest
 
 from components.alerts import open_alerts, resolve_alerts
 from components.data.dataset import Catalogue, Prepared, load_prepared
-from components.evaluation.promotion_hold import hold_promotions, release_promotions
+from components.evaluation.promotion_hold import SUSPECTS, hold_promotions, release_promotions
 from components.evaluation.sanity import unusable_candidates
 from components.manifest import verify_manifest
 from components.recommenders.two_stage.hybrid import Hybrid
@@ -27,7 +27,7 @@ from components.timeline import read_timeline
 from serving.api.auth import Auth, Keys
 from serving.backend import Backend
 from tests.components.registry.conftest import evaluated_shop
-from tests.components.registry.growth import grow
+from tests.components.registry.growth import attack, grow
 from tests.components.registry.registration import change_served_model, register
 from tests.encoders import write_small_encoder
 
@@ -45,6 +45,13 @@ def served_shop(trained: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop
 
 def champion(root: Path) -> str:
     return json.loads((root / "var/serving/champion.json").read_text())["version"]
+
+
+def with_limits(settings: Settings, **changes: object) -> Settings:
+    """Return the settings with other guardrails."""
+    limits = settings.register_.guardrails.model_copy(update=changes)
+    register_ = settings.register_.model_copy(update={"guardrails": limits})
+    return settings.model_copy(update={"register_": register_})
 
 
 def lists_with(model: Hybrid, prepared: Prepared, item_id: str) -> int:
@@ -154,9 +161,7 @@ def test_a_refresh_that_must_not_be_served_leaves_the_champion(
     registry = Registry(settings, root)
     promote(registry, "1")
     grow(root, "a kite of paper")
-    limits = settings.register_.guardrails.model_copy(update={"refresh_change": 0.0})
-    register_ = settings.register_.model_copy(update={"guardrails": limits})
-    strict = settings.model_copy(update={"register_": register_})
+    strict = with_limits(settings, refresh_change=0.0)
     with pytest.raises(ValueError, match=r"register\.guardrails\.refresh_change requires at most"):
         refresh(strict, root)
     (alert,) = open_alerts(root)
@@ -230,6 +235,59 @@ def test_while_promotions_are_held_nothing_is_published(served_shop: Shop) -> No
     release_promotions(root)
     assert (report["version"], champion(root)) == (None, before)
     assert "signs of an attack on 85123A" in report["reason"]
+
+
+def test_a_refresh_that_new_profiles_lift_a_product_in_is_held(
+    served_shop: Shop, tmp_path: Path
+) -> None:
+    root, settings = served_shop
+    promote(Registry(settings, root), "1")
+    shutil.copytree(root / "data/prepared", tmp_path / "clean")
+    item, product = rare_item(root)
+    profiles = attack(root, 15, item, "false")
+
+    report = refresh(settings, root)
+    assert (report["version"], champion(root)) == (None, "1")
+    assert product in report["reason"]
+    (found,) = report["exposure"]
+    assert (found["item_id"], found["profiles"]) == (product, 15)
+    assert found["after"] > 2 * found["before"] + 0.01
+    (alert,) = open_alerts(root)
+    assert (alert.kind, alert.subject) == ("attack", product)
+    assert "15 new profiles have it" in alert.reason
+    kinds = [one.kind for one in read_timeline(root)[-3:]]
+    assert kinds == ["promotions-held", "alert-opened", "refusal"]
+    suspects = pd.read_parquet(root / SUSPECTS)
+    assert set(suspects["user_id"]) == set(profiles)
+    evidence = json.dumps([one.evidence for one in read_timeline(root)])
+    assert profiles[0] not in evidence + json.dumps(report)
+    assert "promotions are held since" in refresh(settings, root)["reason"]  # not tried again
+
+    # The operator accepts the product: a campaign. It is published, and stays accepted.
+    release_promotions(root)
+    assert open_alerts(root) == ()
+    campaign = refresh(with_limits(settings, exposure_accepted=[product]), root)["version"]
+    assert campaign == champion(root) != "1"
+
+    # The next refresh is compared with version 1, so that small gains of a refresh each add up.
+    grow(root, "a kite of paper")
+    report = refresh(settings, root)
+    release_promotions(root)
+    assert (report["source"], report["version"], champion(root)) == (campaign, None, campaign)
+    assert [one["item_id"] for one in report["exposure"]] == [product]
+
+    shutil.rmtree(root / "data/prepared")
+    shutil.copytree(tmp_path / "clean", root / "data/prepared")
+    grow(root, "a kite of paper")
+    assert refresh(settings, root)["version"] == champion(root) != campaign
+
+
+def rare_item(root: Path) -> tuple[int, str]:
+    """Return the code and the id of a product with eight purchases."""
+    prepared = load_prepared(root / "data/prepared")
+    sold = np.bincount(prepared.interactions.items, minlength=len(prepared.catalogue))
+    item = int(np.flatnonzero(sold == 8)[0])
+    return item, str(prepared.catalogue.ids[item])
 
 
 def test_scores_that_are_no_numbers_are_found(trained: Shop) -> None:
