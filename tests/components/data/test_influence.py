@@ -41,13 +41,13 @@ def prepared_interactions(
     return prepared.interactions, prepared.users, prepared.catalogue.table
 
 
-def clicks(item: str, users: list[str], clients: list[str], authentication: str) -> pd.DataFrame:
-    """Return a click of each user on the item, a day apart."""
+def purchases(item: str, users: list[str], clients: list[str], authentication: str) -> pd.DataFrame:
+    """Return a purchase of each user on the item, a day apart."""
     return pd.DataFrame(
         {
             "user_id": users,
             "item_id": item,
-            "event": "click",
+            "event": "purchase",
             "quantity": np.float32(1),
             "timestamp": [FIRST + pd.Timedelta(days=n) for n in range(len(users))],
             "client": clients,
@@ -66,7 +66,7 @@ def test_a_client_counts_on_a_product_as_three_events_whatever_names_it_uses(
     small_shop: tuple[Path, Settings], tmp_path: Path, item: str
 ) -> None:
     names = [f"session:{n}" for n in range(40)]
-    rows = clicks(item, names, ["one"] * 40, "session")
+    rows = purchases(item, names, ["one"] * 40, "session")
     x, users, items = prepared_interactions(small_shop, tmp_path, rows)
     code = int(pd.Index(items["item_id"]).get_loc(item))
     false = np.flatnonzero(users["user_id"].isin(names))
@@ -92,8 +92,8 @@ def test_a_user_counts_on_a_product_as_three_events_and_the_shops_own_all_count(
     clients = [f"address {n}" for n in range(20)]
     rows = pd.concat(
         [
-            clicks(item, ["session:eager"] * 20, clients, "session"),
-            clicks(item, ["known to the shop"] * 20, ["the shop"] * 20, "shop"),
+            purchases(item, ["session:eager"] * 20, clients, "session"),
+            purchases(item, ["known to the shop"] * 20, ["the shop"] * 20, "shop"),
         ]
     )
     x, users, items = prepared_interactions(small_shop, tmp_path, rows)
