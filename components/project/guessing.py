@@ -23,6 +23,7 @@ from components.data.sources.currencies import currencies, without_currency
 from components.data.sources.events import events
 from components.data.sources.files import connect
 from components.data.sources.ids import NULL_WORDS
+from components.data.sources.marks import NOT_AVAILABLE
 from components.data.sources.names import (
     EXACT,
     FILLERS,
@@ -36,7 +37,7 @@ from components.data.sources.names import (
 )
 from components.data.sources.numbers import SIGNS
 from components.data.sources.times import times
-from components.project.doubts import NOT_AVAILABLE, doubts
+from components.project.doubts import doubts
 from components.project.facts import MOST, Facts
 from components.project.inspection import LIST_SIGN, Inspected
 from components.project.refusals import refusals

@@ -34,7 +34,7 @@ from components.data.sources.numbers import numbers
 from components.data.sources.statuses import statuses
 from components.data.sources.time_checks import known_formats, time_unit
 from components.data.sources.times import times, versions
-from components.data.sources.unused import meaning_of, print_unused
+from components.data.sources.unused import may_matter, unused_notes
 from components.settings import Source
 
 
@@ -95,7 +95,7 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
     The columns ``source`` and ``source_row`` name the file and the row in it, from 0.
     ``unreadable`` names the values that are not of their type, which are null; it is null where
     there are none. Contract columns that the source does not name are absent. Rows whose event the
-    source ignores are left out.
+    source ignores are left out. What a reader should know of other columns is in ``file.notes``.
 
     Raises:
         ValueError: the file cannot be read; a column that ``columns:`` names is missing in the file
@@ -106,11 +106,11 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
     try:
         wanted = [shop for shops in names.values() for shop in shops]
         rows, cells = file.columns(
-            con, list(dict.fromkeys(wanted)), lambda shop: bool(meaning_of(shop, table, names))
+            con, list(dict.fromkeys(wanted)), lambda shop: may_matter(shop, table, names)
         )
         cells = {shop: one.without(file.source.nulls or []) for shop, one in cells.items()}
         others = {shop: one for shop, one in cells.items() if shop not in wanted}
-        print_unused(rows, others, file, table, names)
+        file.notes.update(unused_notes(rows, others, file.source, table, names))
         if "price" in names:
             rows, names, cells = _with_currency(con, rows, names, cells, file.source)
         columns = [

@@ -16,11 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ibis
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.data.charges import charges
+from components.data.schema import LINES
 from components.data.sources.columns import read
 from components.data.sources.files import connect, files_of
 from components.settings import Source
@@ -122,6 +125,12 @@ def zstd(text: str) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def extra(name: str, *values: str) -> str:
+    """Return a CSV with one further column, which no setting names."""
+    return "\n".join([f"u,s,t,{name}", *(f"a,x,{T},{value}" for value in values)]) + "\n"
+
+
+THREE = {"user_id": ["a"] * 3}
 TWO = {"user_id": ["1", "2"]}
 MUELLER = "u,s,t\nMüller,x," + T + "\n"
 CHINESE = "u,s,t\n张三,红色杯子," + T + "\n"
@@ -1070,6 +1079,99 @@ SHAPES = {
         wanted={"item_id": ["1", "2"]},
         printed=("column 'stock' is not used, so all products are read as available; 1 rows",),
     ),
+    "documents and returns by codes": Shape(
+        extra("Belegart", "RE", "RE", "GS"),
+        THREE,
+        printed=("column 'Belegart' ('RE' 2, 'GS' 1) is not used, so all rows count", "`status`"),
+    ),
+    "documents and returns by codes, said": Shape(
+        extra("Belegart", "RE", "RE", "GS"),
+        {"status": ["kept", "kept", "returned"]},
+        columns={**USER_ITEM_TIME, "status": "Belegart"},
+        settings={"statuses": {"RE": "kept", "GS": "returned"}},
+        silent=("Belegart",),
+    ),
+    "sales and returns by letters": Shape(
+        extra("type", "S", "S", "R"),
+        THREE,
+        printed=("column 'type' ('S' 2, 'R' 1) is not used", "credit notes"),
+    ),
+    "states of orders as numbers": Shape(
+        extra("order_status", "5", "5", "7"),
+        THREE,
+        printed=("column 'order_status' ('5' 2, '7' 1) is not used", "words in `statuses`"),
+    ),
+    "times of cancellations": Shape(
+        extra("cancelled_at", "", "2024-03-02", ""),
+        THREE,
+        printed=("('2024-03-02' 1, none 2) is not used", 'WHERE "cancelled_at" IS NULL'),
+    ),
+    "pieces that came back": Shape(
+        extra("refunded_qty", "0", "0", "1"), THREE, printed=('"refunded_qty" = 0',)
+    ),
+    "a flag in a name without signs": Shape(
+        extra("OXSTORNO", "0", "0", "1"),
+        THREE,
+        printed=("column 'OXSTORNO' ('0' 2, '1' 1) is not used",),
+    ),
+    "orders that are tests": Shape(
+        extra("test", "false", "false", "true"),
+        THREE,
+        printed=("column 'test' ('false' 2, 'true' 1) is not used", "a `query` leaves them out"),
+    ),
+    "columns that change no row": Shape(
+        "u,s,t,country,type,customer_type,refunded_qty,test,status,returning,ab_test\n"
+        f"1,x,{T},DE,online,B2B,0,false,paid,yes,A\n2,x,{T},FR,store,B2C,0,false,shipped,no,B\n",
+        TWO,
+        silent=("is not used",),
+    ),
+    "products that a mark takes out": Shape(
+        **products("Auslauf", rows=("1;a;X", "2;b;")),
+        wanted={"item_id": ["1", "2"]},
+        printed=("column 'Auslauf' ('X' 1, none 1) is not used", '"Auslauf" IS NULL AS available'),
+    ),
+    "products that were deleted": Shape(
+        **products("deleted_at", rows=("1;a;2024-02-01", "2;b;")),
+        wanted={"item_id": ["1", "2"]},
+        printed=("column 'deleted_at' ('2024-02-01' 1, none 1)", "IS NULL AS available"),
+    ),
+    "products that are shown nowhere": Shape(
+        **products("visibility", rows=("1;a;both", "2;b;search", "3;c;none")),
+        wanted={"item_id": ["1", "2", "3"]},
+        printed=("column 'visibility'", "so all products are available", "words in `available`"),
+    ),
+    "products that are shown nowhere, beside a stock": Shape(
+        **products("stock", "online", rows=("1;a;3;0", "2;b;5;1"), available="stock"),
+        wanted={"available": [True, True]},
+        printed=("column 'online' ('0' 1, '1' 1) is not used, so only another column",),
+    ),
+    "products that were sold until a day": Shape(
+        **products("valid_to", rows=("1;a;2024-02-01", "2;b;9999-12-31")),
+        wanted={"item_id": ["1", "2"]},
+        printed=("column 'valid_to'", "until when they can be bought"),
+    ),
+    "columns that change no product": Shape(
+        **products(
+            *("colour", "hidden", "online", "valid_to", "units_sold", "state"),
+            rows=("1;a;red;0;1;9999-12-31;7;new", "2;b;blue;0;1;9999-12-31;9;used"),
+        ),
+        wanted={"item_id": ["1", "2"]},
+        silent=("is not used",),
+    ),
+    # lines that are no products
+    "lines of shipping": Shape(
+        f"u,s,t,n\n1,VERSAND,{T},Versandkosten DHL\n2,7,{T},Mug\n",
+        {"item_id": ["VERSAND", "7"]},
+        columns={**USER_ITEM_TIME, "title": "n"},
+        printed=("'VERSAND' (Versandkosten DHL)", "validate.non_product_codes: ['VERSAND']"),
+    ),
+    "lines of vouchers": Shape(
+        f"u,s,t,n\n1,GC-50,{T},Gift card\n2,7,{T},Card holder\n",
+        {"item_id": ["GC-50", "7"]},
+        columns={**USER_ITEM_TIME, "title": "n"},
+        printed=("validate.non_product_codes: ['GC-50']",),
+        silent=("'7'",),
+    ),
     "names that stand again": Shape(
         f"u,s,t,event\n1,x,{T},view\nu,s,t,event\n",
         refused=("(for event)", "the line of names stands in the file again"),
@@ -1092,7 +1194,8 @@ SHAPES = {
 
 
 def outcome(shape: Shape, root: Path) -> pd.DataFrame:
-    """Return the rows of the shape's file as the contract's columns."""
+    """Return the rows of the shape's file as the contract's columns, and print what is said of
+    other columns and of lines that are no products."""
     path = root / shape.name
     if callable(shape.content):
         shape.content(path)
@@ -1101,7 +1204,11 @@ def outcome(shape: Shape, root: Path) -> pd.DataFrame:
         path.write_bytes(data.encode() if isinstance(data, str) else data)
     source = Source.model_validate({"path": shape.name, "columns": shape.columns, **shape.settings})
     (file,) = files_of(source, root)
-    return read(connect(shape.zone), file, shape.table).order_by("source_row").execute()
+    rows = read(connect(shape.zone), file, shape.table).order_by("source_row")
+    print(*file.notes.values(), sep="\n")
+    if shape.table == "interactions" and "title" in shape.columns:
+        print(*charges(rows, rows.mutate(source=ibis.literal(LINES))), sep="\n")
+    return rows.execute()
 
 
 @pytest.mark.parametrize("name", SHAPES)
