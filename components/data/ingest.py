@@ -4,8 +4,8 @@ In: the files that ``ingest`` of params.yaml names, ``data/feedback`` and ``data
 erased people are left out). Out: ``data/raw/{interactions,items,users,reviews}.parquet`` in the
 shape of ``schema.RAW``. Rows are not judged here: a value that cannot be read as its type is named
 in the column ``unreadable``, and the stage ``validate`` quarantines the row with its file and row
-number. A file that cannot be right as a whole is refused. ``data/raw/notes.json`` has, by table, what
-a reader should know of columns that are not used.
+number. A file that cannot be right as a whole is refused. ``data/raw/notes.json`` has, by table,
+what a reader should know of columns that are not used.
 
 Products and their texts and prices come from the shop's own files only; with an item file, from it.
 Feedback came over the network, so an event in it makes no product, no title and no price.
@@ -28,6 +28,7 @@ from components.data.engine import on_disk
 from components.data.erased_rows import without_erased
 from components.data.held_days import load_held_days
 from components.data.schema import NOTES, RAW
+from components.data.sources.copies import note_copies
 from components.data.sources.currencies import rates_of
 from components.data.sources.files import File, connect, files_of
 from components.data.sources.interactions import (
@@ -67,6 +68,8 @@ def _write_tables(con: ibis.BaseBackend, ingest: Ingest, root: Path) -> None:
     rates = rates_of(con, ingest, root)
     of_events = [files_of(source, root) for source in ingest.interactions]
     of_items = files(ingest.items)
+    for source, own in zip(ingest.interactions, of_events, strict=True):
+        note_copies(own, source, root)
     parts = [
         interactions_of(con, file, place, rates, entry)
         for entry, own in enumerate(of_events)
@@ -94,7 +97,8 @@ def _write_tables(con: ibis.BaseBackend, ingest: Ingest, root: Path) -> None:
     partial.mkdir(parents=True)
     for name, table in tables.items():
         write(table, RAW[name], partial / f"{name}.parquet")
-    notes = {"interactions": _notes(sum(of_events, [])), "items": _notes(of_items)}
+    events = [file for own in of_events for file in own]
+    notes = {"interactions": _notes(events), "items": _notes(of_items)}
     (partial / NOTES).write_text(json.dumps(notes, indent=2), encoding="utf-8")
     for note in (*notes["interactions"], *notes["items"]):
         print(note)

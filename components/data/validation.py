@@ -2,8 +2,8 @@
 
 In: ``data/raw``. Out: ``data/valid`` (the rows that passed all checks), ``data/quarantine`` (the
 others, unchanged, with the column ``reasons``), ``reports/data_docs`` (Great Expectations'
-pages), ``reports/validation.json`` (the counts, also in the timeline, and notes: what a reader should
-look at). For each table rows in = kept + quarantined.
+pages), ``reports/validation.json`` (the counts, also in the timeline, and notes: what a reader
+should look at). For each table rows in = kept + quarantined.
 
 Values that could not be read quarantine their row (``price cannot be read``). An item whose price
 is not positive is kept without a price: its purchases are as good as others. Events of a product

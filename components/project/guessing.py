@@ -55,6 +55,8 @@ _GUEST_SHARE = 0.02
 """Share of the rows above which such a customer is no customer …"""
 _GUEST_TIMES = 3
 """… if they also are so many times those of the median customer."""
+_SEVERAL_PATHS = 0.1
+"""Share of the paths with a comma, above which it may stand between two."""
 _MOVED = 0.3
 """Share of the categories that stand at several places, above which they are a set."""
 _KINDS = {
@@ -231,7 +233,7 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
             fits *= 0.1  # one text for all
         if name in ("categories", "category") and _kinds_of_rows(found.values[column]):
             return 0.0
-        if table == "interactions" and facts.takes_back(column):
+        if table == "interactions" and (facts.takes_back(column) or facts.says(table, column)):
             return 0.0
         if name in ("categories", "category") and facts.distinct(column) > MOST:
             fits *= 0.5 if facts.given(column) > 50 else 1.0
@@ -630,9 +632,14 @@ def _set_categories(result: Guess) -> None:
         result.source["categories"] = "set"
         result.doubts.append(f"categories such as {example.iloc[0]!r} are a set without an order")
     else:
-        result.doubts.append(
-            f"categories such as {example.iloc[0]!r} are a path, from left to right"
-        )
+        several = example[example.str.contains(", ", regex=False)]
+        text = f"categories such as {example.iloc[0]!r} are a path, from left to right"
+        if sign != LIST_SIGN and len(several) > _SEVERAL_PATHS * len(example):
+            text += (
+                f"; if {several.iloc[0]!r} is several, a `query` keeps the first "
+                f"(split_part(\"{column}\", ', ', 1))"
+            )
+        result.doubts.append(text)
 
 
 def _is_set(values: pd.Series, sign: str) -> bool:

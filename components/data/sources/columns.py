@@ -14,6 +14,7 @@ import ibis
 import ibis.expr.types as ir
 
 from components.data.sources.booleans import availability
+from components.data.sources.categories import categories, several_paths
 from components.data.sources.cells import Cells, joined
 from components.data.sources.checks import (
     LEVELS,
@@ -29,7 +30,7 @@ from components.data.sources.files import ROW, File
 from components.data.sources.hints import did_you_mean
 from components.data.sources.ids import ids, item_ids
 from components.data.sources.languages import languages
-from components.data.sources.markup import decoded, decoded_lists
+from components.data.sources.markup import decoded
 from components.data.sources.numbers import numbers
 from components.data.sources.statuses import statuses
 from components.data.sources.time_checks import known_formats, time_unit
@@ -119,6 +120,7 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
         ]
         rows, columns = _as_view(con, rows, columns)
         check_columns(rows, columns, file)
+        file.notes.update(several_paths(rows, columns, file.source))
     except ValueError as error:
         raise ValueError(f"ingest.{table}: {error}") from error
     typed = rows.select(
@@ -189,7 +191,7 @@ def _column(
     elif name == "event":
         value = events(cells, source)
     elif name in LEVELS:
-        value = _categories(list(given.values()), source)
+        value = categories(list(given.values()), source)
     elif name in TEXTS:
         value = decoded(cells.text) if source.html == "decode" else cells.text
     elif name == "status":
@@ -288,29 +290,3 @@ def complete(rows: ir.Table, defaults: dict[str, ir.Value]) -> ir.Table:
     return rows.mutate(
         **{name: value for name, value in defaults.items() if name not in rows.columns}
     )
-
-
-def _categories(parts: list[Cells], source: Source) -> ir.Value:
-    """Return the levels of a category, most general first: those of each column one after another.
-
-    A list is taken as it is, a text is split at the source's separator, or is one level without
-    one. The values of a set are in the order of the alphabet.
-    """
-    found = [_levels(cells, source) for cells in parts]
-    if len(found) > 1:
-        none = ibis.literal([], "array<string>")
-        found = [ibis.coalesce(one, none) for one in found]
-    levels = found[0].concat(*found[1:]) if found[1:] else found[0]
-    levels = levels.map(lambda level: level.strip()).filter(lambda level: level != "")
-    return levels.unique().sort() if source.categories == "set" else levels
-
-
-def _levels(cells: Cells, source: Source) -> ir.Value:
-    text, lists = cells.text, cells.levels
-    if source.html == "decode":
-        text, lists = decoded(text), decoded_lists(lists)
-    if source.category_separator:
-        parts = text.split(source.category_separator)
-    else:
-        parts = ibis.ifelse(text.notnull(), ibis.array([text]), ibis.null("array<string>"))
-    return ibis.coalesce(lists, parts)

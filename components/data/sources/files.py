@@ -41,8 +41,7 @@ class File:
     """What a source reads at once: one of its files, or the result of its query.
 
     shown: the path, or those of the query's tables, in messages and in the column ``source``.
-    notes: sentences on columns that are not used although they may matter, by column; there once
-    the file is read.
+    notes: what a reader should know of the file, by column or subject; there once it is read.
     """
 
     shown: str

@@ -37,7 +37,8 @@ _NAMES_OF_SHOWN = (
 )
 _SHOWN = frozenset(_NAMES_OF_SHOWN.split())
 """Words in the name of a column that may say that a product can be bought."""
-_PLACES = frozenset("web webshop shop store website catalog catalogue b2c in for on".split())
+_NAMES_OF_PLACES = "web webshop shop store website catalog catalogue b2c in for on"
+_PLACES = frozenset(_NAMES_OF_PLACES.split())
 _NAMES_OF_ENDS = "to until till bis end ende expires expiry gultig valid available"
 _UNTIL = frozenset(_NAMES_OF_ENDS.split())
 """Words of which two in the name of a column may say until when a product can be bought."""
@@ -46,10 +47,11 @@ _NAMES_OF_KINDS = (
 )
 KIND = frozenset(_NAMES_OF_KINDS.split())
 """Words in the name of a column that may say which rows are sales."""
-_DOCUMENTS = frozenset(
+_NAMES_OF_DOCUMENTS = (
     "belegart belegtyp vorgangsart doctype transaktionsart vorgang document doc transaction "
-    "movement beleg invoice receipt voucher record".split()
+    "movement beleg invoice receipt voucher record"
 )
+_DOCUMENTS = frozenset(_NAMES_OF_DOCUMENTS.split())
 """Of these and beside them, words that say that rows are of documents."""
 _TEST = frozenset({"test", "testorder", "testbestellung", "istest", "sandbox"})
 _MOST_KINDS = 12
@@ -185,7 +187,9 @@ def _are_codes(values: Values, digits: bool) -> bool:
 def _kinds(column: str, values: Values | None, mapped: Collection[str]) -> str:
     """Return what to do about a column that may say which rows are sales."""
     own = set(words(column)) - FILLERS
-    if "event" in mapped or not own & KIND or not own <= KIND | _DOCUMENTS:
+    if not own & KIND or not own <= KIND | _DOCUMENTS:
+        return ""
+    if "event" in mapped and not own & _DOCUMENTS:
         return ""
     if values:
         if not 1 < len(values.counts) <= _MOST_KINDS:

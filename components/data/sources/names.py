@@ -83,7 +83,7 @@ _NAMES = {
         order number, order no, invoice, invoice no, invoice id, basket id, transaction id,
         receipt, receipt id, bestellnummer, bestell nr, rechnung, auftragsnummer, pedido,
         commande, order, bestellung, ordrenr, ordernr, 订单号, номер заказа, numero ordine,
-        bestelnummer, 订单编号, 受注番号, auftragsnr, auftrag nr, idorder, belegnummer,
+        bestelnummer, 订单编号, 受注番号, auftragsnr, auftrag nr, idorder, belegnummer, belegnr,
         référence commande, auftrag, beleg, order reference
     """,
     "status": """

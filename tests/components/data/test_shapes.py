@@ -130,6 +130,12 @@ def extra(name: str, *values: str) -> str:
     return "\n".join([f"u,s,t,{name}", *(f"a,x,{T},{value}" for value in values)]) + "\n"
 
 
+def paths(*values: str) -> dict[str, Any]:
+    """Return content, columns and settings of a catalogue with paths of categories."""
+    rows = tuple(f"{n};mug;{value}" for n, value in enumerate(values))
+    return {**products("c", rows=rows, categories="c"), "settings": {"category_separator": ">"}}
+
+
 THREE = {"user_id": ["a"] * 3}
 TWO = {"user_id": ["1", "2"]}
 MUELLER = "u,s,t\nMüller,x," + T + "\n"
@@ -1157,6 +1163,22 @@ SHAPES = {
         ),
         wanted={"item_id": ["1", "2"]},
         silent=("is not used",),
+    ),
+    "categories of several paths": Shape(
+        **paths("Kitchen > Mugs, Gifts > Tea", "Gifts > Tea", "Table"),
+        wanted={"categories": [["Kitchen", "Mugs, Gifts", "Tea"], ["Gifts", "Tea"], ["Table"]]},
+        printed=("1 values hold several paths", "'Kitchen > Mugs, Gifts > Tea' in row 1"),
+    ),
+    "categories with a comma in a name": Shape(
+        **paths("Food, Beverages & Tobacco > Tea", "Clothing > Shirts, Tops", "Garden"),
+        wanted={
+            "categories": [
+                ["Food, Beverages & Tobacco", "Tea"],
+                ["Clothing", "Shirts, Tops"],
+                ["Garden"],
+            ]
+        },
+        silent=("several paths",),
     ),
     # lines that are no products
     "lines of shipping": Shape(
