@@ -19,7 +19,7 @@ import pandas as pd
 from components.data.sources.booleans import FALSE, TRUE
 from components.data.sources.cells import Cells, of_text
 from components.data.sources.columns import LINE_CATALOGUE, MAPPABLE
-from components.data.sources.currencies import currencies, without_currency
+from components.data.sources.currencies import NO_PART_OF_AMOUNTS, currencies, without_currency
 from components.data.sources.events import events
 from components.data.sources.files import connect
 from components.data.sources.ids import NULL_WORDS
@@ -581,10 +581,8 @@ def currency_codes(guess: Guess) -> pd.Series:
         named = guess.values("currency")
     elif "price" in guess.columns:
         prices = guess.values("price")
-        found = _typed(
-            prices.drop_duplicates(), lambda cells: without_currency(cells, plain)[1].text
-        )
-        named = prices.map(found)
+        words = prices[prices.str.contains(NO_PART_OF_AMOUNTS)].drop_duplicates()
+        named = prices.map(_typed(words, lambda cells: without_currency(cells, plain)[1].text))
         if code := guess.source.get("currency"):
             named = named.fillna(code)
     else:
@@ -595,6 +593,8 @@ def currency_codes(guess: Guess) -> pd.Series:
 
 def _typed(values: pd.Series, typed: Callable[[Cells], ir.Value]) -> pd.Series:
     """Return the typed value of each text, by the text, in their order."""
+    if values.empty:  # a connection takes longer than a column
+        return pd.Series(dtype=object)
     con = connect("UTC")
     frame = pd.DataFrame({"w": values.to_numpy(), "n": range(len(values))})
     table = con.create_table("w", frame, schema={"w": "string", "n": "int64"}, temp=True)

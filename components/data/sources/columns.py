@@ -24,7 +24,7 @@ from components.data.sources.checks import (
     unreadable,
 )
 from components.data.sources.column import Column
-from components.data.sources.currencies import currencies, without_currency
+from components.data.sources.currencies import NO_PART_OF_AMOUNTS, currencies, without_currency
 from components.data.sources.events import IGNORE, events
 from components.data.sources.files import ROW, File
 from components.data.sources.hints import did_you_mean
@@ -58,8 +58,6 @@ class Mappable:
 
 LINE_CATALOGUE = ("title", "description", "brand", "categories")
 """Facts about its item that an interaction may carry, for shops without an item file."""
-
-_NO_PART_OF_AMOUNTS = "[^0-9eE.,'() \u00a0\u202f+-]"
 
 _CATEGORIES = {"category": "categories"}
 
@@ -142,7 +140,7 @@ def _with_currency(
     """Return rows, names and cells with ``12,50 €`` as a price and, unless there is a column for
     it, a currency."""
     (shop,) = names["price"]
-    more = cells[shop].number.isnull() & cells[shop].text.re_search(_NO_PART_OF_AMOUNTS)
+    more = cells[shop].number.isnull() & cells[shop].text.re_search(NO_PART_OF_AMOUNTS)
     if not rows.aggregate(more=more.any()).more.execute()[0]:
         return rows, names, cells
     rows, cells = _cells_of_view(con, rows, cells)
