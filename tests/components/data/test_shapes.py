@@ -26,6 +26,8 @@ from components.data.charges import charges
 from components.data.schema import LINES
 from components.data.sources.columns import read
 from components.data.sources.files import connect, files_of
+from components.project.guessing import guess
+from components.project.inspection import inspect
 from components.settings import Source
 
 USER_ITEM_TIME = {"user_id": "u", "item_id": "s", "timestamp": "t"}
@@ -40,7 +42,8 @@ class Shape:
 
     content: text or bytes of the file ``name``, or a function that writes it. wanted: the expected
     values by column of the contract. refused: words of the refusal. printed: words of the output.
-    silent: words that the output must not have.
+    silent: words that the output must not have. init: columns and settings are those that ``init``
+    finds.
     """
 
     content: str | bytes | Callable[[Path], None]
@@ -53,6 +56,7 @@ class Shape:
     zone: str = "UTC"
     printed: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    init: bool = False
 
 
 def csv_of(*users: str, sep: str = ",", end: str = "\n") -> str:
@@ -1180,6 +1184,44 @@ SHAPES = {
         },
         silent=("several paths",),
     ),
+    # what init takes columns for
+    "init: a mark of cancellations": Shape(
+        "Kunde;Artikel;Datum;Storno\nK1;A1;2024-03-01;X\nK2;A2;2024-03-02;\n",
+        {"user_id": ["K1", "K2"], "status": ["cancelled", None]},
+        printed=("status is column 'Storno'",),
+        init=True,
+    ),
+    "init: a mark of products that cannot be bought": Shape(
+        "Artikelnr;Bezeichnung;Gesperrt\nA1;Mug;J\nA2;Cup;N\n",
+        {"item_id": ["A1", "A2"], "available": [False, True]},
+        table="items",
+        printed=("available is column 'Gesperrt'",),
+        init=True,
+    ),
+    "init: a currency in the name of a column": Shape(
+        "customer,sku,date,Price (USD)\nK1,A1,2024-03-01,1.50\nK2,A2,2024-03-02,2\n",
+        {"price": [1.5, 2]},
+        printed=("prices are in USD",),
+        init=True,
+    ),
+    "init: a kind of row is no category": Shape(
+        "customer,sku,date,type\nK1,A1,2024-03-01,S\nK2,A2,2024-03-02,R\n",
+        {"item_id": ["A1", "A2"]},
+        printed=("column 'type' ('R' 1, 'S' 1) is not used",),
+        init=True,
+    ),
+    "init: states of products at several times": Shape(
+        "sku,title,snapshot_date\nA1,Mug,2024-03-01\nA1,Mug 2,2024-04-01\n",
+        refused=("'snapshot_date'", "QUALIFY", 'ORDER BY "snapshot_date" DESC'),
+        name="items.csv",
+        table="items",
+        init=True,
+    ),
+    "init: several products in a cell": Shape(
+        "customer,skus,date\nK1,A1|A2,2024-03-01\nK2,A2|A3,2024-03-02\n",
+        refused=("several products in a cell", "unnest"),
+        init=True,
+    ),
     # lines that are no products
     "lines of shipping": Shape(
         f"u,s,t,n\n1,VERSAND,{T},Versandkosten DHL\n2,7,{T},Mug\n",
@@ -1224,13 +1266,26 @@ def outcome(shape: Shape, root: Path) -> pd.DataFrame:
     else:
         data = shape.content
         path.write_bytes(data.encode() if isinstance(data, str) else data)
-    source = Source.model_validate({"path": shape.name, "columns": shape.columns, **shape.settings})
+    source = Source.model_validate(
+        _found_by_init(shape, path)
+        if shape.init
+        else {"path": shape.name, "columns": shape.columns, **shape.settings}
+    )
     (file,) = files_of(source, root)
     rows = read(connect(shape.zone), file, shape.table).order_by("source_row")
     print(*file.notes.values(), sep="\n")
     if shape.table == "interactions" and "title" in shape.columns:
         print(*charges(rows, rows.mutate(source=ibis.literal(LINES))), sep="\n")
     return rows.execute()
+
+
+def _found_by_init(shape: Shape, path: Path) -> dict[str, Any]:
+    """Return the source that ``init`` writes, and print its doubts."""
+    found = guess(shape.table, inspect(path)[0], shape.name)
+    print(*found.doubts, sep="\n")
+    if found.todo:
+        raise ValueError(f"ingest.{shape.table}: {shape.name}: {found.todo[0]}")
+    return found.source
 
 
 @pytest.mark.parametrize("name", SHAPES)
