@@ -22,6 +22,7 @@ _TAKES_BACK = frozenset.union(*STATES.values())
 """Words in the name of a column that may say that a purchase does not stand."""
 _STATE = frozenset({"status", "state"})
 _STATED = _STATE | {"payment", "financial", "fulfillment", "fulfilment", "delivery", "shipment"}
+_STATED |= {"current", "id", "code"}
 _NEGATIONS = (
     "sold out discontinued inactive disabled hidden deleted archived unavailable ausverkauft "
     "agotado epuise inaktiv gesperrt sperre auslauf auslaufartikel geloscht archiviert blocked "
@@ -37,22 +38,30 @@ _NAMES_OF_SHOWN = (
 )
 _SHOWN = frozenset(_NAMES_OF_SHOWN.split())
 """Words in the name of a column that may say that a product can be bought."""
-_NAMES_OF_PLACES = "web webshop shop store website catalog catalogue b2c in for on"
+_NAMES_OF_PLACES = "web webshop shop store website catalog catalogue b2c in for on sales sale"
 _PLACES = frozenset(_NAMES_OF_PLACES.split())
 _NAMES_OF_ENDS = "to until till bis end ende expires expiry gultig valid available"
 _UNTIL = frozenset(_NAMES_OF_ENDS.split())
 """Words of which two in the name of a column may say until when a product can be bought."""
 _NAMES_OF_KINDS = (
-    "type kind art belegart belegtyp vorgangsart doctype transaktionsart typ tipo vorgang"
+    "type kind art belegart belegtyp vorgangsart doctype transaktionsart typ tipo vorgang "
+    "positionstyp positionsart zeilentyp sign vorzeichen signe signo soll haben debit credit"
 )
 KIND = frozenset(_NAMES_OF_KINDS.split())
 """Words in the name of a column that may say which rows are sales."""
 _NAMES_OF_DOCUMENTS = (
     "belegart belegtyp vorgangsart doctype transaktionsart vorgang document doc transaction "
-    "movement beleg invoice receipt voucher record"
+    "movement beleg invoice receipt voucher record positionstyp positionsart zeilentyp sign "
+    "vorzeichen signe signo soll haben debit credit"
 )
 _DOCUMENTS = frozenset(_NAMES_OF_DOCUMENTS.split())
 """Of these and beside them, words that say that rows are of documents."""
+_NAMES_OF_CHARGES = (
+    "shipping shippingfee promotion discount coupon voucher giftcard fee tax surcharge payment "
+    "versand versandposition rabatt gutschein"
+)
+_CHARGES = frozenset(_NAMES_OF_CHARGES.split())
+"""Kinds of rows that are of no product."""
 _TEST = frozenset({"test", "testorder", "testbestellung", "istest", "sandbox"})
 _MOST_KINDS = 12
 """Kinds of rows that a column has at most."""
@@ -186,7 +195,9 @@ def _are_codes(values: Values, digits: bool) -> bool:
 
 def _kinds(column: str, values: Values | None, mapped: Collection[str]) -> str:
     """Return what to do about a column that may say which rows are sales."""
-    own = set(words(column)) - FILLERS
+    own = set(words(column)) - FILLERS - {"items", "lines"}
+    if own == {"s", "h"}:  # S/H: debit and credit of German ledgers
+        own = {"soll", "haben"}
     if not own & KIND or not own <= KIND | _DOCUMENTS:
         return ""
     if "event" in mapped and not own & _DOCUMENTS:
@@ -194,9 +205,13 @@ def _kinds(column: str, values: Values | None, mapped: Collection[str]) -> str:
     if values:
         if not 1 < len(values.counts) <= _MOST_KINDS:
             return ""
-        if not (own & _DOCUMENTS or _are_codes(values, True) or values.plain & _TAKEN_BACK):
+        others = values.plain & (_TAKEN_BACK | _CHARGES)
+        if not (own & _DOCUMENTS or _are_codes(values, True) or others):
             return ""
-    return f"{_ALL}: if it says which are sales and which returns or credit notes, {_AS_STATUS}"
+    return (
+        f"{_ALL}: if it says which are sales and which returns or credit notes, {_AS_STATUS}; a "
+        "`query` leaves out rows of no product, such as shipping"
+    )
 
 
 def _tests(column: str, values: Values | None, _: Collection[str]) -> str:

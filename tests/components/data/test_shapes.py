@@ -1111,6 +1111,22 @@ SHAPES = {
         THREE,
         printed=("column 'order_status' ('5' 2, '7' 1) is not used", "words in `statuses`"),
     ),
+    "states of orders as numbers, of a shop": Shape(
+        extra("current_state", "5", "5", "6"),
+        THREE,
+        printed=("column 'current_state' ('5' 2, '6' 1) is not used",),
+    ),
+    "lines that are no products by their kind": Shape(
+        extra("line_type", "product", "product", "shipping"),
+        THREE,
+        printed=("column 'line_type'", "leaves out rows of no product, such as shipping"),
+    ),
+    "signs of sales and returns": Shape(
+        extra("sign", "+", "+", "-"), THREE, printed=("column 'sign' ('+' 2, '-' 1) is not used",)
+    ),
+    "debit and credit": Shape(
+        extra("S/H", "S", "S", "H"), THREE, printed=("column 'S/H' ('S' 2, 'H' 1) is not used",)
+    ),
     "times of cancellations": Shape(
         extra("cancelled_at", "", "2024-03-02", ""),
         THREE,
@@ -1139,6 +1155,11 @@ SHAPES = {
         **products("Auslauf", rows=("1;a;X", "2;b;")),
         wanted={"item_id": ["1", "2"]},
         printed=("column 'Auslauf' ('X' 1, none 1) is not used", '"Auslauf" IS NULL AS available'),
+    ),
+    "products that sales has blocked": Shape(
+        **products("sales_status", rows=("1;a;free", "2;b;blocked")),
+        wanted={"item_id": ["1", "2"]},
+        printed=("column 'sales_status'", "so all products are available"),
     ),
     "products that were deleted": Shape(
         **products("deleted_at", rows=("1;a;2024-02-01", "2;b;")),

@@ -538,3 +538,15 @@ def test_keys_of_folders_are_columns(tmp_path: Path) -> None:
     assert "no column for user_id" in todo[0]
     written = yaml.safe_load((tmp_path / "shop/params.yaml").read_text())
     assert written["ingest"]["interactions"][0]["columns"]["item_id"] == "sku"
+
+
+def test_words_stay_texts_in_the_settings() -> None:
+    source = {
+        "path": "o.csv",
+        "columns": {"user_id": "No", "item_id": "1", "timestamp": "null"},
+        "statuses": {"Yes": "cancelled", "No": "kept", "1": "kept"},
+        "nulls": ["null", "0", "~", "guest"],
+        "decimal": ",",
+    }
+    written = yaml.safe_load(params_text({"interactions": [source]}))
+    assert written["ingest"]["interactions"] == [source]
