@@ -45,7 +45,13 @@ def summary(root: Path, host: str, port: int) -> str:
             f"  {name:<13}{counts['rows']:>9,} rows = {counts['kept']:>9,} kept"
             f" + {counts['quarantined']:>9,} quarantined"
         )
+    notes = [
+        f"    {name}: {note}"
+        for name, counts in validation.items()
+        for note in counts.get("notes", [])  # reports of earlier releases have none
+    ]
     lines += [
+        *(["", "  to look at in the data", *notes] if notes else []),
         "",
         f"  pre-training   loss {pretrain['loss_start']:.2f} → {pretrain['loss_end']:.2f}",
         f"  fine-tuning    loss {finetune['loss_start']:.2f} → {finetune['loss_end']:.2f}",

@@ -23,23 +23,26 @@ HEAD = """\
 
 Written by `python -m docs.shapes` from the {n} shapes in
 `tests/components/data/test_shapes.py`, which compares every value and word: {right} are read,
-{refused} are refused with the remedy. Settings are those of the source;
-[how files are written](bring-your-own-data.md#how-files-are-written) explains them.
+{refused} are refused with the remedy. Settings are those of the source, "by init" those that
+`bowerbird init` finds; [how files are written](bring-your-own-data.md#how-files-are-written)
+explains them. "Said" is what `ingest` and `check` print.
 
 | shape | settings | outcome |
 |---|---|---|
 """
-_LONGEST = 300  # characters of a cell
+_LONGEST = 400  # characters of a cell
 
 
 def row(name: str, shape: Shape) -> str:
     """Return the row of the table for a shape, whose file is written and read."""
     settings = ", ".join(f"{key}: {value}" for key, value in shape.settings.items())
+    settings = "by init" if shape.init else settings
     return f"| {cell(name)} | {cell(settings)} | {cell(_outcome(shape))} |"
 
 
 def _outcome(shape: Shape) -> str:
-    with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    said = io.StringIO()
+    with TemporaryDirectory() as folder, contextlib.redirect_stdout(said):
         try:
             found = outcome(shape, Path(folder))
         except ValueError as error:
@@ -47,7 +50,8 @@ def _outcome(shape: Shape) -> str:
     values = [
         f"{column} {', '.join(map(_text, found[column].head(3)))}" for column in shape.wanted or ()
     ]
-    return "read: " + "; ".join(values)
+    printed = "; said: " + "; ".join(filter(None, said.getvalue().splitlines()))
+    return "read: " + "; ".join(values) + (printed if shape.printed else "")
 
 
 def _text(value: object) -> str:

@@ -4,7 +4,8 @@ In: the files that ``ingest`` of params.yaml names, ``data/feedback`` and ``data
 erased people are left out). Out: ``data/raw/{interactions,items,users,reviews}.parquet`` in the
 shape of ``schema.RAW``. Rows are not judged here: a value that cannot be read as its type is named
 in the column ``unreadable``, and the stage ``validate`` quarantines the row with its file and row
-number. A file that cannot be right as a whole is refused.
+number. A file that cannot be right as a whole is refused. ``data/raw/notes.json`` has, by table,
+what a reader should know of columns that are not used.
 
 Products and their texts and prices come from the shop's own files only; with an item file, from it.
 Feedback came over the network, so an event in it makes no product, no title and no price.
@@ -12,7 +13,10 @@ Feedback came over the network, so an event in it makes no product, no title and
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import ibis
@@ -23,7 +27,8 @@ import pyarrow.parquet as pq
 from components.data.engine import on_disk
 from components.data.erased_rows import without_erased
 from components.data.held_days import load_held_days
-from components.data.schema import RAW
+from components.data.schema import NOTES, RAW
+from components.data.sources.copies import note_copies
 from components.data.sources.currencies import rates_of
 from components.data.sources.files import File, connect, files_of
 from components.data.sources.interactions import (
@@ -61,10 +66,14 @@ def _write_tables(con: ibis.BaseBackend, ingest: Ingest, root: Path) -> None:
         return [file for source in sources for file in files_of(source, root)]
 
     rates = rates_of(con, ingest, root)
+    of_events = [files_of(source, root) for source in ingest.interactions]
+    of_items = files(ingest.items)
+    for source, own in zip(ingest.interactions, of_events, strict=True):
+        note_copies(own, source, root)
     parts = [
         interactions_of(con, file, place, rates, entry)
-        for entry, source in enumerate(ingest.interactions)
-        for place, file in enumerate(files_of(source, root))
+        for entry, own in enumerate(of_events)
+        for place, file in enumerate(own)
     ]
     parts += feedback_of(con, ingest.feedback, root)
     # Materialised once: three of the tables are made from the lines.
@@ -79,7 +88,7 @@ def _write_tables(con: ibis.BaseBackend, ingest: Ingest, root: Path) -> None:
     ]
     tables = {
         "interactions": with_older_versions(kept).select(*RAW["interactions"].names),
-        "items": items_table(con, shop_lines, files(ingest.items), ingest, rates),
+        "items": items_table(con, shop_lines, of_items, ingest, rates),
         "users": users_table(con, kept, files(ingest.users), erasures),
         "reviews": together(con, "reviews", reviews) if reviews else RAW["reviews"].empty_table(),
     }
@@ -88,9 +97,29 @@ def _write_tables(con: ibis.BaseBackend, ingest: Ingest, root: Path) -> None:
     partial.mkdir(parents=True)
     for name, table in tables.items():
         write(table, RAW[name], partial / f"{name}.parquet")
+    events = [file for own in of_events for file in own]
+    notes = {"interactions": _notes(events), "items": _notes(of_items)}
+    (partial / NOTES).write_text(json.dumps(notes, indent=2), encoding="utf-8")
+    for note in (*notes["interactions"], *notes["items"]):
+        print(note)
     out = root / "data/raw"
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
+
+
+def _notes(files: Sequence[File]) -> list[str]:
+    """Return a sentence for each column of a source that may matter: that of its first file."""
+    first: dict[tuple[str, str], str] = {}
+    times: Counter[tuple[str, str]] = Counter()
+    for file in files:
+        for column, text in file.notes.items():
+            place = (file.source.shown, column)
+            first.setdefault(place, f"{file.shown}: {text}")
+            times[place] += 1
+    return [
+        text + (f" (the same in {times[place] - 1:,} more files)" if times[place] > 1 else "")
+        for place, text in first.items()
+    ]
 
 
 def write(table: ir.Table | pa.Table, schema: pa.Schema, file: Path) -> None:

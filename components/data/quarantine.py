@@ -53,6 +53,10 @@ REMEDIES = {
 }
 """What to do about a reason that many rows have."""
 _PIECES = "if equal lines are several pieces, set `repeated_lines: pieces`"
+_NEWEST = (
+    "the newest: SELECT * FROM source QUALIFY row_number() OVER (PARTITION BY the id ORDER BY the "
+    "day, or source_file, DESC) = 1"
+)
 _UNREAD = "`decimal`, `thousands`, `timestamp_format` or `nulls` of the source explains such values"
 FREQUENT, FAR_ABOVE, FEW_ROWS = 20, 5, 1000
 """Events of a customer or product that may be none, at least; how many times those of the median
@@ -148,6 +152,8 @@ def remedy(reason: str, table: str) -> str:
     """Return what to do about a reason that many rows have, "" if there is no general advice."""
     if reason == "duplicate" and table == "interactions":
         return f"{_PIECES}; {REMEDIES[reason]}"
+    if reason == "duplicate" and table == "items":
+        return f"{REMEDIES[reason]} ({_NEWEST})"
     return _UNREAD if reason.endswith("cannot be read") else REMEDIES.get(reason, "")
 
 

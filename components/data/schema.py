@@ -24,6 +24,9 @@ In raw and valid tables null marks the shop's own files; feedback of unknown sen
 STATUSES = CANCELLED, RETURNED = ("cancelled", "returned")
 """States in which the purchase of a row does not stand; see ``validate.returns``."""
 
+NOTES = "notes.json"
+"""File in data/raw: what a reader should know of the shop's files, in sentences by table."""
+
 OLDER_VERSION = "older version"
 """State of a row of an order that its source has in a newer version, too."""
 

@@ -2,8 +2,8 @@
 
 In: ``data/raw``. Out: ``data/valid`` (the rows that passed all checks), ``data/quarantine`` (the
 others, unchanged, with the column ``reasons``), ``reports/data_docs`` (Great Expectations'
-pages), ``reports/validation.json`` (the counts, also in the timeline). For each table rows in =
-kept + quarantined.
+pages), ``reports/validation.json`` (the counts, also in the timeline, and notes: what a reader
+should look at). For each table rows in = kept + quarantined.
 
 Values that could not be read quarantine their row (``price cannot be read``). An item whose price
 is not positive is kept without a price: its purchases are as good as others. Events of a product
@@ -52,7 +52,7 @@ from components.data.quarantine import (
     remedy,
     states_of_orders,
 )
-from components.data.schema import TABLES
+from components.data.schema import NOTES, TABLES
 from components.data.table_check import Places, check_table
 from components.data.whole_table import Gate, gates_of_interactions
 from components.settings import Settings, Validate
@@ -129,6 +129,8 @@ def _validated(
     now = pd.Timestamp.now(tz="UTC")
     report: dict[str, dict[str, Any]] = {}
     too_bad: list[str] = []
+    file = root / "data/raw" / NOTES
+    notes = json.loads(file.read_text()) if file.exists() else {}  # tables of an earlier release
     for table in ("items", "users", "interactions", "reviews"):
         places = Places.below(root, table)
         feedback = table == "interactions" and _has_feedback(con, places.raw)
@@ -140,6 +142,7 @@ def _validated(
         found = Outcome(con.read_parquet(str(places.valid)), _quarantined(con, places))
         own = found.part(feedback=False) if feedback else found
         report[table] = {**found.counts, "examples": found.examples, "empty": empty, **kept}
+        report[table]["notes"] = notes.get(table, [])
         print_counts(table, report[table], own.counts["reasons"], own.examples)
         for what, n in kept.items():
             if n:
@@ -225,6 +228,7 @@ def _of_own_interactions(
         *without_common_ids(own.good, "user_id"),
     ):
         print(f"    {note}")
+        report["notes"].append(note)
     return [
         *too_few_known(joins, settings),
         *([] if "known_items" in joins else without_common_ids(own.good, "item_id")),

@@ -14,6 +14,7 @@ from components.data.sources.currencies import without_currency
 from components.data.sources.events import events
 from components.data.sources.files import connect
 from components.data.sources.ids import NULL_WORDS
+from components.data.sources.marks import COUNTED, Values, note
 from components.data.sources.numbers import SIGNS
 from components.data.sources.numbers import of_text as number_of
 from components.data.sources.statuses import statuses
@@ -69,6 +70,12 @@ class Facts:
         """Return how many rows have a word for a cancelled or returned purchase, of a few words."""
         few = self._values[column].nunique() <= 20
         return int(self._counts[column]["takes_back"]) if few else 0
+
+    def says(self, table: str, column: str) -> bool:
+        """Return whether a column says by name and values which rows of ``table`` are no sales."""
+        values = self._values[column]
+        counts = values.value_counts().head(COUNTED + 1).to_dict()
+        return bool(note(table, column, Values(counts, len(values), self.given(column)), ()))
 
     def examples(self, column: str) -> str:
         """Return the most frequent values."""

@@ -19,10 +19,11 @@ import pandas as pd
 from components.data.sources.booleans import FALSE, TRUE
 from components.data.sources.cells import Cells, of_text
 from components.data.sources.columns import LINE_CATALOGUE, MAPPABLE
-from components.data.sources.currencies import currencies, without_currency
+from components.data.sources.currencies import NO_PART_OF_AMOUNTS, currencies, without_currency
 from components.data.sources.events import events
 from components.data.sources.files import connect
 from components.data.sources.ids import NULL_WORDS
+from components.data.sources.marks import NOT_AVAILABLE
 from components.data.sources.names import (
     EXACT,
     FILLERS,
@@ -36,7 +37,7 @@ from components.data.sources.names import (
 )
 from components.data.sources.numbers import SIGNS
 from components.data.sources.times import times
-from components.project.doubts import NOT_AVAILABLE, doubts
+from components.project.doubts import doubts
 from components.project.facts import MOST, Facts
 from components.project.inspection import LIST_SIGN, Inspected
 from components.project.refusals import refusals
@@ -54,6 +55,8 @@ _GUEST_SHARE = 0.02
 """Share of the rows above which such a customer is no customer …"""
 _GUEST_TIMES = 3
 """… if they also are so many times those of the median customer."""
+_SEVERAL_PATHS = 0.1
+"""Share of the paths with a comma, above which it may stand between two."""
 _MOVED = 0.3
 """Share of the categories that stand at several places, above which they are a set."""
 _KINDS = {
@@ -230,7 +233,7 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
             fits *= 0.1  # one text for all
         if name in ("categories", "category") and _kinds_of_rows(found.values[column]):
             return 0.0
-        if table == "interactions" and facts.takes_back(column):
+        if table == "interactions" and (facts.takes_back(column) or facts.says(table, column)):
             return 0.0
         if name in ("categories", "category") and facts.distinct(column) > MOST:
             fits *= 0.5 if facts.given(column) > 50 else 1.0
@@ -578,10 +581,8 @@ def currency_codes(guess: Guess) -> pd.Series:
         named = guess.values("currency")
     elif "price" in guess.columns:
         prices = guess.values("price")
-        found = _typed(
-            prices.drop_duplicates(), lambda cells: without_currency(cells, plain)[1].text
-        )
-        named = prices.map(found)
+        words = prices[prices.str.contains(NO_PART_OF_AMOUNTS)].drop_duplicates()
+        named = prices.map(_typed(words, lambda cells: without_currency(cells, plain)[1].text))
         if code := guess.source.get("currency"):
             named = named.fillna(code)
     else:
@@ -592,6 +593,8 @@ def currency_codes(guess: Guess) -> pd.Series:
 
 def _typed(values: pd.Series, typed: Callable[[Cells], ir.Value]) -> pd.Series:
     """Return the typed value of each text, by the text, in their order."""
+    if values.empty:  # a connection takes longer than a column
+        return pd.Series(dtype=object)
     con = connect("UTC")
     frame = pd.DataFrame({"w": values.to_numpy(), "n": range(len(values))})
     table = con.create_table("w", frame, schema={"w": "string", "n": "int64"}, temp=True)
@@ -629,9 +632,14 @@ def _set_categories(result: Guess) -> None:
         result.source["categories"] = "set"
         result.doubts.append(f"categories such as {example.iloc[0]!r} are a set without an order")
     else:
-        result.doubts.append(
-            f"categories such as {example.iloc[0]!r} are a path, from left to right"
-        )
+        several = example[example.str.contains(", ", regex=False)]
+        text = f"categories such as {example.iloc[0]!r} are a path, from left to right"
+        if sign != LIST_SIGN and len(several) > _SEVERAL_PATHS * len(example):
+            text += (
+                f"; if {several.iloc[0]!r} is several, a `query` keeps the first "
+                f"(split_part(\"{column}\", ', ', 1))"
+            )
+        result.doubts.append(text)
 
 
 def _is_set(values: pd.Series, sign: str) -> bool:

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from zoneinfo import available_timezones
 
+import numpy as np
 import pandas as pd
 
 from components.credentials import Credential, mask_credentials
@@ -20,10 +21,11 @@ from components.currencies import CODES
 from components.data.sources.hints import did_you_mean
 from components.data.sources.names import STATES, words
 from components.data.sources.places import Place
+from components.data.sources.stored import StoredFile
 from components.project.check import ROWS_SHOWN, TABLES, Checked, Unreadable, as_text, check
 from components.project.folder import refuse_taken, write_folder
 from components.project.guessing import Guess, choose, currency_codes, guess
-from components.project.inspection import inspect
+from components.project.inspection import Inspected, inspect
 from components.project.joining import join_events, join_ids, no_common_ids
 from components.project.params import params_text
 from components.project.presets import load_preset
@@ -189,7 +191,10 @@ def _guess(table: str, path: Path, written: str, with_items: bool, taken: Collec
         if first.remote:
             first.path.parent.mkdir(parents=True)
             first.remote.fetch(first.path)
-        guesses = [guess(table, one, written, with_items) for one in inspect(first.path)]
+        inspected = inspect(first.path)
+        for one in inspected:
+            _add_partitions(one, files)
+        guesses = [guess(table, one, written, with_items) for one in inspected]
         found = choose(guesses, taken)
     if len(files) > 1 and not files[-1].remote and not found.part:
         names = inspect(files[-1].path)[0].values.columns
@@ -200,6 +205,14 @@ def _guess(table: str, path: Path, written: str, with_items: bool, taken: Collec
                 f"{files[-1].path.name}, and not used: a `query` reads columns that some files lack"
             )
     return found
+
+
+def _add_partitions(found: Inspected, files: list[StoredFile]) -> None:
+    """Add the keys of the files' folders (``sku=7/part.csv``) as columns, with the values that all
+    files have."""
+    for key, _ in files[0].partitions:
+        values = [dict(file.partitions).get(key) for file in files]
+        found.values[key] = np.resize(np.array(values, dtype=object), len(found.values))
 
 
 def _rule(guesses: list[Guess], table: str, name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
@@ -31,8 +32,8 @@ def params_text(ingest: dict[str, Any], changes: dict[str, dict[str, Any]] | Non
 
     ingest: the section. changes: values of other sections by section and key.
     """
-    yaml = _yaml()
-    content: CommentedMap = yaml.load(TEMPLATE / "params.yaml")
+    form = _yaml()
+    content: CommentedMap = form.load(TEMPLATE / "params.yaml")
     template = content["ingest"]
     section = CommentedMap()
     for key in ("currency", "timezone"):
@@ -49,17 +50,17 @@ def params_text(ingest: dict[str, Any], changes: dict[str, dict[str, Any]] | Non
     for name, values in (changes or {}).items():
         content[name].update(values)
     out = io.StringIO()
-    yaml.dump(content, out)
+    form.dump(content, out)
     lines = out.getvalue().splitlines()
     first = next(n for n, line in enumerate(lines) if line.strip() and not line.startswith("#"))
     return _HEAD + with_comments(_spaced("\n".join(lines[first:])))
 
 
 def _yaml() -> YAML:
-    yaml = YAML()
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    return yaml
+    form = YAML()
+    form.width = 4096
+    form.indent(mapping=2, sequence=4, offset=2)
+    return form
 
 
 def _entry(source: dict[str, Any]) -> CommentedMap:
@@ -74,12 +75,26 @@ def _entry(source: dict[str, Any]) -> CommentedMap:
 
 def _plain(key: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return CommentedMap({name: _plain(name, one) for name, one in value.items()})
+        return CommentedMap({_quoted(name): _plain(name, one) for name, one in value.items()})
+    if isinstance(value, list):
+        return [_quoted(one) for one in value]
     if isinstance(value, str) and "\n" in value and key == "query":
         return LiteralScalarString(value.rstrip("\n") + "\n")
-    if isinstance(value, str) and (value.isdigit() or "\n" in value):  # the position of a column
-        return DoubleQuotedScalarString(value)
-    return value
+    return _quoted(value)
+
+
+def _quoted(word: Any) -> Any:
+    """Return a text in quotation marks where YAML 1.1 takes it for another type: Yes, 1, null.
+
+    The settings are read as YAML 1.1, and written as 1.2, in which ``Yes`` is a text.
+    """
+    if not isinstance(word, str):
+        return word
+    try:
+        same = yaml.safe_load(word) == word
+    except yaml.YAMLError:  # a sign, which is quoted when it is written
+        return word
+    return word if same else DoubleQuotedScalarString(word)
 
 
 def _spaced(text: str) -> str:

@@ -1,5 +1,5 @@
-"""What must be changed in a file of events before it can be read: rows of several products or
-events, and rows that are no purchases.
+"""What must be changed in a file before it can be read: rows of several products or events, rows
+that are no purchases, and states of products at several times.
 
 In: the columns of a file and their names in the contract. Out: sentences with the remedy.
 """
@@ -16,6 +16,8 @@ from components.data.sources.events import VOCABULARY
 from components.data.sources.names import FILLERS, PART, likeness, words
 from components.project.facts import MOST, Facts
 
+_ONCE = 0.8
+"""Share of the rows of a catalogue that are of different products, below which it has states."""
 _SEVERAL = 0.05
 """Share of the cells with several ids above which they are lists."""
 
@@ -23,10 +25,12 @@ _SEVERAL = 0.05
 def refusals(
     table: str, values: pd.DataFrame, columns: dict[str, str], left_out: list[str], facts: Facts
 ) -> Iterator[str]:
-    """Yield what is to be done about the file; nothing for one of no events.
+    """Yield what is to be done about the file.
 
     columns: the shop's column by name of the contract. left_out: columns that are not used.
     """
+    if table == "items":
+        yield from _several_times(values, columns, left_out, facts)
     if table != "interactions":
         return
     yield from _several_products(values, columns.get("item_id", ""))
@@ -34,6 +38,30 @@ def refusals(
         yield from _no_purchases(left_out, facts)
     if "event" not in columns:
         yield from _several_events(values, left_out)
+
+
+def _several_times(
+    values: pd.DataFrame, columns: dict[str, str], left_out: list[str], facts: Facts
+) -> Iterator[str]:
+    """Yield that products have a row for each of several times."""
+    chosen = columns.get("item_id", "")
+    if not chosen or "language" in columns or facts.distinct(chosen) > _ONCE:
+        return
+    own = values[chosen]
+    for column in left_out:
+        named = likeness("timestamp", column) or "date" in words(column)
+        if facts.share(column, "time") >= MOST and (named or facts.share(column, "number") < MOST):
+            states = values.assign(id=own, at=values[column]).dropna(subset=["id", "at"])
+            if len(states) == len(states.drop_duplicates(["id", "at"])):
+                shares = facts.formats(column)
+                form = max(shares, key=lambda one: shares[one])
+                time = f"strptime(\"{column}\", '{form}')" if form else f'"{column}"'
+                yield (
+                    f"products have several rows, each of another time in {column!r}: a `query` "
+                    "keeps the newest (SELECT * FROM source QUALIFY row_number() OVER (PARTITION "
+                    f'BY "{chosen}" ORDER BY {time} DESC) = 1)'
+                )
+                return
 
 
 def _several_products(values: pd.DataFrame, chosen: str) -> Iterator[str]:

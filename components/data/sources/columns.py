@@ -14,6 +14,7 @@ import ibis
 import ibis.expr.types as ir
 
 from components.data.sources.booleans import availability
+from components.data.sources.categories import categories, several_paths
 from components.data.sources.cells import Cells, joined
 from components.data.sources.checks import (
     LEVELS,
@@ -23,18 +24,18 @@ from components.data.sources.checks import (
     unreadable,
 )
 from components.data.sources.column import Column
-from components.data.sources.currencies import currencies, without_currency
+from components.data.sources.currencies import NO_PART_OF_AMOUNTS, currencies, without_currency
 from components.data.sources.events import IGNORE, events
 from components.data.sources.files import ROW, File
 from components.data.sources.hints import did_you_mean
 from components.data.sources.ids import ids, item_ids
 from components.data.sources.languages import languages
-from components.data.sources.markup import decoded, decoded_lists
+from components.data.sources.markup import decoded
 from components.data.sources.numbers import numbers
 from components.data.sources.statuses import statuses
 from components.data.sources.time_checks import known_formats, time_unit
 from components.data.sources.times import times, versions
-from components.data.sources.unused import meaning_of, print_unused
+from components.data.sources.unused import may_matter, unused_notes
 from components.settings import Source
 
 
@@ -57,8 +58,6 @@ class Mappable:
 
 LINE_CATALOGUE = ("title", "description", "brand", "categories")
 """Facts about its item that an interaction may carry, for shops without an item file."""
-
-_NO_PART_OF_AMOUNTS = "[^0-9eE.,'() \u00a0\u202f+-]"
 
 _CATEGORIES = {"category": "categories"}
 
@@ -95,7 +94,7 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
     The columns ``source`` and ``source_row`` name the file and the row in it, from 0.
     ``unreadable`` names the values that are not of their type, which are null; it is null where
     there are none. Contract columns that the source does not name are absent. Rows whose event the
-    source ignores are left out.
+    source ignores are left out. What a reader should know of other columns is in ``file.notes``.
 
     Raises:
         ValueError: the file cannot be read; a column that ``columns:`` names is missing in the file
@@ -106,11 +105,11 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
     try:
         wanted = [shop for shops in names.values() for shop in shops]
         rows, cells = file.columns(
-            con, list(dict.fromkeys(wanted)), lambda shop: bool(meaning_of(shop, table, names))
+            con, list(dict.fromkeys(wanted)), lambda shop: may_matter(shop, table, names)
         )
         cells = {shop: one.without(file.source.nulls or []) for shop, one in cells.items()}
         others = {shop: one for shop, one in cells.items() if shop not in wanted}
-        print_unused(rows, others, file, table, names)
+        file.notes.update(unused_notes(rows, others, file.source, table, names))
         if "price" in names:
             rows, names, cells = _with_currency(con, rows, names, cells, file.source)
         columns = [
@@ -119,6 +118,7 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
         ]
         rows, columns = _as_view(con, rows, columns)
         check_columns(rows, columns, file)
+        file.notes.update(several_paths(rows, columns, file.source))
     except ValueError as error:
         raise ValueError(f"ingest.{table}: {error}") from error
     typed = rows.select(
@@ -140,7 +140,7 @@ def _with_currency(
     """Return rows, names and cells with ``12,50 €`` as a price and, unless there is a column for
     it, a currency."""
     (shop,) = names["price"]
-    more = cells[shop].number.isnull() & cells[shop].text.re_search(_NO_PART_OF_AMOUNTS)
+    more = cells[shop].number.isnull() & cells[shop].text.re_search(NO_PART_OF_AMOUNTS)
     if not rows.aggregate(more=more.any()).more.execute()[0]:
         return rows, names, cells
     rows, cells = _cells_of_view(con, rows, cells)
@@ -189,7 +189,7 @@ def _column(
     elif name == "event":
         value = events(cells, source)
     elif name in LEVELS:
-        value = _categories(list(given.values()), source)
+        value = categories(list(given.values()), source)
     elif name in TEXTS:
         value = decoded(cells.text) if source.html == "decode" else cells.text
     elif name == "status":
@@ -288,29 +288,3 @@ def complete(rows: ir.Table, defaults: dict[str, ir.Value]) -> ir.Table:
     return rows.mutate(
         **{name: value for name, value in defaults.items() if name not in rows.columns}
     )
-
-
-def _categories(parts: list[Cells], source: Source) -> ir.Value:
-    """Return the levels of a category, most general first: those of each column one after another.
-
-    A list is taken as it is, a text is split at the source's separator, or is one level without
-    one. The values of a set are in the order of the alphabet.
-    """
-    found = [_levels(cells, source) for cells in parts]
-    if len(found) > 1:
-        none = ibis.literal([], "array<string>")
-        found = [ibis.coalesce(one, none) for one in found]
-    levels = found[0].concat(*found[1:]) if found[1:] else found[0]
-    levels = levels.map(lambda level: level.strip()).filter(lambda level: level != "")
-    return levels.unique().sort() if source.categories == "set" else levels
-
-
-def _levels(cells: Cells, source: Source) -> ir.Value:
-    text, lists = cells.text, cells.levels
-    if source.html == "decode":
-        text, lists = decoded(text), decoded_lists(lists)
-    if source.category_separator:
-        parts = text.split(source.category_separator)
-    else:
-        parts = ibis.ifelse(text.notnull(), ibis.array([text]), ibis.null("array<string>"))
-    return ibis.coalesce(lists, parts)

@@ -39,6 +39,9 @@ _BEFORE = rf"^([-+(]?)([^-+(),\d\s]{{1,5}}){_SPACE}([-+(.]?\d)"
 _AFTER = rf"(\d[.,]?\)?-?){_SPACE}([^-+(),\d\s]{{1,5}})$"
 """A word before or after an amount."""
 
+NO_PART_OF_AMOUNTS = "[^0-9eE.,'() \u00a0\u202f+-]"
+"""A character that no amount without a currency has."""
+
 RATE_COLUMNS = ("date", "currency", "rate")
 
 

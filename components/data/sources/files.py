@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -41,11 +41,13 @@ class File:
     """What a source reads at once: one of its files, or the result of its query.
 
     shown: the path, or those of the query's tables, in messages and in the column ``source``.
+    notes: what a reader should know of the file, by column or subject; there once it is read.
     """
 
     shown: str
     source: Source
     content: Content
+    notes: dict[str, str] = field(default_factory=dict, compare=False)
 
     def columns(
         self, con: ibis.BaseBackend, wanted: Sequence[str], also: Also | None = None

@@ -66,7 +66,7 @@ _NAMES = {
         lineitem quantity, order quantity, item count, menge, anzahl, stück, stueck, cantidad,
         quantite, quantité, aantal, quantita, quantidade, amount, count, количество, antal,
         antall,
-        购买数量, 個数, quantity purchased, stk
+        购买数量, 商品数量, 個数, quantity purchased, stk
     """,
     "price": """
         unit price tax incl, price tax incl, unit price incl tax,
@@ -75,7 +75,7 @@ _NAMES = {
         unit price, item price, sale price, sales price, lineitem price, variant price,
         list price, regular price, net price, preis, einzelpreis, stückpreis, verkaufspreis, vk,
         precio, prix, prix unitaire, prezzo, prijs, preco, amount, value, cost, base price,
-        retail price, 单价, 价格, цена, prezzo unitario, pris, enhetspris,
+        retail price, 单价, 价格, 京东价, цена, prezzo unitario, pris, enhetspris,
         商品价格, sold for, vk netto, preis netto, unit net price
     """,
     "order_id": """
@@ -83,7 +83,7 @@ _NAMES = {
         order number, order no, invoice, invoice no, invoice id, basket id, transaction id,
         receipt, receipt id, bestellnummer, bestell nr, rechnung, auftragsnummer, pedido,
         commande, order, bestellung, ordrenr, ordernr, 订单号, номер заказа, numero ordine,
-        bestelnummer, 订单编号, 受注番号, auftragsnr, auftrag nr, idorder, belegnummer,
+        bestelnummer, 订单编号, 受注番号, auftragsnr, auftrag nr, idorder, belegnummer, belegnr,
         référence commande, auftrag, beleg, order reference
     """,
     "status": """

@@ -14,6 +14,7 @@ from typing import Any
 
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError
 
+from components.data.sources import formulas
 from components.data.sources.delimited import places
 from components.data.sources.hints import Also, did_you_mean, with_others
 from components.data.sources.values import Values, stage_values
@@ -43,7 +44,8 @@ def stage_sheet(
 
     Raises:
         ValueError: the workbook cannot be read or has several sheets, the sheet is empty, its first
-            row is a title, or a column is missing or there twice.
+            row is a title, or a column is missing, there twice, or has formulas that were never
+            computed.
     """
     sheet = _sheet(path, shown, form)
     shown = f"{shown}, sheet {sheet.name!r}"
@@ -59,6 +61,7 @@ def stage_sheet(
     else:
         names = with_others(wanted, first, also if form.header else None)
         chosen = places(first, shown, form, names)
+    _refuse_formulas(path, shown, sheet, dict(zip(chosen, names, strict=True)))
     numbered = (
         (row - top - form.header, [cells[place] for place in chosen])
         for row, cells in _rows(sheet)
@@ -127,6 +130,19 @@ def _texts(cells: Sequence[Any]) -> list[str]:
         str(int(cell) if isinstance(cell, float) and cell % 1 == 0 else cell).strip()
         for cell in cells
     ]
+
+
+def _refuse_formulas(path: Path, shown: str, sheet: CalamineSheet, names: dict[int, str]) -> None:
+    """Raise if a column, by its place in the rows, has formulas without values."""
+    if path.suffix.lower() not in formulas.ENDINGS or sheet.start is None:
+        return
+    for column, row in formulas.without_values(path, sheet.name).items():
+        if (name := names.get(column - sheet.start[1])) is not None:
+            raise ValueError(
+                f"{shown}: column {name!r} has formulas whose values were never computed, first "
+                f"in row {row}: they would be read as empty; open the file in a spreadsheet "
+                "program and save it, or export it as CSV"
+            )
 
 
 def _refuse_title(start: list[Row], shown: str, wanted: Sequence[str] | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zoneinfo
+from functools import cache
 
 _MONTHS = "january february march april may june july august september october november december"
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday"
@@ -135,6 +136,11 @@ def _dates(found: re.Match[str], order: str, between: str) -> list[str]:
     return [f"{signs[one[0]]}{found['a']}{signs[one[1]]}{between}{signs[one[2]]}" for one in orders]
 
 
+@cache
+def _zones() -> set[str]:
+    return zoneinfo.available_timezones()
+
+
 def _without_time(text: str) -> str:
     """Return the text around a date with the signs of formats for time, zone and weekday."""
     text, halves = _HALF.subn("%p", text)
@@ -152,7 +158,7 @@ def _without_time(text: str) -> str:
     last = found.rpartition(" ")[2]
     if last in ZONES:
         found = found.removesuffix(last) + "%z"
-    elif last in zoneinfo.available_timezones():
+    elif last in _zones():
         found = found.removesuffix(last) + "%Z"
     for day in _DAYS.split():
         found = re.sub(rf"\b{day}\b", "%A", found, flags=re.IGNORECASE)

@@ -16,13 +16,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import ibis
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.data.charges import charges
+from components.data.schema import LINES
 from components.data.sources.columns import read
 from components.data.sources.files import connect, files_of
+from components.project.guessing import guess
+from components.project.inspection import inspect
 from components.settings import Source
 
 USER_ITEM_TIME = {"user_id": "u", "item_id": "s", "timestamp": "t"}
@@ -37,7 +42,8 @@ class Shape:
 
     content: text or bytes of the file ``name``, or a function that writes it. wanted: the expected
     values by column of the contract. refused: words of the refusal. printed: words of the output.
-    silent: words that the output must not have.
+    silent: words that the output must not have. init: columns and settings are those that ``init``
+    finds.
     """
 
     content: str | bytes | Callable[[Path], None]
@@ -50,6 +56,7 @@ class Shape:
     zone: str = "UTC"
     printed: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    init: bool = False
 
 
 def csv_of(*users: str, sep: str = ",", end: str = "\n") -> str:
@@ -122,6 +129,18 @@ def zstd(text: str) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+def extra(name: str, *values: str) -> str:
+    """Return a CSV with one further column, which no setting names."""
+    return "\n".join([f"u,s,t,{name}", *(f"a,x,{T},{value}" for value in values)]) + "\n"
+
+
+def paths(*values: str) -> dict[str, Any]:
+    """Return content, columns and settings of a catalogue with paths of categories."""
+    rows = tuple(f"{n};mug;{value}" for n, value in enumerate(values))
+    return {**products("c", rows=rows, categories="c"), "settings": {"category_separator": ">"}}
+
+
+THREE = {"user_id": ["a"] * 3}
 TWO = {"user_id": ["1", "2"]}
 MUELLER = "u,s,t\nMüller,x," + T + "\n"
 CHINESE = "u,s,t\n张三,红色杯子," + T + "\n"
@@ -1070,6 +1089,174 @@ SHAPES = {
         wanted={"item_id": ["1", "2"]},
         printed=("column 'stock' is not used, so all products are read as available; 1 rows",),
     ),
+    "documents and returns by codes": Shape(
+        extra("Belegart", "RE", "RE", "GS"),
+        THREE,
+        printed=("column 'Belegart' ('RE' 2, 'GS' 1) is not used, so all rows count", "`status`"),
+    ),
+    "documents and returns by codes, said": Shape(
+        extra("Belegart", "RE", "RE", "GS"),
+        {"status": ["kept", "kept", "returned"]},
+        columns={**USER_ITEM_TIME, "status": "Belegart"},
+        settings={"statuses": {"RE": "kept", "GS": "returned"}},
+        silent=("Belegart",),
+    ),
+    "sales and returns by letters": Shape(
+        extra("type", "S", "S", "R"),
+        THREE,
+        printed=("column 'type' ('S' 2, 'R' 1) is not used", "credit notes"),
+    ),
+    "states of orders as numbers": Shape(
+        extra("order_status", "5", "5", "7"),
+        THREE,
+        printed=("column 'order_status' ('5' 2, '7' 1) is not used", "words in `statuses`"),
+    ),
+    "states of orders as numbers, of a shop": Shape(
+        extra("current_state", "5", "5", "6"),
+        THREE,
+        printed=("column 'current_state' ('5' 2, '6' 1) is not used",),
+    ),
+    "lines that are no products by their kind": Shape(
+        extra("line_type", "product", "product", "shipping"),
+        THREE,
+        printed=("column 'line_type'", "leaves out rows of no product, such as shipping"),
+    ),
+    "signs of sales and returns": Shape(
+        extra("sign", "+", "+", "-"), THREE, printed=("column 'sign' ('+' 2, '-' 1) is not used",)
+    ),
+    "debit and credit": Shape(
+        extra("S/H", "S", "S", "H"), THREE, printed=("column 'S/H' ('S' 2, 'H' 1) is not used",)
+    ),
+    "times of cancellations": Shape(
+        extra("cancelled_at", "", "2024-03-02", ""),
+        THREE,
+        printed=("('2024-03-02' 1, none 2) is not used", 'WHERE "cancelled_at" IS NULL'),
+    ),
+    "pieces that came back": Shape(
+        extra("refunded_qty", "0", "0", "1"), THREE, printed=('"refunded_qty" = 0',)
+    ),
+    "a flag in a name without signs": Shape(
+        extra("OXSTORNO", "0", "0", "1"),
+        THREE,
+        printed=("column 'OXSTORNO' ('0' 2, '1' 1) is not used",),
+    ),
+    "orders that are tests": Shape(
+        extra("test", "false", "false", "true"),
+        THREE,
+        printed=("column 'test' ('false' 2, 'true' 1) is not used", "a `query` leaves them out"),
+    ),
+    "columns that change no row": Shape(
+        "u,s,t,country,type,customer_type,refunded_qty,test,status,returning,ab_test\n"
+        f"1,x,{T},DE,online,B2B,0,false,paid,yes,A\n2,x,{T},FR,store,B2C,0,false,shipped,no,B\n",
+        TWO,
+        silent=("is not used",),
+    ),
+    "products that a mark takes out": Shape(
+        **products("Auslauf", rows=("1;a;X", "2;b;")),
+        wanted={"item_id": ["1", "2"]},
+        printed=("column 'Auslauf' ('X' 1, none 1) is not used", '"Auslauf" IS NULL AS available'),
+    ),
+    "products that sales has blocked": Shape(
+        **products("sales_status", rows=("1;a;free", "2;b;blocked")),
+        wanted={"item_id": ["1", "2"]},
+        printed=("column 'sales_status'", "so all products are available"),
+    ),
+    "products that were deleted": Shape(
+        **products("deleted_at", rows=("1;a;2024-02-01", "2;b;")),
+        wanted={"item_id": ["1", "2"]},
+        printed=("column 'deleted_at' ('2024-02-01' 1, none 1)", "IS NULL AS available"),
+    ),
+    "products that are shown nowhere": Shape(
+        **products("visibility", rows=("1;a;both", "2;b;search", "3;c;none")),
+        wanted={"item_id": ["1", "2", "3"]},
+        printed=("column 'visibility'", "so all products are available", "words in `available`"),
+    ),
+    "products that are shown nowhere, beside a stock": Shape(
+        **products("stock", "online", rows=("1;a;3;0", "2;b;5;1"), available="stock"),
+        wanted={"available": [True, True]},
+        printed=("column 'online' ('0' 1, '1' 1) is not used, so only another column",),
+    ),
+    "products that were sold until a day": Shape(
+        **products("valid_to", rows=("1;a;2024-02-01", "2;b;9999-12-31")),
+        wanted={"item_id": ["1", "2"]},
+        printed=("column 'valid_to'", "until when they can be bought"),
+    ),
+    "columns that change no product": Shape(
+        **products(
+            *("colour", "hidden", "online", "valid_to", "units_sold", "state"),
+            rows=("1;a;red;0;1;9999-12-31;7;new", "2;b;blue;0;1;9999-12-31;9;used"),
+        ),
+        wanted={"item_id": ["1", "2"]},
+        silent=("is not used",),
+    ),
+    "categories of several paths": Shape(
+        **paths("Kitchen > Mugs, Gifts > Tea", "Gifts > Tea", "Table"),
+        wanted={"categories": [["Kitchen", "Mugs, Gifts", "Tea"], ["Gifts", "Tea"], ["Table"]]},
+        printed=("1 values hold several paths", "'Kitchen > Mugs, Gifts > Tea' in row 1"),
+    ),
+    "categories with a comma in a name": Shape(
+        **paths("Food, Beverages & Tobacco > Tea", "Clothing > Shirts, Tops", "Garden"),
+        wanted={
+            "categories": [
+                ["Food, Beverages & Tobacco", "Tea"],
+                ["Clothing", "Shirts, Tops"],
+                ["Garden"],
+            ]
+        },
+        silent=("several paths",),
+    ),
+    # what init takes columns for
+    "init: a mark of cancellations": Shape(
+        "Kunde;Artikel;Datum;Storno\nK1;A1;2024-03-01;X\nK2;A2;2024-03-02;\n",
+        {"user_id": ["K1", "K2"], "status": ["cancelled", None]},
+        printed=("status is column 'Storno'",),
+        init=True,
+    ),
+    "init: a mark of products that cannot be bought": Shape(
+        "Artikelnr;Bezeichnung;Gesperrt\nA1;Mug;J\nA2;Cup;N\n",
+        {"item_id": ["A1", "A2"], "available": [False, True]},
+        table="items",
+        printed=("available is column 'Gesperrt'",),
+        init=True,
+    ),
+    "init: a currency in the name of a column": Shape(
+        "customer,sku,date,Price (USD)\nK1,A1,2024-03-01,1.50\nK2,A2,2024-03-02,2\n",
+        {"price": [1.5, 2]},
+        printed=("prices are in USD",),
+        init=True,
+    ),
+    "init: a kind of row is no category": Shape(
+        "customer,sku,date,type\nK1,A1,2024-03-01,S\nK2,A2,2024-03-02,R\n",
+        {"item_id": ["A1", "A2"]},
+        printed=("column 'type' ('R' 1, 'S' 1) is not used",),
+        init=True,
+    ),
+    "init: states of products at several times": Shape(
+        "sku,title,snapshot_date\nA1,Mug,2024-03-01\nA1,Mug 2,2024-04-01\n",
+        refused=("'snapshot_date'", "QUALIFY", 'ORDER BY "snapshot_date" DESC'),
+        name="items.csv",
+        table="items",
+        init=True,
+    ),
+    "init: several products in a cell": Shape(
+        "customer,skus,date\nK1,A1|A2,2024-03-01\nK2,A2|A3,2024-03-02\n",
+        refused=("several products in a cell", "unnest"),
+        init=True,
+    ),
+    # lines that are no products
+    "lines of shipping": Shape(
+        f"u,s,t,n\n1,VERSAND,{T},Versandkosten DHL\n2,7,{T},Mug\n",
+        {"item_id": ["VERSAND", "7"]},
+        columns={**USER_ITEM_TIME, "title": "n"},
+        printed=("'VERSAND' (Versandkosten DHL)", "validate.non_product_codes: ['VERSAND']"),
+    ),
+    "lines of vouchers": Shape(
+        f"u,s,t,n\n1,GC-50,{T},Gift card\n2,7,{T},Card holder\n",
+        {"item_id": ["GC-50", "7"]},
+        columns={**USER_ITEM_TIME, "title": "n"},
+        printed=("validate.non_product_codes: ['GC-50']",),
+        silent=("'7'",),
+    ),
     "names that stand again": Shape(
         f"u,s,t,event\n1,x,{T},view\nu,s,t,event\n",
         refused=("(for event)", "the line of names stands in the file again"),
@@ -1092,16 +1279,34 @@ SHAPES = {
 
 
 def outcome(shape: Shape, root: Path) -> pd.DataFrame:
-    """Return the rows of the shape's file as the contract's columns."""
+    """Return the rows of the shape's file as the contract's columns, and print what is said of
+    other columns and of lines that are no products."""
     path = root / shape.name
     if callable(shape.content):
         shape.content(path)
     else:
         data = shape.content
         path.write_bytes(data.encode() if isinstance(data, str) else data)
-    source = Source.model_validate({"path": shape.name, "columns": shape.columns, **shape.settings})
+    source = Source.model_validate(
+        _found_by_init(shape, path)
+        if shape.init
+        else {"path": shape.name, "columns": shape.columns, **shape.settings}
+    )
     (file,) = files_of(source, root)
-    return read(connect(shape.zone), file, shape.table).order_by("source_row").execute()
+    rows = read(connect(shape.zone), file, shape.table).order_by("source_row")
+    print(*file.notes.values(), sep="\n")
+    if shape.table == "interactions" and "title" in shape.columns:
+        print(*charges(rows, rows.mutate(source=ibis.literal(LINES))), sep="\n")
+    return rows.execute()
+
+
+def _found_by_init(shape: Shape, path: Path) -> dict[str, Any]:
+    """Return the source that ``init`` writes, and print its doubts."""
+    found = guess(shape.table, inspect(path)[0], shape.name)
+    print(*found.doubts, sep="\n")
+    if found.todo:
+        raise ValueError(f"ingest.{shape.table}: {shape.name}: {found.todo[0]}")
+    return found.source
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,30 @@ def test_reviews_of_other_products_are_counted(
     assert "zeros on the left" in found["likely_cause"]
     assert "0.0% of 17 reviews find their product in the item files" in capsys.readouterr().out
     assert report["reviews"]["kept"] == 17
+
+
+def test_what_a_reader_should_look_at_is_printed_and_in_the_report(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guests = ["99999" if n % 5 < 2 else f"c{n % 30}" for n in range(200)]
+    bought = lines([f"i{n % 9}" for n in range(200)], u=guests, Belegart=["RE", "GS"] * 100)
+    (tmp_path / "in").mkdir()
+    bought[:100].to_csv(tmp_path / "in/1.csv", index=False)
+    bought[100:].to_csv(tmp_path / "in/2.csv", index=False)
+    shutil.copy(tmp_path / "in/2.csv", tmp_path / "in/3.csv")
+    source = {"path": "in", "columns": LINE_COLUMNS}
+    listed = catalogue([f"i{n}" for n in range(9)], hidden=["x"] + [None] * 8)
+    found = run(settings, tmp_path, bought, listed, {"max_bad_share": 0.5}, interactions=[source])
+    printed = capsys.readouterr().out
+    notes = found["interactions"]["notes"] + found["items"]["notes"]
+    wanted = [
+        ("in/1.csv: column 'Belegart' ('GS' 50, 'RE' 50)", "(the same in 2 more files)"),
+        ("in/3.csv: the file has the same content as in/2.csv", "delete one"),
+        ("customer '99999' has 40% of the events", "`nulls`"),
+        ("items.csv: column 'hidden' ('x' 1, none 8)", "count as available"),
+    ]
+    assert len(notes) == len(wanted)
+    for note, (start, words) in zip(notes, wanted, strict=True):
+        assert note.startswith(start)
+        assert words in note
+        assert note in printed

@@ -359,11 +359,6 @@ def test_headers_in_other_languages(header: str, names: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("column", "values", "words"),
     [
-        ("cancelled_at", ["2024-01-02", None], '"cancelled_at" IS NULL'),
-        ("refunded_qty", ["0", "1"], '"refunded_qty" = 0'),
-        ("refund_note", ["ok", "bad"], "as `status`"),
-        ("Belegart", ["RE", "GS"], "returns or credit notes"),
-        ("test", ["true", "false"], "leaves them out"),
         ("time", ["10:15", "23:59"], "joins day and time"),
         ("hhmm", ["1015", "2359"], "joins day and time"),
     ],
@@ -381,10 +376,7 @@ def test_what_is_not_used_and_may_matter_is_said(
 @pytest.mark.parametrize(
     ("column", "values", "words"),
     [
-        *(("Gesperrt", ["J", "N"], "in `available`"), ("Auslauf", ["X", None], "available")),
-        *(("online", ["0", "1"], "available"), ("visibility", ["4", "1"], "available")),
-        *(("valid_to", ["2024-02-01", None], "until when"), ("Price Ct", ["1290", "95"], "by 100")),
-        *(("deleted_at", ["2024-02-01", None], '"deleted_at" IS NULL AS available'),),
+        *(("Gesperrt", ["J", "N"], "in `available`"), ("Price Ct", ["1290", "95"], "by 100")),
         ("price_eur", ["12.50", "3"], "another currency"),
     ],
 )
@@ -634,3 +626,27 @@ def test_two_files_of_events_with_other_ids(tmp_path: Path) -> None:
     two = guessed(tmp_path, "interactions", {**own, "product_id": range(40)}, "views.csv")
     assert "no item_id of it, such as '0'" in no_common_ids(one, two, "item_id")
     assert no_common_ids(one, one, "item_id") == ""
+
+
+def test_a_kind_of_row_is_no_category(tmp_path: Path) -> None:
+    own = {"user": list("abcd"), "sku": list("wxyz"), "date": ["2024-01-01"] * 4}
+    codes = guessed(tmp_path, "interactions", own | {"type": ["S", "S", "R", "S"]})
+    assert codes.left_out == ["type"]
+    names = guessed(tmp_path, "interactions", own | {"type": ["Tea", "Coffee"] * 2})
+    assert names.columns["categories"] == "type"
+
+
+@pytest.mark.parametrize(
+    ("days", "newest"),
+    [
+        (["2024-01-01", "2024-02-01"], '"day" DESC'),
+        (["31.01.2024", "01.02.2024"], "strptime(\"day\", '%d.%m.%Y') DESC"),
+    ],
+)
+def test_states_of_products_need_a_query(days: list[str], newest: str, tmp_path: Path) -> None:
+    rows = {"sku": list("wxyz") * 2, "title": ["Cup", "Pot"] * 4, "day": np.repeat(days, 4)}
+    (said,) = guessed(tmp_path, "items", rows).todo
+    assert "'day'" in said
+    assert newest in said
+    once = {name: list(values[:4]) for name, values in rows.items()}
+    assert guessed(tmp_path, "items", once).todo == []

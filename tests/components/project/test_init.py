@@ -526,3 +526,27 @@ def test_a_check_shows_currencies_and_languages(
     printed = capsys.readouterr().out
     assert re.search(r"currency +cur +USD +EUR", printed)
     assert re.search(r"language +lang +-", printed)
+
+
+def test_keys_of_folders_are_columns(tmp_path: Path) -> None:
+    for sku in ("7", "8"):
+        (tmp_path / f"orders/sku={sku}").mkdir(parents=True)
+        rows = "buyer_since,ordered_at\n2020-01-01,2024-03-01\n"
+        (tmp_path / f"orders/sku={sku}/part-0.csv").write_text(rows)
+    todo = init(tmp_path / "shop", {"interactions": [tmp_path / "orders"]}, Defaults())
+    assert len(todo) == 1
+    assert "no column for user_id" in todo[0]
+    written = yaml.safe_load((tmp_path / "shop/params.yaml").read_text())
+    assert written["ingest"]["interactions"][0]["columns"]["item_id"] == "sku"
+
+
+def test_words_stay_texts_in_the_settings() -> None:
+    source = {
+        "path": "o.csv",
+        "columns": {"user_id": "No", "item_id": "1", "timestamp": "null"},
+        "statuses": {"Yes": "cancelled", "No": "kept", "1": "kept"},
+        "nulls": ["null", "0", "~", "guest"],
+        "decimal": ",",
+    }
+    written = yaml.safe_load(params_text({"interactions": [source]}))
+    assert written["ingest"]["interactions"] == [source]

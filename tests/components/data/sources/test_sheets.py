@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,40 @@ def test_ids_that_the_workbook_rounded_are_refused(tmp_path: Path) -> None:
     write_xlsx(tmp_path / "o.xlsx", {"Orders": rows})
     with pytest.raises(ValueError, match=r"numbers that do not tell all ids apart"):
         rows_of(tmp_path, path="o.xlsx")
+
+
+FORMULA = "<f>1+1</f>"
+
+
+@pytest.mark.parametrize(
+    ("cell", "computed"),
+    [
+        *((f'<c r="D3">{FORMULA}</c>', False), (f'<c r="D3">{FORMULA}<v></v></c>', False)),
+        *((f'<c r="D3" s="1">{FORMULA}<v/></c>', False), ('<c r="D3"><f t="shared"/></c>', False)),
+        (f'<c r="D3">{FORMULA}<v>2</v></c>', True),
+        (f'<c r="D3" t="str">{FORMULA}<v></v></c>', True),  # an empty text
+    ],
+)
+def test_formulas_that_were_never_computed_are_refused(
+    cell: str, computed: bool, tmp_path: Path
+) -> None:
+    rows = [HEADER, ["a", "x", "2024-03-01", 1], ["b", "y", "2024-03-02", "@"]]
+    write_xlsx(tmp_path / "plain.xlsx", {"Notes": [["n"], [1]], "Orders": rows})
+    with (
+        zipfile.ZipFile(tmp_path / "plain.xlsx") as plain,
+        zipfile.ZipFile(tmp_path / "o.xlsx", "w") as out,
+    ):
+        for name in plain.namelist():
+            text = plain.read(name).decode()
+            out.writestr(name, re.sub(r'<c r="D3".*?</c>', cell, text))
+    given = {"path": "o.xlsx", "sheet": "Orders"}
+    if computed:
+        assert len(rows_of(tmp_path, **given)) == 2
+    else:
+        with pytest.raises(ValueError, match=r"'price' has formulas .* first in row 3"):
+            rows_of(tmp_path, **given)
+    others = {name: shop for name, shop in COLUMNS.items() if name != "price"}
+    assert len(rows_of(tmp_path, **given, columns=others)) == 2
 
 
 def test_the_other_workbooks_are_read(tmp_path: Path) -> None:
