@@ -29,7 +29,8 @@ from components.registry.versions import Registry, RegistryError, Version
 LOCK = "data/dvc.lock"
 """The artifact with the digests of all stages' inputs and outputs, by which a version is
 built again (``flows.rebuild``)."""
-REPORTS = ("evaluation", "evaluation.csv", "validation.json", "calibration.json")
+REPORTS = ("evaluation", "evaluation.csv", "calibration.json")
+VALIDATION = Path("reports/validation.json")
 _COMPONENTS = Path(__file__).resolve().parents[1]
 _SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(Array(DataType.string), "recent_items")]),
@@ -38,6 +39,28 @@ _SIGNATURE = ModelSignature(
     ),
     params=ParamSchema([ParamSpec("k", DataType.long, 10)]),
 )
+
+
+def _without_samples(validation: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the report of ``validate`` without its notes and its samples of ids.
+
+    They may name customers, and a registered version outlives the erasure of one.
+
+    >>> join = {"share": 0.9, "not_found": ["anna"], "listed": ["ben"]}
+    >>> _without_samples({"interactions": {"rows": 3, "notes": ["'anna' …"], "known_users": join}})
+    {'interactions': {'rows': 3, 'known_users': {'share': 0.9}}}
+    """
+    samples = {"notes", "not_found", "listed", "likely_cause"}
+    return {
+        table: {
+            name: {key: part[key] for key in part if key not in samples}
+            if isinstance(part, dict)
+            else part
+            for name, part in found.items()
+            if name not in samples
+        }
+        for table, found in validation.items()
+    }
 
 
 def log_version(registry: Registry, folder: Path, card: str, facts: dict[str, Any]) -> str:
@@ -71,6 +94,9 @@ def log_version(registry: Registry, folder: Path, card: str, facts: dict[str, An
                 mlflow.log_artifacts(str(place), f"reports/{name}")
             elif place.exists():
                 mlflow.log_artifact(str(place), "reports")
+        if (root / VALIDATION).exists():
+            counts = json.loads((root / VALIDATION).read_text())
+            mlflow.log_dict(_without_samples(counts), str(VALIDATION))
         if (inventory := root / INVENTORY).exists():
             mlflow.log_artifact(str(inventory), "data")
         if (lock := root / Path(LOCK).name).exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,6 +21,8 @@ from tests.components.registry.registration import register
 
 def test_the_run_bears_parameters_metrics_and_versions(shop) -> None:
     root, settings = shop
+    counts = {"interactions": {"rows": 3, "notes": ["customer 'anna' has 90% of the events"]}}
+    (root / "reports/validation.json").write_text(json.dumps(counts))
     found = register(shop)
     run = Registry(settings, root).client.get_run(found["run_id"])
     assert run.data.params["train.content.decay"] == str(settings.train.content.decay)
@@ -29,6 +32,8 @@ def test_the_run_bears_parameters_metrics_and_versions(shop) -> None:
     client = Registry(settings, root).client
     page = client.download_artifacts(found["run_id"], "reports/evaluation/report.html")
     assert Path(page).read_bytes() == (root / "reports/evaluation/report.html").read_bytes()
+    kept = client.download_artifacts(found["run_id"], "reports/validation.json")
+    assert json.loads(Path(kept).read_text()) == {"interactions": {"rows": 3}}
     (root / "data/prepared/split.json").write_text(
         (root / "data/prepared/split.json").read_text() + " "
     )
