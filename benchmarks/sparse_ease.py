@@ -11,7 +11,7 @@ scaled to all items.
 Both fit EASE and CEASE on all events before the test window, one after the other, each in a process
 of its own. Reported: the processor seconds of the whole ``fit``, the seconds of the wall clock
 unless scaled, the peak memory of the process, and the largest difference of two weights of the
-items that both solved.
+items that both solved (CEASE without ``cold_boost``, which adds columns to others).
 """
 
 from __future__ import annotations
@@ -77,7 +77,10 @@ def fitted(form: str, name: str, shop: Path, folder: Path) -> Cost:
     prepared = load_prepared(shop / "data/prepared")
     train = prepared.interactions.where(prepared.interactions.times < prepared.test_start)
     model = build(name, load_settings())
-    model.settings = model.settings.model_copy(update={"form": "sparse"})
+    changes = {"form": "sparse"}
+    if name == "cease":  # columns of sold items would be added to those of unsold ones
+        changes |= {"cold_boost": 0.0}
+    model.settings = model.settings.model_copy(update=changes)
     look_up = indexed_submatrices if form == "SciPy" else ease.submatrices
     step = SAMPLED if form == "SciPy" and len(prepared.catalogue) > LARGE else 1
     every_batch, looked_up, share = ease._batches, [], 1.0

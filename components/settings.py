@@ -870,6 +870,13 @@ class CEASE(EASE):
     """Weight on the mean score of an unsold item's nearest sold items; 0 disables it."""
 
 
+class Repeat(ModelSection):
+    horizon_days: PositiveInt = 28
+    """Days within which a purchase counts as a repeat, when the weights are learned."""
+    interval_prior: PositiveFloat = 1.0
+    """Purchases that the usual interval of a product counts in a customer's own one."""
+
+
 class Content(ModelSection):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Factor on an event's weight in the user's history for each newer event."""
@@ -960,7 +967,8 @@ class Train(Section):
     exclude_seen: bool = True
     """Exclude items of the user's history: seen, clicked, in the basket, rated or bought."""
     candidates: list[CandidateName] = Field(min_length=1)
-    """Models that generate candidates; each has its section below."""
+    """Models that generate candidates; each has its section below. With `exclude_seen: false` add
+    `repeat`."""
     fine_tuned: list[CandidateName] = []
     """Models that start from a candidate and learn from served lists: [policy]."""
     popularity: Popularity = Popularity()
@@ -977,6 +985,8 @@ class Train(Section):
     """EASE, an item-to-item linear model."""
     cease: CEASE = CEASE()
     """Collective EASE: the words of the products are further rows."""
+    repeat: Repeat = Repeat()
+    """What a customer bought before, by when it is due; for `exclude_seen: false`."""
     content: Content = Content()
     """Cosine similarity of text embeddings."""
     tfidf: TFIDF = TFIDF()

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
+from components.data.dataset import DAY, Interactions
+from components.recommenders.models.repeat import RepeatPurchases
+from components.settings import Repeat
+from serving.profiles.history import History
 from serving.recommend.engine import Engine
 from serving.recommend.explanations import RELATED
-from serving.recommend.types import Request
+from serving.recommend.types import RankedList, Request
 from tests.serving.recommend.requests import history_of as history
 
 
@@ -25,3 +31,27 @@ def test_reasons_are_facts(engine: Engine) -> None:
     assert named == (engine.vectors[like_it.items] @ engine.vectors[code] >= RELATED).tolist()
     (cold,) = engine.recommend([Request(history(), 5)])
     assert not any("because" in text for text in engine.explanations.reasons(cold, history()))
+
+
+def test_a_regular_purchase_is_the_reason(engine: Engine) -> None:
+    """Every 20 days; an item bought twice, one that was given up and a similar one say other things."""
+    regular, twice, given_up = 3, 5, 8
+    days = {regular: (62, 41, 20), twice: (30, 10), given_up: (400, 395, 390)}
+    now = 1_600_000_000
+    events = sorted((now - ago * DAY, item) for item, agos in days.items() for ago in agos)
+    items = np.array([item for _, item in events], dtype=np.int32)
+    asker = History(items, np.array([time for time, _ in events]), now, {twice: "purchase"})
+    train = Interactions.from_arrays(np.zeros(8, int), items, asker.times, 1, engine.n_items)
+    catalogue = engine.model.catalogue
+    model = RepeatPurchases(Repeat()).fit(train, catalogue)
+    explanations = replace(engine.explanations, repeats=model)
+    shown = RankedList([regular, twice, given_up], [3.0, 2.0, 1.0], ["hybrid"] * 3)
+    assert explanations.reasons(shown, asker) == [
+        "you buy this about every 3 weeks",
+        "you bought this before",
+        "you had this before",
+    ]
+    viewed = replace(asker, events={regular: "view"})
+    assert explanations.reasons(shown, viewed)[0] == "you come back to this about every 3 weeks"
+    assert engine.explanations.reasons(shown, asker)[0] == "you had this before"
+    assert not any("every" in text for text in explanations.reasons(shown, history()))
