@@ -34,7 +34,7 @@ def test_reasons_are_facts(engine: Engine) -> None:
 
 
 def test_a_regular_purchase_is_the_reason(engine: Engine) -> None:
-    """Every 20 days; an item bought twice, one that was given up and a similar one say other things."""
+    """An item bought twice, and one that was given up, have other reasons."""
     regular, twice, given_up = 3, 5, 8
     days = {regular: (62, 41, 20), twice: (30, 10), given_up: (400, 395, 390)}
     now = 1_600_000_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,7 +22,7 @@ def batches(draw: st.DrawFn) -> Histories:
     lengths = draw(st.lists(st.integers(0, 30), min_size=1, max_size=5))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     times = NOW - random.integers(0, 40 * DAY, offsets[-1])
-    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, stop in pairwise(offsets):
         times[start:stop].sort()
     items = random.integers(0, 6, offsets[-1]).astype(np.int32)
     return Histories(items, times, offsets, np.full(len(lengths), NOW))
