@@ -28,7 +28,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import scipy.sparse as sp
@@ -44,9 +43,7 @@ from components.recommenders.factory import build
 from components.recommenders.kernels.repeats import Repeats
 from components.recommenders.models.knn import row_normalised
 from components.recommenders.models.repeat import FEATURES, HALF_LIVES, RepeatPurchases
-from components.recommenders.two_stage import hybrid as two_stage
 from components.recommenders.two_stage.hybrid import Hybrid
-from components.recommenders.two_stage.repeat_features import RepeatFeatures
 from components.settings import Settings, load_settings
 
 RESULTS = Path("benchmarks/results/repeat_purchases.md")
@@ -182,13 +179,16 @@ class Shop:
 
     def hybrids(self, windows: Prepared) -> Iterator[tuple[str, Recommender]]:
         """Yield hybrids whose ranker is fitted on the validation window of ``windows``."""
-        for name, more, features in (
-            ("hybrid", (), RepeatFeatures),
-            ("hybrid with repeat", ("repeat",), lambda _: RepeatFeatures()),
-            ("hybrid with repeat and its features", ("repeat",), RepeatFeatures),
+        yield "hybrid", self._hybrid(windows, CANDIDATES)
+        for name, features in (
+            ("hybrid with repeat", False),
+            ("hybrid with repeat and its features", True),
         ):
-            with patch.object(two_stage, "RepeatFeatures", features):
-                yield name, self._hybrid(windows, (*CANDIDATES, *more))
+            for moment in (windows.validation_start, windows.test_start):
+                model = self.fitted("repeat", moment)
+                changed = {"ranker_features": features}
+                model.settings = model.settings.model_copy(update=changed)
+            yield name, self._hybrid(windows, (*CANDIDATES, "repeat"))
 
     def _hybrid(self, windows: Prepared, names: tuple[str, ...]) -> Hybrid:
         start, stop = windows.validation_start, windows.test_start

@@ -685,7 +685,7 @@ class Preprocess(Section):
     """Weight of events that a served list led to, in what models learn; 1 = as organic events.
 
     Less than 1 keeps models from learning from their own lists. It holds for popularity, item
-    statistics and all models of neighbours, items and factors; `sequential` and
+    statistics and all models of neighbours, items and factors; `sequential`, `repeat` and
     `rating_factorisation` learn from each event whose weight is not 0.
     """
     max_item_influence: PositiveInt = 3
@@ -875,6 +875,8 @@ class Repeat(ModelSection):
     """Days within which a purchase counts as a repeat, when the weights are learned."""
     interval_prior: PositiveFloat = 1.0
     """Purchases that the usual interval of a product counts in a customer's own one."""
+    ranker_features: bool = False
+    """Whether the ranker also sees a product's count, days since the last purchase and interval."""
 
 
 class Content(ModelSection):

@@ -236,12 +236,16 @@ class HasItemPopularity(Protocol):
 
 @runtime_checkable
 class KnowsRepeats(Protocol):
-    """Knows when an item of a history is due again: features of the ranker, and reasons."""
+    """Knows when an item of a history is due again: reasons, and features of the ranker."""
 
     repeat_rate: FloatArray
     """float32 (items,): the share of an item's buyers who bought it again."""
     only_purchases: bool
     """Whether all events that it learned from are purchases."""
+
+    @property
+    def ranker_features(self) -> bool:
+        """Whether the ranker gets ``two_stage.repeat_features``."""
 
     def repeats(self, histories: Histories) -> Repeats:
         """Return how often and when the items of each history were chosen."""

@@ -78,6 +78,10 @@ class RepeatPurchases(Recommender):
     }
     learned = ("usual_days", "repeat_rate", "sales", "overall", "weights")
 
+    @property
+    def ranker_features(self) -> bool:
+        return self.settings.ranker_features
+
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         """Learn what is usual for each item, and the weights of the features.
 

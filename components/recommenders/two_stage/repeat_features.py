@@ -1,7 +1,7 @@
 """Features of repeat purchases: how often a candidate was bought, and whether it is due again.
 
 In: histories and candidates of them. Out: the columns that a candidate model with the capability
-``KnowsRepeats`` adds to the features of the ranker; without such a model there are none.
+``KnowsRepeats`` adds to the features of the ranker, if its settings say so.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class RepeatFeatures:
     the last one, those divided by the usual interval, and the share of the item's buyers who bought
     it again. Not in the history: 0, NaN, NaN.
 
-    model: a fitted candidate, None: there are no features.
+    model: a fitted candidate. None, or one without ``ranker_features``: there are no features.
     """
 
     def __init__(self, model: KnowsRepeats | None = None) -> None:
-        self.model = model
-        self.names = () if model is None else NAMES
+        self.model = model if model is not None and model.ranker_features else None
+        self.names = () if self.model is None else NAMES
 
     def describe(self, histories: Histories, rows: Int64Array, items: Int32Array) -> FloatArray:
         """Return float32 (names, pairs): of item ``items[p]`` for history ``rows[p]``."""
