@@ -7,8 +7,8 @@ Item Frequency Information for Next-basket Recommendation", TIFU-KNN, SIGIR 2020
 tell when an item is due (Ariannezhad et al., "ReCANet", SIGIR 2022). Here a logistic regression
 weighs them, learned from who bought what again within the newest days of the training data.
 
-TIFU-KNN's neighbours are left out: with the other features they gain nothing
-(``python -m benchmarks.repeat_purchases``), and they would be other people's histories.
+TIFU-KNN's neighbours are left out: added to these features they gain little or nothing
+(``python -m benchmarks.repeat_purchases``), and the model would hold other people's histories.
 """
 
 from __future__ import annotations

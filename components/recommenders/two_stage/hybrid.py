@@ -37,7 +37,7 @@ from components.recommenders.two_stage.features import (
 )
 from components.recommenders.two_stage.forms import LearnedRanking, RankingForm, blends
 from components.recommenders.two_stage.ranker import Ranker, fit_ranker
-from components.recommenders.two_stage.repeat_features import RepeatFeatures, repeat_model
+from components.recommenders.two_stage.repeat_features import RepeatFeatures
 from components.settings import Rank, current_model_name, rank_with_current_names
 
 OPTIONAL = (
@@ -190,7 +190,8 @@ class Hybrid(Recommender):
 
     def repeat_model(self) -> KnowsRepeats | None:
         """Return the candidate that knows of repeat purchases, None if there is none."""
-        return repeat_model(self.candidates.values())
+        models = self.candidates.values()
+        return next((one for one in models if isinstance(one, KnowsRepeats)), None)
 
     def count_proposed(self, count: Callable[[str, int], None]) -> None:
         """Have ``count`` called with a model's name and how many items it proposed."""

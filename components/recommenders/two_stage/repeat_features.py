@@ -6,13 +6,11 @@ In: histories and candidates of them. Out: the columns that a candidate model wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from components.arrays import FloatArray, Int32Array, Int64Array
 from components.data.dataset import Histories
-from components.recommenders.base import KnowsRepeats, Recommender
+from components.recommenders.base import KnowsRepeats
 
 NAMES = ("repeat_days", "days_since_bought", "due_ratio", "item_repeat_rate")
 
@@ -47,8 +45,3 @@ class RepeatFeatures:
         features[2, there] = (found.last / np.maximum(self.model.intervals(found), 1e-3))[at]
         features[3] = self.model.repeat_rate[items]
         return features
-
-
-def repeat_model(models: Iterable[Recommender]) -> KnowsRepeats | None:
-    """Return the first model that knows of repeat purchases, None if there is none."""
-    return next((one for one in models if isinstance(one, KnowsRepeats)), None)
