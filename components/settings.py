@@ -703,7 +703,7 @@ class Preprocess(Section):
     """Weight of events that a served list led to, in what models learn; 1 = as organic events.
 
     Less than 1 keeps models from learning from their own lists. It holds for popularity, item
-    statistics and all models of neighbours, items and factors; `sequential` and
+    statistics and all models of neighbours, items and factors; `sequential`, `repeat` and
     `rating_factorisation` learn from each event whose weight is not 0.
     """
     max_item_influence: PositiveInt = 3
@@ -898,6 +898,15 @@ class CEASE(EASE):
     """Weight on the mean score of an unsold item's nearest sold items; 0 disables it."""
 
 
+class Repeat(ModelSection):
+    horizon_days: PositiveInt = 28
+    """Days within which a purchase counts as a repeat, when the weights are learned."""
+    interval_prior: PositiveFloat = 1.0
+    """Purchases that the usual interval of a product counts in a customer's own one."""
+    ranker_features: bool = False
+    """Whether the ranker also sees a product's count, days since the last purchase and interval."""
+
+
 class Content(ModelSection):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Factor on an event's weight in the user's history for each newer event."""
@@ -989,7 +998,8 @@ class Train(Section):
     """Leave out the items of the user's history that `preprocess.excluding` names, such as what was
     bought or rated."""
     candidates: list[CandidateName] = Field(min_length=1)
-    """Models that generate candidates; each has its section below."""
+    """Models that generate candidates; each has its section below. With `exclude_seen: false` add
+    `repeat`."""
     fine_tuned: list[CandidateName] = []
     """Models that start from a candidate and learn from served lists: [policy]."""
     popularity: Popularity = Popularity()
@@ -1006,6 +1016,8 @@ class Train(Section):
     """EASE, an item-to-item linear model."""
     cease: CEASE = CEASE()
     """Collective EASE: the words of the products are further rows."""
+    repeat: Repeat = Repeat()
+    """What a customer bought before, by when it is due; for `exclude_seen: false`."""
     content: Content = Content()
     """Cosine similarity of text embeddings."""
     tfidf: TFIDF = TFIDF()

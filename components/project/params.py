@@ -56,6 +56,12 @@ def params_text(ingest: dict[str, Any], changes: dict[str, dict[str, Any]] | Non
     return _HEAD + with_comments(_spaced("\n".join(lines[first:])))
 
 
+def repeat_purchases() -> dict[str, Any]:
+    """Return the values of ``train`` for customers who buy the same products again."""
+    candidates = _yaml().load(TEMPLATE / "params.yaml")["train"]["candidates"]
+    return {"exclude_seen": False, "candidates": [*candidates, "repeat"]}
+
+
 def _yaml() -> YAML:
     form = YAML()
     form.width = 4096

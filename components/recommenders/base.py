@@ -31,6 +31,7 @@ from safetensors.numpy import save_file
 from components.arrays import (
     AnyArray,
     BoolArray,
+    DoubleArray,
     FloatArray,
     Int32Array,
     Int64Array,
@@ -39,6 +40,7 @@ from components.arrays import (
 )
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.data.impressions import Log
+from components.recommenders.kernels.repeats import Repeats
 from components.settings import Event, ModelSection, current_model_name
 
 DTYPES = {
@@ -231,6 +233,26 @@ class HasItemPopularity(Protocol):
 
     def item_popularity(self) -> FloatArray:
         """Return float32 (items,)."""
+
+
+@runtime_checkable
+class KnowsRepeats(Protocol):
+    """Knows when an item of a history is due again: reasons, and features of the ranker."""
+
+    repeat_rate: FloatArray
+    """float32 (items,): the share of an item's buyers who bought it again."""
+    only_purchases: bool
+    """Whether all events that it learned from are purchases."""
+
+    @property
+    def ranker_features(self) -> bool:
+        """Whether the ranker gets ``two_stage.repeat_features``."""
+
+    def repeats(self, histories: Histories) -> Repeats:
+        """Return how often and when the items of each history were chosen."""
+
+    def intervals(self, found: Repeats) -> DoubleArray:
+        """Return float64 (entries,): the days between two purchases of an item of a history."""
 
 
 @runtime_checkable

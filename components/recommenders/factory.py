@@ -19,6 +19,7 @@ from components.recommenders.models.ease import EASE
 from components.recommenders.models.knn import ItemNeighbours, UserNeighbours
 from components.recommenders.models.off_policy.model import Policy
 from components.recommenders.models.popularity import Popularity
+from components.recommenders.models.repeat import RepeatPurchases
 from components.recommenders.models.rules import RuleBased
 from components.recommenders.models.sasrec.model import Sequential
 from components.recommenders.models.tfidf import TFIDF
@@ -61,6 +62,7 @@ for _model in (
     RatingFactorisation,
     EASE,
     CEASE,
+    RepeatPurchases,
     Content,
     TFIDF,
     RuleBased,

@@ -85,7 +85,12 @@ class Engine:
         popular = np.zeros(self.n_items, dtype=bool)
         popular[top] = lately[top] > 0
         self.explanations = Explanations(
-            self.titles, self.categories, self.vectors, self.sold, popular
+            self.titles,
+            self.categories,
+            self.vectors,
+            self.sold,
+            popular,
+            model.repeat_model(),
         )
         self.fallbacks = Fallbacks(model, self.by_popularity, pd.factorize(main)[0])
         model.count_proposed(lambda name, n: metrics.CANDIDATES.labels(name).inc(n))

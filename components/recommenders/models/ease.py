@@ -65,7 +65,7 @@ def solve_sparse(matrix: sp.csr_matrix, regularisation: float, neighbours: int) 
     gram.sort_indices()
     diagonal = gram.diagonal()
     scale = sp.diags(1 / np.sqrt(diagonal + np.float32(regularisation)))
-    best = sp_matmul_topn(gram, scale.tocsr(), neighbours + 1)
+    best = sp_matmul_topn(gram, scale.tocsr(), neighbours + 1, n_threads=os.cpu_count())
     best.sort_indices()
     columns = np.repeat(np.arange(n_items), np.diff(best.indptr))
     others = best.indices != columns

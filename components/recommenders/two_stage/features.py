@@ -18,6 +18,7 @@ from components.data.dataset import DAY, Catalogue, Interactions
 from components.recommenders.kernels.jit import compiled
 from components.recommenders.kernels.sort_keys import FIRST_OF_SCORES, place_of
 from components.recommenders.two_stage.candidates import CandidateBatch, position
+from components.recommenders.two_stage.repeat_features import RepeatFeatures
 
 RECENT_DAYS = (7, 28)
 ITEM_STATISTICS = ("log_count", *(f"log_count_{days}d" for days in RECENT_DAYS), "age", "last_sale")
@@ -25,10 +26,13 @@ PAIR_FEATURES = ("log_price", "price_ratio", "category_affinity", "times_seen")
 HISTORY_FEATURES = ("history_events", "history_items", "days_since_last", "days_known")
 
 
-def feature_names(models: Iterable[str]) -> list[str]:
-    """Return the names of the features, in the order of their columns."""
+def feature_names(models: Iterable[str], repeats: Iterable[str] = ()) -> list[str]:
+    """Return the names of the features, in the order of their columns.
+
+    repeats: names of ``RepeatFeatures``.
+    """
     of_models = [f"{name}_{kind}" for name in models for kind in ("score", "rank")]
-    return [*of_models, *ITEM_STATISTICS, *PAIR_FEATURES, *HISTORY_FEATURES]
+    return [*of_models, *ITEM_STATISTICS, *PAIR_FEATURES, *HISTORY_FEATURES, *repeats]
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,14 @@ class ItemFacts:
 
 
 class FeatureBuilder:
-    """Computes the features of candidates; names: ``feature_names``."""
+    """Computes the features of candidates; names: ``feature_names``.
 
-    def __init__(self, facts: ItemFacts) -> None:
+    repeats: of repeat purchases, none without a candidate that knows of them.
+    """
+
+    def __init__(self, facts: ItemFacts, repeats: RepeatFeatures | None = None) -> None:
         self.facts = facts
+        self.repeats = repeats or RepeatFeatures()
 
     def pairs(self, batches: Iterable[tuple[int, CandidateBatch]]) -> Pairs:
         """Return the candidates with their features.
@@ -120,15 +128,20 @@ class FeatureBuilder:
         n_features = (
             2 * n_models + len(ITEM_STATISTICS) + len(PAIR_FEATURES) + len(HISTORY_FEATURES)
         )
-        features = np.empty((n_features, len(piece.items)), dtype=np.float32)
+        n_repeats = len(self.repeats.names)
+        features = np.empty((n_features + n_repeats, len(piece.items)), dtype=np.float32)
         _describe_histories(
             *(piece.scores, piece.means, piece.spreads, piece.best),
             *(histories.items, histories.times, histories.offsets, histories.now),
             *(facts.statistics, facts.log_price, facts.category, facts.n_categories),
-            *(piece.pool, piece.start, piece.counts, piece.places, piece.items, features),
+            *(piece.pool, piece.start, piece.counts, piece.places, piece.items),
+            features[:n_features],
         )
-        rows = np.repeat(np.arange(len(piece.counts)) + offset + piece.start, piece.counts)
-        return Pairs(rows, piece.items, features.T)
+        rows = np.repeat(np.arange(len(piece.counts)), piece.counts)
+        if n_repeats:
+            described = histories.take(slice(piece.start, piece.start + len(piece.counts)))
+            features[n_features:] = self.repeats.describe(described, rows, piece.items)
+        return Pairs(rows + offset + piece.start, piece.items, features.T)
 
 
 @compiled

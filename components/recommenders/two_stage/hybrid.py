@@ -21,7 +21,7 @@ from components.arrays import AnyArray, BoolArray, FloatArray, Int32Array, Int64
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.manifest import verify_manifest, write_manifest
 from components.progress import progress
-from components.recommenders.base import FindsSimilarItems, Recommender
+from components.recommenders.base import FindsSimilarItems, KnowsRepeats, Recommender
 from components.recommenders.factory import load_models
 from components.recommenders.two_stage import cold_start
 from components.recommenders.two_stage.ann import VectorIndex
@@ -37,6 +37,7 @@ from components.recommenders.two_stage.features import (
 )
 from components.recommenders.two_stage.forms import LearnedRanking, RankingForm, blends
 from components.recommenders.two_stage.ranker import Ranker, fit_ranker
+from components.recommenders.two_stage.repeat_features import RepeatFeatures
 from components.settings import Rank, current_model_name, rank_with_current_names
 
 OPTIONAL = (
@@ -123,7 +124,9 @@ class Hybrid(Recommender):
     ) -> None:
         self.catalogue = catalogue
         self.item_statistics = statistics
-        self.features = FeatureBuilder(ItemFacts.of(catalogue, statistics))
+        self.features = FeatureBuilder(
+            ItemFacts.of(catalogue, statistics), RepeatFeatures(self.repeat_model())
+        )
         self.generator = CandidateGenerator(
             self.settings, self.candidates, statistics[:, 0], indexes, n_trained, nearest_warm
         )
@@ -142,7 +145,7 @@ class Hybrid(Recommender):
             batch = histories.take(slice(start, start + BATCH))
             pieces = self.generator.generate(batch, exclude_seen)
             parts.append(self.features.pairs((start + offset, piece) for offset, piece in pieces))
-        names = feature_names(self.candidates)
+        names = feature_names(self.candidates, self.features.repeats.names)
         unsold = self.item_statistics[:, 0] == 0
         self.ranker = fit_ranker(joined(parts), targets, unsold, names, self.settings, self.seed)
         return self
@@ -184,6 +187,11 @@ class Hybrid(Recommender):
         """Return the candidate that scores items by their text alone, None if there is none."""
         found = self.generator.text_model()
         return None if found is None else found[1]
+
+    def repeat_model(self) -> KnowsRepeats | None:
+        """Return the candidate that knows of repeat purchases, None if there is none."""
+        models = self.candidates.values()
+        return next((one for one in models if isinstance(one, KnowsRepeats)), None)
 
     def count_proposed(self, count: Callable[[str, int], None]) -> None:
         """Have ``count`` called with a model's name and how many items it proposed."""

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 import bowerbird as bowerbird_module
 from components.project.check import check
 from components.project.code import digests
-from components.project.init import Defaults, init
+from components.project.init import Defaults, init, init_preset
 from components.project.params import params_text
 from components.project.sampling import sample
 from components.settings import load_settings
@@ -300,6 +300,24 @@ def test_a_preset_makes_a_folder_of_its_files(tmp_path: Path) -> None:
     assert "GroupLens" in done.stdout
     assert "Amélie 1 (2001)" in done.stdout
     assert bowerbird(tmp_path / "mine", "check").returncode == 0
+
+
+def test_a_grocers_preset_recommends_what_was_bought_before(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    days = pd.date_range("2017-01-01", periods=400, freq="D")
+    products = pd.DataFrame({"product_id": [1, 2], "department": "GROCERY", "brand": "National"})
+    products = products.assign(product_category="BREAD", product_type="WHITE", package_size="OZ")
+    lines = {"household_id": [*range(100)] * 4, "product_id": [1, 2] * 200, "basket_id": range(400)}
+    frame = pd.DataFrame(lines).assign(transaction_timestamp=days, quantity=1, sales_value=2.0)
+    products.to_parquet(data / "products.parquet")
+    frame.to_parquet(data / "transactions.parquet")
+    assert init_preset(tmp_path / "mine", "complete-journey", data, {}, Defaults()) == []
+    train = load_settings(tmp_path / "mine/params.yaml").train
+    assert not train.exclude_seen
+    usual = load_settings().train
+    assert usual.exclude_seen
+    assert train.candidates == [*usual.candidates, "repeat"]
 
 
 def test_the_currency_of_the_files_is_that_of_the_shop(tmp_path: Path) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from components.data.dataset import Catalogue, load_prepared
@@ -101,3 +105,25 @@ def test_only_a_users_newest_events_count(prepared) -> None:
     own = slice(x.offsets[user], x.offsets[user + 1])
     kept = slice(cut.offsets[user], cut.offsets[user + 1])
     assert (cut.items[kept] == x.items[own][-5:]).all()
+
+
+@hypothesis.settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10_000), st.integers(2, 40), st.integers(2, 60), st.integers(1, 20))
+def test_the_batches_solve_each_items_system(
+    seed: int, n_users: int, n_items: int, neighbours: int
+) -> None:
+    """Against the plain formulation, one system after the other, with systems of all sizes."""
+    random = np.random.default_rng(seed)
+    share = random.uniform(0.02, 0.5)
+    matrix = sp.random(n_users, n_items, share, "csr", np.float32, random)
+    weights = solve_sparse(matrix, 5.0, neighbours).tocsc()
+    gram = (matrix.T @ matrix).toarray().astype(np.float64)
+    for item in range(n_items):
+        support = weights.indices[weights.indptr[item] : weights.indptr[item + 1]]
+        related = np.count_nonzero(np.delete(gram[item], item))
+        # The item itself is mostly among its best ones, and left out.
+        assert min(neighbours, related) <= len(support) <= min(neighbours + 1, related)
+        left = gram[np.ix_(support, support)] + 5.0 * np.eye(len(support))
+        expected = np.linalg.solve(left, gram[support, item])
+        found = weights[:, [item]].toarray()[support, 0]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
