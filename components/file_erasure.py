@@ -397,12 +397,14 @@ def _erase_prepared(folder: Path, user_ids: Collection[str]) -> Place:
     file = folder / "users.parquet"
     if not file.exists():
         return Place(PREPARED, "nothing kept")
+    newcomers = folder / "newcomers.parquet"  # as in data.schema
+    rows = erase_rows(newcomers, user_ids) if newcomers.exists() else 0
     users = pq.read_table(file)
     mine = pc.is_in(users["user_id"], value_set=pa.array(sorted(user_ids), pa.string()))
     codes = pc.indices_nonzero(mine)
     if not len(codes):
-        return Place(PREPARED, "nothing kept", 0)
-    rows = erase_rows(folder / "interactions.parquet", codes.to_pylist(), "user") + len(codes)
+        return Place(PREPARED, "erased" if rows else "nothing kept", rows)
+    rows += erase_rows(folder / "interactions.parquet", codes.to_pylist(), "user") + len(codes)
 
     def without(users: pa.Table) -> pa.Table:
         for at, field in enumerate(users.schema):

@@ -24,7 +24,8 @@ from components.arrays import (
     IntArray,
     ObjectArray,
 )
-from components.data.schema import SPLITS
+from components.data.attribute_codes import UserAttributes
+from components.data.schema import NEWCOMERS, SPLITS
 
 DAY = 86_400
 
@@ -38,6 +39,7 @@ class Histories:
     offsets: int64 (batch + 1,).
     now: int64 (batch,) seconds since 1970; no event is later.
     ratings: float32 (events,), NaN where an event has none; None where no event has one.
+    attributes: of each user, one row a history; None: none are known.
     """
 
     items: Int32Array
@@ -45,6 +47,7 @@ class Histories:
     offsets: Int64Array
     now: Int64Array
     ratings: FloatArray | None = None
+    attributes: UserAttributes | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -98,6 +101,7 @@ class Histories:
             self.offsets[start : stop + 1] - first,
             self.now[start:stop],
             None if self.ratings is None else self.ratings[first:last],
+            None if self.attributes is None else self.attributes.take(rows),
         )
 
     def pick(self, rows: IntArray) -> Histories:
@@ -106,7 +110,10 @@ class Histories:
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         index = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         ratings = None if self.ratings is None else self.ratings[index]
-        return Histories(self.items[index], self.times[index], offsets, self.now[rows], ratings)
+        attributes = None if self.attributes is None else self.attributes.take(rows)
+        return Histories(
+            self.items[index], self.times[index], offsets, self.now[rows], ratings, attributes
+        )
 
     def where(self, keep: BoolArray, items: Int32Array | None = None) -> Histories:
         """Return the histories with the events where ``keep`` (bool (events,)) is true.
@@ -120,6 +127,7 @@ class Histories:
             np.concatenate([[0], np.cumsum(kept)]),
             self.now,
             None if self.ratings is None else self.ratings[keep],
+            self.attributes,
         )
 
     def last(self, n: int) -> Histories:
@@ -151,7 +159,7 @@ class Interactions:
     ``schema.EVENTS``. quantities, prices, ratings: float32 (n,), NaN where unknown. splits: int8
     (n,), index into ``schema.SPLITS``. n_users, n_items: sizes of the vocabularies. authenticated:
     bool (n,), see ``schema``; None: all are. weights: float32 (n,), of each event in what models
-    learn; None: each 1.
+    learn; None: each 1. attributes: of the users; None: none are declared.
     """
 
     users: Int32Array
@@ -166,6 +174,7 @@ class Interactions:
     n_items: int
     authenticated: BoolArray | None = None
     weights: FloatArray | None = None
+    attributes: UserAttributes | None = None
     offsets: Int64Array = field(init=False)
 
     def __post_init__(self) -> None:
@@ -236,6 +245,7 @@ class Interactions:
             np.concatenate([[0], np.cumsum(kept)]),
             before.copy(),
             None if np.isnan(ratings).all() else ratings,
+            None if self.attributes is None else self.attributes.take(users),
         )
 
     def newest(self, n: int) -> Interactions:
@@ -319,7 +329,10 @@ def item_text(table: pd.DataFrame) -> list[str]:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything ``data/prepared`` holds. validation_start, test_start, end: seconds since 1970."""
+    """Everything ``data/prepared`` holds. validation_start, test_start, end: seconds since 1970.
+
+    newcomers: user_id and attributes of users without an interaction; None: none are declared.
+    """
 
     interactions: Interactions
     catalogue: Catalogue
@@ -327,6 +340,7 @@ class Prepared:
     validation_start: int
     test_start: int
     end: int
+    newcomers: pd.DataFrame | None = None
 
 
 def load_prepared(folder: str | Path, vectors: str | Path | None = None) -> Prepared:
@@ -354,8 +368,10 @@ def load_prepared(folder: str | Path, vectors: str | Path | None = None) -> Prep
         n_items=len(table),
         authenticated=frame["authenticated"].to_numpy(),
         weights=None if weights is None or (weights == 1).all() else weights.to_numpy(),
+        attributes=UserAttributes.of(users),
     )
     encoded = np.load(Path(vectors) / "items.npy") if vectors is not None else None
+    newcomers = folder / NEWCOMERS
     return Prepared(
         interactions,
         Catalogue(table, encoded),
@@ -363,4 +379,5 @@ def load_prepared(folder: str | Path, vectors: str | Path | None = None) -> Prep
         times["validation_start"],
         times["test_start"],
         times["end"],
+        pd.read_parquet(newcomers) if newcomers.exists() else None,
     )

@@ -178,6 +178,7 @@ def _joined(train: Interactions, made: pd.DataFrame) -> Interactions:
         n_users=train.n_users,
         n_items=train.n_items,
         weights=None if weights is None else weights[order],
+        attributes=train.attributes,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import ibis
 import ibis.expr.types as ir
 
+from components.data.attributes import column_of, kind_of, name_of
 from components.data.sources.booleans import availability
 from components.data.sources.cells import Cells, joined
 from components.data.sources.checks import (
@@ -94,15 +95,16 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
 
     The columns ``source`` and ``source_row`` name the file and the row in it, from 0.
     ``unreadable`` names the values that are not of their type, which are null; it is null where
-    there are none. Contract columns that the source does not name are absent. Rows whose event the
-    source ignores are left out.
+    there are none. Contract columns that the source does not name are absent. Attributes are
+    columns with their types in their names (see ``data.attributes``). Rows whose event the source
+    ignores are left out.
 
     Raises:
         ValueError: the file cannot be read; a column that ``columns:`` names is missing in the file
             or unknown to the contract, or a required one is not named; or a column's values are not
             of its type (see ``checks``).
     """
-    names = mapped_columns(file.source, table)
+    names = {**mapped_columns(file.source, table), **_attribute_columns(file.source)}
     try:
         wanted = [shop for shops in names.values() for shop in shops]
         rows, cells = file.columns(
@@ -128,6 +130,14 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
         source_row=rows[ROW].cast("int64"),
     )
     return _without_ignored(typed, file)
+
+
+def _attribute_columns(source: Source) -> dict[str, list[str]]:
+    """Return the shop's column, in a list, for each attribute that ``source`` declares."""
+    return {
+        column_of(name, attribute.type): [attribute.column or name]
+        for name, attribute in source.attributes.items()
+    }
 
 
 def _with_currency(
@@ -178,7 +188,9 @@ def _column(
     shop = " + ".join(given)
     cells = joined(list(given.values()), _JOINED.get(name, " "))
     value: ir.Value
-    if name == "timestamp":
+    if kind_of(name) is not None:
+        value = _attribute(con, file, name, cells)
+    elif name == "timestamp":
         formats = known_formats(con, file)
         unit = time_unit(rows, cells, shop, file)
         value = times(cells, formats, unit)
@@ -189,7 +201,8 @@ def _column(
     elif name == "event":
         value = events(cells, source)
     elif name in LEVELS:
-        value = _categories(list(given.values()), source)
+        separator = source.category_separator
+        value = _categories(list(given.values()), source, separator, source.categories == "set")
     elif name in TEXTS:
         value = decoded(cells.text) if source.html == "decode" else cells.text
     elif name == "status":
@@ -207,6 +220,20 @@ def _column(
     else:
         value = cells.text
     return Column(name, shop, cells, value)
+
+
+def _attribute(con: ibis.BaseBackend, file: File, name: str, cells: Cells) -> ir.Value:
+    """Return the values of an attribute as the type of its declaration."""
+    source, kind = file.source, kind_of(name)
+    if kind == "number":
+        return numbers(cells, source)
+    if kind == "date":
+        return times(cells, known_formats(con, file), source.timestamp_unit)
+    if kind == "set":
+        separator = source.attributes[name_of(name)].separator
+        values = _categories([cells], source, separator, as_set=True)
+        return ibis.ifelse(values.length() > 0, values, ibis.null("array<string>"))
+    return decoded(cells.text) if source.html == "decode" else cells.text
 
 
 def _as_view(
@@ -290,27 +317,27 @@ def complete(rows: ir.Table, defaults: dict[str, ir.Value]) -> ir.Table:
     )
 
 
-def _categories(parts: list[Cells], source: Source) -> ir.Value:
+def _categories(parts: list[Cells], source: Source, separator: str, as_set: bool) -> ir.Value:
     """Return the levels of a category, most general first: those of each column one after another.
 
-    A list is taken as it is, a text is split at the source's separator, or is one level without
-    one. The values of a set are in the order of the alphabet.
+    A list is taken as it is, a text is split at the separator, or is one level without one. The
+    values of a set are in the order of the alphabet.
     """
-    found = [_levels(cells, source) for cells in parts]
+    found = [_levels(cells, source, separator) for cells in parts]
     if len(found) > 1:
         none = ibis.literal([], "array<string>")
         found = [ibis.coalesce(one, none) for one in found]
     levels = found[0].concat(*found[1:]) if found[1:] else found[0]
     levels = levels.map(lambda level: level.strip()).filter(lambda level: level != "")
-    return levels.unique().sort() if source.categories == "set" else levels
+    return levels.unique().sort() if as_set else levels
 
 
-def _levels(cells: Cells, source: Source) -> ir.Value:
+def _levels(cells: Cells, source: Source, separator: str) -> ir.Value:
     text, lists = cells.text, cells.levels
     if source.html == "decode":
         text, lists = decoded(text), decoded_lists(lists)
-    if source.category_separator:
-        parts = text.split(source.category_separator)
+    if separator:
+        parts = text.split(separator)
     else:
         parts = ibis.ifelse(text.notnull(), ibis.array([text]), ibis.null("array<string>"))
     return ibis.coalesce(lists, parts)
