@@ -860,6 +860,16 @@ class Popularity(ModelSection):
     """Days after which an interaction counts half."""
 
 
+class Demographic(ModelSection):
+    half_life_days: PositiveFloat = 14
+    """Days after which an interaction counts half in an item's popularity."""
+    strength: PositiveFloat = 20.0
+    """Purchases of an item that its category's lift is worth; more trusts single items less."""
+    weight: Share = 0.5
+    """Exponent on each attribute's lift: 1 = independent attributes (naive Bayes), 0 = popularity.
+    """
+
+
 class Neighbours(ModelSection):
     neighbours: PositiveInt = 200
     """Neighbours stored for each item or user."""
@@ -1018,6 +1028,8 @@ class Train(Section):
     """Models that start from a candidate and learn from served lists: [policy]."""
     popularity: Popularity = Popularity()
     """Popularity of the last days."""
+    demographic: Demographic = Demographic()
+    """Popularity among users with the same attributes, for users without a history."""
     item_neighbours: Neighbours = Neighbours()
     """Item-based nearest neighbours."""
     user_neighbours: Neighbours = Neighbours()

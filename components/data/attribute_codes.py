@@ -124,9 +124,10 @@ class UserAttributes:
 
         An interval becomes the one that its middle lies in. Values without a code are left out.
         """
-        if vocabulary.values == self.vocabulary.values:
+        mine = self.vocabulary
+        if vocabulary is mine or vocabulary.values == mine.values:
             return self.codes
-        return (self.codes @ _translation(self.vocabulary, vocabulary)).tocsr()
+        return (self.codes @ _translation(mine, vocabulary)).tocsr()
 
     @classmethod
     def of(cls, users: pd.DataFrame) -> UserAttributes | None:

@@ -17,6 +17,7 @@ from components.arrays import FloatArray, Int32Array, Int64Array
 from components.data.dataset import DAY, Catalogue, Interactions
 from components.recommenders.kernels.jit import compiled
 from components.recommenders.kernels.sort_keys import FIRST_OF_SCORES, place_of
+from components.recommenders.two_stage.attribute_features import AttributeFeatures
 from components.recommenders.two_stage.candidates import CandidateBatch, position
 
 RECENT_DAYS = (7, 28)
@@ -25,10 +26,13 @@ PAIR_FEATURES = ("log_price", "price_ratio", "category_affinity", "times_seen")
 HISTORY_FEATURES = ("history_events", "history_items", "days_since_last", "days_known")
 
 
-def feature_names(models: Iterable[str]) -> list[str]:
-    """Return the names of the features, in the order of their columns."""
+def feature_names(models: Iterable[str], attributes: Iterable[str] = ()) -> list[str]:
+    """Return the names of the features, in the order of their columns.
+
+    attributes: names of ``AttributeFeatures``.
+    """
     of_models = [f"{name}_{kind}" for name in models for kind in ("score", "rank")]
-    return [*of_models, *ITEM_STATISTICS, *PAIR_FEATURES, *HISTORY_FEATURES]
+    return [*of_models, *ITEM_STATISTICS, *PAIR_FEATURES, *HISTORY_FEATURES, *attributes]
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,9 @@ class ItemFacts:
 class FeatureBuilder:
     """Computes the features of candidates; names: ``feature_names``."""
 
-    def __init__(self, facts: ItemFacts) -> None:
+    def __init__(self, facts: ItemFacts, attributes: AttributeFeatures) -> None:
         self.facts = facts
+        self.attributes = attributes
 
     def pairs(self, batches: Iterable[tuple[int, CandidateBatch]]) -> Pairs:
         """Return the candidates with their features.
@@ -120,15 +125,20 @@ class FeatureBuilder:
         n_features = (
             2 * n_models + len(ITEM_STATISTICS) + len(PAIR_FEATURES) + len(HISTORY_FEATURES)
         )
-        features = np.empty((n_features, len(piece.items)), dtype=np.float32)
+        of_attributes = self.attributes.names
+        features = np.empty((n_features + len(of_attributes), len(piece.items)), dtype=np.float32)
         _describe_histories(
             *(piece.scores, piece.means, piece.spreads, piece.best),
             *(histories.items, histories.times, histories.offsets, histories.now),
             *(facts.statistics, facts.log_price, facts.category, facts.n_categories),
-            *(piece.pool, piece.start, piece.counts, piece.places, piece.items, features),
+            *(piece.pool, piece.start, piece.counts, piece.places, piece.items),
+            features[:n_features],
         )
-        rows = np.repeat(np.arange(len(piece.counts)) + offset + piece.start, piece.counts)
-        return Pairs(rows, piece.items, features.T)
+        rows = np.repeat(np.arange(len(piece.counts)), piece.counts)
+        if of_attributes:
+            described = histories.take(slice(piece.start, piece.start + len(piece.counts)))
+            features[n_features:] = self.attributes.describe(described, rows, piece.items)
+        return Pairs(rows + offset + piece.start, piece.items, features.T)
 
 
 @compiled

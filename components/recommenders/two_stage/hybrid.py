@@ -25,6 +25,10 @@ from components.recommenders.base import FindsSimilarItems, Recommender
 from components.recommenders.factory import load_models
 from components.recommenders.two_stage import cold_start
 from components.recommenders.two_stage.ann import VectorIndex
+from components.recommenders.two_stage.attribute_features import (
+    AttributeFeatures,
+    AttributeStatistics,
+)
 from components.recommenders.two_stage.blending import Blend
 from components.recommenders.two_stage.candidates import CandidateGenerator
 from components.recommenders.two_stage.features import (
@@ -63,6 +67,7 @@ class Hybrid(Recommender):
     features: FeatureBuilder
     catalogue: Catalogue
     item_statistics: FloatArray
+    attributes: AttributeStatistics
 
     def __init__(
         self,
@@ -71,8 +76,11 @@ class Hybrid(Recommender):
         ranker: Ranker | None = None,
         seed: int = 0,
         weights: dict[str, float] | None = None,
+        ranked_attributes: AttributeStatistics | None = None,
     ) -> None:
+        """ranked_attributes: of the model that the ranker was fitted in, None without a ranker."""
         super().__init__(settings, seed)
+        self._ranked_attributes = ranked_attributes
         self.candidates = candidates
         self.ranker = ranker
         self.weights = weights or {}
@@ -109,6 +117,7 @@ class Hybrid(Recommender):
         """Compute the item statistics of ``train``, which the candidates were fitted on, and
         index large catalogues."""
         self.trained_until = int(train.times.max(initial=0))
+        self.attributes = AttributeStatistics.of(train, catalogue, self._ranked_attributes)
         self._set_catalogue(catalogue, item_statistics(train, len(catalogue)))
         self.generator = self.generator.with_indexes()
         return self
@@ -123,7 +132,9 @@ class Hybrid(Recommender):
     ) -> None:
         self.catalogue = catalogue
         self.item_statistics = statistics
-        self.features = FeatureBuilder(ItemFacts.of(catalogue, statistics))
+        self.features = FeatureBuilder(
+            ItemFacts.of(catalogue, statistics), AttributeFeatures(catalogue, self.attributes)
+        )
         self.generator = CandidateGenerator(
             self.settings, self.candidates, statistics[:, 0], indexes, n_trained, nearest_warm
         )
@@ -142,7 +153,7 @@ class Hybrid(Recommender):
             batch = histories.take(slice(start, start + BATCH))
             pieces = self.generator.generate(batch, exclude_seen)
             parts.append(self.features.pairs((start + offset, piece) for offset, piece in pieces))
-        names = feature_names(self.candidates)
+        names = feature_names(self.candidates, self.features.attributes.names)
         unsold = self.item_statistics[:, 0] == 0
         self.ranker = fit_ranker(joined(parts), targets, unsold, names, self.settings, self.seed)
         return self
@@ -211,6 +222,7 @@ class Hybrid(Recommender):
         }
         new = np.zeros((n_new, len(ITEM_STATISTICS)), dtype=np.float32)
         new[:, -2:] = np.nan  # age, last_sale
+        model.attributes = self.attributes.extended(n_new)
         model._set_catalogue(
             catalogue,
             np.vstack([self.item_statistics, new]),
@@ -221,16 +233,22 @@ class Hybrid(Recommender):
         return model
 
     def arrays(self) -> dict[str, AnyArray]:
-        return {"item_statistics": self.item_statistics}
+        arrays: dict[str, AnyArray] = {"item_statistics": self.item_statistics}
+        if len(self.attributes.lift):
+            arrays["attribute_lift"] = self.attributes.lift
+        return arrays
 
     def config(self) -> dict[str, Any]:
-        return {
+        config = {
             "settings": self.settings.model_dump(),
             "candidates": list(self.candidates),
             "seed": self.seed,
             "weights": self.weights,
             "trained_until": self.trained_until,
         }
+        if self.attributes.items.values or self.attributes.users.values:
+            config["attributes"] = self.attributes.config()
+        return config
 
     @classmethod
     def from_saved(cls, config: dict[str, Any], arrays: dict[str, AnyArray]) -> Self:
@@ -244,6 +262,10 @@ class Hybrid(Recommender):
         )
         model.item_statistics = arrays["item_statistics"]
         model.trained_until = config.get("trained_until")
+        none = AttributeStatistics.none(len(model.item_statistics))
+        lift = arrays.get("attribute_lift", none.lift)
+        named = config.get("attributes")
+        model.attributes = none if named is None else AttributeStatistics.from_saved(named, lift)
         return model
 
     def save(self, folder: str | Path) -> None:
