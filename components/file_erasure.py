@@ -262,7 +262,7 @@ def personal_rows(settings: Settings, root: Path, user_id: str) -> list[dict[str
     user_id: as tables name a person (a session is "session:<id>"). Each row has its file's name in
     "file"; for a file that cannot be read there is one row with "error".
     """
-    exports = (str(settings.ingest.feedback), "data/impressions")
+    exports = (str(settings.ingest.feedback), "data/impressions", str(USERS))
     folders = (*exports, *(name for name in TABLES if name != PREPARED), REFERENCE)
     found: list[dict[str, Any]] = []
     for file in (file for name in folders for file in sorted((root / name).rglob("*.parquet"))):
@@ -280,6 +280,8 @@ def personal_rows(settings: Settings, root: Path, user_id: str) -> list[dict[str
     return found
 
 
+USERS = Path("data/users")
+"""Folder of the exported attributes of users (``PUT /users``)."""
 PREPARED = "data/prepared"
 TABLES = ("data/raw", "data/valid", "data/quarantine", PREPARED)
 INTERRUPTED = ("data/.raw", "data/.staging")
@@ -319,9 +321,9 @@ def no_training(root: Path) -> Iterator[None]:
 
 
 def erase_exports(settings: Settings, root: Path, user_ids: Collection[str]) -> list[Place]:
-    """Remove a person from the exported events, the exported impressions and the served profiles
+    """Remove a person from the exported events, impressions and attributes and the served profiles
     below ``root``."""
-    folders = (settings.ingest.feedback, Path("data/impressions"))
+    folders = (settings.ingest.feedback, Path("data/impressions"), USERS)
     return [
         *(
             erase_files(str(one), sorted((root / one).rglob("*.parquet")), user_ids)
@@ -358,6 +360,7 @@ def shops_files(settings: Settings) -> list[Place]:
             for source in sources
             if "user_id" in source.columns
             for place in source.places
+            if not Path(place).is_relative_to(USERS)  # exported, see ``erase_exports``
         }
     )
     todo = "until then ingest skips the person's rows"

@@ -8,8 +8,10 @@ model folder.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Self
@@ -89,6 +91,27 @@ class Vocabulary:
         matrix.data[:] = 1.0  # of values that a set has twice
         return matrix
 
+    def codes_of(self, attributes: Mapping[str, Any]) -> dict[str, list[int]]:
+        """Return the codes of one row's values by column, as ``encode`` of a table of one row.
+
+        attributes: values by name, as ``attributes.checked`` returns them; of a name with the value
+        None there are no codes. Columns of other names are absent.
+        """
+        found: dict[str, list[int]] = {}
+        for column, part in self.parts.items():
+            if name_of(column) not in attributes:
+                continue
+            value, values = attributes[name_of(column)], self.values[column]
+            if value is None:
+                codes = []
+            elif kind_of(column) in ("category", "set"):
+                given = value if isinstance(value, list) else [value]
+                codes = [values.index(one) for one in given if one in values]
+            else:
+                codes = [bisect_right(values, _number(value))]
+            found[column] = [part.start + code for code in codes]
+        return found
+
     def labels(self) -> Iterator[tuple[str, str]]:
         """Yield (attribute, value) of each code: ``("age", "25 to 40")`` of an interval."""
         for column, values in self.values.items():
@@ -163,6 +186,14 @@ def numbers_of(column: pd.Series) -> FloatArray:
         seconds = times.astype("int64").to_numpy() / DAY
         return np.where(times.isna(), np.nan, seconds)
     return pd.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _number(value: float | str) -> float:
+    """Return a number, or the days since 1970 of a date of ISO 8601, in UTC unless it says so."""
+    if not isinstance(value, str):
+        return value
+    moment = datetime.fromisoformat(value)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() / DAY
 
 
 def _bounds(numbers: FloatArray) -> tuple[float, ...]:

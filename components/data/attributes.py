@@ -9,6 +9,8 @@ number: float32. category: one text. set: several texts. text: words for the enc
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from math import isfinite
 from typing import get_args
 
 import ibis
@@ -69,13 +71,14 @@ def attribute_columns(columns: Iterable[str]) -> list[str]:
 
 def declared(sources: Sequence[Source]) -> list[str]:
     """Return the columns of all attributes that the sources of one table declare, sorted."""
-    return sorted(
-        {
-            column_of(name, attribute.type)
-            for source in sources
-            for name, attribute in source.attributes.items()
-        }
-    )
+    return sorted(column_of(name, kind) for name, kind in types(sources).items())
+
+
+def types(sources: Sequence[Source]) -> dict[str, AttributeType]:
+    """Return the type of each attribute that the sources of one table declare."""
+    return {
+        name: attribute.type for source in sources for name, attribute in source.attributes.items()
+    }
 
 
 def fields(columns: Iterable[str]) -> list[pa.Field]:
@@ -100,3 +103,41 @@ def attribute_texts(table: pd.DataFrame) -> list[pd.Series]:
     """Return, for each attribute of type text, the texts of the rows; "" where there is none."""
     columns = [column for column in table.columns if kind_of(column) == "text"]
     return [table[column].fillna("").astype(str) for column in columns]
+
+
+LONGEST_TEXT, LARGEST_SET = 1000, 100
+"""Characters of a text, and values of a set, that a request may bring."""
+
+
+def checked(kind: AttributeType, value: object) -> float | str | list[str]:
+    """Return the value of an attribute as a request brings it, as JSON can hold it.
+
+    A date is a text of ISO 8601.
+
+    Raises:
+        ValueError: it is not of the type; the message says what is.
+
+    >>> checked("set", ["winter", "summer", "winter"])
+    ['summer', 'winter']
+    """
+    if kind == "number":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            raise ValueError("must be a number")
+        return float(value)
+    if kind == "set":
+        if not isinstance(value, list) or len(value) > LARGEST_SET:
+            raise ValueError(f"must be a list of at most {LARGEST_SET} texts")
+        return sorted({_text(one) for one in value})
+    text = _text(value)
+    if kind == "date":
+        try:
+            datetime.fromisoformat(text)
+        except ValueError as error:
+            raise ValueError("must be a date of ISO 8601, such as 1990-05-31") from error
+    return text
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not 1 <= len(value.strip()) <= LONGEST_TEXT or "\0" in value:
+        raise ValueError(f"must be a text of 1 to {LONGEST_TEXT} characters")
+    return value.strip()

@@ -12,8 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,11 +23,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from components.data.attribute_codes import Vocabulary
+from components.data.profiles import attributes_file
 from components.file_erasure import change_table, profiles_named
 from serving.events.errors import StoreError
 from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_erasures
+from serving.events.history_reader import CHECK_INTERVAL
 from serving.events.store import EventStore
 from serving.events.tables import SECOND
+from serving.events.user_table import attributes_of, changed_after
+from serving.profiles.attributes import BaseAttributes
 from serving.profiles.history import EXPLAINED, History
 
 ErasedAt = Callable[[str], int | None]
@@ -79,16 +86,21 @@ class BaseProfiles:
         counts = np.bincount(users, minlength=len(self.users))
         self.offsets = np.concatenate([[0], np.cumsum(counts)])
         self.end = int(times.max(initial=0))
+        self.attributes = BaseAttributes.empty()
         self._row = {user: row for row, user in enumerate(self.users)}
 
     @classmethod
     def load(
-        cls, file: str | Path, items: pd.Index, erased_at: ErasedAt | None = None
+        cls,
+        file: str | Path,
+        items: pd.Index,
+        erased_at: ErasedAt | None = None,
+        vocabulary: Vocabulary | None = None,
     ) -> BaseProfiles:
-        """Return the profiles of a file of users' histories.
+        """Return the profiles of a file of users' histories, and of that of their attributes.
 
-        erased_at: when a profile was erased; its earlier rows are removed from the file too, if
-        this process may write it.
+        erased_at: when a profile was erased; its earlier rows are removed from the files too, if
+        this process may write them. vocabulary: of the model; None: attributes do not matter.
         """
         columns = ["user_id", "item_id", "timestamp"]
         if "rating" in pq.read_schema(file).names:  # not where no interaction has one
@@ -100,7 +112,11 @@ class BaseProfiles:
                 frame = frame[~gone]
                 with suppress(OSError):
                     change_table(Path(file), lambda table: _without_erased(table, erased_at))
-        return cls(frame, items)
+        made = cls(frame, items)
+        if vocabulary is not None:
+            beside = attributes_file(Path(file))
+            made.attributes = BaseAttributes.load(beside, vocabulary, erased_at)
+        return made
 
     @classmethod
     def empty(cls, items: pd.Index, end: int) -> BaseProfiles:
@@ -115,6 +131,7 @@ class BaseProfiles:
 
     def forget(self, erased_at: ErasedAt) -> None:
         """Remove the erased users from memory."""
+        self.attributes.forget(erased_at)
         moments = {user: _erased(user, erased_at) for user in self._row}
         for user, moment in moments.items():
             if moment is None:
@@ -148,13 +165,15 @@ class BaseProfiles:
 @dataclass
 class _Live:
     """A profile's stored events, oldest first. ratings: NaN where an event has none. last_row: the
-    newest row that is in it."""
+    newest row that is in it. attributes: put by ``PUT /users``, as of ``revision``."""
 
     items: list[str] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     ratings: list[float] = field(default_factory=list)
     last_row: int = 0
+    attributes: dict[str, Any] = field(default_factory=dict)
+    revision: int = 0
 
 
 class LiveProfiles:
@@ -180,12 +199,19 @@ class LiveProfiles:
         # Held while the store is read, so that no event falls between two readings.
         self._reading = threading.RLock()
         self.erasures: ErasureSnapshot | None = None  # not known before the store was read
+        self._revision = 0  # of the attributes in the store; 0: it has none
+        self._look_for_attributes_at = 0.0
         self.refresh()
         self.refresh_erasures()
 
     def refresh(self) -> int:
-        """Take in the events stored since the last call and return how many there were."""
+        """Take in the events stored since the last call and return how many there were.
+
+        Attributes that other processes stored are taken in within CHECK_INTERVAL seconds.
+        """
         taken = 0
+        if monotonic() >= self._look_for_attributes_at:
+            self.refresh_attributes()
         with self._reading:
             try:
                 if self._reconnects != self.store.database.reconnects:
@@ -208,13 +234,33 @@ class LiveProfiles:
             self._newest = newest
         return taken
 
+    def refresh_attributes(self) -> None:
+        """Take in the attributes stored since the last call."""
+        database = self.store.database
+        with self._reading:
+            self._look_for_attributes_at = monotonic() + CHECK_INTERVAL
+            try:
+                revision, changed = changed_after(database, self._revision)
+                if revision == self._revision:
+                    return
+                with self._lock:
+                    held = [profile for profile in changed if profile in self._live]
+                found = attributes_of(database, held) if held else {}
+            except StoreError:
+                return
+            with self._lock:
+                for profile in held:
+                    if (live := self._live.get(profile)) is not None:
+                        live.attributes, live.revision = found.get(profile, {}), revision
+                self._revision = revision
+
     def _look_whether_replaced(self) -> None:
         """After the store was away it may be a backup or a new one: then nothing held is of it."""
         reconnects, last = self.store.database.reconnects, self.store.history.last_row_id()
         if self._last_row is not None and last < self._last_row:
             with self._lock:
                 self._live.clear()
-            self._last_row, self._newest = last, None
+            self._last_row, self._newest, self._revision = last, None, 0
         self._reconnects = reconnects
 
     def _add(
@@ -284,9 +330,12 @@ class LiveProfiles:
                 if self._last_row is None:  # before the profile: ``refresh`` adds what comes after
                     self._last_row = self.store.history.last_row_id()
                 rows = self.store.history.newest_events(profile, self.max_history)
+                attributes = {}
+                if self._revision:
+                    attributes = attributes_of(self.store.database, [profile]).get(profile, {})
             except StoreError:
                 return _Live()  # not kept: it is read when the store is back
-            live = _Live()
+            live = _Live(attributes=attributes, revision=self._revision)
             for row_id, _, item, event, time, rating in rows:
                 live.items.append(item)
                 live.times.append(time)
@@ -305,10 +354,11 @@ class LiveProfiles:
         if profile is not None:
             self.hold(profile)
 
-    def state(self, profile: str) -> tuple[int, int | None] | None:
-        """Return what changes whenever the profile's stored history does; None: not in memory."""
+    def state(self, profile: str) -> tuple[int, int, int | None] | None:
+        """Return what changes whenever the profile's stored history or attributes do; None: not in
+        memory."""
         live = self._live.get(profile)
-        return None if live is None else (live.last_row, self.erased_at(profile))
+        return None if live is None else (live.last_row, live.revision, self.erased_at(profile))
 
     def erased_at(self, profile: str) -> int | None:
         """Return when the profile was erased (microseconds), None if it was not.
@@ -354,7 +404,9 @@ class Profiles:
         items, times = self.base.get(user_id)
         ratings = self.base.ratings_of(user_id)
         events: dict[int, str] = {}
+        attributes = NO_CODES
         if profile is not None:
+            attributes = self._attributes(user_id, profile)
             if len(items) and (erased := self.live.erased_at(profile)) is not None:
                 keep = times > erased // SECOND
                 items, times = items[keep], times[keep]
@@ -385,7 +437,21 @@ class Profiles:
                 ratings = np.concatenate([ratings, _or_missing(None, codes)])
         newest = slice(-self.max_history, None)
         ratings = None if ratings is None else ratings[newest]
-        return History(items[newest], times[newest], now, events, ratings)
+        return History(items[newest], times[newest], now, events, ratings, attributes)
+
+    def _attributes(self, user_id: str | None, profile: str) -> Codes:
+        """Return int32 (n,): the codes of the user's attributes; those put since the training
+        replace those of the same name."""
+        base = self.base.attributes
+        if not base.vocabulary.values:
+            return NO_CODES
+        # Attributes have no time: those of the training may be from before an erasure.
+        known = base.get(user_id) if self.live.erased_at(profile) is None else NO_CODES
+        given = base.vocabulary.codes_of(self.live.get(profile).attributes)
+        for column in given:
+            part = base.vocabulary.parts[column]
+            known = known[(known < part.start) | (known >= part.stop)]
+        return np.array([*known.tolist(), *chain(*given.values())], dtype=np.int32)
 
 
 def _merge(

@@ -55,6 +55,7 @@ class Engine:
         """``before``: an engine of the same products except for those ``changed``, int codes (n,),
         and those added after it; everything else is copied from it."""
         self.model = model
+        self._attributes = model.attributes.users
         self.version = version
         table = model.catalogue.table
         self.n_items = len(table)
@@ -162,7 +163,7 @@ class Engine:
             mask = self.mask(filters)
             group = [requests[at] for at in places]
             width = max(request.k + len(request.exclude) for request in group)
-            histories = stack([request.history for request in group])
+            histories = stack([request.history for request in group], self._attributes)
             try:
                 items, scores = self.model.recommend(histories, width, exclude_seen, mask)
             except (ValueError, IndexError, FloatingPointError) as error:
@@ -197,7 +198,7 @@ class Engine:
         if popular:
             best = self.by_popularity[np.isin(self.by_popularity, codes)].tolist()
             return RankedList(best, [0.0] * len(best), [HOLDOUT] * len(best))
-        scores = self.model.score_items(stack([history]), codes)[0]
+        scores = self.model.score_items(stack([history], self._attributes), codes)[0]
         finite = np.isfinite(scores)
         scores = np.where(finite, scores, scores[finite].min(initial=0.0) - 1)
         order = np.argsort(-scores, kind="stable")

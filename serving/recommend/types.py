@@ -75,6 +75,7 @@ class Request:
         return _unpickle_request, (
             *(history.items.tobytes(), history.times.tobytes(), history.now, history.events),
             None if history.ratings is None else history.ratings.tobytes(),
+            None if history.attributes is None else history.attributes.tobytes(),
             *(filters.category, filters.min_price, filters.max_price, filters.available_only),
             *(self.k, self.exclude_seen, self.exclude, self.recent, self.unknown),
             *(self.reasons, self.arm_name, self.popular),
@@ -87,6 +88,7 @@ def _unpickle_request(
     now: int,
     events: dict[int, str],
     ratings: bytes | None,
+    attributes: bytes | None,
     *others: Any,
 ) -> Request:
     history = History(
@@ -95,6 +97,7 @@ def _unpickle_request(
         now,
         events,
         None if ratings is None else np.frombuffer(ratings, np.float32),
+        None if attributes is None else np.frombuffer(attributes, np.int32),
     )
     k, *rest = others[4:]
     return Request(history, k, Filters(*others[:4]), *rest)

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.data.attribute_codes import UserAttributes, Vocabulary
-from components.data.dataset import Catalogue, Histories, Interactions
-from components.recommenders.factory import build
+from components.data.attribute_codes import Vocabulary
+from components.data.dataset import Catalogue, Interactions
 from components.recommenders.kernels.lift import item_groups, log_lift
 from components.recommenders.models.popularity import Popularity
 from components.recommenders.refresh import refresh
@@ -21,41 +20,7 @@ from components.recommenders.two_stage.attribute_features import (
 )
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
-
-N_USERS, N_ITEMS = 400, 60
-COLOURS = np.array(["blue", "red", "green"])
-
-
-def colour_shop() -> tuple[Interactions, Catalogue]:
-    """A shop whose customers mostly buy their own colour, the young mostly blue.
-
-    The last item has no attributes.
-    """
-    random = np.random.default_rng(0)
-    colours = COLOURS[np.arange(N_ITEMS) % 3]
-    young = random.random(N_USERS) < 0.5
-    favourite = np.where(young, 0, random.integers(1, 3, N_USERS))
-    users = np.repeat(np.arange(N_USERS), 8)
-    own = random.random(len(users)) < 0.9
-    rows = random.integers(0, N_ITEMS // 3, len(users)) * 3
-    items = np.where(own, rows + favourite[users], random.integers(0, N_ITEMS, len(users)))
-    items[users < 300] = np.minimum(items[users < 300], N_ITEMS - 2)
-    table = pd.DataFrame(
-        {
-            "item_id": [f"i{one}" for one in range(N_ITEMS)],
-            "title": "Cup",
-            "price": 1.0,
-            "main_category": None,
-            "category:colour": colours,
-            "set:use": [["kitchen"], ["kitchen", "garden"], ["garden"]] * (N_ITEMS // 3),
-            "number:margin": np.arange(N_ITEMS, dtype=np.float32),
-        }
-    )
-    table.loc[N_ITEMS - 1, ["category:colour", "set:use", "number:margin"]] = None
-    people = pd.DataFrame({"category:age": np.where(young, "young", "old")})
-    people.loc[0, "category:age"] = None
-    train = Interactions.from_arrays(users, items, 1000 + np.arange(len(users)), N_USERS, N_ITEMS)
-    return replace(train, attributes=UserAttributes.of(people)), Catalogue(table)
+from tests.colour_shop import COLOURS, N_ITEMS, N_USERS, colour_hybrid, colour_shop, newcomers
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +34,7 @@ def described(
     """Return the features, by name, of each user with each item, the items of a user together."""
     train, catalogue = shop
     features = AttributeFeatures(catalogue, AttributeStatistics.of(train, catalogue))
-    histories = train.histories(np.array(users), 10**9)
+    histories = train.histories(np.array(users), 2 * 10**9)
     rows = np.repeat(np.arange(len(users)), len(items))
     found = features.describe(histories, rows, np.tile(items, len(users)))
     return dict(zip(features.names, found, strict=True))
@@ -86,7 +51,7 @@ def test_features_say_what_the_item_is_and_how_it_matches_the_history(
         at = slice(4 * row, 4 * row + 4)
         shares = [np.mean(colours[mine] == colours[item]) for item in (0, 1, 2)]
         assert found["item_colour_share"][at] == pytest.approx([*shares, np.nan], nan_ok=True)
-        uses = catalogue.table["set:use"][mine]
+        uses = catalogue.table["set:use"][mine].map(lambda one: one or [])
         kitchen, garden = (
             uses.map(lambda one, use=use: use in one).mean() for use in ("kitchen", "garden")
         )
@@ -107,8 +72,10 @@ def test_lift_is_what_users_with_the_value_buy_more(shop: tuple[Interactions, Ca
     train, _ = shop
     assert train.attributes is not None
     ages = [label for _, label in train.attributes.vocabulary.labels()]
-    young = next(u for u in range(1, 50) if train.attributes.codes[u, ages.index("young")])
-    old = next(u for u in range(1, 50) if train.attributes.codes[u, ages.index("old")])
+    young, old = (
+        next(u for u in range(1, 50) if train.attributes.codes[u, ages.index(age)])
+        for age in ("young", "old")
+    )
     found = described(shop, [young, old, 0], [0, 1])["user_age_lift"]
     assert found[0] > 0.2 > -0.2 > found[1]  # blue, red
     assert found[2] < -0.2
@@ -140,30 +107,9 @@ def test_permuted_attributes_have_no_lift(shop: tuple[Interactions, Catalogue]) 
     )
 
 
-def fitted(shop: tuple[Interactions, Catalogue], settings: Settings) -> Hybrid:
-    train, catalogue = shop
-    candidates = {
-        name: build(name, settings).fit(train, catalogue) for name in ("popularity", "demographic")
-    }
-    rank = settings.rank.model_copy(update={"trees": 20, "min_leaf": 20})
-    model = Hybrid(rank, candidates, seed=1).fit(train, catalogue)
-    users = np.arange(1, N_USERS)
-    targets = train.matrix()[users]
-    empty = Histories.from_lists([[]] * len(users), now=2000)
-    return model.fit_ranker(
-        replace(empty, attributes=train.attributes.take(users)), targets, exclude_seen=False
-    )
-
-
 @pytest.fixture(scope="module")
 def model(shop: tuple[Interactions, Catalogue], settings: Settings) -> Hybrid:
-    return fitted(shop, settings)
-
-
-def newcomers(train: Interactions, users: list[int]) -> Histories:
-    assert train.attributes is not None
-    empty = Histories.from_lists([[]] * len(users), now=2000)
-    return replace(empty, attributes=train.attributes.take(np.array(users)))
+    return colour_hybrid(*shop, settings)
 
 
 def test_newcomers_get_what_suits_them(
@@ -172,17 +118,17 @@ def test_newcomers_get_what_suits_them(
     train, catalogue = shop
     assert train.attributes is not None
     ages = [label for _, label in train.attributes.vocabulary.labels()]
-    young = np.flatnonzero(train.attributes.codes[:, ages.index("young")].toarray())[:20].tolist()
-    old = np.flatnonzero(train.attributes.codes[:, ages.index("old")].toarray())[:20].tolist()
+    young = np.flatnonzero(train.attributes.codes[:, ages.index("young")].toarray())[:20]
+    old = np.flatnonzero(train.attributes.codes[:, ages.index("old")].toarray())[:20]
     blue = (catalogue.table["category:colour"] == "blue").to_numpy()
     demographic = model.candidates["demographic"]
     for one in (model, demographic):
         of_young, _ = one.recommend(newcomers(train, young), 10)
         of_old, _ = one.recommend(newcomers(train, old), 10)
         assert blue[of_young].mean() > 0.7 > 0.2 > blue[of_old].mean()
-    unknown, scores = demographic.recommend(newcomers(train, [0]), 10)
+    unknown, scores = demographic.recommend(newcomers(train, np.array([0])), 10)
     popularity = Popularity(settings.train.demographic).fit(train, catalogue)
-    assert unknown.tolist() == popularity.recommend(newcomers(train, [0]), 10)[0].tolist()
+    assert unknown.tolist() == popularity.recommend(newcomers(train, np.array([0])), 10)[0].tolist()
     assert np.isfinite(scores).all()
 
 
@@ -192,7 +138,7 @@ def test_a_saved_hybrid_and_one_with_new_items_rank_as_before(
     train, catalogue = shop
     model.save(tmp_path / "hybrid")
     loaded = Hybrid.load(tmp_path / "hybrid")
-    histories = newcomers(train, [1, 2, 3, 4])
+    histories = newcomers(train, np.arange(1, 5))
     expected = model.recommend(histories, 10)
     for one in (loaded, loaded.extended(catalogue)):
         ids, scores = one.recommend(histories, 10)
@@ -210,7 +156,7 @@ def test_a_refreshed_hybrid_keeps_the_features_that_its_ranker_knows(
     model: Hybrid, shop: tuple[Interactions, Catalogue]
 ) -> None:
     train, catalogue = shop
-    histories = newcomers(train, [1, 2, 3, 4])
+    histories = newcomers(train, np.arange(1, 5))
     # The colours' order by frequency changes, which must not change their codes.
     table = catalogue.table.copy()
     table.loc[table.index[:30], "category:colour"] = "green"
@@ -231,4 +177,4 @@ def test_a_ranker_is_not_given_other_features(
     bare = Catalogue(catalogue.table.drop(columns="category:colour"))
     other = Hybrid(model.settings, model.candidates, ranker=model.ranker).fit(train, bare)
     with pytest.raises(ValueError, match="train again"):
-        other.recommend(newcomers(train, [1]), 10)
+        other.recommend(newcomers(train, np.array([1])), 10)
