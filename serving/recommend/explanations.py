@@ -1,6 +1,7 @@
 """Explanations: one short reason for each item, made of facts only.
 
-The facts: an item of the history with a similar text, popularity, newness.
+The facts: an item of the history with a similar text, a value of an attribute that the shopper
+often chooses, popularity, newness.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.profiles.history import EXPLAINED, History
+from serving.recommend.attribute_reasons import AttributeReasons
 from serving.recommend.types import RankedList
 
 RELATED = 0.5
@@ -31,7 +33,8 @@ VERBS = {
 class Explanations:
     """Reasons over one catalogue, row number = code.
 
-    vectors: float32 (items, width) unit vectors or None. sold, popular: bool (items,).
+    vectors: float32 (items, width) unit vectors or None. sold, popular: bool (items,). attributes:
+    reasons made of declared attributes.
     """
 
     titles: list[str]
@@ -39,6 +42,7 @@ class Explanations:
     vectors: NDArray[Any] | None
     sold: NDArray[np.bool_]
     popular: NDArray[np.bool_]
+    attributes: AttributeReasons
 
     def reasons(
         self, ranked: RankedList, history: History, recent: Iterable[int] = ()
@@ -59,6 +63,12 @@ class Explanations:
                 done = "just chose" if code in just_chosen else verb
                 because = f"because you {done}" if done else "like something you had before:"
                 texts[at] = f"{because} {self.titles[code]}"
+        texts = [
+            text or of_attributes
+            for text, of_attributes in zip(
+                texts, self.attributes.reasons(ranked.items, history), strict=True
+            )
+        ]
         for row, (item, source) in enumerate(zip(ranked.items, ranked.sources, strict=True)):
             texts[row] = texts[row] or self._general(item, source, has_history=len(own) > 0)
         return texts

@@ -39,14 +39,20 @@ class Shopper:
     logged: bool = True
 
 
+AttributeFilter = tuple[str, tuple[str, ...], float | None, float | None]
+"""Name of an attribute, the values of which an item needs one, and bounds of a number."""
+
+
 @dataclass(frozen=True)
 class Filters:
-    """What an item must meet to be shown. category: compared without case, any level."""
+    """What an item must meet to be shown. category: compared without case, any level. attributes:
+    all of them are met; values are compared without case."""
 
     category: str | None = None
     min_price: float | None = None
     max_price: float | None = None
     available_only: bool = True
+    attributes: tuple[AttributeFilter, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ class Request:
             None if history.ratings is None else history.ratings.tobytes(),
             None if history.attributes is None else history.attributes.tobytes(),
             *(filters.category, filters.min_price, filters.max_price, filters.available_only),
+            filters.attributes,
             *(self.k, self.exclude_seen, self.exclude, self.recent, self.unknown),
             *(self.reasons, self.arm_name, self.popular),
         )
@@ -99,8 +106,8 @@ def _unpickle_request(
         None if ratings is None else np.frombuffer(ratings, np.float32),
         None if attributes is None else np.frombuffer(attributes, np.int32),
     )
-    k, *rest = others[4:]
-    return Request(history, k, Filters(*others[:4]), *rest)
+    k, *rest = others[5:]
+    return Request(history, k, Filters(*others[:5]), *rest)
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,56 @@ def test_attributes_of_the_training_are_erased_too(client: httpx.Client, made: P
     assert shown(client, user) == shown(client, "somebody")
 
 
+def test_products_are_filtered_by_attributes(client: httpx.Client, made: Path) -> None:
+    table = pd.read_parquet(made / "models/hybrid/items.parquet").set_index("item_id")
+
+    def found(route: str, attributes: dict[str, Any], **body: Any) -> set[str]:
+        answer = client.post(route, json={"k": 100, "attributes": attributes, **body})
+        assert answer.status_code == 200, answer.text
+        return {item["item_id"] for item in answer.json()["items"]} - {"new"}
+
+    colour = set(table.index[table["category:colour"] == "red"])
+    garden = set(table.index[table["set:use"].map(lambda one: one is not None and "garden" in one)])
+    cheap = set(table.index[table["number:margin"].between(2, 10)])
+    assert found("/search", {"colour": ["RED"]}) == colour
+    assert found("/search", {"colour": ["red"], "use": ["garden"]}) == colour & garden
+    assert found("/search", {"margin": {"min": 2, "max": 10}}) == cheap
+    assert found("/search", {"colour": ["mauve"]}) == set()
+    assert found("/recommend", {"colour": ["red"]}) == colour
+    assert found("/recommend", {"colour": ["blue", "red"]}) == colour | BLUE  # not from the cache
+    assert found("/similar", {"colour": ["red"]}, item_ids=["i4"]) == colour - {"i4"}
+    for attributes in ({"size": ["M"]}, {"colour": {"min": 1}}, {"margin": ["1"]}):
+        for route, body in (
+            ("/recommend", {}),
+            ("/search", {}),
+            ("/similar", {"item_ids": ["i4"]}),
+        ):
+            answer = client.post(route, json={"attributes": attributes, **body})
+            assert answer.status_code == 422
+            assert answer.json()["fields"][0]["field"] == f"attributes.{next(iter(attributes))}"
+
+
+def test_reasons_name_attributes_only_where_they_are_true(client: httpx.Client) -> None:
+    def reasons(body: dict[str, Any]) -> dict[str, str]:
+        answer = client.post("/recommend", json={"k": 60, "exclude_seen": False, **body}).json()
+        return {item["item_id"]: item["reason"] for item in answer["items"]}
+
+    often = reasons({"recent": ["i1", "i4", "i7", "i2"]})  # three of four are red
+    because = {item for item, one in often.items() if one == "because you often choose colour red"}
+    assert because
+    assert all(int(item[1:]) % 3 == 1 for item in because)
+    assert not any("choose" in one for one in reasons({"recent": ["i1", "i2", "i3"]}).values())
+    put(client, "a-newcomer", age="young")
+    like = {
+        item
+        for item, one in reasons({"user_id": "a-newcomer"}).items()
+        if one == "often bought by customers like you"
+    }
+    assert len(like & BLUE) > 5
+    assert not like - BLUE
+    assert not any("like you" in one for one in reasons({"user_id": "unknown"}).values())
+
+
 @pytest.mark.parametrize(
     ("attributes", "problem"),
     [

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from components.data.attributes import checked
-from components.settings import AttributeType
+from components.data.attributes import checked, types
+from components.settings import AttributeType, Settings
 from serving.api.middleware import Refused
+from serving.recommend.query import Filtered
 
 
 def checked_attributes(
@@ -31,3 +32,12 @@ def checked_attributes(
         except ValueError as error:
             raise Refused(422, str(error), field) from error
     return found
+
+
+def check_filters(body: Filtered, settings: Settings) -> None:
+    """Raise ``Refused`` if a filter's attribute is not declared or is of another type."""
+    if body.attributes:
+        try:
+            body.check_attributes(types(settings.ingest.items))
+        except ValueError as error:
+            raise Refused(422, *error.args) from error
