@@ -159,6 +159,33 @@ class UserAttributes:
         return cls(vocabulary.encode(users), vocabulary) if vocabulary.values else None
 
 
+def as_categories(table: pd.DataFrame) -> pd.DataFrame:
+    """Return object (rows, attributes): each attribute, by its name, as one text: a number or date
+    as its interval, the values of a set joined. Without texts.
+
+    >>> as_categories(pd.DataFrame({"set:use": [["a", "b"], None], "text:care": "dry"}))
+        use
+    0  a, b
+    1  None
+    """
+    found = {}
+    vocabulary = Vocabulary.of(table)
+    labels = np.array([value for _, value in vocabulary.labels()], dtype=object)
+    for column, part in vocabulary.parts.items():
+        cells = table[column].reset_index(drop=True)
+        if kind_of(column) in ("number", "date"):
+            rows, codes = _codes(column, vocabulary.values[column], cells)
+            texts = pd.Series(None, index=cells.index, dtype=object)
+            texts.iloc[rows] = labels[part][codes]
+        else:
+            known = cells.notna()
+            texts = cells.astype(object).where(known, None)
+            if kind_of(column) == "set":
+                texts[known] = [", ".join(sorted(one)) for one in cells[known]]
+        found[name_of(column)] = texts
+    return pd.DataFrame(found, index=pd.RangeIndex(len(table)))
+
+
 def _translation(old: Vocabulary, new: Vocabulary) -> sp.csr_matrix:
     """Return float32 CSR (codes, codes of ``new``) with a 1 where a code becomes another."""
     rows: list[IntArray] = [np.empty(0, np.int64)]

@@ -25,6 +25,7 @@ from components.arrays import (
     ObjectArray,
 )
 from components.data.attribute_codes import UserAttributes
+from components.data.attributes import attribute_texts
 from components.data.schema import NEWCOMERS, SPLITS
 
 DAY = 86_400
@@ -320,9 +321,11 @@ def category_texts(table: pd.DataFrame) -> pd.Series:
 
 
 def item_text(table: pd.DataFrame) -> list[str]:
-    """Return the text of each product: title, brand, the shop's categories, description."""
+    """Return the text of each product: title, brand, the shop's categories, description, and
+    attributes of the type text."""
     own = category_texts(table)
     columns = [table["title"], table["brand"].fillna(""), own, table["description"].fillna("")]
+    columns += attribute_texts(table)
     parts = pd.concat(columns, axis=1).to_numpy()
     return [". ".join(part for part in row if part).lower() for row in parts]
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from components.data import split
 from components.data.attribute_codes import UserAttributes, Vocabulary
-from components.data.dataset import Prepared, load_prepared
+from components.data.dataset import Prepared, item_text, load_prepared
 from components.data.profiles import attributes_file, write_profiles
 from components.file_erasure import (
     ErasedPeople,
@@ -299,3 +299,12 @@ def test_codes_of_another_vocabulary_mean_the_same_values() -> None:
     assert (np.diff(ages.argmax(axis=1)) >= 0).all()  # in the order of the numbers
     same = Vocabulary.from_config(attributes.vocabulary.config())
     assert attributes.codes_in(same) is attributes.codes
+
+
+def test_attributes_of_the_type_text_are_in_the_text_of_a_product(
+    settings: Settings, shop: Path
+) -> None:
+    texts = item_text(prepare(settings, shop).catalogue.table)
+    assert texts[0].startswith("cup 0")
+    assert all(text.endswith(". by hand") for text in texts)
+    assert not any("gelb" in text or "winter" in text for text in texts)
