@@ -70,6 +70,10 @@ class Facts:
         few = self._values[column].nunique() <= 20
         return int(self._counts[column]["takes_back"]) if few else 0
 
+    def values(self, column: str) -> pd.Series:
+        """Return the column's values, without empty ones."""
+        return self._values[column].dropna()
+
     def examples(self, column: str) -> str:
         """Return the most frequent values."""
         return ", ".join(map(repr, self._values[column].dropna().value_counts().index[:4]))
