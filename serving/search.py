@@ -150,7 +150,8 @@ def _texts(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """Return the searched text of each product, and its title alone."""
     titles = table["title"].fillna("").astype(str)
     rest = [
-        table[name].fillna("").astype(str) for name in ("brand", "description") if name in table
+        *(table[name].fillna("").astype(str) for name in ("brand", "description") if name in table),
+        *attribute_texts(table),
     ]
     categories = table["categories"].map(lambda names: " ".join(names) if names is not None else "")
     return titles.str.cat([*rest, categories], sep=" "), titles

@@ -25,7 +25,7 @@ from components.data.attributes import kind_of, name_of
 
 DAY = 86_400
 MIN_ROWS = 10
-"""Rows that a value of a category or set needs to have a code."""
+"""Rows that a value of a category or set needs to have a code, and a number to have intervals."""
 MAX_VALUES = 200
 """Values of one attribute that have codes, the most frequent."""
 INTERVALS = 8
@@ -60,7 +60,7 @@ class Vocabulary:
                 )
                 found[column] = tuple(counts.index[counts >= min_rows][:MAX_VALUES])
             else:
-                found[column] = _bounds(numbers_of(table[column]))
+                found[column] = _bounds(numbers_of(table[column]), min_rows)
         return cls(found)
 
     @cached_property
@@ -223,9 +223,9 @@ def _number(value: float | str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() / DAY
 
 
-def _bounds(numbers: FloatArray) -> tuple[float, ...]:
+def _bounds(numbers: FloatArray, min_rows: int) -> tuple[float, ...]:
     known = numbers[np.isfinite(numbers)]
-    if not len(known):
+    if len(known) < max(min_rows, 1):
         return ()
     inner = np.linspace(0, 1, INTERVALS + 1)[1:-1]
     bounds = np.unique(np.quantile(known, inner, method="lower"))

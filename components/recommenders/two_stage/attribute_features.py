@@ -127,13 +127,14 @@ class AttributeFeatures:
     @cached_property
     def names(self) -> list[str]:
         """Names of the features."""
+        # The attribute's name comes last, so that no two of them are the same.
         found = []
-        for column in self._numbers:
-            found += [f"item_{name_of(column)}", f"item_{name_of(column)}_difference"]
+        for name in map(name_of, self._numbers):
+            found += [f"item_value_{name}", f"item_difference_{name}"]
         for column in self._values:
-            rank = [f"item_{name_of(column)}"] if kind_of(column) == "category" else []
-            found += [*rank, f"item_{name_of(column)}_share"]
-        return found + [f"user_{name_of(column)}_lift" for column in self._statistics.users.parts]
+            rank = [f"item_value_{name_of(column)}"] if kind_of(column) == "category" else []
+            found += [*rank, f"item_share_{name_of(column)}"]
+        return found + [f"user_lift_{name_of(column)}" for column in self._statistics.users.parts]
 
     def describe(self, histories: Histories, rows: IntArray, items: IntArray) -> FloatArray:
         """Return float32 (len(names), pairs). rows: int (pairs,), each pair's history. items: int

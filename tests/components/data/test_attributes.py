@@ -236,6 +236,30 @@ def test_attributes_of_erased_people_are_not_ingested(settings: Settings, tmp_pa
     assert "u42" in users["user_id"].tolist()
 
 
+def test_items_of_the_lines_have_no_attributes_until_they_are_put(
+    settings: Settings, tmp_path: Path
+) -> None:
+    sources = write_shop(tmp_path)
+    lines = pd.read_csv(tmp_path / "lines.csv").assign(name="Cup")
+    lines.to_csv(tmp_path / "lines.csv", index=False)
+    sources["interactions"][0]["columns"]["title"] = "name"
+    put = pd.DataFrame({"item_id": ["i3", "new"], "title": "Cup", "colour": ["blue", None]})
+    put["launched"] = ["2024-05-01", None]
+    (tmp_path / "data/catalogue").mkdir(parents=True)
+    put.to_parquet(tmp_path / "data/catalogue/items.parquet")
+    sources["items"] = [
+        {
+            "path": "data/catalogue/items.parquet",
+            "columns": {"item_id": "item_id", "title": "title"},
+            "attributes": {"colour": "category", "launched": "date"},
+        }
+    ]
+    items = ingest(settings, tmp_path, **sources)["items"].set_index("item_id")
+    assert len(items) == N_ITEMS + 1
+    assert items["category:colour"].dropna().to_dict() == {"i3": "blue"}
+    assert items["date:launched"].dropna().to_dict() == {"i3": pd.Timestamp("2024-05-01", tz="UTC")}
+
+
 def test_declarations_that_contradict_themselves_are_refused() -> None:
     lines = {"path": "l.csv", "columns": {"user_id": "u", "item_id": "i", "timestamp": "t"}}
     items = {"path": "i.csv", "columns": {"item_id": "i", "title": "t"}}
@@ -273,6 +297,8 @@ def test_rare_values_have_no_code() -> None:
     assert codes.shape == (11, len(vocabulary))
     assert codes[:, vocabulary.parts["category:job"]].sum() == 10
     assert codes[9, vocabulary.parts["number:children"]].nnz == 0  # unknown
+    few = Vocabulary.of(table.head(5)).values["number:children"]
+    assert few == ()  # its bounds would be numbers of single rows
     assert Vocabulary.from_config(vocabulary.config()).values == vocabulary.values
     # An unknown value and an absent column have no code.
     assert vocabulary.encode(pd.DataFrame({"category:job": ["pilot"]})).nnz == 0

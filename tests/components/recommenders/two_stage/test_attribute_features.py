@@ -50,22 +50,22 @@ def test_features_say_what_the_item_is_and_how_it_matches_the_history(
         mine = train.items[train.users == user]
         at = slice(4 * row, 4 * row + 4)
         shares = [np.mean(colours[mine] == colours[item]) for item in (0, 1, 2)]
-        assert found["item_colour_share"][at] == pytest.approx([*shares, np.nan], nan_ok=True)
+        assert found["item_share_colour"][at] == pytest.approx([*shares, np.nan], nan_ok=True)
         uses = catalogue.table["set:use"][mine].map(lambda one: one or [])
         kitchen, garden = (
             uses.map(lambda one, use=use: use in one).mean() for use in ("kitchen", "garden")
         )
-        assert found["item_use_share"][at] == pytest.approx(
+        assert found["item_share_use"][at] == pytest.approx(
             [kitchen, (kitchen + garden) / 2, garden, np.nan], nan_ok=True
         )
         usual = catalogue.table["number:margin"][mine].mean()
-        assert found["item_margin_difference"][at] == pytest.approx(
+        assert found["item_difference_margin"][at] == pytest.approx(
             [0 - usual, 1 - usual, 2 - usual, np.nan], nan_ok=True, rel=1e-5
         )
-    assert found["item_margin"][:4] == pytest.approx([0, 1, 2, np.nan], nan_ok=True)
+    assert found["item_value_margin"][:4] == pytest.approx([0, 1, 2, np.nan], nan_ok=True)
     names = Vocabulary.of(catalogue.table).values["category:colour"]
-    assert [names[int(code)] for code in found["item_colour"][:3]] == list(COLOURS)
-    assert np.isnan(found["item_colour"][3])
+    assert [names[int(code)] for code in found["item_value_colour"][:3]] == list(COLOURS)
+    assert np.isnan(found["item_value_colour"][3])
 
 
 def test_lift_is_what_users_with_the_value_buy_more(shop: tuple[Interactions, Catalogue]) -> None:
@@ -76,7 +76,7 @@ def test_lift_is_what_users_with_the_value_buy_more(shop: tuple[Interactions, Ca
         next(u for u in range(1, 50) if train.attributes.codes[u, ages.index(age)])
         for age in ("young", "old")
     )
-    found = described(shop, [young, old, 0], [0, 1])["user_age_lift"]
+    found = described(shop, [young, old, 0], [0, 1])["user_lift_age"]
     assert found[0] > 0.2 > -0.2 > found[1]  # blue, red
     assert found[2] < -0.2
     assert np.isnan(found[4:]).all()  # nothing is known of user 0
