@@ -15,6 +15,8 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from components.data.attributes import attribute_texts
+
 NEAR = 0.35
 """Cosine of letter trigrams from which on a misspelt query matches a title."""
 
