@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from components.arrays import FloatArray, IntArray
+from components.arrays import BoolArray, FloatArray, IntArray
 from components.data.attribute_codes import Vocabulary
 from components.data.dataset import DAY, Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
@@ -75,6 +75,12 @@ class Demographic(Recommender):
 
     def score_at(self, histories: Histories, items: IntArray) -> FloatArray:
         return self._scores(histories, self.popularity[items], self.lift[:, items])
+
+    def knows(self, histories: Histories) -> BoolArray:
+        """Return bool (batch,): which users have an attribute's value that the model has."""
+        if histories.attributes is None:
+            return np.zeros(len(histories), dtype=bool)
+        return np.diff(histories.attributes.codes_in(self.vocabulary).indptr) > 0
 
     def _scores(self, histories: Histories, popularity: FloatArray, lift: FloatArray) -> FloatArray:
         scores = np.tile(popularity, (len(histories), 1))

@@ -21,7 +21,7 @@ from components.arrays import AnyArray, BoolArray, FloatArray, Int32Array, Int64
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.manifest import verify_manifest, write_manifest
 from components.progress import progress
-from components.recommenders.base import FindsSimilarItems, Recommender
+from components.recommenders.base import FindsSimilarItems, RanksNewcomers, Recommender
 from components.recommenders.factory import load_models
 from components.recommenders.two_stage import cold_start
 from components.recommenders.two_stage.ann import VectorIndex
@@ -39,7 +39,12 @@ from components.recommenders.two_stage.features import (
     item_statistics,
     joined,
 )
-from components.recommenders.two_stage.forms import LearnedRanking, RankingForm, blends
+from components.recommenders.two_stage.forms import (
+    LearnedRanking,
+    NewcomersApart,
+    RankingForm,
+    blends,
+)
 from components.recommenders.two_stage.ranker import Ranker, fit_ranker
 from components.settings import Rank, current_model_name, rank_with_current_names
 
@@ -104,7 +109,13 @@ class Hybrid(Recommender):
         if name == "ranker":
             if self.ranker is None:
                 raise ValueError("the hybrid has no ranker yet: call fit_ranker first")
-            return LearnedRanking(self.generator, self.features, self.ranker)
+            ranking = LearnedRanking(self.generator, self.features, self.ranker)
+            apart = [
+                model
+                for model in self.candidates.values()
+                if isinstance(model.trained, RanksNewcomers)
+            ]
+            return NewcomersApart(ranking, apart[0]) if apart else ranking
         found = self.forms()
         if name not in found:
             raise ValueError(

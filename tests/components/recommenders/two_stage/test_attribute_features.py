@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from components.data.attribute_codes import Vocabulary
-from components.data.dataset import Catalogue, Interactions
+from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.kernels.lift import item_groups, log_lift
 from components.recommenders.models.popularity import Popularity
 from components.recommenders.refresh import refresh
@@ -126,10 +126,42 @@ def test_newcomers_get_what_suits_them(
         of_young, _ = one.recommend(newcomers(train, young), 10)
         of_old, _ = one.recommend(newcomers(train, old), 10)
         assert blue[of_young].mean() > 0.7 > 0.2 > blue[of_old].mean()
+    assert model.ranker is not None
+    names, booster = model.features.attributes.names, model.ranker.booster
+    gains = dict(zip(booster.feature_name(), booster.feature_importance("gain"), strict=True))
+    assert gains["user_lift_age"] > 0  # the ranker learned from it, too
+    assert set(names) < gains.keys()
     unknown, scores = demographic.recommend(newcomers(train, np.array([0])), 10)
     popularity = Popularity(settings.train.demographic).fit(train, catalogue)
     assert unknown.tolist() == popularity.recommend(newcomers(train, np.array([0])), 10)[0].tolist()
     assert np.isfinite(scores).all()
+
+
+def test_newcomers_in_a_batch_get_the_demographic_list_and_the_others_the_rankers(
+    model: Hybrid, shop: tuple[Interactions, Catalogue]
+) -> None:
+    train, _ = shop
+    assert train.attributes is not None
+    known = train.histories(np.array([1, 2, 3, 4]), 2 * 10**9)
+    alone = newcomers(train, np.array([0, 5, 6]))  # nothing is known of user 0
+    both = Histories(
+        np.concatenate([known.items, alone.items]),
+        np.concatenate([known.times, alone.times]),
+        np.concatenate([known.offsets, known.offsets[-1] + alone.offsets[1:]]),
+        np.concatenate([known.now, alone.now]),
+        attributes=train.attributes.take(np.array([1, 2, 3, 4, 0, 5, 6])),
+    ).pick(np.array([4, 0, 5, 1, 6, 2, 3]))
+    ids, scores = model.recommend(both, 10, exclude_seen=False)
+    demographic = model.candidates["demographic"].recommend(alone.pick(np.array([1, 2])), 10)
+    assert ids[[2, 4]].tolist() == demographic[0].tolist()
+    by_ranker, _ = model.recommend(known, 10, exclude_seen=False)
+    assert ids[[1, 3, 5, 6]].tolist() == by_ranker.tolist()
+    dense, few = model.score(both), model.score_items(both, np.array([3, 0, 7]))
+    assert dense[[2, 4]][:, [3, 0, 7]] == pytest.approx(few[[2, 4]])
+    for row in range(7):
+        assert scores[row] == pytest.approx(dense[row, ids[row]])
+    nobody = both.pick(np.array([], dtype=np.int64))
+    assert model.recommend(nobody, 10)[0].shape == (0, 10)
 
 
 def test_a_saved_hybrid_and_one_with_new_items_rank_as_before(
@@ -177,4 +209,4 @@ def test_a_ranker_is_not_given_other_features(
     bare = Catalogue(catalogue.table.drop(columns="category:colour"))
     other = Hybrid(model.settings, model.candidates, ranker=model.ranker).fit(train, bare)
     with pytest.raises(ValueError, match="train again"):
-        other.recommend(newcomers(train, np.array([1])), 10)
+        other.recommend(train.histories(np.array([1]), 2 * 10**9), 10)
