@@ -9,6 +9,11 @@ ever bought is learned from. Targets are what they buy in a window of 28 days. A
 ranked, except fuel and coupons. Parameters are chosen on the window before the test window, by
 NDCG@10; intervals are of 2,000 bootstrap samples of households, of differences of the same ones.
 
+The hybrid (popularity, item neighbours, demographic) is compared on HYBRID_FOLDS folds: those of
+the next fold are newcomers of the window before, in which its ranker learns, with KNOWN households
+that have a history. "Ranker for newcomers" is the same hybrid without the rule that a user without a
+history gets the demographic list.
+
 Only 33 households with demographics first buy after 11 February, when six weeks are known: too few
 to tell anything, which is why newcomers are made.
 """
@@ -16,7 +21,7 @@ to tell anything, which is why newcomers are made.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -29,13 +34,21 @@ from benchmarks.complete_journey import RESULTS, installed
 from components.arrays import DoubleArray, IntArray
 from components.data.attribute_codes import UserAttributes
 from components.data.dataset import DAY, Catalogue, Interactions
+from components.data.holdout import Task
 from components.evaluation.metrics import ndcg, recall
 from components.evaluation.protocol import interval
+from components.recommenders.base import Recommender
+from components.recommenders.factory import build
 from components.recommenders.models.demographic import Demographic
+from components.recommenders.two_stage.forms import LearnedRanking, RankingForm
+from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Demographic as DemographicSettings
+from components.settings import Settings, load_settings
 
 FOLDS, SEED, SAMPLES = 5, 42, 2000
 WINDOW_DAYS = 28
+HYBRID_FOLDS, KNOWN, TREES = 3, 500, 100
+CANDIDATES = ("popularity", "item_neighbours")
 NO_PRODUCTS = ("COUPON", "COUPON/MISC ITEMS", "COUPONS/STORE & MFG", "FUEL")
 HALF_LIVES = (7, 14, 28, 60)
 STRENGTHS = (5.0, 20.0, 50.0, 100.0, 200.0)
@@ -66,7 +79,7 @@ def read(folder: Path) -> tuple[Interactions, Catalogue, IntArray]:
     products = products[~fuel].reset_index(drop=True)
     table = pd.DataFrame(
         {"item_id": products["product_id"], "main_category": products["product_type"]}
-    )
+    ).assign(price=np.float32(np.nan))
     lines = lines[(lines["quantity"] > 0) & lines["product_id"].isin(table["item_id"])]
     users, names = pd.factorize(lines["household_id"])
     demographics = pd.read_parquet(folder / "demographics.parquet").set_index("household_id")
@@ -127,6 +140,84 @@ def chosen(found: list[Fold], catalogue: Catalogue) -> tuple[DemographicSettings
     return best, pd.DataFrame(rows)
 
 
+def hybrid_lists(
+    x: Interactions, catalogue: Catalogue, households: IntArray, start: int, settings: Settings
+) -> tuple[dict[str, list[IntArray]], list[sp.csr_matrix]]:
+    """Return lists of ten for the newcomers of each fold by model, and the targets of each fold.
+
+    start: of the window that is judged; the ranker learns in the one before.
+    """
+    lists: dict[str, list[IntArray]] = {}
+    order = np.random.default_rng(SEED).permutation(households)
+    before = start - WINDOW_DAYS * DAY
+    judged = list(folds(x, households, start))[:HYBRID_FOLDS]
+    for n, fold in enumerate(judged):
+        late, earlier = fold.train, order[n + 1 :: FOLDS]
+        early = late.where((late.times < before) & ~np.isin(late.users, earlier))
+        targets = late.where(late.times >= before).matrix().sign()
+        known = np.random.default_rng(n).permutation(np.unique(early.users))[:KNOWN]
+        learners = np.concatenate([earlier, known])
+        learners = learners[np.diff(targets[learners].indptr) > 0]
+        histories = late.histories(fold.newcomers, start)
+        task = Task(learners, early.histories(learners, before), targets[learners])
+        bare = replace(task, histories=replace(task.histories, attributes=None))
+        without = [replace(one, attributes=None) for one in (early, late)]
+        names = (*CANDIDATES, "demographic")
+        hybrid = hybrid_of(names, task, early, late, catalogue, settings)
+        assert hybrid.ranker is not None
+        made: dict[str, RankingForm] = {
+            "popularity": hybrid.candidates["popularity"],
+            "hybrid without attributes": hybrid_of(CANDIDATES, bare, *without, catalogue, settings),
+            "ranker for newcomers": LearnedRanking(
+                hybrid.generator, hybrid.features, hybrid.ranker
+            ),
+            "hybrid": hybrid,
+        }
+        for name, model in made.items():
+            ids, _ = model.recommend(histories, 10, exclude_seen=False)
+            lists.setdefault(name, []).append(ids)
+    return lists, [fold.targets for fold in judged]
+
+
+def hybrid_of(
+    names: Sequence[str],
+    task: Task,
+    early: Interactions,
+    late: Interactions,
+    catalogue: Catalogue,
+    settings: Settings,
+) -> Hybrid:
+    """Return the hybrid fitted on ``late``, whose ranker learned ``task`` over one of ``early``."""
+    learner = Hybrid(settings.rank, fitted(names, early, catalogue, settings), seed=SEED)
+    learner.fit(early, catalogue).fit_ranker(task.histories, task.targets, exclude_seen=False)
+    models = fitted(names, late, catalogue, settings)
+    return Hybrid(settings.rank, models, learner.ranker, SEED).fit(late, catalogue)
+
+
+def fitted(
+    names: Sequence[str], train: Interactions, catalogue: Catalogue, settings: Settings
+) -> dict[str, Recommender]:
+    """Return fitted candidates by name."""
+    return {name: build(name, settings).fit(train, catalogue) for name in names}
+
+
+def hybrid_rows(lists: dict[str, list[IntArray]], targets: list[sp.csr_matrix]) -> list[str]:
+    """Return the rows of the results: NDCG@10 of each model, and its difference from popularity."""
+    each = {
+        name: np.concatenate([ndcg(*pair) for pair in zip(parts, targets, strict=True)])
+        for name, parts in lists.items()
+    }
+    rows = []
+    for name, values in each.items():
+        difference = values - each["popularity"]
+        (low, high), (first, last) = (interval(one, SAMPLES, SEED) for one in (values, difference))
+        rows.append(
+            f"| {name} | {values.mean():.4f} ({low:.4f} – {high:.4f}) | "
+            f"{difference.mean():+.4f} ({first:+.4f} – {last:+.4f}) |"
+        )
+    return rows
+
+
 def compared(ours: dict[str, DoubleArray], popularity: dict[str, DoubleArray]) -> list[str]:
     """Return the rows of the results: both models and the difference, with intervals."""
     lines = []
@@ -170,6 +261,17 @@ def main() -> None:
             "|---|---|---|",
         ]
         lines += compared(measured(found, catalogue, best), measured(found, catalogue, alone))
+    rank = load_settings().rank.model_copy(update={"trees": TREES})
+    own = load_settings().train.model_copy(update={"demographic": best})
+    settings = load_settings().model_copy(update={"rank": rank, "train": own})
+    for name, back in (("validation", 2), ("test", 1)):
+        start = end - back * WINDOW_DAYS * DAY
+        lists, targets = hybrid_lists(x, catalogue, households, start, settings)
+        n = sum(one.shape[0] for one in targets)
+        lines += ["", f"## hybrid, {name}, {n:,} households", ""]
+        lines += ["| model | NDCG@10 | difference from popularity |", "|---|---|---|"]
+        lines += hybrid_rows(lists, targets)
+        print("\n".join(lines[-6:]), flush=True)
     table = tried.pivot_table("NDCG@10", "strength", "weight", aggfunc="max")
     lines += ["", "NDCG@10 on validation by strength (rows) and weight:", ""]
     lines += ["| | " + " | ".join(f"{one:g}" for one in table) + " |"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -72,9 +73,14 @@ def newcomers(train: Interactions, users: np.ndarray) -> Histories:
     return replace(empty, attributes=train.attributes.take(users))
 
 
-def colour_hybrid(train: Interactions, catalogue: Catalogue, settings: Settings) -> Hybrid:
+def colour_hybrid(
+    train: Interactions,
+    catalogue: Catalogue,
+    settings: Settings,
+    names: Sequence[str] = CANDIDATES,
+) -> Hybrid:
     """Return a hybrid whose ranker learned from newcomers and what they bought."""
-    candidates = {name: build(name, settings).fit(train, catalogue) for name in CANDIDATES}
+    candidates = {name: build(name, settings).fit(train, catalogue) for name in names}
     rank = settings.rank.model_copy(update={"trees": 20, "min_leaf": 20})
     model = Hybrid(rank, candidates, seed=1).fit(train, catalogue)
     users = np.arange(1, N_USERS)

@@ -126,15 +126,21 @@ def test_newcomers_get_what_suits_them(
         of_young, _ = one.recommend(newcomers(train, young), 10)
         of_old, _ = one.recommend(newcomers(train, old), 10)
         assert blue[of_young].mean() > 0.7 > 0.2 > blue[of_old].mean()
-    assert model.ranker is not None
-    names, booster = model.features.attributes.names, model.ranker.booster
-    gains = dict(zip(booster.feature_name(), booster.feature_importance("gain"), strict=True))
-    assert gains["user_lift_age"] > 0  # the ranker learned from it, too
-    assert set(names) < gains.keys()
     unknown, scores = demographic.recommend(newcomers(train, np.array([0])), 10)
     popularity = Popularity(settings.train.demographic).fit(train, catalogue)
     assert unknown.tolist() == popularity.recommend(newcomers(train, np.array([0])), 10)[0].tolist()
     assert np.isfinite(scores).all()
+
+
+def test_the_ranker_learns_from_the_features(
+    shop: tuple[Interactions, Catalogue], settings: Settings
+) -> None:
+    model = colour_hybrid(*shop, settings, ("popularity", "item_neighbours"))
+    assert model.ranker is not None
+    booster = model.ranker.booster
+    gains = dict(zip(booster.feature_name(), booster.feature_importance("gain"), strict=True))
+    assert set(model.features.attributes.names) < gains.keys()
+    assert gains["user_lift_age"] > 0.5 * sum(gains.values())
 
 
 def test_newcomers_in_a_batch_get_the_demographic_list_and_the_others_the_rankers(
