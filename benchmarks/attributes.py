@@ -11,8 +11,8 @@ NDCG@10; intervals are of 2,000 bootstrap samples of households, of differences 
 
 The hybrid (popularity, item neighbours, demographic) is compared on HYBRID_FOLDS folds: those of
 the next fold are newcomers of the window before, in which its ranker learns, with KNOWN households
-that have a history. "Ranker for newcomers" is the same hybrid without the rule that a user without a
-history gets the demographic list.
+that have a history. "Ranker for newcomers" is the same hybrid without the rule that a user without
+a history gets the demographic list.
 
 Only 33 households with demographics first buy after 11 February, when six weeks are known: too few
 to tell anything, which is why newcomers are made.

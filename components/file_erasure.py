@@ -257,7 +257,8 @@ def erase_files(name: str, files: Iterable[Path], user_ids: Collection[str]) -> 
 
 
 def personal_rows(settings: Settings, root: Path, user_id: str) -> list[dict[str, Any]]:
-    """Return a person's rows in the exported files and in the pipeline's tables below ``root``.
+    """Return a person's rows in the exported files, in the pipeline's tables and among the served
+    attributes below ``root``.
 
     user_id: as tables name a person (a session is "session:<id>"). Each row has its file's name in
     "file"; for a file that cannot be read there is one row with "error".
@@ -265,7 +266,15 @@ def personal_rows(settings: Settings, root: Path, user_id: str) -> list[dict[str
     exports = (str(settings.ingest.feedback), "data/impressions", str(USERS))
     folders = (*exports, *(name for name in TABLES if name != PREPARED), REFERENCE)
     found: list[dict[str, Any]] = []
-    for file in (file for name in folders for file in sorted((root / name).rglob("*.parquet"))):
+    files = [file for name in folders for file in sorted((root / name).rglob("*.parquet"))]
+    # The histories beside them are exported as such.
+    files += [
+        file
+        for pattern in PROFILES
+        for file in sorted(root.glob(pattern))
+        if file.name.endswith(".attributes.parquet")
+    ]
+    for file in files:
         name = str(file.relative_to(root))
         try:
             if "user_id" not in pq.read_schema(file).names:

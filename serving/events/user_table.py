@@ -7,7 +7,7 @@ a worker sees that it has to read them again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +15,8 @@ import sqlalchemy as sa
 from serving.events.database import Database
 from serving.events.tables import USERS
 
+MOST_PARAMETERS = 10_000
+"""Of a statement: databases refuse more than some ten thousand."""
 Attributes = Mapping[str, Any]
 """Name → number, text, list of texts, or None: not known."""
 
@@ -57,28 +59,40 @@ def put_users(database: Database, rows: Sequence[tuple[str, Attributes]]) -> int
         return revision
 
 
-def attributes_of(database: Database, profiles: Iterable[str]) -> dict[str, dict[str, Any]]:
+def attributes_of(database: Database, profiles: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the attributes of those of the profiles that have any.
 
     Raises:
         StoreError: the database failed.
     """
+    found: dict[str, dict[str, Any]] = {}
     with database.connected() as connection:
-        return _read(connection, USERS.c.profile.in_(list(profiles)))
+        for start in range(0, len(profiles), MOST_PARAMETERS):
+            some = profiles[start : start + MOST_PARAMETERS]
+            found |= _read(connection, USERS.c.profile.in_(some))
+    return found
 
 
-def changed_after(database: Database, revision: int) -> tuple[int, list[str]]:
-    """Return the newest revision, and the profiles changed after ``revision``.
+def users_revision(database: Database) -> int:
+    """Return the newest revision, 0 while no user has attributes.
 
     Raises:
         StoreError: the database failed.
     """
     with database.connected() as connection:
-        newest = connection.scalar(sa.select(sa.func.max(USERS.c.revision))) or 0
-        if newest <= revision:
-            return newest, []
-        found = connection.scalars(sa.select(USERS.c.profile).where(USERS.c.revision > revision))
-        return newest, list(found)
+        return connection.scalar(sa.select(sa.func.max(USERS.c.revision))) or 0
+
+
+def changed_after(database: Database, revision: int) -> list[str]:
+    """Return the profiles changed after ``revision``.
+
+    Raises:
+        StoreError: the database failed.
+    """
+    with database.connected() as connection:
+        return list(
+            connection.scalars(sa.select(USERS.c.profile).where(USERS.c.revision > revision))
+        )
 
 
 def read_users(database: Database) -> list[tuple[str, dict[str, Any]]]:

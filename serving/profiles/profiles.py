@@ -31,7 +31,7 @@ from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_era
 from serving.events.history_reader import CHECK_INTERVAL
 from serving.events.store import EventStore
 from serving.events.tables import SECOND
-from serving.events.user_table import attributes_of, changed_after
+from serving.events.user_table import attributes_of, changed_after, users_revision
 from serving.profiles.attributes import BaseAttributes
 from serving.profiles.history import EXPLAINED, History
 
@@ -240,12 +240,14 @@ class LiveProfiles:
         with self._reading:
             self._look_for_attributes_at = monotonic() + CHECK_INTERVAL
             try:
-                revision, changed = changed_after(database, self._revision)
+                # Before the profiles: one that is changed in between is read again.
+                revision = users_revision(database)
                 if revision == self._revision:
                     return
+                changed = changed_after(database, self._revision) if self._live else []
                 with self._lock:
                     held = [profile for profile in changed if profile in self._live]
-                found = attributes_of(database, held) if held else {}
+                found = attributes_of(database, held)
             except StoreError:
                 return
             with self._lock:
