@@ -863,9 +863,9 @@ class Popularity(ModelSection):
 class Demographic(ModelSection):
     half_life_days: PositiveFloat = 14
     """Days after which an interaction counts half in an item's popularity."""
-    strength: PositiveFloat = 20.0
+    strength: PositiveFloat = 50.0
     """Purchases of an item that its category's lift is worth; more trusts single items less."""
-    weight: Share = 0.5
+    weight: Share = 0.75
     """Exponent on each attribute's lift: 1 = independent attributes (naive Bayes), 0 = popularity.
     """
 

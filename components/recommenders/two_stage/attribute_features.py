@@ -20,8 +20,8 @@ from components.data.attributes import kind_of, name_of
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.kernels.lift import item_groups, log_lift, normalised
 
-STRENGTH = 20.0
-"""Purchases that the category's lift is worth, as in the demographic recommender."""
+STRENGTH = 50.0
+"""Purchases that the category's lift is worth: the default of the demographic recommender."""
 
 
 @dataclass(frozen=True)
