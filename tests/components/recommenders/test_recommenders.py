@@ -67,7 +67,7 @@ def of_group(group: int, n: int) -> list[int]:
     return list(range(group * PER_GROUP, group * PER_GROUP + n))
 
 
-PERSONAL = sorted(set(LEARNED) - {"popularity"})
+PERSONAL = sorted(set(LEARNED) - {"popularity", "demographic"})
 
 
 @pytest.mark.parametrize("name", PERSONAL)
