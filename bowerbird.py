@@ -733,10 +733,17 @@ def package() -> None:
 @app.command()
 def export_feedback() -> None:
     """Export impressions and feedback to Parquet, for ingest and monitoring."""
+    from components.data.attributes import types
+    from components.file_erasure import USERS
     from components.settings import SettingsError, load_settings
     from serving.events.errors import StoreError
     from serving.events.event_erasure import export_erasures
-    from serving.events.export import export_events, export_impressions, export_items
+    from serving.events.export import (
+        export_events,
+        export_impressions,
+        export_items,
+        export_users,
+    )
     from serving.events.store import open_store
 
     try:
@@ -744,7 +751,9 @@ def export_feedback() -> None:
         with open_store(settings.serve.events_url.get_secret_value(), ROOT) as store:
             files = export_events(store.database, ROOT / settings.ingest.feedback)
             files += export_impressions(store.database, ROOT / "data/impressions")
-            files += export_items(store.database, ROOT / "data/catalogue")
+            of_items, of_users = types(settings.ingest.items), types(settings.ingest.users)
+            files += export_items(store.database, ROOT / "data/catalogue", of_items)
+            files += export_users(store.database, ROOT / USERS, of_users)
             files += export_erasures(store.database, ROOT)
     except (SettingsError, StoreError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)

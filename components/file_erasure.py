@@ -242,15 +242,24 @@ def erase_files(name: str, files: Iterable[Path], user_ids: Collection[str]) -> 
 
 
 def personal_rows(settings: Settings, root: Path, user_id: str) -> list[dict[str, Any]]:
-    """Return a person's rows in the exported files and in the pipeline's tables below ``root``.
+    """Return a person's rows in the exported files, in the pipeline's tables and among the served
+    attributes below ``root``.
 
     user_id: as tables name a person (a session is "session:<id>"). Each row has its file's name in
     "file"; for a file that cannot be read there is one row with "error".
     """
-    exports = (str(settings.ingest.feedback), "data/impressions")
+    exports = (str(settings.ingest.feedback), "data/impressions", str(USERS))
     folders = (*exports, *(name for name in TABLES if name != PREPARED), REFERENCE)
     found: list[dict[str, Any]] = []
-    for file in (file for name in folders for file in sorted((root / name).rglob("*.parquet"))):
+    files = [file for name in folders for file in sorted((root / name).rglob("*.parquet"))]
+    # The histories beside them are exported as such.
+    files += [
+        file
+        for pattern in PROFILES
+        for file in sorted(root.glob(pattern))
+        if file.name.endswith(".attributes.parquet")
+    ]
+    for file in files:
         name = str(file.relative_to(root))
         try:
             if "user_id" not in pq.read_schema(file).names:
@@ -265,6 +274,8 @@ def personal_rows(settings: Settings, root: Path, user_id: str) -> list[dict[str
     return found
 
 
+USERS = Path("data/users")
+"""Folder of the exported attributes of users (``PUT /users``)."""
 PREPARED = "data/prepared"
 TABLES = ("data/raw", "data/valid", "data/quarantine", PREPARED)
 INTERRUPTED = ("data/.raw", "data/.staging")
@@ -298,9 +309,9 @@ def no_training(root: Path) -> Iterator[None]:
 
 
 def erase_exports(settings: Settings, root: Path, user_ids: Collection[str]) -> list[Place]:
-    """Remove a person from the exported events, the exported impressions and the served profiles
+    """Remove a person from the exported events, impressions and attributes and the served profiles
     below ``root``."""
-    folders = (settings.ingest.feedback, Path("data/impressions"))
+    folders = (settings.ingest.feedback, Path("data/impressions"), USERS)
     return [
         *(
             erase_files(str(one), sorted((root / one).rglob("*.parquet")), user_ids)
@@ -337,6 +348,7 @@ def shops_files(settings: Settings) -> list[Place]:
             for source in sources
             if "user_id" in source.columns
             for place in source.places
+            if not Path(place).is_relative_to(USERS)  # exported, see ``erase_exports``
         }
     )
     todo = "until then ingest skips the person's rows"
@@ -376,12 +388,14 @@ def _erase_prepared(folder: Path, user_ids: Collection[str]) -> Place:
     file = folder / "users.parquet"
     if not file.exists():
         return Place(PREPARED, "nothing kept")
+    newcomers = folder / "newcomers.parquet"  # as in data.schema
+    rows = erase_rows(newcomers, user_ids) if newcomers.exists() else 0
     users = pq.read_table(file)
     mine = pc.is_in(users["user_id"], value_set=pa.array(sorted(user_ids), pa.string()))
     codes = pc.indices_nonzero(mine)
     if not len(codes):
-        return Place(PREPARED, "nothing kept", 0)
-    rows = erase_rows(folder / "interactions.parquet", codes.to_pylist(), "user") + len(codes)
+        return Place(PREPARED, "erased" if rows else "nothing kept", rows)
+    rows += erase_rows(folder / "interactions.parquet", codes.to_pylist(), "user") + len(codes)
 
     def without(users: pa.Table) -> pa.Table:
         for at, field in enumerate(users.schema):

@@ -367,6 +367,36 @@ def _with_paths(tables: object) -> object:
     return tables
 
 
+AttributeType = Literal["number", "category", "set", "text", "date"]
+AttributeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w{0,49}$")]
+
+
+class Attribute(Section):
+    """A column of users or items that the contract does not know, and its type."""
+
+    type: AttributeType
+    """`number`, `category` (one word or code), `set` (several), `text` (words that the encoder
+    reads) or `date`.
+
+    Numbers that are codes, such as postcodes, are categories.
+    """
+    column: str = ""
+    """Name in the shop's file, or in the query's result; "" = the attribute's name."""
+    separator: str = ""
+    """Text between the values of a set in one cell, for example `,`; lists need none."""
+
+    @model_validator(mode="after")
+    def _separator_of_sets(self) -> Self:
+        if self.separator and self.type != "set":
+            raise ValueError(f"separator belongs to a set, not to a {self.type}: take it out")
+        return self
+
+
+def _of_one_column(attribute: object) -> object:
+    """Return the declaration of an attribute; a type alone is one."""
+    return {"type": attribute} if isinstance(attribute, str) else attribute
+
+
 class Source(FileFormat):
     """One file or folder of the shop, or a query over several; how they are written, and the names
     of the columns."""
@@ -408,6 +438,12 @@ class Source(FileFormat):
     In a file without a header (`header: false`) the columns are named by their positions, from 1.
     A list of names joins columns: texts by line breaks (a title by spaces), `categories` to one
     path. Empty cells are skipped.
+    """
+    attributes: dict[AttributeName, Annotated[Attribute, BeforeValidator(_of_one_column)]] = {}
+    """Further columns of users or items, each with its type: `colour: {column: Farbe, type: set}`.
+
+    A type alone, `colour: category`, reads the column of the attribute's name. Only sources of
+    `items` and `users` have attributes. Those of users are personal data.
     """
     decimal: Literal[".", ","] | None = None
     """Decimal sign of numbers in texts. Without it, a point; `1.299` next to `12,50` is refused."""
@@ -623,6 +659,23 @@ class Ingest(Section):
     feedback: Path = Path("data/feedback")
     """Folder of events that the endpoint received, exported as Parquet."""
 
+    @model_validator(mode="after")
+    def _attributes_of_one_type(self) -> Self:
+        for table in ("interactions", "reviews"):
+            if any(source.attributes for source in getattr(self, table)):
+                raise ValueError(f"{table}: only sources of items and users have attributes")
+        for table in ("items", "users"):
+            types: dict[str, AttributeType] = {}
+            for source in getattr(self, table):
+                for name, attribute in source.attributes.items():
+                    first = types.setdefault(name, attribute.type)
+                    if first != attribute.type:
+                        raise ValueError(
+                            f"{table}: the attribute {name} is a {first} in one source and a "
+                            f"{attribute.type} in {source.shown}: set one type"
+                        )
+        return self
+
 
 class Validate(Section):
     max_bad_share: Share = 0.2
@@ -835,6 +888,16 @@ class Popularity(ModelSection):
     """Days after which an interaction counts half."""
 
 
+class Demographic(ModelSection):
+    half_life_days: PositiveFloat = 14
+    """Days after which an interaction counts half in an item's popularity."""
+    strength: PositiveFloat = 50.0
+    """Purchases of an item that its category's lift is worth; more trusts single items less."""
+    weight: Share = 0.75
+    """Exponent on each attribute's lift: 1 = independent attributes (naive Bayes), 0 = popularity.
+    """
+
+
 class Neighbours(ModelSection):
     neighbours: PositiveInt = 200
     """Neighbours stored for each item or user."""
@@ -1004,6 +1067,8 @@ class Train(Section):
     """Models that start from a candidate and learn from served lists: [policy]."""
     popularity: Popularity = Popularity()
     """Popularity of the last days."""
+    demographic: Demographic = Demographic()
+    """Popularity among users with the same attributes, for users without a history."""
     item_neighbours: Neighbours = Neighbours()
     """Item-based nearest neighbours."""
     user_neighbours: Neighbours = Neighbours()

@@ -80,6 +80,8 @@ class Page:
             return self._model(field["items"])
         if many and isinstance(field.get("additionalProperties"), dict):
             return self._model(field["additionalProperties"])
+        if many and "patternProperties" in field:
+            return self._model(next(iter(field["patternProperties"].values())))
         found = [self._model(one, many) for one in field.get("anyOf", [])]
         return next((one for one in found if one), None)
 

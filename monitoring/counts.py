@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from components.arrays import BoolArray, DoubleArray, IntArray
-from monitoring.features import components_of
+from monitoring.features import attributes_of, components_of
 
 NUMERIC = ("price", "quantity", "basket")
 CATEGORICAL = ("hour", "weekday", "country", "category", "item")
@@ -33,7 +33,8 @@ class CodedTable:
     def of(cls, table: pd.DataFrame) -> CodedTable:
         """Return the coded columns that statistics compare."""
         values, codes = {}, {}
-        for name in (*NUMERIC, *CATEGORICAL, "user_id", *components_of(table)):
+        names = (*NUMERIC, *CATEGORICAL, "user_id", *components_of(table))
+        for name in (*names, *attributes_of(table.columns)):
             codes[name], values[name] = pd.factorize(table[name].to_numpy(), sort=True)
         return cls(values, codes)
 

@@ -6,7 +6,8 @@ reference. Out: the table that ``statistics`` compares with that of the referenc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from components.arrays import DoubleArray, FloatArray, IntArray
 from components.data.dataset import Prepared
 from components.data.schema import EVENTS
 
+ITEM, USER = "item: ", "user: "
+"""Before the names of attributes in a feature table."""
 REQUIRED = ("user_id", "item_id", "event", "timestamp")
 
 
@@ -25,13 +28,15 @@ class Vocabulary:
     items: item ids, position = code. categories: object (n_items,), None without a category.
     projected: float32 (n_items, components), the item vectors on their principal components,
     NaN rows for items without a vector; None before the encoder ran. countries: country by
-    user id.
+    user id. item_attributes: object (n_items, attributes). user_attributes: the same by user id.
     """
 
     items: pd.Index
     categories: IntArray
     projected: FloatArray | None
     countries: pd.Series
+    item_attributes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    user_attributes: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def by_shop_ids(prepared: Prepared) -> pd.DataFrame:
@@ -82,7 +87,8 @@ def feature_table(frame: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
     Columns: visit (a user's events of one UTC day, int), user_id, item (id), day, price and
     quantity (natural logarithms), basket (log of a visit's rows, in its first row only, else
     NaN), hour, weekday (0 = Monday), country (the frame's column if it has one, else the
-    user's known country), category, text_0, text_1, … (principal components), new_text (bool).
+    user's known country), category, text_0, text_1, … (principal components), new_text (bool), and
+    ``item: `` or ``user: `` with the name of each attribute.
     """
     code = vocabulary.items.get_indexer(frame["item_id"])
     known = code >= 0
@@ -111,7 +117,16 @@ def feature_table(frame: pd.DataFrame, vocabulary: Vocabulary) -> pd.DataFrame:
         points = np.where(known[:, None], vocabulary.projected[code], np.nan)  # (rows, components)
         columns |= {name_of_component(i): points[:, i] for i in range(points.shape[1])}
         columns["new_text"] = np.isnan(points[:, 0])
+    for name, values in vocabulary.item_attributes.items():
+        columns[f"{ITEM}{name}"] = np.where(known, values.to_numpy(dtype=object)[code], None)
+    for name, values in vocabulary.user_attributes.items():
+        columns[f"{USER}{name}"] = frame["user_id"].map(values).to_numpy(dtype=object)
     return pd.DataFrame(columns)
+
+
+def attributes_of(names: Iterable[str], prefix: str = "") -> list[str]:
+    """Return a feature table's columns of attributes. prefix: only those of ITEM or USER."""
+    return [name for name in names if name.startswith(prefix or (ITEM, USER))]
 
 
 def name_of_component(i: int) -> str:

@@ -21,11 +21,21 @@ from safetensors.numpy import load_file, save_file
 from sklearn.decomposition import PCA
 
 from components.arrays import FloatArray
+from components.data.attribute_codes import as_categories
 from components.data.dataset import Prepared, load_prepared
 from components.settings import Settings
 from monitoring.broken import Baseline
 from monitoring.calibration import AttackScale, Calibration, Scale, calibrate, interpolated
-from monitoring.features import Vocabulary, by_shop_ids, cap_rows, clean_window, feature_table
+from monitoring.features import (
+    ITEM,
+    USER,
+    Vocabulary,
+    attributes_of,
+    by_shop_ids,
+    cap_rows,
+    clean_window,
+    feature_table,
+)
 from monitoring.history import History
 from monitoring.scores import load_model, score_users
 
@@ -102,6 +112,8 @@ def vocabulary_of(
         table["main_category"].to_numpy(dtype=object),
         arrays.get("items"),
         pd.Series(country.to_numpy(), index=users["user_id"].astype(str)),
+        as_categories(table),
+        as_categories(users).set_index(users["user_id"].astype(str)),
     )
     return vocabulary, arrays
 
@@ -144,7 +156,7 @@ def run(settings: Settings, root: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     newest.to_parquet(partial / "reference.parquet", index=False)
-    _write_vocabulary(vocabulary, arrays, partial)
+    write_vocabulary(vocabulary, arrays, partial)
     model = root / "models/hybrid"
     if (model / "model.json").exists():
         test_start = pd.Timestamp(prepared.test_start, unit="s", tz="UTC")
@@ -185,15 +197,29 @@ def _ordinary_weeks(
     ]
 
 
-def _write_vocabulary(vocabulary: Vocabulary, arrays: dict[str, FloatArray], folder: Path) -> None:
+def write_vocabulary(vocabulary: Vocabulary, arrays: dict[str, FloatArray], folder: Path) -> None:
     """Write the vocabulary as items.parquet, users.parquet and pca.safetensors."""
-    pd.DataFrame(
-        {"item_id": vocabulary.items, "category": vocabulary.categories},
-    ).to_parquet(folder / "items.parquet", index=False)
-    vocabulary.countries.rename_axis("user_id").rename("country").reset_index().to_parquet(
-        folder / "users.parquet", index=False
-    )
+    items = pd.DataFrame({"item_id": vocabulary.items, "category": vocabulary.categories})
+    items = items.join(vocabulary.item_attributes.add_prefix(ITEM))
+    items.to_parquet(folder / "items.parquet", index=False)
+    users = vocabulary.countries.rename_axis("user_id").rename("country").reset_index()
+    of_users = vocabulary.user_attributes.add_prefix(USER).reset_index(drop=True)
+    users.join(of_users).to_parquet(folder / "users.parquet", index=False)
     save_file(arrays, folder / "pca.safetensors")
+
+
+def read_vocabulary(folder: Path) -> Vocabulary:
+    """Return the vocabulary that ``write_vocabulary`` wrote to ``folder``."""
+    items = pd.read_parquet(folder / "items.parquet")
+    users = pd.read_parquet(folder / "users.parquet")
+    return Vocabulary(
+        pd.Index(items["item_id"]),
+        items["category"].to_numpy(dtype=object),
+        load_file(folder / "pca.safetensors").get("items"),
+        users.set_index("user_id")["country"],
+        _attributes(items, ITEM),
+        _attributes(users.set_index("user_id"), USER),
+    )
 
 
 def reference_scores(
@@ -224,14 +250,7 @@ def load_reference(folder: str | Path) -> Reference:
     calibration = json.loads(file.read_text())
     if "attack" not in calibration:
         raise ValueError(f"{file} is of an earlier version: run `bowerbird reference`")
-    items = pd.read_parquet(folder / "items.parquet")
-    users = pd.read_parquet(folder / "users.parquet")
-    vocabulary = Vocabulary(
-        pd.Index(items["item_id"]),
-        items["category"].to_numpy(dtype=object),
-        load_file(folder / "pca.safetensors").get("items"),
-        users.set_index("user_id")["country"],
-    )
+    vocabulary = read_vocabulary(folder)
     frame = clean_window(pd.read_parquet(folder / "reference.parquet"))
     table = cap_rows(feature_table(frame, vocabulary), calibration["sample_rows"], seed=0)
     scores = folder / "scores.parquet"
@@ -254,6 +273,12 @@ def load_reference(folder: str | Path) -> Reference:
         calibration["target_false_alarm_rate"],
         pd.read_parquet(scores) if scores.exists() else None,
     )
+
+
+def _attributes(table: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    """Return the attributes of a vocabulary's table, by their names."""
+    found = table[attributes_of(table.columns, prefix)]
+    return found.rename(columns=lambda name: name.removeprefix(prefix))
 
 
 def _number(value: float) -> float | None:

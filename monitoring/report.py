@@ -31,10 +31,10 @@ from matplotlib.figure import Figure
 
 from monitoring.counts import CATEGORICAL, NUMERIC
 from monitoring.detection import Verdict
-from monitoring.features import cap_rows, clean_window, components_of, feature_table
+from monitoring.features import attributes_of, cap_rows, clean_window, components_of, feature_table
 from monitoring.movers import movers
 from monitoring.reference import Reference, load_reference
-from monitoring.statistics import MIN_VALUES
+from monitoring.statistics import ATTRIBUTES, MIN_VALUES
 
 MOVERS = 10
 TITLES = {
@@ -104,6 +104,14 @@ def write_report(
     return folder
 
 
+def _statistic_of(column: str) -> str:
+    """Return the statistic that a feature table's column is a part of."""
+    if column.startswith("text_"):
+        return "text"
+    parts = (name for name, prefix in ATTRIBUTES.items() if column.startswith(prefix))
+    return next(parts, column)
+
+
 def evidently_report(verdict: Verdict, reference: pd.DataFrame, current: pd.DataFrame) -> Snapshot:
     """Return Evidently's report of two feature tables, with the verdict's thresholds.
 
@@ -118,7 +126,7 @@ def evidently_report(verdict: Verdict, reference: pd.DataFrame, current: pd.Data
     )
     names = [
         name
-        for name in (*SHOWN, MOVED, *components_of(reference))
+        for name in (*SHOWN, MOVED, *components_of(reference), *attributes_of(reference.columns))
         if min(reference[name].notna().sum(), current[name].notna().sum()) >= MIN_VALUES
     ]
     thresholds = {one.name: one.threshold for one in verdict.statistics}
@@ -130,7 +138,7 @@ def evidently_report(verdict: Verdict, reference: pd.DataFrame, current: pd.Data
         ValueDrift(
             column=name,
             method="wasserstein" if name in numeric else "jensenshannon",
-            threshold=thresholds.get("text" if name.startswith("text_") else name),
+            threshold=thresholds.get(_statistic_of(name)),
         )
         for name in names
     ]

@@ -14,9 +14,12 @@ from scipy.stats import wasserstein_distance
 
 from components.arrays import DoubleArray
 from monitoring.counts import CATEGORICAL, NUMERIC, CodedTable, Counts
+from monitoring.features import ITEM, USER, attributes_of
 
 SHARES = ("unseen_items", "new_texts", "new_users")
-STATISTICS = (*NUMERIC, *CATEGORICAL, "text", *SHARES)
+ATTRIBUTES = {"item_attributes": ITEM, "user_attributes": USER}
+"""Statistics that only shops with attributes have, with the prefix of the columns."""
+STATISTICS = (*NUMERIC, *CATEGORICAL, "text", *ATTRIBUTES, *SHARES)
 INFORMATIVE = ("quantity", "basket", "hour", "weekday")
 """Statistics that the report shows and that raise no alarm: no model learns from them, so a
 retraining changes nothing about them, and holidays move them."""
@@ -31,6 +34,8 @@ LABELS = {
     "category": "mix of categories",
     "item": "mix of items",
     "text": "meaning of the items' texts",
+    "item_attributes": "attributes of the items",
+    "user_attributes": "attributes of the users",
     "unseen_items": "share of events on items the reference weeks did not have",
     "new_texts": "share of events on items the language model has not encoded",
     "new_users": "share of events by users the reference weeks did not have",
@@ -46,7 +51,7 @@ LEAST_DEVIATION = 0.001
 def statistics(
     reference: pd.DataFrame, current: pd.DataFrame, window_days: int
 ) -> dict[str, float]:
-    """Return each of STATISTICS for two feature tables, NaN if there are too few values.
+    """Return STATISTICS for two feature tables, NaN if there are too few values.
 
     The weekday is used only if the window spans at least ``window_days - 1`` days, because a part
     of a week always has other weekdays.
@@ -70,11 +75,12 @@ def distances(
     new_texts: float,
     whole_week: bool,
 ) -> dict[str, float]:
-    """Return each of STATISTICS for the counts of two sets of rows, NaN: too few values.
+    """Return STATISTICS for the counts of two sets of rows, NaN: too few values.
 
     NUMERIC: Wasserstein distance in standard deviations of the reference. CATEGORICAL:
     Jensen-Shannon distance (natural logarithm, 0 to 0.83). text: mean of the components'
-    Wasserstein distances. SHARES: 0 to 1. values: of the columns. new_texts: share of the
+    Wasserstein distances. ATTRIBUTES: mean of the columns' Jensen-Shannon distances; absent without
+    columns. SHARES: 0 to 1. values: of the columns. new_texts: share of the
     window's events on items without a vector. whole_week: use the weekday.
     """
     found = {name: _wasserstein(values[name], reference[name], current[name]) for name in NUMERIC}
@@ -88,6 +94,11 @@ def distances(
         if name.startswith("text_")
     ]
     found["text"] = float(np.mean(parts)) if parts else np.nan
+    for name, prefix in ATTRIBUTES.items():
+        if columns := attributes_of(values, prefix):
+            parts = [_jensenshannon(reference[one], current[one]) for one in columns]
+            known = [part for part in parts if np.isfinite(part)]
+            found[name] = float(np.mean(known)) if known else np.nan
     enough = current["item"].sum() >= MIN_VALUES
     found["unseen_items"] = _unseen(reference["item"], current["item"]) if enough else np.nan
     found["new_texts"] = float(new_texts) if enough else np.nan

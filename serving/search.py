@@ -15,6 +15,8 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from components.data.attributes import attribute_texts
+
 NEAR = 0.35
 """Cosine of letter trigrams from which on a misspelt query matches a title."""
 
@@ -150,7 +152,8 @@ def _texts(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """Return the searched text of each product, and its title alone."""
     titles = table["title"].fillna("").astype(str)
     rest = [
-        table[name].fillna("").astype(str) for name in ("brand", "description") if name in table
+        *(table[name].fillna("").astype(str) for name in ("brand", "description") if name in table),
+        *attribute_texts(table),
     ]
     categories = table["categories"].map(lambda names: " ".join(names) if names is not None else "")
     return titles.str.cat([*rest, categories], sep=" "), titles

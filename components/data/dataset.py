@@ -25,7 +25,9 @@ from components.arrays import (
     IntArray,
     ObjectArray,
 )
-from components.data.schema import SPLITS
+from components.data.attribute_codes import UserAttributes
+from components.data.attributes import attribute_texts
+from components.data.schema import NEWCOMERS, SPLITS
 
 DAY = 86_400
 
@@ -42,6 +44,7 @@ class Histories:
     strengths: float32 (events,), what each event says of the wish for its item, below 0 of a
     dislike; None: 1 each.
     excluding: bool (events,), whether ``exclude_seen`` leaves out the event's item; None: all do.
+    attributes: of each user, one row a history; None: none are known.
     """
 
     items: Int32Array
@@ -51,6 +54,7 @@ class Histories:
     ratings: FloatArray | None = None
     strengths: FloatArray | None = None
     excluding: BoolArray | None = None
+    attributes: UserAttributes | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -127,6 +131,7 @@ class Histories:
             self.offsets[start : stop + 1] - first,
             self.now[start:stop],
             **self._of_events(slice(first, last)),
+            attributes=None if self.attributes is None else self.attributes.take(rows),
         )
 
     def pick(self, rows: IntArray) -> Histories:
@@ -140,6 +145,7 @@ class Histories:
             offsets,
             self.now[rows],
             **self._of_events(index),
+            attributes=None if self.attributes is None else self.attributes.take(rows),
         )
 
     def where(self, keep: BoolArray, items: Int32Array | None = None) -> Histories:
@@ -154,6 +160,7 @@ class Histories:
             np.concatenate([[0], np.cumsum(kept)]),
             self.now,
             **self._of_events(keep),
+            attributes=self.attributes,
         )
 
     def last(self, n: int) -> Histories:
@@ -186,7 +193,8 @@ class Interactions:
     (n,), index into ``schema.SPLITS``. n_users, n_items: sizes of the vocabularies. authenticated:
     bool (n,), see ``schema``; None: all are. weights: float32 (n,), how far each event is learned
     from, whatever it says; None: each 1. strengths, excluding: as in ``Histories``. targets: bool
-    (n,), which events are successes; None: all are.
+    (n,), which events are successes; None: all are. attributes: of the users; None: none are
+    declared.
     """
 
     users: Int32Array
@@ -204,6 +212,7 @@ class Interactions:
     strengths: FloatArray | None = None
     targets: BoolArray | None = None
     excluding: BoolArray | None = None
+    attributes: UserAttributes | None = None
     offsets: Int64Array = field(init=False)
 
     def __post_init__(self) -> None:
@@ -290,6 +299,7 @@ class Interactions:
             None if np.isnan(ratings).all() else ratings,
             None if self.strengths is None else self.strengths[index],
             None if self.excluding is None else self.excluding[index],
+            None if self.attributes is None else self.attributes.take(users),
         )
 
     def newest(self, n: int) -> Interactions:
@@ -364,16 +374,21 @@ def category_texts(table: pd.DataFrame) -> pd.Series:
 
 
 def item_text(table: pd.DataFrame) -> list[str]:
-    """Return the text of each product: title, brand, the shop's categories, description."""
+    """Return the text of each product: title, brand, the shop's categories, description, and
+    attributes of the type text."""
     own = category_texts(table)
     columns = [table["title"], table["brand"].fillna(""), own, table["description"].fillna("")]
+    columns += attribute_texts(table)
     parts = pd.concat(columns, axis=1).to_numpy()
     return [". ".join(part for part in row if part).lower() for row in parts]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything ``data/prepared`` holds. validation_start, test_start, end: seconds since 1970."""
+    """Everything ``data/prepared`` holds. validation_start, test_start, end: seconds since 1970.
+
+    newcomers: user_id and attributes of users without an interaction; None: none are declared.
+    """
 
     interactions: Interactions
     catalogue: Catalogue
@@ -381,6 +396,7 @@ class Prepared:
     validation_start: int
     test_start: int
     end: int
+    newcomers: pd.DataFrame | None = None
 
 
 def load_prepared(folder: str | Path, vectors: str | Path | None = None) -> Prepared:
@@ -418,8 +434,10 @@ def load_prepared(folder: str | Path, vectors: str | Path | None = None) -> Prep
         n_items=len(table),
         authenticated=frame["authenticated"].to_numpy(),
         **meant,
+        attributes=UserAttributes.of(users),
     )
     encoded = np.load(Path(vectors) / "items.npy") if vectors is not None else None
+    newcomers = folder / NEWCOMERS
     return Prepared(
         interactions,
         Catalogue(table, encoded),
@@ -427,4 +445,5 @@ def load_prepared(folder: str | Path, vectors: str | Path | None = None) -> Prep
         times["validation_start"],
         times["test_start"],
         times["end"],
+        pd.read_parquet(newcomers) if newcomers.exists() else None,
     )

@@ -5,10 +5,13 @@ In: the settings of ``validate``. Out: a suite of expectations for each table.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import great_expectations.expectations as gxe
 import pandas as pd
 from great_expectations.expectations.row_conditions import Column
 
+from components.data.attributes import kind_of, label_of
 from components.data.schema import EVENTS, UNREADABLE
 from components.settings import Validate
 
@@ -33,16 +36,20 @@ FOLLOWS = {
 """Reasons that follow from another one of the same row: reason, cause."""
 
 
-def suite(table: str, settings: Validate, now: pd.Timestamp) -> list[gxe.Expectation]:
+def suite(
+    table: str, settings: Validate, now: pd.Timestamp, attributes: Iterable[str] = ()
+) -> list[gxe.Expectation]:
     """Return the expectations of ``table``; the meta of each holds the reason for quarantine.
 
-    now: no event can be later (a day is allowed for clocks that are wrong).
+    now: no event can be later (a day is allowed for clocks that are wrong). attributes: columns of
+    the table's attributes.
     """
+    typed = [label_of(one) for one in attributes if kind_of(one) in ("number", "date")]
     unread = [
         gxe.ExpectColumnValuesToNotMatchRegex(
             column=UNREADABLE, regex=rf"(?:^|; ){name}: '", meta=_why(f"{name} cannot be read")
         )
-        for name in READ_AS[table]
+        for name in (*READ_AS[table], *typed)
     ]
     return [*unread, *_suite(table, settings, now)]
 

@@ -24,6 +24,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.data.attributes import declared, with_attributes
 from components.data.engine import on_disk
 from components.data.erased_rows import without_erased
 from components.data.held_days import load_held_days
@@ -89,14 +90,15 @@ def _write_tables(con: ibis.BaseBackend, ingest: Ingest, root: Path) -> None:
     tables = {
         "interactions": with_older_versions(kept).select(*RAW["interactions"].names),
         "items": items_table(con, shop_lines, of_items, ingest, rates),
-        "users": users_table(con, kept, files(ingest.users), erasures),
+        "users": users_table(con, kept, files(ingest.users), erasures, declared(ingest.users)),
         "reviews": together(con, "reviews", reviews) if reviews else RAW["reviews"].empty_table(),
     }
     partial = root / "data/.raw"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for name, table in tables.items():
-        write(table, RAW[name], partial / f"{name}.parquet")
+        names = table.column_names if isinstance(table, pa.Table) else table.columns
+        write(table, with_attributes(RAW[name], names), partial / f"{name}.parquet")
     events = [file for own in of_events for file in own]
     notes = {"interactions": _notes(events), "items": _notes(of_items)}
     (partial / NOTES).write_text(json.dumps(notes, indent=2), encoding="utf-8")

@@ -4,6 +4,9 @@ Raw and valid tables (``data/raw``, ``data/valid``) hold the shop's own ids as s
 also say which row of which file they come from and what in it could not be read (``RAW``). Prepared
 tables (``data/prepared``) hold dense int32 codes: the code of an item or user is its row number
 in ``items.parquet`` or ``users.parquet``, which makes those two files the vocabulary.
+
+Tables of items and users have further columns at their end where attributes are declared (see
+``attributes``).
 """
 
 from __future__ import annotations
@@ -180,6 +183,9 @@ PREPARED_INTERACTIONS = pa.schema(
 """Sorted by (user, timestamp, item, event); one row for each user, item, event and second."""
 
 SPLITS = ("train", "validation", "test")
+
+NEWCOMERS = "newcomers.parquet"
+"""Of data/prepared: user_id and attributes of the users without an interaction."""
 
 # items.parquet of data/prepared: ITEMS' columns, row number = code, and these features, all
 # known at the start of the validation window

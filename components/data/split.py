@@ -1,6 +1,7 @@
 """Clean tables → dense codes, features and a split by time: the stage ``preprocess``.
 
-In: ``data/valid``. Out: ``data/prepared/{interactions,items,users}.parquet`` and ``split.json``.
+In: ``data/valid``. Out: ``data/prepared/{interactions,items,users}.parquet`` and ``split.json``;
+where users have attributes, ``newcomers.parquet`` with those of users without an interaction.
 
 The split is global in time: the events of all users before ``validation_start`` are training data,
 so nothing that is learned has seen the future. (A split by user, as leave-one-out, leaks: other
@@ -21,12 +22,13 @@ import pyarrow.parquet as pq
 from ibis import _
 
 from components.arrays import Int64Array
+from components.data.attributes import attribute_columns
 from components.data.cleaning import at_least, clean_interactions, clean_items, numbered
 from components.data.engine import database
 from components.data.event_kinds import EventKinds
 from components.data.features import DAY, item_features, user_features
 from components.data.influence import counts
-from components.data.schema import EVENTS, PREPARED_INTERACTIONS, SPLITS
+from components.data.schema import EVENTS, NEWCOMERS, PREPARED_INTERACTIONS, SPLITS
 from components.settings import Preprocess, Settings
 
 MEANINGS = ("strength", "target", "excluding")
@@ -134,6 +136,10 @@ def _prepare(con: ibis.BaseBackend, settings: Preprocess, valid: Path, out: Path
     # The row number in these two files is the code: they are the vocabularies.
     active = users.semi_join(interactions, "user")
     user_features(active, interactions, start).drop("user").to_parquet(str(out / "users.parquet"))
+    if attributes := attribute_columns(users.columns):
+        others = users.anti_join(interactions, "user").select("user_id", *attributes)
+        known = ibis.or_(*(others[name].notnull() for name in attributes))
+        others.filter(known).order_by("user_id").to_parquet(str(out / NEWCOMERS))
     item_features(items, interactions, start).drop("item").to_parquet(str(out / "items.parquet"))
     codes = con.create_table("codes", numbered(active.select("user"), "user", "code"))
     (out / "split.json").write_text(json.dumps(times))

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from ibis import _
 
+from components.data.attributes import attribute_columns, label_of, with_attributes
 from components.data.batches import BatchValidation
 from components.data.expectations import COPY, NO_PRICE, suite
 from components.data.feedback import without_untrusted_values
@@ -63,12 +64,13 @@ def raw_batches(file: Path, table: str) -> Iterator[tuple[int, pa.Table]]:
     rows gives one empty batch.
     """
     source = pq.ParquetFile(file)
+    schema = with_attributes(RAW[table], source.schema_arrow.names)
     start = 0
     for batch in source.iter_batches(BATCH_ROWS):
-        yield start, _completed(pa.Table.from_batches([batch]), RAW[table])
+        yield start, _completed(pa.Table.from_batches([batch]), schema)
         start += batch.num_rows
     if not start:
-        yield 0, RAW[table].empty_table()
+        yield 0, schema.empty_table()
 
 
 def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -130,10 +132,12 @@ def divide(
     are taken from valid rows of feedback are not among them.
     """
     lists = con.create_table(f"lists_of_{table}", listed(con.table(reasons)).order_by("row"))
-    with_reasons = RAW[table].append(pa.field("reasons", pa.list_(pa.string())))
-    empty = dict.fromkeys((n for n in RAW[table].names if n not in NOT_THE_SHOPS), 0)
+    attributes = attribute_columns(pq.read_schema(places.raw).names)
+    raw, kept = (with_attributes(one[table], attributes) for one in (RAW, TABLES))
+    with_reasons = raw.append(pa.field("reasons", pa.list_(pa.string())))
+    empty = dict.fromkeys((n for n in raw.names if n not in NOT_THE_SHOPS), 0)
     with (
-        pq.ParquetWriter(places.valid, TABLES[table]) as valid,
+        pq.ParquetWriter(places.valid, kept) as valid,
         pq.ParquetWriter(places.quarantine, with_reasons) as quarantine,
     ):
         for start, rows in raw_batches(places.raw, table):
@@ -145,11 +149,11 @@ def divide(
             for name in empty:
                 empty[name] += good[name].null_count
             good = _as_trusted(good, settings) if table == "interactions" else good
-            valid.write_table(good.select(TABLES[table].names))
+            valid.write_table(good.select(kept.names))
             quarantine.write_table(
                 rows.take(bad).append_column(with_reasons.field("reasons"), of_batch["reasons"])
             )
-    return {name: n for name, n in empty.items() if n}
+    return {label_of(name): n for name, n in empty.items() if n}
 
 
 def _without_bad_prices(items: pa.Table) -> pa.Table:
@@ -203,7 +207,9 @@ def check_table(
     though something is wrong: ``without_price``, their price is not positive, of items;
     ``partly_returned``, of interactions.
     """
-    reasons = find_reasons(con, context, table, places.raw, suite(table, settings, now))
+    attributes = attribute_columns(pq.read_schema(places.raw).names)
+    expected = suite(table, settings, now, attributes)
+    reasons = find_reasons(con, context, table, places.raw, expected)
     rows = raw_rows(con, places.raw, table)
     kept = {}
     if table == "items":

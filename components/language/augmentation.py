@@ -176,6 +176,7 @@ def _joined(train: Interactions, made: pd.DataFrame) -> Interactions:
         *(users, items, times, events, quantities, prices, ratings, splits),
         n_users=train.n_users,
         n_items=train.n_items,
+        attributes=train.attributes,
         **{
             name: np.append(array, np.ones(n, dtype=array.dtype))[order]
             for name, array in given.items()

@@ -77,6 +77,10 @@ class Facts:
         counts = values.value_counts().head(COUNTED + 1).to_dict()
         return bool(note(table, column, Values(counts, len(values), self.given(column)), ()))
 
+    def values(self, column: str) -> pd.Series:
+        """Return the column's values, without empty ones."""
+        return self._values[column].dropna()
+
     def examples(self, column: str) -> str:
         """Return the most frequent values."""
         return ", ".join(map(repr, self._values[column].dropna().value_counts().index[:4]))

@@ -37,6 +37,7 @@ from components.data.sources.names import (
 )
 from components.data.sources.numbers import SIGNS
 from components.data.sources.times import times
+from components.project.attributes import proposed
 from components.project.doubts import doubts
 from components.project.facts import MOST, Facts
 from components.project.inspection import LIST_SIGN, Inspected
@@ -91,8 +92,8 @@ class Guess:
 
     source: path, columns and settings, as params.yaml has them. doubts: what a reader should look
     at. left_out: columns that are not used. missing: required names without a column. todo: what
-    must be changed in the file or by a query. score: how well the columns fit the table, their
-    likeness summed.
+    must be changed in the file or by a query. attributes: what ``attributes`` of the source may
+    declare. score: how well the columns fit the table, their likeness summed.
     """
 
     table: str
@@ -102,6 +103,7 @@ class Guess:
     left_out: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     todo: list[str] = field(default_factory=list)
+    attributes: str = ""
     score: float = 0.0
 
     @property
@@ -147,6 +149,8 @@ def guess(table: str, found: Inspected, path: str, with_items: bool = False) -> 
     result.missing = [name for name in MAPPABLE[table].required if name not in columns]
     used = set(columns.values())
     result.left_out = [name for name in found.values.columns if name and name not in used]
+    if table in ("items", "users"):
+        result.attributes = proposed(facts, result.left_out)
     _doubt_named(result, facts)
     result.todo += refusals(result.table, found.values, result.columns, result.left_out, facts)
     result.doubts += doubts(result.table, found.values, result.columns, result.left_out)

@@ -293,3 +293,10 @@ def _show(guesses: list[Guess], defaults: Defaults) -> None:
     if left_out:
         print("\nColumns that are not used:")
         print("\n".join(f"  - {path}: {', '.join(names)}" for path, names in left_out))
+    attributes = [(one.source["path"], one.attributes) for one in guesses if one.attributes]
+    if attributes:
+        print(
+            "\nOf these, some may be attributes, which models, filters and reasons use; write into "
+            "a source what you may use for recommendations:"
+        )
+        print("\n".join(f"  - {path}: attributes: {line}" for path, line in attributes))

@@ -211,6 +211,14 @@ class EmbedsText(Protocol):
 
 
 @runtime_checkable
+class RanksNewcomers(Protocol):
+    """Ranks items for users without a history, by what else is known of them."""
+
+    def knows(self, histories: Histories) -> BoolArray:
+        """Return bool (batch,): of which users something is known besides the history."""
+
+
+@runtime_checkable
 class FindsNearestItems(Protocol):
     """Finds the best items of one history without scoring the whole catalogue."""
 

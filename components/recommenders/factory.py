@@ -15,6 +15,7 @@ from components.recommenders.base import NeedsLoggedFeedback, Recommender
 from components.recommenders.models.als import MatrixFactorisation, RatingFactorisation
 from components.recommenders.models.cease import CEASE
 from components.recommenders.models.content import Content
+from components.recommenders.models.demographic import Demographic
 from components.recommenders.models.ease import EASE
 from components.recommenders.models.knn import ItemNeighbours, UserNeighbours
 from components.recommenders.models.off_policy.model import Policy
@@ -56,6 +57,7 @@ def unregister(name: str) -> None:
 
 for _model in (
     Popularity,
+    Demographic,
     ItemNeighbours,
     UserNeighbours,
     MatrixFactorisation,

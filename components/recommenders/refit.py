@@ -31,5 +31,6 @@ def run(settings: Settings, root: Path) -> None:
         ranker=evaluated.ranker,
         seed=evaluated.seed,
         weights=evaluated.weights,
+        ranked_attributes=evaluated.attributes,
     ).fit(prepared.interactions, prepared.catalogue)
     replace_model(model, root / "models/served")

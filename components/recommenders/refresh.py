@@ -54,6 +54,7 @@ def refresh(
         ranker=model.ranker,
         seed=model.seed,
         weights=model.weights,
+        ranked_attributes=model.attributes,
     ).fit(train, catalogue)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import yaml
 
-from components.data.profiles import PROFILES
+from components.data.profiles import PROFILES, attributes_file
 from components.file_erasure import write_table
 from components.file_lock import folder_lock
 from components.manifest import MANIFEST, ManifestError, sync, verify_manifest, write_manifest
@@ -74,17 +74,19 @@ class VersionFolders:
                 if is_version_folder(folder) and folder.name not in kept:
                     shutil.rmtree(folder)
         for file in (self.root / SERVING / "profiles").glob("*.parquet"):
-            if file.stem not in kept:
+            if file.name.partition(".")[0] not in kept:  # 3.parquet, 3.attributes.parquet
                 file.unlink()
 
     def place_profiles(self, version: str) -> None:
-        """Write the users' histories of ``models/profiles`` to the file of a version."""
+        """Write the users' histories and attributes of ``models/profiles`` to a version's files."""
         source, file = self.root / PROFILES, self.profiles(version)
         if not source.exists():
             return
         file.parent.mkdir(parents=True, exist_ok=True)
         with folder_lock(file.parent):
             write_table(file, pq.read_table(source))
+            if attributes_file(source).exists():
+                write_table(attributes_file(file), pq.read_table(attributes_file(source)))
 
     def place_evaluated(self, version: str) -> None:
         """Copy the evaluated model, ``models/hybrid``, to its folder."""

@@ -27,6 +27,13 @@ IDENTIFIED = (
     "the API key nor that person's session token, and is answered as anonymous"
 )
 
+MAX_ATTRIBUTES = 50
+Attributes = dict[Id, Annotated[float, Field(strict=True)] | Text | list[Text] | None]
+ATTRIBUTES = (
+    "by the names that {} of params.yaml declares: a number, a text, a list of texts, or a date of "
+    "ISO 8601; null: not known"
+)
+
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -284,6 +291,7 @@ class ExportResponse(BaseModel):
     1970, UTC."""
 
     events: list[dict[str, Any]]
+    attributes: list[dict[str, Any]] = Field(description="put by PUT /users")
     impressions: list[dict[str, Any]] = Field(description="recommendations that were shown")
     exposures: list[dict[str, Any]] = Field(description="experiments, and the arm of each")
     history: list[dict[str, Any]] = Field(
@@ -437,6 +445,9 @@ class ItemUpdate(Body):
     price: Price | None = None
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
     available: bool | None = None
+    attributes: Attributes | None = Field(
+        None, description=ATTRIBUTES.format("ingest.items"), max_length=MAX_ATTRIBUTES
+    )
 
 
 class ItemsRequest(Body):
@@ -451,6 +462,33 @@ class ItemsResponse(BaseModel):
     live: bool = Field(
         description="whether this worker uses them already; otherwise within seconds"
     )
+
+
+class UserUpdate(Body):
+    """Attributes of a user; those of other names stay."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"user_id": "13085", "attributes": {"age": "25-34", "likes": ["tea"]}}]
+        },
+    )
+
+    user_id: UserId
+    attributes: Attributes = Field(
+        description=ATTRIBUTES.format("ingest.users"), max_length=MAX_ATTRIBUTES
+    )
+
+
+class UsersRequest(Body):
+    users: list[UserUpdate] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class UsersResponse(BaseModel):
+    """The attributes are durable when this arrives, and used by this worker; by others within a
+    second."""
+
+    users: int
 
 
 class PageToken(BaseModel):

@@ -7,7 +7,7 @@ change, by which a worker sees that it has to read them again.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,12 +15,14 @@ import sqlalchemy as sa
 from serving.events.database import Database
 from serving.events.tables import CATALOGUE
 
+_JSON = ("categories", "attributes")
+
 
 def put_items(database: Database, rows: Sequence[dict[str, Any]]) -> int:
     """Insert or change products, all or none; durable on return. Return the new revision.
 
-    rows: the columns of CATALOGUE but revision, ``categories`` as a list. None leaves a value as it
-    was.
+    rows: the columns of CATALOGUE but revision, ``categories`` as a list, ``attributes`` by name.
+    None leaves a value as it was; attributes of other names stay.
 
     Raises:
         StoreError: the database failed; nothing was written.
@@ -36,11 +38,16 @@ def put_items(database: Database, rows: Sequence[dict[str, Any]]) -> int:
         {**dict.fromkeys(names), **row, "categories": _as_json(row.get("categories"))}
         for row in rows
     ]
+    put = {row["item_id"]: row["attributes"] for row in filled if row["attributes"]}
     with database.writing() as connection:
         if not database.is_postgres:
             # SQLite locks at the first write, and the revision is read before it.
             connection.execute(sa.text("UPDATE catalogue SET revision = revision WHERE 0"))
         revision = _newest_revision(connection) + 1
+        for item_id, stored in _attributes(connection, put).items():
+            put[item_id] = {**stored, **put[item_id]}
+        for row in filled:
+            row["attributes"] = _as_json(put.get(row["item_id"]))
         connection.execute(statement, [{**row, "revision": revision} for row in filled])
         return revision
 
@@ -64,14 +71,22 @@ def read_items(database: Database) -> list[dict[str, Any]]:
     with database.connected() as connection:
         rows = connection.execute(sa.select(CATALOGUE).order_by(CATALOGUE.c.item_id))
         return [
-            {**row, "categories": json.loads(row["categories"]) if row["categories"] else None}
+            {**row, **{name: json.loads(row[name]) if row[name] else None for name in _JSON}}
             for row in rows.mappings()
         ]
+
+
+def _attributes(connection: sa.Connection, item_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the stored attributes of those of the items that have any."""
+    columns = (CATALOGUE.c.item_id, CATALOGUE.c.attributes)
+    known = CATALOGUE.c.item_id.in_(list(item_ids)), CATALOGUE.c.attributes.is_not(None)
+    rows = connection.execute(sa.select(*columns).where(*known))
+    return {item_id: json.loads(attributes) for item_id, attributes in rows}
 
 
 def _newest_revision(connection: sa.Connection) -> int:
     return connection.scalar(sa.select(sa.func.max(CATALOGUE.c.revision))) or 0
 
 
-def _as_json(categories: list[str] | None) -> str | None:
-    return None if categories is None else json.dumps(categories, ensure_ascii=False)
+def _as_json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from components.file_erasure import ErasedPeople, Place, write_erasures
 from serving.events.database import CHANGE_TIMEOUT, Database
 from serving.events.store import LINGER, EventStore
-from serving.events.tables import ERASURES, EVENTS, EXPOSURES, IMPRESSIONS
+from serving.events.tables import ERASURES, EVENTS, EXPOSURES, IMPRESSIONS, USERS
+from serving.events.user_table import attributes_of
 
 _TABLES = (EVENTS, IMPRESSIONS, EXPOSURES)
 _WITH_SESSION = (EVENTS, IMPRESSIONS)
@@ -104,7 +105,7 @@ def erase(store: EventStore, profile: str) -> Erased:
     profiles = [profile]
     if profile.startswith("user:"):
         profiles += [f"session:{one}" for one in sessions_of(database, profile)]
-    rows = dict.fromkeys((*(table.name for table in _TABLES), "sessions"), 0)
+    rows = dict.fromkeys((*(table.name for table in (*_TABLES, USERS)), "sessions"), 0)
     moment = time.time_ns() // 1000
     with database.connected("written", CHANGE_TIMEOUT) as connection:
         if not database.is_postgres:  # else deleted rows stay readable in the file's free pages
@@ -128,7 +129,7 @@ def erase(store: EventStore, profile: str) -> Erased:
 
 
 def _delete(connection: sa.Connection, profiles: list[str], rows: dict[str, int]) -> None:
-    for table in _TABLES:
+    for table in (*_TABLES, USERS):
         for profile in profiles:
             done = connection.execute(sa.delete(table).where(table.c.profile == profile))
             rows[table.name] += done.rowcount
@@ -178,6 +179,7 @@ def places_of(database: Database, erased: Erased) -> list[Place]:
         "events": "event store: events",
         "impressions": "event store: recommendations shown",
         "exposures": "event store: experiments",
+        "users": "event store: attributes",
         "sessions": "event store: the session's id in users' rows",
     }
     return [
@@ -214,6 +216,7 @@ def export_profile(database: Database, profile: str) -> dict[str, list[dict[str,
             .order_by(ERASURES.c.row_id)
         )
         found["erasures"] = [{"profile_hash": digest, "erased_at": moment} for moment in times]
+    found["attributes"] = list(attributes_of(database, [profile]).values())
     return found
 
 

@@ -1,7 +1,7 @@
 """Export of the event store to Parquet files, for training and monitoring.
 
-In: the database. Out: events and impressions in one file a day, and the products put by
-``PUT /items``. A file whose rows did not change is left as it is.
+In: the database. Out: events and impressions in one file a day, the products put by ``PUT /items``
+and the attributes put by ``PUT /users``. A file whose rows did not change is left as it is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,15 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from components import file_erasure
+from components.data.attributes import ARROW
 from components.data.schema import INTERACTIONS, UTC
 from components.file_lock import folder_lock
+from components.settings import AttributeType
 from serving.events.catalogue_table import read_items
 from serving.events.database import Database
 from serving.events.event_erasure import ErasureSnapshot, read_erasures
 from serving.events.tables import DAY, EVENTS, IMPRESSION_COUNTS, IMPRESSIONS, SECOND
+from serving.events.user_table import read_users
 
 logger = logging.getLogger("bentoml.bowerbird")
 
@@ -115,8 +118,12 @@ def export_impressions(database: Database, folder: str | Path) -> list[Path]:
         )
 
 
-def export_items(database: Database, folder: str | Path) -> list[Path]:
+def export_items(
+    database: Database, folder: str | Path, types: Mapping[str, AttributeType] | None = None
+) -> list[Path]:
     """Write the products of ``PUT /items`` that have a title to ``folder``/items.parquet.
+
+    types: of the attributes that the shop declares, each of which is a column; others are left out.
 
     Return the file, or an empty list if there is no such product.
 
@@ -129,10 +136,49 @@ def export_items(database: Database, folder: str | Path) -> list[Path]:
     columns = {name: [row[name] for row in rows] for name in ITEM_FILE.names if name != "category"}
     columns["category"] = [row["categories"] for row in rows]
     columns["available"] = [row["available"] is not False for row in rows]
+    attributes = _attribute_fields(types or {})
+    for one in attributes:
+        columns[one.name] = [(row["attributes"] or {}).get(one.name) for row in rows]
+    schema = pa.schema([*ITEM_FILE, *attributes])
     file = Path(folder) / "items.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file_erasure.replace_table(file, pa.Table.from_pydict(columns, schema=ITEM_FILE))
+    file_erasure.replace_table(file, pa.Table.from_pydict(columns, schema=schema))
     return [file]
+
+
+def export_users(
+    database: Database, folder: str | Path, types: Mapping[str, AttributeType]
+) -> list[Path]:
+    """Write the attributes of ``PUT /users`` to ``folder``/users.parquet, a column by each name.
+
+    types: of the attributes that the shop declares; others are left out. Return the file, or an
+    empty list if no user has any.
+
+    Raises:
+        StoreError: the database failed.
+    """
+    file = Path(folder) / "users.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with folder_lock(file.parent):  # before the reading, as ``_export``
+        rows = read_users(database)
+        if not rows and not file.exists():
+            return []
+        columns: dict[str, list[Any]] = {"user_id": [user_id for user_id, _ in rows]}
+        columns |= {name: [one.get(name) for _, one in rows] for name in types}
+        file_erasure.write_table(file, pa.Table.from_pydict(columns, schema=_user_file(types)))
+    return [file]
+
+
+def _user_file(types: Mapping[str, AttributeType]) -> pa.Schema:
+    return pa.schema([("user_id", pa.string()), *_attribute_fields(types)])
+
+
+def _attribute_fields(types: Mapping[str, AttributeType]) -> list[pa.Field]:
+    """Return the fields of attributes by name; a date is a text of ISO 8601."""
+    return [
+        pa.field(name, pa.string() if kind == "date" else ARROW[kind])
+        for name, kind in sorted(types.items())
+    ]
 
 
 def _export(

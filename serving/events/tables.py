@@ -116,7 +116,17 @@ CATALOGUE = sa.Table(
     sa.Column("currency", sa.String(3)),
     sa.Column("available", sa.Boolean),
     sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("attributes", sa.Text),  # JSON object: name → value
     sa.Index("catalogue_revision", "revision"),
+)
+USERS = sa.Table(
+    "users",
+    metadata,
+    sa.Column("profile", sa.String(220), primary_key=True),
+    sa.Column("user_id", sa.String(200), nullable=False),
+    sa.Column("attributes", sa.Text, nullable=False),  # JSON object: name → value
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Index("users_revision", "revision"),
 )
 
 

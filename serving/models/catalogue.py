@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from components.data.attributes import attribute_columns, kind_of, name_of
 from components.data.dataset import Catalogue
 from components.recommenders.two_stage.hybrid import Hybrid
 from serving.recommend.engine import Engine
@@ -44,6 +45,15 @@ def overlaid(
                 [value for _, value in values], dtype=column.dtype
             ).to_numpy()
             table[name] = column.to_numpy()
+    attributes = attribute_columns(old.columns)
+    for column in attributes:
+        put = {at: row["attributes"] for at, row in changed if row.get("attributes")}
+        values = [(at, one[name_of(column)]) for at, one in put.items() if name_of(column) in one]
+        if values:
+            cells = table[column].astype(object).reset_index(drop=True)
+            for at, value in values:
+                cells.iat[at] = value
+            table[column] = _typed(column, cells).to_numpy()
     if any(row["categories"] is not None for _, row in changed):
         table["main_category"] = table["categories"].map(
             lambda names: names[-1] if names is not None and len(names) else None
@@ -64,6 +74,9 @@ def overlaid(
             "available": [row["available"] is not False for row in fresh],
         }
     )
+    for column in attributes:
+        cells = [(row.get("attributes") or {}).get(name_of(column)) for row in fresh]
+        new[column] = _typed(column, pd.Series(cells, dtype=object))
     vectors = model.catalogue.vectors
     if fresh:
         table = pd.concat([table, new], ignore_index=True)
@@ -71,6 +84,16 @@ def overlaid(
             assert vectors_of is not None
             vectors = np.vstack([vectors, vectors_of(new)])
     return model.extended(Catalogue(table, vectors))
+
+
+def _typed(column: str, cells: pd.Series) -> pd.Series:
+    """Return an attribute's values, of the table or of requests, as its column in the table."""
+    kind = kind_of(column)
+    if kind == "number":
+        return pd.to_numeric(cells).astype(np.float32)
+    if kind == "date":
+        return pd.to_datetime(cells, utc=True, format="ISO8601")
+    return cells
 
 
 def overlaid_engine(

@@ -99,7 +99,8 @@ class ModelLoader:
             )
         else:
             try:
-                base = BaseProfiles.load(file, engine.items, erased_at)
+                vocabulary = engine.model.attributes.users
+                base = BaseProfiles.load(file, engine.items, erased_at, vocabulary)
                 self._health.report("profiles", None)
                 return base
             except (OSError, ValueError, KeyError) as error:

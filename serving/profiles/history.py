@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
+import scipy.sparse as sp
 
+from components.data.attribute_codes import UserAttributes, Vocabulary
 from components.data.dataset import Histories
 
+NO_CODES = np.empty(0, dtype=np.int32)
 EXPLAINED = 50
 """The newest so many events may be named as the reason of an item."""
-
-
 ABSENT = {"ratings": np.float32(np.nan), "strengths": np.float32(1), "excluding": np.True_}
 """What each event has where the optional array of that name is None. See ``Histories``."""
 
@@ -54,11 +55,13 @@ class History(Events):
     """A shopper's history.
 
     now: seconds, not before any event. kinds: what the newest EXPLAINED of the stored events were,
-    by item code ("purchase", …).
+    by item code ("purchase", …). attributes: int32 (n,), codes of the shopper's attributes in the
+    model's vocabulary.
     """
 
     now: int = 0
     kinds: dict[int, str] = field(default_factory=dict)
+    attributes: np.ndarray | None = None
 
     @cached_property
     def disliked(self) -> np.ndarray:
@@ -81,8 +84,11 @@ class History(Events):
         return self.items if self.strengths is None else self.items[self.strengths > 0]
 
 
-def stack(histories: Sequence[History]) -> Histories:
-    """Return a batch of histories as the recommenders take them."""
+def stack(histories: Sequence[History], vocabulary: Vocabulary | None = None) -> Histories:
+    """Return a batch of histories as the recommenders take them.
+
+    vocabulary: of the shoppers' attributes; None: they do not matter.
+    """
     lengths = [len(one.items) for one in histories]
     there = {name for one in histories for name in one.optional()}
     return Histories(
@@ -91,7 +97,20 @@ def stack(histories: Sequence[History]) -> Histories:
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         np.array([one.now for one in histories], dtype=np.int64),
         **{name: np.concatenate([one.whole(name) for one in histories]) for name in there},
+        attributes=None if vocabulary is None else _attributes(histories, vocabulary),
     )
+
+
+def _attributes(histories: Sequence[History], vocabulary: Vocabulary) -> UserAttributes | None:
+    """Return the attributes of all histories, None where no history has any."""
+    codes = [NO_CODES if one.attributes is None else one.attributes for one in histories]
+    offsets = np.concatenate([[0], np.cumsum([len(one) for one in codes])])
+    if not offsets[-1]:
+        return None
+    flat = np.concatenate(codes)
+    ones = np.ones(len(flat), dtype=np.float32)
+    shape = (len(histories), len(vocabulary))
+    return UserAttributes(sp.csr_matrix((ones, flat, offsets), shape=shape), vocabulary)
 
 
 def merged(one: Events, other: Events) -> Events:

@@ -12,8 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,13 +23,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from components.data.attribute_codes import Vocabulary
 from components.data.event_kinds import EventKinds
+from components.data.profiles import attributes_file
 from components.data.schema import EVENTS
 from components.file_erasure import change_table, profiles_named
 from serving.events.errors import StoreError
 from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_erasures
+from serving.events.history_reader import CHECK_INTERVAL
 from serving.events.store import EventStore
 from serving.events.tables import SECOND
+from serving.events.user_table import attributes_of, changed_after, users_revision
+from serving.profiles.attributes import BaseAttributes
 from serving.profiles.history import ABSENT, EXPLAINED, Events, History, merged
 
 ErasedAt = Callable[[str], int | None]
@@ -87,16 +94,21 @@ class BaseProfiles:
         counts = np.bincount(users, minlength=len(self.users))
         self.offsets = np.concatenate([[0], np.cumsum(counts)])
         self.end = int(times.max(initial=0))
+        self.attributes = BaseAttributes.empty()
         self._row = {user: row for row, user in enumerate(self.users)}
 
     @classmethod
     def load(
-        cls, file: str | Path, items: pd.Index, erased_at: ErasedAt | None = None
+        cls,
+        file: str | Path,
+        items: pd.Index,
+        erased_at: ErasedAt | None = None,
+        vocabulary: Vocabulary | None = None,
     ) -> BaseProfiles:
-        """Return the profiles of a file of users' histories.
+        """Return the profiles of a file of users' histories, and of that of their attributes.
 
-        erased_at: when a profile was erased; its earlier rows are removed from the file too, if
-        this process may write it.
+        erased_at: when a profile was erased; its earlier rows are removed from the files too, if
+        this process may write them. vocabulary: of the model; None: attributes do not matter.
         """
         there = pq.read_schema(file).names
         columns = ["user_id", "item_id", "timestamp", *(name for name in COLUMNS if name in there)]
@@ -107,7 +119,11 @@ class BaseProfiles:
                 frame = frame[~gone]
                 with suppress(OSError):
                     change_table(Path(file), lambda table: _without_erased(table, erased_at))
-        return cls(frame, items)
+        made = cls(frame, items)
+        if vocabulary is not None:
+            beside = attributes_file(Path(file))
+            made.attributes = BaseAttributes.load(beside, vocabulary, erased_at)
+        return made
 
     @classmethod
     def empty(cls, items: pd.Index, end: int) -> BaseProfiles:
@@ -122,6 +138,7 @@ class BaseProfiles:
 
     def forget(self, erased_at: ErasedAt) -> None:
         """Remove the erased users from memory."""
+        self.attributes.forget(erased_at)
         moments = {user: _erased(user, erased_at) for user in self._row}
         for user, moment in moments.items():
             if moment is None:
@@ -151,13 +168,15 @@ class BaseProfiles:
 @dataclass
 class _Live:
     """A profile's stored events, oldest first. ratings: NaN where an event has none. last_row: the
-    newest row that is in it."""
+    newest row that is in it. attributes: put by ``PUT /users``, as of ``revision``."""
 
     items: list[str] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     ratings: list[float] = field(default_factory=list)
     last_row: int = 0
+    attributes: dict[str, Any] = field(default_factory=dict)
+    revision: int = 0
 
 
 class LiveProfiles:
@@ -190,12 +209,19 @@ class LiveProfiles:
         # Held while the store is read, so that no event falls between two readings.
         self._reading = threading.RLock()
         self.erasures: ErasureSnapshot | None = None  # not known before the store was read
+        self._revision = 0  # of the attributes in the store; 0: it has none
+        self._look_for_attributes_at = 0.0
         self.refresh()
         self.refresh_erasures()
 
     def refresh(self) -> int:
-        """Take in the events stored since the last call and return how many there were."""
+        """Take in the events stored since the last call and return how many there were.
+
+        Attributes that other processes stored are taken in within CHECK_INTERVAL seconds.
+        """
         taken = 0
+        if monotonic() >= self._look_for_attributes_at:
+            self.refresh_attributes()
         with self._reading:
             try:
                 if self._reconnects != self.store.database.reconnects:
@@ -218,13 +244,35 @@ class LiveProfiles:
             self._newest = newest
         return taken
 
+    def refresh_attributes(self) -> None:
+        """Take in the attributes stored since the last call."""
+        database = self.store.database
+        with self._reading:
+            self._look_for_attributes_at = monotonic() + CHECK_INTERVAL
+            try:
+                # Before the profiles: one that is changed in between is read again.
+                revision = users_revision(database)
+                if revision == self._revision:
+                    return
+                changed = changed_after(database, self._revision) if self._live else []
+                with self._lock:
+                    held = [profile for profile in changed if profile in self._live]
+                found = attributes_of(database, held)
+            except StoreError:
+                return
+            with self._lock:
+                for profile in held:
+                    if (live := self._live.get(profile)) is not None:
+                        live.attributes, live.revision = found.get(profile, {}), revision
+                self._revision = revision
+
     def _look_whether_replaced(self) -> None:
         """After the store was away it may be a backup or a new one: then nothing held is of it."""
         reconnects, last = self.store.database.reconnects, self.store.history.last_row_id()
         if self._last_row is not None and last < self._last_row:
             with self._lock:
                 self._live.clear()
-            self._last_row, self._newest = last, None
+            self._last_row, self._newest, self._revision = last, None, 0
         self._reconnects = reconnects
 
     def _add(
@@ -294,9 +342,12 @@ class LiveProfiles:
                 if self._last_row is None:  # before the profile: ``refresh`` adds what comes after
                     self._last_row = self.store.history.last_row_id()
                 rows = self.store.history.newest_events(profile, self.max_history)
+                attributes = {}
+                if self._revision:
+                    attributes = attributes_of(self.store.database, [profile]).get(profile, {})
             except StoreError:
                 return _Live()  # not kept: it is read when the store is back
-            live = _Live()
+            live = _Live(attributes=attributes, revision=self._revision)
             for row_id, _, item, event, time, rating in rows:
                 live.items.append(item)
                 live.times.append(time)
@@ -315,10 +366,11 @@ class LiveProfiles:
         if profile is not None:
             self.hold(profile)
 
-    def state(self, profile: str) -> tuple[int, int | None] | None:
-        """Return what changes whenever the profile's stored history does; None: not in memory."""
+    def state(self, profile: str) -> tuple[int, int, int | None] | None:
+        """Return what changes whenever the profile's stored history or attributes do; None: not in
+        memory."""
         live = self._live.get(profile)
-        return None if live is None else (live.last_row, self.erased_at(profile))
+        return None if live is None else (live.last_row, live.revision, self.erased_at(profile))
 
     def erased_at(self, profile: str) -> int | None:
         """Return when the profile was erased (microseconds), None if it was not.
@@ -362,7 +414,9 @@ class Profiles:
         that the model was trained with and the store still holds counts once.
         """
         found, kinds = self.base.get(user_id), {}
+        attributes = NO_CODES
         if profile is not None:
+            attributes = self._attributes(user_id, profile)
             if len(found.items) and (erased := self.live.erased_at(profile)) is not None:
                 found = found.pick(found.times > erased // SECOND)
             live = self.live.get(profile)
@@ -377,7 +431,13 @@ class Profiles:
         if len(recent):
             found = _followed_by(found, recent[recent >= 0], now)
         found = found.pick(slice(-self.max_history, None))
-        return History(found.items, found.times, **found.optional(), now=now, kinds=kinds)
+        return History(
+            *(found.items, found.times),
+            **found.optional(),
+            now=now,
+            kinds=kinds,
+            attributes=attributes,
+        )
 
     def _events(self, live: _Live, codes: Codes) -> Events:
         """Return the stored events. codes: int32 (n,) of their items, -1 for unknown ones."""
@@ -392,6 +452,20 @@ class Profiles:
             None if (strengths == 1).all() else strengths,
             None if excluding.all() else excluding,
         )
+
+    def _attributes(self, user_id: str | None, profile: str) -> Codes:
+        """Return int32 (n,): the codes of the user's attributes; those put since the training
+        replace those of the same name."""
+        base = self.base.attributes
+        if not base.vocabulary.values:
+            return NO_CODES
+        # Attributes have no time: those of the training may be from before an erasure.
+        known = base.get(user_id) if self.live.erased_at(profile) is None else NO_CODES
+        given = base.vocabulary.codes_of(self.live.get(profile).attributes)
+        for column in given:
+            part = base.vocabulary.parts[column]
+            known = known[(known < part.start) | (known >= part.stop)]
+        return np.array([*known.tolist(), *chain(*given.values())], dtype=np.int32)
 
 
 def _followed_by(events: Events, codes: Codes, now: int) -> Events:

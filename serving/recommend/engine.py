@@ -18,13 +18,16 @@ import orjson
 import pandas as pd
 from numpy.typing import NDArray
 
+from components.data.attributes import column_of
 from components.recommenders.two_stage.features import ITEM_STATISTICS
 from components.recommenders.two_stage.hybrid import Hybrid
+from components.settings import AttributeType
 from serving import metrics
 from serving.profiles.history import History, stack
+from serving.recommend.attribute_reasons import AttributeReasons
 from serving.recommend.explanations import Explanations
 from serving.recommend.fallbacks import HOLDOUT, Fallbacks
-from serving.recommend.types import Filters, Mask, RankedList, Request
+from serving.recommend.types import AttributeFilter, Filters, Mask, RankedList, Request
 
 logger = logging.getLogger("bentoml.bowerbird")
 
@@ -55,6 +58,7 @@ class Engine:
         """``before``: an engine of the same products except for those ``changed``, int codes (n,),
         and those added after it; everything else is copied from it."""
         self.model = model
+        self._attributes = model.attributes.users
         self.version = version
         table = model.catalogue.table
         self.n_items = len(table)
@@ -85,11 +89,8 @@ class Engine:
         popular = np.zeros(self.n_items, dtype=bool)
         popular[top] = lately[top] > 0
         self.explanations = Explanations(
-            self.titles,
-            self.categories,
-            self.vectors,
-            self.sold,
-            popular,
+            *(self.titles, self.categories, self.vectors, self.sold, popular),
+            AttributeReasons(table, model.attributes),
             model.repeat_model(),
         )
         self.fallbacks = Fallbacks(model, self.by_popularity, pd.factorize(main)[0])
@@ -151,6 +152,8 @@ class Engine:
                 mask &= self.prices >= filters.min_price
             if filters.max_price is not None:
                 mask &= self.prices <= filters.max_price
+        for attribute in filters.attributes:
+            mask &= _meets(self.model.catalogue.table, attribute)
         mask.flags.writeable = False
         return mask
 
@@ -167,7 +170,7 @@ class Engine:
             mask = self.mask(filters)
             group = [requests[at] for at in places]
             width = max(request.k + len(request.exclude) for request in group)
-            histories = stack([request.history for request in group])
+            histories = stack([request.history for request in group], self._attributes)
             try:
                 items, scores = self.model.recommend(histories, width, exclude_seen, mask)
             except (ValueError, IndexError, FloatingPointError) as error:
@@ -202,7 +205,7 @@ class Engine:
         if popular:
             best = self.by_popularity[np.isin(self.by_popularity, codes)].tolist()
             return RankedList(best, [0.0] * len(best), [HOLDOUT] * len(best))
-        scores = self.model.score_items(stack([history]), codes)[0]
+        scores = self.model.score_items(stack([history], self._attributes), codes)[0]
         finite = np.isfinite(scores)
         scores = np.where(finite, scores, scores[finite].min(initial=0.0) - 1)
         order = np.argsort(-scores, kind="stable")
@@ -282,6 +285,27 @@ def _cached(cache: dict[Key, Made], key: Key, make: Callable[[Key], Made], most:
             cache.pop(next(iter(cache)), None)
         found = cache[key] = make(key)
     return found
+
+
+def _meets(table: pd.DataFrame, wanted: AttributeFilter) -> Mask:
+    """Return bool (items,): true where an item has one of the values, or is within the bounds."""
+    name, values, low, high = wanted
+    kinds: tuple[AttributeType, ...] = ("category", "set") if values else ("number",)
+    named = [column for kind in kinds if (column := column_of(name, kind)) in table]
+    if not named:  # declared since the training
+        return np.zeros(len(table), dtype=bool)
+    cells = table[named[0]].reset_index(drop=True)
+    if values:
+        met = cells.explode().str.casefold().isin(values)
+        return met.groupby(level=0).any().to_numpy()
+    numbers = cells.to_numpy(dtype=np.float64, na_value=np.nan)
+    with np.errstate(invalid="ignore"):
+        inside = np.isfinite(numbers)
+        if low is not None:
+            inside &= numbers >= np.float32(low)
+        if high is not None:
+            inside &= numbers <= np.float32(high)
+    return inside
 
 
 def _names(names: Iterable[Any] | None) -> list[str]:

@@ -1,7 +1,7 @@
 """Explanations: one short reason for each item, made of facts only.
 
-The facts: how regularly the shopper buys the item, an item of the history with a similar text,
-popularity, newness.
+The facts: how regularly the shopper buys the item, an item of the history with a similar text, a
+value of an attribute that the shopper often chooses, popularity, newness.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from components.recommenders.base import KnowsRepeats
 from serving.profiles.history import EXPLAINED, History, stack
+from serving.recommend.attribute_reasons import AttributeReasons
 from serving.recommend.types import RankedList
 
 RELATED = 0.5
@@ -38,8 +39,9 @@ VERBS = {
 class Explanations:
     """Reasons over one catalogue, row number = code.
 
-    vectors: float32 (items, width) unit vectors or None. sold, popular: bool (items,). repeats:
-    the candidate that knows of repeat purchases; None: no reason names one.
+    vectors: float32 (items, width) unit vectors or None. sold, popular: bool (items,). attributes:
+    reasons made of declared attributes. repeats: the candidate that knows of repeat purchases;
+    None: no reason names one.
     """
 
     titles: list[str]
@@ -47,6 +49,7 @@ class Explanations:
     vectors: NDArray[Any] | None
     sold: NDArray[np.bool_]
     popular: NDArray[np.bool_]
+    attributes: AttributeReasons
     repeats: KnowsRepeats | None = None
 
     def reasons(
@@ -72,6 +75,12 @@ class Explanations:
                     texts[at] = f"you {done or 'had'} this before"
         for at, text in self._regular(ranked.items, history).items():
             texts[at] = text
+        texts = [
+            text or of_attributes
+            for text, of_attributes in zip(
+                texts, self.attributes.reasons(ranked.items, history), strict=True
+            )
+        ]
         for row, (item, source) in enumerate(zip(ranked.items, ranked.sources, strict=True)):
             texts[row] = texts[row] or self._general(item, source, has_history=len(own) > 0)
         return texts

@@ -90,8 +90,10 @@ def cache_key(
 
 
 def _digest(request: RecommendRequest) -> bytes:
-    """Return a digest of the item ids of a request: they may take 400 kB, and a key stays."""
-    if not (request.recent or request.exclude or request.page_items):
+    """Return a digest of the item ids and the filters by attributes of a request: they may take 400
+    kB, and a key stays."""
+    if not (request.recent or request.exclude or request.page_items or request.attributes):
         return b""
-    named = orjson.dumps([request.recent, request.exclude, request.page_items])
+    attributes = request.filters().attributes
+    named = orjson.dumps([request.recent, request.exclude, request.page_items, attributes])
     return blake2b(named, digest_size=16).digest()

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from serving.fields import MAX_K, MAX_LIST, Body, Id, Price, UserId
-from serving.recommend.types import Filters
+from components.settings import AttributeType
+from serving.fields import MAX_K, MAX_LIST, Body, Id, Price, Text, UserId
+from serving.recommend.types import AttributeFilter, Filters
+
+MAX_FILTERS, MAX_VALUES = 10, 50
+
+
+class Range(Body):
+    """Bounds of a number, both included."""
+
+    min: float | None = Field(None, allow_inf_nan=False)
+    max: float | None = Field(None, allow_inf_nan=False)
+
+
+Values = Annotated[list[Text], Field(min_length=1, max_length=MAX_VALUES)]
 
 
 class Filtered(Body):
@@ -19,10 +33,39 @@ class Filtered(Body):
     min_price: Price | None = Field(None, description="products without a price do not meet it")
     max_price: Price | None = None
     available_only: bool = True
+    attributes: dict[Id, Values | Range] = Field(
+        {},
+        max_length=MAX_FILTERS,
+        description="by the names that ingest.items of params.yaml declares: of a category or set "
+        "the values of which a product has one, of a number {min, max}; products without the "
+        "attribute do not meet it",
+    )
 
     def filters(self) -> Filters:
         """Return the filters as the engine takes them."""
-        return Filters(self.category, self.min_price, self.max_price, self.available_only)
+        attributes: list[AttributeFilter] = [
+            (name, (), one.min, one.max)
+            if isinstance(one, Range)
+            else (name, tuple(sorted({value.casefold() for value in one})), None, None)
+            for name, one in sorted(self.attributes.items())
+        ]
+        return Filters(
+            *(self.category, self.min_price, self.max_price, self.available_only),
+            tuple(attributes),
+        )
+
+    def check_attributes(self, declared: Mapping[str, AttributeType]) -> None:
+        """Raise ValueError, whose arguments are a sentence and a field, if an attribute is not
+        declared or cannot be filtered so. declared: type by name."""
+        for name, one in self.attributes.items():
+            kinds = ("number",) if isinstance(one, Range) else ("category", "set")
+            if declared.get(name) not in kinds:
+                fitting = [other for other, kind in declared.items() if kind in kinds]
+                known = ", ".join(fitting) or "none"
+                raise ValueError(
+                    f"no {' or '.join(kinds)} of that name is declared; declared are: {known}",
+                    f"attributes.{name}",
+                )
 
 
 class RecommendRequest(Filtered):
@@ -62,7 +105,7 @@ class RecommendRequest(Filtered):
     def is_filtered(self) -> bool:
         """Whether the request may leave few products to choose from."""
         given = (self.category, self.min_price, self.max_price)
-        return bool(self.exclude) or any(one is not None for one in given)
+        return bool(self.exclude or self.attributes) or any(one is not None for one in given)
 
     @model_validator(mode="after")
     def _page_has_items(self) -> Self:

@@ -39,14 +39,20 @@ class Shopper:
     logged: bool = True
 
 
+AttributeFilter = tuple[str, tuple[str, ...], float | None, float | None]
+"""Name of an attribute, the values of which an item needs one, and bounds of a number."""
+
+
 @dataclass(frozen=True)
 class Filters:
-    """What an item must meet to be shown. category: compared without case, any level."""
+    """What an item must meet to be shown. category: compared without case, any level. attributes:
+    all of them are met; values are compared without case."""
 
     category: str | None = None
     min_price: float | None = None
     max_price: float | None = None
     available_only: bool = True
+    attributes: tuple[AttributeFilter, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,9 @@ class Request:
         return _unpickle_request, (
             *(history.items.tobytes(), history.times.tobytes(), history.now, history.kinds),
             {name: array.tobytes() for name, array in history.optional().items()},
+            None if history.attributes is None else history.attributes.tobytes(),
             *(filters.category, filters.min_price, filters.max_price, filters.available_only),
+            filters.attributes,
             *(self.k, self.exclude_seen, self.exclude, self.recent, self.unknown),
             *(self.reasons, self.arm_name, self.popular),
         )
@@ -87,6 +95,7 @@ def _unpickle_request(
     now: int,
     kinds: dict[int, str],
     optional: dict[str, bytes],
+    attributes: bytes | None,
     *others: Any,
 ) -> Request:
     history = History(
@@ -95,9 +104,10 @@ def _unpickle_request(
         **{name: np.frombuffer(array, ABSENT[name].dtype) for name, array in optional.items()},
         now=now,
         kinds=kinds,
+        attributes=None if attributes is None else np.frombuffer(attributes, np.int32),
     )
-    k, *rest = others[4:]
-    return Request(history, k, Filters(*others[:4]), *rest)
+    k, *rest = others[5:]
+    return Request(history, k, Filters(*others[:5]), *rest)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from bowerbird import app as command_line
 from components.data import ingest as ingest_stage
-from components.settings import Settings, Source, load_settings
+from components.settings import AttributeType, Settings, Source, load_settings
 from serving.api import schemas
 from serving.api.app import create_app
 from serving.recommend import query
@@ -250,6 +250,8 @@ VALUES = {
     "currency": "EUR",
 }
 """A value of each column of the contract that is no free text."""
+OF_TYPE: dict[AttributeType, str] = {"number": "1.5", "date": "2024-01-31"}
+"""A value of each type of attribute that is no text."""
 
 
 @pytest.mark.parametrize("example", [one for one in YAML if "ingest:" in one.text], ids=str)
@@ -274,7 +276,9 @@ def test_the_examples_of_a_shops_files_are_ingested(
                 write_tables(entry, tmp_path)
                 continue
             entry["path"] = entry["path"].lstrip("/")
-            write(tmp_path / entry["path"], entry["columns"])
+            attributes = Source.model_validate(entry).attributes
+            kinds = {one.column or name: one.type for name, one in attributes.items()}
+            write(tmp_path / entry["path"], entry["columns"], kinds)
         wanted[table] = len(ingest[table])
     chosen = type(settings.ingest).model_validate(ingest)
     ingest_stage.run(settings.model_copy(update={"ingest": chosen}), tmp_path)
@@ -284,12 +288,17 @@ def test_the_examples_of_a_shops_files_are_ingested(
         assert len(pd.read_parquet(tmp_path / f"data/raw/{table}.parquet")) >= bool(wanted[table])
 
 
-def write(place: Path, columns: dict[str, str]) -> None:
-    """Write a file of one row with the shop's columns, of the kind that its name says."""
+def write(place: Path, columns: dict[str, str], attributes: dict[str, AttributeType]) -> None:
+    """Write a file of one row with the shop's columns, of the kind that its name says.
+
+    attributes: types of further columns.
+    """
     if not place.suffix:
         place = place / "rows.csv"
     place.parent.mkdir(parents=True, exist_ok=True)
-    table = pd.DataFrame({shop: [VALUES.get(name, name)] for name, shop in columns.items()})
+    row = {shop: VALUES.get(name, name) for name, shop in columns.items()}
+    row |= {shop: OF_TYPE.get(kind, kind) for shop, kind in attributes.items()}
+    table = pd.DataFrame([row])
     match place.suffix:
         case ".parquet":
             table.to_parquet(place)

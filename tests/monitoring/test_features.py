@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from components.data.dataset import Prepared
 from monitoring.features import (
     Vocabulary,
     cap_rows,
@@ -14,6 +17,8 @@ from monitoring.features import (
     draw_visits,
     feature_table,
 )
+from monitoring.reference import read_vocabulary, vocabulary_of, write_vocabulary
+from tests.colour_shop import ages, colour_shop
 
 VOCABULARY = Vocabulary(
     pd.Index(["mug", "pot"]),
@@ -84,3 +89,25 @@ def test_only_whole_visits_are_drawn() -> None:
     assert drawn["visit"].nunique() == 7
     assert len(drawn) == 70
     assert draw_visits(table, 30, np.random.default_rng(0)) is table
+
+
+def test_events_have_the_attributes_of_their_items_and_users(tmp_path: Path) -> None:
+    train, catalogue = colour_shop()
+    prepared = Prepared(train, catalogue, ages().assign(country=None), 0, 0, 0)
+    vocabulary, arrays = vocabulary_of(prepared, 2, seed=0)
+    write_vocabulary(vocabulary, arrays, tmp_path)
+    rows = [(f"u{one}", f"i{one}", "click", "2026-01-01", 1.0) for one in (0, 1, 59)]
+    frame = clean_window(window(*rows, ("new", "new", "click", "2026-01-01", 1.0)))
+    for known in (vocabulary, read_vocabulary(tmp_path)):
+        table = feature_table(frame, known).set_index("item")
+        assert table["item: colour"].to_dict() == {
+            "i0": "blue",
+            "i1": "red",
+            "i59": None,
+            "new": None,
+        }
+        assert table["item: use"]["i1"] == "garden, kitchen"
+        assert table["item: margin"]["i0"].startswith("below")
+        age = ages().set_index("user_id")["category:age"]
+        expected = {"i0": None, "i1": age["u1"], "i59": age["u59"], "new": None}
+        assert table["user: age"].where(table["user: age"].notna(), None).to_dict() == expected

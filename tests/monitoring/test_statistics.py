@@ -29,6 +29,8 @@ def table(n: int = 210, seed: int = 0, days: int = 7) -> pd.DataFrame:
             "country": rng.choice(["DE", "FR"], n),
             "category": rng.choice(["a", "b", "c"], n),
             "text_0": rng.normal(size=n),
+            "item: colour": rng.choice(["blue", "red"], n),
+            "user: age": rng.choice(["old", "young", None], n),
             "new_text": np.arange(n) % 3 == 0,
         }
     )
@@ -39,6 +41,15 @@ def test_equal_tables_have_no_distance() -> None:
     assert set(found) == set(STATISTICS) == set(LABELS)
     assert found.pop("new_texts") == pytest.approx(1 / 3)  # of the window itself
     assert found == pytest.approx(dict.fromkeys(found, 0.0), abs=1e-9)
+
+
+def test_attributes_are_compared_where_there_are_any() -> None:
+    moved = table().assign(**{"item: colour": "blue"})
+    found = statistics(table(), moved, 7)
+    assert found["item_attributes"] > 0.2
+    assert found["user_attributes"] == pytest.approx(0.0, abs=1e-9)
+    without = [one.drop(columns=["item: colour", "user: age"]) for one in (table(), moved)]
+    assert not set(statistics(*without, 7)) & {"item_attributes", "user_attributes"}
 
 
 def test_a_shift_of_a_standard_deviation_is_a_distance_of_one() -> None:

@@ -20,27 +20,27 @@ _FEW = 0.02
 """Share of the items below which a comma is part of a name."""
 
 
-def categories(parts: list[Cells], source: Source) -> ir.Value:
+def categories(parts: list[Cells], source: Source, separator: str, as_set: bool) -> ir.Value:
     """Return the levels of a category, most general first: those of each column one after another.
 
-    A list is taken as it is, a text is split at the source's separator, or is one level without
-    one. The values of a set are in the order of the alphabet.
+    A list is taken as it is, a text is split at the separator, or is one level without one. The
+    values of a set are in the order of the alphabet.
     """
-    found = [_levels(cells, source) for cells in parts]
+    found = [_levels(cells, source, separator) for cells in parts]
     if len(found) > 1:
         none = ibis.literal([], "array<string>")
         found = [ibis.coalesce(one, none) for one in found]
     levels = found[0].concat(*found[1:]) if found[1:] else found[0]
     levels = levels.map(lambda level: level.strip()).filter(lambda level: level != "")
-    return levels.unique().sort() if source.categories == "set" else levels
+    return levels.unique().sort() if as_set else levels
 
 
-def _levels(cells: Cells, source: Source) -> ir.Value:
+def _levels(cells: Cells, source: Source, separator: str) -> ir.Value:
     text, lists = cells.text, cells.levels
     if source.html == "decode":
         text, lists = decoded(text), decoded_lists(lists)
-    if source.category_separator:
-        parts = text.split(source.category_separator)
+    if separator:
+        parts = text.split(separator)
     else:
         parts = ibis.ifelse(text.notnull(), ibis.array([text]), ibis.null("array<string>"))
     return ibis.coalesce(lists, parts)

@@ -58,15 +58,31 @@ def unreadable(columns: list[Column]) -> ir.StringValue:
     parts = [
         ibis.ifelse(
             column.unread,
-            ibis.literal(f"{column.name}: '") + column.cells.text.substr(0, LONGEST) + "'",
+            ibis.literal(f"{column.label}: '") + column.cells.text.substr(0, LONGEST) + "'",
             ibis.null("string"),
         )
         for column in columns
-        if column.name in _TYPED
+        if _is_typed(column)
     ]
     if not parts:
         return ibis.null("string")
     return ibis.array(parts).join("; ").nullif("")
+
+
+def _is_number(column: Column) -> bool:
+    return column.name in NUMBERS or column.kind == "number"
+
+
+def _is_typed(column: Column) -> bool:
+    return column.name in _TYPED or column.kind in ("number", "date")
+
+
+def _is_levels(column: Column) -> bool:
+    return column.name in LEVELS or column.kind == "set"
+
+
+def _is_text(column: Column) -> bool:
+    return column.name in TEXTS or column.kind in ("category", "text")
 
 
 def check_columns(rows: ir.Table, columns: list[Column], file: File) -> None:
@@ -90,7 +106,7 @@ def check_columns(rows: ir.Table, columns: list[Column], file: File) -> None:
         _check_plain(column, own, file)
         if column.name in IDS:
             _check_ids(column, own, file)
-        elif column.name in _TYPED:
+        elif _is_typed(column):
             _check_signs(column, own, file)
             _check_typed(rows, column, own, file)
             _check_one_kind(column, own, file)
@@ -127,14 +143,14 @@ def _counts(rows: ir.Table, column: Column, file: File) -> Iterator[tuple[str, i
     """Yield the aggregates that the checks of a column need, by name."""
     text = column.cells.text
     nested = column.cells.nested
-    if column.name in LEVELS:
+    if _is_levels(column):
         nested = nested & column.cells.levels.isnull()
         printed = text.re_search(r"^\[.*\]$") & column.cells.levels.isnull()
         yield from example("printed", text, rows, printed).items()
         yield "printed", printed.sum()
         yield "given", text.count()
     yield from example("nested", text, rows, nested).items()
-    if column.name in (*_TYPED, *WORDS):
+    if _is_typed(column) or column.name in WORDS:
         yield "given", text.count()
         yield "unread", column.unread.sum()
         yield from example("unread", text, rows, column.unread).items()
@@ -144,11 +160,11 @@ def _counts(rows: ir.Table, column: Column, file: File) -> Iterator[tuple[str, i
         missing = text.lower().isin(NULL_WORDS)
         yield "null_words", missing.sum()
         yield from example("null_word", text, rows, missing).items()
-    if column.name in (*TEXTS, *LEVELS):
+    if _is_text(column) or _is_levels(column):
         garbled = text.re_search(_GARBLED)
         yield "garbled", garbled.sum()
         yield from example("garbled", text, rows, garbled).items()
-    if column.name in (*TEXTS, *LEVELS) and file.source.html == "decode":
+    if (_is_text(column) or _is_levels(column)) and file.source.html == "decode":
         markup = has_markup(text)
         yield "markup", markup.sum()
         yield from example("markup", text, rows, markup).items()
@@ -182,7 +198,8 @@ def _counts(rows: ir.Table, column: Column, file: File) -> Iterator[tuple[str, i
         yield "datified", datified.sum()
         yield from example("datified", text, rows, datified).items()
         yield from example("like_date", text, rows, text.re_search(_LIKE_DATES)).items()
-    if column.name in ("price", "quantity") and _signs_unset(file):
+    signed = column.name in ("price", "quantity") or column.kind == "number"
+    if signed and _signs_unset(file):
         own = ibis.ifelse(column.cells.number.isnull(), text, ibis.null("string"))
         groups = own.re_search(numbers.GROUPS_OF_THREE)
         yield "points", own.contains(".").sum()
@@ -203,11 +220,11 @@ def _check_plain(column: Column, own: dict[str, Any], file: File) -> None:
             f"{file.shown}: {column.shown} holds lists or objects, for example {nested}: name a "
             "column of plain values, or write its parts as columns of their own"
         )
-    if column.name in LEVELS and own["printed"] and own["printed"] >= own["given"] / 2:
+    if _is_levels(column) and own["printed"] and own["printed"] >= own["given"] / 2:
         raise ValueError(
             f"{file.shown}: {column.shown} holds printed lists, for example "
             f"{shown(own, 'printed')}: write them as lists (JSON lines, Parquet), or with a "
-            "separator (category_separator)"
+            f"separator ({'separator' if column.kind else 'category_separator'})"
         )
 
 
@@ -285,13 +302,13 @@ def _check_typed(rows: ir.Table, column: Column, own: dict[str, Any], file: File
     if shown(own, "null_word"):
         word = own["null_word_text"]
         advice = f"; set `nulls: ['{word}']` of this source if it means that there is none"
-    elif column.name in NUMBERS:
+    elif _is_number(column):
         advice = _sign_advice(rows, column)
         if one_of_several and "set" in advice:
             advice += ", which needs its own if its other files differ"
     else:
         advice = advice or time_advice(rows, column, file)
-    expected = "a number" if column.name in NUMBERS else "a time"
+    expected = "a number" if _is_number(column) else "a time"
     example = shown(own, "unread")
     if unread > given / 2:
         raise ValueError(

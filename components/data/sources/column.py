@@ -8,8 +8,10 @@ from typing import Any
 import ibis.expr.types as ir
 import pandas as pd
 
+from components.data.attributes import kind_of, label_of
 from components.data.sources.cells import Cells
 from components.data.sources.files import ROW
+from components.settings import AttributeType
 
 LONGEST = 60  # characters of a value that are shown
 
@@ -24,8 +26,17 @@ class Column:
     value: ir.Value
 
     @property
+    def label(self) -> str:
+        return label_of(self.name)
+
+    @property
+    def kind(self) -> AttributeType | None:
+        """The type of an attribute, None for a column of the contract."""
+        return kind_of(self.name)
+
+    @property
     def shown(self) -> str:
-        return f"column {self.shop!r} (for {self.name})"
+        return f"column {self.shop!r} (for {self.label})"
 
     @property
     def unread(self) -> ir.BooleanValue:

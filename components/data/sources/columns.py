@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import ibis
 import ibis.expr.types as ir
 
+from components.data.attributes import column_of, kind_of, name_of
 from components.data.sources.booleans import availability
 from components.data.sources.categories import categories, several_paths
 from components.data.sources.cells import Cells, joined
@@ -93,15 +94,16 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
 
     The columns ``source`` and ``source_row`` name the file and the row in it, from 0.
     ``unreadable`` names the values that are not of their type, which are null; it is null where
-    there are none. Contract columns that the source does not name are absent. Rows whose event the
-    source ignores are left out. What a reader should know of other columns is in ``file.notes``.
+    there are none. Contract columns that the source does not name are absent. Attributes are
+    columns with their types in their names (see ``data.attributes``). Rows whose event the source
+    ignores are left out. What a reader should know of other columns is in ``file.notes``.
 
     Raises:
         ValueError: the file cannot be read; a column that ``columns:`` names is missing in the file
             or unknown to the contract, or a required one is not named; or a column's values are not
             of its type (see ``checks``).
     """
-    names = mapped_columns(file.source, table)
+    names = {**mapped_columns(file.source, table), **_attribute_columns(file.source)}
     try:
         wanted = [shop for shops in names.values() for shop in shops]
         rows, cells = file.columns(
@@ -128,6 +130,14 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
         source_row=rows[ROW].cast("int64"),
     )
     return _without_ignored(typed, file)
+
+
+def _attribute_columns(source: Source) -> dict[str, list[str]]:
+    """Return the shop's column, in a list, for each attribute that ``source`` declares."""
+    return {
+        column_of(name, attribute.type): [attribute.column or name]
+        for name, attribute in source.attributes.items()
+    }
 
 
 def _with_currency(
@@ -178,7 +188,9 @@ def _column(
     shop = " + ".join(given)
     cells = joined(list(given.values()), _JOINED.get(name, " "))
     value: ir.Value
-    if name == "timestamp":
+    if kind_of(name) is not None:
+        value = _attribute(con, file, name, cells)
+    elif name == "timestamp":
         formats = known_formats(con, file)
         unit = time_unit(rows, cells, shop, file)
         value = times(cells, formats, unit)
@@ -189,7 +201,8 @@ def _column(
     elif name == "event":
         value = events(cells, source)
     elif name in LEVELS:
-        value = categories(list(given.values()), source)
+        separator = source.category_separator
+        value = categories(list(given.values()), source, separator, source.categories == "set")
     elif name in TEXTS:
         value = decoded(cells.text) if source.html == "decode" else cells.text
     elif name == "status":
@@ -207,6 +220,20 @@ def _column(
     else:
         value = cells.text
     return Column(name, shop, cells, value)
+
+
+def _attribute(con: ibis.BaseBackend, file: File, name: str, cells: Cells) -> ir.Value:
+    """Return the values of an attribute as the type of its declaration."""
+    source, kind = file.source, kind_of(name)
+    if kind == "number":
+        return numbers(cells, source)
+    if kind == "date":
+        return times(cells, known_formats(con, file), source.timestamp_unit)
+    if kind == "set":
+        separator = source.attributes[name_of(name)].separator
+        values = categories([cells], source, separator, as_set=True)
+        return ibis.ifelse(values.length() > 0, values, ibis.null("array<string>"))
+    return decoded(cells.text) if source.html == "decode" else cells.text
 
 
 def _as_view(

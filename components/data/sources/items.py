@@ -14,6 +14,7 @@ import ibis.expr.types as ir
 import pandas as pd
 import pyarrow as pa
 
+from components.data.attributes import declared, nulls, with_attributes
 from components.data.schema import LINES, RAW, UNREADABLE
 from components.data.sources.columns import LINE_CATALOGUE, complete, mapped_columns, read
 from components.data.sources.currencies import Rates
@@ -52,7 +53,9 @@ def items_table(
         ValueError: the item files say of no item that it is available, or have an item in several
             languages without saying which to take; a currency has no rate.
     """
-    found = [_items_of(con, file, rates).to_pandas() for file in files]
+    attributes = declared(ingest.items)
+    schema = with_attributes(RAW["items"], attributes)
+    found = [_items_of(con, file, rates, attributes).to_pandas() for file in files]
     _check_availability(found, files)
     if any(frame[LANGUAGE].notna().any() for frame in found):
         preferred = {file.shown for file in files if file.source.languages}
@@ -62,15 +65,16 @@ def items_table(
         of_lines = catalogue_of(lines, ingest.currency).mutate(
             categories_set=ibis.literal(_lines_have_sets(ingest))
         )
-        frame = of_lines.select(*_READ).order_by("item_id").to_pandas()
+        of_lines = complete(of_lines, nulls(attributes))
+        frame = of_lines.select(*_READ, *attributes).order_by("item_id").to_pandas()
         found.append(frame[~frame["item_id"].isin(known)])
     else:
         _print_unlisted(sold(lines), known)
     if not found:
-        return RAW["items"].empty_table()
+        return schema.empty_table()
     frame = pd.concat(found, ignore_index=True)
     if frame.empty:
-        return RAW["items"].empty_table()
+        return schema.empty_table()
     if frame["categories_set"].any():
         frame["categories"] = frame["categories"].mask(
             frame["categories_set"], ordered_sets(frame["categories"][frame["categories_set"]])
@@ -85,7 +89,7 @@ def items_table(
             inferred, frame["categories"], frame["categories_inferred"], strict=True
         )
     ]
-    return pa.Table.from_pandas(frame, schema=RAW["items"], preserve_index=False)
+    return pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
 
 
 def _print_unlisted(lines: ir.Table, known: pd.Series) -> None:
@@ -163,9 +167,10 @@ def ordered_sets(sets: pd.Series) -> pd.Series:
     return found.map(lambda one: one if isinstance(one, list) else [])
 
 
-def _items_of(con: ibis.BaseBackend, file: File, rates: Rates) -> ir.Table:
-    """Return the items of one item file."""
+def _items_of(con: ibis.BaseBackend, file: File, rates: Rates, attributes: list[str]) -> ir.Table:
+    """Return the items of one item file; attributes that it lacks are null."""
     defaults = {
+        **nulls(attributes),
         **dict.fromkeys(("description", "brand"), ibis.null("string")),
         "categories": ibis.null("array<string>"),
         "price": ibis.null("float32"),
@@ -173,7 +178,7 @@ def _items_of(con: ibis.BaseBackend, file: File, rates: Rates) -> ir.Table:
     }
     rows = rates.converted(complete(read(con, file, "items"), defaults), file, "items")
     rows = rows.mutate(categories_set=ibis.literal(file.source.categories == "set"))
-    return ranked(rows, file.source).select(*_READ, LANGUAGE, RANK)
+    return ranked(rows, file.source).select(*_READ, *attributes, LANGUAGE, RANK)
 
 
 def catalogue_of(lines: ir.Table, currency: str) -> ir.Table:

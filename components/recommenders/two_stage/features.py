@@ -17,6 +17,7 @@ from components.arrays import FloatArray, Int32Array, Int64Array
 from components.data.dataset import DAY, Catalogue, Interactions
 from components.recommenders.kernels.jit import compiled
 from components.recommenders.kernels.sort_keys import FIRST_OF_SCORES, place_of
+from components.recommenders.two_stage.attribute_features import AttributeFeatures
 from components.recommenders.two_stage.candidates import CandidateBatch, position
 from components.recommenders.two_stage.repeat_features import RepeatFeatures
 
@@ -26,13 +27,13 @@ PAIR_FEATURES = ("log_price", "price_ratio", "category_affinity", "times_seen")
 HISTORY_FEATURES = ("history_events", "history_items", "days_since_last", "days_known")
 
 
-def feature_names(models: Iterable[str], repeats: Iterable[str] = ()) -> list[str]:
+def feature_names(models: Iterable[str], more: Iterable[str] = ()) -> list[str]:
     """Return the names of the features, in the order of their columns.
 
-    repeats: names of ``RepeatFeatures``.
+    more: ``FeatureBuilder.more_names``.
     """
     of_models = [f"{name}_{kind}" for name in models for kind in ("score", "rank")]
-    return [*of_models, *ITEM_STATISTICS, *PAIR_FEATURES, *HISTORY_FEATURES, *repeats]
+    return [*of_models, *ITEM_STATISTICS, *PAIR_FEATURES, *HISTORY_FEATURES, *more]
 
 
 @dataclass(frozen=True)
@@ -105,12 +106,20 @@ class ItemFacts:
 class FeatureBuilder:
     """Computes the features of candidates; names: ``feature_names``.
 
-    repeats: of repeat purchases, none without a candidate that knows of them.
+    attributes: of declared attributes. repeats: of repeat purchases, none without a candidate that
+    knows of them.
     """
 
-    def __init__(self, facts: ItemFacts, repeats: RepeatFeatures | None = None) -> None:
+    def __init__(
+        self,
+        facts: ItemFacts,
+        attributes: AttributeFeatures,
+        repeats: RepeatFeatures | None = None,
+    ) -> None:
         self.facts = facts
-        self.repeats = repeats or RepeatFeatures()
+        self.more: list[AttributeFeatures | RepeatFeatures]
+        self.more = [attributes, repeats or RepeatFeatures()]
+        self.more_names = [name for one in self.more for name in one.names]
 
     def pairs(self, batches: Iterable[tuple[int, CandidateBatch]]) -> Pairs:
         """Return the candidates with their features.
@@ -128,8 +137,8 @@ class FeatureBuilder:
         n_features = (
             2 * n_models + len(ITEM_STATISTICS) + len(PAIR_FEATURES) + len(HISTORY_FEATURES)
         )
-        n_repeats = len(self.repeats.names)
-        features = np.empty((n_features + n_repeats, len(piece.items)), dtype=np.float32)
+        n_all = n_features + len(self.more_names)
+        features = np.empty((n_all, len(piece.items)), dtype=np.float32)
         _describe_histories(
             *(piece.scores, piece.means, piece.spreads, piece.best),
             *(histories.items, histories.times, histories.offsets, histories.now),
@@ -138,9 +147,10 @@ class FeatureBuilder:
             features[:n_features],
         )
         rows = np.repeat(np.arange(len(piece.counts)), piece.counts)
-        if n_repeats:
+        if self.more_names:
             described = histories.take(slice(piece.start, piece.start + len(piece.counts)))
-            features[n_features:] = self.repeats.describe(described, rows, piece.items)
+            parts = [one.describe(described, rows, piece.items) for one in self.more if one.names]
+            features[n_features:] = np.concatenate(parts)
         return Pairs(rows + offset + piece.start, piece.items, features.T)
 
 

@@ -6,13 +6,14 @@ ranker over the candidates, a blend of the candidates, or one of them alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 
-from components.arrays import BoolArray, FloatArray, Int32Array, IntArray
+from components.arrays import BoolArray, FloatArray, Int32Array, Int64Array, IntArray
 from components.data.dataset import Histories
-from components.recommenders.base import MISSING, Recommender
+from components.recommenders.base import MISSING, RanksNewcomers, Recommender
 from components.recommenders.kernels.sort_keys import ranking
 from components.recommenders.two_stage.blending import (
     Blend,
@@ -106,6 +107,68 @@ class LearnedRanking:
     ) -> Pairs:
         batches = self.generator.generate(histories, exclude_seen, available, forced_codes)
         return self.features.pairs(batches)
+
+
+class NewcomersApart:
+    """Another form, but users without a history get the order of a model that ``RanksNewcomers``.
+
+    A ranker learns mostly from users with a history, and little from the newcomers of one window:
+    on the Complete Journey its lists for newcomers are worse than that model's
+    (``benchmarks.attributes``).
+    """
+
+    def __init__(self, form: RankingForm, model: Recommender) -> None:
+        self.form = form
+        self.model = model
+
+    def recommend(
+        self,
+        histories: Histories,
+        k: int,
+        exclude_seen: bool = True,
+        available: BoolArray | None = None,
+        batch_size: int = 256,
+    ) -> tuple[Int32Array, FloatArray]:
+        """As ``Recommender.recommend``."""
+        options = (k, exclude_seen, available, batch_size)
+        ids = np.empty((len(histories), k), dtype=np.int32)
+        scores = np.empty((len(histories), k), dtype=np.float32)
+        for rows, by in self._parts(histories):
+            ids[rows], scores[rows] = by.recommend(histories.pick(rows), *options)
+        return ids, scores
+
+    def score(self, histories: Histories) -> FloatArray:
+        """As ``RankingForm.score``."""
+        parts = [(rows, by.score(histories.pick(rows))) for rows, by in self._parts(histories)]
+        return _in_order(parts, len(histories))
+
+    def score_items(self, histories: Histories, items: IntArray) -> FloatArray:
+        """As ``RankingForm.score_items``."""
+        parts = []
+        for rows, by in self._parts(histories):
+            score = by.score_at if isinstance(by, Recommender) else by.score_items
+            parts.append((rows, score(histories.pick(rows), items)))
+        return _in_order(parts, len(histories))
+
+    def _parts(
+        self, histories: Histories
+    ) -> Iterator[tuple[Int64Array, RankingForm | Recommender]]:
+        """Yield the rows of the batch that each of the two orders, without empty parts."""
+        model = self.model.trained
+        assert isinstance(model, RanksNewcomers)
+        newcomer = (histories.lengths() == 0) & model.knows(histories)
+        if not newcomer.all() or not len(histories):
+            yield np.flatnonzero(~newcomer), self.form
+        if newcomer.any():
+            yield np.flatnonzero(newcomer), self.model
+
+
+def _in_order(parts: list[tuple[Int64Array, FloatArray]], n: int) -> FloatArray:
+    """Return float32 (n, items): the parts' rows in the order of the batch."""
+    scores = np.empty((n, parts[0][1].shape[1]), dtype=np.float32)
+    for rows, found in parts:
+        scores[rows] = found
+    return scores
 
 
 def blends(

@@ -21,10 +21,19 @@ from components.arrays import AnyArray, BoolArray, FloatArray, Int32Array, Int64
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.manifest import verify_manifest, write_manifest
 from components.progress import progress
-from components.recommenders.base import FindsSimilarItems, KnowsRepeats, Recommender
+from components.recommenders.base import (
+    FindsSimilarItems,
+    KnowsRepeats,
+    RanksNewcomers,
+    Recommender,
+)
 from components.recommenders.factory import load_models
 from components.recommenders.two_stage import cold_start
 from components.recommenders.two_stage.ann import VectorIndex
+from components.recommenders.two_stage.attribute_features import (
+    AttributeFeatures,
+    AttributeStatistics,
+)
 from components.recommenders.two_stage.blending import Blend
 from components.recommenders.two_stage.candidates import CandidateGenerator
 from components.recommenders.two_stage.features import (
@@ -35,7 +44,12 @@ from components.recommenders.two_stage.features import (
     item_statistics,
     joined,
 )
-from components.recommenders.two_stage.forms import LearnedRanking, RankingForm, blends
+from components.recommenders.two_stage.forms import (
+    LearnedRanking,
+    NewcomersApart,
+    RankingForm,
+    blends,
+)
 from components.recommenders.two_stage.ranker import Ranker, fit_ranker
 from components.recommenders.two_stage.repeat_features import RepeatFeatures
 from components.settings import Rank, current_model_name, rank_with_current_names
@@ -64,6 +78,7 @@ class Hybrid(Recommender):
     features: FeatureBuilder
     catalogue: Catalogue
     item_statistics: FloatArray
+    attributes: AttributeStatistics
 
     def __init__(
         self,
@@ -72,8 +87,11 @@ class Hybrid(Recommender):
         ranker: Ranker | None = None,
         seed: int = 0,
         weights: dict[str, float] | None = None,
+        ranked_attributes: AttributeStatistics | None = None,
     ) -> None:
+        """ranked_attributes: of the model that the ranker was fitted in, None without a ranker."""
         super().__init__(settings, seed)
+        self._ranked_attributes = ranked_attributes
         self.candidates = candidates
         self.ranker = ranker
         self.weights = weights or {}
@@ -97,7 +115,13 @@ class Hybrid(Recommender):
         if name == "ranker":
             if self.ranker is None:
                 raise ValueError("the hybrid has no ranker yet: call fit_ranker first")
-            return LearnedRanking(self.generator, self.features, self.ranker)
+            ranking = LearnedRanking(self.generator, self.features, self.ranker)
+            apart = [
+                model
+                for model in self.candidates.values()
+                if isinstance(model.trained, RanksNewcomers)
+            ]
+            return NewcomersApart(ranking, apart[0]) if apart else ranking
         found = self.forms()
         if name not in found:
             raise ValueError(
@@ -110,6 +134,7 @@ class Hybrid(Recommender):
         """Compute the item statistics of ``train``, which the candidates were fitted on, and
         index large catalogues."""
         self.trained_until = int(train.times.max(initial=0))
+        self.attributes = AttributeStatistics.of(train, catalogue, self._ranked_attributes)
         self._set_catalogue(catalogue, item_statistics(train, len(catalogue)))
         self.generator = self.generator.with_indexes()
         return self
@@ -125,7 +150,9 @@ class Hybrid(Recommender):
         self.catalogue = catalogue
         self.item_statistics = statistics
         self.features = FeatureBuilder(
-            ItemFacts.of(catalogue, statistics), RepeatFeatures(self.repeat_model())
+            ItemFacts.of(catalogue, statistics),
+            AttributeFeatures(catalogue, self.attributes),
+            RepeatFeatures(self.repeat_model()),
         )
         self.generator = CandidateGenerator(
             self.settings, self.candidates, statistics[:, 0], indexes, n_trained, nearest_warm
@@ -145,7 +172,7 @@ class Hybrid(Recommender):
             batch = histories.take(slice(start, start + BATCH))
             pieces = self.generator.generate(batch, exclude_seen)
             parts.append(self.features.pairs((start + offset, piece) for offset, piece in pieces))
-        names = feature_names(self.candidates, self.features.repeats.names)
+        names = feature_names(self.candidates, self.features.more_names)
         unsold = self.item_statistics[:, 0] == 0
         self.ranker = fit_ranker(joined(parts), targets, unsold, names, self.settings, self.seed)
         return self
@@ -219,6 +246,7 @@ class Hybrid(Recommender):
         }
         new = np.zeros((n_new, len(ITEM_STATISTICS)), dtype=np.float32)
         new[:, -2:] = np.nan  # age, last_sale
+        model.attributes = self.attributes.extended(n_new)
         model._set_catalogue(
             catalogue,
             np.vstack([self.item_statistics, new]),
@@ -229,16 +257,22 @@ class Hybrid(Recommender):
         return model
 
     def arrays(self) -> dict[str, AnyArray]:
-        return {"item_statistics": self.item_statistics}
+        arrays: dict[str, AnyArray] = {"item_statistics": self.item_statistics}
+        if len(self.attributes.lift):
+            arrays["attribute_lift"] = self.attributes.lift
+        return arrays
 
     def config(self) -> dict[str, Any]:
-        return {
+        config = {
             "settings": self.settings.model_dump(),
             "candidates": list(self.candidates),
             "seed": self.seed,
             "weights": self.weights,
             "trained_until": self.trained_until,
         }
+        if self.attributes.items.values or self.attributes.users.values:
+            config["attributes"] = self.attributes.config()
+        return config
 
     @classmethod
     def from_saved(cls, config: dict[str, Any], arrays: dict[str, AnyArray]) -> Self:
@@ -252,6 +286,10 @@ class Hybrid(Recommender):
         )
         model.item_statistics = arrays["item_statistics"]
         model.trained_until = config.get("trained_until")
+        none = AttributeStatistics.none(len(model.item_statistics))
+        lift = arrays.get("attribute_lift", none.lift)
+        named = config.get("attributes")
+        model.attributes = none if named is None else AttributeStatistics.from_saved(named, lift)
         return model
 
     def save(self, folder: str | Path) -> None:

@@ -36,10 +36,23 @@ class Ranker:
     def _forest(self) -> Forest | None:
         return Forest.of(self.booster)
 
+    @cached_property
+    def _n_features(self) -> int:
+        return int(self.booster.num_feature())
+
     def predict(self, features: FloatArray) -> FloatArray:
-        """Return float32 (pairs,): higher is better. features: float32 (pairs, features)."""
+        """Return float32 (pairs,): higher is better. features: float32 (pairs, features).
+
+        Raises:
+            ValueError: there are not as many features as the ranker was fitted on.
+        """
         if not len(features):
             return np.empty(0, dtype=np.float32)
+        if features.shape[1] != self._n_features:
+            raise ValueError(
+                f"the ranker was fitted on {self._n_features} features and is given "
+                f"{features.shape[1]}: train again (`bowerbird run`)"
+            )
         return np.asarray((self._forest or self.booster).predict(features), dtype=np.float32)
 
     def save(self, file: str | Path) -> None:

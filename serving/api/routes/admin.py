@@ -19,12 +19,14 @@ from fastapi import Path as PathParameter
 from fastapi.responses import PlainTextResponse
 
 from components.alerts import open_alerts
+from components.data.attributes import types
 from components.rollout import read_rollout
 from serving import experiments, metrics
 from serving.api import jobs
 from serving.api.middleware import Refused
 from serving.api.pools import OPERATION, WRITING
 from serving.api.reports import latest_drift, validation
+from serving.api.routes.attributes import checked_attributes
 from serving.api.routes.commands import REGISTRY_ERRORS, look, run_command
 from serving.api.routes.operations import holds
 from serving.api.routing import ERRORS, OPERATOR_ERRORS, WRITE_ERRORS, auth_of, backend_of
@@ -67,6 +69,7 @@ async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
     """Add products or change them: recommendable, searchable and filtered at once."""
     auth_of(request).check_catalogue(request)
     backend = backend_of(request)
+    declared = types(backend.settings.ingest.items)
 
     def put() -> int:
         loaded = backend.models.champion
@@ -82,6 +85,9 @@ async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
             if loaded is not None and item.item_id not in stored:
                 raise Refused(422, "a new product needs a title", f"items.{at}.title")
         rows = [item.model_dump() for item in body.items]
+        for row, item, at in zip(rows, body.items, range(len(rows)), strict=True):
+            if item.attributes:
+                row["attributes"] = checked_attributes(item.attributes, declared, f"items.{at}")
         return catalogue_table.put_items(backend.store.database, rows)
 
     revision = await WRITING.run(put)

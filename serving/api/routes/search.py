@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving.api.pools import READING
+from serving.api.routes.attributes import check_filters
 from serving.api.routing import ERRORS, Json, backend_of, within
 from serving.api.schemas import CategoriesResponse, SearchRequest, SearchResponse
 from serving.models.loaded import LoadedModel
@@ -35,6 +36,7 @@ async def search(body: SearchRequest, request: Request) -> Response:
     """Find products by words; without words, browse them, the popular ones first."""
     backend = backend_of(request)
     within(body.k, backend.settings.serve.max_k, "k")
+    check_filters(body, backend.settings)
     return Json(await READING.run(search_response, backend.models.current(), body))
 
 

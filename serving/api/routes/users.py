@@ -1,4 +1,4 @@
-"""Routes of users and sessions: history, export of all stored data, erasure.
+"""Routes of users and sessions: attributes, history, export of all stored data, erasure.
 
 In: HTTP with keys. Out: JSON; a receipt of each erasure below ``var/erasures``.
 """
@@ -12,22 +12,46 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 
+from components.data.attributes import types
 from components.file_erasure import personal_rows
 from serving.api.pools import OPERATION, READING, WRITING
+from serving.api.routes.attributes import checked_attributes
 from serving.api.routing import OPERATOR_ERRORS, WRITE_ERRORS, auth_of, backend_of
 from serving.api.schemas import (
     EraseResponse,
     ExportResponse,
     HistoryEvent,
     HistoryResponse,
+    UsersRequest,
+    UsersResponse,
 )
 from serving.backend import Backend
 from serving.erasure import erase_person
+from serving.events import user_table
 from serving.events.event_erasure import export_profile
 from serving.events.tables import SECOND
 from serving.fields import Id
 
 router = APIRouter(tags=["privacy"])
+
+
+@router.put("/users", response_model=UsersResponse, responses=OPERATOR_ERRORS)
+async def put_users(body: UsersRequest, request: Request) -> UsersResponse:
+    """Set attributes of users: the next recommendation of each uses them."""
+    auth_of(request).check_catalogue(request)
+    backend = backend_of(request)
+    declared = types(backend.settings.ingest.users)
+    rows = [
+        (user.user_id, checked_attributes(user.attributes, declared, f"users.{at}"))
+        for at, user in enumerate(body.users)
+    ]
+
+    def put() -> None:
+        user_table.put_users(backend.store.database, rows)
+        backend.live.refresh_attributes()
+
+    await WRITING.run(put)
+    return UsersResponse(users=len({user_id for user_id, _ in rows}))
 
 
 def export(backend: Backend, profile: str) -> ExportResponse:

@@ -596,7 +596,9 @@ def test_complete_journey(settings: Settings, tmp_path: Path) -> None:
             "package_size",
         ],
     )
-    demographics = pd.DataFrame({"household_id": [900], "age": ["35-44"], "kids_count": ["0"]})
+    household = {"age": "35-44", "income": "35-49K", "home_ownership": None, "marital_status": None}
+    household |= {"household_size": "2", "household_comp": "2 Adults No Kids", "kids_count": "0"}
+    demographics = pd.DataFrame([{"household_id": 900, **household}])
     files: Files = {
         "transactions.parquet": parquet(pd.DataFrame(transactions), tmp_path),
         "products.parquet": parquet(products, tmp_path),
@@ -619,3 +621,6 @@ def test_complete_journey(settings: Settings, tmp_path: Path) -> None:
     assert ice["categories"] == ["GROCERY", "FRZN ICE", "ICE - CRUSHED/CUBED"]
     assert other["title"] == "MISCELLANEOUS"
     assert shop.item("26190")["brand"] == "Private label"
+    assert (ice["category:manufacturer"], ice["category:package_size"]) == ("2", "22 LB")
+    customer = shop.valid["users"].set_index("user_id").loc["900"]
+    assert {name: customer[f"category:{name}"] for name in household} == household

@@ -70,6 +70,10 @@ def test_the_example_is_ingested(section: dict, settings: Settings, tmp_path: Pa
             row = {
                 shop: VALUES.get(name, "text") for name, shops in columns.items() for shop in shops
             }
+            row |= {
+                one.column or name: {"number": 1.5, "date": "2024-01-31"}.get(one.type, "text")
+                for name, one in Source.model_validate(source).attributes.items()
+            }
             frame = pd.DataFrame([row])
             if file.suffix == ".csv":
                 frame.to_csv(file, index=False)

@@ -9,6 +9,10 @@ import pandas as pd
 import pytest
 
 from components.data.dataset import DAY, Catalogue, Histories, Interactions
+from components.recommenders.two_stage.attribute_features import (
+    AttributeFeatures,
+    AttributeStatistics,
+)
 from components.recommenders.two_stage.candidates import select_candidates
 from components.recommenders.two_stage.features import (
     ITEM_STATISTICS,
@@ -19,6 +23,9 @@ from components.recommenders.two_stage.features import (
 )
 
 END = 1_600_000_000
+NO_ATTRIBUTES = AttributeFeatures(
+    Catalogue(pd.DataFrame({"item_id": list("abcd")})), AttributeStatistics.none(4)
+)
 
 
 @pytest.fixture
@@ -61,7 +68,7 @@ def test_each_column_holds_what_its_name_says(facts: ItemFacts) -> None:
     counts, no = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=bool)
     unsold = facts.statistics[:, 0] == 0
     pieces = select_candidates(scores, no, histories, unsold, 2, False, counts)
-    pairs = FeatureBuilder(facts).pairs((0, one) for one in pieces)
+    pairs = FeatureBuilder(facts, NO_ATTRIBUTES).pairs((0, one) for one in pieces)
     assert pairs.items.tolist() == [0, 1, 2]
     names = feature_names(["first", "second"])
     assert pairs.features.shape == (3, len(names))
@@ -82,4 +89,4 @@ def test_each_column_holds_what_its_name_says(facts: ItemFacts) -> None:
 
 
 def test_no_history_gives_no_pairs(facts: ItemFacts) -> None:
-    assert len(FeatureBuilder(facts).pairs([]).rows) == 0
+    assert len(FeatureBuilder(facts, NO_ATTRIBUTES).pairs([]).rows) == 0
