@@ -113,7 +113,7 @@ class NewcomersApart:
     """Another form, but users without a history get the order of a model that ``RanksNewcomers``.
 
     A ranker learns mostly from users with a history, and little from the newcomers of one window:
-    on the Complete Journey its lists for newcomers are worse than that model's
+    on the Complete Journey's validation window its lists for newcomers are worse than that model's
     (``benchmarks.attributes``).
     """
 
