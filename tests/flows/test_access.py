@@ -118,7 +118,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
                 client.auth = tuple(known_login(root).split(":"))
                 flow = client.post("/flows/", json={"name": "training"}).json()["id"]
                 deployment = {"name": "shop", "flow_id": flow, "entrypoint": "flows.training.train"}
-                client.post("/deployments/", json=deployment).raise_for_status()
+                post = partial(client.post, "/deployments/", json=deployment)
+                wait_until(lambda: post().is_success, 30)  # a new server's database may be busy
             yield Pages(root, prefect, mlflow, environment)
 
 

@@ -221,9 +221,9 @@ def test_no_label_covers_a_bar_or_another_label(
     opened(browser, crowded, width)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     # accuracy, hybrid against single with their difference, and six slices: one has no figures
-    assert len(boxes(browser, ".bars tr")) == 17 + 3 + 6 * 17
+    assert len(boxes(browser, ".bars tr")) == 18 + 3 + 6 * 18
     bars = np.concatenate([boxes(browser, f".{kind}") for kind in ("bar", "whisker", "point")])
-    assert len(bars) == (17 * 2) + (2 * 2 + 2) + 6 * 17
+    assert len(bars) == (18 * 2) + (2 * 2 + 2) + 6 * 18
     labels = boxes(browser, ".bars th, .bars td:last-child, h3, h2, figcaption")
     assert not overlaps(labels, bars).any()
     assert_apart(labels)
@@ -232,7 +232,7 @@ def test_no_label_covers_a_bar_or_another_label(
     assert bars[:, 2].max() <= tracks[:, 2].max() + 1
 
     texts = boxes(browser, "#variety svg text")
-    assert len(boxes(browser, "#variety svg text.label")) == 17
+    assert len(boxes(browser, "#variety svg text.label")) == 18
     assert_apart(texts)
     assert not overlaps(texts, boxes(browser, "#variety circle")).any()
     frame = boxes(browser, "#variety figure")[0]
@@ -243,7 +243,7 @@ def test_no_label_covers_a_bar_or_another_label(
     assert_apart(boxes(browser, ".heat th"))
     keys = boxes(browser, ".keys i, .keys span")
     assert not overlaps(keys, boxes(browser, ".heat td")).any()
-    assert boxes(browser, ".heat td")[:, 2].max() <= width  # sixteen models without scrolling
+    assert boxes(browser, ".heat td")[:, 2].max() <= width  # all models without scrolling
 
 
 CELLS = """

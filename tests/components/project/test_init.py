@@ -308,6 +308,7 @@ def test_a_grocers_preset_recommends_what_was_bought_before(tmp_path: Path) -> N
     days = pd.date_range("2017-01-01", periods=400, freq="D")
     products = pd.DataFrame({"product_id": [1, 2], "department": "GROCERY", "brand": "National"})
     products = products.assign(product_category="BREAD", product_type="WHITE", package_size="OZ")
+    products["manufacturer_id"] = 1
     lines = {"household_id": [*range(100)] * 4, "product_id": [1, 2] * 200, "basket_id": range(400)}
     frame = pd.DataFrame(lines).assign(transaction_timestamp=days, quantity=1, sales_value=2.0)
     products.to_parquet(data / "products.parquet")

@@ -78,6 +78,13 @@ def test_what_must_not_be_never_comes(model: RuleBased) -> None:
     assert 2 not in ids[0]
 
 
+class ByFirstFeature:
+    """A ranker that takes any number of features."""
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        return features[:, 0]
+
+
 def test_the_hybrid_obeys_a_rule_against_all_its_models(trained, tmp_path: Path) -> None:
     from components.recommenders.two_stage.hybrid import Hybrid
 
@@ -95,7 +102,7 @@ def test_the_hybrid_obeys_a_rule_against_all_its_models(trained, tmp_path: Path)
     histories = Histories.from_lists([[0], [1]], now=1_290_000_000)
     assert banned[whole.recommend(histories, 300)[0][0]].any()
     whole.candidates["rules"] = RuleBased(rules).fit(None, whole.catalogue)  # type: ignore[arg-type]
-    whole._rank = lambda features: features[:, 0]  # type: ignore[method-assign]
+    whole.ranker = ByFirstFeature()  # type: ignore[assignment]
     ids = whole.recommend(histories, 300)[0]
     assert not banned[ids[0][ids[0] >= 0]].any()
     assert banned[ids[1][ids[1] >= 0]].any()

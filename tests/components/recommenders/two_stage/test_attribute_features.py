@@ -139,7 +139,7 @@ def test_the_ranker_learns_from_the_features(
     assert model.ranker is not None
     booster = model.ranker.booster
     gains = dict(zip(booster.feature_name(), booster.feature_importance("gain"), strict=True))
-    assert set(model.features.attributes.names) < gains.keys()
+    assert set(model.features.more_names) < gains.keys()
     assert gains["user_lift_age"] > 0.5 * sum(gains.values())
 
 
@@ -200,11 +200,11 @@ def test_a_refreshed_hybrid_keeps_the_features_that_its_ranker_knows(
     table.loc[table.index[:30], "category:colour"] = "green"
     again = refresh(model, train, Catalogue(table))
     assert again.attributes.items.values == model.attributes.items.values
-    assert again.features.attributes.names == model.features.attributes.names
+    assert again.features.more_names == model.features.more_names
     again.recommend(histories, 10)
     # The shop no longer declares its users' attributes: the ranker's features stay, unknown.
     without = refresh(model, replace(train, attributes=None), catalogue)
-    assert without.features.attributes.names == model.features.attributes.names
+    assert without.features.more_names == model.features.more_names
     without.recommend(replace(histories, attributes=None), 10)
 
 
