@@ -738,7 +738,7 @@ class EventWeights(Section):
     """A product that was bought."""
     rating: Share = 1.0
     """A rating above `low_rating`."""
-    dislike: Annotated[float, Field(ge=-1, le=0)] = -1.0
+    dislike: Annotated[float, Field(ge=-1, lt=0)] = -1.0
     """A product that was hidden or disliked, or a rating of `low_rating` or less: similar products
     go down."""
 

@@ -21,7 +21,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from components.arrays import FloatArray, IntArray
-from components.data.attributes import kind_of, name_of
+from components.data.attributes import kind_of, name_of, valid
 
 DAY = 86_400
 MIN_ROWS = 10
@@ -101,13 +101,17 @@ class Vocabulary:
         for column, part in self.parts.items():
             if name_of(column) not in attributes:
                 continue
-            value, values = attributes[name_of(column)], self.values[column]
+            kind = kind_of(column)
+            assert kind is not None
+            value = valid(kind, attributes[name_of(column)])
+            values = self.values[column]
             if value is None:
                 codes = []
-            elif kind_of(column) in ("category", "set"):
+            elif kind in ("category", "set"):
                 given = value if isinstance(value, list) else [value]
                 codes = [values.index(one) for one in given if one in values]
             else:
+                assert not isinstance(value, list)
                 codes = [bisect_right(values, _number(value))]
             found[column] = [part.start + code for code in codes]
         return found
@@ -225,9 +229,11 @@ def _number(value: float | str) -> float:
 
 def _bounds(numbers: FloatArray, min_rows: int) -> tuple[float, ...]:
     known = numbers[np.isfinite(numbers)]
-    if len(known) < max(min_rows, 1):
+    # Each interval has about min_rows: what is learned of it is not of single persons.
+    intervals = min(INTERVALS, len(known) // max(min_rows, 1))
+    if not intervals:
         return ()
-    inner = np.linspace(0, 1, INTERVALS + 1)[1:-1]
+    inner = np.linspace(0, 1, intervals + 1)[1:-1]
     bounds = np.unique(np.quantile(known, inner, method="lower"))
     return tuple(bounds[bounds > known.min()].tolist())
 

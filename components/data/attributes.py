@@ -9,8 +9,6 @@ number: float32. category: one text. set: several texts. text: words for the enc
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from math import isfinite
 from typing import get_args
 
 import ibis
@@ -121,8 +119,8 @@ def checked(kind: AttributeType, value: object) -> float | str | list[str]:
     ['summer', 'winter']
     """
     if kind == "number":
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-            raise ValueError("must be a number")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e38:
+            raise ValueError("must be a number, below 1e38")
         return float(value)
     if kind == "set":
         if not isinstance(value, list) or len(value) > LARGEST_SET:
@@ -131,10 +129,25 @@ def checked(kind: AttributeType, value: object) -> float | str | list[str]:
     text = _text(value)
     if kind == "date":
         try:
-            datetime.fromisoformat(text)
+            pd.to_datetime(text, utc=True, format="ISO8601")
         except ValueError as error:
-            raise ValueError("must be a date of ISO 8601, such as 1990-05-31") from error
+            raise ValueError(
+                "must be a date of ISO 8601 in the years 1678 to 2261, such as 1990-05-31"
+            ) from error
     return text
+
+
+def valid(kind: AttributeType, value: object) -> float | str | list[str] | None:
+    """Return a stored value if it is of the type, else None: the shop may have declared another
+    type since.
+
+    >>> valid("number", "25-34") is None
+    True
+    """
+    try:
+        return None if value is None else checked(kind, value)
+    except ValueError:
+        return None
 
 
 def _text(value: object) -> str:

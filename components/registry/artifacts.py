@@ -42,7 +42,7 @@ _SIGNATURE = ModelSignature(
 
 
 def _without_samples(validation: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the report of ``validate`` without its notes and its samples of ids.
+    """Return the report of ``validate`` without its notes, its examples and its samples of ids.
 
     They may name customers, and a registered version outlives the erasure of one.
 
@@ -50,7 +50,7 @@ def _without_samples(validation: dict[str, dict[str, Any]]) -> dict[str, dict[st
     >>> _without_samples({"interactions": {"rows": 3, "notes": ["'anna' …"], "known_users": join}})
     {'interactions': {'rows': 3, 'known_users': {'share': 0.9}}}
     """
-    samples = {"notes", "not_found", "listed", "likely_cause"}
+    samples = {"examples", "notes", "not_found", "listed", "likely_cause"}
     return {
         table: {
             name: {key: part[key] for key in part if key not in samples}

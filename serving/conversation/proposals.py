@@ -41,6 +41,7 @@ class ProposalFinder:
     def possible(self, state: ConversationState, history: History) -> Mask:
         """Return bool (items,): available, not rejected, not forbidden by a rule."""
         mask = self._shop.available().copy()
+        mask[history.disliked] = False
         mask[self._shop.codes([*state.rejected, *filter(None, [state.like])])] = False
         rule_based = self._shop.rule_based
         if rule_based is not None and len(history.items):

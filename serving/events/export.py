@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from components import file_erasure
-from components.data.attributes import ARROW
+from components.data.attributes import ARROW, valid
 from components.data.schema import INTERACTIONS, UTC
 from components.file_lock import folder_lock
 from components.settings import AttributeType
@@ -138,7 +138,8 @@ def export_items(
     columns["available"] = [row["available"] is not False for row in rows]
     attributes = _attribute_fields(types or {})
     for one in attributes:
-        columns[one.name] = [(row["attributes"] or {}).get(one.name) for row in rows]
+        kind = (types or {})[one.name]
+        columns[one.name] = [valid(kind, (row["attributes"] or {}).get(one.name)) for row in rows]
     schema = pa.schema([*ITEM_FILE, *attributes])
     file = Path(folder) / "items.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +165,9 @@ def export_users(
         if not rows and not file.exists():
             return []
         columns: dict[str, list[Any]] = {"user_id": [user_id for user_id, _ in rows]}
-        columns |= {name: [one.get(name) for _, one in rows] for name in types}
+        columns |= {
+            name: [valid(kind, one.get(name)) for _, one in rows] for name, kind in types.items()
+        }
         file_erasure.write_table(file, pa.Table.from_pydict(columns, schema=_user_file(types)))
     return [file]
 

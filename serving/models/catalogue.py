@@ -90,9 +90,9 @@ def _typed(column: str, cells: pd.Series) -> pd.Series:
     """Return an attribute's values, of the table or of requests, as its column in the table."""
     kind = kind_of(column)
     if kind == "number":
-        return pd.to_numeric(cells).astype(np.float32)
+        return pd.to_numeric(cells, errors="coerce").astype(np.float32)
     if kind == "date":
-        return pd.to_datetime(cells, utc=True, format="ISO8601")
+        return pd.to_datetime(cells, utc=True, format="ISO8601", errors="coerce")
     return cells
 
 

@@ -44,6 +44,13 @@ class Events:
         given = {name: array[index] for name, array in self.optional().items()}
         return replace(self, items=self.items[index], times=self.times[index], **given)
 
+    def newest(self, n: int) -> Self:
+        """Return the newest ``n`` events, and all dislikes: what was disliked stays excluded."""
+        if len(self.items) <= n:
+            return self
+        keep = np.arange(len(self.items)) >= len(self.items) - n
+        return self.pick(keep if self.strengths is None else keep | (self.strengths < 0))
+
     def whole(self, name: str) -> np.ndarray:
         """Return an optional array, with what ``ABSENT`` says where it is None."""
         array: np.ndarray | None = getattr(self, name)
@@ -116,7 +123,8 @@ def _attributes(histories: Sequence[History], vocabulary: Vocabulary) -> UserAtt
 def merged(one: Events, other: Events) -> Events:
     """Return both by time; one event for each item and second.
 
-    An event that is in both has the rating of either and the strength further from 0.
+    An event that is in both has the rating of either and the higher strength, unless one is a
+    dislike.
     """
     keys = _keys(np.concatenate([one.items, other.items]), np.concatenate([one.times, other.times]))
     there = one.optional() | other.optional()
@@ -132,7 +140,7 @@ def merged(one: Events, other: Events) -> Events:
         both = np.concatenate([one.whole(name), other.whole(name)])[order]
         if name == "strengths":
             lowest, highest = np.minimum.reduceat(both, starts), np.maximum.reduceat(both, starts)
-            found[name] = np.where(-lowest > highest, lowest, highest)
+            found[name] = np.where(lowest < 0, lowest, highest)
         else:
             found[name] = np.fmax.reduceat(both, starts)  # of bools: either
     return Events(*_unpacked(keys[new]), **found)

@@ -293,7 +293,9 @@ class LiveProfiles:
         live.ratings.insert(at, np.nan if rating is None else rating)
         live.last_row = row_id
         if len(live.items) > self.max_history:
-            del live.items[0], live.times[0], live.events[0], live.ratings[0]
+            # The oldest, but a dislike goes on excluding its item.
+            at = next((n for n, event in enumerate(live.events) if event != "dislike"), 0)
+            del live.items[at], live.times[at], live.events[at], live.ratings[at]
 
     def refresh_erasures(self) -> bool:
         """Forget the profiles that any worker erased since the last call; return if one was."""
@@ -430,7 +432,7 @@ class Profiles:
         now = max(self.base.end, int(times[-1]) if len(times) else 0)
         if len(recent):
             found = _followed_by(found, recent[recent >= 0], now)
-        found = found.pick(slice(-self.max_history, None))
+        found = found.newest(self.max_history)
         return History(
             *(found.items, found.times),
             **found.optional(),

@@ -48,10 +48,10 @@ class AttributeReasons:
         ]
 
     def _often_chosen(self, items: Sequence[int], history: History) -> list[str]:
-        n = len(history.items)
+        n = len(history.liked)
         if n < MIN_EVENTS or not self._labels:
             return [""] * len(items)
-        counts = np.asarray(self._codes[history.items].sum(axis=0)).ravel()
+        counts = np.asarray(self._codes[history.liked].sum(axis=0)).ravel()
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(self._usual > 0, counts / n / self._usual, 0.0)
         often = (counts >= MIN_EVENTS) & (counts >= MIN_SHARE * n) & (ratio >= MIN_RATIO)
@@ -66,7 +66,7 @@ class AttributeReasons:
         """Return whether customers with the shopper's attributes buy each item more often; false
         for a shopper with a history, which says more."""
         codes = history.attributes
-        if codes is None or not len(codes) or len(history.items):
+        if codes is None or not len(codes) or len(history.liked):
             return [False] * len(items)
         mean = self._lift[codes][:, np.asarray(items)].mean(axis=0)
         return (mean >= LIKE_YOU).tolist()

@@ -43,7 +43,7 @@ class Fallbacks:
         free[list(request.exclude)] = False
         free[history.excluded if request.exclude_seen else history.disliked] = False
         text_model = self._model.text_model()
-        if text_model is not None and len(history.items) and free.any():
+        if text_model is not None and len(history.liked) and free.any():
             scores = text_model.score(stack([history]))[0]
             best = np.argsort(np.where(free, -scores, np.inf), kind="stable")
             best = best[: k - len(ranked.items)]

@@ -264,7 +264,7 @@ class RecommendationService:
 
 def _newest(history: History, n: int) -> History:
     """Return the newest ``n`` events: what the shopper looks at says more than older ones."""
-    return history.pick(slice(-n, None))
+    return history.newest(n)
 
 
 def _known(loaded: LoadedModel, item_ids: Sequence[str]) -> tuple[list[int], list[str]]:

@@ -53,8 +53,8 @@ class Demographic(Recommender):
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         days = (train.times.max(initial=0) - train.times) / DAY
         weights = np.exp2(-days / self.settings.half_life_days)
-        if train.weights is not None:
-            weights *= train.weights
+        if train.evidence is not None:
+            weights *= train.evidence
         counts = np.bincount(train.items, weights=weights, minlength=len(catalogue))
         self.popularity = counts.astype(np.float32)
         self.vocabulary = Vocabulary({})

@@ -311,6 +311,7 @@ class RuleBased(Recommender):
     def _fires(self, histories: Histories) -> BoolArray:
         """Return bool (batch, rules)."""
         fires = np.zeros((len(histories), len(self.having)), dtype=bool)
+        histories = histories.liked
         events, rules = np.nonzero(self.having[:, histories.items].T)
         fires[histories.rows()[events], rules] = True
         return fires

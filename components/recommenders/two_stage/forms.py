@@ -156,7 +156,7 @@ class NewcomersApart:
         """Yield the rows of the batch that each of the two orders, without empty parts."""
         model = self.model.trained
         assert isinstance(model, RanksNewcomers)
-        newcomer = (histories.lengths() == 0) & model.knows(histories)
+        newcomer = (histories.liked.lengths() == 0) & model.knows(histories)
         if not newcomer.all() or not len(histories):
             yield np.flatnonzero(~newcomer), self.form
         if newcomer.any():

@@ -308,3 +308,21 @@ def test_the_histories_file_has_strengths_where_not_all_are_purchases(tmp_path: 
     np.testing.assert_allclose(anna.strengths, [0.3, -1])  # type: ignore[arg-type]
     assert anna.excluding is not None
     assert anna.excluding.tolist() == [False, True]
+
+
+def test_a_dislike_stays_when_the_history_is_cut(store: EventStore) -> None:
+    add(store, "a", END + 1, event="dislike")
+    for second in range(2, 8):
+        add(store, "b", END + second, event="view")
+    profiles = profiles_of(store, max_history=3)
+    anna = profiles.history("anna", "user:anna")
+    assert anna.disliked.tolist() == [0]
+    assert anna.newest(2).disliked.tolist() == [0]
+    assert anna.newest(2).liked.tolist() == [1, 1]
+    assert len(anna.items) <= 4
+
+
+def test_a_dislike_of_the_same_second_is_kept(store: EventStore) -> None:
+    add(store, "c", END, event="rating", rating=1.0)  # the training data have its purchase
+    anna = profiles_of(store).history("anna", "user:anna")
+    assert 2 in anna.disliked

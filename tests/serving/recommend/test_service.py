@@ -199,7 +199,7 @@ def test_exploration_draws_as_often_as_it_says(
 def test_on_a_product_page_ratings_are_cut_with_the_history(start: Callable[..., Backend]) -> None:
     backend = start()
     loaded = backend.models.current()
-    ids, ratings = loaded.engine.ids[:30], [1.0 + n % 5 for n in range(30)]
+    ids, ratings = loaded.engine.ids[:30], [3.0 + n % 3 for n in range(30)]
     event = {"user_id": "rater", "event": "rating"}
     rows = [
         {**event, "event_id": item, "item_id": item, "rating": rating, "timestamp": second * 10**6}
