@@ -46,12 +46,15 @@ _AFTER_ROW = (
     .order_by(EVENTS.c.row_id)
     .limit(sa.bindparam("most"))
 )
+JUDGEMENTS = ("dislike", "rating")
+"""Events that may exclude their item for good."""
 _OF_PROFILE = (
     sa.select(*_COLUMNS)
     .where(EVENTS.c.profile == sa.bindparam("profile"))
     .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.row_id.desc())
     .limit(sa.bindparam("most"))
 )
+_JUDGEMENTS_OF_PROFILE = _OF_PROFILE.where(sa.or_(*(EVENTS.c.event == one for one in JUDGEMENTS)))
 
 
 class HistoryReader:
@@ -130,6 +133,14 @@ class HistoryReader:
             StoreError: the database failed.
         """
         return self._read(_OF_PROFILE, profile=profile, most=limit)[::-1]
+
+    def newest_judgements(self, profile: str, limit: int) -> list[Event]:
+        """Return the newest ``limit`` JUDGEMENTS of a profile, the oldest first.
+
+        Raises:
+            StoreError: the database failed.
+        """
+        return self._read(_JUDGEMENTS_OF_PROFILE, profile=profile, most=limit)[::-1]
 
     def close(self) -> None:
         """Close the connection."""

@@ -30,7 +30,7 @@ from components.data.schema import EVENTS
 from components.file_erasure import change_table, profiles_named
 from serving.events.errors import StoreError
 from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_erasures
-from serving.events.history_reader import CHECK_INTERVAL
+from serving.events.history_reader import CHECK_INTERVAL, JUDGEMENTS
 from serving.events.store import EventStore
 from serving.events.tables import SECOND
 from serving.events.user_table import attributes_of, changed_after, users_revision
@@ -293,8 +293,8 @@ class LiveProfiles:
         live.ratings.insert(at, np.nan if rating is None else rating)
         live.last_row = row_id
         if len(live.items) > self.max_history:
-            # The oldest, but a dislike goes on excluding its item.
-            at = next((n for n, event in enumerate(live.events) if event != "dislike"), 0)
+            # The oldest, but what was disliked stays excluded.
+            at = next((n for n, event in enumerate(live.events) if event not in JUDGEMENTS), 0)
             del live.items[at], live.times[at], live.events[at], live.ratings[at]
 
     def refresh_erasures(self) -> bool:
@@ -344,6 +344,10 @@ class LiveProfiles:
                 if self._last_row is None:  # before the profile: ``refresh`` adds what comes after
                     self._last_row = self.store.history.last_row_id()
                 rows = self.store.history.newest_events(profile, self.max_history)
+                if len(rows) == self.max_history:  # what was disliked earlier stays excluded
+                    judged = self.store.history.newest_judgements(profile, self.max_history)
+                    known = {row[0] for row in rows}
+                    rows = [*(row for row in judged if row[0] not in known), *rows]
                 attributes = {}
                 if self._revision:
                     attributes = attributes_of(self.store.database, [profile]).get(profile, {})
