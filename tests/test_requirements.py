@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYTHON = PROJECT["requires-python"]
 UNLOCKED = {"gs"}  # extras that neither a run nor a test needs
 EXTRAS = PROJECT["optional-dependencies"]
 LISTS = [PROJECT["dependencies"], *(EXTRAS[name] for name in sorted(EXTRAS.keys() - UNLOCKED))]
@@ -49,11 +52,28 @@ def test_each_locked_file_has_a_digest() -> None:
     assert not [block.split()[0] for block in locked if "--hash=sha256:" not in block]
 
 
+def test_what_is_installed_admits_the_first_python_of_the_range() -> None:
+    """A machine's own Python is often an early patch release: Debian 12 has 3.11.2."""
+    (lowest,) = [one for one in Requirement(f"python{PYTHON}").specifier if one.operator == ">="]
+    wanted = {
+        one.metadata["Name"]: one.metadata["Requires-Python"]
+        for one in distributions()
+        if one.metadata["Requires-Python"]
+    }
+    assert len(wanted) > 300
+    refused = {
+        name: range_
+        for name, range_ in wanted.items()
+        if not SpecifierSet(range_).contains(f"{lowest.version}.0")
+    }
+    assert refused == {}
+
+
 def test_the_stated_python_versions_are_those_of_the_range() -> None:
     stated = [
         one.rpartition(" ")[2]
         for one in PROJECT["classifiers"]
         if re.search(r"Python :: 3\.\d+$", one)
     ]
-    allowed = Requirement(f"python{PROJECT['requires-python']}").specifier
+    allowed = Requirement(f"python{PYTHON}").specifier
     assert stated == [f"3.{minor}" for minor in range(30) if f"3.{minor}" in allowed]
