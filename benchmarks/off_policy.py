@@ -74,7 +74,7 @@ def estimates(log: pd.DataFrame, judged: np.ndarray) -> dict[str, Estimate]:
 
 
 def compare() -> pd.DataFrame:
-    """Return one row for each policy and estimator, beside the policy's own click rate."""
+    """Return one row for each policy and estimator, next to the policy's own click rate."""
     logs = {name: read(name) for name in ("random", "bts")}
     policies = {"random": np.full((ITEMS, PLACES), 1 / ITEMS), "bts": chances(logs["bts"])}
     rows = []

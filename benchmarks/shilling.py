@@ -187,7 +187,7 @@ def visitors(late: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFra
     )
 
 
-# Attacks. Each returns the products that a false profile has beside the target.
+# Attacks. Each returns the products that a false profile has besides the target.
 
 Filler = Callable[["World", str, int, np.random.Generator], list[str]]
 

@@ -191,7 +191,7 @@ def write(rows: dict[str, dict[str, float]], name: str, n_users: int) -> None:
     """Write the page."""
     head = "| | epochs | seconds an epoch: processor | clock | peak MiB | NDCG@10 | HR@10 |"
     lines = [
-        f"# Speed beside peers: {name}",
+        f"# Speed compared with other libraries: {name}",
         "",
         "Made by `python -m benchmarks.speed`, whose docstring tells the protocol. "
         f"{platform.machine()}, threads: {next(iter(rows.values()))['threads']}; validation items.",

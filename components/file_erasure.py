@@ -252,7 +252,7 @@ def personal_rows(settings: Settings, root: Path, user_id: str) -> list[dict[str
     folders = (*exports, *(name for name in TABLES if name != PREPARED), REFERENCE)
     found: list[dict[str, Any]] = []
     files = [file for name in folders for file in sorted((root / name).rglob("*.parquet"))]
-    # The histories beside them are exported as such.
+    # The histories in the same folder are exported as such.
     files += [
         file
         for pattern in PROFILES

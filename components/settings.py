@@ -1218,7 +1218,7 @@ class Evaluate(Section):
 
 
 class Guardrails(Section):
-    """Limits beside NDCG. A challenger beyond one of them is not promoted."""
+    """Limits in addition to NDCG. A challenger beyond one of them is not promoted."""
 
     coverage_fall: Share = 0.25
     """Most relative fall of coverage@10, the share of the catalogue in the lists; 1 = no limit."""
@@ -1267,7 +1267,7 @@ class Register(Section):
     min_users: PositiveInt = 100
     """Evaluated users that a promotion needs."""
     guardrails: Guardrails = Guardrails()
-    """Limits beside NDCG."""
+    """Limits in addition to NDCG."""
 
     @model_validator(mode="after")
     def _min_gain_has_its_rule(self) -> Self:

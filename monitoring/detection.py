@@ -380,4 +380,5 @@ def _scores(
         return {}
     loaded, items, past = load_model(Path(model))
     past = pd.concat([past, frame[["user_id", "item_id", "timestamp"]]])
-    return compare_scores(reference.scores, score_users(loaded, items, past, frame, seed))
+    current = score_users(loaded, items, past, frame, seed, reference.targets)
+    return compare_scores(reference.scores, current)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sklearn.decomposition import PCA
 from components.arrays import FloatArray
 from components.data.attribute_codes import as_categories
 from components.data.dataset import Prepared, load_prepared
+from components.data.schema import EVENTS
 from components.settings import Settings
 from monitoring.broken import Baseline
 from monitoring.calibration import AttackScale, Calibration, Scale, calibrate, interpolated
@@ -47,7 +48,7 @@ class Reference:
     table: feature table of the newest weeks, of the rows ``frame``. scores: ``score_users`` of the
     test window, or None. weeks: the ordinary weeks with their scores, for plots. scales: by age of
     the reference and size of the window. attack, limits: see ``calibration``. visits: of each day
-    of the training data.
+    of the training data. targets: kinds of events that are successes.
     """
 
     table: pd.DataFrame
@@ -61,6 +62,7 @@ class Reference:
     start: str
     end: str
     events: tuple[str, ...]
+    targets: tuple[str, ...]
     window_days: int
     sample_rows: int
     false_alarm_rate: float
@@ -145,6 +147,7 @@ def run(settings: Settings, root: Path) -> None:
         "reference_end": end.isoformat(),
         "sample_rows": monitor.sample_rows,
         "events": sorted(newest["event"].unique()),
+        "targets": settings.preprocess.targets,
         "scales": [asdict(scale) for scale in found.scales],
         "attack": asdict(found.attack),
         "limits": found.limits,
@@ -161,7 +164,8 @@ def run(settings: Settings, root: Path) -> None:
     if (model / "model.json").exists():
         test_start = pd.Timestamp(prepared.test_start, unit="s", tz="UTC")
         held_out = frame[frame["timestamp"] >= test_start]
-        reference_scores(model, held_out, end, length, settings.seed).to_parquet(
+        targets = settings.preprocess.targets
+        reference_scores(model, held_out, end, length, settings.seed, targets).to_parquet(
             partial / "scores.parquet", index=False
         )
     (partial / "calibration.json").write_text(json.dumps(calibration, indent=1, allow_nan=False))
@@ -223,7 +227,12 @@ def read_vocabulary(folder: Path) -> Vocabulary:
 
 
 def reference_scores(
-    model: Path, held_out: pd.DataFrame, end: pd.Timestamp, length: pd.Timedelta, seed: int
+    model: Path,
+    held_out: pd.DataFrame,
+    end: pd.Timestamp,
+    length: pd.Timedelta,
+    seed: int,
+    targets: Sequence[str],
 ) -> pd.DataFrame:
     """Return ``score_users`` of each whole window of the test window, newest first."""
     loaded, items, past = load_model(model)
@@ -231,7 +240,7 @@ def reference_scores(
     while (held_out["timestamp"] < end).any():
         window = held_out[(held_out["timestamp"] >= end - length) & (held_out["timestamp"] < end)]
         if len(window):
-            parts.append(score_users(loaded, items, past, window, seed))
+            parts.append(score_users(loaded, items, past, window, seed, targets))
         end -= length
     return pd.concat(parts, ignore_index=True)
 
@@ -268,6 +277,7 @@ def load_reference(folder: str | Path) -> Reference:
         calibration["reference_start"],
         calibration["reference_end"],
         tuple(calibration["events"]),
+        tuple(calibration.get("targets", EVENTS)),  # those of earlier versions name none
         calibration["window_days"],
         calibration["sample_rows"],
         calibration["target_false_alarm_rate"],

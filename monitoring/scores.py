@@ -10,6 +10,7 @@ verdict does not depend on them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pandas as pd
 
 from components.data.dataset import Histories
 from components.data.profiles import profiles_file
+from components.data.schema import EVENTS
 from components.recommenders.base import Recommender
 from components.recommenders.two_stage.hybrid import Hybrid
 from monitoring.outcomes import interval
@@ -42,20 +44,25 @@ def score_users(
     past: pd.DataFrame,
     window: pd.DataFrame,
     seed: int,
+    targets: Sequence[str] = EVENTS,
 ) -> pd.DataFrame:
     """Return user_id, hit (bool) and score (float) of the window's users with a history.
 
-    items: item ids, position = the model's code. past, window: user_id, item_id, timestamp; only
-    events of ``past`` before the window's first event count. hit: the user interacted in the window
-    with at least one of the K best items that are new to the user. At most MAX_USERS users, drawn
-    at random; users without a new item in the window are excluded.
+    items: item ids, position = the model's code. past: user_id, item_id, timestamp and, where not
+    all events are purchases, strength and excluding (see ``Histories``); only events before the
+    window's first count. window: the same three columns and event. targets: kinds of events that
+    are successes. hit: the user has a success in the window with at least one of the K best items
+    that are new to the user. At most MAX_USERS users, drawn at random; users without a new item in
+    the window are left out.
     """
     start = window["timestamp"].min()
+    window = window[window["event"].isin(targets)]
     past = past[past["timestamp"] < start].assign(code=lambda f: items.get_indexer(f["item_id"]))
     past = past[past["code"] >= 0]
     now = window.assign(code=items.get_indexer(window["item_id"]))
     pairs = now[["user_id", "code"]].drop_duplicates()
-    had = past[["user_id", "code"]].drop_duplicates().assign(had=True)
+    excluding = past["excluding"].ne(False) if "excluding" in past else slice(None)
+    had = past.loc[excluding, ["user_id", "code"]].drop_duplicates().assign(had=True)
     pairs = pairs.merge(had, how="left", on=["user_id", "code"])
     pairs = pairs[pairs["had"].isna() & pairs["user_id"].isin(past["user_id"])]
     users = np.sort(pairs["user_id"].unique())
@@ -73,6 +80,8 @@ def score_users(
         seconds,
         np.concatenate([[0], np.cumsum(counts)]),
         np.full(len(users), int(start.timestamp()), dtype=np.int64),
+        strengths=_column(past, "strength", 1.0, np.float32),
+        excluding=_column(past, "excluding", True, bool),
     )
     ids, scores = model.recommend(histories, K)  # (users, K) each
     bought = pairs.assign(row=row.get_indexer(pairs["user_id"]))
@@ -87,6 +96,11 @@ def score_users(
     score = np.full(len(users), np.nan)
     score[some] = np.nanmean(finite[some], axis=1)
     return pd.DataFrame({"user_id": users, "hit": hit, "score": score})
+
+
+def _column(past: pd.DataFrame, name: str, usual: object, dtype: type) -> np.ndarray | None:
+    """Return a column of the histories, None where they lack it."""
+    return past[name].fillna(usual).to_numpy(dtype=dtype) if name in past else None
 
 
 def compare_scores(reference: pd.DataFrame, current: pd.DataFrame) -> dict[str, Any]:

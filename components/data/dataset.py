@@ -32,6 +32,21 @@ from components.data.schema import NEWCOMERS, SPLITS
 DAY = 86_400
 
 
+def without_disliked(strengths: FloatArray, pairs: IntArray) -> FloatArray:
+    """Return float32 (events,): the strengths, 0 for events on what the same user disliked.
+
+    strengths: float32 (events,), below 0 of a dislike. pairs: int (events,), a number for each user
+    and item. A dislike nearly always follows a view or a purchase, which says nothing more.
+
+    >>> without_disliked(np.array([0.5, -1.0, 1.0]), np.array([7, 7, 8])).tolist()
+    [0.0, -1.0, 1.0]
+    """
+    negative = strengths < 0
+    if not negative.any():
+        return strengths
+    return np.where(~negative & np.isin(pairs, pairs[negative]), np.float32(0), strengths)
+
+
 @dataclass(frozen=True)
 class Histories:
     """Events of a batch of users, oldest first, and the time of the prediction for each.
@@ -94,17 +109,24 @@ class Histories:
         return np.repeat(self.offsets[1:], self.lengths()) - 1 - np.arange(len(self.items))
 
     def weights(self, decay: float) -> FloatArray:
-        """Return float32 (events,): strength · decay**steps_back. ``decay`` in (0, 1]: 1 counts
+        """Return float32 (events,): evidence · decay**steps_back. ``decay`` in (0, 1]: 1 counts
         events, less lets old ones fade."""
         faded = np.power(np.float32(decay), self.steps_back(), dtype=np.float32)
-        return faded if self.strengths is None else faded * self.strengths
+        return faded if self._evidence is None else faded * self._evidence
 
     @cached_property
     def liked(self) -> Histories:
-        """The histories without the events that say nothing for their items: strength 0 or less."""
-        if self.strengths is None or (self.strengths > 0).all():
+        """The histories without the events that say nothing for their items: those of strength 0
+        or less, and all of an item that was disliked."""
+        if self._evidence is None or (self._evidence > 0).all():
             return self
-        return self.where(self.strengths > 0)
+        return self.where(self._evidence > 0)
+
+    @cached_property
+    def _evidence(self) -> FloatArray | None:
+        if self.strengths is None:
+            return None
+        return without_disliked(self.strengths, self.rows() << 32 | self.items)
 
     def excluded(self, seen: bool) -> BoolArray:
         """Return bool (events,): whose items are not to be recommended. What was disliked never is;
@@ -264,10 +286,11 @@ class Interactions:
     @cached_property
     def evidence(self) -> FloatArray | None:
         """float32 (n,), each event's weight in what models learn of its item: ``weights`` times the
-        strength, 0 of a dislike. None: each 1."""
+        strength, 0 of a user's events on an item that the user disliked. None: each 1."""
         if self.strengths is None:
             return self.weights
-        strengths = np.maximum(self.strengths, 0)
+        pairs = self.users.astype(np.int64) * self.n_items + self.items
+        strengths = np.maximum(without_disliked(self.strengths, pairs), 0)
         return strengths if self.weights is None else self.weights * strengths
 
     def successes(self) -> Interactions:

@@ -62,3 +62,7 @@ class EventKinds:
     def are_targets(self, events: Int8Array, ratings: RealArray) -> BoolArray:
         """Return bool (n,): which events are successes."""
         return self.targets[self.meant(events, ratings)]
+
+    def are_excluding(self, events: Int8Array, ratings: RealArray) -> BoolArray:
+        """Return bool (n,): which events exclude their item."""
+        return self.excluding[self.meant(events, ratings)]

@@ -177,6 +177,6 @@ def _with_meanings(batch: pa.Table, kinds: EventKinds) -> pa.Table:
     columns = {name: batch[name] for name in batch.column_names} | {
         "strength": kinds.strengths(events, ratings),
         "target": kinds.are_targets(events, ratings),
-        "excluding": kinds.excluding[kinds.meant(events, ratings)],
+        "excluding": kinds.are_excluding(events, ratings),
     }
     return pa.table(columns).select(PREPARED_INTERACTIONS.names).cast(PREPARED_INTERACTIONS)

@@ -142,7 +142,7 @@ def evaluate_model(
     longest = max([*settings.cutoffs, 10])
     ids = lists(model, task, longest, exclude_seen)
     n_items = len(catalogue)
-    sold = np.bincount(train.items, minlength=n_items)
+    sold = np.bincount(train.counted().items, minlength=n_items)
     record: dict[str, Any] = {}
     for k in sorted({*settings.cutoffs, 10}):
         for name, metric in ACCURACY.items():

@@ -16,6 +16,7 @@ import pandas as pd
 
 from components.arrays import DoubleArray, FloatArray, IntArray, RealArray
 from components.data.dataset import Catalogue, Interactions, item_text
+from components.data.schema import EVENTS
 from components.settings import Augment
 
 if TYPE_CHECKING:  # transformers is slow to import, and only some functions need it
@@ -103,7 +104,8 @@ def purchases(
     """
     if catalogue.vectors is None:
         raise ValueError("augment: purchases need the items' vectors: run `bowerbird encode`")
-    sold = np.bincount(train.items, minlength=train.n_items)
+    bought = train.successes().counted()
+    sold = np.bincount(bought.items, minlength=train.n_items)
     rare, rich = np.flatnonzero(sold < settings.rare), np.flatnonzero(sold >= settings.rare)
     if not len(rare) or not len(rich):
         return train, _marked({"user": [], "item": [], "time": [], "confidence": []})
@@ -118,7 +120,7 @@ def purchases(
     sure = cosine >= settings.min_confidence
     rare, twin, cosine = rare[sure], twin[sure], cosine[sure]
     # The events of each item, newest first: a slice of one order.
-    order = np.lexsort((-train.times, train.items))
+    order = np.lexsort((-bought.times, bought.items))
     starts = np.concatenate([[0], np.cumsum(sold)])
     counts = np.minimum(sold[twin], settings.per_item)
     owner = np.repeat(np.arange(len(rare)), counts)
@@ -126,9 +128,9 @@ def purchases(
     events = order[starts[twin][owner] + inside]
     made = pd.DataFrame(
         {
-            "user": train.users[events],
+            "user": bought.users[events],
             "item": rare[owner].astype(np.int32),
-            "time": train.times[events],
+            "time": bought.times[events],
             "confidence": cosine[owner].astype(np.float32),
         }
     ).drop_duplicates(["user", "item"])
@@ -159,7 +161,7 @@ def _joined(train: Interactions, made: pd.DataFrame) -> Interactions:
         (train.users, made["user"]),
         (train.items, made["item"]),
         (train.times, made["time"]),
-        (train.events, np.full(n, train.events[0] if len(train) else 3)),
+        (train.events, np.full(n, EVENTS.index("purchase"))),
         (train.quantities, np.ones(n)),
         (train.prices, nan),
         (train.ratings, nan),

@@ -1,6 +1,6 @@
 """Users' attributes as of the training, by the codes of one model.
 
-In: the file beside the users' histories (``data.profiles.attributes_file``). Out: a user's codes.
+In: ``data.profiles.attributes_file``, next to the users' histories. Out: a user's codes.
 Attributes put by ``PUT /users`` since are in the event store, see ``profiles.LiveProfiles``.
 """
 
@@ -13,13 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from components.data.attribute_codes import Vocabulary
 from components.file_erasure import change_table, profiles_named
-
-Codes = NDArray[np.int32]
-NONE: Codes = np.empty(0, dtype=np.int32)
+from serving.profiles.history import NO_CODES, Codes
 
 
 class BaseAttributes:
@@ -63,7 +60,7 @@ class BaseAttributes:
     def get(self, user_id: str | None) -> Codes:
         """Return int32 (n,): the codes of a user's values."""
         row = self._row.get(user_id or "", -1)
-        return NONE if row < 0 else self._codes[self._offsets[row] : self._offsets[row + 1]]
+        return NO_CODES if row < 0 else self._codes[self._offsets[row] : self._offsets[row + 1]]
 
     def forget(self, erased_at: Callable[[str], int | None]) -> None:
         """Remove the erased users from memory."""

@@ -9,11 +9,13 @@ from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from components.data.attribute_codes import UserAttributes, Vocabulary
-from components.data.dataset import Histories
+from components.data.dataset import Histories, without_disliked
 
-NO_CODES = np.empty(0, dtype=np.int32)
+Codes = NDArray[np.int32]
+NO_CODES: Codes = np.empty(0, dtype=np.int32)
 EXPLAINED = 50
 """The newest so many events may be named as the reason of an item."""
 ABSENT = {"ratings": np.float32(np.nan), "strengths": np.float32(1), "excluding": np.True_}
@@ -87,8 +89,10 @@ class History(Events):
 
     @cached_property
     def liked(self) -> np.ndarray:
-        """int32 (items,): codes of the events that speak for their item."""
-        return self.items if self.strengths is None else self.items[self.strengths > 0]
+        """int32 (items,): codes of the events of ``Histories.liked``."""
+        if self.strengths is None:
+            return self.items
+        return self.items[without_disliked(self.strengths, self.items) > 0]
 
 
 def stack(histories: Sequence[History], vocabulary: Vocabulary | None = None) -> Histories:

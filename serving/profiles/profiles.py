@@ -35,13 +35,11 @@ from serving.events.store import EventStore
 from serving.events.tables import SECOND
 from serving.events.user_table import attributes_of, changed_after, users_revision
 from serving.profiles.attributes import BaseAttributes
-from serving.profiles.history import ABSENT, EXPLAINED, Events, History, merged
+from serving.profiles.history import ABSENT, EXPLAINED, NO_CODES, Codes, Events, History, merged
 
 ErasedAt = Callable[[str], int | None]
 """Profile → microseconds since 1970 of its erasure, None if it was not erased."""
 
-Codes = NDArray[np.int32]
-NO_CODES: Codes = np.empty(0, dtype=np.int32)
 
 COLUMNS = {"rating": "ratings", "strength": "strengths", "excluding": "excluding"}
 """Optional columns of the users' histories, and the arrays of ``Events`` they become."""
@@ -121,8 +119,8 @@ class BaseProfiles:
                     change_table(Path(file), lambda table: _without_erased(table, erased_at))
         made = cls(frame, items)
         if vocabulary is not None:
-            beside = attributes_file(Path(file))
-            made.attributes = BaseAttributes.load(beside, vocabulary, erased_at)
+            of_users = attributes_file(Path(file))
+            made.attributes = BaseAttributes.load(of_users, vocabulary, erased_at)
         return made
 
     @classmethod
@@ -449,8 +447,9 @@ class Profiles:
         """Return the stored events. codes: int32 (n,) of their items, -1 for unknown ones."""
         meaning = self.live.kinds
         ratings = np.array(live.ratings, dtype=np.float32)
-        meant = meaning.meant(np.array([CODES[event] for event in live.events]), ratings)
-        strengths, excluding = meaning.weights[meant], meaning.excluding[meant]
+        events = np.array([CODES[event] for event in live.events])
+        strengths = meaning.strengths(events, ratings)
+        excluding = meaning.are_excluding(events, ratings)
         return Events(
             codes,
             np.fromiter(live.times, np.int64, len(codes)) // SECOND,

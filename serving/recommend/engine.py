@@ -96,6 +96,8 @@ class Engine:
         self.fallbacks = Fallbacks(model, self.by_popularity, pd.factorize(main)[0])
         model.count_proposed(lambda name, n: metrics.CANDIDATES.labels(name).inc(n))
         self._masks: dict[Filters, Mask] = {}
+        # By column and casefolded value, made at the first filter by the column.
+        self._attribute_items: dict[str, dict[str, NDArray[np.int64]]] = {}
         self._described: dict[int, bytes] = {}
         scored = model.settings.exact_items if model.generator.indexes else self.n_items
         self.max_batch = int(np.clip(4_000_000 // max(1, scored), 1, 32))
@@ -153,9 +155,34 @@ class Engine:
             if filters.max_price is not None:
                 mask &= self.prices <= filters.max_price
         for attribute in filters.attributes:
-            mask &= _meets(self.model.catalogue.table, attribute)
+            mask &= self._meets(attribute)
         mask.flags.writeable = False
         return mask
+
+    def _meets(self, wanted: AttributeFilter) -> Mask:
+        """Return bool (items,): true where an item has one of the values, or is within the
+        bounds."""
+        name, values, low, high = wanted
+        table = self.model.catalogue.table
+        kinds: tuple[AttributeType, ...] = ("category", "set") if values else ("number",)
+        named = [column for kind in kinds if (column := column_of(name, kind)) in table]
+        inside = np.zeros(self.n_items, dtype=bool)
+        if not named:  # declared since the training
+            return inside
+        if values:
+            if (items := self._attribute_items.get(named[0])) is None:
+                items = self._attribute_items[named[0]] = _inverted(_listed(table[named[0]]))
+            for value in values:
+                inside[items.get(value, [])] = True
+            return inside
+        numbers = table[named[0]].to_numpy(dtype=np.float64, na_value=np.nan)
+        with np.errstate(invalid="ignore"):
+            inside = np.isfinite(numbers)
+            if low is not None:
+                inside &= numbers >= np.float32(low)
+            if high is not None:
+                inside &= numbers <= np.float32(high)
+        return inside
 
     def recommend(self, requests: Sequence[Request]) -> list[RankedList]:
         """Return one list a request; requests with the same filters are scored as a batch."""
@@ -287,35 +314,23 @@ def _cached(cache: dict[Key, Made], key: Key, make: Callable[[Key], Made], most:
     return found
 
 
-def _meets(table: pd.DataFrame, wanted: AttributeFilter) -> Mask:
-    """Return bool (items,): true where an item has one of the values, or is within the bounds."""
-    name, values, low, high = wanted
-    kinds: tuple[AttributeType, ...] = ("category", "set") if values else ("number",)
-    named = [column for kind in kinds if (column := column_of(name, kind)) in table]
-    if not named:  # declared since the training
-        return np.zeros(len(table), dtype=bool)
-    cells = table[named[0]].reset_index(drop=True)
-    if values:
-        met = cells.explode().str.casefold().isin(values)
-        return met.groupby(level=0).any().to_numpy()
-    numbers = cells.to_numpy(dtype=np.float64, na_value=np.nan)
-    with np.errstate(invalid="ignore"):
-        inside = np.isfinite(numbers)
-        if low is not None:
-            inside &= numbers >= np.float32(low)
-        if high is not None:
-            inside &= numbers <= np.float32(high)
-    return inside
+def _listed(cells: pd.Series) -> list[list[str]]:
+    """Return the values of each item: of a category one or none, of a set all."""
+    there = cells.notna().to_numpy()
+    return [
+        ([cell] if isinstance(cell, str) else list(cell)) if known else []
+        for cell, known in zip(cells, there, strict=True)
+    ]
 
 
 def _names(names: Iterable[Any] | None) -> list[str]:
     return [] if names is None else [str(name) for name in names]
 
 
-def _inverted(categories: list[list[str]]) -> dict[str, NDArray[np.int64]]:
-    """Return casefolded category → item codes."""
+def _inverted(values: list[list[str]]) -> dict[str, NDArray[np.int64]]:
+    """Return casefolded value → item codes. values: of each item."""
     found: dict[str, list[int]] = {}
-    for code, names in enumerate(categories):
+    for code, names in enumerate(values):
         for name in {name.casefold() for name in names}:
             found.setdefault(name, []).append(code)
     return {name: np.array(codes, dtype=np.int64) for name, codes in found.items()}

@@ -89,7 +89,8 @@ class Explanations:
         """Return the reasons of items that the shopper buys regularly, by their places."""
         if self.repeats is None or not len(history.items):
             return {}
-        found = self.repeats.repeats(stack([history]))
+        had = history if history.excluding is None else history.pick(history.excluding)
+        found = self.repeats.repeats(stack([had]))
         days = (found.first - found.last) / np.maximum(found.counts - 1, 1)
         regular = (found.counts >= REGULAR) & (found.last <= OVERDUE * days)
         intervals = dict(zip(found.items[regular].tolist(), days[regular].tolist(), strict=True))

@@ -87,7 +87,7 @@ def write_shop(root: Path, users_in: int, items: int) -> None:
 
 
 def place(root: Path, name: str) -> Path:
-    """Return a new folder ``name`` beside ``root`` that has its data."""
+    """Return a new folder ``name`` next to ``root`` that has its data."""
     made = root.with_name(name)
     (made / "reports").mkdir(parents=True)
     (made / "data").symlink_to(root / "data")

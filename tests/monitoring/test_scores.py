@@ -24,7 +24,9 @@ def loaded(trained: tuple[Path, Settings]) -> Loaded:
 def after(past: pd.DataFrame, user: str, items: list[str]) -> pd.DataFrame:
     """Return interactions of ``user`` with ``items`` a day after the last one of ``past``."""
     later = past["timestamp"].max() + pd.Timedelta(days=1)
-    return pd.DataFrame({"user_id": user, "item_id": items, "timestamp": later})
+    return pd.DataFrame(
+        {"user_id": user, "item_id": items, "event": "purchase", "timestamp": later}
+    )
 
 
 def test_a_hit_is_an_item_of_the_list_that_the_user_had_not_had(loaded: Loaded) -> None:
@@ -40,6 +42,21 @@ def test_a_hit_is_an_item_of_the_list_that_the_user_had_not_had(loaded: Loaded) 
     assert np.isfinite(everything["score"]).all()
     again = score_users(model, items, past, after(past, user, sorted(had)), 0)
     assert len(again) == 0  # came back only for what they already had
+
+
+def test_views_and_dislikes_are_no_hits_and_viewed_items_are_new(loaded: Loaded) -> None:
+    model, items, past = loaded
+    user = past["user_id"].value_counts().index[0]
+    had = past.loc[past["user_id"] == user, "item_id"].unique()
+    targets = ("purchase", "rating")
+    fresh = after(past, user, [item for item in items if item not in set(had)])
+    for event in ("view", "dislike"):
+        seen = fresh.assign(event=event)
+        assert len(score_users(model, items, past, seen, 0, targets)) == 0
+    bought_again = after(past, user, had[:5].tolist())
+    assert len(score_users(model, items, past, bought_again, 0, targets)) == 0
+    viewed = past.assign(strength=np.float32(0.3), excluding=False)
+    assert len(score_users(model, items, viewed, bought_again, 0, targets)) == 1
 
 
 def test_users_without_a_past_are_left_out_and_many_are_drawn(loaded: Loaded) -> None:

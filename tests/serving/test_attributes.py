@@ -17,16 +17,26 @@ import yaml
 from typer.testing import CliRunner
 
 import bowerbird
+from components.data.attribute_codes import Vocabulary
 from components.data.dataset import Prepared
 from components.data.profiles import write_profiles
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
+from serving.events.event_erasure import erase
+from serving.events.export import export_users
 from serving.events.store import EventStore
-from serving.events.user_table import attributes_of, put_users, read_users
+from serving.events.user_table import (
+    attributes_of,
+    changed_after,
+    put_users,
+    read_users,
+    users_revision,
+)
 from serving.models.catalogue import overlaid
 from tests.colour_shop import ages, colour_hybrid, colour_shop
 from tests.conftest import REPOSITORY
 
+DATE = "must be a date of ISO 8601 in the years 1678 to 2261, such as 1990-05-31"
 BLUE = {f"i{one}" for one in range(0, 60, 3)}
 SOURCES: dict[str, Any] = {
     "interactions": [
@@ -190,7 +200,7 @@ def test_reasons_name_attributes_only_where_they_are_true(client: httpx.Client) 
         ({"size": "M"}, "the attribute is not declared; declared are: age, born, likes"),
         ({"age": 7}, "must be a text of 1 to 1000 characters"),
         ({"age": ""}, "must be a text of 1 to 1000 characters"),
-        ({"born": "yesterday"}, "must be a date of ISO 8601, such as 1990-05-31"),
+        ({"born": "yesterday"}, DATE),
         ({"likes": "tea"}, "must be a list of at most 100 texts"),
         ({"likes": ["tea"] * 101}, "must be a list of at most 100 texts"),
     ],
@@ -257,13 +267,17 @@ def test_attributes_survive_in_both_databases_and_one_put_changes_all_or_none(ur
     store = EventStore(url)
     try:
         database = store.database
-        assert put_users(database, [("a", {"age": "old"}), ("b", {"age": "young"})]) == 1
-        assert put_users(database, [("a", {"likes": ["tea"]}), ("a", {"age": None})]) == 2
+        first = put_users(database, [("a", {"age": "old"}), ("b", {"age": "young"})])
+        second = put_users(database, [("a", {"likes": ["tea"]}), ("a", {"age": None})])
+        assert second == users_revision(database) > first
+        assert changed_after(database, first) == ["user:a"]
         assert read_users(database) == [
             ("a", {"age": None, "likes": ["tea"]}),
             ("b", {"age": "young"}),
         ]
         assert attributes_of(database, ["user:b", "user:c"]) == {"user:b": {"age": "young"}}
+        erase(store, "user:a")  # it has the newest revision
+        assert put_users(database, [("b", {"age": "old"})]) > second
     finally:
         store.close()
 
@@ -283,3 +297,26 @@ def test_put_attributes_are_exported_for_the_next_training(made: Path, tmp_path:
     assert found.loc["a", ["age", "born"]].tolist() == ["old", "1960-01-01"]
     assert list(found.loc["a", "likes"]) == ["tea"]
     assert set(found.columns) == {"age", "born", "likes"}
+
+
+@pytest.mark.parametrize("value", [["tea"], 4, "25-34"])
+def test_values_of_a_type_declared_before_are_left_out(value: Any, tmp_path: Path) -> None:
+    """The shop declared another type since they were put: no request and no export fails."""
+    vocabulary = Vocabulary({"number:age": (30.0,), "category:plan": ("gold",)})
+    found = vocabulary.codes_of({"age": value, "plan": value})
+    assert found["category:plan"] == []
+    assert len(found["number:age"]) == (value == 4)
+    store = EventStore(f"sqlite:///{tmp_path}/events.db")
+    put_users(store.database, [("a", {"age": value}), ("b", {"age": 40.0})])
+    (file,) = export_users(store.database, tmp_path, {"age": "number"})
+    store.close()
+    ages = pd.read_parquet(file).set_index("user_id")["age"]
+    assert ages["b"] == 40
+    assert pd.isna(ages["a"]) or value == 4
+
+
+@pytest.mark.parametrize("date", ["9999-12-31", "0001-01-01", "2024-13-01", "soon"])
+def test_a_date_that_no_table_holds_is_refused(client: httpx.Client, date: str) -> None:
+    answer = client.put("/users", json={"users": [{"user_id": "u", "attributes": {"born": date}}]})
+    assert answer.status_code == 422
+    assert "born" in answer.text

@@ -55,7 +55,7 @@ _NAMES_OF_DOCUMENTS = (
     "vorzeichen signe signo soll haben debit credit"
 )
 _DOCUMENTS = frozenset(_NAMES_OF_DOCUMENTS.split())
-"""Of these and beside them, words that say that rows are of documents."""
+"""Words in the name of a column that say that rows are documents, such as invoices."""
 _NAMES_OF_CHARGES = (
     "shipping shippingfee promotion discount coupon voucher giftcard fee tax surcharge payment "
     "versand versandposition rabatt gutschein"

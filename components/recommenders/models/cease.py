@@ -72,7 +72,7 @@ class CEASE(EASE):
         sales = train.newest(s.max_history).matrix(2 * s.half_life_days)  # (users, items)
         stacked = sp.vstack([sales, np.sqrt(np.float32(s.text_weight)) * words.T])
         self._solve(stacked.tocsr(), dense)
-        unsold = np.bincount(train.items, minlength=self.n_items) == 0
+        unsold = np.bincount(train.counted().items, minlength=self.n_items) == 0
         if unsold.any() and not unsold.all():
             self._impute(words, unsold)
         return self

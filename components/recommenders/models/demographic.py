@@ -13,11 +13,13 @@ import numpy as np
 
 from components.arrays import BoolArray, FloatArray, IntArray
 from components.data.attribute_codes import Vocabulary
-from components.data.dataset import DAY, Catalogue, Histories, Interactions
+from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
 from components.recommenders.kernels.lift import item_groups, log_lift, normalised
+from components.recommenders.models.popularity import Popularity
 from components.recommenders.search_space import FLOAT, LOG_FLOAT
 from components.settings import Demographic as DemographicSettings
+from components.settings import Popularity as PopularitySettings
 
 
 class Demographic(Recommender):
@@ -51,12 +53,8 @@ class Demographic(Recommender):
     vocabulary: Vocabulary
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
-        days = (train.times.max(initial=0) - train.times) / DAY
-        weights = np.exp2(-days / self.settings.half_life_days)
-        if train.evidence is not None:
-            weights *= train.evidence
-        counts = np.bincount(train.items, weights=weights, minlength=len(catalogue))
-        self.popularity = counts.astype(np.float32)
+        popularity = PopularitySettings(half_life_days=self.settings.half_life_days)
+        self.popularity = Popularity(popularity).fit(train, catalogue).popularity
         self.vocabulary = Vocabulary({})
         self.lift = np.empty((0, len(catalogue)), dtype=np.float32)
         if train.attributes is not None:

@@ -135,7 +135,7 @@ class EASE(Recommender):
         """
         s = self.settings
         self.n_items = len(catalogue)
-        self.kept = np.unique(train.items).astype(np.int32)
+        self.kept = np.unique(train.counted().items).astype(np.int32)
         vars(self).pop("_place", None)
         fits = len(self.kept) <= s.max_items
         if s.form == "dense" and not fits:

@@ -203,7 +203,7 @@ class CandidateGenerator:
         if len(codes) <= n:
             return codes
         text = self.text_model()
-        if text is None or not len(history.items):
+        if text is None or not len(history.liked.items):
             return codes[-n:]
         return codes[np.argpartition(-text[1].score_at(history, codes)[0], n)[:n]]
 

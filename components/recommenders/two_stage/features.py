@@ -72,8 +72,9 @@ def item_statistics(train: Interactions, n_items: int) -> FloatArray:
         columns.append(np.log1p(np.bincount(train.items[recent], weights, n_items)))
     first = np.full(n_items, np.inf)
     last = np.full(n_items, -np.inf)
-    np.minimum.at(first, train.items, train.times)
-    np.maximum.at(last, train.items, train.times)
+    counted = train.counted()
+    np.minimum.at(first, counted.items, counted.times)
+    np.maximum.at(last, counted.items, counted.times)
     for moment in (first, last):
         columns.append(np.where(np.isfinite(moment), (end - moment) / DAY, np.nan))
     return np.column_stack(columns).astype(np.float32)

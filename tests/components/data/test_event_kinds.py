@@ -117,6 +117,29 @@ def test_weights_reach_what_models_learn_and_score(tmp_path: Path, settings: Set
     assert history.excluded(False).tolist() == [False, False, True]
 
 
+def test_a_disliked_product_is_no_longer_liked_whatever_came_before(
+    tmp_path: Path, settings: Settings
+) -> None:
+    rows = [
+        ("anna", "lamp", "view", 10, None),
+        ("anna", "lamp", "purchase", 11, None),
+        ("anna", "lamp", "rating", 12, 1),
+        ("anna", "cup", "view", 13, None),
+        ("ben", "lamp", "purchase", 11, None),
+    ]
+    prepared = load_prepared(prepare(tmp_path, settings, rows))
+    names, users = prepared.catalogue.ids, prepared.users["user_id"].tolist()
+    lamp = names.tolist().index("lamp")
+    column = prepared.interactions.matrix().toarray()[:, lamp]
+    assert column[users.index("anna")] == 0
+    assert column[users.index("ben")] == 1
+    history = prepared.interactions.histories(np.array([users.index("anna")]), TEST)
+    assert names[history.liked.items].tolist() == ["cup"]
+    np.testing.assert_allclose(history.weights(1.0), [0, 0, -1, 0.3])
+    earlier = prepared.interactions.where(prepared.interactions.times < START + 12 * DAY)
+    assert earlier.matrix()[users.index("anna"), lamp] == 1  # nothing of the dislike is known yet
+
+
 def test_purchases_alone_carry_no_arrays(prepared_folder: Path) -> None:
     x = load_prepared(prepared_folder).interactions
     assert x.strengths is x.targets is x.excluding is x.weights is None

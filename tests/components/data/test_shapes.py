@@ -1171,7 +1171,7 @@ SHAPES = {
         wanted={"item_id": ["1", "2", "3"]},
         printed=("column 'visibility'", "so all products are available", "words in `available`"),
     ),
-    "products that are shown nowhere, beside a stock": Shape(
+    "products that are shown nowhere, with a column of stock": Shape(
         **products("stock", "online", rows=("1;a;3;0", "2;b;5;1"), available="stock"),
         wanted={"available": [True, True]},
         printed=("column 'online' ('0' 1, '1' 1) is not used, so only another column",),

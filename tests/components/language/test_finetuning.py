@@ -169,7 +169,7 @@ def test_products_that_answer_a_query_as_well_are_no_negatives() -> None:
     assert fresh == pytest.approx(fixed, abs=1e-3)
 
 
-def test_ratings_are_learned_beside_products(tmp_path: Path) -> None:
+def test_ratings_are_learned_together_with_products(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     words = {1: "awful, broke at once", 3: "it is okay", 5: "wonderful, love it"}
     stars = random.choice([1, 3, 5], 90)
