@@ -41,11 +41,13 @@ class Unreadable(ValueError):
 class Checked:
     """What the files hold, as far as they were read.
 
-    customers, products: with valid events. returning: customers with several of them. days:
-    between the first and the last event. cut: files of which only the beginning was read.
+    kinds: valid events by kind. customers, products: with valid events. returning: customers with
+    several of them. days: between the first and the last event. cut: files of which only the
+    beginning was read.
     """
 
     events: int
+    kinds: dict[str, int]
     customers: int
     returning: int
     products: int
@@ -60,8 +62,9 @@ class Checked:
         if not self.events:
             return "no valid event"
         return (
-            f"{self.events:,} valid events from {self.first:%Y-%m-%d} to {self.last:%Y-%m-%d}; "
-            f"customers: {self.customers:,}, products: {self.products:,}"
+            f"{self.events:,} valid events from {self.first:%Y-%m-%d} to {self.last:%Y-%m-%d} ("
+            + ", ".join(f"{kind} {n:,}" for kind, n in self.kinds.items())
+            + f"); customers: {self.customers:,}, products: {self.products:,}"
         )
 
 
@@ -133,12 +136,13 @@ class _Renaming(io.TextIOBase):
 
 
 def _found(place: Path, cut: list[str]) -> Checked:
-    names = ["user_id", "item_id", "timestamp"]
+    names = ["user_id", "item_id", "event", "timestamp"]
     events = pq.read_table(place / "data/valid/interactions.parquet", columns=names).to_pandas()
     of_each = events["user_id"].value_counts()
     first, last = events["timestamp"].min(), events["timestamp"].max()
     return Checked(
         events=len(events),
+        kinds=events["event"].value_counts().to_dict(),
         customers=len(of_each),
         returning=int((of_each > 1).sum()),
         products=events["item_id"].nunique(),

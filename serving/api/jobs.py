@@ -117,6 +117,8 @@ def _prune(root: Path) -> None:
 
 
 def _is_locked(root: Path) -> bool:
+    if not (root / JOBS / ".lock").exists():  # a reader makes no folder
+        return False
     with file_lock(root / JOBS / ".lock", wait=False, shared=True) as free:
         return not free
 

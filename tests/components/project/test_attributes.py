@@ -22,6 +22,9 @@ CUSTOMERS = pd.DataFrame(
         "income": [20_000 + 1000 * (n % 29) for n in range(60)],
         "since": [f"2020-01-{1 + n % 25:02}" for n in range(60)],
         "constant": "x",
+        "likes": ["tea;coffee", "tea", "coffee", "cocoa;tea", "AC/DC"] * 12,
+        "score": [0.5 + n / 7 for n in range(60)],
+        "phone": [f"47{n:08}" for n in range(60)],
     }
 )
 
@@ -34,6 +37,8 @@ def test_columns_that_say_what_customers_are_are_proposed_with_their_types(tmp_p
         "children": "category",
         "income": "number",
         "since": "date",
+        "likes": {"type": "set", "separator": ";"},
+        "score": "number",
     }
     assert "attributes" not in found.source
     Source.model_validate({**found.source, "attributes": yaml.safe_load(found.attributes)})
