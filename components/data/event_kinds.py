@@ -6,6 +6,7 @@ value an event, for the prepared tables and for the events that the endpoint rec
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,22 @@ from components.data.schema import EVENTS
 from components.settings import Preprocess
 
 DISLIKE = EVENTS.index("dislike")
+
+
+def check_targets(counts: Mapping[str, int], targets: Sequence[str]) -> None:
+    """Return if some event is of a kind that counts as success.
+
+    counts: events by kind. targets: ``preprocess.targets``.
+
+    Raises:
+        ValueError: none is; the message names the kinds there are.
+    """
+    if not counts.keys() & set(targets):
+        found = ", ".join(f"{event} ({n:,})" for event, n in sorted(counts.items()))
+        raise ValueError(
+            f"preprocess.targets: none of the events is of the kinds {', '.join(targets)}, which "
+            f"count as success; the kinds are {found}: name those that do in params.yaml"
+        )
 
 
 @dataclass(frozen=True)

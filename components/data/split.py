@@ -25,7 +25,7 @@ from components.arrays import Int64Array
 from components.data.attributes import attribute_columns
 from components.data.cleaning import at_least, clean_interactions, clean_items, numbered
 from components.data.engine import database
-from components.data.event_kinds import EventKinds
+from components.data.event_kinds import EventKinds, check_targets
 from components.data.features import DAY, item_features, user_features
 from components.data.influence import counts
 from components.data.schema import EVENTS, NEWCOMERS, PREPARED_INTERACTIONS, SPLITS
@@ -144,20 +144,10 @@ def _prepare(con: ibis.BaseBackend, settings: Preprocess, valid: Path, out: Path
     codes = con.create_table("codes", numbered(active.select("user"), "user", "code"))
     (out / "split.json").write_text(json.dumps(times))
     prepared = coded(interactions, codes, times, settings)
-    _check_targets(interactions, settings)
-    return _write(prepared, EventKinds.of(settings), out / "interactions.parquet")
-
-
-def _check_targets(interactions: ir.Table, settings: Preprocess) -> None:
-    """Raise a ValueError if no event is of a kind that counts as success."""
     codes = interactions.event.value_counts(name="n").execute()
     counts = {EVENTS[code]: int(n) for code, n in zip(codes["event"], codes["n"], strict=True)}
-    if not set(settings.targets) & set(counts):
-        found = ", ".join(f"{event} ({n:,})" for event, n in sorted(counts.items()))
-        raise ValueError(
-            f"preprocess.targets: none of the events is of the kinds {', '.join(settings.targets)},"
-            f" which count as success; the kinds are {found}: name those that do in params.yaml"
-        )
+    check_targets(counts, settings.targets)
+    return _write(prepared, EventKinds.of(settings), out / "interactions.parquet")
 
 
 def _write(interactions: ir.Table, kinds: EventKinds, file: Path) -> Int64Array:

@@ -20,6 +20,7 @@ from pyarrow.compute import field
 from pyarrow.dataset import FileSystemDataset, dataset
 
 from components.data import ingest
+from components.data.event_kinds import check_targets
 from components.data.sources.columns import mapped_columns
 from components.data.sources.files import files_of
 from components.project.sampling import Sample, sample
@@ -35,6 +36,14 @@ _WIDEST = 28  # characters of a value in a table
 
 class Unreadable(ValueError):
     """A file cannot be read, so none of its rows was shown."""
+
+
+class NoSuccess(ValueError):
+    """No event is of a kind that counts as success (``preprocess.targets``)."""
+
+    def __init__(self, message: str, found: Checked) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 @dataclass
@@ -76,6 +85,7 @@ def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Check
     Raises:
         FileNotFoundError: a source has no file.
         Unreadable: a file cannot be read, or not by the settings of its source.
+        NoSuccess: no event is of a kind in ``preprocess.targets``.
         ValueError: too many rows are bad, or there is too little to learn from.
     """
     from components.data import validation  # imports Great Expectations, which takes seconds
@@ -99,7 +109,8 @@ def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Check
     print(f"\n{found.text}")
     if found.cut:
         print(f"only the beginning was read of {', '.join(found.cut)}: ids may match less there")
-    elif found.customers < 2 or found.products < 2:
+        return found
+    if found.customers < 2 or found.products < 2:
         raise ValueError(
             f"{found.text}: too little to learn from: name files with events of several customers "
             "on several products, and look above at what was left out"
@@ -114,6 +125,10 @@ def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Check
             f"{found.returning:,} customers have several events, on {found.products:,} products in "
             "all: too few to compare models; docs/bring-your-own-data.md says how many are needed"
         )
+    try:
+        check_targets(found.kinds, settings.preprocess.targets)
+    except ValueError as error:
+        raise NoSuccess(str(error), found) from error
     return found
 
 

@@ -22,7 +22,15 @@ from components.data.sources.hints import did_you_mean
 from components.data.sources.names import STATES, words
 from components.data.sources.places import Place
 from components.data.sources.stored import StoredFile
-from components.project.check import ROWS_SHOWN, TABLES, Checked, Unreadable, as_text, check
+from components.project.check import (
+    ROWS_SHOWN,
+    TABLES,
+    Checked,
+    NoSuccess,
+    Unreadable,
+    as_text,
+    check,
+)
 from components.project.folder import refuse_taken, write_folder
 from components.project.guessing import Guess, choose, currency_codes, guess
 from components.project.inspection import Inspected, inspect
@@ -247,22 +255,37 @@ def _ingest(guesses: list[Guess], defaults: Defaults) -> dict[str, Any]:
 def _check(
     folder: Path, ingest: dict[str, Any], changes: dict[str, dict[str, Any]] | None = None
 ) -> None:
-    """Check the folder; shorten the windows if the events span too few days for the usual ones.
+    """Check the folder; shorten the windows if the events span too few days for the usual ones, and
+    name what counts as success if no event is of a usual kind.
 
     Raises:
         FileNotFoundError, ValueError: as for ``check``.
     """
     settings = load_settings(folder / "params.yaml")
-    found = check(settings, folder)
+    preprocess: dict[str, Any] = {}
+    try:
+        found = check(settings, folder)
+    except NoSuccess as error:
+        found = error.found
+        weights = settings.preprocess.event_weights.model_dump()
+        most = max(found.kinds, key=lambda kind: weights[kind])
+        if weights[most] <= 0:
+            raise
+        preprocess = {"targets": [most]}
+        print(
+            f"no event is of the kinds {', '.join(settings.preprocess.targets)}, so each {most} "
+            "counts as success (preprocess.targets)"
+        )
     days = _window(found, settings)
     if days:
-        windows = {"preprocess": {"validation_days": days, "test_days": days}}
-        text = params_text(ingest, (changes or {}) | windows)
-        (folder / "params.yaml").write_text(text, encoding="utf-8")
+        preprocess |= {"validation_days": days, "test_days": days}
         print(
             f"the events span {found.days:.0f} days, so the windows of validation and test are "
             f"{days} days each (preprocess)"
         )
+    if preprocess:
+        text = params_text(ingest, (changes or {}) | {"preprocess": preprocess})
+        (folder / "params.yaml").write_text(text, encoding="utf-8")
 
 
 def _window(found: Checked, settings: Settings) -> int:

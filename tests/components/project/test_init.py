@@ -569,3 +569,23 @@ def test_words_stay_texts_in_the_settings() -> None:
     }
     written = yaml.safe_load(params_text({"interactions": [source]}))
     assert written["ingest"]["interactions"] == [source]
+
+
+def test_a_shop_of_clicks_alone_has_clicks_for_successes(tmp_path: Path) -> None:
+    days = pd.date_range("2022-01-01", periods=400, freq="D").astype(str)
+    frame = pd.DataFrame({"user": range(400), "item": ["a", "b"] * 200, "day": days})
+    frame["kind"] = ["view", "click", "click", "dislike"] * 100
+    frame = pd.concat([frame, frame.assign(item="c")])
+    frame.to_csv(tmp_path / "events.csv", index=False)
+    done = bowerbird(tmp_path, "init", "mine", "--interactions", "events.csv")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "(click 400, view 200, dislike 200)" in done.stdout
+    assert "so each click counts as success (preprocess.targets)" in done.stdout
+    params = tmp_path / "mine/params.yaml"
+    assert load_settings(params).preprocess.targets == ["click"]
+    text = params.read_text()
+    assert text.count("    - click\n") == 1
+    params.write_text(text.replace("    - click\n", "    - cart\n"))
+    refused = bowerbird(tmp_path / "mine", "check")
+    assert refused.returncode == 1
+    assert "preprocess.targets: none of the events is of the kinds cart" in refused.stderr
