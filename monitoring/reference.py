@@ -62,11 +62,11 @@ class Reference:
     start: str
     end: str
     events: tuple[str, ...]
-    targets: tuple[str, ...]
     window_days: int
     sample_rows: int
     false_alarm_rate: float
     scores: pd.DataFrame | None = None
+    targets: tuple[str, ...] = EVENTS
 
     def scale(self, visits: int, age: float = 0.0) -> Scale:
         """Return the scale for a window of ``visits`` against a reference of ``age`` windows."""
@@ -277,11 +277,11 @@ def load_reference(folder: str | Path) -> Reference:
         calibration["reference_start"],
         calibration["reference_end"],
         tuple(calibration["events"]),
-        tuple(calibration.get("targets", EVENTS)),  # those of earlier versions name none
         calibration["window_days"],
         calibration["sample_rows"],
         calibration["target_false_alarm_rate"],
         pd.read_parquet(scores) if scores.exists() else None,
+        tuple(calibration.get("targets", EVENTS)),  # those of earlier versions name none
     )
 
 

@@ -7,7 +7,7 @@ models' scores and ranks, statistics of the item, and what relates it to the his
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -72,9 +72,9 @@ def item_statistics(train: Interactions, n_items: int) -> FloatArray:
         columns.append(np.log1p(np.bincount(train.items[recent], weights, n_items)))
     first = np.full(n_items, np.inf)
     last = np.full(n_items, -np.inf)
-    counted = train.counted()
-    np.minimum.at(first, counted.items, counted.times)
-    np.maximum.at(last, counted.items, counted.times)
+    wanted = replace(train, weights=None).counted()  # a sale is one, however little it weighs
+    np.minimum.at(first, wanted.items, wanted.times)
+    np.maximum.at(last, wanted.items, wanted.times)
     for moment in (first, last):
         columns.append(np.where(np.isfinite(moment), (end - moment) / DAY, np.nan))
     return np.column_stack(columns).astype(np.float32)
