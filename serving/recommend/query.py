@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 from components.settings import AttributeType
 from serving.fields import MAX_K, MAX_LIST, Body, Id, Price, Text, UserId
@@ -21,7 +29,27 @@ class Range(Body):
     max: float | None = Field(None, allow_inf_nan=False)
 
 
-Values = Annotated[list[Text], Field(min_length=1, max_length=MAX_VALUES)]
+def _listed(value: object) -> object:
+    """Return the list of a single value."""
+    return [value] if isinstance(value, str) else value
+
+
+def _form(value: object) -> str | None:
+    """Return the tag of the form that a filter has; None: of neither."""
+    if isinstance(value, str | list):
+        return "values"
+    return "range" if isinstance(value, dict | Range) else None
+
+
+Values = Annotated[list[Text], Field(min_length=1, max_length=MAX_VALUES), BeforeValidator(_listed)]
+ValuesOrRange = Annotated[
+    Annotated[Values, Tag("values")] | Annotated[Range, Tag("range")],
+    Discriminator(
+        _form,
+        custom_error_type="filter",
+        custom_error_message="must be a value, a list of values, or {min, max} of a number",
+    ),
+]
 
 
 class Filtered(Body):
@@ -33,11 +61,11 @@ class Filtered(Body):
     min_price: Price | None = Field(None, description="products without a price do not meet it")
     max_price: Price | None = None
     available_only: bool = True
-    attributes: dict[Id, Values | Range] = Field(
+    attributes: dict[Id, ValuesOrRange] = Field(
         {},
         max_length=MAX_FILTERS,
         description="by the names that ingest.items of params.yaml declares: of a category or set "
-        "the values of which a product has one, of a number {min, max}; products without the "
+        "a value, or several of which a product has one, of a number {min, max}; products without the "
         "attribute do not meet it",
     )
 

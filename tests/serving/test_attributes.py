@@ -159,6 +159,13 @@ def test_products_are_filtered_by_attributes(client: httpx.Client, made: Path) -
     assert found("/search", {"colour": ["red"], "use": ["garden"]}) == colour & garden
     assert found("/search", {"margin": {"min": 2, "max": 10}}) == cheap
     assert found("/search", {"colour": ["mauve"]}) == set()
+    assert found("/search", {"colour": "red"}) == colour
+    for form in (5, None, True):
+        answer = client.post("/search", json={"attributes": {"colour": form}})
+        assert answer.status_code == 422
+        (problem,) = answer.json()["fields"]
+        assert problem["field"] == "attributes.colour"
+        assert problem["problem"].startswith("must be a value, a list of values, or {min, max}")
     assert found("/recommend", {"colour": ["red"]}) == colour
     assert found("/recommend", {"colour": ["blue", "red"]}) == colour | BLUE  # not from the cache
     assert found("/similar", {"colour": ["red"]}, item_ids=["i4"]) == colour - {"i4"}
