@@ -65,8 +65,8 @@ class Filtered(Body):
         {},
         max_length=MAX_FILTERS,
         description="by the names that ingest.items of params.yaml declares: of a category or set "
-        "a value, or several of which a product has one, of a number {min, max}; products without the "
-        "attribute do not meet it",
+        "a value, or several of which a product has one, of a number {min, max}; products without "
+        "the attribute do not meet it",
     )
 
     def filters(self) -> Filters:
