@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
@@ -420,10 +420,10 @@ class Profiles:
         found, kinds = self.base.get(user_id), {}
         attributes = NO_CODES
         if profile is not None:
-            attributes = self._attributes(user_id, profile)
+            live = self.live.get(profile)
+            attributes = self._attributes(user_id, profile, live.attributes)
             if len(found.items) and (erased := self.live.erased_at(profile)) is not None:
                 found = found.pick(found.times > erased // SECOND)
-            live = self.live.get(profile)
             if live.items:
                 codes = self.codes(live.items)
                 newest = slice(-EXPLAINED, None)
@@ -458,15 +458,15 @@ class Profiles:
             None if excluding.all() else excluding,
         )
 
-    def _attributes(self, user_id: str | None, profile: str) -> Codes:
-        """Return int32 (n,): the codes of the user's attributes; those put since the training
+    def _attributes(self, user_id: str | None, profile: str, put: Mapping[str, Any]) -> Codes:
+        """Return int32 (n,): the codes of the user's attributes; those ``put`` since the training
         replace those of the same name."""
         base = self.base.attributes
         if not base.vocabulary.values:
             return NO_CODES
         # Attributes have no time: those of the training may be from before an erasure.
         known = base.get(user_id) if self.live.erased_at(profile) is None else NO_CODES
-        given = base.vocabulary.codes_of(self.live.get(profile).attributes)
+        given = base.vocabulary.codes_of(put)
         for column in given:
             part = base.vocabulary.parts[column]
             known = known[(known < part.start) | (known >= part.stop)]
