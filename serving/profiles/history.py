@@ -125,29 +125,24 @@ def _attributes(histories: Sequence[History], vocabulary: Vocabulary) -> UserAtt
 
 
 def merged(one: Events, other: Events) -> Events:
-    """Return both by time; one event for each item and second.
+    """Return both by time; one event for each item, second and strength, as the training data have
+    one for each kind.
 
-    An event that is in both has the rating of either and the higher strength, unless one is a
-    dislike.
+    An event that is in both has the rating of either.
     """
     keys = _keys(np.concatenate([one.items, other.items]), np.concatenate([one.times, other.times]))
     there = one.optional() | other.optional()
     if not there:
         keys.sort()
         return Events(*_unpacked(keys[_first(keys)]))
-    order = np.argsort(keys, kind="stable")
-    keys = keys[order]
-    new = _first(keys)
+    both = {name: np.concatenate([one.whole(name), other.whole(name)]) for name in there}
+    strengths = both.get("strengths", np.ones(len(keys), dtype=np.float32))
+    order = np.lexsort((strengths, keys))
+    new = _first(keys[order]) | _first(strengths[order])
     starts = np.flatnonzero(new)
-    found = {}
-    for name in there:
-        both = np.concatenate([one.whole(name), other.whole(name)])[order]
-        if name == "strengths":
-            lowest, highest = np.minimum.reduceat(both, starts), np.maximum.reduceat(both, starts)
-            found[name] = np.where(lowest < 0, lowest, highest)
-        else:
-            found[name] = np.fmax.reduceat(both, starts)  # of bools: either
-    return Events(*_unpacked(keys[new]), **found)
+    # Of equal strengths and of bools the maximum is either.
+    found = {name: np.fmax.reduceat(array[order], starts) for name, array in both.items()}
+    return Events(*_unpacked(keys[order][new]), **found)
 
 
 def _keys(items: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -159,8 +154,8 @@ def _unpacked(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (keys & 0x7FFFFFFF).astype(np.int32), keys >> 31
 
 
-def _first(keys: np.ndarray) -> np.ndarray:
-    """Return bool (n,): false where a sorted key is the same as the one before it."""
-    first = np.ones(len(keys), dtype=bool)
-    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+def _first(values: np.ndarray) -> np.ndarray:
+    """Return bool (n,): false where a value is the same as the one before it."""
+    first = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=first[1:])
     return first

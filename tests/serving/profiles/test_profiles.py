@@ -326,3 +326,26 @@ def test_a_dislike_of_the_same_second_is_kept(store: EventStore) -> None:
     add(store, "c", END, event="rating", rating=1.0)  # the training data have its purchase
     anna = profiles_of(store).history("anna", "user:anna")
     assert 2 in anna.disliked
+
+
+def test_a_live_event_leaves_those_of_the_training_as_they_are(store: EventStore) -> None:
+    """A view and a purchase of one second are two events, as in training; one of both is one."""
+    frame = pd.DataFrame(
+        {
+            "user_id": "anna",
+            "item_id": ["a", "a"],
+            "timestamp": pd.to_datetime([END, END], unit="s", utc=True),
+            "strength": np.array([0.3, 1], dtype=np.float32),
+            "excluding": [False, True],
+        }
+    )
+    profiles = Profiles(BaseProfiles(frame, ITEMS), LiveProfiles(store, 10, KINDS), ITEMS, 10)
+    assert profiles.history("anna", None).items.tolist() == [0, 0]
+    add(store, "a", END, event="purchase")
+    add(store, "b", END + 1, event="view")
+    profiles.live.refresh()
+    anna = profiles.history("anna", "user:anna")
+    assert anna.items.tolist() == [0, 0, 1]
+    np.testing.assert_allclose(anna.strengths, [0.3, 1, 0.3])  # type: ignore[arg-type]
+    assert anna.excluding is not None
+    assert anna.excluding.tolist() == [False, True, False]
