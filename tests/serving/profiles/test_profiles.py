@@ -99,7 +99,7 @@ def test_times_before_1970_and_after_2038_keep_their_order(store: EventStore) ->
 
 
 def test_an_event_the_model_was_trained_with_counts_once(store: EventStore) -> None:
-    add(store, "c", END)
+    add(store, "c", END, event="purchase")
     assert codes(profiles_of(store)) == [0, 2]
 
 
