@@ -76,8 +76,9 @@ class ProposalFinder:
         if liked := self._shop.codes(filter(None, [state.like])):
             similar = np.array(self._engine.similar(liked, DEPTH).items, dtype=int)
             add(similar[allowed[similar]], LIKE)
-        if len(history.items):
-            ids = self._engine.model.recommend(stack([history]), DEPTH, False, allowed)[0][0]
+        if len(history.liked) or (history.attributes is not None and len(history.attributes)):
+            histories = self._engine.stacked([history])
+            ids = self._engine.model.recommend(histories, DEPTH, False, allowed)[0][0]
             add(ids[ids >= 0], TASTE)
         popular = self._engine.by_popularity
         add(popular[allowed[popular]], POPULAR)

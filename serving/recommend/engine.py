@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components.data.attributes import column_of
+from components.data.dataset import Histories
 from components.recommenders.two_stage.features import ITEM_STATISTICS
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import AttributeType
@@ -184,6 +185,10 @@ class Engine:
                 inside &= numbers <= np.float32(high)
         return inside
 
+    def stacked(self, histories: Sequence[History]) -> Histories:
+        """Return the histories as the model takes them, with the shoppers' attributes."""
+        return stack(histories, self._attributes)
+
     def recommend(self, requests: Sequence[Request]) -> list[RankedList]:
         """Return one list a request; requests with the same filters are scored as a batch."""
         lists: dict[int, RankedList] = {}
@@ -197,7 +202,7 @@ class Engine:
             mask = self.mask(filters)
             group = [requests[at] for at in places]
             width = max(request.k + len(request.exclude) for request in group)
-            histories = stack([request.history for request in group], self._attributes)
+            histories = self.stacked([request.history for request in group])
             try:
                 items, scores = self.model.recommend(histories, width, exclude_seen, mask)
             except (ValueError, IndexError, FloatingPointError) as error:
@@ -232,7 +237,7 @@ class Engine:
         if popular:
             best = self.by_popularity[np.isin(self.by_popularity, codes)].tolist()
             return RankedList(best, [0.0] * len(best), [HOLDOUT] * len(best))
-        scores = self.model.score_items(stack([history], self._attributes), codes)[0]
+        scores = self.model.score_items(self.stacked([history]), codes)[0]
         finite = np.isfinite(scores)
         scores = np.where(finite, scores, scores[finite].min(initial=0.0) - 1)
         order = np.argsort(-scores, kind="stable")

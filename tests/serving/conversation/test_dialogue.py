@@ -164,6 +164,15 @@ def test_taste_decides_among_what_fits(talk: Conversation) -> None:
     assert christmas.items != easter.items
 
 
+def test_what_was_disliked_is_not_proposed(talk: Conversation) -> None:
+    first = say(talk, "a candle").items[0]
+    once = np.array([first], dtype=np.int32)
+    hidden = History(once, np.zeros(1, np.int64), strengths=np.array([-1], np.float32), now=10)
+    again = say(talk, "a candle", history=hidden, k=50)
+    assert again.items
+    assert first not in again.items
+
+
 def test_other_money_and_unknown_words_are_said(talk: Conversation) -> None:
     reply = say(talk, "a candle with unicorns under 20 dollars")
     assert "Prices here are in GBP" in reply.text
