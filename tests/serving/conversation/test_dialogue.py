@@ -168,7 +168,7 @@ def test_what_was_disliked_is_not_proposed(talk: Conversation) -> None:
     first = say(talk, "a candle").items[0]
     once = np.array([first], dtype=np.int32)
     hidden = History(once, np.zeros(1, np.int64), strengths=np.array([-1], np.float32), now=10)
-    again = say(talk, "a candle", history=hidden, k=50)
+    again = say(talk, "a candle", history=hidden, k=20)
     assert again.items
     assert first not in again.items
 
