@@ -481,7 +481,10 @@ def test_a_url_with_a_credential_is_refused_before_it_is_read(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        (["u,s,2024-01-01"], "1 valid events from 2024-01-01 to 2024-01-01; customers: 1"),
+        (
+            ["u,s,2024-01-01"],
+            "1 valid events from 2024-01-01 to 2024-01-01 (purchase 1); customers: 1",
+        ),
         (
             [f"u{n},s,2024-01-{n:02}" for n in range(1, 29)],
             "customers: 28, products: 1: too little",
