@@ -158,8 +158,10 @@ def deployment(prefect: httpx.Client, flow: str) -> str:
 
 
 def start(prefect: httpx.Client, flow: str) -> str:
+    url = f"/deployments/{deployment(prefect, flow)}/create_flow_run"
     body = {"state": {"type": "SCHEDULED"}}
-    made = prefect.post(f"/deployments/{deployment(prefect, flow)}/create_flow_run", json=body)
+    # 503: Prefect's SQLite is busy; its own client tries again, too.
+    made = wait_until(lambda: (one := prefect.post(url, json=body)).status_code != 503 and one, 60)
     return made.json()["id"]
 
 
