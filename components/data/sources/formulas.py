@@ -9,7 +9,12 @@ from __future__ import annotations
 import re
 import zipfile
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING
+
+from defusedxml import DefusedXmlException, ElementTree
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element  # nosec B405
 
 ENDINGS = (".xlsx", ".xlsm")
 _PIECE = 1 << 22  # bytes
@@ -33,7 +38,7 @@ def without_values(path: Path, sheet: str) -> dict[int, int]:
     try:
         with zipfile.ZipFile(path) as archive:
             return _first_rows(archive, _part(archive, sheet))
-    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, OSError):
+    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError, DefusedXmlException, OSError):
         return {}
 
 
@@ -47,7 +52,7 @@ def _part(archive: zipfile.ZipFile, sheet: str) -> str:
     return target.lstrip("/") if target.startswith("/") else f"xl/{target}"
 
 
-def _tree(archive: zipfile.ZipFile, name: str) -> ElementTree.Element:
+def _tree(archive: zipfile.ZipFile, name: str) -> Element:
     with archive.open(name) as stream:
         return ElementTree.fromstring(stream.read(_LARGEST))
 

@@ -13,6 +13,7 @@ import pytest
 
 from components.data.sources.columns import read
 from components.data.sources.files import connect, files_of
+from components.data.sources.formulas import without_values
 from components.settings import Source
 from tests.components.data.sources.workbooks import Rows, write_ods, write_xlsx
 
@@ -91,6 +92,23 @@ def test_formulas_that_were_never_computed_are_refused(
             rows_of(tmp_path, **given)
     others = {name: shop for name, shop in COLUMNS.items() if name != "price"}
     assert len(rows_of(tmp_path, **given, columns=others)) == 2
+
+
+def test_entities_of_a_hostile_workbook_are_not_expanded(tmp_path: Path) -> None:
+    write_xlsx(tmp_path / "plain.xlsx", {"Orders": [["n"], [1]]})
+    bomb = '<!DOCTYPE x [<!ENTITY a "Order"><!ENTITY b "&a;s">]>'
+    with (
+        zipfile.ZipFile(tmp_path / "plain.xlsx") as plain,
+        zipfile.ZipFile(tmp_path / "o.xlsx", "w") as out,
+    ):
+        for name in plain.namelist():
+            text = re.sub(
+                r'<c r="A2".*?</c>', '<c r="A2"><f>1+1</f></c>', plain.read(name).decode()
+            )
+            if name == "xl/workbook.xml":
+                text = bomb + text.replace('"Orders"', '"&b;"')
+            out.writestr(name, text)
+    assert without_values(tmp_path / "o.xlsx", "Orders") == {}  # its reader refuses it
 
 
 def test_the_other_workbooks_are_read(tmp_path: Path) -> None:
