@@ -1011,6 +1011,8 @@ class Sequential(ModelSection):
     """Temperature of the cosine scores; lower is sharper."""
     words: Annotated[int, Field(ge=0)] = 0
     """Singular vectors of the TF-IDF words added to the text embeddings; 0 = none."""
+    attributes: bool = True
+    """Whether the products' declared attributes are part of their vectors, except for texts."""
     full_softmax_items: Annotated[int, Field(ge=0)] = 50_000
     """Catalogue size up to which every item is a negative; past it negatives are sampled."""
     negatives: Annotated[int, Field(ge=2)] = 4096

@@ -27,29 +27,37 @@ class _ChunkedSoftmax(torch.autograd.Function):
         targets: torch.Tensor,
         dtype: torch.dtype,
         chunk: int,
+        weights: torch.Tensor | None,
     ) -> torch.Tensor:
-        n = len(hidden)
+        total = len(hidden) if weights is None else weights.sum()
         states, items = hidden.to(dtype), vectors.to(dtype)
         across = items.T.contiguous()
         d_hidden = torch.empty_like(states)
         d_vectors = torch.zeros_like(vectors, dtype=torch.float32)
         log_likelihood = torch.zeros((), device=hidden.device)
-        for start in range(0, n, chunk):
+        for start in range(0, len(hidden), chunk):
             rows = slice(start, start + chunk)
             part, wanted = states[rows], targets[rows]
             error = torch.softmax(part @ across, dim=1)  # (chunk, items)
             of_wanted = error.gather(1, wanted[:, None])
-            log_likelihood += of_wanted.float().clamp_min(1e-38).log().sum()
+            logs = of_wanted.float().clamp_min(1e-38).log()
             error.scatter_(1, wanted[:, None], of_wanted - 1)
+            if weights is not None:
+                own = weights[rows, None]
+                logs = logs * own
+                error *= own.to(dtype)
+            log_likelihood += logs.sum()
             torch.mm(error, items, out=d_hidden[rows])
             d_vectors += error.T @ part
-        ctx.save_for_backward(d_hidden.to(hidden.dtype) / n, (d_vectors / n).to(vectors.dtype))
-        return -log_likelihood / n
+        ctx.save_for_backward(
+            d_hidden.to(hidden.dtype) / total, (d_vectors / total).to(vectors.dtype)
+        )
+        return -log_likelihood / total
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         d_hidden, d_vectors = ctx.saved_tensors
-        return grads[0] * d_hidden, grads[0] * d_vectors, None, None, None
+        return grads[0] * d_hidden, grads[0] * d_vectors, None, None, None, None
 
 
 def softmax_loss(
@@ -58,14 +66,16 @@ def softmax_loss(
     targets: torch.Tensor,
     dtype: torch.dtype = torch.float32,
     chunk: int = 384,
+    weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the mean cross-entropy of ``hidden @ vectors.T`` (a scalar) with its gradients.
 
     hidden: (n, d). vectors: (items, d). targets: int64 (n,) rows of ``vectors``. dtype: of the
     products; bfloat16 halves time and memory on processors that support it. At most chunk × items
-    logits are held at a time. Gradients are always computed.
+    logits are held at a time. weights: float32 (n,) of each target in the mean; None: equal.
+    Gradients are always computed.
     """
-    return _ChunkedSoftmax.apply(hidden, vectors, targets, dtype, chunk)  # type: ignore[no-untyped-call]
+    return _ChunkedSoftmax.apply(hidden, vectors, targets, dtype, chunk, weights)  # type: ignore[no-untyped-call]
 
 
 def sampled_softmax_loss(
@@ -75,17 +85,21 @@ def sampled_softmax_loss(
     targets: torch.Tensor,
     negatives: torch.Tensor,
     log_expected: torch.Tensor,
+    weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the mean cross-entropy (a scalar) against sampled negatives, logQ-corrected.
 
     Bengio and Senécal 2008; Yi et al. 2019. hidden: (n, d). positive: (n, d), the vectors bought.
     negative: (m, d), vectors of the sampled codes. targets: (n,) and negatives: (m,) codes.
     log_expected: (m,), log of how often each negative is expected in the sample, which makes the
-    sum over the sample an unbiased estimate of the sum over the catalogue.
+    sum over the sample an unbiased estimate of the sum over the catalogue. weights: float32 (n,) of
+    each target in the mean; None: equal.
     """
     of_wanted = (hidden * positive).sum(dim=1).float()
     logits = (hidden @ negative.T).float() - log_expected
     logits = logits.masked_fill(negatives == targets[:, None], -torch.inf)
-    return F.cross_entropy(
-        torch.cat([of_wanted[:, None], logits], dim=1), torch.zeros_like(targets)
-    )
+    logits = torch.cat([of_wanted[:, None], logits], dim=1)
+    if weights is None:
+        return F.cross_entropy(logits, torch.zeros_like(targets))
+    losses = F.cross_entropy(logits, torch.zeros_like(targets), reduction="none")
+    return losses @ weights / weights.sum()

@@ -16,6 +16,7 @@ import pytest
 from components.data.dataset import Catalogue, Interactions
 from components.data.event_kinds import EventKinds
 from components.recommenders.models.als import RatingFactorisation
+from components.recommenders.models.sasrec.model import Sequential
 from components.settings import Preprocess
 from components.settings import RatingFactorisation as RatingSettings
 from serving.events.event_erasure import erase
@@ -23,6 +24,7 @@ from serving.events.store import EventStore
 from serving.profiles.history import stack
 from serving.profiles.profiles import BaseProfiles, LiveProfiles, Profiles
 from serving.recommend.types import Request
+from tests.components.recommenders.models.sasrec.ring import SMALL
 
 ITEMS = pd.Index(["a", "b", "c", "d"])
 KINDS = EventKinds.of(Preprocess())
@@ -290,6 +292,28 @@ def test_views_purchases_and_dislikes_count_differently(store: EventStore) -> No
     assert ben.strengths is ben.excluding is None
     batch = stack([ben, anna])
     np.testing.assert_allclose(batch.strengths, [1, 1, 1, 0.3, 1, -1, 1])  # type: ignore[arg-type]
+
+
+def test_the_sequence_model_sees_kinds_of_events_as_in_training(store: EventStore) -> None:
+    """The same events, from the training data and from the endpoint: the same query."""
+    random = np.random.default_rng(0)
+    users = np.append(np.repeat(np.arange(1, 30), 5), [0, 0, 0, 0])
+    items = np.append(random.integers(0, 4, 145), [0, 2, 1, 3])  # of anna: a, c, b, d
+    times = np.append(np.tile(np.arange(5), 29), [END - 50, END, END + 1, END + 2])
+    strengths = np.append(random.choice([0.3, 0.6, 1], 145), [1, 1, 0.3, 0.6]).astype(np.float32)
+    order = np.lexsort((times, users))
+    x = Interactions.from_arrays(users, items, times, n_items=4)
+    x = replace(x, strengths=strengths[order])
+    vectors = random.standard_normal((4, 6)).astype(np.float32)
+    catalogue = Catalogue(pd.DataFrame({"item_id": ITEMS}), vectors)
+    model = Sequential(SMALL.model_copy(update={"epochs": 3})).fit(x, catalogue)
+    expected = model.queries(x.histories([0], END + 9))
+    add(store, "b", END + 1, event="view")
+    add(store, "d", END + 2, event="cart")
+    anna = stack([profiles_of(store).history("anna", "user:anna")])
+    assert np.array_equal(model.queries(anna), expected)
+    as_purchases = replace(anna, strengths=None)
+    assert np.abs(model.queries(as_purchases) - expected).max() > 0.05
 
 
 def test_the_histories_file_has_strengths_where_not_all_are_purchases(tmp_path: Path) -> None:

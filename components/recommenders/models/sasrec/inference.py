@@ -26,6 +26,7 @@ _PARTS = (
 )
 EPSILON = 1e-5
 """LayerNorm's, in PyTorch."""
+NO_KINDS = np.empty(0, dtype=np.int64)
 
 
 class LastState:
@@ -48,17 +49,26 @@ class LastState:
             for part in _PARTS
         ]
         self._norm = [np.ascontiguousarray(weights[f"norm.{part}"]) for part in ("weight", "bias")]
+        none = np.empty((0, len(self._norm[0])), dtype=np.float32)
+        self._kinds = np.ascontiguousarray(weights.get("kinds", none))
 
     def __call__(
-        self, items: IntArray, stops: IntArray, lengths: IntArray, vectors: FloatArray
+        self,
+        items: IntArray,
+        stops: IntArray,
+        lengths: IntArray,
+        vectors: FloatArray,
+        kinds: IntArray | None = None,
     ) -> FloatArray:
         """Return float32 (batch, d) unit vectors; 0 for a history without events.
 
         Row b is of the ``lengths[b]`` items before place ``stops[b]`` of ``items``. vectors:
-        float32 (items, d).
+        float32 (items, d). kinds: int64 (events,), if the network has kinds.
         """
         states = np.zeros((len(stops), vectors.shape[1]), dtype=np.float32)
-        _fill(items, stops, lengths, vectors, *self._layers, *self._norm, states)
+        kinds = NO_KINDS if kinds is None else kinds
+        inputs = (items, stops, lengths, vectors, kinds, self._kinds)
+        _fill(*inputs, *self._layers, *self._norm, states)
         return states
 
 
@@ -68,6 +78,8 @@ def _fill(  # type: ignore[no-untyped-def]
     stops,
     lengths,
     vectors,
+    kinds,
+    kind_vectors,
     attention_scale,
     attention_shift,
     mix,
@@ -93,9 +105,14 @@ def _fill(  # type: ignore[no-untyped-def]
         x = np.empty((n, d), np.float32)  # (events, d)
         # Loops, because assignments to a row take longer to compile.
         for at in range(n):
-            vector = vectors[items[stops[row] - n + at]]
+            event = stops[row] - n + at
+            vector = vectors[items[event]]
             for column in range(d):
                 x[at, column] = vector[column] * np.float32(math.sqrt(d))
+            if len(kind_vectors):
+                kind = kind_vectors[kinds[event]]
+                for column in range(d):
+                    x[at, column] += kind[column]
         for layer in range(layers):
             parts = np.dot(_normed(x, attention_scale[layer], attention_shift[layer]), mix[layer])
             parts += mix_bias[layer]  # (events, 3 d): queries, keys, values

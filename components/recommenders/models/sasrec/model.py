@@ -2,9 +2,13 @@
 
 SASRec (Kang and McAuley, ICDM 2018) with cross-entropy over the whole catalogue (Klenitskiy and
 Vasilev, RecSys 2023), sampled with logQ correction past a catalogue size. Item vector =
-W · text + δ(id), where δ is dropped as a whole at random in training, so that an unsold item has a
-vector too (DropoutNet, Volkovs et al. 2017). Vectors and states have length 1 and scores are
-cosines, so the scores of sold and unsold items are comparable.
+W · [text, attributes] + δ(id), where δ is dropped as a whole at random in training, so that an
+unsold item has a vector too (DropoutNet, Volkovs et al. 2017). Vectors and states have length 1 and
+scores are cosines, so the scores of sold and unsold items are comparable.
+
+Where events differ in strength (views and purchases), the input of an event is the item's vector
+plus one learned for the strength, and a target's loss is weighted by its evidence. Kinds of events
+of the same strength are one to the model: histories carry no more.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from components.arrays import AnyArray, FloatArray, IntArray
+from components.arrays import AnyArray, FloatArray, Int64Array, IntArray
+from components.data.attribute_codes import Vocabulary
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import MISSING, Recommender, carried_rows
 from components.recommenders.kernels.sparse import inner_products
@@ -29,13 +34,16 @@ from components.settings import Sequential as SequentialSettings
 
 TEXT = ("mean", "projection", "project")
 """What computes the vector of a new item from its text."""
+NO_LEVELS = np.empty(0, dtype=np.float32)
 
 
 class Sequential(Recommender):
     """``vectors``: float32 (items, d), frozen from the network's text and id parts.
 
-    mean, projection: the whitening of the text vectors. project: float32 (d, rank), W. weights:
-    the rest of the network, by name. checkpoint: see ``network.Training``.
+    mean, projection: the whitening of the text vectors. project: float32 (d, rank), W of the texts.
+    vocabulary: of the items' attributes. values: float32 (len(vocabulary), d), W of the attributes.
+    levels: float32 (kinds,), the ascending strengths of the events learned from, if they differ.
+    weights: the rest of the network, by name. checkpoint: see ``network.Training``.
     """
 
     name = "sequential"
@@ -61,41 +69,55 @@ class Sequential(Recommender):
         from components.recommenders.models.sasrec.network import Training
 
         train = train.counted()
+        levels = NO_LEVELS if train.strengths is None else np.unique(train.strengths)
+        self.levels = levels if len(levels) > 1 else NO_LEVELS
+        table = catalogue.table
+        self.vocabulary = Vocabulary.of(table) if self.settings.attributes else Vocabulary({})
         training = Training(self.settings, self.seed, self.checkpoint)
-        network, self.vectors = training.run(train, self._text(train, catalogue))
+        network, self.vectors = training.run(
+            train,
+            self._text(train, catalogue),
+            self._kinds(train),
+            self.vocabulary.encode(table) if len(self.vocabulary) else None,
+        )
         self.losses = training.losses
         state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
         self.weights = {
-            name: array for name, array in state.items() if name.startswith(("blocks", "norm"))
+            name: array
+            for name, array in state.items()
+            if name.startswith(("blocks", "norm", "kinds"))
         }
-        # W for new items, for their text vectors alone: the words are not kept
+        # W for new items, for their text vectors and attributes: the words are not kept
         self.project = state["project.weight"][:, : self.projection.shape[1]]
+        self.values = state.get("attributes", self._no_values())
         vars(self).pop("_last_state", None)
         return self
 
     def extended(self, catalogue: Catalogue) -> Sequential:
-        """Return the model with the new items of ``catalogue``, their vectors W · text alone."""
+        """Return the model with the new items of ``catalogue``, their vectors without δ."""
         model = copy.copy(self)
-        new = self._vectors_by_text(catalogue, np.arange(len(self.vectors), len(catalogue)))
+        new = self._described(catalogue, np.arange(len(self.vectors), len(catalogue)))
         model.vectors = np.vstack([self.vectors, new])
         return model
 
     def refreshed(self, train: Interactions, catalogue: Catalogue, known: IntArray) -> Sequential:
         """Return the model with its weights and the vectors of its items; those of new items are
-        W · text alone. ``train`` is not used."""
+        without δ. ``train`` is not used."""
         model = copy.copy(self)
         model.vectors = carried_rows(self.vectors, known)
         new = np.flatnonzero(known == MISSING)
-        model.vectors[new] = self._vectors_by_text(catalogue, new)
+        model.vectors[new] = self._described(catalogue, new)
         return model
 
-    def _vectors_by_text(self, catalogue: Catalogue, items: IntArray) -> FloatArray:
-        """Return float32 (n, d), W · text of length 1, for ``items``, codes (n,)."""
+    def _described(self, catalogue: Catalogue, items: IntArray) -> FloatArray:
+        """Return float32 (n, d), W · [text, attributes] of length 1, for ``items``, codes (n,)."""
         if catalogue.vectors is None:
             raise ValueError("sequential needs the new items' text vectors")
-        text = whitened(catalogue.vectors[items], self.mean, self.projection) @ self.project.T
-        norms = np.linalg.norm(text, axis=1, keepdims=True)
-        return (text / np.where(norms > 0, norms, 1)).astype(np.float32)
+        vectors = whitened(catalogue.vectors[items], self.mean, self.projection) @ self.project.T
+        if len(self.vocabulary):
+            vectors = vectors + self.vocabulary.encode(catalogue.table.iloc[items]) @ self.values
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
 
     def _text(self, train: Interactions, catalogue: Catalogue) -> FloatArray:
         """Return float32 (items, width): the whitened text vectors and the vectors of the words.
@@ -131,18 +153,40 @@ class Sequential(Recommender):
         """Return float32 (batch, d): the scores are their inner products with ``vectors``."""
         liked = histories.liked
         lengths = np.minimum(liked.lengths(), self.settings.max_length)
-        states = self._last_state(liked.items, liked.offsets[1:], lengths, self.vectors)
+        states = self._last_state(
+            liked.items, liked.offsets[1:], lengths, self.vectors, self._kinds(liked)
+        )
         return states / np.float32(self.settings.temperature)
+
+    def _kinds(self, events: Interactions | Histories) -> Int64Array | None:
+        """Return int64 (events,): the nearest of ``levels`` to each strength; None if there are
+        none."""
+        if not len(self.levels):
+            return None
+        strengths = events.strengths
+        if strengths is None:
+            strengths = np.ones(len(events.items), dtype=np.float32)
+        return np.searchsorted((self.levels[1:] + self.levels[:-1]) / 2, strengths)
 
     @cached_property
     def _last_state(self) -> LastState:
         return LastState(self.weights, self.settings.layers)
 
     def arrays(self) -> dict[str, AnyArray]:
-        text = {name: getattr(self, name) for name in TEXT}
-        return {**self.weights, **text, "vectors": self.vectors}
+        own = {name: getattr(self, name) for name in (*TEXT, "values", "levels")}
+        there = {name: array for name, array in own.items() if len(array)}
+        return {**self.weights, **there, "vectors": self.vectors}
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "vocabulary": self.vocabulary.config()}
 
     def restore(self, config: dict[str, Any], arrays: dict[str, AnyArray]) -> None:
         for name in (*TEXT, "vectors"):
             setattr(self, name, arrays.pop(name))
+        self.vocabulary = Vocabulary.from_config(config.get("vocabulary", {}))
+        self.values = arrays.pop("values", self._no_values())
+        self.levels = arrays.pop("levels", NO_LEVELS)
         self.weights = arrays
+
+    def _no_values(self) -> FloatArray:
+        return np.empty((0, self.settings.dimensions), dtype=np.float32)

@@ -1,7 +1,8 @@
 """Network and training of SASRec, in PyTorch.
 
-In: the interactions and a text vector of each item. Out: the trained network. A module of its own,
-so that inference does not load PyTorch.
+In: the interactions, a text vector of each item and, where the shop has them, the kinds of the
+events and the items' attributes. Out: the trained network. A module of its own, so that inference
+does not load PyTorch.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -61,11 +64,23 @@ class Network(nn.Module):
 
     Positions are relative (Shaw et al. 2018), the same at each place of a sequence: what was
     learned in the middle of a sequence holds at its end, which inference needs.
+
+    attributes: CSR (items, values), see ``Vocabulary.encode``; None: none are known. n_kinds: of
+    events, 0 if they do not differ. Vectors of values and kinds begin at 0: one that is never
+    trained says nothing.
     """
 
     text: torch.Tensor
+    values: torch.Tensor
+    starts: torch.Tensor
 
-    def __init__(self, settings: SequentialSettings, text: torch.Tensor) -> None:
+    def __init__(
+        self,
+        settings: SequentialSettings,
+        text: torch.Tensor,
+        attributes: sp.csr_matrix | None = None,
+        n_kinds: int = 0,
+    ) -> None:
         super().__init__()
         d, self.settings = settings.dimensions, settings
         self.register_buffer("text", text, persistent=False)  # (items, width)
@@ -78,6 +93,13 @@ class Network(nn.Module):
         )
         self.norm = nn.LayerNorm(d)
         self.dropout = nn.Dropout(settings.dropout)
+        self.kinds = nn.Parameter(torch.zeros(n_kinds, d)) if n_kinds else None
+        self.attributes = None
+        if attributes is not None:
+            self.attributes = nn.Parameter(torch.zeros(attributes.shape[1], d))
+            for name, array in (("values", attributes.indices), ("starts", attributes.indptr)):
+                tensor = torch.from_numpy(array.astype(np.int64))
+                self.register_buffer(name, tensor, persistent=False)
 
     def item_vectors(self, sold: torch.Tensor, codes: torch.Tensor | None = None) -> torch.Tensor:
         """Return (items, d) unit vectors, of ``codes`` or of all.
@@ -91,12 +113,30 @@ class Network(nn.Module):
         if self.training:
             sold = sold & (torch.rand(len(sold), device=sold.device) >= self.settings.id_dropout)
         delta = delta * sold[:, None]
-        return F.normalize(F.normalize(self.project(text), dim=1) + delta, dim=1)
+        described = self.project(text)
+        if self.attributes is not None:
+            described = described + self._of_attributes(self.attributes, codes)
+        return F.normalize(F.normalize(described, dim=1) + delta, dim=1)
 
-    def forward(self, items: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    def _of_attributes(self, vectors: torch.Tensor, codes: torch.Tensor | None) -> torch.Tensor:
+        """Return (items, d): the sum of the vectors of the values of each item, of ``codes`` or of
+        all. vectors: (values, d)."""
+        if codes is None:
+            return F.embedding_bag(self.values, vectors, self.starts[:-1], mode="sum")
+        first = self.starts[codes]
+        counts = self.starts[codes + 1] - first
+        bags = counts.cumsum(0) - counts
+        place = torch.arange(int(counts.sum()), device=codes.device)
+        index = place + torch.repeat_interleave(first - bags, counts)
+        return F.embedding_bag(self.values[index], vectors, bags, mode="sum")
+
+    def forward(
+        self, items: torch.Tensor, vectors: torch.Tensor, kinds: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Return (batch, length, d) unit vectors: the query for the next item at each place.
 
-        items: (batch, length) rows of ``vectors``, right-aligned, -1 is padding.
+        items: (batch, length) rows of ``vectors``, right-aligned, -1 is padding. kinds: (batch,
+        length) of the events, if the network has kinds.
         """
         length = items.shape[1]
         place = torch.arange(length, device=items.device)
@@ -105,19 +145,25 @@ class Network(nn.Module):
         mask = (back < 0) | padding & (back != 0)  # padding attends to itself: no NaN
         # Indexing would add up its gradient in a different order each time, on many threads.
         x = F.embedding(items.clamp(min=0), vectors) * math.sqrt(vectors.shape[1])
+        if self.kinds is not None:
+            assert kinds is not None
+            x = x + F.embedding(kinds.clamp(min=0), self.kinds)
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x, back.clamp(min=0), mask)
         return F.normalize(self.norm(x).float(), dim=-1)
 
 
-def right_aligned(items: IntArray, stops: IntArray, lengths: IntArray) -> torch.Tensor:
-    """Return int64 (batch, longest): the ``lengths`` items before each of ``stops``, else -1."""
+def right_aligned(
+    values: IntArray | FloatArray, stops: IntArray, lengths: IntArray
+) -> torch.Tensor:
+    """Return (batch, longest): the ``lengths`` values before each of ``stops``, else -1; int64 of
+    integers, else float32."""
     width = int(lengths.max(initial=0))
     place = np.arange(width)
     index = np.maximum(stops[:, None] - width + place, 0)
-    block = np.where(place >= width - lengths[:, None], items[index], -1)
-    return torch.from_numpy(block.astype(np.int64))
+    block = np.where(place >= width - lengths[:, None], values[index], -1)
+    return torch.from_numpy(block.astype(np.float32 if values.dtype.kind == "f" else np.int64))
 
 
 def windows(offsets: IntArray, reach: int) -> tuple[Int64Array, Int64Array]:
@@ -141,6 +187,33 @@ def schedule(progress: float) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Events of some pieces of histories, right-aligned, (batch, length) each.
+
+    items: int64, -1 is padding. kinds: int64. weights: float32, of each event as a target; None: 1.
+    """
+
+    items: torch.Tensor
+    kinds: torch.Tensor | None
+    weights: torch.Tensor | None
+
+    @property
+    def known(self) -> torch.Tensor:
+        """bool (batch, length - 1): which places have an event and the next one."""
+        return self.items[:, :-1] >= 0
+
+    @property
+    def inputs(self) -> torch.Tensor | None:
+        """int64 (batch, length - 1): the kinds of the events that are read."""
+        return None if self.kinds is None else self.kinds[:, :-1]
+
+    @property
+    def weights_of_targets(self) -> torch.Tensor | None:
+        """float32 (targets,)."""
+        return None if self.weights is None else self.weights[:, 1:][self.known]
+
+
 class Training:
     """Trains a network on a CPU or, where there is one, a GPU.
 
@@ -155,19 +228,34 @@ class Training:
         self.seed = seed
         self.checkpoint = checkpoint
         self.losses: list[float] = []
+        self._kinds: IntArray | None = None
+        self._weights: FloatArray | None = None
         self.device = best_device()
         self.fast = fast_at_bf16(self.device)
 
-    def run(self, train: Interactions, text: FloatArray) -> tuple[Network, FloatArray]:
+    def run(
+        self,
+        train: Interactions,
+        text: FloatArray,
+        kinds: IntArray | None = None,
+        attributes: sp.csr_matrix | None = None,
+    ) -> tuple[Network, FloatArray]:
         """Return the trained network and the items' vectors, float32 (items, d).
 
-        text: float32 (items, width), unit rows.
+        The loss of each target is weighted by its ``evidence``. text: float32 (items, width), unit
+        rows. kinds: int (n,) from 0, of each interaction. attributes: see ``Network``.
         """
+        evidence = train.evidence
+        differ = evidence is not None and len(evidence) and (evidence != evidence[0]).any()
+        self._weights = evidence if differ else None
+        self._kinds = kinds
         counts = torch.from_numpy(np.bincount(train.items, minlength=len(text)))
         counts = counts.to(self.device, torch.float32)
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            self.network = Network(self.settings, torch.from_numpy(text)).to(self.device)
+            n_kinds = 0 if kinds is None else int(kinds.max(initial=-1)) + 1
+            network = Network(self.settings, torch.from_numpy(text), attributes, n_kinds)
+            self.network = network.to(self.device)
             self._train(train, counts)
         self.network.eval()
         with torch.no_grad():
@@ -197,11 +285,11 @@ class Training:
             total = torch.zeros((), device=self.device)
             for step, chosen in enumerate(shuffle.permutation(n_batches)):
                 rows = batches[chosen]
-                items = right_aligned(train.items, stops[rows], lengths[rows]).to(self.device)
+                batch = self._batch(train.items, stops[rows], lengths[rows])
                 rate = s.learning_rate * schedule((epoch + (step + 1) / n_batches) / s.epochs)
                 for group in optimiser.param_groups:
                     group["lr"] = rate
-                loss = step_loss(items, counts)
+                loss = step_loss(batch, counts)
                 optimiser.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -213,21 +301,34 @@ class Training:
         if self.checkpoint:
             self.checkpoint.unlink(missing_ok=True)
 
-    def _full_loss(self, items: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-        """Return the cross-entropy over the catalogue. items: (batch, length), -1 is padding."""
-        known = items[:, :-1] >= 0
+    def _batch(self, items: IntArray, stops: IntArray, lengths: IntArray) -> Batch:
+        """Return the events before each of ``stops``, on the device."""
+
+        def aligned(values: IntArray | FloatArray) -> torch.Tensor:
+            return right_aligned(values, stops, lengths).to(self.device)
+
+        kinds = None if self._kinds is None else aligned(self._kinds)
+        weights = None if self._weights is None else aligned(self._weights)
+        return Batch(aligned(items), kinds, weights)
+
+    def _full_loss(self, batch: Batch, counts: torch.Tensor) -> torch.Tensor:
+        """Return the cross-entropy over the catalogue."""
+        items, known = batch.items, batch.known
         with self._autocast():
             vectors = self.network.item_vectors(counts > 0).float()  # once a step
-            hidden = self.network(items[:, :-1], vectors)[known]  # (events, d)
+            hidden = self.network(items[:, :-1], vectors, batch.inputs)[known]  # (events, d)
         kind = torch.bfloat16 if self.fast else torch.float32
         scaled = hidden / self.settings.temperature
-        return softmax_loss(scaled, vectors, items[:, 1:][known], kind)
+        return softmax_loss(
+            scaled, vectors, items[:, 1:][known], kind, weights=batch.weights_of_targets
+        )
 
-    def _sampled_loss(self, items: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    def _sampled_loss(self, batch: Batch, counts: torch.Tensor) -> torch.Tensor:
         """Return the loss against negatives drawn half by sales, half evenly (Yang et al. 2020).
 
         Only the vectors of the batch and of the sample are computed.
         """
+        items, known = batch.items, batch.known
         n_items, m = len(counts), self.settings.negatives
         share = 0.5 * counts / counts.sum() + 0.5 / n_items  # of the draws, by item
         drawn = torch.cat(
@@ -236,21 +337,21 @@ class Training:
                 torch.randint(n_items, (m // 2,), device=self.device),
             ]
         )
-        known = items[:, :-1] >= 0
         wanted = items[:, 1:][known]
         codes, rows = torch.unique(torch.cat([items[items >= 0], drawn]), return_inverse=True)
         local = items.clone()
         local[items >= 0] = rows[: len(rows) - m]
         with self._autocast():
             vectors = self.network.item_vectors(counts > 0, codes).float()
-            hidden = self.network(local[:, :-1], vectors)[known] / self.settings.temperature
+            hidden = self.network(local[:, :-1], vectors, batch.inputs)[known]
             return sampled_softmax_loss(
-                hidden,
+                hidden / self.settings.temperature,
                 F.embedding(local[:, 1:][known], vectors),
                 F.embedding(rows[len(rows) - m :], vectors),
                 wanted,
                 drawn,
                 torch.log(share[drawn] * m),
+                batch.weights_of_targets,
             )
 
     def _autocast(self) -> torch.autocast:
@@ -259,9 +360,11 @@ class Training:
     def _fingerprint(self, train: Interactions) -> str:
         """Return a digest of data and settings: a checkpoint of others is not used."""
         digest = hashlib.blake2b(f"{self.settings!r} {self.seed}".encode())
-        for array in (train.items, train.offsets):
-            digest.update(np.ascontiguousarray(array).data)
-        digest.update(np.ascontiguousarray(self.network.text.cpu().numpy()).data)
+        arrays = [train.items, train.offsets, self._kinds, self._weights]
+        arrays += [tensor.cpu().numpy() for tensor in self.network.buffers()]
+        for array in arrays:
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def _keep(self, optimiser: torch.optim.Optimizer, mark: str) -> None:

@@ -64,3 +64,26 @@ def test_sampled_softmax_comes_to_the_full_one_whatever_the_draws_prefer() -> No
         )
         gaps[m] = abs(loss.item() - full)
     assert gaps[20_000] < 0.02 < gaps[20]
+
+
+@pytest.mark.parametrize("chunk", [7, 100])
+def test_weighted_losses_are_the_weighted_mean_of_the_cross_entropies(chunk: int) -> None:
+    random = torch.Generator().manual_seed(4)
+    hidden = torch.randn(23, 8, generator=random, requires_grad=True)
+    vectors = torch.randn(50, 8, generator=random, requires_grad=True)
+    targets = torch.randint(50, (23,), generator=random)
+    weights = torch.rand(23, generator=random)
+    weights[3] = 0
+    each = F.cross_entropy(hidden @ vectors.T, targets, reduction="none")
+    exact = (each * weights).sum() / weights.sum()
+    wanted = torch.autograd.grad(3 * exact, (hidden, vectors))
+    loss = softmax_loss(hidden, vectors, targets, chunk=chunk, weights=weights)
+    found = torch.autograd.grad(3 * loss, (hidden, vectors))
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-5)
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    everything = torch.arange(50)
+    sampled = sampled_softmax_loss(
+        hidden, vectors[targets], vectors, targets, everything, torch.zeros(50), weights
+    )
+    assert sampled.item() == pytest.approx(exact.item(), rel=1e-5)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.data.attribute_codes import Vocabulary
 from components.data.dataset import Interactions
 from components.evaluation.protocol import leave_one_out_task
 from components.recommenders.models.sasrec.model import Sequential
 from components.recommenders.models.sasrec.network import (
+    Network,
     Training,
     right_aligned,
     schedule,
@@ -95,6 +98,9 @@ def test_two_trainings_give_the_same_model_bit_for_bit(full_softmax_items: int) 
         items,
     )
     text = random.normal(size=(items, 8)).astype(np.float32)
+    kinds = random.integers(0, 2, users * length)
+    table = pd.DataFrame({"category:maker": random.choice(["a", "b", "c"], items)})
+    attributes = Vocabulary.of(table).encode(table)
     settings = SMALL.model_copy(
         update={
             "batch_size": 64,
@@ -105,7 +111,8 @@ def test_two_trainings_give_the_same_model_bit_for_bit(full_softmax_items: int) 
             "negatives": 64,
         }
     )
-    first, *others = (Training(settings, 1).run(train, text)[1] for _ in range(4))
+    made = [Training(settings, 1).run(train, text, kinds, attributes) for _ in range(4)]
+    first, *others = (vectors for _, vectors in made)
     assert all(np.array_equal(first, other) for other in others)
 
 
@@ -128,3 +135,21 @@ def test_leave_one_out_task_fits_its_windows() -> None:
     stops, lengths = windows(before.offsets, 50)
     learned = right_aligned(before.items, stops, lengths).numpy()[:, -1]
     assert (learned == task.histories.items[task.histories.offsets[1:] - 1]).all()
+
+
+def test_vectors_of_some_items_are_those_of_all() -> None:
+    """With attributes of which items have several values, one or none."""
+    table = pd.DataFrame({"set:use": [["a", "b"], None, ["b"], [], ["a", "b", "c"], ["c"]]})
+    values = Vocabulary.of(table, min_rows=1).encode(table)
+    network = Network(SMALL, torch.randn(6, 5), values).eval()
+    sold = torch.tensor([True, True, False, False, True, False])
+    with torch.no_grad():
+        assert network.attributes is not None
+        network.attributes.normal_()
+        every = network.item_vectors(sold)
+        codes = torch.tensor([4, 1, 3, 0, 5])
+        assert torch.allclose(network.item_vectors(sold, codes), every[codes], atol=1e-6)
+        described = network.text @ network.project.weight.T
+        described += torch.from_numpy(values.toarray()) @ network.attributes
+        expected = torch.nn.functional.normalize(described, dim=1)
+        assert torch.allclose(every[~sold], expected[~sold], atol=1e-6)

@@ -1,0 +1,274 @@
+"""What kinds of events and attributes of products bring SASRec: benchmarks/results/sequential.md.
+
+    python -m benchmarks.sequential                     # both parts
+    python -m benchmarks.sequential --part kinds
+    python -m benchmarks.sequential --part attributes [--households 600] [--epochs 2]
+
+Kinds: simulated shops (no data set with views is packaged). In a visit a shopper has one need, a
+group of products, and looks at one to four of its products that are popular and near to the
+shopper's style; half of the visits begin with a product of another group. Two of five visits end
+with the purchase of the product that was looked at last. After a purchase the next visit is, in
+three of five cases, for the group that goes with it; without one the need stays in seven of ten
+cases. So what comes next depends on whether the last product was bought: that is assumed, not
+found, and the figures say only that the model finds it where it is there. Targets are what is
+bought in the last 28 days and was not bought before.
+
+Attributes: The Complete Journey (see ``benchmarks.complete_journey``, which must have run; the
+texts are encoded here by the packaged encoder, in int8). Because an epoch of all takes minutes, the
+models learn from a sample of households and for few epochs. Targets are what the same households
+buy in the validation window: all of it, what they had not bought before, and products that none of
+them had bought, these ranked among such products alone, too. The test window is not used.
+
+NDCG@10; intervals and differences are of 2,000 bootstrap samples of users, of the same users.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.complete_journey import OUT
+from components.arrays import DoubleArray
+from components.data.dataset import (
+    DAY,
+    Catalogue,
+    Histories,
+    Interactions,
+    Prepared,
+    item_text,
+    load_prepared,
+)
+from components.data.event_kinds import EventKinds
+from components.data.holdout import window_task
+from components.data.schema import EVENTS
+from components.evaluation.metrics import ndcg
+from components.evaluation.protocol import interval
+from components.language.encoder import TextEncoder, encode_cached, encoder_digest
+from components.recommenders.models.sasrec.model import Sequential
+from components.settings import Preprocess, Settings, load_settings
+
+RESULTS = Path(__file__).parent / "results"
+SAMPLES, SEED = 2000, 42
+SHOPS, USERS, VISITS = 3, 1000, 16
+GROUPS, OF_GROUP, STYLES = 30, 20, 3
+VIEW, PURCHASE = EVENTS.index("view"), EVENTS.index("purchase")
+WINDOW = 28 * DAY
+
+Variant = Callable[[Interactions], Interactions]
+"""Returns the interactions as a model is to see them."""
+
+
+def shop(seed: int) -> Prepared:
+    """Return a simulated shop with views and purchases; validation is its last 28 days."""
+    random = np.random.default_rng(seed)
+    n_items = GROUPS * OF_GROUP
+    group = np.repeat(np.arange(GROUPS), OF_GROUP)
+    style = random.standard_normal((n_items, STYLES))
+    appeal = random.standard_normal(n_items)
+    goes_with = random.permutation(GROUPS)
+    own_style = random.standard_normal((USERS, STYLES))
+    taste = 1.5 * random.standard_normal((USERS, GROUPS))
+    near = appeal - ((own_style[:, None] - style) ** 2).sum(axis=2)  # (users, items)
+    users, rows = np.arange(USERS), []
+    need, bought = np.zeros(USERS, dtype=int), np.ones(USERS, dtype=bool)
+    now = random.integers(0, 10 * DAY, USERS)
+    for visit in range(VISITS):
+        drawn = np.argmax(taste + random.gumbel(size=taste.shape), axis=1)
+        goes_on = random.random(USERS) < np.where(bought, 0.6, 0.7)
+        going = np.where(bought, goes_with[need], need)
+        need = np.where(goes_on & (visit > 0), going, drawn)
+        other = np.argmax(appeal + random.gumbel(size=near.shape), axis=1)
+        wanted = np.where(group == need[:, None], near, -np.inf) + random.gumbel(size=near.shape)
+        looked = np.argsort(-wanted, axis=1)[:, :4]
+        n = random.integers(1, 5, USERS)
+        bought = random.random(USERS) < 0.4
+        events = [(users[random.random(USERS) < 0.5], other, VIEW)]
+        events += [(users[n > place], looked[:, place], VIEW) for place in range(4)]
+        events.append((users[bought], looked[users, n - 1], PURCHASE))
+        rows += [
+            (who, item[who], now[who] + step * 60, np.full(len(who), kind))
+            for step, (who, item, kind) in enumerate(events)
+        ]
+        now = now + (random.exponential(9 * DAY, USERS) + 3600).astype(int)
+    who, item, time, kind = (np.concatenate(one) for one in zip(*rows, strict=True))
+    order = np.lexsort((time, who))
+    x = Interactions.from_arrays(who, item, time, USERS, n_items)
+    kind, kinds = kind[order], EventKinds.of(Preprocess())
+    x = replace(
+        x,
+        events=kind.astype(np.int8),
+        strengths=kinds.strengths(kind, x.ratings),
+        targets=kinds.are_targets(kind, x.ratings),
+        excluding=kinds.are_excluding(kind, x.ratings),
+    )
+    text = np.hstack([np.eye(GROUPS)[group], style / 2])
+    text += 0.3 * random.standard_normal(text.shape)
+    text /= np.linalg.norm(text, axis=1, keepdims=True)
+    table = pd.DataFrame({"item_id": [f"item {code}" for code in range(n_items)]})
+    end = int(np.quantile(x.times, 0.9))  # most shoppers still come
+    x = x.where(x.times < end)
+    catalogue = Catalogue(table, text.astype(np.float32))
+    return Prepared(x, catalogue, pd.DataFrame(), end - WINDOW, end, end)
+
+
+def kinds_alone(x: Interactions) -> Interactions:
+    assert x.strengths is not None
+    return replace(x, weights=1 / x.strengths)  # evidence 1
+
+
+def weights_alone(x: Interactions) -> Interactions:
+    return replace(x, weights=x.strengths, strengths=None)
+
+
+def successes_alone(x: Interactions) -> Interactions:
+    assert x.strengths is not None
+    assert x.targets is not None
+    # Not 0: events of weight 0 are not in the histories that are learned from.
+    return replace(x, weights=np.where(x.targets, 1.0, 1e-6).astype(np.float32) / x.strengths)
+
+
+BEFORE, PURCHASES, WEIGHTS = "neither", "purchases alone, no views", "weights of targets"
+VARIANTS: dict[str, Variant] = {
+    BEFORE: lambda x: replace(x, strengths=None),
+    PURCHASES: lambda x: x.successes(),
+    WEIGHTS: weights_alone,
+    "kinds": kinds_alone,
+    "kinds and weights": lambda x: x,
+    "kinds, purchases the only targets": successes_alone,
+}
+
+
+def blind(histories: Histories, variant: str) -> Histories:
+    """Return the histories as the model of a variant saw those that it learned from. What was
+    bought is in all of them: the same products are left out of the lists."""
+    if variant == PURCHASES:
+        return histories.where(histories.excluded(True))
+    return replace(histories, strengths=None) if variant in (BEFORE, WEIGHTS) else histories
+
+
+def kinds(settings: Settings) -> list[str]:
+    """Return the lines of the results of the first part."""
+    section = settings.train.sequential
+    found: dict[str, list[DoubleArray]] = {name: [] for name in VARIANTS}
+    for seed in range(SHOPS):
+        prepared = shop(seed)
+        x, task = prepared.interactions, window_task(prepared, "validation", True)
+        train = x.where(x.times < prepared.validation_start)
+        print(f"shop {seed}: {len(train):,} events, {len(task.users)} users", flush=True)
+        for name, variant in VARIANTS.items():
+            model = Sequential(section, seed).fit(variant(train), prepared.catalogue)
+            ids, _ = model.recommend(blind(task.histories, name), 10)
+            found[name].append(ndcg(ids, task.targets))
+            print(f"{name:<36}{found[name][-1].mean():.4f}", flush=True)
+    each = {name: np.concatenate(parts) for name, parts in found.items()}
+    n = len(next(iter(each.values())))
+    return [
+        f"## Kinds of events: {SHOPS} simulated shops, {n:,} users",
+        "",
+        f"{USERS:,} shoppers and {GROUPS * OF_GROUP} products a shop; {section.epochs} epochs, "
+        "weights of the events as in params.yaml (a view 0.3).",
+        "",
+        *compared(each),
+    ]
+
+
+def compared(each: dict[str, DoubleArray]) -> list[str]:
+    """Return a table of the means and their differences from the first."""
+    base = next(iter(each))
+    lines = ["| model reads | NDCG@10 | difference |", "|---|---|---|"]
+    for name, values in each.items():
+        (low, high), (first, last) = (
+            interval(one, SAMPLES, SEED) for one in (values, values - each[base])
+        )
+        difference = f"{(values - each[base]).mean():+.4f} ({first:+.4f} to {last:+.4f})"
+        own = f"{values.mean():.4f} ({low:.4f} to {high:.4f})"
+        lines.append(f"| {name} | {own} | {'' if name == base else difference} |")
+    return lines
+
+
+def households(prepared: Prepared, n: int) -> Prepared:
+    """Return the tables with the events of ``n`` households alone, drawn at random."""
+    x = prepared.interactions
+    drawn = np.random.default_rng(SEED).choice(x.n_users, min(n, x.n_users), replace=False)
+    return replace(prepared, interactions=x.where(np.isin(x.users, drawn)))
+
+
+def attributes(settings: Settings, n: int, epochs: int) -> list[str]:
+    """Return the lines of the results of the second part."""
+    whole = load_prepared(OUT / "data/prepared")
+    name, most = settings.pretrain.encoder, settings.encode.max_length
+    encoder = TextEncoder(name, most, precision="int8")
+    texts, folder = item_text(whole.catalogue.table), OUT / "models/vectors"
+    vectors = encode_cached(encoder, encoder_digest(name), texts, folder)
+    catalogue = Catalogue(whole.catalogue.table, vectors)
+    prepared = households(whole, n)
+    x = prepared.interactions
+    train = x.where(x.times < prepared.validation_start)
+    unsold = np.bincount(train.items, minlength=x.n_items) == 0
+    bought, new = (window_task(prepared, "validation", seen) for seen in (False, True))
+    each: dict[str, dict[str, DoubleArray]] = {}
+    seconds = {}
+    for title, on in (("texts", False), ("texts and attributes", True)):
+        values = {"attributes": on, "epochs": epochs}
+        model = Sequential(settings.train.sequential.model_copy(update=values), SEED)
+        began = time.process_time()
+        model.fit(train, catalogue)
+        seconds[title] = time.process_time() - began
+        for question, task in (("all purchases", bought), ("not bought before", new)):
+            ids, _ = model.recommend(task.histories, 10, question == "not bought before")
+            each.setdefault(question, {})[title] = ndcg(ids, task.targets)
+        rows, targets = new.only(unsold)
+        ids, _ = model.recommend(new.histories.pick(rows), 10, available=unsold)
+        each.setdefault("never sold, among such products", {})[title] = ndcg(ids, targets)
+        print({question: values[title].mean() for question, values in each.items()}, flush=True)
+    lines = [
+        f"## Attributes of products: The Complete Journey, {n:,} households",
+        "",
+        f"{len(train):,} purchases, {len(catalogue):,} products of which {unsold.sum():,} were not "
+        f"sold to them, {epochs} epochs ("
+        + ", ".join(f"{title}: {one:.0f} processor seconds" for title, one in seconds.items())
+        + "). Attributes: manufacturer and package size.",
+    ]
+    for question, values in each.items():
+        users = len(next(iter(values.values())))
+        lines += ["", f"### {question}, {users:,} users", "", *compared(values)]
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=["kinds", "attributes"], help="default: both")
+    parser.add_argument("--households", type=int, default=600)
+    parser.add_argument("--epochs", type=int, default=2, help="of the second part")
+    arguments = parser.parse_args()
+    settings = load_settings()
+    parts: dict[str, Callable[[], list[str]]] = {
+        "kinds": lambda: kinds(settings),
+        "attributes": lambda: attributes(settings, arguments.households, arguments.epochs),
+    }
+    kept = Path("var/benchmarks/sequential")
+    kept.mkdir(parents=True, exist_ok=True)
+    lines = [
+        "# What SASRec reads of events and products",
+        "",
+        "Made by `python -m benchmarks.sequential`, whose docstring tells the protocol.",
+    ]
+    for name, measure in parts.items():
+        file = kept / f"{name}.md"
+        if arguments.part in (None, name):
+            file.write_text("\n".join(measure()))
+        if file.exists():
+            lines += ["", file.read_text()]
+    text = "\n".join([*lines, ""])
+    (RESULTS / "sequential.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
