@@ -756,8 +756,8 @@ class Preprocess(Section):
     """Weight of events that a served list led to, in what models learn; 1 = as organic events.
 
     Less than 1 keeps models from learning from their own lists. It holds for popularity, item
-    statistics and all models of neighbours, items and factors; `sequential`, `repeat` and
-    `rating_factorisation` learn from each event whose weight is not 0.
+    statistics, all models of neighbours, items and factors, and the targets of `sequential`;
+    `repeat` and `rating_factorisation` learn from each event whose weight is not 0.
     """
     max_item_influence: PositiveInt = 3
     """Events of one user, and of one client, on one product that are learned from, without the
