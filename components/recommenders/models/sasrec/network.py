@@ -243,15 +243,16 @@ class Training:
         local[items >= 0] = rows[: len(rows) - m]
         with self._autocast():
             vectors = self.network.item_vectors(counts > 0, codes).float()
-            hidden = self.network(local[:, :-1], vectors)[known] / self.settings.temperature
-            return sampled_softmax_loss(
-                hidden,
-                F.embedding(local[:, 1:][known], vectors),
-                F.embedding(rows[len(rows) - m :], vectors),
-                wanted,
-                drawn,
-                torch.log(share[drawn] * m),
-            )
+            hidden = self.network(local[:, :-1], vectors)[known]
+        return sampled_softmax_loss(
+            hidden / self.settings.temperature,
+            F.embedding(local[:, 1:][known], vectors),
+            F.embedding(rows[len(rows) - m :], vectors),
+            wanted,
+            drawn,
+            torch.log(share[drawn] * m),
+            dtype=torch.bfloat16 if self.fast else torch.float32,
+        )
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.fast)
