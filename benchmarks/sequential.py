@@ -1,8 +1,7 @@
 """What kinds of events and attributes of products bring SASRec: benchmarks/results/sequential.md.
 
-    python -m benchmarks.sequential                     # both parts
-    python -m benchmarks.sequential --part kinds
-    python -m benchmarks.sequential --part attributes [--households 600] [--epochs 2]
+    python -m benchmarks.sequential kinds
+    python -m benchmarks.sequential attributes --shop FOLDER [--users 600] [--epochs 2]
 
 Kinds: simulated shops (no data set with views is packaged). In a visit a shopper has one need, a
 group of products, and looks at one to four of its products that are popular and near to the
@@ -13,11 +12,11 @@ cases. So what comes next depends on whether the last product was bought: that i
 found, and the figures say only that the model finds it where it is there. Targets are what is
 bought in the last 28 days and was not bought before.
 
-Attributes: The Complete Journey (see ``benchmarks.complete_journey``, which must have run; the
-texts are encoded here by the packaged encoder, in int8). Because an epoch of all takes minutes, the
-models learn from a sample of households and for few epochs. Targets are what the same households
-buy in the validation window: all of it, what they had not bought before, and products that none of
-them had bought, these ranked among such products alone, by NDCG@100 because a household has one or
+Attributes: a shop's folder after ``bowerbird run`` whose products have some, such as that of
+``benchmarks.complete_journey``. Because an epoch of all takes minutes, the models learn from a
+sample of customers and for few epochs. Targets are what the same customers buy in the validation
+window: all of it, what they had not bought before, and products that none of
+them had bought, these ranked among such products alone, by NDCG@100 because a customer has one or
 two of the tens of thousands. The test window is not used.
 
 NDCG@10 else; intervals and differences are of 2,000 bootstrap samples of users, of the same users.
@@ -34,15 +33,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.complete_journey import OUT
 from components.arrays import DoubleArray
+from components.data.attributes import attribute_columns, name_of
 from components.data.dataset import (
     DAY,
     Catalogue,
     Histories,
     Interactions,
     Prepared,
-    item_text,
     load_prepared,
 )
 from components.data.event_kinds import EventKinds
@@ -50,7 +48,6 @@ from components.data.holdout import window_task
 from components.data.schema import EVENTS
 from components.evaluation.metrics import ndcg
 from components.evaluation.protocol import interval
-from components.language.encoder import TextEncoder, encode_cached, encoder_digest
 from components.recommenders.models.sasrec.model import Sequential
 from components.settings import Preprocess, Settings, load_settings
 
@@ -198,23 +195,13 @@ def compared(each: dict[str, DoubleArray]) -> list[str]:
     return lines
 
 
-def households(prepared: Prepared, n: int) -> Prepared:
-    """Return the tables with the events of ``n`` households alone, drawn at random."""
-    x = prepared.interactions
-    drawn = np.random.default_rng(SEED).choice(x.n_users, min(n, x.n_users), replace=False)
-    return replace(prepared, interactions=x.where(np.isin(x.users, drawn)))
-
-
-def attributes(settings: Settings, n: int, epochs: int) -> list[str]:
+def attributes(settings: Settings, folder: Path, n: int, epochs: int) -> list[str]:
     """Return the lines of the results of the second part."""
-    whole = load_prepared(OUT / "data/prepared")
-    name, most = settings.pretrain.encoder, settings.encode.max_length
-    encoder = TextEncoder(name, most, precision="int8")
-    texts, folder = item_text(whole.catalogue.table), OUT / "models/vectors"
-    vectors = encode_cached(encoder, encoder_digest(name), texts, folder)
-    catalogue = Catalogue(whole.catalogue.table, vectors)
-    prepared = households(whole, n)
-    x = prepared.interactions
+    prepared = load_prepared(folder / "data/prepared", folder / "models/vectors")
+    x, catalogue = prepared.interactions, prepared.catalogue
+    drawn = np.random.default_rng(SEED).choice(x.n_users, min(n, x.n_users), replace=False)
+    x = x.where(np.isin(x.users, drawn))
+    prepared = replace(prepared, interactions=x)
     train = x.where(x.times < prepared.validation_start)
     unsold = np.bincount(train.items, minlength=x.n_items) == 0
     bought, new = (window_task(prepared, "validation", seen) for seen in (False, True))
@@ -234,12 +221,14 @@ def attributes(settings: Settings, n: int, epochs: int) -> list[str]:
         each.setdefault(NEVER_SOLD, {})[title] = ndcg(ids, targets)
         print({question: values[title].mean() for question, values in each.items()}, flush=True)
     lines = [
-        f"## Attributes of products: The Complete Journey, {n:,} households",
+        f"## Attributes of products: {folder.name}, {n:,} customers",
         "",
-        f"{len(train):,} purchases, {len(catalogue):,} products of which {unsold.sum():,} were not "
+        f"{len(train):,} events, {len(catalogue):,} products of which {unsold.sum():,} were not "
         f"sold to them, {epochs} epochs ("
         + ", ".join(f"{title}: {one:.0f} processor seconds" for title, one in seconds.items())
-        + "). Attributes: manufacturer and package size.",
+        + "). Attributes: "
+        + ", ".join(map(name_of, attribute_columns(catalogue.table)))
+        + ".",
     ]
     for question, values in each.items():
         users = len(next(iter(values.values())))
@@ -249,29 +238,28 @@ def attributes(settings: Settings, n: int, epochs: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", choices=["kinds", "attributes"], help="default: both")
-    parser.add_argument("--households", type=int, default=600)
+    parser.add_argument("part", choices=["kinds", "attributes"])
+    parser.add_argument("--shop", type=Path, help="folder of the second part")
+    parser.add_argument("--users", type=int, default=600, help="of the second part")
     parser.add_argument("--epochs", type=int, default=2, help="of the second part")
     arguments = parser.parse_args()
-    settings = load_settings()
-    parts: dict[str, Callable[[], list[str]]] = {
-        "kinds": lambda: kinds(settings),
-        "attributes": lambda: attributes(settings, arguments.households, arguments.epochs),
-    }
-    kept = Path("var/benchmarks/sequential")
+    if arguments.part == "attributes" and arguments.shop is None:
+        parser.error("attributes needs --shop")
+    settings, kept = load_settings(), Path("var/benchmarks/sequential")
+    if arguments.part == "kinds":
+        found = kinds(settings)
+    else:
+        found = attributes(settings, arguments.shop, arguments.users, arguments.epochs)
     kept.mkdir(parents=True, exist_ok=True)
-    lines = [
+    (kept / f"{arguments.part}.md").write_text("\n".join(found))
+    parts = [file.read_text() for name in ("kinds", "attributes")
+             if (file := kept / f"{name}.md").exists()]  # fmt: skip
+    head = [
         "# What SASRec reads of events and products",
         "",
         "Made by `python -m benchmarks.sequential`, whose docstring tells the protocol.",
     ]
-    for name, measure in parts.items():
-        file = kept / f"{name}.md"
-        if arguments.part in (None, name):
-            file.write_text("\n".join(measure()))
-        if file.exists():
-            lines += ["", file.read_text()]
-    text = "\n".join([*lines, ""])
+    text = "\n\n".join(["\n".join(head), *parts]) + "\n"
     (RESULTS / "sequential.md").write_text(text)
     print(text)
 

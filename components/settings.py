@@ -840,7 +840,7 @@ class Finetune(Section):
     temperature: PositiveFloat = 0.1
     """Temperature of the contrastive loss."""
     negatives: PositiveInt = 20000
-    """Products that a purchase is contrasted with; larger catalogues are sampled."""
+    """Products that a purchase or a query is contrasted with; larger catalogues are sampled."""
     checkpoint_every: PositiveInt = 40
     """Steps between checkpoints."""
     log_every: PositiveInt = 10

@@ -167,7 +167,8 @@ def finetune(
     products = NextProduct(encoder, texts, vectors, data, s, seed)
     search = None
     if "retrieval" in s.tasks:
-        search = Retrieval(encoder, [texts[item] for item in products.known], seed)
+        known = [texts[item] for item in products.known]
+        search = Retrieval(encoder, known, s.negatives, seed)
     rated = reviews.dropna(subset=["rating"]) if reviews is not None else pd.DataFrame()
     ratings = None
     if "rating" in s.tasks and s.steps and len(rated):

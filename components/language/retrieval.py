@@ -43,11 +43,12 @@ class Retrieval:
     """Loss of finding a query's product among all products.
 
     texts: of the products. A product whose text contains all words of the query is a valid result
-    too, so it is not used as a negative.
+    too, so it is not used as a negative. negatives: products that a query is contrasted with; a
+    sample of them in each step if there are more.
     """
 
-    def __init__(self, encoder: TextEncoder, texts: list[str], seed: int) -> None:
-        self.encoder, self.seed = encoder, seed
+    def __init__(self, encoder: TextEncoder, texts: list[str], negatives: int, seed: int) -> None:
+        self.encoder, self.negatives, self.seed = encoder, negatives, seed
         self.products = np.random.default_rng(seed).permutation(len(texts))[:QUERIES]
         self.queries = made_queries([texts[row] for row in self.products], seed)
         vectoriser = CountVectorizer(token_pattern=_WORD.pattern, binary=True)
@@ -71,10 +72,17 @@ class Retrieval:
             vectors = self.encoder.before_head([self.queries[row] for row in rows])
         else:
             vectors = self.vectors[self.encoder.tensor(rows)]
+        target, text_words, n = self.products[rows], self.text_words, len(bank)
+        if n > self.negatives:  # a sample represents the catalogue
+            random = np.random.default_rng([self.seed, 3, step])
+            sample = random.choice(n, self.negatives, replace=False)
+            chosen = np.unique(np.concatenate([sample, target]))
+            bank, text_words = bank[self.encoder.tensor(chosen)], text_words[:, chosen]
+            target = np.searchsorted(chosen, target)
         logits = self.encoder.project(vectors) @ self.encoder.project(bank).T
         logits = logits.float() / temperature  # (queries, products)
-        common = (self.query_words[rows] @ self.text_words).toarray()
+        common = (self.query_words[rows] @ text_words).toarray()
         answers = common == np.asarray(self.query_words[rows].sum(axis=1))
-        answers[np.arange(len(rows)), self.products[rows]] = False
+        answers[np.arange(len(rows)), target] = False
         others = logits.masked_fill(self.encoder.tensor(answers), -torch.inf)
-        return F.cross_entropy(others, self.encoder.tensor(self.products[rows]))
+        return F.cross_entropy(others, self.encoder.tensor(target))

@@ -50,13 +50,14 @@ def write_folder(folder: Path, params: str) -> None:
     for name in KEPT:
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name / ".gitkeep").touch()
-    inside = _run(folder, "git", "rev-parse", "--show-toplevel").returncode == 0
-    if not inside:
+    # A repository that ignores the folder would not keep its files.
+    tracked = _run(folder, "git", "check-ignore", "--quiet", ".").returncode == 1
+    if not tracked:
         _must(folder, "git", "init", "--quiet")
     toplevel = _run(folder, "git", "rev-parse", "--show-toplevel").stdout.strip()
     below = [] if Path(toplevel) == folder.resolve() else ["--subdir"]
     if not (folder / ".dvc").exists():
-        _must(folder, sys.executable, "-m", "dvc", "init", "--quiet", *below)
+        _must(folder, sys.executable, "-m", "dvc", "init", *below)
         (folder / ".dvc/config").write_text(DVC_CONFIG)  # `dvc config` starts DVC again for each
     # Last: where git or DVC fails, the command can be run again.
     (folder / "params.yaml").write_text(params, encoding="utf-8")
@@ -75,6 +76,5 @@ def _run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 def _must(folder: Path, *command: str) -> None:
     done = _run(folder, *command)
     if done.returncode:
-        raise ValueError(
-            f"{' '.join(command[:3])} failed in {folder}: {done.stderr.strip()[-500:]}"
-        )
+        said = (done.stderr.strip() or done.stdout.strip())[-500:]
+        raise ValueError(f"{' '.join(command[:3])} failed in {folder}: {said}")

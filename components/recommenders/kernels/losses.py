@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
@@ -78,6 +77,60 @@ def softmax_loss(
     return _ChunkedSoftmax.apply(hidden, vectors, targets, dtype, chunk, weights)  # type: ignore[no-untyped-call]
 
 
+class _ChunkedSampledSoftmax(torch.autograd.Function):
+    """The same over a sample of the items, with each row's own target."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        positive: torch.Tensor,
+        negative: torch.Tensor,
+        hits: torch.Tensor,
+        shift: torch.Tensor,
+        weights: torch.Tensor | None,
+        dtype: torch.dtype,
+        chunk: int,
+    ) -> torch.Tensor:
+        total = len(hidden) if weights is None else weights.sum()
+        states, bought, items = hidden.to(dtype), positive.to(dtype), negative.to(dtype)
+        across, shift = items.T.contiguous(), shift.to(dtype)
+        d_hidden, d_positive = torch.empty_like(states), torch.empty_like(bought)
+        d_negative = torch.zeros_like(negative, dtype=torch.float32)
+        log_likelihood = torch.zeros((), device=hidden.device)
+        bounds = torch.searchsorted(
+            hits[0].contiguous(), torch.arange(0, len(hidden) + chunk, chunk, device=hits.device)
+        ).tolist()
+        for n, start in enumerate(range(0, len(hidden), chunk)):
+            rows = slice(start, start + chunk)
+            part, targets = states[rows], bought[rows]
+            logits = torch.addmm(shift, part, across)  # (chunk, sample)
+            row, column = hits[:, bounds[n] : bounds[n + 1]]
+            logits[row - start, column] = -torch.inf
+            of_targets = (part * targets).sum(dim=1, keepdim=True)
+            error = torch.softmax(torch.cat([of_targets, logits], dim=1), dim=1)
+            logs = error[:, 0].float().clamp_min(1e-38).log()
+            error[:, 0] -= 1
+            if weights is not None:
+                logs = logs * weights[rows]
+                error *= weights[rows, None].to(dtype)
+            log_likelihood += logs.sum()
+            own, others = error[:, :1], error[:, 1:]
+            d_hidden[rows] = others @ items + own * targets
+            d_positive[rows] = own * part
+            d_negative += others.T @ part
+        ctx.save_for_backward(
+            d_hidden.to(hidden.dtype) / total,
+            d_positive.to(positive.dtype) / total,
+            (d_negative / total).to(negative.dtype),
+        )
+        return -log_likelihood / total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return *(grads[0] * one for one in ctx.saved_tensors), *(None,) * 5
+
+
 def sampled_softmax_loss(
     hidden: torch.Tensor,
     positive: torch.Tensor,
@@ -86,20 +139,29 @@ def sampled_softmax_loss(
     negatives: torch.Tensor,
     log_expected: torch.Tensor,
     weights: torch.Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+    chunk: int = 256,
 ) -> torch.Tensor:
     """Return the mean cross-entropy (a scalar) against sampled negatives, logQ-corrected.
 
     Bengio and Senécal 2008; Yi et al. 2019. hidden: (n, d). positive: (n, d), the vectors bought.
     negative: (m, d), vectors of the sampled codes. targets: (n,) and negatives: (m,) codes.
     log_expected: (m,), log of how often each negative is expected in the sample, which makes the
-    sum over the sample an unbiased estimate of the sum over the catalogue. weights: float32 (n,) of
-    each target in the mean; None: equal.
+    sum over the sample an unbiased estimate of the sum over the catalogue. weights, dtype: as
+    above. At most chunk × m logits are held at a time. Gradients are always computed.
     """
-    of_wanted = (hidden * positive).sum(dim=1).float()
-    logits = (hidden @ negative.T).float() - log_expected
-    logits = logits.masked_fill(negatives == targets[:, None], -torch.inf)
-    logits = torch.cat([of_wanted[:, None], logits], dim=1)
-    if weights is None:
-        return F.cross_entropy(logits, torch.zeros_like(targets))
-    losses = F.cross_entropy(logits, torch.zeros_like(targets), reduction="none")
-    return losses @ weights / weights.sum()
+    shift = -log_expected
+    return _ChunkedSampledSoftmax.apply(  # type: ignore[no-untyped-call]
+        hidden, positive, negative, _hits(targets, negatives), shift, weights, dtype, chunk
+    )
+
+
+def _hits(targets: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
+    """Return int64 (2, hits), ascending by row: the places where a row's target was sampled."""
+    ordered, places = torch.sort(negatives)
+    first = torch.searchsorted(ordered, targets)
+    counts = torch.searchsorted(ordered, targets, right=True) - first
+    row = torch.repeat_interleave(torch.arange(len(targets), device=targets.device), counts)
+    before = (torch.cumsum(counts, 0) - counts)[row]
+    inside = torch.arange(len(row), device=row.device) - before
+    return torch.stack([row, places[first[row] + inside]])

@@ -156,12 +156,16 @@ def test_queries_are_words_of_the_text_in_their_order() -> None:
         assert query in (text, *text.split())
 
 
-def test_products_that_answer_a_query_as_well_are_no_negatives() -> None:
-    """Two products of the same words: without the mask the loss could not be below log 2."""
+@pytest.mark.parametrize(("copies", "negatives"), [(1, 100), (20, 7)])
+def test_products_that_answer_a_query_as_well_are_no_negatives(copies: int, negatives: int) -> None:
+    """Products of the same words: without the mask the loss could not be below log 2.
+
+    With a sample of the products, too.
+    """
     encoder = TextEncoder(ENCODER, precision="fp32")
-    texts = ["red bag", "red bag", "blue lamp"]
+    texts = ["red bag", "red bag", "blue lamp"] * copies
     bank = torch.from_numpy(encoder.encode(texts))
-    search = Retrieval(encoder, texts, 0)
+    search = Retrieval(encoder, texts, negatives, 0)
     with torch.no_grad():
         fixed = search.loss(bank, 0.02, 0, 3, fresh=False).item()
         fresh = search.loss(bank, 0.02, 0, 3, fresh=True).item()

@@ -470,6 +470,21 @@ def test_git_adds_the_folders_own_files_only(tmp_path: Path) -> None:
     assert not {"o.csv", ".env"} & set(listed)
 
 
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_folder_inside_another_repository(ignored: bool, tmp_path: Path) -> None:
+    lines = ["user,sku,date", *(f"u{n},s{n},2024-01-{n % 28 + 1:02d}" for n in range(200))]
+    (tmp_path / "o.csv").write_text("\n".join(lines))
+    (tmp_path / ".gitignore").write_text("var/\n" if ignored else "")
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    mine = tmp_path / "var/mine"
+    assert init(mine, {"interactions": [tmp_path / "o.csv"]}, Defaults()) == []
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=mine, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {"params.yaml", "dvc.yaml", ".dvc/config"} <= set(listed)
+    assert (mine / ".git").exists() == ignored
+
+
 def test_a_url_with_a_credential_is_refused_before_it_is_read(tmp_path: Path) -> None:
     paths = {"interactions": [Path("http://reader:geheim@127.0.0.1:9/o.csv")]}
     with pytest.raises(ValueError, match="holds a credential") as caught:

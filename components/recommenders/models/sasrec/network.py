@@ -344,15 +344,16 @@ class Training:
         with self._autocast():
             vectors = self.network.item_vectors(counts > 0, codes).float()
             hidden = self.network(local[:, :-1], vectors, batch.inputs)[known]
-            return sampled_softmax_loss(
-                hidden / self.settings.temperature,
-                F.embedding(local[:, 1:][known], vectors),
-                F.embedding(rows[len(rows) - m :], vectors),
-                wanted,
-                drawn,
-                torch.log(share[drawn] * m),
-                batch.weights_of_targets,
-            )
+        return sampled_softmax_loss(
+            hidden / self.settings.temperature,
+            F.embedding(local[:, 1:][known], vectors),
+            F.embedding(rows[len(rows) - m :], vectors),
+            wanted,
+            drawn,
+            torch.log(share[drawn] * m),
+            batch.weights_of_targets,
+            dtype=torch.bfloat16 if self.fast else torch.float32,
+        )
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.fast)

@@ -37,6 +37,32 @@ def test_chunked_loss_in_bf16_is_near_and_keeps_the_types() -> None:
         assert F.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.999
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("chunk", [1, 7, 100])
+def test_sampled_softmax_is_cross_entropy_over_the_sample(chunk: int, weighted: bool) -> None:
+    random = torch.Generator().manual_seed(5)
+    hidden = torch.randn(23, 8, generator=random, requires_grad=True)
+    positive = torch.randn(23, 8, generator=random, requires_grad=True)
+    negative = torch.randn(40, 8, generator=random, requires_grad=True)
+    targets = torch.randint(12, (23,), generator=random)
+    drawn = torch.randint(12, (40,), generator=random)  # some twice, targets among them
+    shift = torch.randn(40, generator=random)
+    weights = torch.rand(23, generator=random) if weighted else torch.ones(23)
+    others = (hidden @ negative.T - shift).masked_fill(drawn == targets[:, None], -torch.inf)
+    logits = torch.cat([(hidden * positive).sum(dim=1)[:, None], others], dim=1)
+    losses = F.cross_entropy(logits, torch.zeros_like(targets), reduction="none")
+    exact = losses @ weights / weights.sum()
+    inputs = (hidden, positive, negative)
+    wanted = torch.autograd.grad(3 * exact, inputs)
+    loss = sampled_softmax_loss(
+        *inputs, targets, drawn, shift, weights if weighted else None, chunk=chunk
+    )
+    found = torch.autograd.grad(3 * loss, inputs)
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-5)
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
 def test_sampled_softmax_of_every_other_item_is_the_full_one() -> None:
     random = torch.Generator().manual_seed(2)
     hidden = torch.randn(9, 8, generator=random)

@@ -1,0 +1,211 @@
+"""Every model and the hybrid on trained shops, and what attributes and `repeat` bring.
+
+    python -m benchmarks.two_shops SHOP [SHOP ...]     # folders after `bowerbird run`
+
+Result: benchmarks/results/two_shops.md. Split by time; users: all with a target in the window, at
+most USERS drawn at random; the whole catalogue is ranked. Candidates are those that the run fitted
+before each window. With seen items: targets are all items that a user bought in the window; without
+them: those that are new to the user.
+
+**Test window**: the ranker learned on the validation window, as in the stage ``rank``. **Validation
+window**: the ranker learns from the targets of one half of the users, drawn at random, and is
+judged on the other half, and the reverse: what is on by default is chosen here. Each row of an
+ablation is the hybrid without a part: the ranker's features of users' or of products' declared
+attributes, or the candidate ``repeat`` with its reasons for the ranker.
+
+NDCG@10 and recall@10 with 95 % intervals by a bootstrap over users; p-values of the paired
+difference of NDCG@10 to the hybrid, by Fisher's randomisation test.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from components.arrays import BoolArray, DoubleArray
+from components.data.attributes import kind_of
+from components.data.dataset import Catalogue, Prepared, load_prepared
+from components.data.holdout import Task, Window, window_task
+from components.evaluation.metrics import ndcg, recall
+from components.evaluation.protocol import interval, lists, paired_p_value, some_users
+from components.recommenders.base import KnowsRepeats, Recommender
+from components.recommenders.train import CANDIDATES, load_candidates
+from components.recommenders.two_stage.hybrid import Hybrid
+from components.settings import Settings, load_settings
+
+RESULTS = Path("benchmarks/results/two_shops.md")
+USERS, SAMPLES, SEED = 2000, 1000, 0
+HYBRID = "hybrid"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model on a window: metrics of each user (users,)."""
+
+    name: str
+    ndcg: DoubleArray
+    recall: DoubleArray
+
+
+def without_user_attributes(prepared: Prepared) -> Prepared:
+    """Return the tables without users' declared attributes."""
+    return replace(prepared, interactions=replace(prepared.interactions, attributes=None))
+
+
+def without_item_attributes(prepared: Prepared) -> Prepared:
+    """Return the tables without products' declared attributes."""
+    table = prepared.catalogue.table
+    contract = [column for column in table if kind_of(column) is None]
+    return replace(prepared, catalogue=Catalogue(table[contract], prepared.catalogue.vectors))
+
+
+class Shop:
+    """A trained shop's tables and candidates."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.settings: Settings = load_settings(root / "params.yaml")
+        self.prepared = load_prepared(root / "data/prepared", root / "models/vectors")
+        self.candidates = cache(self._candidates)
+
+    def _candidates(self, window: Window) -> dict[str, Recommender]:
+        return load_candidates(self.root / CANDIDATES / window, self.settings.train.names)
+
+    def task(self, prepared: Prepared, window: Window, exclude_seen: bool) -> Task:
+        """Return the task of at most USERS users of a window."""
+        return some_users(window_task(prepared, window, exclude_seen), USERS, SEED)
+
+    def hybrid(
+        self, prepared: Prepared, window: Window, names: list[str], learned: Hybrid | None = None
+    ) -> Hybrid:
+        """Return a hybrid of the candidates of a window. learned: whose ranker it uses."""
+        start = {"validation": prepared.validation_start, "test": prepared.test_start}[window]
+        x, found = prepared.interactions, self.candidates(window)
+        model = Hybrid(
+            self.settings.rank,
+            {name: found[name] for name in names},
+            ranker=None if learned is None else learned.ranker,
+            seed=self.settings.seed,
+            ranked_attributes=None if learned is None else learned.attributes,
+        )
+        return model.fit(x.where(x.times < start), prepared.catalogue)
+
+    def crossed(
+        self, name: str, prepared: Prepared, names: list[str], exclude_seen: bool
+    ) -> tuple[Row, Hybrid]:
+        """Return the hybrid's row on the validation window, and the hybrid whose ranker learned
+        from all its users."""
+        task = self.task(prepared, "validation", exclude_seen)
+        model = self.hybrid(prepared, "validation", names)
+        first: BoolArray = np.random.default_rng(SEED).random(len(task.users)) < 0.5
+        row = Row(name, np.empty(len(first)), np.empty(len(first)))
+        for half in (first, ~first):
+            rows = np.flatnonzero(~half)
+            model.fit_ranker(task.histories.pick(rows), task.targets[rows], exclude_seen)
+            rows = np.flatnonzero(half)
+            part = Task(task.users[rows], task.histories.pick(rows), task.targets[rows])
+            judged_part = judged(name, model, part, exclude_seen)
+            row.ndcg[rows], row.recall[rows] = judged_part.ndcg, judged_part.recall
+        model.fit_ranker(task.histories, task.targets, exclude_seen)
+        return row, model
+
+    def variants(self) -> Iterator[tuple[str, Prepared, list[str]]]:
+        """Yield the hybrids by name: as configured, then each without a part."""
+        names, prepared = list(self.settings.train.names), self.prepared
+        yield HYBRID, prepared, names
+        parts: dict[str, Callable[[Prepared], Prepared]] = {
+            "users' attributes": without_user_attributes,
+            "products' attributes": without_item_attributes,
+        }
+        declared = {
+            "users' attributes": prepared.interactions.attributes is not None,
+            "products' attributes": any(kind_of(column) for column in prepared.catalogue.table),
+        }
+        for part, change in parts.items():
+            if declared[part]:
+                yield f"without {part}", change(prepared), names
+        models = self.candidates("validation")
+        repeats = [name for name in names if isinstance(models[name], KnowsRepeats)]
+        if repeats:
+            kept = [name for name in names if name not in repeats]
+            yield f"without {', '.join(repeats)}", prepared, kept
+
+
+def judged(name: str, model: Recommender, task: Task, exclude_seen: bool) -> Row:
+    """Return the row of a model."""
+    ids = lists(model, task, 10, exclude_seen)
+    return Row(name, ndcg(ids, task.targets), recall(ids, task.targets))
+
+
+def table(rows: list[Row], base: Row) -> list[str]:
+    """Return the lines of a table. base: the row that the others are compared with."""
+    lines = [
+        "| model | NDCG@10 | recall@10 | NDCG@10 minus the hybrid's | p |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = [
+            "{:.4f} ({:.4f} to {:.4f})".format(one.mean(), *interval(one, SAMPLES, SEED))
+            for one in (row.ndcg, row.recall)
+        ]
+        if row is base:
+            cells += ["", ""]
+        else:
+            difference = row.ndcg - base.ndcg
+            low, high = interval(difference, SAMPLES, SEED)
+            cells.append(f"{difference.mean():+.4f} ({low:+.4f} to {high:+.4f})")
+            cells.append(f"{paired_p_value(base.ndcg, row.ndcg):.2g}")
+        lines.append(f"| {row.name} | {' | '.join(cells)} |")
+    return lines
+
+
+def measured(shop: Shop, exclude_seen: bool) -> list[str]:
+    """Return the tables of a shop."""
+    kind = "new products only" if exclude_seen else "with seen products"
+    validation: list[Row] = []
+    test: list[Row] = []
+    for name, prepared, names in shop.variants():
+        row, learned = shop.crossed(name, prepared, names, exclude_seen)
+        validation.append(row)
+        task = shop.task(prepared, "test", exclude_seen)
+        model = shop.hybrid(prepared, "test", names, learned)
+        test.append(judged(name, model, task, exclude_seen))
+        print(f"{name:<30}{row.ndcg.mean():.4f} {test[-1].ndcg.mean():.4f}", flush=True)
+    windows: tuple[tuple[Window, list[Row]], ...] = (("validation", validation), ("test", test))
+    lines = []
+    for window, rows in windows:
+        task = shop.task(shop.prepared, window, exclude_seen)
+        base, singles = rows[0], []
+        for name, model in shop.candidates(window).items():
+            singles.append(judged(name, model, task, exclude_seen))
+            print(f"{window:<12}{name:<24}{singles[-1].ndcg.mean():.4f}", flush=True)
+        lines += [
+            "",
+            f"## {shop.root.resolve().name}: {kind}, {window} window, {len(task.users):,} users",
+            "",
+            *table([*singles, *rows], base),
+        ]
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("shops", nargs="+", type=Path)
+    lines = [
+        "# Two shops",
+        "",
+        "Made by `python -m benchmarks.two_shops`, whose docstring tells the protocol.",
+    ]
+    for root in parser.parse_args().shops:
+        for exclude_seen in (False, True):
+            lines += measured(Shop(root), exclude_seen)
+            RESULTS.write_text("\n".join([*lines, ""]))
+
+
+if __name__ == "__main__":
+    main()
