@@ -124,16 +124,13 @@ def shop(seed: int, recorded: float = 1.0) -> Prepared:
     return Prepared(x, catalogue, pd.DataFrame(), end - WINDOW, end, end)
 
 
-def kinds_alone(x: Interactions) -> Interactions:
-    assert x.strengths is not None
-    return replace(x, weights=1 / x.strengths)  # evidence 1
-
-
-def weights_alone(x: Interactions) -> Interactions:
+def without_kinds(x: Interactions) -> Interactions:
+    """Return the events as if of one kind, with their weights."""
     return replace(x, weights=x.strengths, strengths=None)
 
 
 def successes_alone(x: Interactions) -> Interactions:
+    """Return the events with next to no weight of what is no success."""
     assert x.strengths is not None
     assert x.targets is not None
     # Not 0: events of weight 0 are not in the histories that are learned from.
@@ -142,18 +139,24 @@ def successes_alone(x: Interactions) -> Interactions:
 
 BEFORE, PURCHASES, WEIGHTS = "neither", "purchases alone, no views", "weights of targets"
 KINDS, BOTH = "kinds", "kinds and weights"
-VARIANTS: dict[str, Variant] = {
-    BEFORE: lambda x: replace(x, strengths=None),
-    PURCHASES: lambda x: x.successes(),
-    WEIGHTS: weights_alone,
-    KINDS: kinds_alone,
-    BOTH: lambda x: x,
-    "kinds, purchases the only targets": successes_alone,
+VARIANTS: dict[str, tuple[Variant, bool]] = {
+    BEFORE: (without_kinds, False),
+    PURCHASES: (Interactions.successes, False),
+    WEIGHTS: (without_kinds, True),
+    KINDS: (lambda x: x, False),
+    BOTH: (lambda x: x, True),
+    "kinds, purchases the only targets": (successes_alone, True),
 }
-RECORDED = {1.0: tuple(VARIANTS), 0.5: (BEFORE, WEIGHTS, KINDS, BOTH)}
-"""The share of the views that is recorded, and what is compared."""
-SMALL_SHOP = {"batch_size": 16, "epochs": 6}
-"""About as many steps as half an epoch of the embedded shop: with fewer nothing is learned."""
+"""What a model is shown, and whether targets have weights."""
+TRAININGS = (
+    (1.0, 6, tuple(VARIANTS)),
+    (0.5, 6, (BEFORE, WEIGHTS, KINDS, BOTH)),
+    (1.0, 16, (BEFORE, KINDS)),
+    (0.5, 16, (BEFORE, KINDS)),
+)
+"""The share of the views that is recorded, the epochs, and what is compared."""
+BATCH = 16
+"""Histories: with 16 epochs there are as many steps as on the embedded shop, about 1,000."""
 
 
 def blind(histories: Histories, variant: str) -> Histories:
@@ -166,32 +169,30 @@ def blind(histories: Histories, variant: str) -> Histories:
 
 def kinds(settings: Settings) -> list[str]:
     """Return the lines of the results of the first part."""
-    section = settings.train.sequential.model_copy(update=SMALL_SHOP)
     lines = [
         f"## Kinds of events: {SHOPS} simulated shops",
         "",
-        f"{USERS:,} shoppers and {GROUPS * OF_GROUP} products a shop; {section.epochs} epochs of "
-        f"batches of {section.batch_size}; weights of the events as in params.yaml (a view 0.3).",
+        f"{USERS:,} shoppers and {GROUPS * OF_GROUP} products a shop; batches of {BATCH}; weights "
+        "of the events as in params.yaml (a view 0.3).",
     ]
-    for recorded, names in RECORDED.items():
+    for recorded, epochs, names in TRAININGS:
         found: dict[str, list[DoubleArray]] = {name: [] for name in names}
         for seed, name in product(range(SHOPS), names):
             prepared = shop(seed, recorded)
             x, task = prepared.interactions, window_task(prepared, "validation", True)
-            train = VARIANTS[name](x.where(x.times < prepared.validation_start))
+            shown, weighted = VARIANTS[name]
+            values = {"batch_size": BATCH, "epochs": epochs}
+            values |= {"kinds": True, "target_weights": weighted}
+            section = settings.train.sequential.model_copy(update=values)
+            train = shown(x.where(x.times < prepared.validation_start))
             model = Sequential(section, seed).fit(train, prepared.catalogue)
             ids, _ = model.recommend(blind(task.histories, name), 10)
             found[name].append(ndcg(ids, task.targets))
-            print(f"{recorded} {seed} {name:<36}{found[name][-1].mean():.4f}", flush=True)
+            print(f"{recorded} {epochs} {seed} {name:<36}{found[name][-1].mean():.4f}", flush=True)
         each = {name: np.concatenate(parts) for name, parts in found.items()}
-        n = len(each[BEFORE])
         title = "all views" if recorded == 1 else f"{recorded:.0%} of the views"
-        lines += [
-            "",
-            f"### {title} and all purchases are recorded, {n:,} users",
-            "",
-            *compared(each),
-        ]
+        title += f" and all purchases are recorded; {epochs} epochs, {len(each[BEFORE]):,} users"
+        lines += ["", f"### {title}", "", *compared(each)]
     return lines
 
 

@@ -1013,6 +1013,10 @@ class Sequential(ModelSection):
     """Singular vectors of the TF-IDF words added to the text embeddings; 0 = none."""
     attributes: bool = True
     """Whether the products' declared attributes are part of their vectors, except for texts."""
+    kinds: bool = True
+    """Whether the network reads the weight of each event of a history, as `event_weights` has it."""
+    target_weights: bool = False
+    """Whether a predicted event counts by its weight in training; `false`: each counts the same."""
     full_softmax_items: Annotated[int, Field(ge=0)] = 50_000
     """Catalogue size up to which every item is a negative; past it negatives are sampled."""
     negatives: Annotated[int, Field(ge=2)] = 4096

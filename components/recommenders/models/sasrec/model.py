@@ -6,9 +6,9 @@ W · [text, attributes] + δ(id), where δ is dropped as a whole at random in tr
 unsold item has a vector too (DropoutNet, Volkovs et al. 2017). Vectors and states have length 1 and
 scores are cosines, so the scores of sold and unsold items are comparable.
 
-Where events differ in strength (views and purchases), the input of an event is the item's vector
-plus one learned for the strength, and a target's loss is weighted by its evidence. Kinds of events
-of the same strength are one to the model: histories carry no more.
+With ``kinds``, where events differ in strength (views and purchases), the input of an event is the
+item's vector plus one learned for the strength. Kinds of events of the same strength are one to the
+model: histories carry no more. ``target_weights`` weights a target's loss by its evidence.
 """
 
 from __future__ import annotations
@@ -69,8 +69,10 @@ class Sequential(Recommender):
         from components.recommenders.models.sasrec.network import Training
 
         train = train.counted()
-        levels = NO_LEVELS if train.strengths is None else np.unique(train.strengths)
-        self.levels = levels if len(levels) > 1 else NO_LEVELS
+        self.levels = NO_LEVELS
+        if self.settings.kinds and train.strengths is not None:
+            levels = np.unique(train.strengths)
+            self.levels = levels if len(levels) > 1 else NO_LEVELS
         table = catalogue.table
         self.vocabulary = Vocabulary.of(table) if self.settings.attributes else Vocabulary({})
         training = Training(self.settings, self.seed, self.checkpoint)

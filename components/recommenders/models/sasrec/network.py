@@ -242,10 +242,11 @@ class Training:
     ) -> tuple[Network, FloatArray]:
         """Return the trained network and the items' vectors, float32 (items, d).
 
-        The loss of each target is weighted by its ``evidence``. text: float32 (items, width), unit
-        rows. kinds: int (n,) from 0, of each interaction. attributes: see ``Network``.
+        With ``target_weights`` the loss of a target is weighted by its ``evidence``. text: float32
+        (items, width), unit rows. kinds: int (n,) from 0, of each interaction. attributes: see
+        ``Network``.
         """
-        evidence = train.evidence
+        evidence = train.evidence if self.settings.target_weights else None
         differ = evidence is not None and len(evidence) and (evidence != evidence[0]).any()
         self._weights = evidence if differ else None
         self._kinds = kinds

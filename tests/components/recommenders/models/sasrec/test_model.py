@@ -57,7 +57,7 @@ VIEW = 0.3
 GROUPS, OF_GROUP = 4, 12
 
 
-def after_views_and_purchases(n_users: int = 120, length: int = 9) -> Interactions:
+def after_views_and_purchases(n_users: int = 150, length: int = 9) -> Interactions:
     """Users who go on round the ring by one step after a purchase and by seven after a view."""
     random = np.random.default_rng(6)
     bought = random.random((n_users, length)) < 0.5
@@ -74,7 +74,8 @@ def after_views_and_purchases(n_users: int = 120, length: int = 9) -> Interactio
 def test_the_kind_of_an_event_tells_what_is_next(full_softmax_items: int, tmp_path: Path) -> None:
     """It is one thing after a purchase, another after a view: without kinds it cannot be known."""
     x, (_, catalogue) = after_views_and_purchases(), in_a_ring()
-    values = {"epochs": 20, "full_softmax_items": full_softmax_items, "negatives": 64}
+    values = {"epochs": 20, "learning_rate": 1e-2, "id_dropout": 0.0, "negatives": 64}
+    values |= {"full_softmax_items": full_softmax_items, "kinds": True}
     settings = SMALL.model_copy(update=values)
     asked = Histories.from_lists([[code] for code in range(N_ITEMS)] * 2)
     last = np.repeat([1, VIEW], N_ITEMS).astype(np.float32)
@@ -82,10 +83,10 @@ def test_the_kind_of_an_event_tells_what_is_next(full_softmax_items: int, tmp_pa
     Sequential(settings).fit(x, catalogue).save(tmp_path)
     model = Sequential.load(tmp_path)
     ids, _ = model.recommend(replace(asked, strengths=last), k=1)
-    assert (ids[:, 0] == following).mean() > 0.75
+    assert (ids[:, 0] == following).mean() > 0.9
     # without strengths each event counts as one of strength 1, a purchase
     assert np.array_equal(model.recommend(asked, k=1)[0][:N_ITEMS], ids[:N_ITEMS])
-    blind = Sequential(settings).fit(replace(x, strengths=None), catalogue)
+    blind = Sequential(settings.model_copy(update={"kinds": False})).fit(x, catalogue)
     ids, _ = blind.recommend(replace(asked, strengths=last), k=1)
     assert (ids[:, 0] == following).mean() <= 0.5
 
@@ -103,16 +104,15 @@ def test_a_target_counts_by_its_events_weight(full_softmax_items: int) -> None:
     strengths = np.ones(2 * n_users, dtype=np.float32)
     strengths[1::2] = np.where(bought, 1, 0.1)
     _, catalogue = in_a_ring()
-    values = {"epochs": 20, "full_softmax_items": full_softmax_items, "negatives": 64}
+    values = {"epochs": 15, "learning_rate": 1e-2, "id_dropout": 0.0, "negatives": 64}
+    values["full_softmax_items"] = full_softmax_items
     settings = SMALL.model_copy(update=values)
     asked = Histories.from_lists([[code] for code in range(N_ITEMS)])
-    steps = {}
-    for name, given in {"equal": None, "by strength": strengths}.items():
-        model = Sequential(settings).fit(replace(x, strengths=given), catalogue)
+    for weighted, step in {False: 2, True: 1}.items():
+        section = settings.model_copy(update={"target_weights": weighted})
+        model = Sequential(section).fit(replace(x, strengths=strengths), catalogue)
         ids, _ = model.recommend(asked, k=1)
-        steps[name] = (ids[:, 0] - np.arange(N_ITEMS)) % N_ITEMS
-    assert (steps["equal"] == 2).mean() > 0.8
-    assert (steps["by strength"] == 1).mean() > 0.8
+        assert ((ids[:, 0] - np.arange(N_ITEMS)) % N_ITEMS == step).mean() > 0.8, weighted
 
 
 def in_groups() -> tuple[Interactions, Catalogue]:
@@ -169,7 +169,10 @@ def test_unsold_and_new_items_are_placed_by_their_attributes(tmp_path: Path) -> 
 def test_one_kind_of_event_and_no_attributes_leave_the_model_as_it_is(tmp_path: Path) -> None:
     """No parameter more and the same random numbers, bit for bit; nothing more is saved."""
     train, catalogue = in_a_ring()
-    off, on = (SMALL.model_copy(update={"attributes": value}) for value in (False, True))
+    off, on = (
+        SMALL.model_copy(update=dict.fromkeys(("attributes", "kinds", "target_weights"), value))
+        for value in (False, True)
+    )
     plain = Sequential(off, 1).fit(train, catalogue)
     views = np.full(len(train), VIEW, dtype=np.float32)
     one_kind = Sequential(on, 1).fit(replace(train, strengths=views), catalogue)
