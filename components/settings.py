@@ -756,7 +756,7 @@ class Preprocess(Section):
     """Weight of events that a served list led to, in what models learn; 1 = as organic events.
 
     Less than 1 keeps models from learning from their own lists. It holds for popularity, item
-    statistics, all models of neighbours, items and factors, and the targets of `sequential`;
+    statistics, all models of neighbours, items and factors, and `sequential` with `target_weights`;
     `repeat` and `rating_factorisation` learn from each event whose weight is not 0.
     """
     max_item_influence: PositiveInt = 3
@@ -1014,9 +1014,9 @@ class Sequential(ModelSection):
     attributes: bool = True
     """Whether the products' declared attributes are part of their vectors, except for texts."""
     kinds: bool = True
-    """Whether the network reads the weight of each event of a history, as `event_weights` has it."""
+    """Whether the network reads the weight of each event of a history (`event_weights`)."""
     target_weights: bool = False
-    """Whether a predicted event counts by its weight in training; `false`: each counts the same."""
+    """Whether a predicted event counts by its weight in training, and not as much as any other."""
     full_softmax_items: Annotated[int, Field(ge=0)] = 50_000
     """Catalogue size up to which every item is a negative; past it negatives are sampled."""
     negatives: Annotated[int, Field(ge=2)] = 4096
