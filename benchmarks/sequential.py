@@ -156,7 +156,7 @@ TRAININGS = (
 )
 """The share of the views that is recorded, the epochs, and what is compared."""
 BATCH = 16
-"""Histories: with 16 epochs there are as many steps as on the embedded shop, about 1,000."""
+"""Histories of a step: 16 epochs are about 1,000 steps."""
 
 
 def blind(histories: Histories, variant: str) -> Histories:
