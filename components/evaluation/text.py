@@ -193,10 +193,10 @@ vertical-align:top;border-bottom:1px solid #ddd}img{max-width:100%}.wide{overflo
 <h1>What does the language model contribute?</h1>
 <h2>Recommendations from text only</h2>
 <p>The content recommender on the newest weeks, {{ users }} users; {{ new_item_users }} of them
-bought a product that was never sold in the training window. NDCG@10 over all {{ products }} products
-{% if sampled %}of the sample, {% endif %}with its 95 % interval.</p>
-{% if sampled %}<p>The report is about {{ products }} of {{ sampled }} products, drawn at random, and
-their purchases.</p>{% endif %}
+bought a product that was never sold in the training window. NDCG@10 over all {{ products }}
+products{% if sampled %} of the sample{% endif %}, with its 95 % interval.</p>
+{% if sampled %}<p>The report is about {{ products }} of {{ sampled }} products, drawn at random,
+and their purchases.</p>{% endif %}
 <table><tr><th>vectors</th><th>all</th><th>new products</th></tr>
 {% for title, one in figures.items() %}<tr><td>{{ title }}</td>
 {% for name in ("ndcg@10", "new_items_ndcg@10") %}<td>{{ "%.4f" | format(one[name]) }}
