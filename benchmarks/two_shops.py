@@ -184,8 +184,8 @@ def measured(shop: Shop, exclude_seen: bool, dropped: list[str]) -> list[str]:
     for window, rows in windows:
         task = shop.task(shop.prepared, window, exclude_seen)
         base, singles = rows[0], []
-        for name, model in shop.candidates(window).items():
-            singles.append(judged(name, model, task, exclude_seen))
+        for name, single in shop.candidates(window).items():
+            singles.append(judged(name, single, task, exclude_seen))
             print(f"{window:<12}{name:<24}{singles[-1].ndcg.mean():.4f}", flush=True)
         lines += [
             "",
