@@ -28,6 +28,7 @@ Intent = Literal[
     "not_my_field",
     "small_talk",
 ]
+"""What a shopper wants of one message; ``not_my_field``: delivery, orders, payment, returns."""
 PRODUCTS: frozenset[Intent] = frozenset({"find", "refine", "goes_with", "similar_to"})
 """Intents whose answer proposes products."""
 
