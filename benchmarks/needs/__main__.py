@@ -53,18 +53,19 @@ HALVES = {
 }
 
 
-def report(rows: pd.DataFrame) -> str:
-    """Return the page of results."""
-    return "\n".join(_lines(rows))
+def report(rows: pd.DataFrame, model: str) -> str:
+    """Return the page of results. model: what the systems ran on, in words."""
+    return "\n".join(_lines(rows, model))
 
 
-def _lines(rows: pd.DataFrame) -> Iterator[str]:
+def _lines(rows: pd.DataFrame, model: str) -> Iterator[str]:
     yield "# Needs in five languages over the embedded shop"
     yield ""
     yield (
         "`python -m benchmarks.needs`; protocol in the module's docstring. The aims on the "
-        "held-out half: kept 0.97, sensible 0.75 in English and 0.65 in each other language, intent 0.9. A "
-        "language has 15 needs of each half, so its intervals are wide."
+        "held-out half: kept 0.97, sensible 0.75 in English and 0.65 in each other language, "
+        "intent 0.9. A language has 15 needs of each half, so its intervals are wide. "
+        f"Model: {model}."
     )
     for half, title in HALVES.items():
         part = rows[rows["half"] == half]
@@ -105,7 +106,8 @@ def main() -> None:
         system.reply("a red mug", None)  # the first answer loads what later ones do not
     rows = run(systems, needs.needs, Shop(needs, engine.titles, engine.prices))
     RESULTS.mkdir(exist_ok=True)
-    page = report(rows)
+    candidates = ", ".join(engine.model.candidates)
+    page = report(rows, f"{engine.n_items:,} products, candidates {candidates}")
     (RESULTS / "needs.md").write_text(page, encoding="utf-8")
     # Only the half that may be tuned on, need by need.
     build = rows[rows["half"] == "build"].drop(columns=["milliseconds", "half"])

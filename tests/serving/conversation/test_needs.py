@@ -136,7 +136,8 @@ class Knows:
         need = BY_TURN.get(message)
         if need is None:  # the first turn of two
             need = next(need for need in NEEDS.needs if message == need.turns[0])
-            return Answer(self._middle(need))
+            codes = self._by_price(self._shop.sensible(need))
+            return Answer(codes[:K] if need.change == "dearer" else codes[-K:])
         if need.intent in ("compare", "tell_more"):
             return Answer(references(need, self._shop, before) or [])
         if not need.proposes:
@@ -149,11 +150,6 @@ class Knows:
             mask[before.items] = False
         codes = self._by_price(mask)
         return codes[-K:] if need.change == "dearer" else codes[:K]
-
-    def _middle(self, need: Need) -> list[int]:
-        codes = self._by_price(self._shop.sensible(need))
-        at = max(0, len(codes) // 2 - K)
-        return codes[at : at + K][::-1]
 
     def _by_price(self, mask: np.ndarray) -> list[int]:
         codes = np.flatnonzero(mask)
@@ -227,7 +223,7 @@ def test_an_answer_that_asks_back_proposes_nothing(shop: Shop) -> None:
 
 
 def test_the_page_names_every_language_half_and_system(shop: Shop) -> None:
-    page = report(run([Random(shop), AsksBack()], NEEDS.needs, shop))
+    page = report(run([Random(shop), AsksBack()], NEEDS.needs, shop), "none")
     for language in ("English", "Chinese", "German", "French", "Spanish"):
         assert page.count(f"| {language} | random | 15 |") == 2
     assert page.count("| all | asks back | 75 |") == 2
