@@ -4,10 +4,10 @@
 
 150 needs for the embedded shop (``development.yaml``), 30 in each language. They were written
 before the first run, by an author who had read the grammar, to be as shoppers write: short and
-long, polite and curt, with typos, refusals, prices in words, and follow-ups of two turns. The half
-``build`` is for building and tuning; the half ``held_out`` is for measuring only. No sentence
-frame (``templates``) and no term, topic or title occurs in both halves of any language. Both were
-written by one author: the other half is new to a system, but not another person's language.
+long, polite and curt, with typos, refusals, prices in words, and follow-ups of two or three turns.
+The half ``build`` is for building and tuning; the half ``held_out`` is for measuring only. No
+sentence frame (``templates``) and no term, topic or title occurs in both halves, in any language.
+One author wrote both: the held-out half is new to a system, but not another person's language.
 
 Each need's whole conversation is played with five proposals an answer; its last answer is judged,
 by structure and products, never by its words. Systems:
@@ -21,12 +21,13 @@ refused, over needs with such a limit. Limits in euros are converted at the file
 share of the products shown that are also what is looked for, by patterns on the English title;
 over needs that the shop can meet (find, refine, goes_with, similar_to). Of five: the same of five
 places, so that fewer products count. Intent: share of needs for which the system did the right
-thing: proposed (find); proposed others, cheaper or dearer ones on the median, or a changed list
-(refine); proposed without the product referred to (goes_with, similar_to); showed exactly the
-products referred to (tell_more, compare); showed no product (not_my_field, small_talk); and, where
-nothing fits, showed nothing or said what it gave up. An answer that asks back proposes nothing.
-Answered: share of the needs that the shop can meet for which it proposed something. Nothing fits:
-intent over the needs that the shop cannot meet. Milliseconds: of one answer, in process.
+thing, whatever products it chose: proposed (find); proposed others, cheaper or dearer ones on the
+median, or another list unless the last one already fitted (refine); proposed without the product
+referred to (goes_with, similar_to); showed exactly the products referred to (tell_more, compare);
+showed no product (not_my_field, small_talk); and, where nothing fits, showed nothing or said what
+it gave up. An answer that asks back proposes nothing. Answered: share of the needs that the shop
+can meet for which it proposed something. Nothing fits: intent over the needs that the shop cannot
+meet. Milliseconds: of one answer, in process; they depend on what else the machine does.
 
 Intervals are Wilson's, 95 %, with each need as one case, since the products of one answer are not
 independent.

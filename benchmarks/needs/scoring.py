@@ -105,7 +105,8 @@ def _refined(need: Need, last: Answer, before: Answer, shop: Shop) -> bool:
     if need.change == "more":
         return not set(last.items) & set(before.items)
     if need.change == "detail":
-        return last.items != before.items
+        fitted = bool(shop.sensible(need)[before.items].all())  # nothing was left to change
+        return fitted or last.items != before.items
     now, then = np.median(shop.prices[last.items]), np.median(shop.prices[before.items])
     return bool(now < then) if need.change == "cheaper" else bool(now > then)
 

@@ -134,8 +134,8 @@ class Knows:
 
     def reply(self, message: str, before: Answer | None) -> Answer:
         need = BY_TURN.get(message)
-        if need is None:  # the first turn of two
-            need = next(need for need in NEEDS.needs if message == need.turns[0])
+        if need is None:  # not the last turn
+            need = next(need for need in NEEDS.needs if message in need.turns)
             codes = self._by_price(self._shop.sensible(need))
             return Answer(codes[:K] if need.change == "dearer" else codes[-K:])
         if need.intent in ("compare", "tell_more"):
