@@ -64,7 +64,7 @@ ui: $(STAMP)     ## Prefect on :4200, MLflow on :5000 (login: var/flows/login), 
 	bowerbird ui
 
 bench: $(STAMP)  ## the short benchmarks on the embedded data, and a list of all
-	python -m benchmarks drift off_policy conversation
+	python -m benchmarks drift off_policy conversation needs
 	@echo 'more:' && python -m benchmarks
 
 audit: $(STAMP)  ## look for risky code and known vulnerabilities of the locked packages

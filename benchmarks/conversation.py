@@ -27,14 +27,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from serving.conversation.dialogue import Conversation
-from serving.profiles.history import History
+from benchmarks.needs.systems import K, open_systems
 from serving.recommend.engine import Engine
-from serving.recommend.types import Filters
-from serving.search import Search
 
 RESULTS = Path(__file__).parent / "results"
-K = 5
 
 
 @dataclass(frozen=True)
@@ -128,29 +124,17 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/hybrid"))
     folder = parser.parse_args().model
     engine = Engine.load(folder, "benchmark")
-    table = engine.model.catalogue.table
-    words, whole = Search(table), Search.load(folder, table, engine.vectors)
-    talk = Conversation(engine, whole)
-    nobody = History(np.empty(0, np.int32), np.empty(0, np.int64))
-    mask = engine.mask(Filters())
-
-    def search(by: Search, message: str) -> list[int]:
-        return by.find(message, mask)[0][:K].tolist()
-
-    methods = {"words": lambda message: search(words, message)}
-    if (folder / "encoder").is_dir():
-        methods["words and meaning"] = lambda message: search(whole, message)
-    methods["conversation"] = lambda message: talk.reply(message, None, nobody, K).items
+    systems = open_systems(folder, engine)
     rows = []
-    for name, propose in methods.items():
+    for system in systems:
         for need in NEEDS:
             started = time.perf_counter()
-            codes = propose(need.message)
+            codes = system.reply(need.message, None).items
             seconds = time.perf_counter() - started
             kept, fits = judged(need, codes, engine)
             rows.append(
                 {
-                    "method": name,
+                    "method": system.name,
                     "need": need.message,
                     "proposals": len(codes),
                     "kept": sum(kept),
@@ -163,14 +147,14 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     frame.to_csv(RESULTS / "conversation.csv", index=False, float_format="%.1f")
     lines = []
-    for name in methods:
-        part = frame[frame["method"] == name]
+    for system in systems:
+        part = frame[frame["method"] == system.name]
         kept = part["kept"].sum() / part["proposals"].sum()
         all_kept = (part["kept"] == part["proposals"]).mean()
         sensible = part["sensible"].sum() / (K * len(part))
         all_sensible = (part["sensible"] == K).mean()
         lines.append(
-            f"| {name} | {kept:.3f} | {all_kept:.3f} | {sensible:.3f} | {all_sensible:.3f} "
+            f"| {system.name} | {kept:.3f} | {all_kept:.3f} | {sensible:.3f} | {all_sensible:.3f} "
             f"| {part['milliseconds'].median():.0f} |"
         )
     missed = frame[(frame["method"] == "conversation") & (frame["sensible"] < K)]

@@ -11,7 +11,7 @@ them: those that are new to the user.
 window**: the ranker learns from the targets of one half of the users, drawn at random, and is
 judged on the other half, and the reverse: what is on by default is chosen here. Each row of an
 ablation is the hybrid without a part: the ranker's features of users' or of products' declared
-attributes, or the candidate ``repeat`` with its reasons for the ranker.
+attributes, the candidate for repeat purchases, or a candidate that ``--without`` names.
 
 NDCG@10 and recall@10 with 95 % intervals by a bootstrap over users; p-values of the paired
 difference of NDCG@10 to the hybrid, by Fisher's randomisation test.
@@ -114,8 +114,11 @@ class Shop:
         model.fit_ranker(task.histories, task.targets, exclude_seen)
         return row, model
 
-    def variants(self) -> Iterator[tuple[str, Prepared, list[str]]]:
-        """Yield the hybrids by name: as configured, then each without a part."""
+    def variants(self, dropped: list[str]) -> Iterator[tuple[str, Prepared, list[str]]]:
+        """Yield the hybrids by name: as configured, then each without a part.
+
+        dropped: further candidates to leave out, one at a time.
+        """
         names, prepared = list(self.settings.train.names), self.prepared
         yield HYBRID, prepared, names
         parts: dict[str, Callable[[Prepared], Prepared]] = {
@@ -131,9 +134,9 @@ class Shop:
                 yield f"without {part}", change(prepared), names
         models = self.candidates("validation")
         repeats = [name for name in names if isinstance(models[name], KnowsRepeats)]
-        if repeats:
-            kept = [name for name in names if name not in repeats]
-            yield f"without {', '.join(repeats)}", prepared, kept
+        for name in (*repeats, *dropped):
+            if name in names:
+                yield f"without {name}", prepared, [one for one in names if one != name]
 
 
 def judged(name: str, model: Recommender, task: Task, exclude_seen: bool) -> Row:
@@ -164,12 +167,12 @@ def table(rows: list[Row], base: Row) -> list[str]:
     return lines
 
 
-def measured(shop: Shop, exclude_seen: bool) -> list[str]:
+def measured(shop: Shop, exclude_seen: bool, dropped: list[str]) -> list[str]:
     """Return the tables of a shop."""
     kind = "new products only" if exclude_seen else "with seen products"
     validation: list[Row] = []
     test: list[Row] = []
-    for name, prepared, names in shop.variants():
+    for name, prepared, names in shop.variants(dropped):
         row, learned = shop.crossed(name, prepared, names, exclude_seen)
         validation.append(row)
         task = shop.task(prepared, "test", exclude_seen)
@@ -181,8 +184,8 @@ def measured(shop: Shop, exclude_seen: bool) -> list[str]:
     for window, rows in windows:
         task = shop.task(shop.prepared, window, exclude_seen)
         base, singles = rows[0], []
-        for name, model in shop.candidates(window).items():
-            singles.append(judged(name, model, task, exclude_seen))
+        for name, single in shop.candidates(window).items():
+            singles.append(judged(name, single, task, exclude_seen))
             print(f"{window:<12}{name:<24}{singles[-1].ndcg.mean():.4f}", flush=True)
         lines += [
             "",
@@ -201,9 +204,11 @@ def main() -> None:
         "",
         "Made by `python -m benchmarks.two_shops`, whose docstring tells the protocol.",
     ]
-    for root in parser.parse_args().shops:
+    parser.add_argument("--without", nargs="*", default=[], metavar="CANDIDATE")
+    given = parser.parse_args()
+    for root in given.shops:
         for exclude_seen in (False, True):
-            lines += measured(Shop(root), exclude_seen)
+            lines += measured(Shop(root), exclude_seen, given.without)
             RESULTS.write_text("\n".join([*lines, ""]))
 
 

@@ -839,7 +839,7 @@ class Finetune(Section):
     """Reviews in each step, if `rating` is among the tasks."""
     temperature: PositiveFloat = 0.1
     """Temperature of the contrastive loss."""
-    negatives: PositiveInt = 20000
+    negatives: PositiveInt = 8192
     """Products that a purchase or a query is contrasted with; larger catalogues are sampled."""
     checkpoint_every: PositiveInt = 40
     """Steps between checkpoints."""

@@ -41,6 +41,9 @@ import matplotlib.pyplot as plt
 SHOWN = 20
 """Products whose neighbours are shown."""
 NEAR = 3
+SAMPLE = 20_000
+"""Products of a larger catalogue, drawn at random, that the report is about: the encoders compare
+in the same way, and three encodings of the catalogue would take most of the stage's time."""
 MAPPED = 1500
 """Products on the map, the most sold."""
 COLOURS = 8
@@ -55,6 +58,25 @@ def neighbours(vectors: FloatArray, items: IntArray, k: int) -> IntArray:
     near = vectors[items] @ vectors.T
     near[np.arange(len(items)), items] = -np.inf
     return np.argsort(-near, axis=1, kind="stable")[:, :k]
+
+
+def sample(prepared: Prepared, products: int, seed: int) -> Prepared:
+    """Return the tables of at most so many products, drawn at random, with their interactions."""
+    table, n = prepared.catalogue.table, len(prepared.catalogue)
+    if n <= products:
+        return prepared
+    kept = np.sort(np.random.default_rng(seed).choice(n, products, replace=False))
+    codes = np.full(n, -1, dtype=np.int32)
+    codes[kept] = np.arange(products, dtype=np.int32)
+    x = prepared.interactions.where(codes[prepared.interactions.items] >= 0)
+    vectors = prepared.catalogue.vectors
+    return replace(
+        prepared,
+        interactions=replace(x, items=codes[x.items], n_items=products),
+        catalogue=Catalogue(
+            table.iloc[kept].reset_index(drop=True), None if vectors is None else vectors[kept]
+        ),
+    )
 
 
 def content_metrics(prepared: Prepared, settings: Settings, whiten: bool = True) -> dict[str, Any]:
@@ -171,8 +193,10 @@ vertical-align:top;border-bottom:1px solid #ddd}img{max-width:100%}.wide{overflo
 <h1>What does the language model contribute?</h1>
 <h2>Recommendations from text only</h2>
 <p>The content recommender on the newest weeks, {{ users }} users; {{ new_item_users }} of them
-bought a product that was never sold in the training window. NDCG@10 over all products, with its
-95 % interval.</p>
+bought a product that was never sold in the training window. NDCG@10 over all {{ products }}
+products{% if sampled %} of the sample{% endif %}, with its 95 % interval.</p>
+{% if sampled %}<p>The report is about {{ products }} of {{ sampled }} products, drawn at random,
+and their purchases.</p>{% endif %}
 <table><tr><th>vectors</th><th>all</th><th>new products</th></tr>
 {% for title, one in figures.items() %}<tr><td>{{ title }}</td>
 {% for name in ("ndcg@10", "new_items_ndcg@10") %}<td>{{ "%.4f" | format(one[name]) }}
@@ -208,7 +232,8 @@ purchases of the validation window: NDCG@10 with the 95 % interval of the gain. 
 
 def run(settings: Settings, root: Path) -> None:
     """The stage ``text``."""
-    prepared = load_prepared(root / "data/prepared")
+    whole = load_prepared(root / "data/prepared")
+    prepared = sample(whole, SAMPLE, settings.seed)
     table, reports = prepared.catalogue.table, root / "reports"
     texts, s = item_text(table), settings.encode
     places = {
@@ -253,6 +278,8 @@ def run(settings: Settings, root: Path) -> None:
     (reports / "text/report.html").write_text(
         page.render(
             figures=figures,
+            products=f"{len(table):,}",
+            sampled=f"{len(whole.catalogue):,}" if len(table) < len(whole.catalogue) else "",
             users=f"{next(iter(figures.values()))['users']:,}",
             new_item_users=f"{next(iter(figures.values()))['new_item_users']:,}",
             before=pretrain["perplexity_before"],

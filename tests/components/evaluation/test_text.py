@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from components.data.dataset import Prepared, load_prepared
 from components.evaluation import text
 from components.language.encoder import TextEncoder, whitening
 from components.settings import Settings
@@ -107,3 +108,19 @@ def test_neighbours_are_the_nearest_others() -> None:
     for item, row in zip((3, 7), found, strict=True):
         far = sorted((np.linalg.norm(vectors[item] - one), n) for n, one in enumerate(vectors))
         assert [n for _, n in far[1:5]] == row.tolist()
+
+
+def test_a_sample_keeps_what_was_done_with_its_products(tmp_path: Path) -> None:
+    tiny_shop(tmp_path)
+    whole = load_prepared(tmp_path / "data/prepared")
+    part = text.sample(whole, 25, seed=1)
+
+    def events(tables: Prepared) -> list[tuple[int, str, int]]:
+        x, ids = tables.interactions, tables.catalogue.ids
+        return list(zip(x.users.tolist(), ids[x.items].tolist(), x.times.tolist(), strict=True))
+
+    kept = set(part.catalogue.ids.tolist())
+    assert len(kept) == len(part.catalogue) == part.interactions.n_items == 25
+    assert events(part) == [one for one in events(whole) if one[1] in kept]
+    assert 0 < len(part.interactions) == part.interactions.offsets[-1]
+    assert text.sample(whole, 40, seed=1) is whole
