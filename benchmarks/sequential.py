@@ -60,7 +60,7 @@ SHOPS, USERS, VISITS = 2, 1000, 16
 GROUPS, OF_GROUP, STYLES = 30, 20, 3
 VIEW, PURCHASE = EVENTS.index("view"), EVENTS.index("purchase")
 WINDOW = 28 * DAY
-SEEDS, ATTRIBUTES = 2, {"texts": False, "texts and attributes": True}
+ATTRIBUTES = {"texts": False, "texts and attributes": True}
 NEVER_SOLD = "never sold, ranked among such products (NDCG@100)"
 
 Variant = Callable[[Interactions], Interactions]
@@ -221,14 +221,14 @@ def attributes(settings: Settings, folder: Path, n: int, epochs: int) -> list[st
     unsold = np.bincount(train.items, minlength=x.n_items) == 0
     bought, new = (window_task(prepared, "validation", seen) for seen in (False, True))
     rows, targets = new.only(unsold)
-    each: dict[str, dict[str, list[DoubleArray]]] = {}
-    seconds = dict.fromkeys(ATTRIBUTES, 0.0)
-    for seed, (title, on) in product(range(SEEDS), ATTRIBUTES.items()):
+    each: dict[str, dict[str, DoubleArray]] = {}
+    seconds = {}
+    for title, on in ATTRIBUTES.items():
         values = {"attributes": on, "epochs": epochs}
-        model = Sequential(settings.train.sequential.model_copy(update=values), seed)
+        model = Sequential(settings.train.sequential.model_copy(update=values), SEED)
         began = time.process_time()
         model.fit(train, catalogue)
-        seconds[title] += (time.process_time() - began) / SEEDS
+        seconds[title] = time.process_time() - began
         of_new = model.recommend(new.histories.pick(rows), 100, available=unsold)[0]
         found = {
             "all purchases": ndcg(model.recommend(bought.histories, 10, False)[0], bought.targets),
@@ -236,22 +236,21 @@ def attributes(settings: Settings, folder: Path, n: int, epochs: int) -> list[st
             NEVER_SOLD: ndcg(of_new, targets),
         }
         for question, scores in found.items():
-            each.setdefault(question, {}).setdefault(title, []).append(scores)
+            each.setdefault(question, {})[title] = scores
         print(title, {question: scores.mean() for question, scores in found.items()}, flush=True)
     lines = [
         f"## Attributes of products: {folder.name}, {n:,} customers",
         "",
         f"{len(train):,} events, {len(catalogue):,} products of which {unsold.sum():,} were not "
-        f"sold to them, {epochs} epochs, mean of {SEEDS} trainings each ("
+        f"sold to them, {epochs} epochs ("
         + ", ".join(f"{title}: {one:.0f} processor seconds" for title, one in seconds.items())
         + "). Attributes: "
         + ", ".join(map(name_of, attribute_columns(catalogue.table)))
         + ".",
     ]
-    for question, trainings in each.items():
-        means = {title: np.mean(scores, axis=0) for title, scores in trainings.items()}
-        users = len(means["texts"])
-        lines += ["", f"### {question}, {users:,} users", "", *compared(means)]
+    for question, values in each.items():
+        users = len(values["texts"])
+        lines += ["", f"### {question}, {users:,} users", "", *compared(values)]
     return lines
 
 
