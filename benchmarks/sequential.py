@@ -248,9 +248,9 @@ def attributes(settings: Settings, folder: Path, n: int, epochs: int) -> list[st
         + ", ".join(map(name_of, attribute_columns(catalogue.table)))
         + ".",
     ]
-    for question, values in each.items():
-        users = len(values["texts"])
-        lines += ["", f"### {question}, {users:,} users", "", *compared(values)]
+    for question, of_models in each.items():
+        users = len(of_models["texts"])
+        lines += ["", f"### {question}, {users:,} users", "", *compared(of_models)]
     return lines
 
 
