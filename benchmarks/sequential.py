@@ -246,7 +246,8 @@ def attributes(settings: Settings, folder: Path, n: int, epochs: int) -> list[st
         + ", ".join(f"{title}: {one:.0f} processor seconds" for title, one in seconds.items())
         + "). Attributes: "
         + ", ".join(map(name_of, attribute_columns(catalogue.table)))
-        + ".",
+        + ". One training each: two trainings of one model may differ by as much (see "
+        "docs/evaluation.md).",
     ]
     for question, of_models in each.items():
         users = len(of_models["texts"])

@@ -1011,7 +1011,7 @@ class Sequential(ModelSection):
     """Temperature of the cosine scores; lower is sharper."""
     words: Annotated[int, Field(ge=0)] = 0
     """Singular vectors of the TF-IDF words added to the text embeddings; 0 = none."""
-    attributes: bool = True
+    attributes: bool = False
     """Whether the products' declared attributes are part of their vectors, except for texts."""
     kinds: bool = True
     """Whether the network reads the weight of each event of a history (`event_weights`)."""
