@@ -160,7 +160,11 @@ def as_json(column: str, cell: Any) -> float | str | list[str] | None:
     """
     kind = kind_of(column)
     if kind == "set":
-        return None if cell is None or isinstance(cell, float) or not len(cell) else list(cell)
+        return (
+            None
+            if cell is None or isinstance(cell, float) or not len(cell)
+            else [str(one) for one in cell]
+        )
     if pd.isna(cell):
         return None
     if kind == "number":

@@ -44,7 +44,7 @@ class ValueIndex:
 
         >>> index = ValueIndex.of(pd.Series([["oak"], ["Oak", "ash"], None, ["Oak"]]))
         >>> index.labels, index.items_of("OAK").tolist()
-        (['Oak', 'ash'], [0, 1, 3])
+        (['ash', 'Oak'], [0, 1, 3])
         """
         items, codes, values = _entries(column, np.arange(len(column), dtype=np.int32))
         return cls._grouped(items, codes, values)

@@ -83,7 +83,8 @@ class Facets:
         if not shown:
             return None
         values = [{"value": index.labels[at], "items": int(counts[at])} for at in shown]
-        return {"values": values, "left_out": len(found) - np.count_nonzero(counts[shown])}
+        left_out = len(found) - int(np.count_nonzero(counts[shown]))
+        return {"values": values, "left_out": left_out}
 
     def _range(self, column: str, mask: Mask) -> dict[str, Any] | None:
         """Return the lowest and the highest value."""
