@@ -62,7 +62,9 @@ class ValueIndex:
         labels[folded[rarest_first]] = np.array(spellings, dtype=object)[rarest_first]
         # Sorted by value, then item; an item counts once, however often its set has the value.
         width = int(items.max(initial=0)) + 1
-        value, item = np.divmod(np.unique(folded[codes] * width + items), width)
+        entries = np.sort(folded[codes] * width + items)  # np.unique takes 20 times as long
+        entries = entries[np.diff(entries, prepend=-1) > 0]
+        value, item = np.divmod(entries, width)
         starts = np.searchsorted(value, np.arange(len(names) + 1))
         places = {name: at for at, name in enumerate(names.tolist())}
         return cls(labels.tolist(), item.astype(np.int32), starts, places)
@@ -85,7 +87,7 @@ class ValueIndex:
 
     def counts(self, mask: Mask) -> NDArray[np.int64]:
         """Return int64 (values,): the items of ``mask`` that have each value."""
-        passed = np.concatenate([[0], np.cumsum(mask[self.items])])
+        passed = np.concatenate([[0], np.cumsum(mask.take(self.items), dtype=np.int32)])
         return np.diff(passed[self.starts])
 
 
