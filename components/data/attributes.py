@@ -159,12 +159,8 @@ def as_json(column: str, cell: Any) -> float | str | list[str] | None:
     (0.1, ['tea'])
     """
     kind = kind_of(column)
-    if kind == "set":
-        return (
-            None
-            if cell is None or isinstance(cell, float) or not len(cell)
-            else [str(one) for one in cell]
-        )
+    if kind == "set" and not pd.api.types.is_scalar(cell):
+        return [str(one) for one in cell] or None
     if pd.isna(cell):
         return None
     if kind == "number":

@@ -21,9 +21,11 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from components.manifest import write_manifest
 from components.settings import Settings, load_settings
+from serving.profiles.history import History
 from serving.recommend.attribute_index import AttributeIndex, ValueIndex
 from serving.recommend.engine import Engine
 from serving.recommend.facets import MAX_FACET_VALUES, MAX_FACETS, Facets
+from serving.recommend.query import Filtered
 from serving.recommend.types import Filters
 from tests.colour_shop import N_ITEMS, colour_hybrid, colour_shop
 from tests.conftest import REPOSITORY
@@ -245,6 +247,31 @@ def test_an_index_of_changes_equals_one_made_anew() -> None:
         assert index.items_of(value).tolist() == expected.items_of(value).tolist()
         has = new["set:wood"].map(lambda cell, v=value: cell and v.lower() in map(str.lower, cell))
         assert index.items_of(value).tolist() == np.flatnonzero(has.fillna(False)).tolist()
+
+
+def test_an_attribute_without_values_meets_nothing() -> None:
+    table = pd.DataFrame({"set:wood": [None, []], "date:cut": pd.to_datetime([None] * 2, utc=True)})
+    index = AttributeIndex(table)
+    assert index.values("set:wood").labels == []
+    long_ago = Filtered.model_validate(
+        {"attributes": {"wood": "oak", "cut": {"min": "0001-01-01T00:00:00+14:00"}}}
+    ).filters()
+    for wanted in long_ago.attributes:
+        assert not index.meets(wanted).any()
+
+
+def test_no_reason_names_a_hidden_attribute(settings: Settings) -> None:
+    train, catalogue = colour_shop()
+    model = colour_hybrid(train, catalogue, settings, FEW)
+    history = History(np.array([1, 4, 7], np.int32), np.zeros(3, np.int64))
+    reasons = [
+        Engine(model, "1", hidden=hidden).explanations.attributes.reasons([10], history)
+        for hidden in ((), ("colour",))
+    ]
+    assert reasons == [
+        ["because you often choose colour red"],
+        ["because you often choose use garden"],
+    ]
 
 
 # --- in a browser ---
