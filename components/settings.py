@@ -1437,6 +1437,11 @@ class Serve(Section):
     """Age above which feedback without the shop's key is refused."""
     events_url: CredentialUrl = Credential("sqlite:///var/events/events.db")
     """Database of the events (SQLite or PostgreSQL)."""
+    hidden_attributes: list[AttributeName] = []
+    """Attributes of products that no answer and no page shows, such as a margin.
+
+    No facet and no reason names them, and with an API key set a filter by them needs the key.
+    """
     max_k: PositiveInt = 100
     """Most items of a response."""
     max_history: PositiveInt = 500
@@ -1612,6 +1617,17 @@ class Settings(Section):
                 "finetune.steps trains the whole encoder, whose vectors must be whitened: "
                 "set train.content.whiten to true, or finetune.steps to 0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _hidden_is_declared(self) -> Settings:
+        declared = {name for source in self.ingest.items for name in source.attributes}
+        for name in self.serve.hidden_attributes:
+            if name not in declared:
+                raise ValueError(
+                    f"serve.hidden_attributes: no source of ingest.items declares {name}; "
+                    f"declared are: {', '.join(sorted(declared)) or 'none'}"
+                )
         return self
 
     @classmethod

@@ -9,10 +9,11 @@ number: float32. category: one text. set: several texts. text: words for the enc
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -148,6 +149,24 @@ def valid(kind: AttributeType, value: object) -> float | str | list[str] | None:
         return None if value is None else checked(kind, value)
     except ValueError:
         return None
+
+
+def as_json(column: str, cell: Any) -> float | str | list[str] | None:
+    """Return a cell of an attribute's column as JSON can hold it, a date as a text of ISO 8601;
+    None where the value is not known.
+
+    >>> as_json("number:width", np.float32(0.1)), as_json("set:use", np.array(["tea"]))
+    (0.1, ['tea'])
+    """
+    kind = kind_of(column)
+    if kind == "set" and not pd.api.types.is_scalar(cell):
+        return [str(one) for one in cell] or None
+    if pd.isna(cell):
+        return None
+    if kind == "number":
+        # The shortest number that is the same float32; the rest of a float64 would be noise.
+        return float(str(np.float32(cell))) if np.isfinite(cell) else None
+    return cell.isoformat() if kind == "date" else str(cell)
 
 
 def _text(value: object) -> str:

@@ -35,7 +35,7 @@ from components.project.folder import refuse_taken, write_folder
 from components.project.guessing import Guess, choose, currency_codes, guess
 from components.project.inspection import Inspected, inspect
 from components.project.joining import join_events, join_ids, no_common_ids
-from components.project.params import params_text, repeat_purchases
+from components.project.params import of_train, params_text
 from components.project.presets import load_preset
 from components.settings import FileFormat, Settings, load_settings, url_of
 
@@ -151,8 +151,8 @@ def init_preset(
     own = {"currency": defaults.currency, "timezone": defaults.timezone}
     ingest |= {key: value for key, value in own.items() if value}
     changes = {"validate": preset.validation} if preset.validation else {}
-    if preset.repeat_purchases:
-        changes["train"] = repeat_purchases()
+    if preset.repeat_purchases or preset.without:
+        changes["train"] = of_train(preset.repeat_purchases, preset.without)
     write_folder(folder, params_text(ingest, changes))
     print(f"{preset.title}\n{preset.notes}")
     print(

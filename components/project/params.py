@@ -7,6 +7,7 @@ is used for the embedded shop.
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,16 @@ def params_text(ingest: dict[str, Any], changes: dict[str, dict[str, Any]] | Non
     return _HEAD + with_comments(_spaced("\n".join(lines[first:])))
 
 
-def repeat_purchases() -> dict[str, Any]:
-    """Return the values of ``train`` for customers who buy the same products again."""
-    candidates = _yaml().load(TEMPLATE / "params.yaml")["train"]["candidates"]
-    return {"exclude_seen": False, "candidates": [*candidates, "repeat"]}
+def of_train(repeat_purchases: bool, without: Collection[str]) -> dict[str, Any]:
+    """Return what of ``train`` differs from the usual.
+
+    repeat_purchases: whether customers buy the same products again. without: candidates that are
+    left out.
+    """
+    usual = _yaml().load(TEMPLATE / "params.yaml")["train"]["candidates"]
+    wanted = [*usual, "repeat"] if repeat_purchases else usual
+    found: dict[str, Any] = {"exclude_seen": False} if repeat_purchases else {}
+    return found | {"candidates": [name for name in wanted if name not in without]}
 
 
 def _yaml() -> YAML:

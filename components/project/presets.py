@@ -57,6 +57,8 @@ class Preset(_Strict):
     """What of the section ``validate`` differs from the defaults."""
     repeat_purchases: bool = False
     """Whether customers buy the same products again, so that these are recommended too."""
+    without: list[str] = []
+    """Candidates that such a shop trains without, as its notes explain."""
 
     def find(self, folder: Path, given: Mapping[str, Path] | None = None) -> dict[str, Path]:
         """Return the path of each file in ``folder``, or in a folder directly in it, by its name in

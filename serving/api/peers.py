@@ -29,7 +29,7 @@ SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 SHOPPER = frozenset(
     (
         *("/recommend", "/feedback", "/feedback/batch", "/session"),
-        *("/search", "/similar", "/conversation"),
+        *("/search", "/facets", "/similar", "/conversation"),
     )
 )
 """What pages of ``serve.allowed_origins`` may call."""

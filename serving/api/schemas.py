@@ -61,6 +61,48 @@ class SearchRequest(Filtered):
     offset: int = Field(0, ge=0, le=100_000)
 
 
+class FacetsRequest(Filtered):
+    """The filters that products must meet to be counted, as those of search."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"category": "Kitchen", "attributes": {"colour": "red"}}]},
+    )
+
+
+class FacetValue(BaseModel):
+    value: str = Field(description="as a filter takes it; of several spellings the most frequent")
+    items: int = Field(description="products that have it")
+
+
+class ValuesFacet(BaseModel):
+    """Values of a category or set, the most frequent first."""
+
+    name: str
+    type: Literal["category", "set"]
+    values: list[FacetValue] = Field(description="at most 30, and the values of the request")
+    left_out: int = Field(description="further values, which are not in the list")
+
+
+class RangeFacet(BaseModel):
+    """The lowest and the highest value of a number or date."""
+
+    name: str
+    type: Literal["number", "date"]
+    min: float | str = Field(description="of a date its day, such as 2026-05-31")
+    max: float | str
+
+
+class FacetsResponse(BaseModel):
+    """Each facet counts the products that meet the filters except for those of its attribute."""
+
+    total: int = Field(description="products that meet all filters")
+    facets: list[ValuesFacet | RangeFacet] = Field(
+        description="at most 10, in the order that ingest.items declares attributes"
+    )
+    left_out: int = Field(description="further attributes, which have no facet")
+
+
 class Item(BaseModel):
     """A product as pages show it."""
 
@@ -69,6 +111,11 @@ class Item(BaseModel):
     price: float | None
     currency: str
     categories: list[str]
+    attributes: dict[str, float | str | list[str]] = Field(
+        {},
+        description="those known, by the names that ingest.items declares, without texts and "
+        "serve.hidden_attributes; a date as ISO 8601",
+    )
 
 
 class ScoredItem(Item):
@@ -97,6 +144,7 @@ class RecommendResponse(Answered):
                             "price": 12.75,
                             "currency": "GBP",
                             "categories": ["Kitchen"],
+                            "attributes": {"colour": "red"},
                             "score": 1.7,
                             "source": "hybrid",
                             "reason": "popular lately",

@@ -21,6 +21,7 @@ from serving.models.catalogue import overlaid_engine
 from serving.models.loaded import LoadedModel, next_number
 from serving.models.retry import Retry
 from serving.profiles.profiles import Profiles
+from serving.recommend.facets import Facets
 from serving.recommend.pipeline import Pipeline
 from serving.recommend.ranking import Ranking, wait_until_loaded
 
@@ -79,6 +80,7 @@ class CatalogueRefresh:
         made = replace(
             loaded,
             engine=engine,
+            facets=Facets(engine),
             profiles=Profiles(known.base, known.live, engine.items, known.max_history),
             search=search,
             conversation=Conversation(engine, search),

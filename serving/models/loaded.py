@@ -14,6 +14,7 @@ from serving.models.new_product_vectors import NewProductVectors
 from serving.models.versions import ModelVersion
 from serving.profiles.profiles import Profiles
 from serving.recommend.engine import Engine
+from serving.recommend.facets import Facets
 from serving.recommend.pipeline import Pipeline
 from serving.search import Search
 
@@ -33,13 +34,14 @@ class NotReady(RuntimeError):
 class LoadedModel:
     """A model version in memory.
 
-    engine, profiles, search, conversation, pipeline: with the products of ``PUT /items``. trained:
-    the engine without them, and trained_number its number. covered: bool (items,), which items were
-    recommended since. revision: of the catalogue, 0 without products of ``PUT /items``.
+    engine, facets, profiles, search, conversation, pipeline: with the products of ``PUT /items``.
+    trained: the engine without them, and trained_number its number. covered: bool (items,), which
+    items were recommended since. revision: of the catalogue, 0 without products of ``PUT /items``.
     """
 
     source: ModelVersion
     engine: Engine
+    facets: Facets
     profiles: Profiles
     search: Search
     conversation: Conversation

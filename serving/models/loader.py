@@ -21,6 +21,7 @@ from serving.models.new_product_vectors import NewProductVectors
 from serving.models.versions import PROFILES, ModelVersion, profiles_file
 from serving.profiles.profiles import BaseProfiles, LiveProfiles, Profiles
 from serving.recommend.engine import Engine
+from serving.recommend.facets import Facets
 from serving.recommend.pipeline import Pipeline
 from serving.recommend.ranking import Ranking, wait_until_loaded
 from serving.search import Search, open_encoder
@@ -49,7 +50,7 @@ class ModelLoader:
         """
         number = next_number()
         in_worker = self._ranking.load(number, source.folder, source.version)
-        engine = Engine.load(source.folder, source.version)
+        engine = Engine.load(source.folder, source.version, self._serve.hidden_attributes)
         damaged = dict(engine.model.damaged)
         damaged.pop("profiles.parquet", None)  # of earlier versions; an erasure rewrites it
         base = self._base_profiles(source, engine)
@@ -68,6 +69,7 @@ class ModelLoader:
         loaded = LoadedModel(
             source=source,
             engine=engine,
+            facets=Facets(engine),
             profiles=Profiles(base, self._live, engine.items, self._serve.max_history),
             search=search,
             conversation=Conversation(engine, search),

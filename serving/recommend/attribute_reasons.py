@@ -6,13 +6,13 @@ shopper's attributes. Out: a text for the items for which there is one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
 
 from components.data.attribute_codes import Vocabulary
-from components.data.attributes import kind_of
+from components.data.attributes import kind_of, name_of
 from components.recommenders.two_stage.attribute_features import AttributeStatistics
 from serving.profiles.history import History
 
@@ -26,11 +26,14 @@ LIKE_YOU = np.log(1.1)
 class AttributeReasons:
     """Reasons over one catalogue, row number = code."""
 
-    def __init__(self, table: pd.DataFrame, statistics: AttributeStatistics) -> None:
+    def __init__(
+        self, table: pd.DataFrame, statistics: AttributeStatistics, hidden: Collection[str] = ()
+    ) -> None:
+        """hidden: attributes that no reason names."""
         words = {
             column: values
             for column, values in statistics.items.values.items()
-            if kind_of(column) in ("category", "set")
+            if kind_of(column) in ("category", "set") and name_of(column) not in hidden
         }
         vocabulary = Vocabulary(words)
         self._codes = vocabulary.encode(table)

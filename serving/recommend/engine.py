@@ -8,7 +8,7 @@ that the hybrid leaves free, ``explanations`` makes the reasons.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,17 +18,17 @@ import orjson
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.data.attributes import column_of
+from components.data.attributes import as_json, attribute_columns, kind_of, name_of
 from components.data.dataset import Histories
 from components.recommenders.two_stage.features import ITEM_STATISTICS
 from components.recommenders.two_stage.hybrid import Hybrid
-from components.settings import AttributeType
 from serving import metrics
 from serving.profiles.history import History, stack
+from serving.recommend.attribute_index import AttributeIndex
 from serving.recommend.attribute_reasons import AttributeReasons
 from serving.recommend.explanations import Explanations
 from serving.recommend.fallbacks import HOLDOUT, Fallbacks
-from serving.recommend.types import AttributeFilter, Filters, Mask, RankedList, Request
+from serving.recommend.types import Filters, Mask, RankedList, Request
 
 logger = logging.getLogger("bentoml.bowerbird")
 
@@ -55,11 +55,13 @@ class Engine:
         version: str,
         before: Engine | None = None,
         changed: Codes | None = None,
+        hidden: Collection[str] = (),
     ) -> None:
         """``before``: an engine of the same products except for those ``changed``, int codes (n,),
-        and those added after it; everything else is copied from it."""
+        and those added after it; everything else is copied from it. hidden: attributes that no
+        answer shows; with ``before`` those of it."""
         self.model = model
-        self._attributes = model.attributes.users
+        self._user_attributes = model.attributes.users
         self.version = version
         table = model.catalogue.table
         self.n_items = len(table)
@@ -69,6 +71,15 @@ class Engine:
         self.prices = table["price"].to_numpy(dtype=np.float64, na_value=np.nan)
         self.currencies: list[str] = table["currency"].fillna("").astype(str).tolist()
         self.available = table["available"].fillna(True).to_numpy(dtype=bool)
+        self.hidden: frozenset[str] = frozenset(hidden) if before is None else before.hidden
+        self.attributes: AttributeIndex = AttributeIndex(
+            table, None if before is None else before.attributes, changed
+        )
+        self.shown_attributes = [
+            column
+            for column in attribute_columns(table.columns)
+            if kind_of(column) != "text" and name_of(column) not in self.hidden
+        ]
         self.categories: list[list[str]]
         if before is None:
             self.categories = [_names(names) for names in table["categories"]]
@@ -91,28 +102,28 @@ class Engine:
         popular[top] = lately[top] > 0
         self.explanations = Explanations(
             *(self.titles, self.categories, self.vectors, self.sold, popular),
-            AttributeReasons(table, model.attributes),
+            AttributeReasons(table, model.attributes, self.hidden),
             model.repeat_model(),
         )
         self.fallbacks = Fallbacks(model, self.by_popularity, pd.factorize(main)[0])
         model.count_proposed(lambda name, n: metrics.CANDIDATES.labels(name).inc(n))
         self._masks: dict[Filters, Mask] = {}
-        # By column and casefolded value, made at the first filter by the column.
-        self._attribute_items: dict[str, dict[str, NDArray[np.int64]]] = {}
         self._described: dict[int, bytes] = {}
         scored = model.settings.exact_items if model.generator.indexes else self.n_items
         self.max_batch = int(np.clip(4_000_000 // max(1, scored), 1, 32))
 
     @classmethod
-    def load(cls, folder: str | Path, version: str) -> Engine:
+    def load(cls, folder: str | Path, version: str, hidden: Collection[str] = ()) -> Engine:
         """Return the engine of a model folder after one recommendation, which warms it up.
+
+        hidden: attributes that no answer shows.
 
         Raises:
             FileNotFoundError: the folder is not a complete model folder.
         """
         if not (Path(folder) / "model.json").exists():
             raise FileNotFoundError(f"no model in {folder}: run `make run` first")
-        engine = cls(Hybrid.load(folder), version)
+        engine = cls(Hybrid.load(folder), version, hidden=hidden)
         empty = History(np.empty(0, np.int32), np.empty(0, np.int64))
         engine.recommend([Request(empty, 10)])
         return engine
@@ -141,7 +152,7 @@ class Engine:
 
     def mask(self, filters: Filters) -> Mask:
         """Return bool (items,): true where an item meets the filters."""
-        return _cached(self._masks, filters, self._make_mask, MASKS)
+        return cached(self._masks, filters, self._make_mask, MASKS)
 
     def _make_mask(self, filters: Filters) -> Mask:
         mask = self.available.copy() if filters.available_only else np.ones(self.n_items, bool)
@@ -156,38 +167,13 @@ class Engine:
             if filters.max_price is not None:
                 mask &= self.prices <= filters.max_price
         for attribute in filters.attributes:
-            mask &= self._meets(attribute)
+            mask &= self.attributes.meets(attribute)
         mask.flags.writeable = False
         return mask
 
-    def _meets(self, wanted: AttributeFilter) -> Mask:
-        """Return bool (items,): true where an item has one of the values, or is within the
-        bounds."""
-        name, values, low, high = wanted
-        table = self.model.catalogue.table
-        kinds: tuple[AttributeType, ...] = ("category", "set") if values else ("number",)
-        named = [column for kind in kinds if (column := column_of(name, kind)) in table]
-        inside = np.zeros(self.n_items, dtype=bool)
-        if not named:  # declared since the training
-            return inside
-        if values:
-            if (items := self._attribute_items.get(named[0])) is None:
-                items = self._attribute_items[named[0]] = _inverted(_listed(table[named[0]]))
-            for value in values:
-                inside[items.get(value, [])] = True
-            return inside
-        numbers = table[named[0]].to_numpy(dtype=np.float64, na_value=np.nan)
-        with np.errstate(invalid="ignore"):
-            inside = np.isfinite(numbers)
-            if low is not None:
-                inside &= numbers >= np.float32(low)
-            if high is not None:
-                inside &= numbers <= np.float32(high)
-        return inside
-
     def stacked(self, histories: Sequence[History]) -> Histories:
         """Return the histories as the model takes them, with the shoppers' attributes."""
-        return stack(histories, self._attributes)
+        return stack(histories, self._user_attributes)
 
     def recommend(self, requests: Sequence[Request]) -> list[RankedList]:
         """Return one list a request; requests with the same filters are scored as a batch."""
@@ -277,7 +263,7 @@ class Engine:
         """
         texts = [None] * len(ranked.items) if reasons is None else reasons
         rendered = [
-            _cached(self._described, code, self._describe_json, DESCRIBED)
+            cached(self._described, code, self._describe_json, DESCRIBED)
             + orjson.dumps({"score": score, "source": source, "reason": reason})[1:]
             for code, score, source, reason in zip(
                 ranked.items, ranked.scores, ranked.sources, texts, strict=True
@@ -302,10 +288,18 @@ class Engine:
             "price": None if np.isnan(price) else round(float(price), 4),
             "currency": self.currencies[code],
             "categories": self.categories[code],
+            "attributes": self._attributes_of(code),
         }
 
+    def _attributes_of(self, code: int) -> dict[str, float | str | list[str]]:
+        """Return the shown attributes that are known of an item, by their names."""
+        table = self.model.catalogue.table
+        row = {column: table[column].iloc[code] for column in self.shown_attributes}
+        found = {name_of(column): as_json(column, cell) for column, cell in row.items()}
+        return {name: value for name, value in found.items() if value is not None}
 
-def _cached(cache: dict[Key, Made], key: Key, make: Callable[[Key], Made], most: int) -> Made:
+
+def cached(cache: dict[Key, Made], key: Key, make: Callable[[Key], Made], most: int) -> Made:
     """Return ``make(key)`` from the cache of at most ``most`` entries; the oldest is evicted first.
 
     Not ``lru_cache``: around a method it is a reference cycle, which would keep a replaced model in
@@ -317,15 +311,6 @@ def _cached(cache: dict[Key, Made], key: Key, make: Callable[[Key], Made], most:
             cache.pop(next(iter(cache)), None)
         found = cache[key] = make(key)
     return found
-
-
-def _listed(cells: pd.Series) -> list[list[str]]:
-    """Return the values of each item: of a category one or none, of a set all."""
-    there = cells.notna().to_numpy()
-    return [
-        ([cell] if isinstance(cell, str) else list(cell)) if known else []
-        for cell, known in zip(cells, there, strict=True)
-    ]
 
 
 def _names(names: Iterable[Any] | None) -> list[str]:

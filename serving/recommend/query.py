@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, date, datetime, time
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -17,16 +20,64 @@ from pydantic import (
 
 from components.settings import AttributeType
 from serving.fields import MAX_K, MAX_LIST, Body, Id, Price, Text, UserId
-from serving.recommend.types import AttributeFilter, Filters
+from serving.recommend.types import AttributeFilter, Bound, Filters
 
 MAX_FILTERS, MAX_VALUES = 10, 50
 
 
-class Range(Body):
-    """Bounds of a number, both included."""
+def _bound(value: object) -> object:
+    """Return a bound, checked to be a number or a date of ISO 8601."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, str):
+        with suppress(ValueError):
+            _moment(value, time.min)
+            return value
+    raise ValueError("must be a number, or a date of ISO 8601 such as 2026-05-31")
 
-    min: float | None = Field(None, allow_inf_nan=False)
-    max: float | None = Field(None, allow_inf_nan=False)
+
+def _moment(text: str, of_day: time) -> datetime:
+    """Return a date of ISO 8601, in UTC unless it says so; a day alone at the time ``of_day``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return datetime.combine(date.fromisoformat(text), of_day, UTC)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+NumberOrDate = Annotated[float | str, BeforeValidator(_bound)]
+
+
+class Range(Body):
+    """Bounds of a number or of a date, both included; a day is included as a whole."""
+
+    min: NumberOrDate | None = None
+    max: NumberOrDate | None = None
+
+    @model_validator(mode="after")
+    def _of_one_type(self) -> Self:
+        if len(self.kinds) == 0:
+            raise ValueError("give both bounds as numbers, or both as dates")
+        return self
+
+    @property
+    def kinds(self) -> tuple[AttributeType, ...]:
+        """The types of attributes that the bounds fit."""
+        given = {type(one) for one in (self.min, self.max) if one is not None}
+        return tuple(kind for kind, python in BOUNDS.items() if given <= {python})
+
+    def bounds(self) -> tuple[Bound | None, Bound | None]:
+        """Return both bounds, dates as moments."""
+        low = _moment(self.min, time.min) if isinstance(self.min, str) else self.min
+        high = _moment(self.max, time.max) if isinstance(self.max, str) else self.max
+        return low, high
+
+
+BOUNDS: dict[AttributeType, type] = {"number": float, "date": str}
 
 
 def _listed(value: object) -> object:
@@ -47,7 +98,7 @@ ValuesOrRange = Annotated[
     Discriminator(
         _form,
         custom_error_type="filter",
-        custom_error_message="must be a value, a list of values, or {min, max} of a number",
+        custom_error_message="must be a value, a list of values, or {min, max} of a number or date",
     ),
 ]
 
@@ -65,14 +116,14 @@ class Filtered(Body):
         {},
         max_length=MAX_FILTERS,
         description="by the names that ingest.items of params.yaml declares: of a category or set "
-        "a value, or several of which a product has one, of a number {min, max}; products without "
-        "the attribute do not meet it",
+        "a value, or several of which a product has one, of a number or date {min, max}; products "
+        "without the attribute do not meet it",
     )
 
     def filters(self) -> Filters:
         """Return the filters as the engine takes them."""
         attributes: list[AttributeFilter] = [
-            (name, (), one.min, one.max)
+            (name, (), *one.bounds())
             if isinstance(one, Range)
             else (name, tuple(sorted({value.casefold() for value in one})), None, None)
             for name, one in sorted(self.attributes.items())
@@ -86,7 +137,7 @@ class Filtered(Body):
         """Raise ValueError, whose arguments are a sentence and a field, if an attribute is not
         declared or cannot be filtered so. declared: type by name."""
         for name, one in self.attributes.items():
-            kinds = ("number",) if isinstance(one, Range) else ("category", "set")
+            kinds = one.kinds if isinstance(one, Range) else ("category", "set")
             if declared.get(name) not in kinds:
                 fitting = [other for other, kind in declared.items() if kind in kinds]
                 known = ", ".join(fitting) or "none"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,9 @@ class Shopper:
     logged: bool = True
 
 
-AttributeFilter = tuple[str, tuple[str, ...], float | None, float | None]
-"""Name of an attribute, the values of which an item needs one, and bounds of a number."""
+Bound = float | datetime
+AttributeFilter = tuple[str, tuple[str, ...], Bound | None, Bound | None]
+"""Name of an attribute, the values of which an item needs one, and bounds of a number or date."""
 
 
 @dataclass(frozen=True)

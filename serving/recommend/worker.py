@@ -110,7 +110,7 @@ class Worker:
     def _load(self, name: str, number: int, *arguments: Any) -> None:
         if name == "load":
             folder, version, serve = arguments
-            pipeline = Pipeline(Engine.load(folder, version), serve)
+            pipeline = Pipeline(Engine.load(folder, version, serve.hidden_attributes), serve)
         else:
             trained, rows, vectors = arguments
             base = self._pipelines[trained]

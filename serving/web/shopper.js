@@ -1,5 +1,6 @@
 // The shopper's page: a conversation, a shelf that changes with each click, search, similar items.
 import { api, element, money, say, stream, visitor } from "/web/common.js";
+import { Facets, facts } from "/web/facets.js";
 import { tile } from "/web/tile.js";
 
 const at = (id) => document.getElementById(id);
@@ -48,6 +49,7 @@ function card(item, isNew, impression) {
     element("span", { class: "title" }, name),
     element("span", { class: "meta" }, element("span", { class: "price" }, money(item.price, item.currency)),
       item.categories.length ? ` · ${item.categories.join(" › ")}` : ""),
+    facts(item),
     item.reason ? element("span", { class: "reason" }, item.reason.toLowerCase()) : null,
     element("span", { class: "row" },
       element("button", { type: "button", class: "look", "aria-label": `Look at ${name}`, onclick: act("click") }, "Look"),
@@ -66,10 +68,11 @@ async function guarded(work) {
 async function shelf() {
   const user = sessionStorage.getItem("user");
   await begin();
-  let answer = await api("/recommend", { ...who(), k: 8 });
+  const body = () => ({ ...who(), k: 8, attributes: facets.filters() });
+  let answer = await api("/recommend", body());
   if (!user && !answer.identified) {
     await begin(true);
-    answer = await api("/recommend", { ...who(), k: 8 });
+    answer = await api("/recommend", body());
   }
   at("key").hidden = !user || answer.identified;
   const before = shown;
@@ -80,8 +83,9 @@ async function shelf() {
   const count = answer.history_length;
   const known = user && !answer.identified ? "As for a visitor: the shop's key opens what is known of a user"
     : count ? `From ${count === 1 ? "one thing" : `${count} things`} you did` : "Nothing is known of you yet: what is popular";
-  at("shelf-note").textContent = known
-    + (changed ? `; ${changed} new on the shelf` : "");
+  at("shelf-note").textContent = answer.items.length
+    ? known + (changed ? `; ${changed} new on the shelf` : "")
+    : "No product meets all the filters";
   at("shelf-note").title = `model ${answer.model_version}`;
   return changed;
 }
@@ -102,23 +106,37 @@ function send(item, event, impression) {
 }
 
 async function goesWith(item) {
-  const answer = await api("/similar", { item_ids: [item.item_id], k: 4 });
+  const answer = await api("/similar", { item_ids: [item.item_id], k: 4, attributes: facets.filters() });
   at("similar-title").textContent = `Goes with ${named(item)}`;
   at("similar").replaceChildren(...answer.items.map((other) => card(other, false, null)));
-  at("similar-part").hidden = false;
+  at("similar-part").hidden = answer.items.length === 0;
 }
+
+// The fields of the search form that products are filtered by.
+function limits() {
+  const found = {};
+  if (at("category").value) found.category = at("category").value;
+  if (at("max-price").value) found.max_price = Number(at("max-price").value);
+  return found;
+}
+
+const facets = new Facets(limits, () => guarded(async () => {
+  shown = new Set();
+  at("similar-part").hidden = true;
+  await Promise.all([shelf(), search(false)]);
+}));
 
 async function search(append) {
   offset = append ? offset + PAGE : 0;
-  const body = { query: at("query").value, k: PAGE, offset };
-  if (at("category").value) body.category = at("category").value;
-  if (at("max-price").value) body.max_price = Number(at("max-price").value);
-  const answer = await api("/search", body);
+  const answer = await api("/search", {
+    query: at("query").value, k: PAGE, offset, ...limits(), attributes: facets.filters(),
+  });
   const cards = answer.items.map((item) => card(item, false, null));
   if (append) at("results").append(...cards);
   else at("results").replaceChildren(...cards);
   at("found").textContent = `${answer.total} products`;
   at("more").hidden = offset + PAGE >= answer.total;
+  if (!append) await facets.draw();
 }
 
 // --- the conversation ---

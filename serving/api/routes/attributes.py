@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fastapi import Request
+
 from components.data.attributes import checked, types
-from components.settings import AttributeType, Settings
+from components.settings import AttributeType
 from serving.api.middleware import Refused
+from serving.api.routing import auth_of, backend_of
 from serving.recommend.query import Filtered
 
 
@@ -34,10 +37,18 @@ def checked_attributes(
     return found
 
 
-def check_filters(body: Filtered, settings: Settings) -> None:
-    """Raise ``Refused`` if a filter's attribute is not declared or is of another type."""
-    if body.attributes:
-        try:
-            body.check_attributes(types(settings.ingest.items))
-        except ValueError as error:
-            raise Refused(422, *error.args) from error
+def check_filters(body: Filtered, request: Request) -> None:
+    """Raise ``Refused`` if a filter's attribute is not declared, is of another type, or is hidden
+    from the caller."""
+    if not body.attributes:
+        return
+    settings = backend_of(request).settings
+    declared = types(settings.ingest.items)
+    auth = auth_of(request)
+    if auth.keys.api is not None and not auth.caller(request).is_shop:
+        hidden = settings.serve.hidden_attributes
+        declared = {name: kind for name, kind in declared.items() if name not in hidden}
+    try:
+        body.check_attributes(declared)
+    except ValueError as error:
+        raise Refused(422, *error.args) from error

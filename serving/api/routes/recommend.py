@@ -34,7 +34,7 @@ async def recommend(body: RecommendRequest, request: Request) -> Response:
     backend.models.current()
     limits = backend.settings.serve
     within(body.k, limits.max_k, "k")
-    check_filters(body, backend.settings)
+    check_filters(body, request)
     within(len(body.recent), limits.max_history, "recent")
     within(len(body.page_items), limits.max_history, "page_items")
     return Json(await backend.recommendations.recommend(body, shopper_of(request, body)))
@@ -66,7 +66,7 @@ async def similar(body: SimilarRequest, request: Request) -> Response:
     """Similar items to one item or to a basket."""
     backend = backend_of(request)
     within(body.k, backend.settings.serve.max_k, "k")
-    check_filters(body, backend.settings)
+    check_filters(body, request)
     within(len(body.item_ids), backend.settings.serve.max_history, "item_ids")
     find = backend.recommendations.similar
     found = await READING.run(find, body.item_ids, body.k, body.filters())

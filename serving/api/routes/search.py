@@ -1,4 +1,4 @@
-"""Routes of text search and of the catalogue's categories."""
+"""Routes of text search, and of the catalogue's facets and categories."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from components.data.attributes import column_of, types
 from serving.api.pools import READING
 from serving.api.routes.attributes import check_filters
 from serving.api.routing import ERRORS, Json, backend_of, within
-from serving.api.schemas import CategoriesResponse, SearchRequest, SearchResponse
+from serving.api.schemas import (
+    CategoriesResponse,
+    FacetsRequest,
+    FacetsResponse,
+    SearchRequest,
+    SearchResponse,
+)
 from serving.models.loaded import LoadedModel
 from serving.recommend.types import RankedList
 
@@ -36,8 +43,20 @@ async def search(body: SearchRequest, request: Request) -> Response:
     """Find products by words; without words, browse them, the popular ones first."""
     backend = backend_of(request)
     within(body.k, backend.settings.serve.max_k, "k")
-    check_filters(body, backend.settings)
+    check_filters(body, request)
     return Json(await READING.run(search_response, backend.models.current(), body))
+
+
+@router.post("/facets", response_model=FacetsResponse, responses=ERRORS)
+async def facets(body: FacetsRequest, request: Request) -> Response:
+    """The values of declared attributes of products, with the number of products that have each."""
+    backend = backend_of(request)
+    check_filters(body, request)
+    columns = tuple(
+        column_of(name, kind) for name, kind in types(backend.settings.ingest.items).items()
+    )
+    loaded = backend.models.current()
+    return Json(await READING.run(loaded.facets.json, body.filters(), columns))
 
 
 @router.get("/categories", response_model=CategoriesResponse, responses=ERRORS)
