@@ -21,8 +21,8 @@ difference of NDCG@10 to the hybrid, by Fisher's randomisation test.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -31,14 +31,14 @@ import numpy as np
 
 from components.arrays import BoolArray, DoubleArray
 from components.data.attributes import kind_of
-from components.data.dataset import Catalogue, Prepared, load_prepared
+from components.data.dataset import load_prepared
 from components.data.holdout import Task, Window, window_task
 from components.evaluation.metrics import ndcg, recall
 from components.evaluation.protocol import interval, lists, paired_p_value, some_users
 from components.recommenders.base import KnowsRepeats, Recommender
 from components.recommenders.train import CANDIDATES, load_candidates
 from components.recommenders.two_stage.hybrid import Hybrid
-from components.settings import Settings, load_settings
+from components.settings import Rank, Settings, load_settings
 
 RESULTS = Path("benchmarks/results/two_shops.md")
 USERS, SAMPLES, SEED = 1000, 1000, 0
@@ -54,18 +54,6 @@ class Row:
     recall: DoubleArray
 
 
-def without_user_attributes(prepared: Prepared) -> Prepared:
-    """Return the tables without users' declared attributes."""
-    return replace(prepared, interactions=replace(prepared.interactions, attributes=None))
-
-
-def without_item_attributes(prepared: Prepared) -> Prepared:
-    """Return the tables without products' declared attributes."""
-    table = prepared.catalogue.table
-    contract = [column for column in table if kind_of(column) is None]
-    return replace(prepared, catalogue=Catalogue(table[contract], prepared.catalogue.vectors))
-
-
 class Shop:
     """A trained shop's tables and candidates."""
 
@@ -78,18 +66,19 @@ class Shop:
     def _candidates(self, window: Window) -> dict[str, Recommender]:
         return load_candidates(self.root / CANDIDATES / window, self.settings.train.names)
 
-    def task(self, prepared: Prepared, window: Window, exclude_seen: bool) -> Task:
+    def task(self, window: Window, exclude_seen: bool) -> Task:
         """Return the task of at most USERS users of a window."""
-        return some_users(window_task(prepared, window, exclude_seen), USERS, SEED)
+        return some_users(window_task(self.prepared, window, exclude_seen), USERS, SEED)
 
     def hybrid(
-        self, prepared: Prepared, window: Window, names: list[str], learned: Hybrid | None = None
+        self, rank: Rank, window: Window, names: list[str], learned: Hybrid | None = None
     ) -> Hybrid:
         """Return a hybrid of the candidates of a window. learned: whose ranker it uses."""
+        prepared = self.prepared
         start = {"validation": prepared.validation_start, "test": prepared.test_start}[window]
         x, found = prepared.interactions, self.candidates(window)
         model = Hybrid(
-            self.settings.rank,
+            rank,
             {name: found[name] for name in names},
             ranker=None if learned is None else learned.ranker,
             seed=self.settings.seed,
@@ -98,12 +87,12 @@ class Shop:
         return model.fit(x.where(x.times < start), prepared.catalogue)
 
     def crossed(
-        self, name: str, prepared: Prepared, names: list[str], exclude_seen: bool
+        self, name: str, rank: Rank, names: list[str], exclude_seen: bool
     ) -> tuple[Row, Hybrid]:
         """Return the hybrid's row on the validation window, and the hybrid whose ranker learned
         from all its users."""
-        task = self.task(prepared, "validation", exclude_seen)
-        model = self.hybrid(prepared, "validation", names)
+        task = self.task("validation", exclude_seen)
+        model = self.hybrid(rank, "validation", names)
         first: BoolArray = np.random.default_rng(SEED).random(len(task.users)) < 0.5
         row = Row(name, np.empty(len(first)), np.empty(len(first)))
         for half in (first, ~first):
@@ -116,29 +105,30 @@ class Shop:
         model.fit_ranker(task.histories, task.targets, exclude_seen)
         return row, model
 
-    def variants(self, dropped: list[str]) -> Iterator[tuple[str, Prepared, list[str]]]:
+    def variants(self, dropped: list[str]) -> Iterator[tuple[str, Rank, list[str]]]:
         """Yield the hybrids by name: as configured, then each without a part.
 
         dropped: further candidates to leave out, one at a time.
         """
-        names, prepared = list(self.settings.train.names), self.prepared
-        yield HYBRID, prepared, names
-        parts: dict[str, Callable[[Prepared], Prepared]] = {
-            "users' attributes": without_user_attributes,
-            "products' attributes": without_item_attributes,
-        }
-        declared = {
-            "users' attributes": prepared.interactions.attributes is not None,
-            "products' attributes": any(kind_of(column) for column in prepared.catalogue.table),
-        }
-        for part, change in parts.items():
-            if declared[part]:
-                yield f"without {part}", change(prepared), names
+        names, rank, prepared = list(self.settings.train.names), self.settings.rank, self.prepared
+        yield HYBRID, rank, names
+        if prepared.interactions.attributes is not None:
+            yield (
+                "without users' attributes",
+                rank.model_copy(update={"attributes": ["items"]}),
+                names,
+            )
+        if any(kind_of(column) for column in prepared.catalogue.table):
+            yield (
+                "without products' attributes",
+                rank.model_copy(update={"attributes": ["users"]}),
+                names,
+            )
         models = self.candidates("validation")
         repeats = [name for name in names if isinstance(models[name], KnowsRepeats)]
         for name in (*repeats, *dropped):
             if name in names:
-                yield f"without {name}", prepared, [one for one in names if one != name]
+                yield f"without {name}", rank, [one for one in names if one != name]
 
 
 def judged(name: str, model: Recommender, task: Task, exclude_seen: bool) -> Row:
@@ -174,20 +164,20 @@ def measured(shop: Shop, exclude_seen: bool, dropped: list[str]) -> list[str]:
     kind = "new products only" if exclude_seen else "with seen products"
     validation: list[Row] = []
     test: list[Row] = []
-    variants: Iterator[tuple[str, Prepared, list[str]]] = shop.variants(dropped)
+    variants: Iterator[tuple[str, Rank, list[str]]] = shop.variants(dropped)
     if exclude_seen != shop.settings.train.exclude_seen:
         variants = islice(variants, 1)
-    for name, prepared, names in variants:
-        row, learned = shop.crossed(name, prepared, names, exclude_seen)
+    for name, rank, names in variants:
+        row, learned = shop.crossed(name, rank, names, exclude_seen)
         validation.append(row)
-        task = shop.task(prepared, "test", exclude_seen)
-        model = shop.hybrid(prepared, "test", names, learned)
+        task = shop.task("test", exclude_seen)
+        model = shop.hybrid(rank, "test", names, learned)
         test.append(judged(name, model, task, exclude_seen))
         print(f"{name:<30}{row.ndcg.mean():.4f} {test[-1].ndcg.mean():.4f}", flush=True)
     windows: tuple[tuple[Window, list[Row]], ...] = (("validation", validation), ("test", test))
     lines = []
     for window, rows in windows:
-        task = shop.task(shop.prepared, window, exclude_seen)
+        task = shop.task(window, exclude_seen)
         base, singles = rows[0], []
         for name, single in shop.candidates(window).items():
             singles.append(judged(name, single, task, exclude_seen))

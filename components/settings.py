@@ -1199,6 +1199,8 @@ class Rank(Section):
     """Rows that a leaf needs."""
     truncation: PositiveInt = 30
     """LambdaMART trains on pairs with an item in the first this many positions."""
+    attributes: list[Literal["users", "items"]] = ["users", "items"]
+    """Whose declared attributes are features of the ranker."""
     unsold_weight: PositiveFloat = 3.0
     """Training weight of users who bought an unsold item; higher ranks new products higher."""
     exact_items: PositiveInt = 100_000

@@ -6,7 +6,7 @@ attributes there are none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -64,6 +64,14 @@ class AttributeStatistics:
         """Return the statistics with ``n_new`` more items, which have no lift."""
         none = np.zeros((len(self.lift), n_new), dtype=np.float32)
         return AttributeStatistics(self.items, self.users, np.hstack([self.lift, none]))
+
+    def only(self, tables: Collection[str]) -> Self:
+        """Return the statistics of the attributes of ``users``, ``items``, or both."""
+        kinds = type(self)
+        items = self.items if "items" in tables else Vocabulary({})
+        if "users" in tables:
+            return kinds(items, self.users, self.lift)
+        return kinds(items, Vocabulary({}), self.lift[:0])
 
     def config(self) -> dict[str, Any]:
         """Return the vocabularies, as JSON can hold them."""

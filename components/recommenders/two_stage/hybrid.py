@@ -151,7 +151,7 @@ class Hybrid(Recommender):
         self.item_statistics = statistics
         self.features = FeatureBuilder(
             ItemFacts.of(catalogue, statistics),
-            AttributeFeatures(catalogue, self.attributes),
+            AttributeFeatures(catalogue, self.attributes.only(self.settings.attributes)),
             RepeatFeatures(self.repeat_model()),
         )
         self.generator = CandidateGenerator(

@@ -143,6 +143,20 @@ def test_the_ranker_learns_from_the_features(
     assert gains["user_lift_age"] > 0.5 * sum(gains.values())
 
 
+@pytest.mark.parametrize("tables", [["users"], ["items"], []])
+def test_the_ranker_reads_the_attributes_of_the_tables_that_are_named(
+    tables: list[str], shop: tuple[Interactions, Catalogue], settings: Settings, tmp_path: Path
+) -> None:
+    rank = settings.rank.model_copy(update={"attributes": tables})
+    changed = settings.model_copy(update={"rank": rank})
+    model = colour_hybrid(*shop, changed, ("popularity", "item_neighbours"))
+    kinds = {"user": "users", "item": "items"}
+    found = {kinds[name.partition("_")[0]] for name in model.features.more_names}
+    assert found == set(tables)
+    model.save(tmp_path / "model")
+    assert Hybrid.load(tmp_path / "model").features.more_names == model.features.more_names
+
+
 def test_newcomers_in_a_batch_get_the_demographic_list_and_the_others_the_rankers(
     model: Hybrid, shop: tuple[Interactions, Catalogue]
 ) -> None:
