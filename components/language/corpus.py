@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,13 @@ from transformers import PreTrainedTokenizerBase
 from components.arrays import BoolArray, Int32Array, Int64Array, TextArray
 from components.data.dataset import Prepared, category_texts, load_prepared
 from components.language.families import open_tokenizer
-from components.language.languages import UNDETERMINED, finding, fits, languages_of
+from components.language.languages import (
+    UNDETERMINED,
+    catalogue_languages,
+    finding,
+    fits,
+    languages_of,
+)
 from components.progress import progress
 from components.settings import Corpus as CorpusSettings
 from components.settings import Settings
@@ -235,17 +240,19 @@ def run(settings: Settings, root: Path) -> None:
             "corpus: no text of corpus.min_characters or more, in a language of corpus.languages, "
             "in items and reviews"
         )
-    if not fits(settings.pretrain.encoder, languages):
-        print(f"warning: {finding(settings.pretrain.encoder, languages)}", file=sys.stderr)
+    texts, encoder = documents.agg(" ".join, axis=1), settings.pretrain.encoder
+    spoken = catalogue_languages(texts)  # of the products, which come first
+    said = finding(encoder, spoken)
+    print(said if fits(encoder, spoken) else f"warning: {said}")
     sentences = sentences_of(documents)
-    tokenizer = open_tokenizer(settings.pretrain.encoder, sentences)
+    tokenizer = open_tokenizer(encoder, sentences)
     tokens, lengths, owner = tokenise(tokenizer, sentences, s.max_length)
     counts = np.bincount(owner, minlength=len(documents))
     arrays = {
         "tokens": tokens,
         "sentences": np.append(0, np.cumsum(lengths)),
         "documents": np.append(0, np.cumsum(counts)),
-        "held_out": held_out(documents.agg(" ".join, axis=1), s.validation_share),
+        "held_out": held_out(texts, s.validation_share),
         "languages": languages,
     }
     partial, out = root / "data/.corpus", root / "data/corpus"
@@ -255,7 +262,7 @@ def run(settings: Settings, root: Path) -> None:
         np.save(partial / f"{name}.npy", array)
     tokenizer.save_pretrained(partial / "tokenizer")
     facts = {
-        "encoder": settings.pretrain.encoder,
+        "encoder": encoder,
         "documents": len(documents),
         "held out": int(arrays["held_out"].sum()),
         "sentences": len(lengths),

@@ -24,15 +24,13 @@ from components.data import ingest
 from components.data.event_kinds import check_targets
 from components.data.sources.columns import mapped_columns
 from components.data.sources.files import files_of
-from components.language.languages import finding, languages_of
+from components.language.languages import catalogue_languages, finding
 from components.project.sampling import Sample, sample
 from components.settings import Settings
 
 TABLES = ("interactions", "items", "users", "reviews")
 MEGABYTES = 16
 ROWS_SHOWN = 3
-TEXTS_READ = 2000
-"""Products whose languages are looked at."""
 FEW = 10
 """Returning customers, or products, of which fewer are too few to compare models."""
 _WIDEST = 28  # characters of a value in a table
@@ -55,7 +53,7 @@ class Checked:
     """What the files hold, as far as they were read.
 
     kinds: valid events by kind. customers, products: with valid events. returning: customers with
-    several of them. languages: of the products' texts, as ``languages_of`` returns them. days:
+    several of them. languages: of the products' texts, as ``catalogue_languages`` has them. days:
     between the first and the last event. cut: files of which only the beginning was read.
     """
 
@@ -176,11 +174,11 @@ def _found(place: Path, cut: list[str]) -> Checked:
 
 
 def _languages(place: Path) -> TextArray:
-    """Return the languages of the first products' texts."""
+    """Return the languages of the products' texts."""
     names = ["title", "description"]
     items = pq.read_table(place / "data/valid/items.parquet", columns=names).to_pandas()
     texts = items["title"].fillna("").str.cat(items["description"].fillna(""), sep=" ").str.strip()
-    return languages_of(texts[texts != ""].drop_duplicates().head(TEXTS_READ))
+    return catalogue_languages(texts[texts != ""].drop_duplicates())
 
 
 def _show_sources(settings: Settings, sampled: Settings, place: Path) -> None:
