@@ -111,5 +111,5 @@ def in_words(languages: TextArray) -> str:
     >>> in_words(np.array(["de", "de", "de", "en", "und"]))
     '75 % de, 25 % en'
     """
-    found = [f"{share:.0%} {code}".replace("%", " %") for code, share in shares(languages).items()]
-    return ", ".join(found[:3]) + (" …" if len(found) > 3 else "")
+    found = [(code, f"{share:.0%}") for code, share in shares(languages).items()]
+    return ", ".join(f"{share[:-1]} % {code}" for code, share in found[:3] if share != "0%")

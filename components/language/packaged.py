@@ -10,6 +10,7 @@ converted once, into ``var/models``; a converted model needs its packages no lon
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -114,7 +115,7 @@ def packaged_folder(name: str, root: Path = Path()) -> Path:
     files = _files(name, model)
     with file_lock(folder.with_name(f".{folder.name}.lock")):
         if not folder.is_dir():
-            print(f"{name}: converting its weights, once, to {folder}")
+            print(f"{name}: converting its weights, once, to {folder}", file=sys.stderr)
             partial = folder.with_name(f".{folder.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             model.convert(files, partial)
