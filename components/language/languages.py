@@ -19,6 +19,7 @@ UNDETERMINED = "und"  # ISO 639-2
 _SURE = 0.5  # of a language: above it, 97 % of short English titles are right
 _TOGETHER = 8  # short titles in a group: of such, langid takes no English one for another language
 TEXTS_READ = 2000
+"""Products by whose texts the languages of a catalogue are told."""
 LEAST_TEXTS = 10
 """Texts of a known language below which nothing is said about a catalogue."""
 FOREIGN_SHARE = 0.2

@@ -36,7 +36,7 @@ class PackagedModel:
     files: for each requirement (``name==version``; another version may carry other weights), the
     file or folder that is read of it. The first one carries the weights. convert: writes the files
     to a folder; None if the first file is such a folder already. languages: ISO 639-1 codes that
-    the model was trained on, None for about a hundred.
+    an encoder was trained on; None: about a hundred.
     """
 
     files: dict[str, str]
@@ -92,7 +92,6 @@ WRITERS = {
             "gguf==0.19.0": "gguf",
         },
         _convert_gguf,
-        frozenset({"en"}),
     )
 }
 """Causal language models by their name in ``serve.writer``."""
