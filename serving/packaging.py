@@ -21,6 +21,7 @@ import bentoml
 import yaml
 
 from components.credentials import check_text
+from components.language.packaged import WRITERS, converted_folder, packaged_folder
 from components.lockfile import FILES, exact_requirements
 from components.manifest import verify_manifest, write_manifest
 from components.settings import Settings, read_params
@@ -53,7 +54,7 @@ def package(settings: Settings, root: Path) -> str:
     Raises:
         FileNotFoundError: there is no model yet.
         ManifestError: the model folder is damaged.
-        ValueError: settings or requirements hold a credential.
+        ValueError: settings or requirements hold a credential, or the writer's package is missing.
     """
     champion = find_champion(root)
     os.umask(0o022)  # a Bento holds no personal data, and a container may run as any user
@@ -79,6 +80,9 @@ def package(settings: Settings, root: Path) -> str:
         requirements = "\n".join(exact_requirements())
         (staging / "requirements.txt").write_text(requirements, encoding="utf-8")
         write_sbom(staging / SBOM)
+        writer = settings.serve.writer.get_secret_value()
+        if writer in WRITERS:  # a Bento's requirements have no packages of models
+            shutil.copytree(packaged_folder(writer, root), converted_folder(writer, staging))
         pointer = staging / POINTER
         pointer.parent.mkdir(parents=True)
         pointer.write_text(

@@ -30,7 +30,8 @@ class Search:
     def __init__(
         self, table: pd.DataFrame, vectors: np.ndarray | None = None, encoder: Any | None = None
     ) -> None:
-        """``encoder``: has ``encode(list of texts) -> (texts, width)`` in the vectors' space."""
+        """``encoder``: has ``encode(list of texts, kind=) -> (texts, width)`` in the vectors'
+        space."""
         texts, titles = _texts(table)
         self._words = _Index.of(
             TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"), texts
@@ -75,7 +76,8 @@ class Search:
             matches = letters >= NEAR
         scores = words + 0.5 * letters
         if self.encoder is not None and self._vectors is not None:
-            meaning = np.asarray(self._vectors) @ np.asarray(self.encoder.encode([query]))[0]
+            asked = np.asarray(self.encoder.encode([query], kind="query"))[0]
+            meaning = np.asarray(self._vectors) @ asked
             near = np.argsort(np.where(mask, -meaning, np.inf), kind="stable")[:MEANING]
             scores = scores + 0.3 * meaning
             matches[near] = True

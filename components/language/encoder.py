@@ -24,6 +24,7 @@ from components.data.dataset import item_text
 from components.device import best_device, fast_at_bf16
 from components.language.families import locate, save_model, weights_digest
 from components.language.int8 import Int8Encoder
+from components.language.prompts import Kind, read_prompts
 from components.progress import progress as with_progress
 from components.settings import Settings
 
@@ -32,7 +33,8 @@ HEAD = "head.safetensors"
 
 class TextEncoder:
     """Sentence encoder: the mean of the last layer over a text's tokens (Reimers and Gurevych
-    2019), through the fine-tuned linear head if there is one, normalised to length 1.
+    2019), through the fine-tuned linear head if there is one, normalised to length 1. A model that
+    was trained with prompts reads the one of the texts' kind before each text.
 
     name: a folder or a name that ``families.locate`` knows. precision: of the computation; auto is
     bf16 if the device is fast at it; int8 is faster on a CPU, and runs on none else (``int8.py``).
@@ -51,6 +53,7 @@ class TextEncoder:
     ) -> None:
         place = locate(str(name))
         self.tokenizer = AutoTokenizer.from_pretrained(place)
+        self.prompts = read_prompts(place)
         in_integers = precision == "int8" and not training
         self.device = torch.device("cpu" if in_integers else device or best_device())
         # PyTorch's fused attention has a slow backward pass on a CPU: a step takes 1.4 times as
@@ -73,10 +76,14 @@ class TextEncoder:
             self.head = linear(**load_file(file)).to(self.device)
 
     def encode(
-        self, texts: list[str], progress: bool = False, with_head: bool = True
+        self,
+        texts: list[str],
+        progress: bool = False,
+        with_head: bool = True,
+        kind: Kind = "document",
     ) -> FloatArray:
         """Return float32 (texts, width) of length 1."""
-        ids = self._ids(list(dict.fromkeys(texts)))
+        ids = self._ids(list(dict.fromkeys(texts)), kind)
         row = {text: n for n, text in enumerate(dict.fromkeys(texts))}
         out = np.zeros((len(ids), self.width), dtype=np.float32)
         batches = self._batches(ids, self.batch_tokens)
@@ -88,9 +95,9 @@ class TextEncoder:
                 out[rows] = (self.project(found) if with_head else found).float().cpu().numpy()
         return out[[row[text] for text in texts]]
 
-    def before_head(self, texts: list[str]) -> torch.Tensor:
+    def before_head(self, texts: list[str], kind: Kind = "document") -> torch.Tensor:
         """Return float32 (texts, width) of length 1, without the head, with gradients."""
-        ids = self._ids(texts)
+        ids = self._ids(texts, kind)
         batches = self._batches(ids, CHUNK)
         found = torch.cat([self._means([ids[n] for n in rows]) for rows in batches])
         return found[self.tensor(np.argsort(np.concatenate(batches), kind="stable"))]
@@ -104,15 +111,16 @@ class TextEncoder:
         return vectors if self.head is None else F.normalize(self.head(vectors), dim=1)
 
     def save(self, folder: Path) -> None:
-        """Write model, tokenizer and head to ``folder``."""
-        save_model(self.model, self.tokenizer, folder)
+        """Write model, tokenizer, prompts and head to ``folder``."""
+        save_model(self.model, self.tokenizer, folder, self.prompts)
         if self.head is not None:
             state = self.head.state_dict()
             save_file({name: one.contiguous() for name, one in state.items()}, folder / HEAD)
 
-    def _ids(self, texts: list[str]) -> list[list[int]]:
+    def _ids(self, texts: list[str], kind: Kind) -> list[list[int]]:
+        prompt = self.prompts[kind]
         return self.tokenizer(
-            texts,
+            [f"{prompt}{text}" for text in texts],
             truncation=True,
             max_length=self.max_length,
             return_attention_mask=False,
@@ -182,10 +190,10 @@ def encoder_digest(name: str | Path) -> str:
 def encode_cached(encoder: TextEncoder, digest: str, texts: list[str], folder: Path) -> FloatArray:
     """Return the vectors of ``texts``, encoding only those that ``folder`` has not cached.
 
-    digest: of the encoder's weights. Cached vectors of other weights, another precision or another
-    maximum length are not used.
+    digest: of the encoder's weights. Cached vectors of other weights, another precision, another
+    maximum length or another prompt are not used.
     """
-    way = f"{digest} {encoder.precision} {encoder.max_length} "
+    way = f"{digest} {encoder.precision} {encoder.max_length} {encoder.prompts['document']}"
     keys = np.array(
         [hashlib.blake2b(f"{way}{text}".encode(), digest_size=16).hexdigest() for text in texts]
     )

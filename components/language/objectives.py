@@ -15,6 +15,7 @@ returns the number of targets, so the parts add up to the loss of the whole batc
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ from components.language.families import FAMILIES, family_of
 from components.settings import Settings
 
 IGNORED = -100
+# Spaces, then Thai to Myanmar, Khmer, Japanese syllables and Chinese characters.
+_STARTS = re.compile("[ĠĊ▁\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 Batch = dict[str, torch.Tensor]
 
 
@@ -36,13 +39,13 @@ def starts_of_words(tokenizer: PreTrainedTokenizerBase) -> BoolArray:
     """Return bool (vocabulary,): tokens that start a word.
 
     WordPiece marks tokens that continue a word (##); byte-level BPE and SentencePiece mark the
-    space before a word (Ġ, ▁).
+    space before a word (Ġ, ▁). In scripts without spaces between words each token starts one.
     """
     pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     kind = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["type"]
     if kind == "WordPiece":
         return np.array([not piece.startswith("##") for piece in pieces])
-    return np.array([piece.startswith(("Ġ", "Ċ", "▁")) for piece in pieces])
+    return np.array([bool(_STARTS.match(piece)) for piece in pieces])
 
 
 class Texts:

@@ -21,8 +21,10 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from components.language.corpus import load_corpus
 from components.language.families import (
+    SCRATCH,
     add_adapters,
     family_of,
+    locate,
     merge_adapters,
     open_model,
     save_model,
@@ -37,6 +39,7 @@ from components.language.loop import (
     train,
 )
 from components.language.objectives import Batch, Objective, objective_of
+from components.language.prompts import read_prompts
 from components.settings import Pretrain, Settings
 
 HELD_OUT_BATCHES = 8
@@ -151,7 +154,8 @@ def run(settings: Settings, root: Path) -> None:
         merge_adapters(model)
     after = perplexity(model, unseen, s.batch_size, s.precision)
     if accelerator.is_main_process:
-        save_model(model, tokenizer, root / "models/language/pretrained")
+        prompts = None if s.encoder.startswith(SCRATCH) else read_prompts(locate(s.encoder))
+        save_model(model, tokenizer, root / "models/language/pretrained", prompts)
         _report(log, before, after, s, root / "reports")
     accelerator.wait_for_everyone()
 

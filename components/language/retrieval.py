@@ -57,7 +57,7 @@ class Retrieval:
         except ValueError as error:  # scikit-learn's error for an empty vocabulary
             raise ValueError("finetune: retrieval needs products with titles") from error
         self.query_words = vectoriser.transform(self.queries)  # (queries, words)
-        self.vectors = encoder.tensor(encoder.encode(self.queries, with_head=False))
+        self.vectors = encoder.tensor(encoder.encode(self.queries, with_head=False, kind="query"))
 
     def loss(
         self, bank: torch.Tensor, temperature: float, step: int, size: int, fresh: bool
@@ -69,7 +69,7 @@ class Retrieval:
         """
         rows = whole_passes(np.arange(len(self.queries)), size, self.seed, step)
         if fresh:
-            vectors = self.encoder.before_head([self.queries[row] for row in rows])
+            vectors = self.encoder.before_head([self.queries[row] for row in rows], "query")
         else:
             vectors = self.vectors[self.encoder.tensor(rows)]
         target, text_words, n = self.products[rows], self.text_words, len(bank)

@@ -4,6 +4,7 @@ In: chat messages ``{"role": "system" | "user" | "assistant", "content": text}``
 as a stream. ``serve.writer`` of params.yaml selects the model:
 
     ""                         none: no model is loaded
+    smollm2-135m-instruct      a small model of English that a package carries (``packaged.py``)
     models/language/writer     a folder with a causal model that ``save_pretrained`` wrote
     http://127.0.0.1:8000/v1   a service with the OpenAI chat completions protocol; the model's
                                name is in ``serve.writer_model`` and the key, if it needs one, in
@@ -26,6 +27,7 @@ from components.credentials import (
     keep_urls_out_of_logs,
     mask_credentials,
 )
+from components.language.packaged import WRITERS, MissingPackageError, packaged_folder
 from components.settings import Serve
 
 KEY = "BOWERBIRD_WRITER_KEY"
@@ -48,11 +50,14 @@ class Writer(Protocol):
         ...
 
 
-def open_writer(settings: Serve) -> Writer | None:
+def open_writer(settings: Serve, root: Path = Path()) -> Writer | None:
     """Return the writer that ``settings.writer`` names, None for "".
 
+    root: the project's folder; a packaged model is converted there the first time.
+
     Raises:
-        WriterError: the folder holds no causal model, or an address has no model's name.
+        WriterError: the folder holds no causal model, the model's package is not installed, or an
+            address has no model's name.
     """
     named = settings.writer.get_secret_value()
     if not named:
@@ -64,6 +69,11 @@ def open_writer(settings: Serve) -> Writer | None:
                 f"serve.writer_model: name the model that {settings.writer} shall answer with"
             )
         return RemoteWriter(named, settings.writer_model, *limits)
+    if named in WRITERS:
+        try:
+            return LocalWriter(packaged_folder(named, root), *limits)
+        except MissingPackageError as error:
+            raise WriterError(f"serve.writer: {error}") from error
     return LocalWriter(named, *limits)
 
 

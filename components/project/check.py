@@ -19,10 +19,12 @@ import pyarrow.parquet as pq
 from pyarrow.compute import field
 from pyarrow.dataset import FileSystemDataset, dataset
 
+from components.arrays import TextArray
 from components.data import ingest
 from components.data.event_kinds import check_targets
 from components.data.sources.columns import mapped_columns
 from components.data.sources.files import files_of
+from components.language.languages import catalogue_languages, finding
 from components.project.sampling import Sample, sample
 from components.settings import Settings
 
@@ -51,8 +53,8 @@ class Checked:
     """What the files hold, as far as they were read.
 
     kinds: valid events by kind. customers, products: with valid events. returning: customers with
-    several of them. days: between the first and the last event. cut: files of which only the
-    beginning was read.
+    several of them. languages: of the products' texts, as ``catalogue_languages`` has them. days:
+    between the first and the last event. cut: files of which only the beginning was read.
     """
 
     events: int
@@ -60,6 +62,7 @@ class Checked:
     customers: int
     returning: int
     products: int
+    languages: TextArray
     days: float
     first: pd.Timestamp
     last: pd.Timestamp
@@ -107,6 +110,7 @@ def check(settings: Settings, root: Path, megabytes: float = MEGABYTES) -> Check
             ) from error
         found = _found(place, copies.cut)
     print(f"\n{found.text}")
+    print(finding(settings.pretrain.encoder, found.languages))
     if found.cut:
         print(f"only the beginning was read of {', '.join(found.cut)}: ids may match less there")
         return found
@@ -161,11 +165,20 @@ def _found(place: Path, cut: list[str]) -> Checked:
         customers=len(of_each),
         returning=int((of_each > 1).sum()),
         products=events["item_id"].nunique(),
+        languages=_languages(place),
         days=(last - first).total_seconds() / 86400 if len(events) else 0.0,
         first=first,
         last=last,
         cut=cut,
     )
+
+
+def _languages(place: Path) -> TextArray:
+    """Return the languages of the products' texts."""
+    names = ["title", "description"]
+    items = pq.read_table(place / "data/valid/items.parquet", columns=names).to_pandas()
+    texts = items["title"].fillna("").str.cat(items["description"].fillna(""), sep=" ").str.strip()
+    return catalogue_languages(texts[texts != ""].drop_duplicates())
 
 
 def _show_sources(settings: Settings, sampled: Settings, place: Path) -> None:

