@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -21,7 +20,7 @@ import pytest
 import yaml
 
 from tests.end_to_end.conftest import House
-from tests.processes import end, free_port, wait_until
+from tests.processes import free_port, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 HOUSEHOLDS = 300
@@ -77,18 +76,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> House:
 @pytest.fixture(scope="module")
 def client(shop: House) -> Iterator[httpx.Client]:
     port = yaml.safe_load((shop.root / "params.yaml").read_text())["serve"]["port"]
-    process: subprocess.Popen[bytes] = shop.start("bowerbird", "serve", log="serve.log")
+    process = shop.start("bowerbird", "serve", log="serve.log")
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-
-        def ready() -> bool:
-            try:
-                return client.get("/readyz").status_code == 200
-            except httpx.TransportError:
-                return False
-
-        wait_until(ready, 180, "ready")
+        wait_until(lambda: client.get("/readyz").status_code == 200, 180, "the endpoint")
         yield client
-    end(process, signal.SIGTERM, seconds=60)
+    shop.kill(process, signal.SIGTERM)
 
 
 def test_purchases_without_a_price_are_purchases(shop: House) -> None:
