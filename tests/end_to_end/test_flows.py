@@ -199,6 +199,7 @@ def test_the_training_flow_without_news_only_looks(
     assert registration["version"] == "1"
 
 
+@pytest.mark.timeout(900)  # a whole training, on a machine that may do other things too
 def test_drift_in_the_feedback_ends_in_a_judged_challenger(
     trained_house: Any, prefect: httpx.Client, endpoint: httpx.Client, ports: dict[str, str]
 ) -> None:
@@ -223,7 +224,7 @@ def test_drift_in_the_feedback_ends_in_a_judged_challenger(
     retraining = wait_until(lambda: runs(prefect, "retraining"), 60, "the trigger")[0]
     assert retraining["created_by"]["type"] == "AUTOMATION"
     assert "drift" in retraining["parameters"]["reason"]
-    state = wait_until(lambda: finished(prefect, retraining["id"]), 400, "retraining")
+    state = wait_until(lambda: finished(prefect, retraining["id"]), 540, "retraining")
     assert state == "COMPLETED", (root / "ui.log").read_text()[-6000:]
 
     registration = json.loads((root / "reports/registration.json").read_text())
