@@ -22,7 +22,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from transformers import PreTrainedTokenizerBase
 
 from components.arrays import BoolArray, Int32Array, Int64Array, TextArray
-from components.data.dataset import Prepared, category_texts, load_prepared
+from components.data.dataset import Prepared, category_texts, item_text, load_prepared
 from components.language.families import open_tokenizer
 from components.language.languages import (
     UNDETERMINED,
@@ -232,6 +232,11 @@ def run(settings: Settings, root: Path) -> None:
     prepared = load_prepared(root / "data/prepared")
     reviews = pd.read_parquet(root / "data/valid/reviews.parquet")
     allowed = readable(reviews, prepared)
+    encoder = settings.pretrain.encoder
+    products = pd.Series(item_text(prepared.catalogue.table)).drop_duplicates()
+    spoken = catalogue_languages(products[products != ""])
+    said = finding(encoder, spoken)
+    print(said if fits(encoder, spoken) else f"warning: {said}")
     documents = documents_of(prepared.catalogue.table, reviews[allowed])
     documents, languages, dropped = select(documents, s)
     dropped["review of a judged window"] = int((~allowed).sum())
@@ -240,10 +245,7 @@ def run(settings: Settings, root: Path) -> None:
             "corpus: no text of corpus.min_characters or more, in a language of corpus.languages, "
             "in items and reviews"
         )
-    texts, encoder = documents.agg(" ".join, axis=1), settings.pretrain.encoder
-    spoken = catalogue_languages(texts)  # of the products, which come first
-    said = finding(encoder, spoken)
-    print(said if fits(encoder, spoken) else f"warning: {said}")
+    texts = documents.agg(" ".join, axis=1)
     sentences = sentences_of(documents)
     tokenizer = open_tokenizer(encoder, sentences)
     tokens, lengths, owner = tokenise(tokenizer, sentences, s.max_length)

@@ -19,7 +19,7 @@ UNDETERMINED = "und"  # ISO 639-2
 _SURE = 0.5  # of a language: above it, 97 % of short English titles are right
 _TOGETHER = 8  # short titles in a group: of such, langid takes no English one for another language
 TEXTS_READ = 2000
-"""Products by whose texts the languages of a catalogue are told."""
+"""Texts of a catalogue, at most, whose languages are determined."""
 LEAST_TEXTS = 10
 """Texts of a known language below which nothing is said about a catalogue."""
 FOREIGN_SHARE = 0.2
@@ -41,11 +41,13 @@ def languages_of(texts: pd.Series) -> TextArray:
 
 
 def catalogue_languages(texts: pd.Series) -> TextArray:
-    """Return the languages of the first TEXTS_READ products' texts, for their shares.
+    """Return the languages of the products' texts, of TEXTS_READ at even distances where there are
+    more.
 
     Titles that are undetermined alone get the language of the group they are in.
     """
-    texts = texts.head(TEXTS_READ)
+    places = np.linspace(0, len(texts) - 1, min(len(texts), TEXTS_READ))
+    texts = texts.iloc[places.astype(np.int64)]
     languages = languages_of(texts)
     unclear = np.flatnonzero(languages == UNDETERMINED)
     groups = np.arange(len(unclear)) // _TOGETHER

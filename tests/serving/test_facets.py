@@ -225,7 +225,7 @@ def test_the_number_of_facets_is_bounded(settings: Settings) -> None:
     assert answer["left_out"] == 2  # the first has no value that is short enough
 
 
-def test_an_index_of_changes_equals_one_made_anew() -> None:
+def test_an_index_of_changes_equals_one_of_the_whole_table() -> None:
     random = np.random.default_rng(3)
     words = np.array(["Oak", "oak", "ash", "ELM", "pine", "fir"])
 

@@ -18,6 +18,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from components.data.dataset import load_prepared
 from components.language import corpus
 from components.language.families import open_tokenizer
+from components.language.languages import catalogue_languages, fitting_encoder, shares
 from components.settings import Settings
 
 
@@ -188,6 +189,18 @@ def test_an_encoder_of_english_is_warned_of_on_german_texts(
     corpus.run(settings, tmp_path)
     said = capsys.readouterr().out
     assert re.search(r"warning: texts: \d+ % de.* knows en only: use multilingual-e5-small", said)
+
+
+def test_the_languages_are_those_of_the_whole_catalogue() -> None:
+    titles = pd.read_csv(Path(__file__).with_name("parallel_titles.csv"), sep=";")
+
+    def catalogue(code: str) -> list[str]:
+        return [f"{title} {n}" for n, title in enumerate(np.resize(titles[code], 3000))]
+
+    texts = pd.Series(catalogue("en") + catalogue("de"))
+    found = shares(catalogue_languages(texts))
+    assert found["de"] == pytest.approx(0.5, abs=0.1)
+    assert fitting_encoder(catalogue_languages(texts)) == "multilingual-e5-small"
 
 
 def test_without_any_text_it_says_so(built, tmp_path, settings: Settings) -> None:
