@@ -246,7 +246,7 @@ def main() -> None:
     lines = [
         "# Newcomers of whom only attributes are known",
         "",
-        "Made by `python -m benchmarks.attributes`, whose docstring tells the protocol.",
+        "Made by `python -m benchmarks.attributes`, whose docstring gives the protocol.",
         "",
         f"Chosen on validation: half_life_days {best.half_life_days:g}, strength "
         f"{best.strength:g}, weight {best.weight:g}.",

@@ -59,7 +59,7 @@ def main() -> None:
     lines = [
         "# Made-up data",
         "",
-        "Made by `python -m benchmarks.augmentation`, whose docstring tells the protocol: the",
+        "Made by `python -m benchmarks.augmentation`, whose docstring gives the protocol: the",
         f"embedded shop, validation window, {one['users']:,} users, {one['rare_users']:,} of them "
         f"with a product that had fewer than {settings.augment.rare} purchases.",
         "",

@@ -240,7 +240,7 @@ def write(table: pd.DataFrame, name: str, users: dict[str, int]) -> None:
     lines = [
         f"# Cold start: {name}",
         "",
-        "Made by `python -m benchmarks.cold_start`, whose docstring tells the protocol. NDCG@10",
+        "Made by `python -m benchmarks.cold_start`, whose docstring gives the protocol. NDCG@10",
         f"over all items, 95 % interval in brackets; {users['cold']:,} cold and "
         f"{users['warm']:,} warm test users.",
     ]

@@ -69,7 +69,7 @@ def page(runs: list[Run], shop: Path) -> str:
     lines = [
         "# The Complete Journey, whole",
         "",
-        "Made by `python -m benchmarks.complete_journey`, whose docstring tells the protocol.",
+        "Made by `python -m benchmarks.complete_journey`, whose docstring gives the protocol.",
         "",
         "| stage | seconds | processor seconds | MiB |",
         "|---|---|---|---|",

@@ -46,7 +46,7 @@ def main() -> None:
     page = [
         "# Encoder speed",
         "",
-        "Made by `python -m benchmarks.encoder_speed`, whose docstring tells the protocol.",
+        "Made by `python -m benchmarks.encoder_speed`, whose docstring gives the protocol.",
         f"{arguments.threads} threads, PyTorch {torch.__version__}, CPU "
         f"{torch.backends.cpu.get_cpu_capability()}, AMX: "
         f"{'yes' if torch.cpu.get_capabilities().get('amx_tile', False) else 'no'}.",

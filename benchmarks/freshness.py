@@ -166,7 +166,7 @@ def main() -> None:
     text = [
         "# Evaluated, served and refreshed model on the second year",
         "",
-        "Made by `python -m benchmarks.freshness`, whose docstring tells the protocol. NDCG@10, "
+        "Made by `python -m benchmarks.freshness`, whose docstring gives the protocol. NDCG@10, "
         "and ratios with 95 % intervals.",
         "",
         "| week | users | evaluated | served | refreshed | refreshed : served "

@@ -247,7 +247,7 @@ def page(cpu: pd.DataFrame, gpu: pd.DataFrame, facts: str) -> str:
         )
     return f"""# A GPU against the CPU
 
-Made by `python -m benchmarks.gpu`, whose docstring tells the protocol. {facts}
+Made by `python -m benchmarks.gpu`, whose docstring gives the protocol. {facts}
 GPU : CPU compares the best precision of each; the memory is that of fp32 / bf16.
 
 | | | CPU fp32 | CPU bf16 | CPU int8 | GPU fp32 | GPU bf16 | GPU : CPU | GPU memory, GiB |

@@ -157,7 +157,7 @@ def write(table: pd.DataFrame) -> None:
     lines = [
         "# Growth",
         "",
-        "Made by `python -m benchmarks.growth`, whose docstring tells the protocol.",
+        "Made by `python -m benchmarks.growth`, whose docstring gives the protocol.",
         f"Threads: {', '.join(sorted(set(table['threads'].astype(str))))}. Seconds are by the",
         "clock and, in brackets, of the processor. Memory before the fit is libraries and data.",
         "",

@@ -270,7 +270,7 @@ def write(table: pd.DataFrame, name: str) -> None:
     lines = [
         f"# Leave-one-out: {name}",
         "",
-        "Made by `python -m benchmarks.leave_one_out`, whose docstring tells the protocol. Form:",
+        "Made by `python -m benchmarks.leave_one_out`, whose docstring gives the protocol. Form:",
         "final models fitted with or without the validation items; test targets both times.",
         "",
     ]

@@ -503,7 +503,7 @@ def main() -> None:
     page = [
         "# Our own code or a library's",
         "",
-        "Made by `python -m benchmarks.own_or_library`, whose docstring tells the protocol.",
+        "Made by `python -m benchmarks.own_or_library`, whose docstring gives the protocol.",
         "",
         *table(rows),
         "",

@@ -102,7 +102,7 @@ def main() -> None:
     lines = [
         "# Ratings from reviews",
         "",
-        "Made by `python -m benchmarks.rating_prediction`, whose docstring tells the protocol.",
+        "Made by `python -m benchmarks.rating_prediction`, whose docstring gives the protocol.",
         f"{(parts == 0).sum():,} reviews learned from, {len(judged):,} judged on; "
         f"{steps} steps of {BATCH}.",
         "",

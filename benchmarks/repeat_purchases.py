@@ -201,9 +201,9 @@ class Shop:
         return model.fit(self.before(stop), self.prepared.catalogue)
 
 
-def judged(name: str, model: Recommender, task: Task) -> Row:
+def judged(name: str, model: Recommender, task: Task, exclude_seen: bool = False) -> Row:
     """Return the row of a model."""
-    ids: Int32Array = lists(model, task, 10, exclude_seen=False)
+    ids: Int32Array = lists(model, task, 10, exclude_seen)
     row = Row(name, ndcg(ids, task.targets), recall(ids, task.targets))
     print(f"{name:<40}{row.ndcg.mean():.4f} {row.recall.mean():.4f}", flush=True)
     return row
@@ -241,7 +241,7 @@ def main() -> None:
     lines = [
         "# Repeat purchases",
         "",
-        "Made by `python -m benchmarks.repeat_purchases`, whose docstring tells the protocol.",
+        "Made by `python -m benchmarks.repeat_purchases`, whose docstring gives the protocol.",
     ]
     for place in parser.parse_args().shops:
         prepared = load_prepared(place / "data/prepared")

@@ -276,7 +276,7 @@ def main() -> None:
     head = [
         "# What SASRec reads of events and products",
         "",
-        "Made by `python -m benchmarks.sequential`, whose docstring tells the protocol.",
+        "Made by `python -m benchmarks.sequential`, whose docstring gives the protocol.",
     ]
     text = "\n\n".join(["\n".join(head), *parts]) + "\n"
     (RESULTS / "sequential.md").write_text(text)

@@ -122,7 +122,7 @@ def main() -> None:
     lines = [
         "# Sparse EASE and CEASE",
         "",
-        "Made by `python -m benchmarks.sparse_ease`, whose docstring tells the protocol; "
+        "Made by `python -m benchmarks.sparse_ease`, whose docstring gives the protocol; "
         f"{os.cpu_count()} cores.",
         "",
         "| shop | items | model | look-ups | processor seconds | seconds | peak MiB | "

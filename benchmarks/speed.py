@@ -193,7 +193,7 @@ def write(rows: dict[str, dict[str, float]], name: str, n_users: int) -> None:
     lines = [
         f"# Speed compared with other libraries: {name}",
         "",
-        "Made by `python -m benchmarks.speed`, whose docstring tells the protocol. "
+        "Made by `python -m benchmarks.speed`, whose docstring gives the protocol. "
         f"{platform.machine()}, threads: {next(iter(rows.values()))['threads']}; validation items.",
         "",
         head,

@@ -22,19 +22,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from components.arrays import BoolArray, DoubleArray
+from benchmarks.repeat_purchases import Row, judged
+from components.arrays import BoolArray
 from components.data.attributes import kind_of
 from components.data.dataset import load_prepared
 from components.data.holdout import Task, Window, window_task
-from components.evaluation.metrics import ndcg, recall
-from components.evaluation.protocol import interval, lists, paired_p_value, some_users
+from components.evaluation.protocol import interval, paired_p_value, some_users
 from components.recommenders.base import KnowsRepeats, Recommender
 from components.recommenders.train import CANDIDATES, load_candidates
 from components.recommenders.two_stage.hybrid import Hybrid
@@ -43,15 +42,6 @@ from components.settings import Rank, Settings, load_settings
 RESULTS = Path("benchmarks/results/two_shops.md")
 USERS, SAMPLES, SEED = 1000, 1000, 0
 HYBRID = "hybrid"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A model on a window: metrics of each user (users,)."""
-
-    name: str
-    ndcg: DoubleArray
-    recall: DoubleArray
 
 
 class Shop:
@@ -131,12 +121,6 @@ class Shop:
                 yield f"without {name}", rank, [one for one in names if one != name]
 
 
-def judged(name: str, model: Recommender, task: Task, exclude_seen: bool) -> Row:
-    """Return the row of a model."""
-    ids = lists(model, task, 10, exclude_seen)
-    return Row(name, ndcg(ids, task.targets), recall(ids, task.targets))
-
-
 def table(rows: list[Row], base: Row) -> list[str]:
     """Return the lines of a table. base: the row that the others are compared with."""
     lines = [
@@ -194,13 +178,13 @@ def measured(shop: Shop, exclude_seen: bool, dropped: list[str]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shops", nargs="+", type=Path)
+    parser.add_argument("--without", nargs="*", default=[], metavar="CANDIDATE")
+    given = parser.parse_args()
     lines = [
         "# Two shops",
         "",
-        "Made by `python -m benchmarks.two_shops`, whose docstring tells the protocol.",
+        "Made by `python -m benchmarks.two_shops`, whose docstring gives the protocol.",
     ]
-    parser.add_argument("--without", nargs="*", default=[], metavar="CANDIDATE")
-    given = parser.parse_args()
     for root in given.shops:
         for exclude_seen in (False, True):
             lines += measured(Shop(root), exclude_seen, given.without)
