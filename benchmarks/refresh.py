@@ -243,7 +243,8 @@ def main() -> None:
         parser.error("give a trained shop's folder, or --millions")
     made = of_size(arguments.millions) if arguments.millions else of_folder(arguments.folder)
     file = RESULTS / "refresh.md"
-    head = "# Refresh\n\nMade by `python -m benchmarks.refresh`, whose docstring gives the protocol.\n"
+    made_by = "Made by `python -m benchmarks.refresh`, whose docstring gives the protocol."
+    head = f"# Refresh\n\n{made_by}\n"
     text = file.read_text(encoding="utf-8") if file.exists() else head
     before, _, rest = text.partition(made[0] + "\n")  # replace the section of the same name
     after = rest[rest.find("\n## ") + 1 :] if "\n## " in rest else ""
