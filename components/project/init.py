@@ -328,7 +328,8 @@ def _show(guesses: list[Guess], defaults: Defaults) -> None:
     attributes = [(one.source["path"], one.attributes) for one in guesses if one.attributes]
     if attributes:
         print(
-            "\nOf these, some may be attributes, which models, filters and reasons use; write into "
-            "a source what you may use for recommendations:"
+            "\nOf these, some may be attributes, which models use and responses show; write into a "
+            "source what you may use for recommendations, and into serve.hidden_attributes what "
+            "shoppers must not see:"
         )
         print("\n".join(f"  - {path}: attributes: {line}" for path, line in attributes))
