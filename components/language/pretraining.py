@@ -123,6 +123,7 @@ def run(settings: Settings, root: Path) -> None:
     corpus = load_corpus(root / "data/corpus")
     tokenizer = AutoTokenizer.from_pretrained(root / "data/corpus/tokenizer", local_files_only=True)
     model, untrained = open_model(s.encoder, tokenizer, settings.seed)
+    prompts = None if s.encoder.startswith(SCRATCH) else read_prompts(locate(s.encoder))
     if _too_short(model, settings.corpus.max_length):
         raise ValueError(
             f"corpus.max_length: {s.encoder} reads at most "
@@ -154,7 +155,6 @@ def run(settings: Settings, root: Path) -> None:
         merge_adapters(model)
     after = perplexity(model, unseen, s.batch_size, s.precision)
     if accelerator.is_main_process:
-        prompts = None if s.encoder.startswith(SCRATCH) else read_prompts(locate(s.encoder))
         save_model(model, tokenizer, root / "models/language/pretrained", prompts)
         _report(log, before, after, s, root / "reports")
     accelerator.wait_for_everyone()

@@ -11,7 +11,8 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from transformers.utils import cached_file
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 Kind = Literal["query", "document"]
 """What a text is: typed by a person who searches, or the text of a product."""
@@ -27,13 +28,35 @@ def read_prompts(place: str) -> Prompts:
     place: a folder, or the name of a model of the Hub.
 
     Raises:
-        OSError: the Hub cannot be reached, and the model's files are not in its cache.
+        ValueError: whether a model of the Hub has prompts is not known: it is not in the
+            Hub's cache, and the Hub cannot be reached.
     """
-    file = cached_file(place, FILE, _raise_exceptions_for_missing_entries=False)
-    content = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
+    file = _file(place)
+    content = {} if file is None else json.loads(file.read_text(encoding="utf-8"))
     prompts = content.get("prompts") or {}
     document = prompts.get("document") or prompts.get("passage") or ""
     return {"query": prompts.get("query") or "", "document": document}
+
+
+def _file(place: str) -> Path | None:
+    """Return the file of the prompts, None if the model has none."""
+    if Path(place).is_dir():
+        file = Path(place) / FILE
+        return file if file.exists() else None
+    cached = try_to_load_from_cache(place, FILE)
+    if isinstance(cached, str):
+        return Path(cached)
+    if cached is not None:  # the Hub said that there is none
+        return None
+    try:
+        return Path(hf_hub_download(place, FILE))
+    except LocalEntryNotFoundError as error:
+        raise ValueError(
+            f"pretrain.encoder: whether {place} was trained with prompts is not known: its {FILE} "
+            "is not in the Hub's cache, and the Hub cannot be reached; run once with a network"
+        ) from error
+    except EntryNotFoundError:
+        return None
 
 
 def write_prompts(prompts: Prompts, folder: Path) -> None:

