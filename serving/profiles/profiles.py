@@ -433,7 +433,7 @@ class Profiles:
         times = found.times
         now = max(self.base.end, int(times[-1]) if len(times) else 0)
         if len(recent):
-            found = _followed_by(found, recent[recent >= 0], now)
+            found = _followed_by(found, recent[recent >= 0], now, self._strength_of_named())
         found = found.newest(self.max_history)
         return History(
             *(found.items, found.times),
@@ -442,6 +442,13 @@ class Profiles:
             kinds=kinds,
             attributes=attributes,
         )
+
+    def _strength_of_named(self) -> float:
+        """Return the strength of an item that a request names: of a view if events of several
+        strengths were learned from, else 1, as all events."""
+        if self.base.events.strengths is None:
+            return 1.0
+        return float(self.live.kinds.weights[CODES["view"]])
 
     def _events(self, live: _Live, codes: Codes) -> Events:
         """Return the stored events. codes: int32 (n,) of their items, -1 for unknown ones."""
@@ -473,12 +480,14 @@ class Profiles:
         return np.array([*known.tolist(), *chain(*given.values())], dtype=np.int32)
 
 
-def _followed_by(events: Events, codes: Codes, now: int) -> Events:
-    """Return the events, then ``codes``, which count as an event of strength 1 each."""
+def _followed_by(events: Events, codes: Codes, now: int, strength: float) -> Events:
+    """Return the events, then ``codes``, which count as an event of this strength each."""
     n = len(codes)
-    times = np.concatenate([events.times, now - np.arange(n)[::-1]])
+    strengths = None if strength == 1 else np.full(n, strength, dtype=np.float32)
+    named = Events(codes, now - np.arange(n)[::-1], strengths=strengths)
     given = {
-        name: np.append(array, np.full(n, ABSENT[name]))
-        for name, array in events.optional().items()
+        name: np.concatenate([events.whole(name), named.whole(name)])
+        for name in events.optional() | named.optional()
     }
+    times = np.concatenate([events.times, named.times])
     return Events(np.concatenate([events.items, codes]), np.maximum.accumulate(times), **given)

@@ -317,6 +317,24 @@ def test_the_sequence_model_sees_kinds_of_events_as_in_training(store: EventStor
     assert np.abs(model.queries(as_purchases) - expected).max() > 0.05
 
 
+@pytest.mark.parametrize(("strengths", "named"), [(None, 1.0), ([1.0, 0.3, 1.0], 0.3)])
+def test_items_of_a_request_are_views_where_training_knew_views(
+    strengths: list[float] | None, named: float, store: EventStore
+) -> None:
+    rows = [("anna", "a", END - 50), ("anna", "b", END - 20), ("anna", "c", END)]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    frame["timestamp"] = pd.to_datetime(frame["timestamp"], unit="s", utc=True)
+    if strengths is not None:
+        frame["strength"] = np.array(strengths, dtype=np.float32)
+    live = LiveProfiles(store, 100, KINDS)
+    profiles = Profiles(BaseProfiles(frame, ITEMS), live, ITEMS, 100)
+    found = profiles.history("anna", "user:anna", profiles.codes(["d", "?"]))
+    assert found.items.tolist() == [0, 1, 2, 3]
+    expected = [*(strengths or [1.0, 1.0, 1.0]), named]
+    assert found.whole("strengths").tolist() == pytest.approx(expected)
+    assert found.whole("excluding").all()
+
+
 def test_the_histories_file_has_strengths_where_not_all_are_purchases(tmp_path: Path) -> None:
     frame = pd.DataFrame(
         {
