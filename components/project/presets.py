@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from components.data.sources.hints import did_you_mean
 from components.data.sources.places import visible
 from components.data.sources.stored import COMPRESSED
+from components.settings import CandidateName
 
 SECTIONS = ("interactions", "items", "users", "reviews")
 """Lists of sources of ``ingest``."""
@@ -57,7 +58,7 @@ class Preset(_Strict):
     """What of the section ``validate`` differs from the defaults."""
     repeat_purchases: bool = False
     """Whether customers buy the same products again, so that these are recommended too."""
-    without: list[str] = []
+    without: list[CandidateName] = []
     """Candidates that such a shop trains without, as its notes explain."""
 
     def find(self, folder: Path, given: Mapping[str, Path] | None = None) -> dict[str, Path]:

@@ -108,13 +108,16 @@ class _ChunkedSampledSoftmax(torch.autograd.Function):
             row, column = hits[:, bounds[n] : bounds[n + 1]]
             logits[row - start, column] = -torch.inf
             of_targets = (part * targets).sum(dim=1, keepdim=True)
-            error = torch.softmax(torch.cat([of_targets, logits], dim=1), dim=1)
-            logs = error[:, 0].float().clamp_min(1e-38).log()
+            # In float32 up to the difference from 1, which a shorter type would round away.
+            both = torch.cat([of_targets, logits], dim=1)
+            error = torch.softmax(both, dim=1, dtype=torch.float32)
+            logs = error[:, 0].clamp_min(1e-38).log()
             error[:, 0] -= 1
             if weights is not None:
                 logs = logs * weights[rows]
-                error *= weights[rows, None].to(dtype)
+                error *= weights[rows, None]
             log_likelihood += logs.sum()
+            error = error.to(dtype)
             own, others = error[:, :1], error[:, 1:]
             d_hidden[rows] = others @ items + own * targets
             d_positive[rows] = own * part

@@ -7,7 +7,7 @@ attributes there are none.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -67,11 +67,9 @@ class AttributeStatistics:
 
     def only(self, tables: Collection[str]) -> Self:
         """Return the statistics of the attributes of ``users``, ``items``, or both."""
-        kinds = type(self)
-        items = self.items if "items" in tables else Vocabulary({})
-        if "users" in tables:
-            return kinds(items, self.users, self.lift)
-        return kinds(items, Vocabulary({}), self.lift[:0])
+        none = Vocabulary({})
+        found = self if "items" in tables else replace(self, items=none)
+        return found if "users" in tables else replace(found, users=none, lift=self.lift[:0])
 
     def config(self) -> dict[str, Any]:
         """Return the vocabularies, as JSON can hold them."""

@@ -63,6 +63,27 @@ def test_sampled_softmax_is_cross_entropy_over_the_sample(chunk: int, weighted: 
         assert torch.allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.parametrize("fitted", [0.0, 11.0])
+def test_sampled_softmax_in_bf16_is_near(fitted: float) -> None:
+    """Also where the targets are nearly sure, and their errors small."""
+    random = torch.Generator().manual_seed(6)
+    hidden = torch.randn(64, 16, generator=random)
+    hidden /= hidden.norm(dim=1, keepdim=True)
+    negative = torch.randn(300, 16, generator=random)
+    negative /= negative.norm(dim=1, keepdim=True)
+    positive = hidden * (1 + fitted)
+    inputs = [one.requires_grad_() for one in (hidden, positive, negative)]
+    targets, drawn = torch.arange(64), torch.arange(1000, 1300)
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        loss = sampled_softmax_loss(*inputs, targets, drawn, torch.zeros(300), dtype=dtype)
+        found[dtype] = (loss, *torch.autograd.grad(loss, inputs))
+    for one, other in zip(*found.values(), strict=True):
+        assert one.dtype == other.dtype
+        assert other.norm().item() == pytest.approx(one.norm().item(), rel=0.05)
+        assert F.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.995
+
+
 def test_sampled_softmax_of_every_other_item_is_the_full_one() -> None:
     random = torch.Generator().manual_seed(2)
     hidden = torch.randn(9, 8, generator=random)
