@@ -108,17 +108,17 @@ class _ChunkedSampledSoftmax(torch.autograd.Function):
             row, column = hits[:, bounds[n] : bounds[n + 1]]
             logits[row - start, column] = -torch.inf
             of_targets = (part * targets).sum(dim=1, keepdim=True)
-            # In float32 up to the difference from 1, which a shorter type would round away.
-            both = torch.cat([of_targets, logits], dim=1)
-            error = torch.softmax(both, dim=1, dtype=torch.float32)
-            logs = error[:, 0].clamp_min(1e-38).log()
-            error[:, 0] -= 1
+            shares = torch.softmax(torch.cat([of_targets, logits], dim=1), dim=1)
+            first, others = shares[:, 0].float(), shares[:, 1:]
+            # Not 1 - first, which a short type would round to 0 where the target is nearly sure.
+            missed = others.sum(dim=1, dtype=torch.float32)
+            logs = torch.where(first > 0.5, torch.log1p(-missed), first.clamp_min(1e-38).log())
             if weights is not None:
-                logs = logs * weights[rows]
-                error *= weights[rows, None]
+                own_weights = weights[rows]
+                logs, missed = logs * own_weights, missed * own_weights
+                others = others * own_weights[:, None].to(dtype)
             log_likelihood += logs.sum()
-            error = error.to(dtype)
-            own, others = error[:, :1], error[:, 1:]
+            own = -missed[:, None].to(dtype)
             d_hidden[rows] = others @ items + own * targets
             d_positive[rows] = own * part
             d_negative += others.T @ part
