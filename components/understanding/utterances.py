@@ -69,6 +69,7 @@ TITLE = "PRODUCT"
 PLACES = ("Berlin", "France", "Spain", "London", "Wien", "Paris", "Madrid", "北京", "上海", "Leeds")
 
 _SLOT = re.compile(r"\{(\w+)(?:([:=])([^}]*))?\}")
+_ENDING = re.compile(r"[a-z]+")
 _PART = re.compile(r"\$(\w+)(\?)?")
 
 
@@ -183,7 +184,9 @@ class Writer:
             label = {"no": "REFUSED"}.get(label, label).upper()
             filler = value if kind == "=" else self._filler(slot.removeprefix("no_"))
             if label in LABELS:
-                spans.append((len(out), len(out) + len(filler), label))
+                ending = _ENDING.match(text, at)  # "{thing}s"
+                stop = len(out) + len(filler) + (len(ending[0]) if ending else 0)
+                spans.append((len(out), stop, label))
             out += filler
         return self._noised(out + text[at:], intent, spans)
 
