@@ -206,15 +206,8 @@ class Writer:
         return self._any(self._money).format(n=number, word=self._numbers[number])
 
     def _noised(self, text: str, intent: Intent, spans: list[tuple[int, int, str]]) -> Utterance:
-        """Return the utterance as it might be typed: without capitals, accents, punctuation; with a
-        slip in a word without a label. No noise changes the number of characters."""
-        draw = self._random.random()
-        if draw < 0.3:
-            text = _same_length(text, str.lower)
-        elif draw < 0.36:
-            text = _same_length(text, str.upper)
-        elif draw < 0.45:
-            text = text[:1].upper() + text[1:]
+        """Return the utterance as it might be typed: without accents, without punctuation, with a slip
+        in a word without a label. No noise changes the number of characters."""
         if self._random.random() < 0.15:
             text = "".join(" " if mark in ",.!?¿¡" else mark for mark in text)
         if self._random.random() < 0.15:
@@ -229,7 +222,7 @@ class Writer:
 _PLAIN = str.maketrans("äöüàâéèêëîïôùûçáíóúñ", "aouaaeeeeiiouucaioun")
 
 
-def _same_length(text: str, change: Any) -> str:
+def same_length(text: str, change: Any) -> str:
     """Return the changed text, the text itself where the change would move its characters."""
     changed = change(text)
     return changed if len(changed) == len(text) else text
