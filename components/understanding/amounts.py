@@ -1,0 +1,124 @@
+"""Amounts of money as shoppers of any language write them: "£5", "zwanzig Euro", "八镑".
+
+    >>> read_amount("zwanzig pfund", "de")
+    Amount(value=20.0, currency='GBP')
+    >>> read_amount("八十五块", "zh")
+    Amount(value=85.0, currency='CNY')
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from components.understanding.plain import plain
+from components.understanding.utterances import language, languages
+
+MOST = 1e7
+"""A larger amount is none."""
+
+_CURRENCIES = {
+    "GBP": "£ gbp pound pounds quid fiver tenner sterling pfund livre livres libra libras 镑 鎊 英镑 英鎊",
+    "EUR": "€ eur euro euros 欧元 歐元 欧",
+    "USD": "$ usd us$ dollar dollars bucks dolar dolares 美元 美金 刀",
+    "CNY": "¥ ￥ cny rmb yuan 元 块 塊 人民币 人民幣 块钱 元钱",
+    "CHF": "chf franken francs stutz",
+    "MXN": "mxn pesos peso",
+}
+_CURRENCY = {word: code for code, words in _CURRENCIES.items() for word in words.split()}
+_CENTS = frozenset("p pence cent cents centimes centavos centimos ct rappen".split())
+_DIGITS = re.compile(r"\d{1,3}(?:[ ,.'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.,]\d{1,2})?")
+_HAN_DIGITS = {**{sign: n for n, sign in enumerate("零一二三四五六七八九")}, "两": 2, "兩": 2, "〇": 0}
+_HAN_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "萬": 10_000}
+_HAN = re.compile(f"[{''.join([*_HAN_DIGITS, *_HAN_UNITS])}]+")
+_NAMED = {"fiver": 5.0, "tenner": 10.0}
+_MARKED = re.compile(
+    r"(?:[£€$¥￥] ?\d[\d.,]*|\d[\d.,]* ?(?:[£€$]|(?:"
+    + "|".join(word for word in _CURRENCY if word.isalpha() and word.isascii())
+    + r")\b)|(?:\d[\d.,]*|"
+    + _HAN.pattern
+    + r") ?(?:"
+    + "|".join(word for word in _CURRENCY if not word.isascii() and word.isalpha())
+    + r"))"
+)
+
+
+@dataclass(frozen=True)
+class Amount:
+    """currency: ISO 4217, None if it is not said."""
+
+    value: float
+    currency: str | None = None
+
+
+def read_amount(text: str, code: str) -> Amount | None:
+    """Return the amount in a text, None without a number. code: language, ISO 639-1."""
+    said = plain(text)
+    words = re.findall(r"[^\W\d_]+|[£€$¥￥]", said)
+    currency = next((_CURRENCY[word] for word in words if word in _CURRENCY), None)
+    if currency is None:
+        longest = sorted((word for word in _CURRENCY if not word.isascii()), key=len, reverse=True)
+        currency = next((_CURRENCY[word] for word in longest if word in said), None)
+    value = _number(said, words, code)
+    if value is None or not 0 <= value <= MOST:
+        return None
+    if not currency and _CENTS & set(words):
+        value /= 100
+    return Amount(value, currency)
+
+
+def marked_amount(text: str) -> str | None:
+    """Return the first amount of a text that has a currency, as it is written."""
+    found = _MARKED.search(text.casefold())
+    return found[0] if found else None
+
+
+def _number(said: str, words: list[str], code: str) -> float | None:
+    if found := _DIGITS.search(said):
+        return _decimal(found[0])
+    for word, value in _NAMED.items():
+        if word in words:
+            return value
+    for known in (code, *languages()):
+        if known in languages():
+            for spelt, value in _spelt(known):
+                if re.search(rf"(?<![^\W_]){re.escape(spelt)}(?![^\W_])", said):
+                    return value
+    if found := _HAN.search(said):
+        return _han(found[0])
+    return None
+
+
+def _spelt(code: str) -> list[tuple[str, float]]:
+    """Return the words of numbers and their values, the longest first."""
+    numbers = language(code)["numbers"]
+    pairs = [(plain(str(word)), float(value)) for value, word in numbers.items()]
+    return sorted(pairs, key=lambda pair: -len(pair[0]))
+
+
+def _decimal(digits: str) -> float:
+    """Return a number whose last point or comma is decimal, unless three digits follow it.
+
+    >>> [_decimal(digits) for digits in ("1,000", "1.000,50", "4,5", "12.99")]
+    [1000.0, 1000.5, 4.5, 12.99]
+    """
+    digits = re.sub("[ '’]", "", digits)
+    whole, mark, part = re.match(r"(.*?)(?:([.,])(\d{1,2}))?$", digits).groups()  # type: ignore[union-attr]
+    whole = re.sub("[.,]", "", whole)
+    return float(f"{whole}.{part}" if mark else whole)
+
+
+def _han(number: str) -> float:
+    """Return a Chinese number.
+
+    >>> [_han(number) for number in ("十", "二十五", "一百零八", "两千")]
+    [10.0, 25.0, 108.0, 2000.0]
+    """
+    total, digit = 0, None
+    for sign in number:
+        if sign in _HAN_UNITS:
+            total += (1 if digit is None else digit) * _HAN_UNITS[sign]
+            digit = None
+        else:
+            digit = _HAN_DIGITS[sign] if digit is None else 10 * digit + _HAN_DIGITS[sign]
+    return float(total + (digit or 0))
