@@ -11,7 +11,7 @@ A language file has for each intent its sentences, one alternative a line or aft
   ``{ref}`` are filled and labelled with their name in capitals; ``{no_thing}`` and ``{no_detail}``
   are labelled REFUSED;
 - ``{thing:DETAIL}`` is a thing that is labelled DETAIL, ``{thing:O}`` one without a label;
-- ``{cheap=words}`` labels these words CHEAP, ``{dear=words}`` DEAR;
+- ``{cheap=words}`` labels these words CHEAP, ``{detail=words}`` DETAIL, and so on;
 - ``{title}`` is a product's title, ``{n}`` a number, ``{place}`` a town: without a label.
 
 ``refs`` are references to the shown products by their place, ``numbers`` the words of numbers,
@@ -70,7 +70,7 @@ PLACES = ("Berlin", "France", "Spain", "London", "Wien", "Paris", "Madrid", "北
 
 _SLOT = re.compile(r"\{(\w+)(?:([:=])([^}]*))?\}")
 _ENDING = re.compile(r"[a-z]+")
-_PART = re.compile(r"\$(\w+)(\?)?")
+_PART = re.compile(r"\$([a-z_]+)(\?)?")
 
 
 @dataclass(frozen=True)
@@ -209,14 +209,22 @@ class Writer:
         """Return the utterance as it might be typed: without accents, without punctuation, with a slip
         in a word without a label. No noise changes the number of characters."""
         if self._random.random() < 0.15:
-            text = "".join(" " if mark in ",.!?¿¡" else mark for mark in text)
+            text = _no_marks(text, spans)
         if self._random.random() < 0.15:
             text = text.translate(_PLAIN)
-        if self._random.random() < 0.12 and len(text) > 8:
+        if self._random.random() < 0.12 and len(text) > 8 and TITLE not in text:
             at = int(self._random.integers(1, len(text) - 2))
             if text[at].isalpha() and text[at + 1].isalpha() and text[at].isascii():
                 text = text[:at] + text[at + 1] + text[at] + text[at + 2 :]
         return Utterance(text, intent, self._code, tuple(spans))
+
+
+def _no_marks(text: str, spans: list[tuple[int, int, str]]) -> str:
+    """Return the text without punctuation outside of the labelled parts."""
+    kept = {at for start, stop, _ in spans for at in range(start, stop)}
+    return "".join(
+        " " if mark in ",.!?¿¡,。!?" and at not in kept else mark for at, mark in enumerate(text)
+    )
 
 
 _PLAIN = str.maketrans("äöüàâéèêëîïôùûçáíóúñ", "aouaaeeeeiiouucaioun")
