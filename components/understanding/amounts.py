@@ -31,7 +31,12 @@ _DIGITS = re.compile(r"\d{1,3}(?:[ ,.'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.
 _HAN_DIGITS = {**{sign: n for n, sign in enumerate("零一二三四五六七八九")}, "两": 2, "兩": 2, "〇": 0}
 _HAN_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "萬": 10_000}
 _HAN = re.compile(f"[{''.join([*_HAN_DIGITS, *_HAN_UNITS])}]+")
-_NAMED = {"fiver": 5.0, "tenner": 10.0}
+_NAMED = {
+    **{"fiver": 5.0, "tenner": 10.0},
+    **{"funfer": 5.0, "zehner": 10.0, "zwanziger": 20.0, "funfziger": 50.0, "hunderter": 100.0},
+    **{"dizaine": 10.0, "vingtaine": 20.0, "trentaine": 30.0, "cinquantaine": 50.0},
+    **{"decena": 10.0, "veintena": 20.0, "treintena": 30.0, "centenar": 100.0},
+}
 _MARKED = re.compile(
     r"(?:[£€$¥￥] ?\d[\d.,]*|\d[\d.,]* ?(?:[£€$]|(?:"
     + "|".join(word for word in _CURRENCY if word.isalpha() and word.isascii())

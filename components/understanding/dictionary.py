@@ -1,17 +1,22 @@
-"""Names of things, for training sentences and for translation.
+"""A dictionary of the words of shops: what things, colours, people and occasions are called.
 
-The names of emoji in Unicode's CLDR are a small dictionary of everyday things in 14 languages; the
-package ``emoji`` carries it. The catalogue adds the kinds of product that the shop sells.
+In: ``things/*.tsv``, ``lexicon.yaml``, and the names of emoji in Unicode's CLDR, which the package
+``emoji`` carries in 14 languages. Out: the forms of a word in another language, names of things for
+training sentences.
 """
 
 from __future__ import annotations
 
+import csv
 import re
+from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import cache
 
 import pandas as pd
 
-from components.understanding.utterances import lexicon
+from components.understanding.plain import plain
+from components.understanding.utterances import FOLDER, lexicon
 
 _NO_THINGS = re.compile(
     r"\b(?:face|man|woman|men|women|person|people|boy|girl|flag|button|arrow|arrows|hand|hands|sign|"
@@ -26,48 +31,123 @@ HEAD_FIRST = frozenset({"ca", "es", "fr", "it", "pt", "ro", "th", "vi", "id", "a
 """Languages in which the noun comes before its details: "taza roja"."""
 RARE = 3
 """Titles that must end (or begin) with a phrase for it to be a kind of product."""
+SLIP = 0.82
+"""Similarity (difflib) from which on an unknown word is a misspelling of a known one."""
+
+Concept = dict[str, list[str]]
+"""Language (ISO 639-1) → forms of a word, the most usual first."""
 
 
 @cache
-def dictionary() -> pd.DataFrame:
-    """Return the names of things: a row for each, a column for each language (ISO 639-1)."""
+def things() -> list[Concept]:
+    """Return the things that shops sell, and everyday things that have an emoji."""
+    found: list[Concept] = []
+    for file in sorted((FOLDER / "things").glob("*.tsv")):
+        with file.open(encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
+                found.append({code: cell.split(" | ") for code, cell in row.items()})
+    return [*found, *_emoji()]
+
+
+def _emoji() -> Iterator[Concept]:
     import emoji
 
     codes = sorted(emoji.LANGUAGES)
     for code in codes:
         emoji.config.load_language(code)
-    rows = {}
+    seen = set()
     for sign, data in emoji.EMOJI_DATA.items():
-        if _FLAG.match(sign):
+        if _FLAG.match(sign) or data["status"] > emoji.STATUS["fully_qualified"]:
             continue
-        names = {code: _plain(data[code]) for code in codes if code in data}
-        if data["status"] <= emoji.STATUS["fully_qualified"] and not _NO_THINGS.search(names["en"]):
-            rows[names["en"]] = names
-    return pd.DataFrame.from_dict(rows, orient="index").fillna("").reset_index(drop=True)
+        names = {code: data[code].strip(":").replace("_", " ") for code in codes if code in data}
+        if not _NO_THINGS.search(names["en"].casefold()) and names["en"] not in seen:
+            seen.add(names["en"])
+            yield {code: [name.replace("’", "'").casefold()] for code, name in names.items()}
 
 
-def _plain(name: str) -> str:
-    return name.strip(":").replace("_", " ").replace("’", "'").casefold()
+def names(code: str) -> list[str]:
+    """Return the names of things in a language, empty if no dictionary has it."""
+    return sorted({form for concept in things() for form in concept.get(code, ())})
 
 
-def names(language: str) -> list[str]:
-    """Return the names of things in a language, empty if it is not in the dictionary."""
-    table = dictionary()
-    return [name for name in table[language].unique() if name] if language in table else []
-
-
-def kinds(titles: pd.Series, language: str) -> list[str]:
+def kinds(titles: pd.Series, code: str) -> list[str]:
     """Return the kinds of product that titles name: their last word or two, or the first ones in a
     language whose nouns come first; of at least RARE titles.
 
     >>> kinds(pd.Series(["red mug", "blue mug", "owl mug", "mug tree"]), "en")
     ['mug']
     """
-    details = {form for forms in lexicon()["details"].values() for form in forms.get(language, [])}
+    details = {form for forms in lexicon()["details"].values() for form in forms.get(code, ())}
     words = titles.str.casefold().str.findall(r"[^\W\d_]{2,}")
     found = []
     for n in (1, 2):
-        parts = words.str[:n] if language in HEAD_FIRST else words.str[-n:]
+        parts = words.str[:n] if code in HEAD_FIRST else words.str[-n:]
         found.append(parts[words.str.len() > n].str.join(" "))
     counts = pd.concat(found).value_counts()
     return [name for name in counts.index[counts >= RARE] if name not in details]
+
+
+class Dictionary:
+    """Concepts by their forms. people, occasions: the English names of those concepts."""
+
+    def __init__(self) -> None:
+        self._concepts: list[Concept] = []
+        self._by_form: dict[str, dict[str, list[int]]] = {}
+        self._names: dict[int, tuple[str, str]] = {}
+        for kind, words in lexicon().items():
+            for name, forms in words.items():
+                self._names[len(self._concepts)] = (kind, name)
+                self._add(forms)
+        for forms in things():
+            self._add(forms)
+
+    def _add(self, concept: Concept) -> None:
+        number = len(self._concepts)
+        self._concepts.append(concept)
+        for code, forms in concept.items():
+            by_form = self._by_form.setdefault(code, {})
+            for form in forms:
+                numbers = by_form.setdefault(plain(form), [])
+                if number not in numbers:
+                    numbers.append(number)
+
+    def concepts(self, word: str, code: str) -> list[Concept]:
+        """Return the concepts of a word of a language, also of a misspelt word or of the parts of a
+        compound; empty if none is known."""
+        return [self._concepts[number] for number in self._numbers(plain(word), code)]
+
+    def named(self, kind: str, word: str, code: str) -> str | None:
+        """Return the English name of a word of the lexicon. kind: details, people or occasions."""
+        for number in self._numbers(plain(word), code):
+            if self._names.get(number, ("", ""))[0] == kind:
+                return self._names[number][1]
+        return None
+
+    def compound(self, word: str, code: str) -> tuple[str, str] | None:
+        """Return the two known words that a German compound is made of, None if it is none."""
+        if code != "de":
+            return None
+        said, known = plain(word), self._by_form.get(code, {})
+        for at in range(len(said) - 3, 2, -1):
+            last = said[at:]
+            for joint in ("", "s", "es", "n", "en", "e"):
+                first = said[:at].removesuffix(joint) if joint else said[:at]
+                if last in known and (first in known or first + "e" in known):
+                    return (first if first in known else first + "e"), last
+        return None
+
+    def _numbers(self, said: str, code: str) -> list[int]:
+        known = self._by_form.get(code, {})
+        if said in known:
+            return known[said]
+        for ending in _PLURALS.get(code, ()):
+            if said.endswith(ending) and (stem := said.removesuffix(ending)) in known:
+                return known[stem]
+        if said.isascii() and len(said) >= 5:
+            like = [form for form in known if form[:1] == said[:1] and abs(len(form) - len(said)) < 3]
+            close = get_close_matches(said, like, 1, SLIP)
+            return known[close[0]] if close else []
+        return []
+
+
+_PLURALS = {"en": ("s", "es"), "de": ("n", "en", "e", "er", "s"), "fr": ("s", "x"), "es": ("s", "es")}
