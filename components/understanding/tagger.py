@@ -22,6 +22,9 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
+from components.arrays import FloatArray
+from components.language.families import save_model
+from components.language.prompts import read_prompts
 from components.progress import progress
 from components.understanding.utterances import INTENTS, LABELS, Utterance, same_length
 
@@ -87,6 +90,7 @@ class Reader:
 
     def __init__(self, folder: str | Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.prompts = read_prompts(str(folder))
         self.model = AutoModel.from_pretrained(folder, dtype=torch.bfloat16).eval()
         depth = self.model.config.num_hidden_layers
         self.layers = (depth // 2, 3 * depth // 4, depth)
@@ -107,6 +111,25 @@ class Reader:
         found = self.model(**encoded, output_hidden_states=True).hidden_states
         states = torch.cat([found[layer] for layer in self.layers], dim=-1)
         return states, encoded["attention_mask"].bool(), offsets
+
+
+    @torch.inference_mode()
+    def encode(self, texts: list[str]) -> FloatArray:
+        """Return float32 (texts, width) of length 1: the mean of the last layer over the tokens."""
+        prompt = self.prompts.get("query", "")
+        out = []
+        for start in range(0, len(texts), 64):
+            some = [prompt + text.lower() for text in texts[start : start + 64]]
+            encoded = self.tokenizer(some, return_tensors="pt", padding=True, truncation=True,
+                                     max_length=LONGEST)
+            last = self.model(**encoded).last_hidden_state.float()
+            there = encoded["attention_mask"].unsqueeze(-1).float()
+            out.append(F.normalize((last * there).sum(1) / there.sum(1), dim=1).numpy())
+        return np.concatenate(out) if out else np.empty((0, self.model.config.hidden_size), np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write encoder and tokenizer, in bfloat16: half the size of what is served by others."""
+        save_model(self.model, self.tokenizer, folder, self.prompts)
 
 
 def classes_of(offsets: np.ndarray, spans: Sequence[tuple[int, int, str]]) -> np.ndarray:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from components.recommenders.models.rules import Found
+from components.understanding.model import UnderstandingModel
 from serving.conversation.answer_text import AnswerText, close_ones, listed, price_relaxed
 from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.generation import Titles
@@ -29,7 +30,8 @@ from serving.conversation.state_tracking import (
     stamped,
 )
 from serving.conversation.suggestions import Suggestions
-from serving.conversation.understanding import parse
+from serving.conversation.tagged import TaggerUnderstanding
+from serving.conversation.understanding import GrammarUnderstanding, Understanding
 from serving.fields import MAX_SHOWN
 from serving.profiles.history import History
 from serving.recommend.engine import Engine
@@ -65,9 +67,18 @@ class Turn:
 class Conversation:
     """Replies of one loaded model. Holds no state of shoppers, so it is thread-safe."""
 
-    def __init__(self, engine: Engine, search: Search) -> None:
+    def __init__(
+        self, engine: Engine, search: Search, model: UnderstandingModel | None = None
+    ) -> None:
+        """model: understands the messages; None: the English grammar does."""
         self.engine = engine
         self.shop = ShopKnowledge(engine)
+        self.model = model
+        self._understanding: Understanding = (
+            GrammarUnderstanding(lambda: self.shop.items, self.shop.needs_by_word)
+            if model is None
+            else TaggerUnderstanding(model, self.shop)
+        )
         self.titles = Titles(engine.titles)
         self._tracker = StateTracker(self.shop)
         self._finder = ProposalFinder(self.shop, search)
@@ -79,7 +90,7 @@ class Conversation:
         self, message: str, state: ConversationState | None, history: History, k: int
     ) -> Reply:
         """Return the reply to ``message``. state: of the last reply, None to begin."""
-        said = parse(message, self.shop.items, self.shop.needs_by_word)
+        said = self._understanding.read(message)
         if state is None or said.move == "restart":
             state = new_state(state)
         before, advanced = state, self._tracker.advance(state, said)

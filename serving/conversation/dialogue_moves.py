@@ -53,7 +53,7 @@ def understand_move(text: Text) -> None:
         if text.understood.get("move") in (None, "thanks", "hello"):
             text.understood["move"] = move
             if (which := place(found)) is not None:
-                text.understood["which"] = which
+                text.understood["places"] = (which,)
         if move not in ("thanks", "hello"):
             text.take(r"\b(?:thanks|thank you|please)\b")
             return

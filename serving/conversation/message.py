@@ -8,8 +8,23 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Move = Literal[
-    "more", "cheaper", "dearer", "reject", "like", "why", "restart", "thanks", "hello", "whatever"
+    "more",
+    "cheaper",
+    "dearer",
+    "reject",
+    "like",
+    "goes_with",
+    "compare",
+    "tell_more",
+    "not_my_field",
+    "why",
+    "restart",
+    "thanks",
+    "hello",
+    "whatever",
 ]
+"""What to do with the proposals, or with the products that a message names. not_my_field: a
+question about delivery, orders, payment, returns or an account."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +34,9 @@ class Message:
     things: kinds of product, "mug or cup" for alternatives. details: their features. purpose: whom
     or what it is for. needs: names of the shop's needs. refused: words or phrases that must not be;
     wanted_again: words no longer refused. unknown: words of no product. level: cheap or dear
-    without an amount. move: the dialogue move. which: the shown product that a move refers to, from
-    1, -1 for the last, None for none. fresh: a new search, not a refinement.
+    without an amount. move: the dialogue move. places: of the shown products that the message
+    refers to, from 1, -1 for the last. items: ids of the products that it names by their titles.
+    fresh: a new search, not a refinement. language: ISO 639-1 code.
     """
 
     things: tuple[str, ...] = ()
@@ -36,8 +52,10 @@ class Message:
     currency: str | None = None
     level: Literal["cheap", "dear"] | None = None
     move: Move | None = None
-    which: int | None = None
+    places: tuple[int, ...] = ()
+    items: tuple[str, ...] = ()
     fresh: bool = False
+    language: str = "en"
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cached_property
 
@@ -10,6 +11,11 @@ from components.recommenders.models.rules import Found, Items, Request, Rules, s
 from serving.conversation.dialogue_state import ConversationState
 from serving.recommend.engine import Engine
 from serving.recommend.types import Filters, Mask
+
+
+LONGEST_TITLE = 16
+"""Words of a title that are looked for in a message."""
+_TITLE_WORD = re.compile(r"[^\W_]+")
 
 
 class ShopKnowledge:
@@ -36,6 +42,48 @@ class ShopKnowledge:
         first message after the change does.
         """
         return Items(self.engine.model.catalogue.table)
+
+    def knows(self, word: str) -> bool:
+        """Return whether some product has the word."""
+        return self.items.knows(word)
+
+    def together(self, phrase: str) -> bool:
+        """Return whether some product has all words of a phrase."""
+        return self.items.together(phrase)
+
+    def nearest(self, word: str) -> str | None:
+        """Return the known word that ``word`` may be a misspelling of."""
+        return self.items.nearest(word)
+
+    @cached_property
+    def _codes_by_title(self) -> dict[str, list[int]]:
+        """The titles of two words and more, in plain form → item codes."""
+        found: dict[str, list[int]] = {}
+        for code, title in enumerate(self.engine.titles):
+            words = _TITLE_WORD.findall(title.casefold())
+            if len(words) > 1:
+                found.setdefault(" ".join(words[:LONGEST_TITLE]), []).append(code)
+        return found
+
+    def without_titles(self, text: str, stand_in: str) -> tuple[str, list[str]]:
+        """Return a text with ``stand_in`` for each title of the catalogue in it, and the ids of
+        these products: the longest title from each word on, an available product first."""
+        words = list(_TITLE_WORD.finditer(text.casefold()))
+        if len(text.casefold()) != len(text):
+            return text, []
+        out, items, at, start = "", [], 0, 0
+        while start < len(words):
+            for stop in range(min(len(words), start + LONGEST_TITLE), start + 1, -1):
+                said = " ".join(word[0] for word in words[start:stop])
+                codes = self._codes_by_title.get(said)
+                if codes:
+                    best = max(codes, key=lambda code: bool(self.engine.available[code]))
+                    items.append(self.engine.ids[best])
+                    out += text[at : words[start].start()] + stand_in
+                    at, start = words[stop - 1].end(), stop - 1
+                    break
+            start += 1
+        return out + text[at:], items
 
     def codes(self, item_ids: Iterable[str]) -> list[int]:
         """Return the codes of those items that the model knows."""

@@ -30,11 +30,11 @@ def stamped(state: ConversationState, before: ConversationState) -> Conversation
 
 
 def referenced(message: Message, state: ConversationState) -> list[str]:
-    """Return the item id that "the second one" refers to, empty if none was shown there."""
-    if message.which is None or not state.last:
-        return []
-    at = message.which - 1 if message.which > 0 else message.which
-    return [state.last[at]] if -len(state.last) <= at < len(state.last) else []
+    """Return the ids of the items that a message names or refers to ("the second one"), without
+    references to a place where none was shown."""
+    places = (place - 1 if place > 0 else place for place in message.places)
+    shown = [state.last[at] for at in places if -len(state.last) <= at < len(state.last)]
+    return list(dict.fromkeys([*message.items, *shown]))
 
 
 class StateTracker:

@@ -12,12 +12,34 @@ terms. Another language needs other patterns in these modules.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 from serving.conversation.budget import understand_budget, understand_price_level
 from serving.conversation.dialogue_moves import understand_move
 from serving.conversation.message import Message, Text
 from serving.conversation.negation import understand_refusals
 from serving.conversation.product_terms import understand_terms
 from serving.conversation.vocabulary import Vocabulary
+
+
+class Understanding(Protocol):
+    """Understands messages to one shop."""
+
+    def read(self, raw: str) -> Message:
+        """Return what the shopper's text says."""
+        ...
+
+
+class GrammarUnderstanding:
+    """Understands English by the grammar of this module."""
+
+    def __init__(self, vocabulary: Callable[[], Vocabulary], needs_by_word: dict[str, str]) -> None:
+        """vocabulary: returns the catalogue's words, which takes time when it is first called."""
+        self._vocabulary, self._needs_by_word = vocabulary, needs_by_word
+
+    def read(self, raw: str) -> Message:
+        return parse(raw, self._vocabulary(), self._needs_by_word)
 
 
 def parse(raw: str, vocabulary: Vocabulary, needs_by_word: dict[str, str] | None = None) -> Message:

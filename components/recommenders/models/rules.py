@@ -196,6 +196,10 @@ class Items:
         """Return whether some product's text has the word, singular or plural."""
         return stem(word.casefold()) in self._columns
 
+    def together(self, phrase: str) -> bool:
+        """Return whether some product's text has all words of a phrase, singular or plural."""
+        return bool(self.word(phrase).any())
+
     def nearest(self, word: str) -> str | None:
         """Return the known word that ``word`` probably misspells, None if there is none."""
         wanted = stem(word.casefold())
