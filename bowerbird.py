@@ -235,6 +235,12 @@ def encode() -> None:
 
 
 @app.command()
+def understanding() -> None:
+    """Train what understands shoppers' messages."""
+    _stage("components.understanding.training")
+
+
+@app.command()
 def text() -> None:
     """Evaluate the language model: without further training, pre-trained, fine-tuned."""
     _stage("components.evaluation.text")

@@ -868,6 +868,22 @@ class Encode(Section):
     """
 
 
+class Understanding(Section):
+    by: Literal["tagger", "grammar"] = "tagger"
+    """What understands shoppers' messages: `tagger` is trained for this shop, in the languages of
+    its encoder; `grammar` is rules of English, without training."""
+    encoder: str = ""
+    """Packaged encoder, folder or Hub name that the tagger reads with; "" = `pretrain.encoder`.
+
+    multilingual-e5-small (needs `make models`) understands shoppers of all languages, whatever
+    the catalogue's is.
+    """
+    sentences: PositiveInt = 4000
+    """Training sentences of each language."""
+    epochs: PositiveInt = 8
+    """Passes through the training sentences."""
+
+
 class Augment(Section):
     purchases: bool = False
     """Add synthetic purchases of rare products, from products with similar texts.
@@ -1492,6 +1508,9 @@ class Serve(Section):
     """How long impressions are stored."""
     conversation_minutes: PositiveInt = 60
     """Minutes without a message after which a conversation starts over."""
+    contact: Annotated[str, Field(max_length=500)] = ""
+    """What the conversation says of delivery, orders, payment and returns, such as "Write to
+    help@shop.example or call +44 20 0000." It shows no products then."""
     writer: CredentialUrl = Credential("")
     """Language model that words the conversation: smollm2-135m-instruct (packaged; `make models`),
     a folder or an address; "" = templates.
@@ -1595,6 +1614,8 @@ class Settings(Section):
     """Fine-tuning of the language model for recommendation."""
     encode: Encode = Encode()
     """One vector for each product."""
+    understanding: Understanding = Understanding()
+    """What understands the messages of a conversation."""
     augment: Augment = Augment()
     """Synthetic purchases of rare products."""
     train: Train

@@ -96,7 +96,7 @@ class VersionFolders:
         put_in_place(partial, folder)
 
 
-ADDED = ("encoder", "reference", "metrics.json", "params.yaml", "model_card.md", MANIFEST)
+ADDED = ("encoder", "understanding", "reference", "metrics.json", "params.yaml", "model_card.md", MANIFEST)
 """Names in a version's folder that are not of the served model."""
 
 
@@ -111,6 +111,7 @@ def assemble(settings: Settings, root: Path, card: str, out: Path) -> None:
     verify_manifest(out)
     for source, name in (
         ("models/language/finetuned", "encoder"),
+        ("models/understanding", "understanding"),
         ("models/reference", "reference"),
     ):
         if (root / source).is_dir():

@@ -58,7 +58,7 @@ from components.timeline import record
 BY = "refresh"
 """In the timeline."""
 REPORT = Path("reports/refresh.json")
-SERVING_PARTS = ("encoder", "reference", "metrics.json", "params.yaml")
+SERVING_PARTS = ("encoder", "understanding", "reference", "metrics.json", "params.yaml")
 """Parts of the champion's folder that a refreshed version has unchanged."""
 _TEMPLATE = Path(__file__).parent / "refreshed_card.md.jinja"
 

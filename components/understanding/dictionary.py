@@ -98,6 +98,7 @@ class Dictionary:
             for name, forms in words.items():
                 self._names[len(self._concepts)] = (kind, name)
                 self._add(forms)
+        self._first_thing = len(self._concepts)
         for forms in things():
             self._add(forms)
 
@@ -122,6 +123,11 @@ class Dictionary:
             if self._names.get(number, ("", ""))[0] == kind:
                 return self._names[number][1]
         return None
+
+    def is_thing(self, phrase: str, code: str) -> bool:
+        """Return whether a phrase, as it is written, names a thing."""
+        numbers = self._by_form.get(code, {}).get(plain(phrase), ())
+        return any(number >= self._first_thing for number in numbers)
 
     def compound(self, word: str, code: str) -> tuple[str, str] | None:
         """Return the two known words that a German compound is made of, None if it is none."""

@@ -202,6 +202,11 @@ class Tagger:
                 torch.tensor([self.languages.index(one.language) for one in some]),
             )
 
+    def tag_all(self, texts: Sequence[str], size: int = 64) -> list[Tagged]:
+        """Return what each text says, in batches of ``size`` texts."""
+        starts = range(0, len(texts), size)
+        return [one for start in starts for one in self.tag(texts[start : start + size])]
+
     @torch.inference_mode()
     def tag(self, texts: Sequence[str]) -> list[Tagged]:
         """Return what each text says."""

@@ -134,6 +134,20 @@ class Terms:
             return Term((near,))
         return Term()
 
+    def kinds(self, title: str) -> list[str]:
+        """Return the things that a title of the catalogue names, else its last word."""
+        words = _WORDS.findall(title.casefold())
+        found, start = [], 0
+        while start < len(words):
+            for stop in range(min(len(words), start + 4), start, -1):
+                phrase = " ".join(words[start:stop])
+                if any(self._dictionary.is_thing(phrase, code) for code in self._languages):
+                    found.append(phrase)
+                    start = stop - 1
+                    break
+            start += 1
+        return found or words[-1:]
+
     def named(self, kind: str, text: str, code: str) -> tuple[str, tuple[str, ...]] | None:
         """Return a word of the lexicon as its English name and its forms in the catalogue's
         languages, None if it has none. kind: people or occasions."""

@@ -129,9 +129,9 @@ def alternatives(text: str) -> list[str]:
 
 
 class Writer:
-    """Writes utterances in one language. things, titles: of the catalogue, or any."""
+    """Writes utterances in one language. things: names of kinds of product."""
 
-    def __init__(self, code: str, things: Sequence[str], titles: Sequence[str], seed: int) -> None:
+    def __init__(self, code: str, things: Sequence[str], seed: int) -> None:
         self._code = code
         self._random = np.random.default_rng([seed, *code.encode()])
         raw = language(code)
@@ -142,7 +142,6 @@ class Writer:
         words = lexicon()
         self._fillers: dict[str, Sequence[str]] = {
             "thing": things,
-            "title": titles,
             "place": PLACES,
             **{
                 slot: [form for name in words[kind] for form in words[kind][name].get(code, [])]

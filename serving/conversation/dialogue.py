@@ -12,11 +12,13 @@ Critiques of what was shown ("cheaper", "like the second"): McCarthy et al., IUI
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from components.recommenders.models.rules import Found
-from components.understanding.model import UnderstandingModel
+from components.understanding.model import CONFIG, UnderstandingModel
 from serving.conversation.answer_text import AnswerText, close_ones, listed, price_relaxed
 from serving.conversation.dialogue_state import ConversationState
+from serving.conversation.facts import Facts
 from serving.conversation.generation import Titles
 from serving.conversation.message import Message
 from serving.conversation.proposals import FEW, ProposalFinder
@@ -34,9 +36,24 @@ from serving.conversation.tagged import TaggerUnderstanding
 from serving.conversation.understanding import GrammarUnderstanding, Understanding
 from serving.fields import MAX_SHOWN
 from serving.profiles.history import History
+from serving.recommend.complements import complements
 from serving.recommend.engine import Engine
 from serving.recommend.types import Mask
 from serving.search import Search
+
+
+SEEDS = 10
+"""Products of a kind that stand for it when something should go with it."""
+
+
+def open_understanding(folder: str | Path) -> UnderstandingModel | None:
+    """Return what understands messages in a model folder, None where the grammar does.
+
+    Raises:
+        OSError, ValueError, KeyError, RuntimeError: the folder's part is damaged.
+    """
+    place = Path(folder) / "understanding"
+    return UnderstandingModel.load(place) if (place / CONFIG).exists() else None
 
 
 @dataclass(frozen=True)
@@ -68,9 +85,14 @@ class Conversation:
     """Replies of one loaded model. Holds no state of shoppers, so it is thread-safe."""
 
     def __init__(
-        self, engine: Engine, search: Search, model: UnderstandingModel | None = None
+        self,
+        engine: Engine,
+        search: Search,
+        model: UnderstandingModel | None = None,
+        contact: str = "",
     ) -> None:
-        """model: understands the messages; None: the English grammar does."""
+        """model: understands the messages; None: the English grammar does. contact: of the shop,
+        for questions about other things than products."""
         self.engine = engine
         self.shop = ShopKnowledge(engine)
         self.model = model
@@ -83,8 +105,14 @@ class Conversation:
         self._tracker = StateTracker(self.shop)
         self._finder = ProposalFinder(self.shop, search)
         self._text = AnswerText(self.shop)
+        self._facts = Facts(self.shop, self._text)
+        self._contact = contact
         self._reasons = ProposalReasons(self.shop, self._text)
         self._suggestions = Suggestions(self.shop, self._text)
+
+    def extended(self, engine: Engine, search: Search) -> Conversation:
+        """Return the conversation over a catalogue with products added or changed."""
+        return Conversation(engine, search, self.model, self._contact)
 
     def reply(
         self, message: str, state: ConversationState | None, history: History, k: int
@@ -97,9 +125,17 @@ class Conversation:
         turn = Turn(said, before, stamped(advanced, before), history, k)
         if said.move in ("thanks", "hello") and advanced == before:
             return self._polite(turn)
+        if said.move == "not_my_field":
+            return self._not_my_field(turn)
+        if said.move in ("tell_more", "compare"):
+            return self._about(turn)
         if said.move == "why" and advanced.last:
             return self._why(turn)
         mask = self._finder.possible(advanced, history)
+        if said.move == "goes_with" and (seeds := self._seeds(turn)):
+            return self._goes_with(turn, mask, seeds)
+        if said.unknown and not (said.things or said.details or said.needs or said.move):
+            return self._not_sold(turn)
         if said.move != "whatever" and is_open(advanced):
             return self._ask_back(turn, mask)
         return self._propose(turn, mask)
@@ -123,6 +159,56 @@ class Conversation:
         reasons = self._reasons.of(codes, state, found, turn.history)
         text = f"{self.engine.titles[codes[0]].capitalize()}: {reasons[0]}."
         return Reply(text, state, codes, reasons, understood=self._text.understood(state))
+
+    def _not_my_field(self, turn: Turn) -> Reply:
+        """Say that the question is not about products, and whom to contact."""
+        return Reply(f"I can only help with products. {self._contact}".strip(), turn.state)
+
+    def _not_sold(self, turn: Turn) -> Reply:
+        """Say that the shop has nothing of what was named."""
+        options = self._suggestions.openings(self.shop.available())
+        return Reply(" ".join(self._text.notes(turn.message)), turn.state, options=options)
+
+    def _about(self, turn: Turn) -> Reply:
+        """Tell the facts of one product, or compare several."""
+        message, state = turn.message, turn.state
+        named = referenced(message, turn.before)
+        if not named:
+            named = turn.before.last[:2] if message.move == "compare" else turn.before.last[:1]
+        codes = self.shop.codes(named)
+        if not codes or (message.move == "compare" and len(codes) < 2):
+            text = "Which products do you mean? Name them, or say “the first” and “the second”."
+            return Reply(text, state, question=text)
+        text = self._facts.described(codes[0]) if len(codes) == 1 else self._facts.compared(codes)
+        reasons = ["; ".join(self._facts.of(code)) for code in codes]
+        return Reply(text, state, codes, reasons, understood=self._text.understood(state))
+
+    def _seeds(self, turn: Turn) -> list[int]:
+        """Return the products that something should go with: those named, or of a named kind."""
+        if named := self.shop.codes(referenced(turn.message, turn.before)):
+            return named
+        if turn.message.things:
+            of_kind = self.shop.items.word(turn.message.things[0])
+            popular = self.engine.by_popularity
+            return popular[of_kind[popular]][:SEEDS].tolist()
+        return self.shop.codes(turn.before.last[:1])
+
+    def _goes_with(self, turn: Turn, mask: Mask, seeds: list[int]) -> Reply:
+        """Propose what goes with products, of other kinds than they are."""
+        state, message = turn.state, turn.message
+        state.things = []
+        found = self.shop.satisfy(state, mask)
+        titles = {self.engine.titles[code] for code in seeds}
+        named = {kind for title in titles for kind in self._understanding.kinds(title)}
+        kinds = [self.shop.items.word(kind) for kind in {*named, *message.things}]
+        codes = complements(self.engine, seeds, found.allowed, kinds)[: turn.k].tolist()
+        if not codes:
+            return Reply("I know of nothing that goes with it.", state)
+        state.last = [self.engine.ids[code] for code in codes]
+        state.shown = list(dict.fromkeys([*state.shown, *state.last]))[-MAX_SHOWN:]
+        what = message.things[0] if message.things else self.engine.titles[seeds[0]].lower()
+        reasons = self._reasons.of(codes, state, found, turn.history)
+        return Reply(f"This goes with {what}:", state, codes, reasons)
 
     def _ask_back(self, turn: Turn, mask: Mask) -> Reply:
         """Ask what is looked for, and show a few products by taste and popularity."""

@@ -15,7 +15,7 @@ from components.understanding.amounts import Amount, marked_amount, read_amount
 from components.understanding.model import UnderstandingModel
 from components.understanding.plain import plain
 from components.understanding.tagger import Span, Tagged
-from components.understanding.terms import Term
+from components.understanding.terms import Term, Terms
 from components.understanding.utterances import TITLE, alternatives, language
 from serving.conversation.budget import AROUND
 from serving.conversation.message import Message, Move
@@ -54,14 +54,20 @@ class TaggerUnderstanding:
         text, items = self._shop.without_titles(raw, TITLE)
         if not text.strip():
             return Message()
-        return _MessageOf(self._model.tagger.tag([text])[0], text, items, self._terms, self._shop).message()
+        tagged = self._model.tagger.tag([text])[0]
+        return _MessageOf(tagged, text, items, self._terms, self._shop).message()
+
+
+    def kinds(self, title: str) -> list[str]:
+        """Return the things that a title names."""
+        return self._terms.kinds(title)
 
 
 class _MessageOf:
     """One tagged text, becoming a message."""
 
     def __init__(
-        self, tagged: Tagged, text: str, items: Sequence[str], terms: object, shop: ShopKnowledge
+        self, tagged: Tagged, text: str, items: Sequence[str], terms: Terms, shop: ShopKnowledge
     ) -> None:
         self._tagged, self._text, self._items = tagged, text, tuple(items)
         self._terms, self._shop = terms, shop
@@ -104,7 +110,7 @@ class _MessageOf:
         return (span for span in self._tagged.spans if span.label == label)
 
     def _term(self, text: str) -> Term:
-        return self._terms.term(text, self._code)  # type: ignore[attr-defined]
+        return self._terms.term(text, self._code)
 
     def _things(self) -> list[str]:
         """Return the kinds of product that are looked for, alternatives of each other."""
@@ -137,7 +143,7 @@ class _MessageOf:
         """Yield whom or what it is for, in the catalogue's words, and note the needs it states."""
         by_word = self._shop.needs_by_word
         for span in self._spans(label):
-            named = self._terms.named(kind, span.text, self._code)  # type: ignore[attr-defined]
+            named = self._terms.named(kind, span.text, self._code)
             name, forms = named or (span.text, ())
             said = [span.text.casefold(), name, *forms]
             need = next((by_word[word] for word in said if word in by_word), None)

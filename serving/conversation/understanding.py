@@ -12,6 +12,7 @@ terms. Another language needs other patterns in these modules.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Protocol
 
@@ -20,7 +21,7 @@ from serving.conversation.dialogue_moves import understand_move
 from serving.conversation.message import Message, Text
 from serving.conversation.negation import understand_refusals
 from serving.conversation.product_terms import understand_terms
-from serving.conversation.vocabulary import Vocabulary
+from serving.conversation.vocabulary import WORD, Vocabulary
 
 
 class Understanding(Protocol):
@@ -28,6 +29,10 @@ class Understanding(Protocol):
 
     def read(self, raw: str) -> Message:
         """Return what the shopper's text says."""
+        ...
+
+    def kinds(self, title: str) -> list[str]:
+        """Return words for the kinds of product that a title names."""
         ...
 
 
@@ -40,6 +45,9 @@ class GrammarUnderstanding:
 
     def read(self, raw: str) -> Message:
         return parse(raw, self._vocabulary(), self._needs_by_word)
+
+    def kinds(self, title: str) -> list[str]:
+        return re.findall(WORD, title.casefold())[-1:]
 
 
 def parse(raw: str, vocabulary: Vocabulary, needs_by_word: dict[str, str] | None = None) -> Message:

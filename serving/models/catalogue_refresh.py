@@ -83,7 +83,7 @@ class CatalogueRefresh:
             facets=Facets(engine),
             profiles=Profiles(known.base, known.live, engine.items, known.max_history),
             search=search,
-            conversation=Conversation(engine, search),
+            conversation=loaded.conversation.extended(engine, search),
             pipeline=Pipeline(engine, self._serve),
             revision=revision,
             number=number,

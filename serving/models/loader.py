@@ -14,7 +14,7 @@ import numpy as np
 
 from components.recommenders.two_stage.hybrid import OPTIONAL
 from components.settings import Serve
-from serving.conversation.dialogue import Conversation
+from serving.conversation.dialogue import Conversation, open_understanding
 from serving.health import Health
 from serving.models.loaded import LoadedModel, next_number
 from serving.models.new_product_vectors import NewProductVectors
@@ -60,6 +60,12 @@ class ModelLoader:
                 encoder = open_encoder(source.folder)
             except (OSError, ValueError, KeyError, RuntimeError) as error:
                 damaged["encoder"] = f"it cannot be read: {error}"
+        understanding = None
+        if "understanding" not in damaged:
+            try:
+                understanding = open_understanding(source.folder)
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                damaged["understanding"] = f"it cannot be read: {error}"
         for part, problem in damaged.items():
             logger.error("%s of version %s is damaged: %s", part, source.version, problem)
         search = Search(engine.model.catalogue.table, engine.vectors, encoder)
@@ -72,7 +78,7 @@ class ModelLoader:
             facets=Facets(engine),
             profiles=Profiles(base, self._live, engine.items, self._serve.max_history),
             search=search,
-            conversation=Conversation(engine, search),
+            conversation=Conversation(engine, search, understanding, self._serve.contact),
             loaded_at=datetime.now(UTC),
             trained=engine,
             new_product_vectors=new_product_vectors,

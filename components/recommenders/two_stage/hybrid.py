@@ -61,6 +61,7 @@ OPTIONAL = (
     "params.yaml",
     "profiles.parquet",
     "reference",
+    "understanding",
 )
 """Parts of a model folder that the model does not read; their readers look at ``damaged``."""
 BATCH = 256

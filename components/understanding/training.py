@@ -1,0 +1,119 @@
+"""The stage ``understanding``: train the tagger of a shop's conversation.
+
+In: the catalogue's titles and categories, the rules' words, ``understanding`` of params.yaml. Out:
+``models/understanding`` and ``reports/understanding.json`` with the tagger's accuracy on new
+sentences of the same frames; ``python -m benchmarks.needs`` measures other people's.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from components.json_files import write_json
+from components.language.families import locate
+from components.language.languages import UNDETERMINED, catalogue_languages, shares
+from components.language.packaged import ENCODERS
+from components.settings import Settings
+from components.understanding.dictionary import kinds, names
+from components.understanding.model import UnderstandingModel
+from components.understanding.tagger import Reader, Tagger
+from components.understanding.terms import phrases_of
+from components.understanding.utterances import INTENTS, Intent, Utterance, Writer, languages
+
+SHARES: dict[Intent, float] = {"find": 0.45, "refine": 0.1, "not_my_field": 0.06, "hello": 0.04}
+"""Shares of the intents among the training sentences; the others share the rest."""
+OWN = 0.3
+"""Share of the catalogue's own kinds of product among the things of a sentence."""
+JUDGED = 200
+"""Sentences of each language that the report's accuracy is of."""
+
+
+def write(
+    titles: pd.Series, of_catalogue: Sequence[str], codes: Sequence[str], per_language: int, seed: int
+) -> list[Utterance]:
+    """Return training sentences in the languages ``codes``.
+
+    titles: of the catalogue. of_catalogue: its languages; shoppers of other languages use its
+    words too.
+    """
+    own = sorted({kind for code in of_catalogue for kind in kinds(titles, code)})
+    rest = (1 - sum(SHARES.values())) / (len(INTENTS) - len(SHARES))
+    found = []
+    for code in codes:
+        general = names(code)
+        repeated = max(1, round(OWN / (1 - OWN) * len(general) / max(1, len(own))))
+        things = [*general, *own * (repeated if code in of_catalogue else 1)]
+        writer = Writer(code, things, seed)
+        for intent in INTENTS:
+            n = round(per_language * SHARES.get(intent, rest))
+            found += [writer.write(intent) for _ in range(n)]
+    return found
+
+
+def languages_of(titles: pd.Series) -> list[str]:
+    """Return the languages of a catalogue that are a tenth of it or more; English if none is
+    clear."""
+    found = catalogue_languages(titles[titles != ""])
+    known = [code for code, share in shares(found).items() if share >= 0.1 and code != UNDETERMINED]
+    return known or ["en"]
+
+
+def shopper_languages(encoder: str) -> list[str]:
+    """Return the languages that a tagger over an encoder is trained in."""
+    model = ENCODERS.get(encoder)
+    if model is None or model.languages is None:
+        return languages()
+    return [code for code in languages() if code in model.languages]
+
+
+def run(settings: Settings, root: Path = Path()) -> None:
+    """Run the stage. With ``understanding.by: grammar`` its output is an empty folder."""
+    chosen = settings.understanding
+    out = root / "models/understanding"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    report = root / "reports/understanding.json"
+    if chosen.by == "grammar":
+        write_json(report, {"by": chosen.by})
+        return
+    titles = pd.read_parquet(root / "data/prepared/items.parquet")["title"].fillna("").astype(str)
+    encoder = chosen.encoder or settings.pretrain.encoder
+    reader = Reader(locate(encoder))
+    codes = shopper_languages(encoder)
+    model = train(reader, titles, codes, chosen.sentences, chosen.epochs, settings.seed)
+    model.save(out)
+    judged = write(titles, model.languages, codes, JUDGED, settings.seed + 1)
+    write_json(report, {"by": chosen.by, "encoder": encoder, **accuracy(model.tagger, judged)})
+
+
+def accuracy(tagger: Tagger, sentences: Sequence[Utterance]) -> dict[str, float]:
+    """Return the shares of sentences whose intent, and whose labelled parts, are all right."""
+    tagged = tagger.tag_all([one.text for one in sentences])
+    intents = [found.intent == one.intent for found, one in zip(tagged, sentences, strict=True)]
+    parts = [
+        {(span.label, span.start, span.stop) for span in found.spans}
+        == {(label, start, stop) for start, stop, label in one.spans}
+        for found, one in zip(tagged, sentences, strict=True)
+    ]
+    return {
+        "sentences": len(sentences),
+        "intent_accuracy": round(float(np.mean(intents)), 4),
+        "parts_accuracy": round(float(np.mean(parts)), 4),
+    }
+
+
+def train(
+    reader: Reader, titles: pd.Series, codes: Sequence[str], sentences: int, epochs: int, seed: int
+) -> UnderstandingModel:
+    """Return the trained model. titles: of the catalogue. codes: languages of shoppers, with
+    ``sentences`` training sentences each."""
+    of_catalogue = languages_of(titles)
+    tagger = Tagger(reader, codes)
+    tagger.fit(write(titles, of_catalogue, codes, sentences, seed), epochs, seed=seed)
+    phrases = phrases_of(titles)
+    return UnderstandingModel(tagger, of_catalogue, phrases, reader.encode(phrases))

@@ -1,0 +1,54 @@
+"""Complements: what goes with a product, apart from what could replace it.
+
+In: item codes. Out: items of another kind, best first: what the shop's rules offer with them, then
+what is bought with them (the candidates that learn from purchases, fused), without products of the
+same kind. Products of a kind share one of the given words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.recommenders.base import EmbedsText, ExplainsByRules
+from serving.profiles.history import History, stack
+from serving.recommend.engine import Engine
+from serving.recommend.types import Mask
+
+DEPTH = 200
+"""Places of each model's list that count."""
+BY_RULE = 1.0
+"""Score of an item that a rule offers; by purchases an item has at most the number of models / 60."""
+
+
+def complements(
+    engine: Engine, items: Sequence[int], allowed: Mask, same_kind: Collection[Mask]
+) -> NDArray[np.int64]:
+    """Return the codes of ``allowed`` that go with ``items``, best first.
+
+    same_kind: bool (items,) each, the products of the kinds that ``items`` are of.
+    """
+    mask = allowed.copy()
+    for kind in same_kind:
+        mask &= ~kind
+    mask[list(items)] = False
+    among = np.flatnonzero(mask)
+    if not len(among) or not len(items):
+        return among[:0]
+    batch = stack([History(np.array(items, np.int32), np.zeros(len(items), np.int64))])
+    fused = np.zeros(len(among))
+    for model in engine.model.candidates.values():
+        if isinstance(model, ExplainsByRules):
+            offered = model.score(batch)[0][among]
+            fused += BY_RULE * (np.isfinite(offered) & (offered > 0))
+    for model in engine.model.similar_models().values():
+        if isinstance(model, EmbedsText):  # a similar text says that it replaces, not that it fits
+            continue
+        scores = model.score_similar(batch, among)[0]
+        best = np.argsort(-scores, kind="stable")[:DEPTH]
+        best = best[scores[best] > scores[np.isfinite(scores)].min(initial=np.inf)]
+        fused[best] += 1.0 / (60.0 + np.arange(len(best)))
+    best = np.argsort(-fused, kind="stable")
+    return among[best[fused[best] > 0]]
