@@ -72,10 +72,17 @@ def read_amount(text: str, code: str) -> Amount | None:
     return Amount(value, currency)
 
 
-def marked_amount(text: str) -> str | None:
-    """Return the first amount of a text that has a currency, as it is written."""
+def marked_amount(text: str, code: str) -> Amount | None:
+    """Return the first amount of a text that has a currency, None without one."""
     found = _MARKED.search(text.casefold())
-    return found[0] if found else None
+    if found:
+        return read_amount(found[0], code)
+    words = {word for word in _CURRENCY if word.isalpha() and word.isascii()}
+    for spelt, value in _spelt(code):
+        following = re.search(rf"(?<![^\W_]){re.escape(spelt)} ([^\W\d_]+)", plain(text))
+        if following and following[1] in words:
+            return Amount(value, _CURRENCY[following[1]])
+    return None
 
 
 def _number(said: str, words: list[str], code: str) -> float | None:

@@ -149,8 +149,12 @@ class Dictionary:
         for ending in _PLURALS.get(code, ()):
             if said.endswith(ending) and (stem := said.removesuffix(ending)) in known:
                 return known[stem]
-        if said.isascii() and len(said) >= 5:
-            like = [form for form in known if form[:1] == said[:1] and abs(len(form) - len(said)) < 3]
+        if said.isascii() and said.isalpha() and len(said) >= 5:
+            like = [
+                form
+                for form in known
+                if form[:1] == said[:1] and abs(len(form) - len(said)) < 2 and form.isalpha()
+            ]
             close = get_close_matches(said, like, 1, SLIP)
             return known[close[0]] if close else []
         return []

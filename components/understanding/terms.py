@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
 from components.arrays import FloatArray
+from components.recommenders.models.rules import stem
 from components.understanding.dictionary import HEAD_FIRST, Concept, Dictionary
 from components.understanding.plain import plain
 
@@ -171,13 +173,17 @@ class Terms:
         return Term(_shortest(words), known=bool(concepts))
 
     def _forms(self, concepts: Sequence[Concept]) -> list[str]:
-        return [
-            form
+        """Return the concepts' words in the catalogue: of each the first ones, then the others."""
+        found = [
+            [
+                form
+                for code in self._languages
+                for form in concept.get(code, ())
+                if self._vocabulary.together(form)
+            ]
             for concept in concepts
-            for code in self._languages
-            for form in concept.get(code, ())
-            if self._vocabulary.together(form)
         ]
+        return [form for forms in zip_longest(*found) for form in forms if form]
 
     def _parts(self, said: str, code: str) -> Iterator[Term]:
         """Yield the longest known phrases of a phrase, from left to right."""
@@ -200,8 +206,10 @@ class Terms:
 def _shortest(words: Sequence[str]) -> tuple[str, ...]:
     """Return the phrases without those that only add words to another one.
 
-    >>> _shortest(["coffee mug", "mug", "mug"])
-    ('mug',)
+    >>> _shortest(["coffee mugs", "mug", "mugs", "cup"])
+    ('mug', 'cup')
     """
-    sets = {word: set(plain(word).split()) for word in words}
-    return tuple(word for word in sets if not any(other < sets[word] for other in sets.values()))
+    sets: dict[frozenset[str], str] = {}
+    for word in words:
+        sets.setdefault(frozenset(stem(part) for part in word.casefold().split()), word)
+    return tuple(word for said, word in sets.items() if not any(other < said for other in sets))

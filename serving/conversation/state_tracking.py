@@ -69,7 +69,9 @@ class StateTracker:
         if message.move == "reject":
             new.rejected = [*new.rejected, *(named or last)][-MAX_SHOWN:]
         elif message.move == "like" and named:
-            new.like, new.things, new.needs, new.purpose = named[0], [], [], []
+            # By its place it is like what was looked for; by its title it may be anything.
+            new.things = [] if message.items else new.things
+            new.like, new.needs, new.purpose = named[0], [], []
             new.details = list(message.details)
         elif message.move in ("cheaper", "dearer"):
             self._critique_price(new, message.move == "cheaper", named or last)

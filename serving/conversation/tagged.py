@@ -38,6 +38,8 @@ MOVES: dict[str, Move] = {
     "whatever": "whatever",
 }
 """Dialogue moves by the tagger's intents; ``find`` and ``refine`` are none."""
+LONGEST_TERM = 80
+"""Characters of a term of the state."""
 SURE = 0.5
 """Probability of an intent below which a message that names a product looks for it."""
 
@@ -88,7 +90,7 @@ class _MessageOf:
         low, high, currency = self._limits()
         cheap, dear = any(True for _ in self._spans("CHEAP")), any(True for _ in self._spans("DEAR"))
         return Message(
-            things=(" or ".join(dict.fromkeys(things)),) if things else (),
+            things=(_alternatives(things),) if things else (),
             details=tuple(dict.fromkeys(one for one in [*details, *self._details] if one)),
             purpose=tuple(dict.fromkeys(purpose)),
             needs=tuple(dict.fromkeys(self._needs)),
@@ -117,7 +119,9 @@ class _MessageOf:
         found = []
         for text in _joined(list(self._spans("THING")), self._text):
             term = self._term(text)
-            if term.words:
+            if term.words and self._terms.named("details", text, self._code):
+                self._details.append(term.text)
+            elif term.words:
                 found.append(term.text)
                 self._details += [one for one in term.details]
             else:
@@ -147,7 +151,8 @@ class _MessageOf:
             name, forms = named or (span.text, ())
             said = [span.text.casefold(), name, *forms]
             need = next((by_word[word] for word in said if word in by_word), None)
-            if need is not None:
+            if need is not None and (label == "OCCASION" or not any(self._spans("THING"))):
+                # For a person only where no thing is named: a mug for a father is a mug.
                 self._needs.append(need)
             elif label == "OCCASION" and (word := self._term(span.text).text):
                 self._details.append(word)
@@ -160,10 +165,9 @@ class _MessageOf:
             for span in self._spans(label):
                 if (amount := read_amount(span.text, self._code)) is not None:
                     found.append(amount)
-        if not any(amounts.values()) and (marked := marked_amount(self._text)):
+        if not any(amounts.values()) and (marked := marked_amount(self._text, self._code)):
             # An amount of money that no label has is taken as the most that may be spent.
-            if (amount := read_amount(marked, self._code)) is not None:
-                amounts["MAX"].append(amount)
+            amounts["MAX"].append(marked)
         low = max((one.value for one in amounts["MIN"]), default=None)
         high = min((one.value for one in amounts["MAX"]), default=None)
         for one in amounts["ABOUT"]:
@@ -188,6 +192,16 @@ class _MessageOf:
             inside = [form for form in forms if re.search(rf"(?<!\w){re.escape(form)}(?!\w)", said)]
             if inside:
                 yield forms[max(inside, key=len)] or 1
+
+
+def _alternatives(things: Sequence[str]) -> str:
+    """Return the alternatives of several things as one term of the state, as many as fit."""
+    words = list(dict.fromkeys(word for thing in things for word in thing.split(" or ")))
+    text = words[0]
+    for word in words[1:]:
+        if len(text) + len(word) + 4 <= LONGEST_TERM:
+            text += f" or {word}"
+    return text
 
 
 def _joined(spans: list[Span], text: str) -> Iterator[str]:
