@@ -236,6 +236,15 @@ class FindsSimilarItems(Protocol):
 
 
 @runtime_checkable
+class FindsCompanions(Protocol):
+    """Tells which items are bought together with given items: what goes with them."""
+
+    def score_companions(self, histories: Histories, items: IntArray) -> FloatArray:
+        """Return float32 (batch, n): how often each of ``items``, codes (n,), is bought with the
+        items of each history; the lowest score of a row means *not together*."""
+
+
+@runtime_checkable
 class HasItemPopularity(Protocol):
     """Has one popularity of each item, the same for all users."""
 

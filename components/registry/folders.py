@@ -96,7 +96,15 @@ class VersionFolders:
         put_in_place(partial, folder)
 
 
-ADDED = ("encoder", "understanding", "reference", "metrics.json", "params.yaml", "model_card.md", MANIFEST)
+ADDED = (
+    "encoder",
+    "understanding",
+    "reference",
+    "metrics.json",
+    "params.yaml",
+    "model_card.md",
+    MANIFEST,
+)
 """Names in a version's folder that are not of the served model."""
 
 

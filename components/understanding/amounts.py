@@ -1,9 +1,9 @@
 """Amounts of money as shoppers of any language write them: "£5", "zwanzig Euro", "八镑".
 
-    >>> read_amount("zwanzig pfund", "de")
-    Amount(value=20.0, currency='GBP')
-    >>> read_amount("八十五块", "zh")
-    Amount(value=85.0, currency='CNY')
+>>> read_amount("zwanzig pfund", "de")
+Amount(value=20.0, currency='GBP')
+>>> read_amount("八十五块", "zh")
+Amount(value=85.0, currency='CNY')
 """
 
 from __future__ import annotations
@@ -11,24 +11,32 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from components.understanding.plain import plain
+from components.understanding.plain import plain, words
 from components.understanding.utterances import language, languages
 
+AROUND = 0.25
+"""How far from the amount "around 10" reaches, as a share of it."""
 MOST = 1e7
 """A larger amount is none."""
 
 _CURRENCIES = {
-    "GBP": "£ gbp pound pounds quid fiver tenner sterling pfund livre livres libra libras 镑 鎊 英镑 英鎊",
+    "GBP": """£ gbp pound pounds quid fiver tenner sterling pfund livre livres libra libras
+    镑 鎊 英镑 英鎊""",
     "EUR": "€ eur euro euros 欧元 歐元 欧",
     "USD": "$ usd us$ dollar dollars bucks dolar dolares 美元 美金 刀",
     "CNY": "¥ ￥ cny rmb yuan 元 块 塊 人民币 人民幣 块钱 元钱",
     "CHF": "chf franken francs stutz",
     "MXN": "mxn pesos peso",
 }
-_CURRENCY = {word: code for code, words in _CURRENCIES.items() for word in words.split()}
-_CENTS = frozenset("p pence cent cents centimes centavos centimos ct rappen".split())
+_CURRENCY = {word: code for code, listed in _CURRENCIES.items() for word in words(listed)}
+_CENTS = frozenset(words("p pence cent cents centimes centavos centimos ct rappen"))
 _DIGITS = re.compile(r"\d{1,3}(?:[ ,.'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.,]\d{1,2})?")
-_HAN_DIGITS = {**{sign: n for n, sign in enumerate("零一二三四五六七八九")}, "两": 2, "兩": 2, "〇": 0}
+_HAN_DIGITS = {
+    **{sign: n for n, sign in enumerate("零一二三四五六七八九")},
+    "两": 2,
+    "兩": 2,
+    "〇": 0,
+}
 _HAN_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "萬": 10_000}
 _HAN = re.compile(f"[{''.join([*_HAN_DIGITS, *_HAN_UNITS])}]+")
 _NAMED = {
@@ -59,15 +67,15 @@ class Amount:
 def read_amount(text: str, code: str) -> Amount | None:
     """Return the amount in a text, None without a number. code: language, ISO 639-1."""
     said = plain(text)
-    words = re.findall(r"[^\W\d_]+|[£€$¥￥]", said)
-    currency = next((_CURRENCY[word] for word in words if word in _CURRENCY), None)
+    parts = re.findall(r"[^\W\d_]+|[£€$¥￥]", said)
+    currency = next((_CURRENCY[part] for part in parts if part in _CURRENCY), None)
     if currency is None:
         longest = sorted((word for word in _CURRENCY if not word.isascii()), key=len, reverse=True)
         currency = next((_CURRENCY[word] for word in longest if word in said), None)
-    value = _number(said, words, code)
+    value = _number(said, parts, code)
     if value is None or not 0 <= value <= MOST:
         return None
-    if not currency and _CENTS & set(words):
+    if not currency and _CENTS & set(parts):
         value /= 100
     return Amount(value, currency)
 
@@ -77,19 +85,18 @@ def marked_amount(text: str, code: str) -> Amount | None:
     found = _MARKED.search(text.casefold())
     if found:
         return read_amount(found[0], code)
-    words = {word for word in _CURRENCY if word.isalpha() and word.isascii()}
     for spelt, value in _spelt(code):
         following = re.search(rf"(?<![^\W_]){re.escape(spelt)} ([^\W\d_]+)", plain(text))
-        if following and following[1] in words:
+        if following and following[1] in _CURRENCY:
             return Amount(value, _CURRENCY[following[1]])
     return None
 
 
-def _number(said: str, words: list[str], code: str) -> float | None:
+def _number(said: str, parts: list[str], code: str) -> float | None:
     if found := _DIGITS.search(said):
         return _decimal(found[0])
     for word, value in _NAMED.items():
-        if word in words:
+        if word in parts:
             return value
     for known in (code, *languages()):
         if known in languages():

@@ -160,4 +160,9 @@ class Dictionary:
         return []
 
 
-_PLURALS = {"en": ("s", "es"), "de": ("n", "en", "e", "er", "s"), "fr": ("s", "x"), "es": ("s", "es")}
+_PLURALS = {
+    "en": ("s", "es"),
+    "de": ("n", "en", "e", "er", "s"),
+    "fr": ("s", "x"),
+    "es": ("s", "es"),
+}

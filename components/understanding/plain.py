@@ -5,6 +5,11 @@ from __future__ import annotations
 import unicodedata
 
 
+def words(text: str) -> list[str]:
+    """Return the words of a list written as text."""
+    return text.split()
+
+
 def plain(text: str) -> str:
     """Return a text in lower case, without accents, with single blanks.
 

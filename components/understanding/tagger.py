@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,33 +25,13 @@ from components.arrays import FloatArray
 from components.language.families import save_model
 from components.language.prompts import read_prompts
 from components.progress import progress
+from components.understanding.spans import Span, Tagged
 from components.understanding.utterances import INTENTS, LABELS, Utterance, same_length
 
 OUTSIDE = 0
 CLASSES = ["O", *(f"{place}-{label}" for label in LABELS for place in "BI")]
 LONGEST = 96
 """Tokens of a message that are read."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """A labelled part. start, stop: in characters of the message. sure: probability of the label."""
-
-    label: str
-    text: str
-    start: int
-    stop: int
-    sure: float
-
-
-@dataclass(frozen=True)
-class Tagged:
-    """intent_sure: probability of the intent."""
-
-    spans: list[Span]
-    intent: str
-    intent_sure: float
-    language: str
 
 
 class Heads(nn.Module):
@@ -112,7 +91,6 @@ class Reader:
         states = torch.cat([found[layer] for layer in self.layers], dim=-1)
         return states, encoded["attention_mask"].bool(), offsets
 
-
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> FloatArray:
         """Return float32 (texts, width) of length 1: the mean of the last layer over the tokens."""
@@ -120,12 +98,15 @@ class Reader:
         out = []
         for start in range(0, len(texts), 64):
             some = [prompt + text.lower() for text in texts[start : start + 64]]
-            encoded = self.tokenizer(some, return_tensors="pt", padding=True, truncation=True,
-                                     max_length=LONGEST)
+            encoded = self.tokenizer(
+                some, return_tensors="pt", padding=True, truncation=True, max_length=LONGEST
+            )
             last = self.model(**encoded).last_hidden_state.float()
             there = encoded["attention_mask"].unsqueeze(-1).float()
             out.append(F.normalize((last * there).sum(1) / there.sum(1), dim=1).numpy())
-        return np.concatenate(out) if out else np.empty((0, self.model.config.hidden_size), np.float32)
+        return (
+            np.concatenate(out) if out else np.empty((0, self.model.config.hidden_size), np.float32)
+        )
 
     def save(self, folder: Path) -> None:
         """Write encoder and tokenizer, in bfloat16: half the size of what is served by others."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +19,7 @@ import pandas as pd
 from components.arrays import FloatArray
 from components.recommenders.models.rules import stem
 from components.understanding.dictionary import HEAD_FIRST, Concept, Dictionary
-from components.understanding.plain import plain
+from components.understanding.plain import plain, words
 
 CLOSE = 0.55
 """Centred cosine from which on a phrase of the catalogue says the same as an unknown word.
@@ -28,9 +28,11 @@ At it, 9 of 10 translations of the names of emoji are right (``benchmarks/needs`
 """
 _WORDS = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _SMALL = frozenset(
-    "a an the of in on for to with and or de du des d la le les l un une en a au aux y el los las un una "
-    "para con del al der die das den dem ein eine einen einem mit und oder aus fur im zum zur e o "
-    "的 款 个 一 只 把 条".split()
+    words(
+        """a an the of in on for to with and or de du des d la le les l un une en a au aux y el los las
+        una para con del al der die das den dem ein eine einen einem mit und oder aus fur im zum zur
+        e o 的 款 个 一 只 把 条"""
+    )
 )
 """Words of the languages of the dictionary that no product is looked up by, in plain form."""
 
@@ -97,9 +99,7 @@ class Meaning:
 def phrases_of(titles: pd.Series, at_least: int = 2) -> list[str]:
     """Return the words and pairs of words that at least so many titles have."""
     words = titles.str.casefold().str.findall(r"[^\W\d_]{2,}")
-    pairs = [
-        [" ".join(pair) for pair in zip(said, said[1:], strict=False)] for said in words
-    ]
+    pairs = [[" ".join(pair) for pair in pairwise(said)] for said in words]
     counts = pd.concat([words.explode(), pd.Series(pairs).explode()]).value_counts()
     return counts.index[counts >= at_least].tolist()
 
@@ -137,7 +137,8 @@ class Terms:
         return Term()
 
     def kinds(self, title: str) -> list[str]:
-        """Return the things that a title of the catalogue names, else its last word."""
+        """Return the things that a title of the catalogue names, with the other words for them,
+        else its last word."""
         words = _WORDS.findall(title.casefold())
         found, start = [], 0
         while start < len(words):
@@ -148,7 +149,9 @@ class Terms:
                     start = stop - 1
                     break
             start += 1
-        return found or words[-1:]
+        code = self._languages[0]
+        others = [word for phrase in found for word in self._whole(phrase, code).words]
+        return list(dict.fromkeys([*found, *others])) or words[-1:]
 
     def named(self, kind: str, text: str, code: str) -> tuple[str, tuple[str, ...]] | None:
         """Return a word of the lexicon as its English name and its forms in the catalogue's

@@ -34,7 +34,11 @@ JUDGED = 200
 
 
 def write(
-    titles: pd.Series, of_catalogue: Sequence[str], codes: Sequence[str], per_language: int, seed: int
+    titles: pd.Series,
+    of_catalogue: Sequence[str],
+    codes: Sequence[str],
+    per_language: int,
+    seed: int,
 ) -> list[Utterance]:
     """Return training sentences in the languages ``codes``.
 

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import yaml
@@ -107,7 +107,11 @@ def lexicon() -> dict[str, dict[str, dict[str, list[str]]]]:
     }
 
 
-ENDINGS = {"de": ("", "e", "en", "er", "es", "em"), "fr": ("", "e", "s", "es"), "es": "o a os as".split()}
+ENDINGS = {
+    "de": ("", "e", "en", "er", "es", "em"),
+    "fr": ("", "e", "s", "es"),
+    "es": ["o", "a", "os", "as"],
+}
 """Endings of adjectives, for "~" in the lexicon."""
 
 

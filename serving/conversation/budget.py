@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 
+from components.understanding.amounts import AROUND
 from serving.conversation.amounts import UNIT, amount, money
 from serving.conversation.message import Text
-
-AROUND = 0.25
-"""How far from the amount "around 10" reaches, as a share of it."""
 
 UNDER = (
     r"(?:under|below|less than|(?:cheaper|less expensive) than|up to|at most|within"

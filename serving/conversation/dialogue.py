@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.recommenders.models.rules import Found
-from components.understanding.model import CONFIG, UnderstandingModel
 from serving.conversation.answer_text import AnswerText, close_ones, listed, price_relaxed
 from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.facts import Facts
 from serving.conversation.generation import Titles
+from serving.conversation.grounding import CatalogueUnderstanding, TaggerReader
 from serving.conversation.message import Message
 from serving.conversation.proposals import FEW, ProposalFinder
 from serving.conversation.reasons import ProposalReasons
@@ -32,7 +33,6 @@ from serving.conversation.state_tracking import (
     stamped,
 )
 from serving.conversation.suggestions import Suggestions
-from serving.conversation.tagged import TaggerUnderstanding
 from serving.conversation.understanding import GrammarUnderstanding, Understanding
 from serving.fields import MAX_SHOWN
 from serving.profiles.history import History
@@ -41,6 +41,8 @@ from serving.recommend.engine import Engine
 from serving.recommend.types import Mask
 from serving.search import Search
 
+if TYPE_CHECKING:
+    from components.understanding.model import UnderstandingModel
 
 SEEDS = 10
 """Products of a kind that stand for it when something should go with it."""
@@ -53,7 +55,11 @@ def open_understanding(folder: str | Path) -> UnderstandingModel | None:
         OSError, ValueError, KeyError, RuntimeError: the folder's part is damaged.
     """
     place = Path(folder) / "understanding"
-    return UnderstandingModel.load(place) if (place / CONFIG).exists() else None
+    if not (place / "tagger.json").exists():
+        return None
+    from components.understanding.model import UnderstandingModel  # imports PyTorch
+
+    return UnderstandingModel.load(place)
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class Conversation:
         self._understanding: Understanding = (
             GrammarUnderstanding(lambda: self.shop.items, self.shop.needs_by_word)
             if model is None
-            else TaggerUnderstanding(model, self.shop)
+            else CatalogueUnderstanding(TaggerReader(model), model.terms(self.shop), self.shop)
         )
         self.titles = Titles(engine.titles)
         self._tracker = StateTracker(self.shop)
@@ -134,7 +140,8 @@ class Conversation:
         mask = self._finder.possible(advanced, history)
         if said.move == "goes_with" and (seeds := self._seeds(turn)):
             return self._goes_with(turn, mask, seeds)
-        if said.unknown and not (said.things or said.details or said.needs or said.move):
+        known = said.things or said.details or said.needs or said.purpose or said.move
+        if said.unknown and not known:
             return self._not_sold(turn)
         if said.move != "whatever" and is_open(advanced):
             return self._ask_back(turn, mask)

@@ -12,7 +12,6 @@ from serving.conversation.dialogue_state import ConversationState
 from serving.recommend.engine import Engine
 from serving.recommend.types import Filters, Mask
 
-
 LONGEST_TITLE = 16
 """Words of a title that are looked for in a message."""
 _TITLE_WORD = re.compile(r"[^\W_]+")

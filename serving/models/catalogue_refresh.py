@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 
 from components.settings import Serve
-from serving.conversation.dialogue import Conversation
 from serving.events.catalogue_table import catalogue_revision, read_items
 from serving.events.database import Database
 from serving.events.errors import StoreError

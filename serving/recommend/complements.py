@@ -1,7 +1,7 @@
 """Complements: what goes with a product, apart from what could replace it.
 
 In: item codes. Out: items of another kind, best first: what the shop's rules offer with them, then
-what is bought with them (the candidates that learn from purchases, fused), without products of the
+what is bought with them (by the candidates that can tell, fused), without products of the
 same kind. Products of a kind share one of the given words.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from components.recommenders.base import EmbedsText, ExplainsByRules
+from components.recommenders.base import ExplainsByRules, FindsCompanions
 from serving.profiles.history import History, stack
 from serving.recommend.engine import Engine
 from serving.recommend.types import Mask
@@ -43,10 +43,9 @@ def complements(
         if isinstance(model, ExplainsByRules):
             offered = model.score(batch)[0][among]
             fused += BY_RULE * (np.isfinite(offered) & (offered > 0))
-    for model in engine.model.similar_models().values():
-        if isinstance(model, EmbedsText):  # a similar text says that it replaces, not that it fits
+        if not isinstance(model, FindsCompanions):
             continue
-        scores = model.score_similar(batch, among)[0]
+        scores = model.score_companions(batch, among)[0]
         best = np.argsort(-scores, kind="stable")[:DEPTH]
         best = best[scores[best] > scores[np.isfinite(scores)].min(initial=np.inf)]
         fused[best] += 1.0 / (60.0 + np.arange(len(best)))

@@ -173,6 +173,7 @@ class EASE(Recommender):
         return scores
 
     score_similar = score_at  # the history holds the given items
+    score_companions = score_at
 
     def _past(self, histories: Histories) -> tuple[IntArray, FloatArray, IntArray]:
         """Return places in ``kept``, weights and offsets; unsold items have weight 0."""

@@ -109,6 +109,7 @@ class ItemNeighbours(_Neighbours):
         return _not_negative(found, histories)
 
     score_similar = score_at  # the history holds the given items
+    score_companions = score_at
 
     def nearest_items(self, history: Histories, n: int) -> Int64Array:
         index, weights, _ = self._past(history.liked)

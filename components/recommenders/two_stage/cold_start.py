@@ -17,6 +17,7 @@ from components.recommenders.base import (
     MISSING,
     CanExtend,
     EmbedsText,
+    FindsCompanions,
     FindsSimilarItems,
     Recommender,
     top_k,
@@ -101,6 +102,12 @@ class SimilarItemsColdStart(ColdStart):
     score_similar = ColdStart.score_at
 
 
+class CompanionsColdStart(SimilarItemsColdStart):
+    """Cold-start wrapper of a model that also ``FindsCompanions``."""
+
+    score_companions = ColdStart.score_at
+
+
 def _lowest(scores: FloatArray, n: int) -> FloatArray:
     """Return float32 (batch, n): each row's lowest finite score, 0 where a row has none."""
     finite = np.where(np.isfinite(scores), scores, np.inf)
@@ -121,6 +128,8 @@ def extended(
     if isinstance(model, CanExtend):
         return model.extended(catalogue)
     wrapper = SimilarItemsColdStart if isinstance(model, FindsSimilarItems) else ColdStart
+    if isinstance(model, FindsCompanions):
+        wrapper = CompanionsColdStart
     return wrapper(model, n_trained, len(catalogue), nearest_warm)
 
 

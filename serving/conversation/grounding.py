@@ -1,0 +1,176 @@
+"""Natural language understanding by the shop's tagger: a ``Reading`` becomes a ``Message``.
+
+In: text. Out: ``Message``. The tagger labels the parts of the text and names the intent
+(``components.understanding``); here the parts become words of the catalogue, needs of the shop's
+rules and references to products. What the catalogue does not have is kept as unknown, and a refusal
+is kept whatever it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from components.understanding.reading import Reading, reading_of
+from components.understanding.terms import Terms
+from components.understanding.utterances import TITLE, Intent
+from serving.conversation.message import Message, Move
+from serving.conversation.shop_knowledge import ShopKnowledge
+
+if TYPE_CHECKING:
+    from components.understanding.model import UnderstandingModel
+
+MOVES: dict[Intent, Move] = {
+    "more": "more",
+    "cheaper": "cheaper",
+    "dearer": "dearer",
+    "reject": "reject",
+    "similar_to": "like",
+    "goes_with": "goes_with",
+    "compare": "compare",
+    "tell_more": "tell_more",
+    "not_my_field": "not_my_field",
+    "thanks": "thanks",
+    "hello": "hello",
+    "why": "why",
+    "restart": "restart",
+    "whatever": "whatever",
+}
+"""Dialogue moves by intents; ``find`` and ``refine`` are none."""
+LONGEST_TERM = 80
+"""Characters of a term of the state."""
+SURE = 0.5
+"""Probability of an intent below which a message that names a product looks for it."""
+
+
+class Reader(Protocol):
+    """Reads messages."""
+
+    def read(self, text: str) -> Reading:
+        """Return what a text says, in the shopper's own words."""
+        ...
+
+
+class TaggerReader:
+    """Reads by a tagger."""
+
+    def __init__(self, model: UnderstandingModel) -> None:
+        self._tagger = model.tagger
+
+    def read(self, text: str) -> Reading:
+        return reading_of(self._tagger.tag([text])[0], text)
+
+
+class CatalogueUnderstanding:
+    """Understands messages to one shop: what a reader reads, checked against the catalogue."""
+
+    def __init__(self, reader: Reader, terms: Terms, shop: ShopKnowledge) -> None:
+        self._reader, self._terms, self._shop = reader, terms, shop
+
+    def read(self, raw: str) -> Message:
+        """Return what the shopper's text says."""
+        text, items = self._shop.without_titles(raw, TITLE)
+        if not text.strip():
+            return Message()
+        return _Grounding(self._terms, self._shop, self._reader.read(text)).message(tuple(items))
+
+    def kinds(self, title: str) -> list[str]:
+        """Return the things that a title names."""
+        return self._terms.kinds(title)
+
+
+class _Grounding:
+    """One reading, becoming a message in the catalogue's words."""
+
+    def __init__(self, terms: Terms, shop: ShopKnowledge, reading: Reading) -> None:
+        self._terms, self._shop, self._reading = terms, shop, reading
+        self._code = reading.language
+        self._details: list[str] = []
+        self._unknown: list[str] = []
+        self._needs: list[str] = []
+
+    def message(self, items: tuple[str, ...]) -> Message:
+        """items: ids of the products that the message names by their titles."""
+        reading = self._reading
+        things = self._things()
+        details = [self._word(text) for text in reading.details]
+        purpose = [*self._purpose("people"), *self._purpose("occasions")]
+        refused = [phrase for text in reading.refused for phrase in self._refusals(text)]
+        move = MOVES.get(reading.intent)
+        if things and reading.sure < SURE and not (items or reading.places):
+            move = None
+        looks = bool(things) or (reading.intent == "find" and bool(purpose))
+        return Message(
+            things=(_alternatives(things),) if things else (),
+            details=_distinct([*details, *self._details]),
+            purpose=_distinct(purpose),
+            needs=_distinct(self._needs),
+            refused=_distinct(refused),
+            unknown=_distinct(self._unknown),
+            min_price=reading.min_price,
+            max_price=reading.max_price,
+            currency=reading.currency,
+            level=reading.level,
+            move=move,
+            places=tuple(place for place in reading.places if place),
+            items=items,
+            fresh=move in (None, "goes_with") and looks,
+            language=self._code,
+        )
+
+    def _things(self) -> list[str]:
+        """Return the kinds of product that are looked for, alternatives of each other."""
+        found = []
+        for text in self._reading.things:
+            term = self._terms.term(text, self._code)
+            if term.words and self._terms.named("details", text, self._code):
+                self._details.append(term.text)
+            elif term.words:
+                found.append(term.text)
+                self._details += term.details
+            else:
+                self._unknown.append(text)
+        return found
+
+    def _word(self, text: str) -> str:
+        term = self._terms.term(text, self._code)
+        if not term.words and not term.details:
+            self._unknown.append(text)
+        return term.text or " ".join(term.details)
+
+    def _refusals(self, text: str) -> list[str]:
+        """Return phrases that no product may have. Words of no product stay as they were said."""
+        term = self._terms.term(text, self._code)
+        if not term.words:
+            return list(term.details) or [text]
+        if term.details:  # "no wooden frames" refuses frames of wood, not all that is of wood
+            return [f"{term.details[0]} {word}" for word in term.words]
+        return list(term.words)
+
+    def _purpose(self, kind: str) -> Iterator[str]:
+        """Yield whom or what it is for, in the catalogue's words, and note the needs it states."""
+        by_word = self._shop.needs_by_word
+        for text in self._reading.people if kind == "people" else self._reading.occasions:
+            name, forms = self._terms.named(kind, text, self._code) or (text, ())
+            said = [text.casefold(), name, *forms]
+            need = next((by_word[word] for word in said if word in by_word), None)
+            if need is None and kind == "occasions":
+                self._details.append(self._terms.term(text, self._code).text)
+            elif need is not None and (kind == "occasions" or not self._reading.things):
+                # For a person only where no thing is named: a mug for a father is a mug.
+                self._needs.append(need)
+            yield forms[0] if forms else name
+
+
+def _distinct(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word[:LONGEST_TERM] for word in words if word))
+
+
+def _alternatives(things: Sequence[str]) -> str:
+    """Return the alternatives of several things as one term of the state, as many as fit."""
+    words = list(dict.fromkeys(word for thing in things for word in thing.split(" or ")))
+    text = words[0]
+    for word in words[1:]:
+        if len(text) + len(word) + 4 <= LONGEST_TERM:
+            text += f" or {word}"
+    return text
