@@ -9,7 +9,7 @@ from components.understanding.utterances import Intent
 
 @dataclass(frozen=True)
 class Span:
-    """A labelled part. start, stop: in characters of the message. sure: probability of the label."""
+    """A labelled part. start, stop: in characters of the message. sure: of the label."""
 
     label: str
     text: str

@@ -29,8 +29,8 @@ At it, 9 of 10 translations of the names of emoji are right (``benchmarks/needs`
 _WORDS = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _SMALL = frozenset(
     words(
-        """a an the of in on for to with and or de du des d la le les l un une en a au aux y el los las
-        una para con del al der die das den dem ein eine einen einem mit und oder aus fur im zum zur
+        """a an the of in on for to with and or de du des d la le les l un une en a au aux y el los
+        las una para con del al der die das den dem ein eine einen einem mit und oder aus fur im zum zur
         e o 的 款 个 一 只 把 条"""
     )
 )

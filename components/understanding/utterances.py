@@ -209,8 +209,8 @@ class Writer:
         return self._any(self._money).format(n=number, word=self._numbers[number])
 
     def _noised(self, text: str, intent: Intent, spans: list[tuple[int, int, str]]) -> Utterance:
-        """Return the utterance as it might be typed: without accents, without punctuation, with a slip
-        in a word without a label. No noise changes the number of characters."""
+        """Return the utterance as it might be typed: without accents, without punctuation, with a
+        slip. No noise changes the number of characters."""
         if self._random.random() < 0.15:
             text = _no_marks(text, spans)
         if self._random.random() < 0.15:

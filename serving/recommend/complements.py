@@ -20,7 +20,7 @@ from serving.recommend.types import Mask
 DEPTH = 200
 """Places of each model's list that count."""
 BY_RULE = 1.0
-"""Score of an item that a rule offers; by purchases an item has at most the number of models / 60."""
+"""Score of an item that a rule offers; by purchases it has at most the number of models / 60."""
 
 
 def complements(
