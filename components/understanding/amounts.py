@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from components.understanding.plain import plain, words
-from components.understanding.utterances import language, languages
+from components.understanding.utterances import alternatives, language, languages
 
 AROUND = 0.25
 """How far from the amount "around 10" reaches, as a share of it."""
@@ -85,11 +86,37 @@ def marked_amount(text: str, code: str) -> Amount | None:
     found = _MARKED.search(text.casefold())
     if found:
         return read_amount(found[0], code)
-    for spelt, value in _spelt(code):
+    articles = [(article, 1.0) for article in ("ein", "eine", "einem", "un", "une", "una")]
+    for spelt, value in [*_spelt(code), *articles]:
         following = re.search(rf"(?<![^\W_]){re.escape(spelt)} ([^\W\d_]+)", plain(text))
         if following and following[1] in _CURRENCY:
             return Amount(value, _CURRENCY[following[1]])
     return None
+
+
+def direction(before: str, after: str, code: str) -> Literal["at_most", "at_least"] | None:
+    """Return which limit of the price an amount is, by the words before and after it; None if they
+    do not say.
+
+    >>> direction("no more than ", "", "en"), direction("", " or more", "en")
+    ('at_most', 'at_least')
+    """
+    if code not in languages():
+        return None
+    found: dict[int, Literal["at_most", "at_least"]] = {}
+    # Chinese separates no words by blanks.
+    start, end = ("", "") if code == "zh" else (r"(?<![^\W_])", r"(?![^\W_])")
+    limits: tuple[Literal["at_most", "at_least"], ...] = ("at_most", "at_least")
+    for limit in limits:
+        for cue in alternatives(language(code)[limit]):
+            said = re.escape(plain(cue))
+            ends = re.search(rf"{start}{said}\W{{0,3}}$", plain(before))
+            if ends or re.search(rf"^\W{{0,2}}{said}{end}", plain(after)):
+                found[len(cue)] = limit
+    return found[max(found)] if found else None
+
+
+_ARTICLE = re.compile(r"(?<![^\W_])(?:a|one|ein|eine|einen|einem|un|une|una)(?![^\W_])")
 
 
 def _number(said: str, parts: list[str], code: str) -> float | None:
@@ -105,7 +132,7 @@ def _number(said: str, parts: list[str], code: str) -> float | None:
                     return value
     if found := _HAN.search(said):
         return _han(found[0])
-    return None
+    return 1.0 if _ARTICLE.search(said) else None
 
 
 def _spelt(code: str) -> list[tuple[str, float]]:
@@ -130,14 +157,16 @@ def _decimal(digits: str) -> float:
 def _han(number: str) -> float:
     """Return a Chinese number.
 
-    >>> [_han(number) for number in ("十", "二十五", "一百零八", "两千")]
-    [10.0, 25.0, 108.0, 2000.0]
+    >>> [_han(number) for number in ("十", "二十五", "一百零八", "一百二", "两千")]
+    [10.0, 25.0, 108.0, 120.0, 2000.0]
     """
-    total, digit = 0, None
+    total, digit, unit = 0, None, 10
     for sign in number:
         if sign in _HAN_UNITS:
-            total += (1 if digit is None else digit) * _HAN_UNITS[sign]
+            unit = _HAN_UNITS[sign]
+            total += (1 if digit is None else digit) * unit
             digit = None
         else:
             digit = _HAN_DIGITS[sign] if digit is None else 10 * digit + _HAN_DIGITS[sign]
-    return float(total + (digit or 0))
+            unit = 10 if digit == 0 else unit
+    return float(total + (digit or 0) * (unit // 10 if total else 1))

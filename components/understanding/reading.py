@@ -12,7 +12,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from components.understanding.amounts import AROUND, MOST, marked_amount, read_amount
+from components.understanding.amounts import (
+    AROUND,
+    MOST,
+    Amount,
+    direction,
+    marked_amount,
+    read_amount,
+)
 from components.understanding.plain import plain
 from components.understanding.spans import Span, Tagged
 from components.understanding.utterances import Intent, alternatives, language, languages
@@ -42,6 +49,14 @@ class Reading(BaseModel):
         [], max_length=8, description="shown products referred to: 1 the first, -1 the last"
     )
     sure: Annotated[float, Field(ge=0, le=1)] = Field(1.0, description="of the intent")
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether it looks for something without saying what."""
+        parts = (self.things, self.details, self.refused, self.people, self.occasions)
+        prices = (self.min_price, self.max_price, self.level)
+        empty = not any(parts) and not any(price is not None for price in prices)
+        return self.intent in ("find", "refine") and empty
 
 
 def reading_of(tagged: Tagged, text: str) -> Reading:
@@ -106,6 +121,7 @@ def _limits(tagged: Tagged, text: str) -> tuple[float | None, float | None, str 
     if not any(found.values()) and (marked := marked_amount(text, code)):
         # An amount of money that no label has is taken as the most that may be spent.
         found["MAX"].append(marked)
+    _correct(found, tagged, text)
     low = max((one.value for one in found["MIN"]), default=None)
     high = min((one.value for one in found["MAX"]), default=None)
     for one in found["ABOUT"]:
@@ -114,6 +130,20 @@ def _limits(tagged: Tagged, text: str) -> tuple[float | None, float | None, str 
         low, high = high, low
     said = (one.currency for amounts in found.values() for one in amounts if one.currency)
     return low, high, next(said, None)
+
+
+def _correct(found: dict[str, list[Amount]], tagged: Tagged, text: str) -> None:
+    """Put a single amount where the words around it say that it belongs."""
+    spans = [span for span in tagged.spans if span.label in found]
+    if len(spans) != 1 or not found[spans[0].label]:
+        return
+    span = spans[0]
+    digits = re.search(r"\d", span.text)  # a label may begin with the words before the amount
+    start = span.start + (digits.start() if digits else 0)
+    limit = direction(text[:start], text[span.stop :], tagged.language)
+    if limit is not None:
+        amounts, found[span.label] = found[span.label], []
+        found["MAX" if limit == "at_most" else "MIN"] = amounts
 
 
 def _places(text: str, code: str) -> Iterator[int]:

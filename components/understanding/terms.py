@@ -30,8 +30,8 @@ _WORDS = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _SMALL = frozenset(
     words(
         """a an the of in on for to with and or de du des d la le les l un une en a au aux y el los
-        las una para con del al der die das den dem ein eine einen einem mit und oder aus fur im zum zur
-        e o 的 款 个 一 只 把 条"""
+        las una para con del al der die das den dem ein eine einen einem mit und oder aus fur im zum
+        zur e o 的 款 个 一 只 把 条"""
     )
 )
 """Words of the languages of the dictionary that no product is looked up by, in plain form."""
@@ -135,6 +135,16 @@ class Terms:
         if self._meaning and (near := self._meaning.nearest(text)):
             return Term((near,))
         return Term()
+
+    def is_thing(self, text: str, code: str) -> bool:
+        """Return whether a text is the name of a thing, and not of a detail."""
+        said = " ".join(_WORDS.findall(text.casefold()))
+        return self._dictionary.is_thing(said, code) and not self.is_detail(text, code)
+
+    def is_detail(self, text: str, code: str) -> bool:
+        """Return whether a text is the name of a colour, a material, a size or a style."""
+        said = " ".join(_WORDS.findall(text.casefold()))
+        return self._dictionary.named("details", said, code) is not None
 
     def kinds(self, title: str) -> list[str]:
         """Return the things that a title of the catalogue names, with the other words for them,

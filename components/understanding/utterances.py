@@ -15,7 +15,8 @@ A language file has for each intent its sentences, one alternative a line or aft
 - ``{title}`` is a product's title, ``{n}`` a number, ``{place}`` a town: without a label.
 
 ``refs`` are references to the shown products by their place, ``numbers`` the words of numbers,
-``money`` how amounts are written ({n} or {word}).
+``money`` how amounts are written ({n} or {word}), ``at_most`` and ``at_least`` what is said before
+or after a limit of the price.
 """
 
 from __future__ import annotations

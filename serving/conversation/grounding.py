@@ -9,6 +9,7 @@ is kept whatever it says.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from components.understanding.reading import Reading, reading_of
@@ -72,7 +73,15 @@ class CatalogueUnderstanding:
         text, items = self._shop.without_titles(raw, TITLE)
         if not text.strip():
             return Message()
-        return _Grounding(self._terms, self._shop, self._reader.read(text)).message(tuple(items))
+        reading = self._reader.read(text)
+        if reading.says_nothing and not items:  # then any thing that it names is looked for
+            guessed = self._grounded(reading.model_copy(update={"things": [text[:80]]}), items)
+            if guessed.things:
+                return replace(guessed, unknown=())
+        return self._grounded(reading, items)
+
+    def _grounded(self, reading: Reading, items: Sequence[str]) -> Message:
+        return _Grounding(self._terms, self._shop, reading).message(tuple(items))
 
     def kinds(self, title: str) -> list[str]:
         """Return the things that a title names."""
@@ -94,6 +103,9 @@ class _Grounding:
         reading = self._reading
         things = self._things()
         details = [self._word(text) for text in reading.details]
+        if not things and details and self._terms.is_thing(reading.details[-1], self._code):
+            things = [details.pop()]  # "wrapping paper" alone
+            things = [thing for thing in things if thing]
         purpose = [*self._purpose("people"), *self._purpose("occasions")]
         refused = [phrase for text in reading.refused for phrase in self._refusals(text)]
         move = MOVES.get(reading.intent)
@@ -123,7 +135,7 @@ class _Grounding:
         found = []
         for text in self._reading.things:
             term = self._terms.term(text, self._code)
-            if term.words and self._terms.named("details", text, self._code):
+            if term.words and self._terms.is_detail(text, self._code):
                 self._details.append(term.text)
             elif term.words:
                 found.append(term.text)

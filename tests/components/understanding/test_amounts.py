@@ -1,0 +1,64 @@
+"""Amounts of money, as they are written in five languages."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.understanding.amounts import Amount, marked_amount, read_amount
+from components.understanding.utterances import language
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "value", "currency"),
+    [
+        ("£5", "en", 5, "GBP"),
+        ("a tenner", "en", 10, "GBP"),
+        ("twenty five quid", "en", 25, "GBP"),
+        ("1,000 pounds", "en", 1000, "GBP"),
+        ("50p", "en", 0.5, None),
+        ("1,50 €", "de", 1.5, "EUR"),
+        ("1.200 Euro", "de", 1200, "EUR"),
+        ("fünfundzwanzig Franken", "de", 25, "CHF"),
+        ("einen Zehner", "de", 10, None),
+        ("trente-cinq euros", "fr", 35, "EUR"),
+        ("cinq livres", "fr", 5, "GBP"),
+        ("veinte libras", "es", 20, "GBP"),
+        ("20 dólares", "es", 20, "USD"),
+        ("五镑", "zh", 5, "GBP"),
+        ("二十五块", "zh", 25, "CNY"),
+        ("１２英鎊", "zh", 12, "GBP"),
+        ("一百零八元", "zh", 108, "CNY"),
+    ],
+)
+def test_amounts(text: str, code: str, value: float, currency: str | None) -> None:
+    assert read_amount(text, code) == Amount(value, currency)
+
+
+@given(cents=st.integers(0, 10_000_000), code=st.sampled_from(["en", "de", "fr", "es", "zh"]))
+def test_digits_are_read_as_they_were_written(cents: int, code: str) -> None:
+    mark = "." if code in ("en", "zh") else ","
+    written = f"{cents // 100}{mark}{cents % 100:02d} €"
+    assert read_amount(written, code) == Amount(cents / 100, "EUR")
+
+
+@pytest.mark.parametrize("code", ["en", "de", "fr", "es", "zh"])
+def test_the_words_of_numbers_are_read(code: str) -> None:
+    for value, word in language(code)["numbers"].items():
+        found = read_amount(f"{word} €" if code != "zh" else f"{word}欧元", code)
+        assert found is not None, word
+        assert found.value == value, word
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_has_no_amount(text: str) -> None:
+    found = read_amount(text, "en")
+    assert found is None or 0 <= found.value <= 1e7
+
+
+def test_only_an_amount_with_a_currency_is_marked() -> None:
+    assert marked_amount("a mug for 5 people", "en") is None
+    assert marked_amount("a mug, 5 pounds at the very most", "en") == Amount(5, "GBP")
+    assert marked_amount("que cueste menos de una libra, veinte libras", "es") == Amount(20, "GBP")
+    assert marked_amount("一个马克杯五镑", "zh") == Amount(5, "GBP")
