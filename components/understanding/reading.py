@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -24,6 +25,10 @@ from components.understanding.plain import plain
 from components.understanding.spans import Span, Tagged
 from components.understanding.utterances import Intent, alternatives, language, languages
 
+LIMITS = ("MIN", "MAX", "ABOUT")
+"""Labels of amounts."""
+UNSURE = 0.7
+"""Probability of an intent below which a message without any labelled part is searched for things."""
 Part = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 Parts = Annotated[list[Part], Field(max_length=8)]
 Price = Annotated[float, Field(ge=0, le=MOST)]
@@ -52,11 +57,11 @@ class Reading(BaseModel):
 
     @property
     def says_nothing(self) -> bool:
-        """Whether it looks for something without saying what."""
-        parts = (self.things, self.details, self.refused, self.people, self.occasions)
+        """Whether it looks for something without saying what, or nothing in it is sure."""
+        parts = (self.things, self.details, self.refused, self.people, self.occasions, self.places)
         prices = (self.min_price, self.max_price, self.level)
         empty = not any(parts) and not any(price is not None for price in prices)
-        return self.intent in ("find", "refine") and empty
+        return empty and (self.intent in ("find", "refine") or self.sure < UNSURE)
 
 
 def reading_of(tagged: Tagged, text: str) -> Reading:
@@ -92,36 +97,37 @@ def _spans(tagged: Tagged, label: str) -> list[Span]:
     return [span for span in tagged.spans if span.label == label]
 
 
-def _texts(tagged: Tagged, label: str, text: str) -> Iterator[str]:
-    """Yield the parts with a label; those of a thing that only a blank separates are one."""
-    held: Span | None = None
-    for span in _spans(tagged, label):
-        touches = held is not None and not text[held.stop : span.start].strip()
-        if held is not None and touches and label == "THING":
-            held = Span(label, text[held.start : span.stop], held.start, span.stop, span.sure)
-            continue
-        if held is not None:
-            yield held.text
-        held = span
-    if held is not None:
-        yield held.text
+def _texts(tagged: Tagged, label: str, text: str) -> list[str]:
+    """Return the parts with a label; those of a thing that only a blank separates are one."""
+    spans = _spans(tagged, label)
+    return [span.text for span in (_joined(spans, text) if label == "THING" else spans)]
+
+
+def _joined(spans: list[Span], text: str) -> list[Span]:
+    """Return the spans; those that only blanks separate are one, with the label of the first."""
+    out: list[Span] = []
+    for span in spans:
+        if out and not text[out[-1].stop : span.start].strip():
+            first = out.pop()
+            span = replace(first, text=text[first.start : span.stop], stop=span.stop)
+        out.append(span)
+    return out
 
 
 def _limits(tagged: Tagged, text: str) -> tuple[float | None, float | None, str | None]:
     """Return the lowest and the highest price, and their currency."""
     code = tagged.language
-    found = {
-        label: [
-            amount
-            for span in _spans(tagged, label)
-            if (amount := read_amount(span.text, code)) is not None
-        ]
-        for label in ("MIN", "MAX", "ABOUT")
-    }
+    spans = _joined([span for span in tagged.spans if span.label in LIMITS], text)
+    found: dict[str, list[Amount]] = {label: [] for label in LIMITS}
+    for span in spans:
+        if (amount := read_amount(span.text, code)) is not None:
+            label = span.label
+            if len(spans) == 1:
+                label = _limit(span, text, code) or label
+            found[label].append(amount)
     if not any(found.values()) and (marked := marked_amount(text, code)):
         # An amount of money that no label has is taken as the most that may be spent.
         found["MAX"].append(marked)
-    _correct(found, tagged, text)
     low = max((one.value for one in found["MIN"]), default=None)
     high = min((one.value for one in found["MAX"]), default=None)
     for one in found["ABOUT"]:
@@ -132,18 +138,12 @@ def _limits(tagged: Tagged, text: str) -> tuple[float | None, float | None, str 
     return low, high, next(said, None)
 
 
-def _correct(found: dict[str, list[Amount]], tagged: Tagged, text: str) -> None:
-    """Put a single amount where the words around it say that it belongs."""
-    spans = [span for span in tagged.spans if span.label in found]
-    if len(spans) != 1 or not found[spans[0].label]:
-        return
-    span = spans[0]
+def _limit(span: Span, text: str, code: str) -> str | None:
+    """Return the label of an amount by the words around it, None if they do not say."""
     digits = re.search(r"\d", span.text)  # a label may begin with the words before the amount
     start = span.start + (digits.start() if digits else 0)
-    limit = direction(text[:start], text[span.stop :], tagged.language)
-    if limit is not None:
-        amounts, found[span.label] = found[span.label], []
-        found["MAX" if limit == "at_most" else "MIN"] = amounts
+    limit = direction(text[:start], text[span.stop :], code)
+    return {"at_most": "MAX", "at_least": "MIN"}[limit] if limit else None
 
 
 def _places(text: str, code: str) -> Iterator[int]:
