@@ -28,7 +28,7 @@ from components.understanding.utterances import Intent, alternatives, language, 
 LIMITS = ("MIN", "MAX", "ABOUT")
 """Labels of amounts."""
 UNSURE = 0.7
-"""Probability of an intent below which a message without any labelled part is searched for things."""
+"""Probability of an intent below which a message without a labelled part is searched for things."""
 Part = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 Parts = Annotated[list[Part], Field(max_length=8)]
 Price = Annotated[float, Field(ge=0, le=MOST)]

@@ -121,11 +121,14 @@ class Terms:
         """Return what a labelled part says in the catalogue's words. code: the language of it."""
         said = " ".join(_WORDS.findall(text.casefold()))
         found = self._whole(said, code)
-        if found.words or found.known:
+        if found.words:
             return found
         if compound := self._dictionary.compound(said, code):
             first, last = (self._whole(part, code) for part in compound)
-            return Term(last.words, first.words, known=True)
+            if last.words or not found.known:
+                return Term(last.words, first.words[:1], known=True)
+        if found.known:
+            return found
         parts = list(self._parts(said, code))
         if parts:
             head, *details = parts if code in HEAD_FIRST else parts[::-1]

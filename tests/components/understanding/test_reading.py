@@ -1,0 +1,86 @@
+"""Labels of a tagger become a typed reading."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from components.understanding.reading import Reading, reading_of
+from components.understanding.spans import Span, Tagged
+
+
+def tagged(text: str, code: str, intent: str = "find", **labels: str) -> Tagged:
+    """Return the labels of words of a text; THING="mug": the word mug is labelled THING."""
+    spans = []
+    for label, words in labels.items():
+        for word in words.split("|"):
+            start = text.index(word)
+            spans.append(Span(label, word, start, start + len(word), 0.9))
+    spans.sort(key=lambda span: span.start)
+    return Tagged(spans, intent, 0.9, code)  # type: ignore[arg-type]
+
+
+def test_parts_and_price_of_a_german_message() -> None:
+    text = "rote Tasse, höchstens zehn Pfund, kein Plastik, für Oma zu Weihnachten"
+    found = reading_of(
+        tagged(text, "de", DETAIL="rote", THING="Tasse", MAX="zehn Pfund", REFUSED="Plastik",
+               PERSON="Oma", OCCASION="Weihnachten"), text,
+    )  # fmt: skip
+    assert found.things == ["Tasse"]
+    assert (found.details, found.refused) == (["rote"], ["Plastik"])
+    assert (found.people, found.occasions) == (["Oma"], ["Weihnachten"])
+    assert (found.min_price, found.max_price, found.currency) == (None, 10.0, "GBP")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "label", "amount", "low", "high"),
+    [
+        ("torchons à moins de 3 livres", "fr", "MIN", "3 livres", None, 3.0),
+        ("mugs, no more than 5 pounds", "en", "MIN", "5 pounds", None, 5.0),
+        ("相框九镑以下", "zh", "ABOUT", "九镑", None, 9.0),
+        ("mugs from at least £4", "en", "MAX", "£4", 4.0, None),
+        ("tazas de unas 10 libras", "es", "ABOUT", "10 libras", 7.5, 12.5),
+    ],
+)
+def test_the_words_around_an_amount_decide_which_limit_it_is(
+    text: str, code: str, label: str, amount: str, low: float | None, high: float | None
+) -> None:
+    found = reading_of(tagged(text, code, **{label: amount}), text)
+    assert (found.min_price, found.max_price) == (low, high)
+
+
+def test_an_amount_without_a_label_is_the_most_that_may_be_spent() -> None:
+    text = "a mug, I have 7 pounds left"
+    assert reading_of(tagged(text, "en", THING="mug"), text).max_price == 7.0
+
+
+def test_a_range_keeps_both_limits_in_order() -> None:
+    text = "between 8 and 3 pounds"
+    found = reading_of(tagged(text, "en", MIN="8", MAX="3 pounds"), text)
+    assert (found.min_price, found.max_price, found.currency) == (3.0, 8.0, "GBP")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "places"),
+    [
+        ("the second one", "en", [2]),
+        ("das zweite", "de", [2]),
+        ("la troisième", "fr", [3]),
+        ("el último", "es", [-1]),
+        ("第二个", "zh", [2]),
+        ("number 3", "en", [3]),
+        ("that one", "en", [1]),
+    ],
+)
+def test_references_to_places(text: str, code: str, places: list[int]) -> None:
+    assert reading_of(tagged(text, code, "tell_more", REF=text), text).places == places
+
+
+def test_a_reading_of_a_model_is_checked() -> None:
+    with pytest.raises(ValidationError):
+        Reading.model_validate({"intent": "buy_everything"})
+    with pytest.raises(ValidationError):
+        Reading.model_validate({"things": ["x" * 81]})
+    with pytest.raises(ValidationError):
+        Reading.model_validate({"max_price": -1})
+    assert Reading.model_validate_json('{"things": ["mug"], "max_price": 5}').max_price == 5

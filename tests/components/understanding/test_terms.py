@@ -1,0 +1,112 @@
+"""Words of shoppers in five languages become words of an English catalogue, or of none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.recommenders.models.rules import Items
+from components.understanding.dictionary import Dictionary, kinds
+from components.understanding.terms import Meaning, Terms, phrases_of
+
+TITLES = [
+    "RED RETROSPOT MUG",
+    "HOT WATER BOTTLE TEA AND SYMPATHY",
+    "WOODEN PICTURE FRAME WHITE FINISH",
+    "REGENCY CAKESTAND 3 TIER",
+    "SILVER HEART NECKLACE",
+    "SET OF 3 WOODEN SPOONS",
+    "VINTAGE CHRISTMAS CANDLE",
+    "PACK OF 12 GIFT TAGS",
+]
+
+
+@pytest.fixture(scope="module")
+def terms() -> Terms:
+    table = pd.DataFrame({"title": TITLES, "price": 1.0})
+    return Terms(Items(table), ["en"], Dictionary())
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "word"),
+    [
+        ("Tasse", "de", "mug"),
+        ("tassen", "de", "mug"),
+        ("马克杯", "zh", "mug"),
+        ("馬克杯", "zh", "mug"),
+        ("taza", "es", "mug"),
+        ("tazas", "es", "mug"),
+        ("热水袋", "zh", "hot water bottle"),
+        ("waermflasche", "de", "hot water bottle"),
+        ("Wärmflasche", "de", "hot water bottle"),
+        ("warmflasche", "de", "hot water bottle"),
+        ("bouillotte", "fr", "hot water bottle"),
+        ("bolsa de agua caliente", "es", "hot water bottle"),
+        ("Tortenständer", "de", "cakestand"),
+        ("Halskete", "de", "necklace"),  # a slip
+        ("collier", "fr", "necklace"),
+        ("rouge", "fr", "red"),
+        ("roten", "de", "red"),
+        ("红色", "zh", "red"),
+        ("madera", "es", "wooden"),
+        ("mugs", "en", "mug"),
+    ],
+)
+def test_words_of_other_languages_are_found(
+    terms: Terms, text: str, code: str, word: str
+) -> None:
+    found = terms.term(text, code)
+    assert any(one.rstrip("s").replace("-", " ") == word for one in found.words), found
+
+
+def test_what_the_shop_does_not_sell_is_no_word_of_it(terms: Terms) -> None:
+    for text, code in [("Handyladekabel", "de"), ("vélo", "fr"), ("portátil", "es"), ("手机", "zh")]:
+        found = terms.term(text, code)
+        assert found.words == ()
+        assert found.known, text
+
+
+def test_a_german_compound_is_a_thing_and_its_detail(terms: Terms) -> None:
+    found = terms.term("Weihnachtskerzen", "de")
+    assert "candle" in found.words
+    assert any("christmas" in detail for detail in found.details)
+    spoon = terms.term("Holzlöffel", "de")
+    assert spoon.words
+    assert all("spoon" in word for word in spoon.words)
+
+
+def test_the_head_of_a_phrase_is_the_thing(terms: Terms) -> None:
+    spanish = terms.term("taza con corazones", "es")
+    assert "mug" in spanish.text
+    assert any("heart" in one for one in spanish.details)
+    english = terms.term("heart shaped thingummy necklace", "en")
+    assert english.text == "necklace"
+
+
+def test_kinds_of_titles() -> None:
+    titles = pd.Series([*TITLES, "BLUE MUG", "OWL MUG", "SPOTTY MUG"])
+    assert kinds(titles, "en") == ["mug"]
+    assert kinds(pd.Series(["taza roja", "taza azul", "taza grande"]), "es") == ["taza"]
+
+
+def test_the_kinds_that_a_title_names_have_their_other_words(terms: Terms) -> None:
+    assert "cakestand" in terms.kinds("REGENCY CAKESTAND 3 TIER")
+    assert terms.kinds("RED RETROSPOT MUG")[0] == "mug"
+    assert terms.kinds("XYLOPHONIC WOTSIT") == ["wotsit"]
+
+
+def test_meaning_finds_the_nearest_phrase_or_none() -> None:
+    known = {"mug": [1.0, 0.1], "frame": [0.0, 1.0], "candle": [-1.0, 0.0]}
+    vectors = np.array(list(known.values()), dtype=np.float32)
+    said = {"cup": [0.9, 0.2], "noise": [0.0, 0.36]}  # the mean of all says nothing
+    meaning = Meaning(
+        list(known), vectors, lambda texts: np.array([said[one] for one in texts], np.float32)
+    )
+    assert meaning.nearest("cup") == "mug"
+    assert meaning.nearest("noise", at_least=0.99) is None
+
+
+def test_phrases_of_titles() -> None:
+    titles = pd.Series(["red mug", "red mug tree", "blue mug"])
+    assert phrases_of(titles) == ["mug", "red", "red mug"]

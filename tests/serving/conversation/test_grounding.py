@@ -1,0 +1,156 @@
+"""What was read of a message becomes words of the catalogue, and an answer of the right kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.understanding.dictionary import Dictionary
+from components.understanding.reading import Reading
+from components.understanding.terms import Terms
+from components.understanding.utterances import TITLE
+from serving.conversation.dialogue import Conversation, Reply
+from serving.conversation.dialogue_state import ConversationState
+from serving.conversation.grounding import CatalogueUnderstanding
+from serving.profiles.history import History
+from tests.serving.conversation.test_dialogue import talk  # noqa: F401
+
+NOBODY = History(np.empty(0, np.int32), np.empty(0, np.int64))
+
+
+class Given:
+    """A reader with the readings of messages at hand."""
+
+    def __init__(self) -> None:
+        self.readings: dict[str, Reading] = {}
+        self.texts: list[str] = []
+
+    def read(self, text: str) -> Reading:
+        self.texts.append(text)
+        return self.readings.get(text, Reading())
+
+
+class Shop:
+    """A conversation whose messages are read as a test says."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.engine, self.shop = conversation.engine, conversation.shop
+        self.reader = Given()
+        terms = Terms(self.shop, ["en"], Dictionary())
+        self.understanding = CatalogueUnderstanding(self.reader, terms, self.shop)
+        self.conversation = conversation
+        conversation._understanding = self.understanding
+
+    def say(self, *messages: tuple[str, dict[str, Any]]) -> Reply:
+        state, reply = None, None
+        for text, reading in messages:
+            self.reader.readings[text] = Reading.model_validate(reading)
+            reply = self.conversation.reply(text, state, NOBODY, 5)
+            state = ConversationState.model_validate_json(reply.state.model_dump_json())
+        assert reply is not None
+        return reply
+
+    def titles(self, reply: Reply) -> list[str]:
+        return [self.engine.titles[code].lower() for code in reply.items]
+
+
+@pytest.fixture
+def shop(talk: Conversation) -> Any:  # noqa: F811
+    before, contact = talk._understanding, talk._contact
+    yield Shop(talk)
+    talk._understanding, talk._contact = before, contact
+
+
+MUGS = ("eine Tasse", {"language": "de", "things": ["Tasse"]})
+
+
+def test_a_german_need_is_met_in_an_english_shop(shop: Shop) -> None:
+    need = {"language": "de", "things": ["Tasse"], "refused": ["rote"], "max_price": 5}
+    reply = shop.say(("eine Tasse, keine rote, bis 5 Pfund", need))
+    assert reply.items
+    for title, code in zip(shop.titles(reply), reply.items, strict=True):
+        assert "mug" in title
+        assert "red " not in title
+        assert shop.engine.prices[code] <= 5
+
+
+def test_what_is_not_sold_is_said_and_nothing_is_shown(shop: Shop) -> None:
+    reply = shop.say(("habt ihr Ladekabel", {"language": "de", "things": ["Handyladekabel"]}))
+    assert reply.items == []
+    assert "Handyladekabel" in reply.text
+
+
+def test_a_refusal_of_unknown_words_is_kept(shop: Shop) -> None:
+    need = {"language": "de", "things": ["Tasse"], "refused": ["Quatschmuster"]}
+    reply = shop.say(("eine Tasse ohne Quatschmuster", need))
+    assert reply.state.refused == ["Quatschmuster"]
+    assert reply.items
+
+
+def test_a_question_about_delivery_shows_no_products_but_the_contact(shop: Shop) -> None:
+    shop.conversation._contact = "Write to help@shop.example."
+    reply = shop.say(MUGS, ("wann kommt mein Paket?", {"intent": "not_my_field"}))
+    assert reply.items == []
+    assert "help@shop.example" in reply.text
+    assert "mug" in reply.state.things[0]  # what was looked for stays
+
+
+def test_a_product_is_described_by_its_facts(shop: Shop) -> None:
+    shown = shop.say(MUGS)
+    reply = shop.say(MUGS, ("das zweite?", {"intent": "tell_more", "places": [2]}))
+    assert reply.items == [shown.items[1]]
+    price = shop.engine.prices[reply.items[0]]
+    assert f"£{price:.2f}".removesuffix(".00") in reply.text
+    assert shop.titles(reply)[0] in reply.text.lower()
+
+
+def test_two_products_are_compared(shop: Shop) -> None:
+    shown = shop.say(MUGS)
+    reply = shop.say(MUGS, ("1 oder 3?", {"intent": "compare", "places": [1, 3]}))
+    assert reply.items == [shown.items[0], shown.items[2]]
+    assert all(title in reply.text.lower() for title in shop.titles(reply))
+    low, high = sorted(shop.engine.prices[reply.items])
+    assert ("less" in reply.text) == (high > low)
+    lost = shop.say(("compare the second", {"intent": "compare", "places": [2]}))
+    assert (lost.items, bool(lost.question)) == ([], True)
+
+
+def test_what_goes_with_a_product_is_of_another_kind(shop: Shop) -> None:
+    mug = next(
+        code for code in shop.engine.by_popularity if "MUG" in shop.engine.titles[code].split()
+    )
+    title = shop.engine.titles[mug]
+    reply = shop.say((f"what goes with {title}?", {}), (f"and with {TITLE}?", {}))
+    shop.reader.readings[f"what goes with {TITLE}?"] = Reading(intent="goes_with")
+    reply = shop.conversation.reply(f"what goes with {title}?", None, NOBODY, 5)
+    assert f"what goes with {TITLE}?" in shop.reader.texts
+    assert reply.items
+    assert mug not in reply.items
+    assert not any("mug" in found.split() for found in shop.titles(reply))
+    by_kind = shop.say(("was passt zu Tassen", {"intent": "goes_with", "language": "de",
+                                               "things": ["Tassen"]}))  # fmt: skip
+    assert by_kind.items
+    assert not any("mug" in found.split() for found in shop.titles(by_kind))
+
+
+def test_similar_products_keep_the_kind_that_was_looked_for(shop: Shop) -> None:
+    reply = shop.say(MUGS, ("so was wie das erste", {"intent": "similar_to", "places": [1]}))
+    assert reply.items
+    assert all("mug" in title for title in shop.titles(reply))
+
+
+def test_a_message_without_labels_is_searched_for_things(shop: Shop) -> None:
+    assert all("mug" in title for title in shop.titles(shop.say(("Tassen", {"language": "de"}))))
+    unsure = {"language": "de", "intent": "not_my_field", "sure": 0.4}
+    assert shop.say(("habt ihr Tassen", unsure)).items
+    sure = {"language": "de", "intent": "not_my_field", "sure": 0.95}
+    assert shop.say(("kann ich die Tasse umtauschen", sure)).items == []
+
+
+def test_terms_fit_the_state(shop: Shop) -> None:
+    things = ["mug", "hot water bottle", "photo frame", "wrapping paper", "cake stand", "necklace"]
+    reply = shop.say(("many things", {"things": things}))
+    assert all(len(term) <= 80 for term in reply.state.things)
+    ConversationState.model_validate_json(reply.state.model_dump_json())
