@@ -87,8 +87,8 @@ def values_with(number: int, schema: dict[str, Any], document: dict[str, Any]) -
     if "items" in schema:
         for one in values_with(number, schema["items"], document):
             yield [one]
-    if isinstance(schema.get("additionalProperties"), dict):
-        for one in values_with(number, schema["additionalProperties"], document):
+    for field in schema.get("patternProperties", {}).values():
+        for one in values_with(number, field, document):
             yield {"name": one}
     example = schema.get("examples", [{}])[0]
     for name, field in schema.get("properties", {}).items():
