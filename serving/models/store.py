@@ -142,7 +142,7 @@ class ModelStore:
             self._refresh_canary()
             self._refresh_challenger()
             if self.champion is not None:
-                self._make_current(self._catalogue.refreshed(self.champion))
+                self.champion = self._catalogue.refreshed(self.champion)
             if self.canary is not None:
                 self.canary = self._catalogue.refreshed(self.canary)
             if self.challenger is not None:
@@ -181,7 +181,7 @@ class ModelStore:
         logger.info("serving model version %s", source.version)
 
     def _make_current(self, loaded: LoadedModel) -> None:
-        loaded.facets.read_columns()  # only the champion's are asked for, so only it reads them
+        loaded.facets.read_columns()  # requests for facets are answered by the champion alone
         self.champion = loaded
 
     def _keep_serving(self, wanted: ModelVersion | None, why: str) -> None:

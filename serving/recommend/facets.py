@@ -26,19 +26,24 @@ CACHED = 64
 
 
 class Facets:
-    """Counts the products of one catalogue. Thread-safe."""
+    """Counts the products of one catalogue. Thread-safe.
+
+    columns_read: no request waits until a column is read.
+    """
 
     def __init__(self, engine: Engine) -> None:
+        self.columns_read = False
         self._engine = engine
         self._cache: dict[Filters, bytes] = {}
 
     def read_columns(self) -> None:
-        """Read the columns of all facets, so that no request waits for it."""
+        """Read the columns of all facets; else each is read at its first use."""
         for column in self._engine.shown_attributes:
             if _has_values(column):
                 self._engine.attributes.values(column)
             else:
                 self._engine.attributes.numbers(column)
+        self.columns_read = True
 
     def json(self, filters: Filters) -> bytes:
         """Return the JSON of the facets among the products that meet ``filters``.
