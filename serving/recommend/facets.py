@@ -68,6 +68,7 @@ class Facets:
             facet = self._facet(column, mask, chosen.get(name, ()))
             if facet is not None:
                 facets.append(facet)
+        # A shopper can only remove a filter that is shown, so the chosen ones go first.
         places = sorted(range(len(facets)), key=lambda at: facets[at]["name"] not in chosen)
         return orjson.dumps(
             {
