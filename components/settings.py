@@ -1459,7 +1459,8 @@ class Serve(Section):
     hidden_attributes: list[AttributeName] = []
     """Attributes of products that no answer and no page shows, such as a margin.
 
-    No facet and no reason names them, and with an API key set a filter by them needs the key.
+    No facet and no reason names them, search does not read their texts, and with an API key set a
+    filter by them needs the key.
     """
     max_k: PositiveInt = 100
     """Most items of a response."""

@@ -94,7 +94,7 @@ class Backend:
         self.shadow = Shadow(
             serve,
             root,
-            ModelLoader(serve, root, self.live, shadow_ranking, self.health),
+            ModelLoader(settings, root, self.live, shadow_ranking, self.health),
             CatalogueRefresh(serve, self.store.database, shadow_ranking, self.health),
             shadow_ranking,
             self.health,
@@ -102,7 +102,7 @@ class Backend:
         self.models = ModelStore(
             settings,
             root,
-            ModelLoader(serve, root, self.live, self.ranking, self.health),
+            ModelLoader(settings, root, self.live, self.ranking, self.health),
             CatalogueRefresh(serve, self.store.database, self.ranking, self.health),
             self.ranking,
             self.health,

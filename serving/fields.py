@@ -33,6 +33,10 @@ MAX_PROPOSALS = 20
 MAX_SHOWN = 200
 """Hard limits; ``serve.max_k`` and ``serve.max_history`` of params.yaml may be lower."""
 
+LONGEST_VALUE, MOST_VALUES = 200, 20
+"""Characters of an attribute's value that answers show, and values of a set of one product. Further
+values and longer ones are left out: cut short they would match no filter."""
+
 
 class Body(BaseModel):
     """A body that refuses unknown fields."""

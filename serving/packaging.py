@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import bentoml
@@ -33,9 +34,12 @@ SBOM = "sbom.cdx.json"
 SERVICE = "serving.service:Bowerbird"
 
 
-def write_sbom(file: Path) -> None:
-    """Write the software bill of materials (CycloneDX, JSON) of the locked packages."""
-    locked = "\n".join(check_text(one).read_text(encoding="utf-8") for one in FILES)
+def write_sbom(file: Path, more: Iterable[str] = ()) -> None:
+    """Write the software bill of materials (CycloneDX, JSON) of the locked packages.
+
+    more: ``name==version`` of further packages that the Bento has files of.
+    """
+    locked = "\n".join([*(check_text(one).read_text(encoding="utf-8") for one in FILES), *more])
     subprocess.run(
         [
             *(sys.executable, "-m", "cyclonedx_py", "requirements", "-"),
@@ -79,10 +83,12 @@ def package(settings: Settings, root: Path) -> str:
         )
         requirements = "\n".join(exact_requirements())
         (staging / "requirements.txt").write_text(requirements, encoding="utf-8")
-        write_sbom(staging / SBOM)
+        models: list[str] = []
         writer = settings.serve.writer.get_secret_value()
         if writer in WRITERS:  # a Bento's requirements have no packages of models
             shutil.copytree(packaged_folder(writer, root), converted_folder(writer, staging))
+            models += WRITERS[writer].files
+        write_sbom(staging / SBOM, models)
         pointer = staging / POINTER
         pointer.parent.mkdir(parents=True)
         pointer.write_text(

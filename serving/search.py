@@ -7,6 +7,7 @@ matching items, best first. Exact: one sparse product with the query's words.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from components.data.attributes import attribute_texts
+from components.data.attributes import kind_of
 
 NEAR = 0.35
 """Cosine of letter trigrams from which on a misspelt query matches a title."""
@@ -28,11 +29,17 @@ class Search:
     """Search over the items of a catalogue table; positions are the model's item codes."""
 
     def __init__(
-        self, table: pd.DataFrame, vectors: np.ndarray | None = None, encoder: Any | None = None
+        self,
+        table: pd.DataFrame,
+        vectors: np.ndarray | None = None,
+        encoder: Any | None = None,
+        shown: Sequence[str] = (),
     ) -> None:
         """``encoder``: has ``encode(list of texts, kind=) -> (texts, width)`` in the vectors'
-        space."""
-        texts, titles = _texts(table)
+        space. shown: columns of the attributes whose texts are searched; other columns are
+        ignored."""
+        self._attributes = [column for column in shown if kind_of(column) == "text"]
+        texts, titles = _texts(table, self._attributes)
         self._words = _Index.of(
             TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"), texts
         )
@@ -53,9 +60,9 @@ class Search:
         Only their texts are read; inverse document frequencies stay, a new word has the highest.
         """
         if self._words is None or self._letters is None:
-            return Search(table, vectors, self.encoder)
+            return Search(table, vectors, self.encoder, self._attributes)
         search = copy.copy(self)
-        texts, titles = _texts(table.iloc[codes])
+        texts, titles = _texts(table.iloc[codes], self._attributes)
         search._words = self._words.extended(len(table), codes, texts)
         search._letters = self._letters.extended(len(table), codes, titles)
         search._vectors = vectors
@@ -150,12 +157,10 @@ class _Index:
         return cosines
 
 
-def _texts(table: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+def _texts(table: pd.DataFrame, attributes: Sequence[str]) -> tuple[pd.Series, pd.Series]:
     """Return the searched text of each product, and its title alone."""
     titles = table["title"].fillna("").astype(str)
-    rest = [
-        *(table[name].fillna("").astype(str) for name in ("brand", "description") if name in table),
-        *attribute_texts(table),
-    ]
+    columns = [name for name in ("brand", "description", *attributes) if name in table]
+    rest = [table[name].fillna("").astype(str) for name in columns]
     categories = table["categories"].map(lambda names: " ".join(names) if names is not None else "")
     return titles.str.cat([*rest, categories], sep=" "), titles

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from components.settings import AttributeType, Source
+from components.settings import AttributeType, Settings, Source
 
 TYPES: tuple[AttributeType, ...] = get_args(AttributeType)
 ARROW: dict[AttributeType, pa.DataType] = {
@@ -78,6 +78,19 @@ def types(sources: Sequence[Source]) -> dict[str, AttributeType]:
     return {
         name: attribute.type for source in sources for name, attribute in source.attributes.items()
     }
+
+
+def shown(settings: Settings) -> tuple[str, ...]:
+    """Return the columns of products' attributes that answers may show, in declared order.
+
+    Those of ``serve.hidden_attributes`` are left out. A model may hold further ones, which were
+    declared when it was trained.
+    """
+    return tuple(
+        column_of(name, kind)
+        for name, kind in types(settings.ingest.items).items()
+        if name not in settings.serve.hidden_attributes
+    )
 
 
 def fields(columns: Iterable[str]) -> list[pa.Field]:

@@ -98,7 +98,8 @@ class FacetsResponse(BaseModel):
 
     total: int = Field(description="products that meet all filters")
     facets: list[ValuesFacet | RangeFacet] = Field(
-        description="at most 10, in the order that ingest.items declares attributes"
+        description="at most 10, those of the request among them, in the order that ingest.items "
+        "declares attributes"
     )
     left_out: int = Field(description="further attributes, which have no facet")
 
@@ -113,8 +114,9 @@ class Item(BaseModel):
     categories: list[str]
     attributes: dict[str, float | str | list[str]] = Field(
         {},
-        description="those known, by the names that ingest.items declares, without texts and "
-        "serve.hidden_attributes; a date as ISO 8601",
+        description="those known, by the names that ingest.items declares and in that order, "
+        "without texts and serve.hidden_attributes; a date as ISO 8601; values of at most 200 "
+        "characters, of a set at most 20",
     )
 
 

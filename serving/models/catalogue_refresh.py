@@ -75,11 +75,14 @@ class CatalogueRefresh:
         new = None if engine.vectors is None else engine.vectors[loaded.trained.n_items :]
         in_worker = self._ranking.overlay(number, loaded.trained_number, rows, new)
         search = loaded.search.extended(engine.model.catalogue.table, codes, engine.vectors)
+        facets = Facets(engine)
+        if loaded.facets.columns_read:
+            facets.read_columns()
         known = loaded.profiles
         made = replace(
             loaded,
             engine=engine,
-            facets=Facets(engine),
+            facets=facets,
             profiles=Profiles(known.base, known.live, engine.items, known.max_history),
             search=search,
             conversation=loaded.conversation.extended(engine, search),

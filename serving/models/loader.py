@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from components.data.attributes import shown
 from components.recommenders.two_stage.hybrid import OPTIONAL
-from components.settings import Serve
+from components.settings import Settings
 from serving.conversation.dialogue import Conversation, open_understanding
 from serving.health import Health
 from serving.models.loaded import LoadedModel, next_number
@@ -33,9 +34,10 @@ class ModelLoader:
     """Loads model versions of one root folder into this worker and its ranking process."""
 
     def __init__(
-        self, serve: Serve, root: Path, live: LiveProfiles, ranking: Ranking, health: Health
+        self, settings: Settings, root: Path, live: LiveProfiles, ranking: Ranking, health: Health
     ) -> None:
-        self._serve = serve
+        self._serve = settings.serve
+        self._shown = shown(settings)
         self._root = root
         self._live = live
         self._ranking = ranking
@@ -49,8 +51,8 @@ class ModelLoader:
             FileNotFoundError: the folder is not a complete model folder.
         """
         number = next_number()
-        in_worker = self._ranking.load(number, source.folder, source.version)
-        engine = Engine.load(source.folder, source.version, self._serve.hidden_attributes)
+        in_worker = self._ranking.load(number, source.folder, source.version, self._shown)
+        engine = Engine.load(source.folder, source.version, self._shown)
         damaged = dict(engine.model.damaged)
         damaged.pop("profiles.parquet", None)  # of earlier versions; an erasure rewrites it
         base = self._base_profiles(source, engine)
@@ -68,7 +70,7 @@ class ModelLoader:
                 damaged["understanding"] = f"it cannot be read: {error}"
         for part, problem in damaged.items():
             logger.error("%s of version %s is damaged: %s", part, source.version, problem)
-        search = Search(engine.model.catalogue.table, engine.vectors, encoder)
+        search = Search(engine.model.catalogue.table, engine.vectors, encoder, self._shown)
         new_product_vectors = None
         if engine.vectors is not None:
             new_product_vectors = NewProductVectors(search, engine.vectors, search.encoder)

@@ -172,13 +172,17 @@ class ModelStore:
 
     def _replace_champion(self, source: ModelVersion) -> None:
         if self.canary is not None and self.canary.source == source:  # it takes over
-            self.champion = self.canary
+            self._make_current(self.canary)
         else:
-            self.champion = self._catalogue.refreshed(self._loader.load(source))
+            self._make_current(self._catalogue.refreshed(self._loader.load(source)))
         gc.freeze()  # a collection over a million products' objects would stall all requests
         metrics.SWAPS.labels("done").inc()
         metrics.LOADED.set_to_current_time()
         logger.info("serving model version %s", source.version)
+
+    def _make_current(self, loaded: LoadedModel) -> None:
+        loaded.facets.read_columns()  # requests for facets are answered by the champion alone
+        self.champion = loaded
 
     def _keep_serving(self, wanted: ModelVersion | None, why: str) -> None:
         """Serve the model in service, else the previous champion, and raise an alert."""

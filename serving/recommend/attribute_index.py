@@ -166,4 +166,5 @@ def _comparable(bound: Bound) -> float:
     """Return a bound as the columns have their numbers: float32, and whole seconds of a date."""
     if isinstance(bound, datetime):
         return bound.timestamp() // 1 / DAY
-    return float(np.float32(bound))
+    with np.errstate(over="ignore"):  # beyond float32 it is infinite, as a bound should be
+        return float(np.float32(bound))

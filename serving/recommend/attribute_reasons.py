@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from components.data.attribute_codes import Vocabulary
-from components.data.attributes import kind_of, name_of
+from components.data.attributes import kind_of
 from components.recommenders.two_stage.attribute_features import AttributeStatistics
 from serving.profiles.history import History
 
@@ -27,13 +27,13 @@ class AttributeReasons:
     """Reasons over one catalogue, row number = code."""
 
     def __init__(
-        self, table: pd.DataFrame, statistics: AttributeStatistics, hidden: Collection[str] = ()
+        self, table: pd.DataFrame, statistics: AttributeStatistics, shown: Collection[str]
     ) -> None:
-        """hidden: attributes that no reason names."""
+        """shown: columns of the attributes that reasons may name."""
         words = {
             column: values
             for column, values in statistics.items.values.items()
-            if kind_of(column) in ("category", "set") and name_of(column) not in hidden
+            if kind_of(column) in ("category", "set") and column in shown
         }
         vocabulary = Vocabulary(words)
         self._codes = vocabulary.encode(table)

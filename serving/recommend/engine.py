@@ -8,7 +8,7 @@ that the hybrid leaves free, ``explanations`` makes the reasons.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +18,12 @@ import orjson
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.data.attributes import as_json, attribute_columns, kind_of, name_of
+from components.data.attributes import as_json, kind_of, name_of
 from components.data.dataset import Histories
 from components.recommenders.two_stage.features import ITEM_STATISTICS
 from components.recommenders.two_stage.hybrid import Hybrid
 from serving import metrics
+from serving.fields import LONGEST_VALUE, MOST_VALUES
 from serving.profiles.history import History, stack
 from serving.recommend.attribute_index import AttributeIndex
 from serving.recommend.attribute_reasons import AttributeReasons
@@ -55,11 +56,11 @@ class Engine:
         version: str,
         before: Engine | None = None,
         changed: Codes | None = None,
-        hidden: Collection[str] = (),
+        shown: Sequence[str] = (),
     ) -> None:
         """``before``: an engine of the same products except for those ``changed``, int codes (n,),
-        and those added after it; everything else is copied from it. hidden: attributes that no
-        answer shows; with ``before`` those of it."""
+        and those added after it; everything else is copied from it. shown: columns of the
+        attributes that answers may show, in their order; with ``before`` those of it."""
         self.model = model
         self._user_attributes = model.attributes.users
         self.version = version
@@ -71,14 +72,12 @@ class Engine:
         self.prices = table["price"].to_numpy(dtype=np.float64, na_value=np.nan)
         self.currencies: list[str] = table["currency"].fillna("").astype(str).tolist()
         self.available = table["available"].fillna(True).to_numpy(dtype=bool)
-        self.hidden: frozenset[str] = frozenset(hidden) if before is None else before.hidden
+        self.shown: tuple[str, ...] = tuple(shown) if before is None else before.shown
         self.attributes: AttributeIndex = AttributeIndex(
             table, None if before is None else before.attributes, changed
         )
         self.shown_attributes = [
-            column
-            for column in attribute_columns(table.columns)
-            if kind_of(column) != "text" and name_of(column) not in self.hidden
+            column for column in self.shown if kind_of(column) != "text" and column in table
         ]
         self.categories: list[list[str]]
         if before is None:
@@ -102,7 +101,7 @@ class Engine:
         popular[top] = lately[top] > 0
         self.explanations = Explanations(
             *(self.titles, self.categories, self.vectors, self.sold, popular),
-            AttributeReasons(table, model.attributes, self.hidden),
+            AttributeReasons(table, model.attributes, self.shown),
             model.repeat_model(),
         )
         self.fallbacks = Fallbacks(model, self.by_popularity, pd.factorize(main)[0])
@@ -113,17 +112,17 @@ class Engine:
         self.max_batch = int(np.clip(4_000_000 // max(1, scored), 1, 32))
 
     @classmethod
-    def load(cls, folder: str | Path, version: str, hidden: Collection[str] = ()) -> Engine:
+    def load(cls, folder: str | Path, version: str, shown: Sequence[str] = ()) -> Engine:
         """Return the engine of a model folder after one recommendation, which warms it up.
 
-        hidden: attributes that no answer shows.
+        shown: columns of the attributes that answers may show, in their order.
 
         Raises:
             FileNotFoundError: the folder is not a complete model folder.
         """
         if not (Path(folder) / "model.json").exists():
             raise FileNotFoundError(f"no model in {folder}: run `make run` first")
-        engine = cls(Hybrid.load(folder), version, hidden=hidden)
+        engine = cls(Hybrid.load(folder), version, shown=shown)
         empty = History(np.empty(0, np.int32), np.empty(0, np.int64))
         engine.recommend([Request(empty, 10)])
         return engine
@@ -152,9 +151,10 @@ class Engine:
 
     def mask(self, filters: Filters) -> Mask:
         """Return bool (items,): true where an item meets the filters."""
-        return cached(self._masks, filters, self._make_mask, MASKS)
+        return cached(self._masks, filters, self.uncached_mask, MASKS)
 
-    def _make_mask(self, filters: Filters) -> Mask:
+    def uncached_mask(self, filters: Filters) -> Mask:
+        """Return ``mask(filters)``, computed and not kept."""
         mask = self.available.copy() if filters.available_only else np.ones(self.n_items, bool)
         if filters.category is not None:
             inside = np.zeros(self.n_items, dtype=bool)
@@ -295,7 +295,7 @@ class Engine:
         """Return the shown attributes that are known of an item, by their names."""
         table = self.model.catalogue.table
         row = {column: table[column].iloc[code] for column in self.shown_attributes}
-        found = {name_of(column): as_json(column, cell) for column, cell in row.items()}
+        found = {name_of(column): _brief(as_json(column, cell)) for column, cell in row.items()}
         return {name: value for name, value in found.items() if value is not None}
 
 
@@ -311,6 +311,13 @@ def cached(cache: dict[Key, Made], key: Key, make: Callable[[Key], Made], most: 
             cache.pop(next(iter(cache)), None)
         found = cache[key] = make(key)
     return found
+
+
+def _brief(value: float | str | list[str] | None) -> float | str | list[str] | None:
+    """Return an attribute's value within the limits of ``fields``, None if nothing is left."""
+    if isinstance(value, list):
+        return [one for one in value if len(one) <= LONGEST_VALUE][:MOST_VALUES] or None
+    return None if isinstance(value, str) and len(value) > LONGEST_VALUE else value
 
 
 def _names(names: Iterable[Any] | None) -> list[str]:

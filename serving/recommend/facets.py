@@ -15,60 +15,76 @@ import numpy as np
 import orjson
 
 from components.data.attributes import as_json, kind_of, name_of
+from serving.fields import LONGEST_VALUE
 from serving.recommend.engine import Engine, cached
 from serving.recommend.types import Filters, Mask
 
 MAX_FACETS, MAX_FACET_VALUES = 10, 30
 """Attributes of an answer, and values of one attribute."""
-LONGEST_LABEL = 200
-"""Characters; a longer value is left out."""
 CACHED = 64
 """Answers by their filters."""
 
 
 class Facets:
-    """Counts the products of one catalogue. Thread-safe."""
+    """Counts the products of one catalogue. Thread-safe.
+
+    columns_read: no request waits until a column is read.
+    """
 
     def __init__(self, engine: Engine) -> None:
+        self.columns_read = False
         self._engine = engine
-        self._cache: dict[tuple[Filters, tuple[str, ...]], bytes] = {}
-        for column in engine.shown_attributes:  # read now, so that no request waits for it
+        self._cache: dict[Filters, bytes] = {}
+
+    def read_columns(self) -> None:
+        """Read the columns of all facets; else each is read at its first use."""
+        for column in self._engine.shown_attributes:
             if _has_values(column):
-                engine.attributes.values(column)
+                self._engine.attributes.values(column)
             else:
-                engine.attributes.numbers(column)
+                self._engine.attributes.numbers(column)
+        self.columns_read = True
 
-    def json(self, filters: Filters, columns: tuple[str, ...]) -> bytes:
-        """Return the JSON of the facets of ``columns`` among the products that meet ``filters``.
+    def json(self, filters: Filters) -> bytes:
+        """Return the JSON of the facets among the products that meet ``filters``.
 
-        Columns that are not shown, or that none of the products has a value of, have no facet. Of
-        the others the first MAX_FACETS have one.
+        Of the shown attributes that one of the products has a value of, MAX_FACETS have a facet:
+        those that ``filters`` name, and the first of the others.
         """
-        return cached(self._cache, (filters, columns), self._make, CACHED)
+        return cached(self._cache, filters, self._make, CACHED)
 
-    def _make(self, key: tuple[Filters, tuple[str, ...]]) -> bytes:
-        filters, columns = key
-        shown = [column for column in columns if column in self._engine.shown_attributes]
-        facets = [facet for column in shown if (facet := self._facet(column, filters)) is not None]
+    def _make(self, filters: Filters) -> bytes:
+        # Not ``Engine.mask``: the masks of facets would evict those of recommendations.
+        unfiltered = self._engine.uncached_mask(replace(filters, attributes=()))
+        meets = {one[0]: self._engine.attributes.meets(one) for one in filters.attributes}
+        chosen = {name: values for name, values, _, _ in filters.attributes}
+        total = np.logical_and.reduce([unfiltered, *meets.values()])
+        facets = []
+        for column in self._engine.shown_attributes:
+            name, mask = name_of(column), total
+            if name in meets:  # its own filter does not narrow its facet
+                others = (mask for other, mask in meets.items() if other != name)
+                mask = np.logical_and.reduce([unfiltered, *others])
+            facet = self._facet(column, mask, chosen.get(name, ()))
+            if facet is not None:
+                facets.append(facet)
+        # A shopper can only remove a filter that is shown, so the chosen ones go first.
+        places = sorted(range(len(facets)), key=lambda at: facets[at]["name"] not in chosen)
         return orjson.dumps(
             {
-                "total": int(self._engine.mask(filters).sum()),
-                "facets": facets[:MAX_FACETS],
+                "total": int(total.sum()),
+                "facets": [facets[at] for at in sorted(places[:MAX_FACETS])],
                 "left_out": max(0, len(facets) - MAX_FACETS),
             }
         )
 
-    def _facet(self, column: str, filters: Filters) -> dict[str, Any] | None:
-        """Return one facet, None where no product has a value."""
-        name = name_of(column)
-        others = tuple(one for one in filters.attributes if one[0] != name)
-        chosen = [value for one in filters.attributes if one[0] == name for value in one[1]]
-        mask = self._engine.mask(replace(filters, attributes=others))
+    def _facet(self, column: str, mask: Mask, chosen: Sequence[str]) -> dict[str, Any] | None:
+        """Return one facet, None where no product of ``mask`` has a value."""
         if _has_values(column):
             facet = self._values(column, mask, chosen)
         else:
             facet = self._range(column, mask)
-        return facet and {"name": name, "type": kind_of(column), **facet}
+        return facet and {"name": name_of(column), "type": kind_of(column), **facet}
 
     def _values(self, column: str, mask: Mask, chosen: Sequence[str]) -> dict[str, Any] | None:
         """Return the most frequent values and those chosen, the most frequent first."""
@@ -77,7 +93,7 @@ class Facets:
         order = np.argsort(-counts, kind="stable")  # equals by the alphabet
         found = order[: np.count_nonzero(counts)]
         known = {index.places[value] for value in chosen if value in index.places}
-        short = [at for at in found.tolist() if len(index.labels[at]) <= LONGEST_LABEL]
+        short = [at for at in found.tolist() if len(index.labels[at]) <= LONGEST_VALUE]
         shown = short[:MAX_FACET_VALUES]
         shown += sorted(known.difference(shown))
         if not shown:

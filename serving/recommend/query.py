@@ -27,8 +27,11 @@ MAX_FILTERS, MAX_VALUES = 10, 50
 
 def _bound(value: object) -> object:
     """Return a bound, checked to be a number or a date of ISO 8601."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with suppress(OverflowError):  # an integer of more than 308 digits
+            number = float(value)
+            if math.isfinite(number):
+                return number
     if isinstance(value, str):
         with suppress(ValueError):
             _moment(value, time.min)

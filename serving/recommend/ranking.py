@@ -49,9 +49,14 @@ class Ranking:
         self._models: dict[int, tuple[Any, ...]] = {}
         self._thread = Batcher(_run_in_thread, lambda: 32, MAX_WAITING)
 
-    def load(self, number: int, folder: Path, version: str) -> Future[None] | None:
-        """Load a model folder there; the future resolves when it is done. None: no process."""
-        return self._command(number, "load", folder, version)
+    def load(
+        self, number: int, folder: Path, version: str, shown: Sequence[str] = ()
+    ) -> Future[None] | None:
+        """Load a model folder there; the future resolves when it is done. None: no process.
+
+        shown: see ``Engine``.
+        """
+        return self._command(number, "load", folder, version, shown)
 
     def overlay(
         self, number: int, trained: int, rows: list[dict[str, Any]], vectors: NDArray[Any] | None

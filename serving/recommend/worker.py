@@ -109,8 +109,8 @@ class Worker:
 
     def _load(self, name: str, number: int, *arguments: Any) -> None:
         if name == "load":
-            folder, version, serve = arguments
-            pipeline = Pipeline(Engine.load(folder, version, serve.hidden_attributes), serve)
+            folder, version, shown, serve = arguments
+            pipeline = Pipeline(Engine.load(folder, version, shown), serve)
         else:
             trained, rows, vectors = arguments
             base = self._pipelines[trained]

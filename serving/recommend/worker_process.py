@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -119,9 +120,11 @@ class WorkerProcess:
         """Return whether the model is loaded there."""
         return number in self._ready
 
-    def load(self, number: int, folder: Path, version: str) -> Future[None]:
-        """Load a model folder as ``number``."""
-        return self._command(number, "load", str(folder.resolve()), version, self._serve)
+    def load(
+        self, number: int, folder: Path, version: str, shown: Sequence[str] = ()
+    ) -> Future[None]:
+        """Load a model folder as ``number``. shown: see ``Engine``."""
+        return self._command(number, "load", str(folder.resolve()), version, shown, self._serve)
 
     def overlay(
         self, number: int, trained: int, rows: list[dict[str, Any]], vectors: NDArray[Any] | None

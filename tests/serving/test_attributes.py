@@ -114,6 +114,21 @@ def test_a_newcomers_first_page_follows_the_attributes(client: httpx.Client) -> 
     assert shown(client, "nobody") == nobody
 
 
+def test_proposals_of_a_conversation_follow_a_newcomers_attributes(client: httpx.Client) -> None:
+    def proposed(user_id: str, message: str) -> list[str]:
+        body = {"user_id": user_id, "message": message, "k": 10}
+        answer = client.post("/conversation", json=body)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["identified"]
+        return [item["item_id"] for item in answer.json()["items"]]
+
+    put(client, "a-young-talker", age="young")
+    put(client, "an-old-talker", age="old")
+    for message in ("a cup", "I do not know"):
+        assert blues(proposed("a-young-talker", message)) > 0.6
+        assert blues(proposed("an-old-talker", message)) < 0.4
+
+
 def test_attributes_are_exported_and_erased_with_their_user(
     client: httpx.Client, made: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from components.manifest import write_manifest
 from components.settings import Settings, load_settings
+from serving.fields import LONGEST_VALUE, MOST_VALUES
 from serving.profiles.history import History
 from serving.recommend.attribute_index import AttributeIndex, ValueIndex
-from serving.recommend.engine import Engine
+from serving.recommend.engine import MASKS, Engine
 from serving.recommend.facets import MAX_FACET_VALUES, MAX_FACETS, Facets
 from serving.recommend.query import Filtered
 from serving.recommend.types import Filters
@@ -31,25 +33,27 @@ from tests.colour_shop import N_ITEMS, colour_hybrid, colour_shop
 from tests.conftest import REPOSITORY
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><b>oak</b>"
-HIDDEN = "bought_for"
+HIDDEN = {"bought_for": "number", "batch": "category", "supplier": "text"}
 TYPES = {
     "colour": "category",
     "use": "set",
     "margin": "number",
-    "launched": "date",
     "maker": "category",
-    HIDDEN: "number",
+    "launched": "date",
     "care": "text",
 }
+SECRET = {"bought_for": 123.25, "batch": "lot 1", "supplier": "Quixotex"}
+"""A value of each hidden attribute."""
 KEY = {"X-API-Key": "shop-key"}
 FEW = ("popularity", "item_neighbours")
 
 
 @pytest.fixture(scope="module")
 def root(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with the colour shop and further attributes, one of them hidden, one hostile."""
+    """A root with the colour shop and further attributes, three of them hidden, one hostile."""
     root = tmp_path_factory.mktemp("facets")
     train, catalogue = colour_shop()
+    catalogue.table["category:batch"] = [f"lot {n % 3}" for n in range(N_ITEMS)]  # as the colours
     colour_hybrid(train, catalogue, settings, FEW).save(root / "models/hybrid")
     file = root / "models/hybrid/items.parquet"
     table = pd.read_parquet(file)
@@ -58,15 +62,16 @@ def root(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     table.loc[3, "category:colour"] = "BLUE"
     days = pd.to_datetime("2026-01-01", utc=True) + pd.to_timedelta(np.arange(N_ITEMS), unit="D")
     table["date:launched"] = days + pd.Timedelta(hours=12)
-    table[f"number:{HIDDEN}"] = np.float32(0.5)
+    table["number:bought_for"] = np.float32(SECRET["bought_for"])
     table["text:care"] = "wash by hand"
+    table["text:supplier"] = SECRET["supplier"]
     table.loc[:4, "available"] = False
     table.to_parquet(file)
     write_manifest(file.parent)
     values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    items = {"path": "i.csv", "columns": {"item_id": "i", "title": "t"}, "attributes": TYPES}
-    values["ingest"]["items"] = [items]
-    values["serve"]["hidden_attributes"] = [HIDDEN]
+    items = {"path": "i.csv", "columns": {"item_id": "i", "title": "t"}}
+    values["ingest"]["items"] = [items | {"attributes": HIDDEN | TYPES}]
+    values["serve"]["hidden_attributes"] = list(HIDDEN)
     (root / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     return root
 
@@ -83,6 +88,29 @@ def client(root: Path, make_server: Any) -> Iterator[httpx.Client]:
     with server.client() as found:
         yield found
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def undeclared(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, make_server: Any
+) -> Iterator[httpx.Client]:
+    """The same model, after the hidden attributes were removed from params.yaml."""
+    own = tmp_path_factory.mktemp("undeclared")
+    shutil.copytree(root / "models", own / "models")
+    values = yaml.safe_load((root / "params.yaml").read_text())
+    values["ingest"]["items"][0]["attributes"] = TYPES
+    values["serve"]["hidden_attributes"] = []
+    (own / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    server = make_server(own, {"BOWERBIRD_API_KEY": "shop-key"}).start()
+    with server.client() as found:
+        yield found
+    server.stop()
+
+
+def secrets_in(answer: httpx.Response) -> set[str]:
+    """Return the names and values of hidden attributes that an answer has."""
+    told = answer.text.casefold()
+    return {text for pair in SECRET.items() for text in map(str, pair) if text.casefold() in told}
 
 
 def facets(client: httpx.Client, **body: Any) -> dict[str, Any]:
@@ -108,7 +136,7 @@ def test_counts_are_those_of_the_available_products(
     found = facets(client)
     there = table[table["available"]]
     assert found["total"] == len(there) == 55
-    assert list(found["facets"]) == ["colour", "use", "margin", "launched", "maker"]
+    assert list(found["facets"]) == ["colour", "use", "margin", "maker", "launched"]
     assert counts(found["facets"]["colour"]) == there["category:colour"].value_counts().to_dict()
     assert counts(found["facets"]["use"]) == there["set:use"].explode().value_counts().to_dict()
     assert found["facets"]["margin"]["min"] == 5
@@ -152,16 +180,95 @@ def test_dates_are_filtered_by_whole_days(client: httpx.Client) -> None:
         assert problem in answer.text
 
 
-def test_a_hidden_attribute_is_nowhere(client: httpx.Client) -> None:
-    assert HIDDEN not in client.post("/facets", json={}).text
-    for route, body in (("/search", {}), ("/recommend", {}), ("/similar", {"item_ids": ["i9"]})):
-        answer = client.post(route, json={"k": 5, **body})
-        assert HIDDEN not in answer.text
-        assert answer.json()["items"][0]["attributes"].keys() >= {"launched", "maker"}
-        bounds = {"attributes": {HIDDEN: {"min": 0.4}}}
-        refused = client.post(route, json={**body, **bounds})
-        assert refused.status_code == 422
-        assert client.post(route, json={**body, **bounds}, headers=KEY).status_code == 200
+@pytest.mark.parametrize("server", ["client", "undeclared"])
+def test_a_hidden_attribute_is_nowhere(server: str, request: pytest.FixtureRequest) -> None:
+    client = request.getfixturevalue(server)
+    secret = SECRET if server == "client" else {}
+    product = {"item_id": "put", "title": "Beaker", "attributes": {"colour": "red", **secret}}
+    put = client.put("/items", json={"items": [product]}, headers=KEY)
+    assert put.status_code == 200, put.text
+    assert put.json()["live"]
+    often_red = {"recent": ["i7", "i10", "i13"], "k": 60}
+    asked = [
+        ("/search", {"k": 100}),
+        ("/recommend", {"k": 60}),
+        ("/recommend", often_red),
+        ("/similar", {"item_ids": ["i9"]}),
+        ("/rerank", {"item_ids": ["i9", "put"]}),
+        ("/conversation", {"message": "a cup", "k": 5}),
+        ("/conversation", {"message": "a beaker", "k": 5}),
+    ]
+    try:
+        answers = [client.post(route, json=body) for route, body in asked]
+        for answer in [*answers, client.get("/similar/i9")]:
+            assert answer.status_code == 200, answer.text
+            found = answer.json()["items"]
+            known = {name for item in found for name in item["attributes"]}
+            assert "colour" in known
+            assert known <= TYPES.keys()
+            assert secrets_in(answer) == set()
+        reasons = {item["reason"] for item in answers[2].json()["items"]}
+        assert "because you often choose colour red" in reasons  # each batch has one colour
+        assert secrets_in(client.post("/facets", json={})) == set()
+    finally:
+        gone = {"item_id": "put", "available": False}
+        client.put("/items", json={"items": [gone]}, headers=KEY)
+
+
+@pytest.mark.parametrize("server", ["client", "undeclared"])
+def test_no_word_of_a_hidden_text_finds_a_product(
+    server: str, request: pytest.FixtureRequest
+) -> None:
+    client = request.getfixturevalue(server)
+    assert client.post("/search", json={"query": SECRET["supplier"]}).json()["items"] == []
+    assert client.post("/search", json={"query": "wash"}).json()["total"] > 0  # of a shown text
+
+
+def test_only_the_shop_filters_by_a_hidden_attribute(
+    client: httpx.Client, undeclared: httpx.Client
+) -> None:
+    for wanted in ({"bought_for": {"min": 0.4}}, {"batch": [SECRET["batch"]]}):
+        for route, body in (
+            ("/search", {}),
+            ("/facets", {}),
+            ("/recommend", {}),
+            ("/similar", {"item_ids": ["i9"]}),
+        ):
+            body = {**body, "attributes": wanted}
+            refused = client.post(route, json=body)
+            assert refused.status_code == 422
+            for name in HIDDEN.keys() - wanted.keys():
+                assert name not in refused.text
+            assert client.post(route, json=body, headers=KEY).status_code == 200
+            # Not declared any more: nobody does.
+            assert undeclared.post(route, json=body, headers=KEY).status_code == 422
+
+
+@pytest.mark.parametrize("digits", [400, 4000, 5000])
+def test_a_bound_of_many_digits_is_refused(client: httpx.Client, digits: int) -> None:
+    for sign in ("", "-"):
+        for bound in ("min", "max"):
+            number = f"{sign}1{'0' * digits}"
+            filters = f'"attributes": {{"margin": {{"{bound}": {number}}}}}'
+            for route, body in (
+                ("/search", f"{{{filters}}}"),
+                ("/facets", f"{{{filters}}}"),
+                ("/recommend", f"{{{filters}}}"),
+                ("/similar", f'{{"item_ids": ["i9"], {filters}}}'),
+            ):
+                answer = client.post(
+                    route, content=body, headers={"content-type": "application/json"}
+                )
+                assert answer.status_code in ((422,) if digits < 4300 else (400, 422)), answer.text
+
+
+def test_bounds_beyond_the_numbers_of_a_column(client: httpx.Client) -> None:
+    everything = found_items(client, attributes={"margin": {"min": 0}})
+    assert found_items(client, attributes={"margin": {"min": -1e300, "max": 1e300}}) == everything
+    assert found_items(client, attributes={"margin": {"min": 1e300}}) == set()
+    numbers = AttributeIndex(pd.DataFrame({"number:margin": np.float32([1, np.inf, np.nan])}))
+    with warnings.catch_warnings(action="error"):
+        assert numbers.meets(("margin", (), -1e300, 1e300)).tolist() == [True, False, False]
 
 
 def test_hidden_attributes_must_be_declared(root: Path) -> None:
@@ -219,10 +326,41 @@ def test_the_number_of_facets_is_bounded(settings: Settings) -> None:
     columns = tuple(f"category:a{n:02}" for n in range(MAX_FACETS + 3))
     for column in columns:
         catalogue.table[column] = "x" * 300 if column == columns[0] else "one"
-    engine = Engine(colour_hybrid(train, catalogue, settings, FEW), "1")
-    answer = json.loads(Facets(engine).json(Filters(), columns))
-    assert [one["name"] for one in answer["facets"]] == [f"a{n:02}" for n in range(1, 11)]
-    assert answer["left_out"] == 2  # the first has no value that is short enough
+    engine = Engine(colour_hybrid(train, catalogue, settings, FEW), "1", shown=columns)
+
+    def names(filters: Filters) -> list[str]:
+        answer = json.loads(Facets(engine).json(filters))
+        assert answer["left_out"] == 2  # the first has no value that is short enough
+        return [one["name"] for one in answer["facets"]]
+
+    assert names(Filters()) == [f"a{n:02}" for n in range(1, 11)]
+    chosen = tuple((name, ("one",), None, None) for name in ("a11", "a12"))
+    assert names(Filters(attributes=chosen)) == [*(f"a{n:02}" for n in range(1, 9)), "a11", "a12"]
+
+
+def test_facets_evict_no_mask_of_recommendations(engine: Engine) -> None:
+    """So many that they would evict every mask that is kept."""
+    facets, wanted = Facets(engine), Filters(max_price=3.0)
+    mask = engine.mask(wanted)
+    for n in range(MASKS + 1):
+        facets.json(Filters(max_price=4 + n))
+    assert engine.mask(wanted) is mask
+
+
+def test_values_of_items_are_bounded(settings: Settings) -> None:
+    train, catalogue = colour_shop()
+    table = catalogue.table
+    table["category:maker"] = ["x" * (LONGEST_VALUE + n) for n in range(N_ITEMS)]
+    table["set:tags"] = [[f"t{n}" for n in range(100)]] * N_ITEMS
+    table.at[1, "set:tags"] = ["y" * 999, "tea"]
+    table.at[2, "set:tags"] = ["y" * 999]
+    columns = ("category:maker", "set:tags")
+    engine = Engine(colour_hybrid(train, catalogue, settings, FEW), "1", shown=columns)
+    assert [engine.describe(code)["attributes"] for code in (0, 1, 2)] == [
+        {"maker": "x" * LONGEST_VALUE, "tags": [f"t{n}" for n in range(MOST_VALUES)]},
+        {"tags": ["tea"]},
+        {},
+    ]
 
 
 def test_an_index_of_changes_equals_one_of_the_whole_table() -> None:
@@ -265,8 +403,8 @@ def test_no_reason_names_a_hidden_attribute(settings: Settings) -> None:
     model = colour_hybrid(train, catalogue, settings, FEW)
     history = History(np.array([1, 4, 7], np.int32), np.zeros(3, np.int64))
     reasons = [
-        Engine(model, "1", hidden=hidden).explanations.attributes.reasons([10], history)
-        for hidden in ((), ("colour",))
+        Engine(model, "1", shown=shown).explanations.attributes.reasons([10], history)
+        for shown in (("category:colour", "set:use"), ("set:use",))
     ]
     assert reasons == [
         ["because you often choose colour red"],

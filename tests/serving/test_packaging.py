@@ -61,6 +61,9 @@ def test_the_bento_is_built_and_answers(
     assert materials["bomFormat"] == "CycloneDX"
     listed = {one["name"].lower(): one for one in materials["components"]}
     assert {"torch", "bentoml", "lightgbm"} <= listed.keys()
+    for package in WRITERS[WRITER].files:
+        name, _, version = package.partition("==")
+        assert listed[name]["version"] == version
     assert listed["torch"]["version"] == "2.13.0"
     assert listed["bentoml"]["externalReferences"][0]["hashes"], "a file cannot be checked"
     assert "torch==2.13.0" in (source / "requirements.txt").read_text().splitlines()

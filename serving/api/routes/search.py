@@ -6,7 +6,6 @@ import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from components.data.attributes import column_of, types
 from serving.api.pools import READING
 from serving.api.routes.attributes import check_filters
 from serving.api.routing import ERRORS, Json, backend_of, within
@@ -52,11 +51,8 @@ async def facets(body: FacetsRequest, request: Request) -> Response:
     """The values of declared attributes of products, with the number of products that have each."""
     backend = backend_of(request)
     check_filters(body, request)
-    columns = tuple(
-        column_of(name, kind) for name, kind in types(backend.settings.ingest.items).items()
-    )
     loaded = backend.models.current()
-    return Json(await READING.run(loaded.facets.json, body.filters(), columns))
+    return Json(await READING.run(loaded.facets.json, body.filters()))
 
 
 @router.get("/categories", response_model=CategoriesResponse, responses=ERRORS)

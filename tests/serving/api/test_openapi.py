@@ -77,6 +77,45 @@ def fuzz(client: httpx.Client, headers: dict[str, str], examples: int) -> set[st
     return tried
 
 
+def values_with(number: int, schema: dict[str, Any], document: dict[str, Any]) -> Iterator[Any]:
+    """Yield values of a schema, in each of which one field is ``number``."""
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    yield number
+    for option in schema.get("anyOf", []) + schema.get("oneOf", []):
+        yield from values_with(number, option, document)
+    if "items" in schema:
+        for one in values_with(number, schema["items"], document):
+            yield [one]
+    for field in schema.get("patternProperties", {}).values():
+        for one in values_with(number, field, document):
+            yield {"name": one}
+    example = schema.get("examples", [{}])[0]
+    for name, field in schema.get("properties", {}).items():
+        for one in values_with(number, field, document):
+            yield {**example, name: one}
+
+
+def test_a_number_of_many_digits_is_no_server_error(keyed: httpx.Client) -> None:
+    document = keyed.get("/openapi.json").json()
+    headers, tried = CALLERS["the operator"], set()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for parameter in operation.get("parameters", []):
+                if parameter["in"] == "query":
+                    query = {parameter["name"]: "9" * 5000}
+                    answer = keyed.request(method, path, params=query, headers=headers)
+                    assert answer.status_code < 500, (method, path, query.keys(), answer.text)
+            if "requestBody" not in operation:
+                continue
+            schema = operation["requestBody"]["content"]["application/json"]["schema"]
+            for body in values_with(10**400, schema, document):
+                answer = keyed.request(method, path, json=body, headers=headers)
+                assert answer.status_code < 500, (method, path, answer.text)
+                tried.add(f"{method.upper()} {path}")
+    assert tried >= {*ROUTES, "POST /search", "POST /facets", "POST /similar", "POST /feedback"}
+
+
 EXAMPLES = pytest.mark.parametrize(
     "examples", [pytest.param(2, id="few"), pytest.param(200, id="many", marks=pytest.mark.slow)]
 )

@@ -117,6 +117,26 @@ def test_a_damaged_challenger_leaves_the_champion_to_all(
     assert backend.health.problems == {}
 
 
+def test_only_the_champion_reads_the_columns_of_facets(shop_root: Path, open_backend: Make) -> None:
+    register(shop_root, "1")
+    pointer = {"version": "2", "folder": "var/serving/models/2"}
+    (shop_root / "var/serving/challenger.json").write_text(json.dumps(pointer))
+    backend = open_backend(shop_root, experiment=Experiment(name="spring", model="challenger"))
+    backend.load()
+    put_items(backend.store.database, [{"item_id": "a", "title": "a lamp"}])
+    for revision in (0, 1):
+        champion, challenger = backend.models.current(), backend.models.challenger
+        assert challenger is not None
+        assert champion.revision == challenger.revision == revision
+        assert champion.facets.columns_read
+        assert not challenger.facets.columns_read
+        backend.models.refresh()
+    register(shop_root, "2", "1")
+    backend.models.refresh()
+    assert backend.models.current().version == "2"
+    assert backend.models.current().facets.columns_read
+
+
 def test_a_replaced_model_is_freed_at_once(
     shop_root: Path, open_backend: Callable[..., Backend]
 ) -> None:
