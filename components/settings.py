@@ -880,7 +880,7 @@ class Understanding(Section):
     """
     sentences: PositiveInt = 4000
     """Training sentences of each language."""
-    epochs: PositiveInt = 8
+    epochs: PositiveInt = 10
     """Passes through the training sentences."""
 
 

@@ -26,6 +26,7 @@ from components.project.code import LISTED, digests
 PACKAGES = ("components", "flows", "monitoring", "serving")
 NOT_IMPORTED = {
     "evaluate": ["components/evaluation/report.html.jinja"],
+    "understanding": ["components/understanding"],  # its word lists
     "register": ["components"],  # the registry copies the package into a version
 }
 """Files and folders of the packages that a stage reads without importing them."""

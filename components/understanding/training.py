@@ -82,11 +82,13 @@ def run(settings: Settings, root: Path = Path()) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     report = root / "reports/understanding.json"
-    if chosen.by == "grammar":
-        write_json(report, {"by": chosen.by})
+    encoder = chosen.encoder or settings.pretrain.encoder
+    if chosen.by == "grammar" or encoder.startswith("scratch:"):
+        if chosen.by != "grammar":
+            print(f"{encoder} is trained from nothing: the grammar understands messages")
+        write_json(report, {"by": "grammar"})
         return
     titles = pd.read_parquet(root / "data/prepared/items.parquet")["title"].fillna("").astype(str)
-    encoder = chosen.encoder or settings.pretrain.encoder
     reader = Reader(locate(encoder))
     codes = shopper_languages(encoder)
     model = train(reader, titles, codes, chosen.sentences, chosen.epochs, settings.seed)

@@ -82,6 +82,7 @@ def small(params: dict[str, Any], ports: tuple[int, int, int]) -> dict[str, Any]
     params["ingest"]["reviews"][0]["path"] = "datasets/reviews.csv.gz"
     params["pretrain"] |= {"steps": 8, "batch_size": 16, "checkpoint_every": 2, "log_every": 1}
     params["finetune"] |= {"head_steps": 8, "steps": 2, "checkpoint_every": 2, "log_every": 1}
+    params["understanding"] |= {"encoder": "", "sentences": 100, "epochs": 2}
     # One candidate of each kind: each more is fitted by six processes here.
     params["train"]["candidates"] = ["popularity", "item_neighbours", "content", "sequential"]
     params["train"]["content"]["whiten"] = True  # what whole-encoder steps need

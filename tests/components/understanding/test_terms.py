@@ -53,15 +53,18 @@ def terms() -> Terms:
         ("mugs", "en", "mug"),
     ],
 )
-def test_words_of_other_languages_are_found(
-    terms: Terms, text: str, code: str, word: str
-) -> None:
+def test_words_of_other_languages_are_found(terms: Terms, text: str, code: str, word: str) -> None:
     found = terms.term(text, code)
     assert any(one.rstrip("s").replace("-", " ") == word for one in found.words), found
 
 
 def test_what_the_shop_does_not_sell_is_no_word_of_it(terms: Terms) -> None:
-    for text, code in [("Handyladekabel", "de"), ("vélo", "fr"), ("portátil", "es"), ("手机", "zh")]:
+    for text, code in [
+        ("Handyladekabel", "de"),
+        ("vélo", "fr"),
+        ("portátil", "es"),
+        ("手机", "zh"),
+    ]:
         found = terms.term(text, code)
         assert found.words == ()
         assert found.known, text

@@ -1,0 +1,1 @@
+"""Understanding of shoppers' messages: training sentences, a tagger, words of the catalogue."""
