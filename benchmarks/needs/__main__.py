@@ -1,6 +1,8 @@
 """Does the conversation understand shoppers, in five languages and in words it was not built on?
 
-    python -m benchmarks.needs [--model models/hybrid]     (``make run`` makes the model)
+    python -m benchmarks.needs [--model models/hybrid] [--understanding models/understanding]
+
+``make run`` makes both.
 
 150 needs for the embedded shop (``development.yaml``), 30 in each language. They were written
 before the first run, by an author who had read the grammar, to be as shoppers write: short and
@@ -14,7 +16,8 @@ by structure and products, never by its words. Systems:
 
 - words: text search for all messages together (TF-IDF of words and letters);
 - words and meaning: the same with the model folder's encoder, if it has one;
-- conversation: ``serving/conversation``, an unknown shopper.
+- grammar: the conversation, an unknown shopper, understood by the English grammar;
+- tagger: the same, understood by the tagger of the stage ``understanding``.
 
 Kept: share of the products shown that break no limit of the price and have nothing that was
 refused, over needs with such a limit. Limits in euros are converted at the file's rate. Sensible:
@@ -99,10 +102,13 @@ def _lines(rows: pd.DataFrame, model: str) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=Path("models/hybrid"))
-    folder = parser.parse_args().model
+    parser.add_argument("--understanding", type=Path, default=Path("models/understanding"))
+    arguments = parser.parse_args()
+    folder, understanding = arguments.model, arguments.understanding
     engine = Engine.load(folder, "benchmark")
     needs = Needs.load()
-    systems = open_systems(folder, engine)
+    trained = understanding if (understanding / "tagger.json").exists() else None
+    systems = open_systems(folder, engine, trained)
     for system in systems:
         system.reply("a red mug", None)  # the first answer loads what later ones do not
     rows = run(systems, needs.needs, Shop(needs, engine.titles, engine.prices))

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from components.understanding.model import UnderstandingModel
 from serving.conversation.dialogue import Conversation
 from serving.conversation.dialogue_state import ConversationState
 from serving.profiles.history import History
@@ -75,11 +76,18 @@ class Dialogue:
         return Answer(reply.items, reply.question is not None, bool(reply.relaxed), reply.state)
 
 
-def open_systems(folder: Path, engine: Engine) -> list[System]:
-    """Return the systems over the catalogue of a model folder."""
+def open_systems(folder: Path, engine: Engine, understanding: Path | None) -> list[System]:
+    """Return the systems over the catalogue of a model folder.
+
+    understanding: folder of the stage of that name, None for the grammar alone.
+    """
     table = engine.model.catalogue.table
     whole = Search.load(folder, table, engine.vectors)
     systems: list[System] = [PlainSearch("words", Search(table), engine)]
     if whole.encoder is not None:
         systems.append(PlainSearch("words and meaning", whole, engine))
-    return [*systems, Dialogue("conversation", Conversation(engine, whole))]
+    systems.append(Dialogue("grammar", Conversation(engine, whole)))
+    if understanding is not None:
+        model = UnderstandingModel.load(understanding)
+        systems.append(Dialogue("tagger", Conversation(engine, whole, model)))
+    return systems
