@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
 from components.arrays import FloatArray
+from components.device import fast_at_bf16
 from components.language.families import save_model
 from components.language.prompts import read_prompts
 from components.progress import progress
@@ -70,7 +71,9 @@ class Reader:
     def __init__(self, folder: str | Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.prompts = read_prompts(str(folder))
-        self.model = AutoModel.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        # On the CPU: a message takes it milliseconds, and on a GPU each process holds a context.
+        dtype = torch.bfloat16 if fast_at_bf16(torch.device("cpu")) else torch.float32
+        self.model = AutoModel.from_pretrained(folder, dtype=dtype).eval()
         depth = self.model.config.num_hidden_layers
         self.layers = (depth // 2, 3 * depth // 4, depth)
         self.width = len(self.layers) * self.model.config.hidden_size
@@ -109,8 +112,10 @@ class Reader:
         )
 
     def save(self, folder: Path) -> None:
-        """Write encoder and tokenizer, in bfloat16: half the size of what is served by others."""
-        save_model(self.model, self.tokenizer, folder, self.prompts)
+        """Write encoder and tokenizer; the weights in bfloat16, half the size of float32."""
+        dtype = self.model.dtype
+        save_model(self.model.bfloat16(), self.tokenizer, folder, self.prompts)
+        self.model.to(dtype)
 
 
 def classes_of(offsets: np.ndarray, spans: Sequence[tuple[int, int, str]]) -> np.ndarray:

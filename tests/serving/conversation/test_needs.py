@@ -231,8 +231,8 @@ def test_the_page_names_every_language_half_and_system(shop: Shop) -> None:
 
 
 def test_the_real_systems_answer_whole_conversations(trained: Any, engine: Engine) -> None:
-    systems = open_systems(trained[0] / "models/hybrid", engine)
-    assert [system.name for system in systems] == ["words", "conversation"]  # it has no encoder
+    systems = open_systems(trained[0] / "models/hybrid", engine, None)
+    assert [system.name for system in systems] == ["words", "grammar"]  # it has no encoder
     catalogue = Shop(NEEDS, engine.titles, engine.prices)
     mugs = catalogue.having("mug")
     for system in systems:
@@ -242,6 +242,6 @@ def test_the_real_systems_answer_whole_conversations(trained: Any, engine: Engin
         assert mugs[then.items].any()  # it remembers what the first message said
     few = [need for need in NEEDS.needs if need.id in ("en-01", "en-10", "zh-15")]
     rows = run(systems, few, catalogue)
-    talk = rows[(rows["system"] == "conversation") & (rows["id"] == "en-01")].iloc[0]
+    talk = rows[(rows["system"] == "grammar") & (rows["id"] == "en-01")].iloc[0]
     assert talk["shown"]
     assert talk["kept"] == talk["shown"]
