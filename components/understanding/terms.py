@@ -21,6 +21,8 @@ from components.recommenders.models.rules import stem
 from components.understanding.dictionary import HEAD_FIRST, Concept, Dictionary
 from components.understanding.plain import plain, words
 
+WIDEST = 3
+"""Words by which a name of a thing may be longer than what was labelled."""
 CLOSE = 0.55
 """Centred cosine from which on a phrase of the catalogue says the same as an unknown word.
 
@@ -138,6 +140,21 @@ class Terms:
         if self._meaning and (near := self._meaning.nearest(text)):
             return Term((near,))
         return Term()
+
+    def widened(self, part: str, text: str, code: str) -> str:
+        """Return the longest name of a thing in a text that holds ``part`` as its first or last
+        words, ``part`` itself without one: "papel" in "papel de regalo barato" is "papel de
+        regalo"."""
+        said, words = _WORDS.findall(part.casefold()), _WORDS.findall(text.casefold())
+        for start in range(len(words) - len(said) + 1) if said else ():
+            if words[start : start + len(said)] != said:
+                continue
+            for more in range(WIDEST, 0, -1):
+                stop = start + len(said)
+                for phrase in (words[start : stop + more], words[max(0, start - more) : stop]):
+                    if len(phrase) > len(said) and self.is_thing(" ".join(phrase), code):
+                        return " ".join(phrase)
+        return part
 
     def is_thing(self, text: str, code: str) -> bool:
         """Return whether a text is the name of a thing, and not of a detail."""

@@ -75,13 +75,17 @@ class CatalogueUnderstanding:
             return Message()
         reading = self._reader.read(text)
         if reading.says_nothing and not items:  # then any thing that it names is looked for
-            guessed = self._grounded(reading.model_copy(update={"things": [text[:80]]}), items)
+            guess = reading.model_copy(update={"things": [text[:LONGEST_TERM]], "intent": "find"})
+            guessed = self._grounded(guess, text, items)
             if guessed.things:
                 return replace(guessed, unknown=())
-        return self._grounded(reading, items)
+        return self._grounded(reading, text, items)
 
-    def _grounded(self, reading: Reading, items: Sequence[str]) -> Message:
-        return _Grounding(self._terms, self._shop, reading).message(tuple(items))
+    def _grounded(self, reading: Reading, text: str, items: Sequence[str]) -> Message:
+        code = reading.language
+        things = [self._terms.widened(thing, text, code)[:LONGEST_TERM] for thing in reading.things]
+        whole = reading.model_copy(update={"things": things})
+        return _Grounding(self._terms, self._shop, whole).message(tuple(items))
 
     def kinds(self, title: str) -> list[str]:
         """Return the things that a title names."""

@@ -87,6 +87,14 @@ def test_the_head_of_a_phrase_is_the_thing(terms: Terms) -> None:
     assert english.text == "necklace"
 
 
+def test_a_name_is_widened_to_the_longest_thing(terms: Terms) -> None:
+    text = "me gustaría papel de regalo que cueste poco"
+    assert terms.widened("papel", text, "es") == "papel de regalo"
+    assert terms.widened("frame", "a nice photo frame please", "en") == "photo frame"
+    assert terms.widened("mug", "a mug for my desk", "en") == "mug"
+    assert terms.widened("", "a mug", "en") == ""
+
+
 def test_kinds_of_titles() -> None:
     titles = pd.Series([*TITLES, "BLUE MUG", "OWL MUG", "SPOTTY MUG"])
     assert kinds(titles, "en") == ["mug"]
