@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from components.recommenders.models.rules import Found
-from serving.conversation.answer_text import AnswerText, close_ones, listed, price_relaxed
+from serving.conversation.answer_text import AnswerText, price_relaxed
 from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.generation import Titles
 from serving.conversation.message import Message
@@ -28,9 +28,10 @@ from serving.conversation.state_tracking import (
     referenced,
     stamped,
 )
-from serving.conversation.suggestions import Suggestions
+from serving.conversation.suggestions import Suggestion, Suggestions
 from serving.conversation.understanding import parse
 from serving.fields import MAX_SHOWN
+from serving.languages import ENGLISH, Language
 from serving.profiles.history import History
 from serving.recommend.engine import Engine
 from serving.recommend.types import Mask
@@ -46,20 +47,43 @@ class Reply:
     items: list[int] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     question: str | None = None
-    options: list[str] = field(default_factory=list)
+    suggestions: list[Suggestion] = field(default_factory=list)
     understood: list[str] = field(default_factory=list)
     relaxed: list[str] = field(default_factory=list)
+
+    @property
+    def options(self) -> list[str]:
+        """The suggested next messages."""
+        return [one.message for one in self.suggestions]
+
+    @property
+    def labels(self) -> list[str]:
+        """What a page shows for each of ``options``; empty where it is the same."""
+        labels = [one.label for one in self.suggestions]
+        return [] if labels == self.options else labels
+
+
+class Templates:
+    """The parts that make texts, in one language."""
+
+    def __init__(self, shop: ShopKnowledge, language: Language) -> None:
+        self.text = AnswerText(shop, language)
+        self.reasons = ProposalReasons(shop, self.text)
+        self.suggestions = Suggestions(shop, self.text)
+        self.gettext = language.gettext
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One message with its context. before: the state before it; state: after it. k: proposals."""
+    """One message with its context. before: the state before it; state: after it. k: proposals.
+    templates: in the language of the reply."""
 
     message: Message
     before: ConversationState
     state: ConversationState
     history: History
     k: int
+    templates: Templates
 
 
 class Conversation:
@@ -71,19 +95,25 @@ class Conversation:
         self.titles = Titles(engine.titles)
         self._tracker = StateTracker(self.shop)
         self._finder = ProposalFinder(self.shop, search)
-        self._text = AnswerText(self.shop)
-        self._reasons = ProposalReasons(self.shop, self._text)
-        self._suggestions = Suggestions(self.shop, self._text)
 
     def reply(
-        self, message: str, state: ConversationState | None, history: History, k: int
+        self,
+        message: str,
+        state: ConversationState | None,
+        history: History,
+        k: int,
+        language: Language = ENGLISH,
     ) -> Reply:
-        """Return the reply to ``message``. state: of the last reply, None to begin."""
+        """Return the reply to ``message``.
+
+        state: of the last reply, None to begin. language: of the reply's texts.
+        """
         said = parse(message, self.shop.items, self.shop.needs_by_word)
         if state is None or said.move == "restart":
             state = new_state(state)
         before, advanced = state, self._tracker.advance(state, said)
-        turn = Turn(said, before, stamped(advanced, before), history, k)
+        templates = Templates(self.shop, language)
+        turn = Turn(said, before, stamped(advanced, before), history, k, templates)
         if said.move in ("thanks", "hello") and advanced == before:
             return self._polite(turn)
         if said.move == "why" and advanced.last:
@@ -95,55 +125,65 @@ class Conversation:
 
     def _polite(self, turn: Turn) -> Reply:
         """Answer thanks or a greeting."""
+        gettext = turn.templates.gettext
         if turn.message.move == "thanks":
-            text = "You are welcome. Tell me if I can find something else."
+            text = gettext("You are welcome. Tell me if I can find something else.")
             return Reply(text, turn.state)
-        question = "What are you looking for, and for whom?"
-        options = self._suggestions.openings(self.shop.available())
-        return Reply(f"Hello! {question}", turn.state, question=question, options=options)
+        question = gettext("What are you looking for, and for whom?")
+        options = turn.templates.suggestions.openings(self.shop.available())
+        text = gettext("Hello! {question}", question=question)
+        return Reply(text, turn.state, question=question, suggestions=options)
 
     def _why(self, turn: Turn) -> Reply:
         """Say why a product was shown."""
-        state = turn.state
+        state, templates = turn.state, turn.templates
         codes = self.shop.codes(referenced(turn.message, state) or state.last[:1])
         if not codes:
-            return Reply("That product is no longer in the shop.", state)
+            return Reply(templates.gettext("That product is no longer in the shop."), state)
         found = self.shop.satisfy(state, self.shop.available())
-        reasons = self._reasons.of(codes, state, found, turn.history)
-        text = f"{self.engine.titles[codes[0]].capitalize()}: {reasons[0]}."
-        return Reply(text, state, codes, reasons, understood=self._text.understood(state))
+        reasons = templates.reasons.of(codes, state, found, turn.history)
+        title = self.engine.titles[codes[0]].capitalize()
+        text = templates.gettext("{title}: {reason}.", title=title, reason=reasons[0])
+        return Reply(text, state, codes, reasons, understood=templates.text.understood(state))
 
     def _ask_back(self, turn: Turn, mask: Mask) -> Reply:
         """Ask what is looked for, and show a few products by taste and popularity."""
-        state = turn.state
+        state, templates = turn.state, turn.templates
+        gettext = templates.gettext
         found = self.shop.satisfy(state, mask)
-        notes = [*self._text.notes(turn.message)]
+        notes = [*templates.text.notes(turn.message)]
         if found.relaxed:
-            notes.append(f"Nothing is {listed(self._text.wishes(found.relaxed))}.")
-        question = "What should it be, or whom is it for?"
+            wishes = templates.text.language.listed(templates.text.wishes(found.relaxed))
+            notes.append(gettext("Nothing is {wishes}.", wishes=wishes))
+        question = gettext("What should it be, or whom is it for?")
         ranked = self._finder.ranked(found.allowed, state, turn.history)
         codes = ranked[: min(turn.k, FEW)].tolist()
-        text = " ".join([*notes, question, "Until then, what others like:"])
+        until_then = gettext("Until then, what others like:")
+        text = templates.text.sentences([*notes, question, until_then])
         state.last = [self.engine.ids[code] for code in codes]
         return Reply(
             text if codes else question,
             state,
             codes,
-            self._reasons.of(codes, state, found, turn.history),
+            templates.reasons.of(codes, state, found, turn.history),
             question,
-            self._suggestions.openings(found.allowed),
-            self._text.understood(state),
+            templates.suggestions.openings(found.allowed),
+            templates.text.understood(state),
         )
 
     def _propose(self, turn: Turn, mask: Mask) -> Reply:
         """Propose products that meet the wishes, or come close."""
-        state, message = turn.state, turn.message
-        notes = [*self._text.notes(message)]
+        state, message, templates = turn.state, turn.message, turn.templates
+        notes = [*templates.text.notes(message)]
         found = self.shop.satisfy(state, mask)
         if message.move in ("cheaper", "dearer") and price_relaxed(found):
             # "Cheaper" than the cheapest is no reason to give up the need: the limits stay.
             state.min_price, state.max_price = turn.before.min_price, turn.before.max_price
-            notes.append(f"I have nothing {message.move} that fits.")
+            notes.append(
+                templates.gettext("I have nothing cheaper that fits.")
+                if message.move == "cheaper"
+                else templates.gettext("I have nothing dearer that fits.")
+            )
             found = self.shop.satisfy(state, mask)
         allowed = self._allowed(turn, found)
         ranked = self._finder.ranked(allowed, state, turn.history)
@@ -154,23 +194,24 @@ class Conversation:
         close: list[int] = []
         if len(exact) < few and message.move != "more" and state.things:
             close = self._finder.close(found, allowed, state, turn.history)[: few - len(exact)]
-        options = self._suggestions.refinements(allowed, state, more=len(ranked) > turn.k)
+        suggestions = templates.suggestions
+        options = suggestions.refinements(allowed, state, more=len(ranked) > turn.k)
         if not exact and not close:
-            options = ["any price", "start over"] if state.max_price is not None else ["start over"]
+            options = suggestions.without_result(state)
         notes += self._proposal_notes(turn, found, exact, close)
         shown = exact + close
         if shown:
             state.last = [self.engine.ids[code] for code in shown]
         state.shown = list(dict.fromkeys([*state.shown, *state.last]))[-MAX_SHOWN:]
         return Reply(
-            " ".join(notes),
+            templates.text.sentences(notes),
             state,
             shown,
-            self._reasons.of(shown, state, found, turn.history),
+            templates.reasons.of(shown, state, found, turn.history),
             None,
             options,
-            self._text.understood(state),
-            self._text.wishes(found.relaxed),
+            templates.text.understood(state),
+            templates.text.wishes(found.relaxed),
         )
 
     def _allowed(self, turn: Turn, found: Found) -> Mask:
@@ -185,13 +226,13 @@ class Conversation:
         self, turn: Turn, found: Found, exact: list[int], close: list[int]
     ) -> list[str]:
         """Return the sentences before the proposals. exact: meet all wishes that were kept."""
-        notes = self._text.relaxed(found) if exact else []
+        text, gettext = turn.templates.text, turn.templates.gettext
+        notes = text.relaxed(found) if exact else []
         if not exact and not close:
-            notes.append(
-                "That was all I have for this." if turn.state.shown else "Nothing fits that."
-            )
+            all_shown = gettext("That was all I have for this.")
+            notes.append(all_shown if turn.state.shown else gettext("Nothing fits that."))
         elif close:
-            notes.append(close_ones(len(exact)))
+            notes.append(text.close_ones(len(exact)))
         elif not found.relaxed:
-            notes.append(self._text.opening(len(exact), turn.state, turn.message))
+            notes.append(text.opening(len(exact), turn.state, turn.message))
         return notes
