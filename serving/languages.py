@@ -19,12 +19,14 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Literal
 
 from babel import Locale, negotiate_locale
 from babel.lists import format_list
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_currency
 
 LOCALE = Path(__file__).with_name("locale")
 SOURCE = "en"
@@ -74,18 +76,25 @@ class Language:
             number = f"{amount:.2f}".removesuffix(".00")
             symbol = SYMBOLS.get(currency)
             return f"{symbol}{number}" if symbol else f"{number} {currency}".strip()
-        written = self._locale.currency_formats["standard"]
-        decimals = (0, 0) if round(amount, 2) == int(amount) else None
-        return written.apply(amount, self._locale, currency=currency, force_frac=decimals)
+        pattern = self._locale.currency_formats["standard"].pattern
+        is_whole = round(amount, 2) == int(amount)
+        return format_currency(
+            amount,
+            currency,
+            pattern.replace(".00", "") if is_whole else pattern,
+            self._locale,
+            currency_digits=not is_whole,
+        )
 
-    def listed(self, words: Sequence[str], last: str = "and") -> str:
-        """Return words as a list in a sentence. last: "and" or "or".
+    def listed(self, words: Sequence[str], last: Literal["and", "or"] = "and") -> str:
+        """Return words as a list in a sentence. last: before its last word.
 
         >>> language("en").listed(["red", "blue", "green"], "or")
         'red, blue or green'
         """
-        style = "or" if last == "or" else "standard"
-        return format_list(words, style, self._locale) if words else ""
+        if not words:
+            return ""
+        return format_list(words, "or" if last == "or" else "standard", self._locale)
 
     @property
     def messages(self) -> dict[str, str | dict[str, str]]:
@@ -93,19 +102,18 @@ class Language:
         category of CLDR (``Intl.PluralRules``)."""
         found: dict[str, str | dict[str, str]] = {}
         for message in self._catalogue or ():
-            if message.id and all(_as_tuple(message.string)) and not message.fuzzy:
-                one, *many = _as_tuple(message.id)
-                found[one] = self._forms(one, *many) if many else str(message.string)
+            if isinstance(message.id, str):
+                if message.id and message.string and not message.fuzzy:
+                    found[message.id] = str(message.string)
+            elif all(message.string or ()) and not message.fuzzy:
+                one, many = message.id
+                found[one] = self._forms(one, many)
         return found
 
     def _forms(self, one: str, many: str) -> dict[str, str]:
         category = self._locale.plural_form
         of_category = {category(n): n for n in reversed(_SAMPLES)}
         return {name: self._texts.ngettext(one, many, n) for name, n in of_category.items()}
-
-
-def _as_tuple(text: str | Sequence[str]) -> tuple[str, ...]:
-    return (text,) if isinstance(text, str) else tuple(text)
 
 
 def _compiled(catalogue: Catalog | None) -> gettext.NullTranslations:
@@ -122,7 +130,7 @@ def _filled(text: str, values: Mapping[str, object]) -> str:
     return _PLACEHOLDER.sub(lambda found: str(values.get(found[1], found[0])), text)
 
 
-def N_(text: str) -> str:  # noqa: N802, gettext's own name
+def N_(text: str) -> str:
     """Mark a text for the catalogues; it is translated where it is shown."""
     return text
 
@@ -158,7 +166,7 @@ def check_setting(code: str) -> None:
     """
     if code not in (AUTO, *languages()):
         known = ", ".join((AUTO, *sorted(languages())))
-        raise ValueError(f"serve.language: there is no catalogue of {code!r}; choose one of {known}")
+        raise ValueError(f"serve.language: no catalogue of {code!r}; choose one of {known}")
 
 
 ENGLISH = languages()[SOURCE]

@@ -293,9 +293,7 @@ class Auth:
         if not self.keys.some:
             self._check_local(request)
         elif self.keys.operator is None:
-            raise Refused(
-                403, N_("operations are off: set BOWERBIRD_OPERATOR_KEY and restart")
-            )
+            raise Refused(403, N_("operations are off: set BOWERBIRD_OPERATOR_KEY and restart"))
         elif self.caller(request).authentication != "operator":
             raise Refused(403, N_("this needs the operator key: send it as X-API-Key"))
         _check_json(request)

@@ -80,7 +80,9 @@ class AnswerText:
         language = self.language
         if message.unknown:
             words = [language.gettext("“{word}”", word=word) for word in message.unknown[:3]]
-            yield language.gettext("No product here mentions {words}.", words=language.listed(words))
+            yield language.gettext(
+                "No product here mentions {words}.", words=language.listed(words)
+            )
         currency = self._shop.currency
         if message.currency and currency and message.currency != currency:
             limit = message.max_price if message.max_price is not None else message.min_price
@@ -111,7 +113,8 @@ class AnswerText:
         ngettext = self.language.ngettext
         n_terms = len(state.details) + len(state.things)
         parts = self.understood(state)
-        what = ", ".join([" ".join(parts[:n_terms]), *parts[n_terms:]] if n_terms else parts)
+        parts = [" ".join(parts[:n_terms]), *parts[n_terms:]] if n_terms else parts
+        what = self.language.gettext(", ").join(parts)
         if not what:
             return ngettext(
                 "Here is one idea to start from.", "Here are {n} ideas to start from.", n

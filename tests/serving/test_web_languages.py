@@ -1,4 +1,4 @@
-"""The shopper's page in other languages, in a real Chromium on a phone: texts, width, hostile titles."""
+"""The shopper's page in other languages, in a real Chromium on a phone: texts, width, titles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -71,7 +70,14 @@ def visit(browser: webdriver.Chrome, url: str, code: str) -> None:
 
 EXPECTED = {
     "zh": ("您想找什么？", "查看", "近期热门", "更便宜", "您查看了", "为您找到 4 件商品：candle"),
-    "de": ("Wonach suchen Sie?", "Ansehen", "zurzeit beliebt", "günstiger", "angesehen", "Hier sind 4"),
+    "de": (
+        "Wonach suchen Sie?",
+        "Ansehen",
+        "zurzeit beliebt",
+        "günstiger",
+        "angesehen",
+        "Hier sind 4",
+    ),
 }
 
 
