@@ -37,7 +37,7 @@ LONGEST_HEADER = 500
 """Characters of Accept-Language that are read."""
 
 SYMBOLS = {"GBP": "£", "EUR": "€", "USD": "$"}
-"""In English, of amounts in an answer."""
+"""Of currencies that a shopper knows by their symbols."""
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _SAMPLES = (*range(200), 1_000_000)
@@ -76,7 +76,9 @@ class Language:
             number = f"{amount:.2f}".removesuffix(".00")
             symbol = SYMBOLS.get(currency)
             return f"{symbol}{number}" if symbol else f"{number} {currency}".strip()
+        # "£", where a locale would write "£GB" or "GBP" to tell it from other pounds.
         pattern = self._locale.currency_formats["standard"].pattern
+        pattern = pattern.replace("¤", SYMBOLS.get(currency, "¤"))
         is_whole = round(amount, 2) == int(amount)
         return format_currency(
             amount,

@@ -1,5 +1,5 @@
 // Functions of both pages. Text from outside only ever becomes a text node, never markup.
-import { _, language, locale } from "/web/messages.js";
+import { _, language } from "/web/messages.js";
 
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -58,15 +58,6 @@ export async function stream(path, body, onEvent) {
       const [, name, data] = block.match(/^event: (.*)\ndata: (.*)$/) || [];
       if (name) onEvent(name, JSON.parse(data));
     }
-  }
-}
-
-export function money(price, currency) {
-  if (price === null) return _("no price");
-  try {
-    return new Intl.NumberFormat(locale, { style: "currency", currency }).format(price);
-  } catch {
-    return `${price} ${currency}`;
   }
 }
 

@@ -26,9 +26,20 @@ export function ngettext(one, many, n, values = {}) {
   return filled(forms ? forms[plural.select(n)] ?? forms.other ?? english : english, { n, ...values });
 }
 
-// Titles are often in capitals. Other languages than English keep the capitals of their nouns.
-export function calm(text) {
-  return isEnglish ? text.toLowerCase() : text.replace(/\p{Lu}[\p{Lu}\d'’&-]+/gu, (word) => word.toLowerCase());
+// Titles are often in capitals. Other languages than English keep the capitals of their nouns; the
+// code of a currency has a no-break space between itself and its amount.
+const CAPITALS = /(?<![\p{Lu}\d'’&-]|\d[\u00a0\u202f])\p{Lu}[\p{Lu}\d'’&-]+(?![\p{Lu}\d'’&-]|[\u00a0\u202f]\d)/gu;
+export const calm = (text) => (isEnglish ? text.toLowerCase() : text.replace(CAPITALS, (word) => word.toLowerCase()));
+
+const SYMBOLS = ["GBP", "EUR", "USD"]; // known by their symbols: "£", where a locale would write "£GB"
+export function money(price, currency) {
+  if (price === null) return _("no price");
+  const currencyDisplay = !isEnglish && SYMBOLS.includes(currency) ? "narrowSymbol" : "symbol";
+  try {
+    return new Intl.NumberFormat(locale, { style: "currency", currency, currencyDisplay }).format(price);
+  } catch {
+    return `${price} ${currency}`;
+  }
 }
 
 export const number = (value, options) => Number(value).toLocaleString(locale, options);

@@ -1,6 +1,6 @@
 // The shopper's page: a conversation, a shelf that changes with each click, search, similar items.
-import { api, element, money, say, stream, visitor } from "/web/common.js";
-import { _, calm, ngettext } from "/web/messages.js";
+import { api, element, say, stream, visitor } from "/web/common.js";
+import { _, calm, money, ngettext } from "/web/messages.js";
 import { Facets, facts } from "/web/facets.js";
 import { tile } from "/web/tile.js";
 

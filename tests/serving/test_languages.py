@@ -303,6 +303,8 @@ def test_amounts_and_lists() -> None:
     assert amounts["en"] == "€1234.50"
     assert amounts["de"] == "1.234,50\xa0€"
     assert amounts["zh"] == "€1,234.50"
+    assert language("fr").money(4.0, "GBP") == "4\xa0£"
+    assert language("es").money(4.0, "SEK") == "4\xa0SEK"
     assert language("de").money(4.0, "GBP") == "4\xa0£"
     assert language("de").money(4.5, "") == "4.50"
     assert language("fr").money(5.0, "XTS") == "5\xa0XTS"  # a code without a symbol
