@@ -15,7 +15,7 @@ from mkdocs.structure.pages import Page
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 INDEX = "README.md"
-OUTSIDE = ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "datasets/README.md"]
+OUTSIDE = ["README.zh.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "datasets/README.md"]
 RESULTS = "benchmarks/results"
 
 

@@ -20,6 +20,7 @@ from tests.conftest import REPOSITORY
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><b>bag</b> {name} {title}"
 PHONE = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+PICTURE = {**PHONE, "height": 1200, "deviceScaleFactor": 1}
 CODES = sorted(file.stem for file in (REPOSITORY / "serving/locale").glob("*.po"))
 
 
@@ -107,7 +108,7 @@ def test_the_shoppers_page_on_a_phone(phone: webdriver.Chrome, page: str, code: 
     assert phone.execute_script("return document.documentElement.scrollWidth") <= 360
     if folder := os.environ.get("SCREENSHOTS"):
         until(phone, "document.querySelector('#message').textContent === ''")
-        phone.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**PHONE, "height": 1500})
+        phone.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PICTURE)
         phone.execute_script("document.activeElement.blur(); scrollTo(0, 0)")
         phone.save_screenshot(f"{folder}/shopper-{code}.png")
         phone.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
