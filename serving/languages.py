@@ -132,9 +132,7 @@ def _filled(text: str, values: Mapping[str, object]) -> str:
     return _PLACEHOLDER.sub(lambda found: str(values.get(found[1], found[0])), text)
 
 
-def N_(text: str) -> str:
-    """Mark a text for the catalogues; it is translated where it is shown."""
-    return text
+ENGLISH = Language(SOURCE)
 
 
 @cache
@@ -144,7 +142,7 @@ def languages() -> dict[str, Language]:
     Raises:
         ValueError: a file is no catalogue, or its name no language.
     """
-    found = {SOURCE: Language(SOURCE)}
+    found = {SOURCE: ENGLISH}
     for file in sorted(LOCALE.glob("*.po")):
         code = file.stem.replace("_", "-")
         try:
@@ -169,9 +167,6 @@ def check_setting(code: str) -> None:
     if code not in (AUTO, *languages()):
         known = ", ".join((AUTO, *sorted(languages())))
         raise ValueError(f"serve.language: no catalogue of {code!r}; choose one of {known}")
-
-
-ENGLISH = languages()[SOURCE]
 
 
 @lru_cache(1_000)

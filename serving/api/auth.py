@@ -26,10 +26,10 @@ from typing import Literal, Protocol
 
 from fastapi import Request
 
+from serving import N_
 from serving.api.middleware import Refused
 from serving.api.peers import Peer
 from serving.api.rate_limit import RateLimit
-from serving.languages import N_
 
 SECRET_FILE = Path("var/serving/secret/tokens")
 SHORTEST_SECRET = 16

@@ -9,11 +9,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from serving import N_
 from serving.api.middleware import Refused
 from serving.api.routing import Json
 from serving.api.schemas import ErrorResponse
 from serving.events.errors import StoreBusy, StoreError
-from serving.languages import N_
 from serving.models.loaded import NotReady
 from serving.recommend.batching import TooManyWaiting
 

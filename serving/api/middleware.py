@@ -16,9 +16,8 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from serving import metrics
+from serving import N_, metrics
 from serving.api.rate_limit import RateLimit
-from serving.languages import N_
 
 logger = logging.getLogger("bentoml.bowerbird")
 

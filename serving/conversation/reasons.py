@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from components.recommenders.models.rules import Found
+from serving import N_
 from serving.conversation.answer_text import AnswerText
 from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.shop_knowledge import ShopKnowledge
-from serving.languages import N_
 from serving.profiles.history import History
 from serving.recommend.types import RankedList
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from components.recommenders.models.rules import stem
+from serving import N_
 from serving.conversation.answer_text import AnswerText
 from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.shop_knowledge import ShopKnowledge
 from serving.conversation.vocabulary import DETAILS
-from serving.languages import N_
 from serving.recommend.types import Mask
 
 MANY = 12

@@ -1,4 +1,4 @@
-"""Languages over HTTP: pages, reasons and conversations by Accept-Language, caches that do not mix."""
+"""Languages over HTTP: pages, reasons, conversations by Accept-Language; caches do not mix them."""
 
 from __future__ import annotations
 
