@@ -35,6 +35,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Rewrite links that leave docs/ or enter it."""
     if page.file.generated_by is not None:
+        markdown = markdown.replace(f"]({INDEX})", "](index.md)")
         return re.sub(r"\]\((?:\.\./)*docs/", lambda _: f"]({_up(page)}", markdown)
     return re.sub(
         r"\]\((?:\.\./)+(benchmarks/|datasets/|[A-Z]+\.md)",

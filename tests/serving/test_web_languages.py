@@ -51,7 +51,6 @@ def phone(browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
     yield browser
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    browser.execute_cdp_cmd("Emulation.setLocaleOverride", {})
     agent = browser.execute_script("return navigator.userAgent")
     browser.execute_cdp_cmd(
         "Network.setUserAgentOverride", {"userAgent": agent, "acceptLanguage": "en"}
