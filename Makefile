@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MODELS := $(VENV)/.models
 DATASETS := $(VENV)/.datasets
+POT    := $(VENV)/messages.pot
 CODE   := components flows serving monitoring bowerbird.py
 
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -17,7 +18,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run models datasets lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings docs clean
+.PHONY: help run models datasets lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings messages docs clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -93,6 +94,14 @@ lock: $(STAMP)   ## resolve the versions that pyproject.toml allows into require
 
 settings: $(STAMP) ## write docs/settings.md and params.yaml's comments from the settings' descriptions
 	python docs/settings_reference.py
+
+messages: $(STAMP) ## add the texts that are new in the code to the catalogues in serving/locale
+	pybabel --quiet extract --mapping pyproject.toml --keywords N_ --no-location --sort-output \
+		--output $(POT) serving
+	for file in serving/locale/*.po; do \
+		pybabel --quiet update --input-file $(POT) --output-file $$file --no-fuzzy-matching \
+			--ignore-obsolete --ignore-pot-creation-date --width 100 \
+			--locale $$(basename $$file .po) || exit 1; done
 
 docs: $(STAMP)   ## the documentation as a site: site/index.html
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict

@@ -705,8 +705,10 @@ def serve(
                 "BOWERBIRD_OPERATOR_KEY first"
             )
         _check_free(host, port, "serve.port")
+        from serving.languages import check_setting
         from serving.launch import LaunchError, check_model, launch
 
+        check_setting(settings.serve.language)
         load_secret(ROOT)
     except (SettingsError, SecretError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)

@@ -1507,6 +1507,11 @@ class Serve(Section):
     """
     retention: Retention = Retention()
     """How long impressions are stored."""
+    language: str = "auto"
+    """Language of pages and answers, such as de; `auto` = the browser's, by Accept-Language.
+
+    There is a catalogue of en, de, es, fr and zh; docs/serving.md says how one is added.
+    """
     conversation_minutes: PositiveInt = 60
     """Minutes without a message after which a conversation starts over."""
     contact: Annotated[str, Field(max_length=500)] = ""

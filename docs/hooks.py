@@ -15,7 +15,7 @@ from mkdocs.structure.pages import Page
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 INDEX = "README.md"
-OUTSIDE = ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "datasets/README.md"]
+OUTSIDE = ["README.zh.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "datasets/README.md"]
 RESULTS = "benchmarks/results"
 
 
@@ -35,6 +35,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Rewrite links that leave docs/ or enter it."""
     if page.file.generated_by is not None:
+        markdown = markdown.replace(f"]({INDEX})", "](index.md)")
         return re.sub(r"\]\((?:\.\./)*docs/", lambda _: f"]({_up(page)}", markdown)
     return re.sub(
         r"\]\((?:\.\./)+(benchmarks/|datasets/|[A-Z]+\.md)",

@@ -4,3 +4,8 @@ from pathlib import Path
 
 PACKAGED = Path(__file__).resolve().parents[1]
 """The project's folder, or the Bento's source folder."""
+
+
+def N_(text: str) -> str:
+    """Return ``text``, marked for the catalogues: it is translated where it is shown."""
+    return text

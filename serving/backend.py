@@ -18,6 +18,7 @@ from serving.events.quotas import ImpressionQuotas, ShopperQuotas
 from serving.events.retention import Retention
 from serving.events.store import EventStore
 from serving.health import Health
+from serving.languages import check_setting
 from serving.models.catalogue_refresh import CatalogueRefresh
 from serving.models.loader import ModelLoader
 from serving.models.store import ModelStore
@@ -53,6 +54,7 @@ class Backend:
         roll_back: Callable[[str], None] = lambda version: None,
     ) -> None:
         serve = settings.serve
+        check_setting(serve.language)
         self.settings = settings
         self.root = root
         self.health = Health()

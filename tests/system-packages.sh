@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The programs that tests run for real and pip cannot bring: Chromium, and servers of PostgreSQL and
-# MariaDB.
+# The programs that tests run for real and pip cannot bring: Chromium with a font of Chinese, and
+# servers of PostgreSQL and MariaDB.
 # Installed where this is Debian or Ubuntu and we are root; else the tests that need them say so.
 set -euo pipefail
 missing=()
 command -v chromium >/dev/null && command -v chromedriver >/dev/null || missing+=(chromium chromium-driver)
+[ -n "$(fc-list :lang=zh-cn 2>/dev/null)" ] || missing+=(fontconfig fonts-wqy-microhei)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 command -v mariadbd >/dev/null || missing+=(mariadb-server)
 if [ ${#missing[@]} -gt 0 ] && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then

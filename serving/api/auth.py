@@ -26,6 +26,7 @@ from typing import Literal, Protocol
 
 from fastapi import Request
 
+from serving import N_
 from serving.api.middleware import Refused
 from serving.api.peers import Peer
 from serving.api.rate_limit import RateLimit
@@ -259,7 +260,7 @@ class Auth:
     def check_api(self, request: Request) -> None:
         """Refuse a request without the API (or operator) key, if an API key is set."""
         if self.keys.api is not None and not self.caller(request).is_shop:
-            raise Refused(401, "this needs the API key: send it as X-API-Key")
+            raise Refused(401, N_("this needs the API key: send it as X-API-Key"))
 
     def check_sender(self, request: Request) -> Caller:
         """Return the sender of events; with an API key set, refuse one without key and token."""
@@ -280,7 +281,7 @@ class Auth:
         if not self.keys.some:
             self._check_local(request)
         elif not self.caller(request).is_shop:
-            raise Refused(401, "this needs the API key: send it as X-API-Key")
+            raise Refused(401, N_("this needs the API key: send it as X-API-Key"))
         _check_json(request)
 
     def check_operator(self, request: Request) -> None:
@@ -292,9 +293,9 @@ class Auth:
         if not self.keys.some:
             self._check_local(request)
         elif self.keys.operator is None:
-            raise Refused(403, "operations are off: set BOWERBIRD_OPERATOR_KEY and restart")
+            raise Refused(403, N_("operations are off: set BOWERBIRD_OPERATOR_KEY and restart"))
         elif self.caller(request).authentication != "operator":
-            raise Refused(403, "this needs the operator key: send it as X-API-Key")
+            raise Refused(403, N_("this needs the operator key: send it as X-API-Key"))
         _check_json(request)
 
     def _check_local(self, request: Request) -> None:
@@ -314,7 +315,7 @@ class Auth:
         if user_id is not None:
             self.check_api(request)
         if not caller.is_shop and not self._sessions.allows(request.scope["peer"].network):
-            raise Refused(429, "too many sessions of one client", retry_after=60)
+            raise Refused(429, N_("too many sessions of one client"), retry_after=60)
         return self.sign_session(user_id)
 
     def sign_session(self, user_id: str | None, now: float | None = None) -> Session:

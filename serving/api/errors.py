@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from serving import N_
 from serving.api.middleware import Refused
 from serving.api.routing import Json
 from serving.api.schemas import ErrorResponse
@@ -46,11 +47,11 @@ async def refused(_: Request, error: Refused) -> Response:
 
 
 async def not_ready(_: Request, error: NotReady) -> Response:
-    return refusal(Refused(503, "no model is in service yet", retry_after=2))
+    return refusal(Refused(503, N_("no model is in service yet"), retry_after=2))
 
 
 async def busy(_: Request, error: Exception) -> Response:
-    return refusal(Refused(503, "overloaded: try again", retry_after=1))
+    return refusal(Refused(503, N_("overloaded: try again"), retry_after=1))
 
 
 async def without_store(_: Request, error: StoreError) -> Response:

@@ -16,7 +16,7 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from serving import metrics
+from serving import N_, metrics
 from serving.api.rate_limit import RateLimit
 
 logger = logging.getLogger("bentoml.bowerbird")
@@ -99,7 +99,7 @@ class Guard:
                 if name == b"content-length" and int(value) > self.max_body:
                     raise Refused(413, f"the body is larger than {self.max_body} bytes")
             if not self.limit.allows(scope["peer"].network):
-                raise Refused(429, "too many requests: slow down", retry_after=1)
+                raise Refused(429, N_("too many requests: slow down"), retry_after=1)
             await self.app(scope, limited, guarded)
         except Refused as refused:
             if not begun:
@@ -110,7 +110,8 @@ class Guard:
             # Neither the client nor the log is shown what the request held.
             logger.error("request failed: %s", type(error).__name__, exc_info=error)
             if not begun:
-                await send_refusal(guarded, Refused(500, "something went wrong; it was logged"))
+                why = N_("something went wrong; it was logged")
+                await send_refusal(guarded, Refused(500, why))
         finally:
             route = scope.get("route")
             metrics.REQUESTS.labels(getattr(route, "path", "other"), str(status)).observe(

@@ -29,6 +29,32 @@ FEEDBACK_ERRORS: dict[int | str, dict[str, Any]] = {
     403: {"model": ErrorResponse, "description": "the session token is another's"},
     **WRITE_ERRORS,
 }
+ACCEPT_LANGUAGE: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Accept-Language",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+            "example": "de-CH, de;q=0.9, en;q=0.5",
+            "description": "the language of the answer's texts, unless serve.language fixes it; "
+            "English where there is no catalogue of it",
+        }
+    ]
+}
+"""What OpenAPI says of a request whose answer has texts."""
+IN_LANGUAGE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "Content-Language": {
+                "description": "the language of the texts",
+                "schema": {"type": "string"},
+            },
+            "Vary": {"description": "Accept-Language", "schema": {"type": "string"}},
+        }
+    }
+}
+"""... and of that answer."""
 OPERATOR_ERRORS = {
     403: {"model": ErrorResponse, "description": "the operator key is missing"},
     415: {"model": ErrorResponse, "description": "the body is not JSON"},

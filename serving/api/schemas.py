@@ -214,7 +214,12 @@ class ConversationResponse(BaseModel):
 
     text: str
     question: str | None = Field(description="a question back when the request is too general")
-    options: list[str] = Field(description="messages that a click may send next")
+    options: list[str] = Field(description="messages that a click may send next, in English")
+    labels: list[str] = Field(
+        [],
+        exclude_if=lambda labels: not labels,
+        description="what a page shows for each option, in another language than English",
+    )
     items: list[ScoredItem] = Field(description="proposals, best first, all of them available")
     understood: list[str] = Field(description="what was understood and searched for")
     relaxed: list[str] = Field(description="wishes that were relaxed because no product met all")

@@ -1,4 +1,5 @@
-"""Who a request is for, and whether it counts: in the experiment, and as a logged impression."""
+"""Who a request is for, in which language, and whether it counts: in the experiment, and as a
+logged impression."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from serving.api.auth import Caller, Named
 from serving.api.robots import is_robot
 from serving.api.routing import auth_of, backend_of
 from serving.events.tables import profile_of
+from serving.languages import AUTO, Language, language, negotiated
 from serving.recommend.types import Shopper
 
 
@@ -24,7 +26,22 @@ def shopper_of(request: Request, body: Named) -> Shopper:
         caller.client,
         logged=_is_logged(request, caller, profile),
         in_experiment=_in_experiment(request, caller, profile),
+        language=language_of(request).code,
     )
+
+
+def language_of(request: Request) -> Language:
+    """Return ``serve.language``, or the language that the request's Accept-Language likes best."""
+    fixed = backend_of(request).settings.serve.language
+    if fixed != AUTO:
+        return language(fixed)
+    header = request.scope["peer"].headers.get(b"accept-language", b"")
+    return negotiated(header.decode("latin-1"))
+
+
+def headers_of(code: str) -> dict[str, str]:
+    """Return the headers of an answer whose texts are in a language."""
+    return {"content-language": code, "vary": "Accept-Language"}
 
 
 def _in_experiment(request: Request, caller: Caller, profile: str | None) -> bool:

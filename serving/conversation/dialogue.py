@@ -12,11 +12,11 @@ Critiques of what was shown ("cheaper", "like the second"): McCarthy et al., IUI
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from components.recommenders.models.rules import Found
-from serving.conversation.answer_text import AnswerText, close_ones, listed, price_relaxed
+from serving.conversation.answer_text import AnswerText, price_relaxed
 from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.facts import Facts
 from serving.conversation.generation import Titles
@@ -32,9 +32,10 @@ from serving.conversation.state_tracking import (
     referenced,
     stamped,
 )
-from serving.conversation.suggestions import Suggestions
+from serving.conversation.suggestions import Suggestion, Suggestions
 from serving.conversation.understanding import GrammarUnderstanding, Understanding
 from serving.fields import MAX_SHOWN
+from serving.languages import ENGLISH, Language, languages
 from serving.profiles.history import History
 from serving.recommend.complements import complements
 from serving.recommend.engine import Engine
@@ -44,22 +45,10 @@ from serving.search import Search
 if TYPE_CHECKING:
     from components.understanding.model import UnderstandingModel
 
+FEW_WORDS = 2
+"""Words of a message up to which its language is not clear."""
 SEEDS = 10
 """Products of a kind that stand for it when something should go with it."""
-
-
-def open_understanding(folder: str | Path) -> UnderstandingModel | None:
-    """Return what understands messages in a model folder, None where the grammar does.
-
-    Raises:
-        OSError, ValueError, KeyError, RuntimeError: the folder's part is damaged.
-    """
-    place = Path(folder) / "understanding"
-    if not (place / "tagger.json").exists():
-        return None
-    from components.understanding.model import UnderstandingModel  # imports PyTorch
-
-    return UnderstandingModel.load(place)
 
 
 @dataclass(frozen=True)
@@ -71,20 +60,44 @@ class Reply:
     items: list[int] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     question: str | None = None
-    options: list[str] = field(default_factory=list)
+    suggestions: list[Suggestion] = field(default_factory=list)
     understood: list[str] = field(default_factory=list)
     relaxed: list[str] = field(default_factory=list)
+
+    @property
+    def options(self) -> list[str]:
+        """The suggested next messages."""
+        return [one.message for one in self.suggestions]
+
+    @property
+    def labels(self) -> list[str]:
+        """What a page shows for each of ``options``; empty where it is the same."""
+        labels = [one.label for one in self.suggestions]
+        return [] if labels == self.options else labels
+
+
+class Templates:
+    """The parts that make texts, in one language."""
+
+    def __init__(self, shop: ShopKnowledge, language: Language) -> None:
+        self.text = AnswerText(shop, language)
+        self.reasons = ProposalReasons(shop, self.text)
+        self.suggestions = Suggestions(shop, self.text)
+        self.facts = Facts(shop, self.text)
+        self.gettext = language.gettext
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One message with its context. before: the state before it; state: after it. k: proposals."""
+    """One message with its context. before: the state before it; state: after it. k: proposals.
+    templates: in the language of the reply."""
 
     message: Message
     before: ConversationState
     state: ConversationState
     history: History
     k: int
+    templates: Templates
 
 
 class Conversation:
@@ -110,25 +123,35 @@ class Conversation:
         self.titles = Titles(engine.titles)
         self._tracker = StateTracker(self.shop)
         self._finder = ProposalFinder(self.shop, search)
-        self._text = AnswerText(self.shop)
-        self._facts = Facts(self.shop, self._text)
         self._contact = contact
-        self._reasons = ProposalReasons(self.shop, self._text)
-        self._suggestions = Suggestions(self.shop, self._text)
 
     def extended(self, engine: Engine, search: Search) -> Conversation:
         """Return the conversation over a catalogue with products added or changed."""
         return Conversation(engine, search, self.model, self._contact)
 
     def reply(
-        self, message: str, state: ConversationState | None, history: History, k: int
+        self,
+        message: str,
+        state: ConversationState | None,
+        history: History,
+        k: int,
+        language: Language = ENGLISH,
+        follow: bool = False,
     ) -> Reply:
-        """Return the reply to ``message``. state: of the last reply, None to begin."""
+        """Return the reply to ``message``.
+
+        state: of the last reply, None to begin. language: of the reply's texts; with ``follow``
+        that of the message where it is known.
+        """
         said = self._understanding.read(message)
+        if follow:
+            language = self._language(message, said, state, language)
         if state is None or said.move == "restart":
             state = new_state(state)
         before, advanced = state, self._tracker.advance(state, said)
-        turn = Turn(said, before, stamped(advanced, before), history, k)
+        advanced.language = language.code if follow else None
+        templates = Templates(self.shop, language)
+        turn = Turn(said, before, stamped(advanced, before), history, k, templates)
         if said.move in ("thanks", "hello") and advanced == before:
             return self._polite(turn)
         if said.move == "not_my_field":
@@ -147,48 +170,76 @@ class Conversation:
             return self._ask_back(turn, mask)
         return self._propose(turn, mask)
 
+    def _language(
+        self, message: str, said: Message, state: ConversationState | None, other: Language
+    ) -> Language:
+        """Return the language of a message if there are texts in it; of a short one and of the
+        shop's own words, which a click sends, the conversation's so far, else ``other``."""
+        known = languages().get((state and state.language) or "", other)
+        own = message.strip().casefold() in self._own_words
+        if own or (message.isascii() and len(message.split()) <= FEW_WORDS):
+            return known
+        return languages().get(said.language or "", known)
+
+    @cached_property
+    def _own_words(self) -> set[str]:
+        """The needs and the categories, whose names are suggested as messages."""
+        names = [need.name for need in self.shop.rules.needs]
+        names += [name for name, _ in self.engine.category_names()]
+        return {name.casefold() for name in names}
+
     def _polite(self, turn: Turn) -> Reply:
         """Answer thanks or a greeting."""
+        gettext = turn.templates.gettext
         if turn.message.move == "thanks":
-            text = "You are welcome. Tell me if I can find something else."
+            text = gettext("You are welcome. Tell me if I can find something else.")
             return Reply(text, turn.state)
-        question = "What are you looking for, and for whom?"
-        options = self._suggestions.openings(self.shop.available())
-        return Reply(f"Hello! {question}", turn.state, question=question, options=options)
+        question = gettext("What are you looking for, and for whom?")
+        options = turn.templates.suggestions.openings(self.shop.available())
+        text = gettext("Hello! {question}", question=question)
+        return Reply(text, turn.state, question=question, suggestions=options)
 
     def _why(self, turn: Turn) -> Reply:
         """Say why a product was shown."""
-        state = turn.state
+        state, templates = turn.state, turn.templates
         codes = self.shop.codes(referenced(turn.message, state) or state.last[:1])
         if not codes:
-            return Reply("That product is no longer in the shop.", state)
+            return Reply(templates.gettext("That product is no longer in the shop."), state)
         found = self.shop.satisfy(state, self.shop.available())
-        reasons = self._reasons.of(codes, state, found, turn.history)
-        text = f"{self.engine.titles[codes[0]].capitalize()}: {reasons[0]}."
-        return Reply(text, state, codes, reasons, understood=self._text.understood(state))
+        reasons = templates.reasons.of(codes, state, found, turn.history)
+        title = self.engine.titles[codes[0]].capitalize()
+        text = templates.gettext("{title}: {reason}.", title=title, reason=reasons[0])
+        return Reply(text, state, codes, reasons, understood=templates.text.understood(state))
 
     def _not_my_field(self, turn: Turn) -> Reply:
         """Say that the question is not about products, and whom to contact."""
-        return Reply(f"I can only help with products. {self._contact}".strip(), turn.state)
+        said = turn.templates.gettext("I can only help with products.")
+        text = turn.templates.text.sentences([said, *filter(None, [self._contact])])
+        return Reply(text, turn.state)
 
     def _not_sold(self, turn: Turn) -> Reply:
         """Say that the shop has nothing of what was named."""
-        options = self._suggestions.openings(self.shop.available())
-        return Reply(" ".join(self._text.notes(turn.message)), turn.state, options=options)
+        templates = turn.templates
+        text = templates.text.sentences([*templates.text.notes(turn.message)])
+        options = templates.suggestions.openings(self.shop.available())
+        return Reply(text, turn.state, suggestions=options)
 
     def _about(self, turn: Turn) -> Reply:
         """Tell the facts of one product, or compare several."""
-        message, state = turn.message, turn.state
+        message, state, templates = turn.message, turn.state, turn.templates
         named = referenced(message, turn.before)
         if not named:
             named = turn.before.last[:2] if message.move == "compare" else turn.before.last[:1]
         codes = self.shop.codes(named)
         if not codes or (message.move == "compare" and len(codes) < 2):
-            text = "Which products do you mean? Name them, or say “the first” and “the second”."
+            text = templates.gettext(
+                "Which products do you mean? Name them, or say “the first” and “the second”."
+            )
             return Reply(text, state, question=text)
-        text = self._facts.described(codes[0]) if len(codes) == 1 else self._facts.compared(codes)
-        reasons = ["; ".join(self._facts.of(code)) for code in codes]
-        return Reply(text, state, codes, reasons, understood=self._text.understood(state))
+        facts = templates.facts
+        text = facts.described(codes[0]) if len(codes) == 1 else facts.compared(codes)
+        reasons = [facts.joined(code) for code in codes]
+        return Reply(text, state, codes, reasons, understood=templates.text.understood(state))
 
     def _seeds(self, turn: Turn) -> list[int]:
         """Return the products that something should go with: those named, or of a named kind."""
@@ -202,7 +253,7 @@ class Conversation:
 
     def _goes_with(self, turn: Turn, mask: Mask, seeds: list[int]) -> Reply:
         """Propose what goes with products, of other kinds than they are."""
-        state, message = turn.state, turn.message
+        state, message, templates = turn.state, turn.message, turn.templates
         state.things = []
         found = self.shop.satisfy(state, mask)
         titles = {self.engine.titles[code] for code in seeds}
@@ -210,44 +261,52 @@ class Conversation:
         kinds = [self.shop.items.word(kind) for kind in {*named, *message.things}]
         codes = complements(self.engine, seeds, found.allowed, kinds)[: turn.k].tolist()
         if not codes:
-            return Reply("I know of nothing that goes with it.", state)
+            return Reply(templates.gettext("I know of nothing that goes with it."), state)
         state.last = [self.engine.ids[code] for code in codes]
         state.shown = list(dict.fromkeys([*state.shown, *state.last]))[-MAX_SHOWN:]
         what = message.things[0] if message.things else self.engine.titles[seeds[0]].lower()
-        reasons = self._reasons.of(codes, state, found, turn.history)
-        return Reply(f"This goes with {what}:", state, codes, reasons)
+        reasons = templates.reasons.of(codes, state, found, turn.history)
+        text = templates.gettext("This goes with {thing}:", thing=what.split(" or ")[0])
+        return Reply(text, state, codes, reasons)
 
     def _ask_back(self, turn: Turn, mask: Mask) -> Reply:
         """Ask what is looked for, and show a few products by taste and popularity."""
-        state = turn.state
+        state, templates = turn.state, turn.templates
+        gettext = templates.gettext
         found = self.shop.satisfy(state, mask)
-        notes = [*self._text.notes(turn.message)]
+        notes = [*templates.text.notes(turn.message)]
         if found.relaxed:
-            notes.append(f"Nothing is {listed(self._text.wishes(found.relaxed))}.")
-        question = "What should it be, or whom is it for?"
+            wishes = templates.text.language.listed(templates.text.wishes(found.relaxed))
+            notes.append(gettext("Nothing is {wishes}.", wishes=wishes))
+        question = gettext("What should it be, or whom is it for?")
         ranked = self._finder.ranked(found.allowed, state, turn.history)
         codes = ranked[: min(turn.k, FEW)].tolist()
-        text = " ".join([*notes, question, "Until then, what others like:"])
+        until_then = gettext("Until then, what others like:")
+        text = templates.text.sentences([*notes, question, until_then])
         state.last = [self.engine.ids[code] for code in codes]
         return Reply(
             text if codes else question,
             state,
             codes,
-            self._reasons.of(codes, state, found, turn.history),
+            templates.reasons.of(codes, state, found, turn.history),
             question,
-            self._suggestions.openings(found.allowed),
-            self._text.understood(state),
+            templates.suggestions.openings(found.allowed),
+            templates.text.understood(state),
         )
 
     def _propose(self, turn: Turn, mask: Mask) -> Reply:
         """Propose products that meet the wishes, or come close."""
-        state, message = turn.state, turn.message
-        notes = [*self._text.notes(message)]
+        state, message, templates = turn.state, turn.message, turn.templates
+        notes = [*templates.text.notes(message)]
         found = self.shop.satisfy(state, mask)
         if message.move in ("cheaper", "dearer") and price_relaxed(found):
             # "Cheaper" than the cheapest is no reason to give up the need: the limits stay.
             state.min_price, state.max_price = turn.before.min_price, turn.before.max_price
-            notes.append(f"I have nothing {message.move} that fits.")
+            notes.append(
+                templates.gettext("I have nothing cheaper that fits.")
+                if message.move == "cheaper"
+                else templates.gettext("I have nothing dearer that fits.")
+            )
             found = self.shop.satisfy(state, mask)
         allowed = self._allowed(turn, found)
         ranked = self._finder.ranked(allowed, state, turn.history)
@@ -258,23 +317,24 @@ class Conversation:
         close: list[int] = []
         if len(exact) < few and message.move != "more" and state.things:
             close = self._finder.close(found, allowed, state, turn.history)[: few - len(exact)]
-        options = self._suggestions.refinements(allowed, state, more=len(ranked) > turn.k)
+        suggestions = templates.suggestions
+        options = suggestions.refinements(allowed, state, more=len(ranked) > turn.k)
         if not exact and not close:
-            options = ["any price", "start over"] if state.max_price is not None else ["start over"]
+            options = suggestions.without_result(state)
         notes += self._proposal_notes(turn, found, exact, close)
         shown = exact + close
         if shown:
             state.last = [self.engine.ids[code] for code in shown]
         state.shown = list(dict.fromkeys([*state.shown, *state.last]))[-MAX_SHOWN:]
         return Reply(
-            " ".join(notes),
+            templates.text.sentences(notes),
             state,
             shown,
-            self._reasons.of(shown, state, found, turn.history),
+            templates.reasons.of(shown, state, found, turn.history),
             None,
             options,
-            self._text.understood(state),
-            self._text.wishes(found.relaxed),
+            templates.text.understood(state),
+            templates.text.wishes(found.relaxed),
         )
 
     def _allowed(self, turn: Turn, found: Found) -> Mask:
@@ -289,13 +349,13 @@ class Conversation:
         self, turn: Turn, found: Found, exact: list[int], close: list[int]
     ) -> list[str]:
         """Return the sentences before the proposals. exact: meet all wishes that were kept."""
-        notes = self._text.relaxed(found) if exact else []
+        text, gettext = turn.templates.text, turn.templates.gettext
+        notes = text.relaxed(found) if exact else []
         if not exact and not close:
-            notes.append(
-                "That was all I have for this." if turn.state.shown else "Nothing fits that."
-            )
+            all_shown = gettext("That was all I have for this.")
+            notes.append(all_shown if turn.state.shown else gettext("Nothing fits that."))
         elif close:
-            notes.append(close_ones(len(exact)))
+            notes.append(text.close_ones(len(exact)))
         elif not found.relaxed:
-            notes.append(self._text.opening(len(exact), turn.state, turn.message))
+            notes.append(text.opening(len(exact), turn.state, turn.message))
         return notes

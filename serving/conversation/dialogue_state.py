@@ -32,6 +32,9 @@ class ConversationState(Body):
     min_price: Price | None = None
     max_price: Price | None = None
     level: Literal["cheap", "dear"] | None = None
+    language: str | None = Field(
+        None, pattern="^[a-z]{2}$", description="ISO 639-1 code of the language of the answers"
+    )
     like: Id | None = Field(None, description="the item that the proposals should be like")
     last: list[Id] = Field([], max_length=MAX_PROPOSALS, description="shown last, in order")
     shown: list[Id] = Field([], max_length=MAX_SHOWN, description="shown for this need")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from components.understanding.reading import Reading, reading_of
@@ -42,6 +43,20 @@ LONGEST_TERM = 80
 """Characters of a term of the state."""
 SURE = 0.5
 """Probability of an intent below which a message that names a product looks for it."""
+
+
+def open_understanding(folder: str | Path) -> UnderstandingModel | None:
+    """Return what understands messages in a model folder, None where the grammar does.
+
+    Raises:
+        OSError, ValueError, KeyError, RuntimeError: the folder's part is damaged.
+    """
+    place = Path(folder) / "understanding"
+    if not (place / "tagger.json").exists():
+        return None
+    from components.understanding.model import UnderstandingModel  # imports PyTorch
+
+    return UnderstandingModel.load(place)
 
 
 class Reader(Protocol):

@@ -36,7 +36,7 @@ class Message:
     wanted_again: words no longer refused. unknown: words of no product. level: cheap or dear
     without an amount. move: the dialogue move. places: of the shown products that the message
     refers to, from 1, -1 for the last. items: ids of the products that it names by their titles.
-    fresh: a new search, not a refinement. language: ISO 639-1 code.
+    fresh: a new search, not a refinement. language: ISO 639-1 code, None if it is not known.
     """
 
     things: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class Message:
     places: tuple[int, ...] = ()
     items: tuple[str, ...] = ()
     fresh: bool = False
-    language: str = "en"
+    language: str | None = None
 
 
 @dataclass

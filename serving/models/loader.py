@@ -15,7 +15,8 @@ import numpy as np
 from components.data.attributes import shown
 from components.recommenders.two_stage.hybrid import OPTIONAL
 from components.settings import Settings
-from serving.conversation.dialogue import Conversation, open_understanding
+from serving.conversation.dialogue import Conversation
+from serving.conversation.grounding import open_understanding
 from serving.health import Health
 from serving.models.loaded import LoadedModel, next_number
 from serving.models.new_product_vectors import NewProductVectors

@@ -14,6 +14,7 @@ import pandas as pd
 from components.data.attribute_codes import Vocabulary
 from components.data.attributes import kind_of
 from components.recommenders.two_stage.attribute_features import AttributeStatistics
+from serving.languages import ENGLISH, Language
 from serving.profiles.history import History
 
 MIN_EVENTS, MIN_SHARE, MIN_RATIO = 3, 0.5, 1.5
@@ -41,16 +42,20 @@ class AttributeReasons:
         self._usual = np.asarray(self._codes.mean(axis=0)).ravel()
         self._lift = statistics.lift
 
-    def reasons(self, items: Sequence[int], history: History) -> list[str]:
+    def reasons(
+        self, items: Sequence[int], history: History, language: Language = ENGLISH
+    ) -> list[str]:
         """Return one text an item, "" where attributes give no reason."""
-        chosen = self._often_chosen(items, history)
+        chosen = self._often_chosen(items, history, language)
         like_you = self._like_you(items, history)
         return [
-            one or ("often bought by customers like you" if like else "")
+            one or (language.gettext("often bought by customers like you") if like else "")
             for one, like in zip(chosen, like_you, strict=True)
         ]
 
-    def _often_chosen(self, items: Sequence[int], history: History) -> list[str]:
+    def _often_chosen(
+        self, items: Sequence[int], history: History, language: Language
+    ) -> list[str]:
         n = len(history.liked)
         if n < MIN_EVENTS or not self._labels:
             return [""] * len(items)
@@ -62,7 +67,8 @@ class AttributeReasons:
         for row in self._codes[list(items)]:  # the few items shown
             own = row.indices[often[row.indices]]
             best = own[ratio[own].argmax()] if len(own) else -1
-            found.append(f"because you often choose {self._labels[best]}" if len(own) else "")
+            because = language.gettext("because you often choose {value}", value=self._labels[best])
+            found.append(because if len(own) else "")
         return found
 
     def _like_you(self, items: Sequence[int], history: History) -> list[bool]:

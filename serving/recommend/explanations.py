@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.recommenders.base import KnowsRepeats
+from serving.languages import ENGLISH, Language
 from serving.profiles.history import EXPLAINED, History, stack
 from serving.recommend.attribute_reasons import AttributeReasons
 from serving.recommend.types import RankedList
@@ -25,14 +26,8 @@ REGULAR = 3
 """Days with a purchase of the same item from which on a reason names its interval."""
 OVERDUE = 3
 """Intervals without a purchase after which a reason no longer names it."""
-
-VERBS = {
-    "view": "looked at",
-    "click": "looked at",
-    "cart": "put into your basket",
-    "purchase": "bought",
-    "rating": "rated",
-}
+MONTH, WEEK = 30.4, 7.0
+"""Days."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,11 @@ class Explanations:
     repeats: KnowsRepeats | None = None
 
     def reasons(
-        self, ranked: RankedList, history: History, recent: Iterable[int] = ()
+        self,
+        ranked: RankedList,
+        history: History,
+        recent: Iterable[int] = (),
+        language: Language = ENGLISH,
     ) -> list[str]:
         """Return one reason an item. recent: codes that were chosen in this session."""
         texts = ["" for _ in ranked.items]
@@ -67,25 +66,24 @@ class Explanations:
             just_chosen = set(recent)
             for at in np.flatnonzero(cosine.max(axis=1) >= RELATED).tolist():
                 code = int(own[nearest[at]])
-                verb = VERBS.get(history.kinds.get(code, ""))
-                done = "just chose" if code in just_chosen else verb
-                because = f"because you {done}" if done else "like something you had before:"
-                texts[at] = f"{because} {self.titles[code]}"
+                done = "chosen" if code in just_chosen else history.kinds.get(code, "")
                 if code == ranked.items[at]:
-                    texts[at] = f"you {done or 'had'} this before"
-        for at, text in self._regular(ranked.items, history).items():
+                    texts[at] = had_before(done, language)
+                else:
+                    texts[at] = because_of(done, self.titles[code], language)
+        for at, text in self._regular(ranked.items, history, language).items():
             texts[at] = text
         texts = [
             text or of_attributes
             for text, of_attributes in zip(
-                texts, self.attributes.reasons(ranked.items, history), strict=True
+                texts, self.attributes.reasons(ranked.items, history, language), strict=True
             )
         ]
         for row, (item, source) in enumerate(zip(ranked.items, ranked.sources, strict=True)):
-            texts[row] = texts[row] or self._general(item, source, has_history=len(own) > 0)
+            texts[row] = texts[row] or self._general(item, source, len(own) > 0, language)
         return texts
 
-    def _regular(self, items: list[int], history: History) -> dict[int, str]:
+    def _regular(self, items: list[int], history: History, language: Language) -> dict[int, str]:
         """Return the reasons of items that the shopper buys regularly, by their places."""
         if self.repeats is None or not len(history.items):
             return {}
@@ -98,31 +96,98 @@ class Explanations:
         for at, item in enumerate(items):
             if item in intervals:
                 kind = history.kinds.get(item, "purchase" if self.repeats.only_purchases else "")
-                verb = "buy" if kind == "purchase" else "come back to"
-                reasons[at] = f"you {verb} this about every {period(intervals[item])}"
+                reasons[at] = regularly(intervals[item], kind == "purchase", language)
         return reasons
 
-    def _general(self, item: int, source: str, has_history: bool) -> str:
+    def _general(self, item: int, source: str, has_history: bool, language: Language) -> str:
         """Return a reason that names no item of the history."""
+        gettext = language.gettext
         if not self.sold[item]:
-            return "new in the shop"
+            return gettext("new in the shop")
         if self.popular[item]:
-            return "popular lately"
+            return gettext("popular lately")
         if source == "segment":
-            return f"popular in {self.categories[item][-1]}"
+            return gettext("popular in {category}", category=self.categories[item][-1])
         if source == "hybrid" and has_history:
-            return "chosen by your history as a whole"
-        return "often bought"
+            return gettext("chosen by your history as a whole")
+        return gettext("often bought")
 
 
-def period(days: float) -> str:
-    """Return a number of days in words.
+def because_of(done: str, title: str, language: Language) -> str:
+    """Return the reason that names a product of the history.
 
-    >>> period(1.2), period(6.4), period(20), period(85)
-    ('day', '6 days', '3 weeks', '3 months')
+    done: the kind of event with it, "chosen" in this session, or "".
+
+    >>> because_of("purchase", "RED MUG", ENGLISH)
+    'because you bought RED MUG'
     """
-    for unit, length in (("month", 30.4), ("week", 7.0)):
-        if days >= 2 * length - 0.5:
-            return f"{days / length:.0f} {unit}s"
-    number = max(1, round(days))
-    return "day" if number == 1 else f"{number} days"
+    gettext = language.gettext
+    if done == "chosen":
+        return gettext("because you just chose {title}", title=title)
+    if done in ("view", "click"):
+        return gettext("because you looked at {title}", title=title)
+    if done == "cart":
+        return gettext("because you put into your basket {title}", title=title)
+    if done == "purchase":
+        return gettext("because you bought {title}", title=title)
+    if done == "rating":
+        return gettext("because you rated {title}", title=title)
+    return gettext("like something you had before: {title}", title=title)
+
+
+def had_before(done: str, language: Language) -> str:
+    """Return the reason of a product that is in the history itself.
+
+    >>> had_before("view", ENGLISH)
+    'you looked at this before'
+    """
+    gettext = language.gettext
+    if done == "chosen":
+        return gettext("you just chose this before")
+    if done in ("view", "click"):
+        return gettext("you looked at this before")
+    if done == "cart":
+        return gettext("you put into your basket this before")
+    if done == "purchase":
+        return gettext("you bought this before")
+    if done == "rating":
+        return gettext("you rated this before")
+    return gettext("you had this before")
+
+
+def regularly(days: float, is_bought: bool, language: Language) -> str:
+    """Return the reason of a product that a shopper takes about every ``days`` days.
+
+    >>> [regularly(days, True, ENGLISH).removeprefix("you buy this about every ")
+    ...  for days in (1.2, 6.4, 20, 85)]
+    ['day', '6 days', '3 weeks', '3 months']
+    """
+    ngettext = language.ngettext
+    if days >= 2 * MONTH - 0.5:
+        n = round(days / MONTH)
+        if is_bought:
+            return ngettext(
+                "you buy this about every month", "you buy this about every {n} months", n
+            )
+        return ngettext(
+            "you come back to this about every month",
+            "you come back to this about every {n} months",
+            n,
+        )
+    if days >= 2 * WEEK - 0.5:
+        n = round(days / WEEK)
+        if is_bought:
+            return ngettext(
+                "you buy this about every week", "you buy this about every {n} weeks", n
+            )
+        return ngettext(
+            "you come back to this about every week",
+            "you come back to this about every {n} weeks",
+            n,
+        )
+    n = max(1, round(days))
+    if is_bought:
+        return ngettext("you buy this about every day", "you buy this about every {n} days", n)
+    return ngettext(
+        "you come back to this about every day", "you come back to this about every {n} days", n
+    )

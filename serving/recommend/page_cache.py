@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from serving.languages import SOURCE
 from serving.recommend.query import RecommendRequest
 from serving.recommend.types import Response
 
@@ -65,11 +66,13 @@ def cache_key(
     model: int,
     arm: object,
     today: object,
+    language: str = SOURCE,
 ) -> Key:
     """Return what the response to a request depends on.
 
     state: changes with the shopper's stored history. model: number of the model in memory. arm: of
     the shopper, where the pipeline depends on it. today: the date, where business rules do.
+    language: of the reasons; without them a response is the same in all languages.
     """
     return (
         model,
@@ -84,7 +87,7 @@ def cache_key(
         request.max_price,
         request.available_only,
         request.exclude_seen,
-        request.reasons,
+        request.reasons and language,
         today,
     )
 

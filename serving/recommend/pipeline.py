@@ -18,6 +18,7 @@ from components.recommenders.exploration import Explorer
 from components.settings import Exploration, Rules, Serve
 from serving import metrics
 from serving.arms import TREATMENT
+from serving.languages import language
 from serving.recommend.business_rules import BusinessRules
 from serving.recommend.engine import Engine
 from serving.recommend.exploration import explorer_of
@@ -94,7 +95,9 @@ class Pipeline:
             metrics.FALLBACKS.labels(source).inc()
         reasons = None
         if request.reasons:
-            reasons = self.engine.explanations.reasons(chosen, request.history, request.recent)
+            reasons = self.engine.explanations.reasons(
+                chosen, request.history, request.recent, language(request.language)
+            )
         chosen = self.engine.render(chosen, reasons)
         n_shown = min(k, len(chosen.items))
         n_explored = min(arm.n_explored(k), n_shown)

@@ -231,7 +231,7 @@ class RecommendationService:
         rules = loaded.pipeline.arm(arm_name).rules
         today = datetime.now(UTC).date() if rules.settings.boosts else None
         arm = (arm_name, assigned.popular)
-        return cache_key(body, shopper.profile, state, loaded.number, arm, today)
+        return cache_key(body, shopper.profile, state, loaded.number, arm, today, shopper.language)
 
     def _request(self, body: RecommendRequest, shopper: Shopper, assigned: Assignment) -> Request:
         """Return the request in the codes of a model."""
@@ -259,6 +259,7 @@ class RecommendationService:
             reasons=body.reasons,
             arm_name=assigned.arm_name,
             popular=assigned.popular,
+            language=shopper.language,
         )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from serving.languages import SOURCE
 from serving.profiles.history import ABSENT, History
 
 Mask = NDArray[np.bool_]
@@ -29,7 +30,7 @@ class Shopper:
 
     profile: key of the stored history, None for an anonymous request. client: keyed hash of what
     sent the request. in_experiment: the shopper may be counted in the running experiment. logged:
-    what is shown is logged as an impression.
+    what is shown is logged as an impression. language: code of the answer's language.
     """
 
     user_id: str | None
@@ -38,6 +39,7 @@ class Shopper:
     client: str
     in_experiment: bool = True
     logged: bool = True
+    language: str = SOURCE
 
 
 Bound = float | datetime
@@ -63,7 +65,8 @@ class Request:
 
     exclude: not to be shown. recent: chosen in this session, for the reasons. unknown: item ids of
     the request that the model does not know. arm_name: of the experiment's arm, if any. popular:
-    the holdout's popular products are wanted instead of the model's.
+    the holdout's popular products are wanted instead of the model's. language: code of the
+    reasons' language.
     """
 
     history: History
@@ -76,6 +79,7 @@ class Request:
     reasons: bool = True
     arm_name: str | None = None
     popular: bool = False
+    language: str = SOURCE
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as plain values, at a tenth of the cost of the objects."""
@@ -87,7 +91,7 @@ class Request:
             *(filters.category, filters.min_price, filters.max_price, filters.available_only),
             filters.attributes,
             *(self.k, self.exclude_seen, self.exclude, self.recent, self.unknown),
-            *(self.reasons, self.arm_name, self.popular),
+            *(self.reasons, self.arm_name, self.popular, self.language),
         )
 
 

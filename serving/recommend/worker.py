@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from serving import metrics
+from serving.languages import languages
 from serving.models.catalogue import overlaid_engine
 from serving.recommend.engine import Engine
 from serving.recommend.frames import Frames
@@ -140,6 +141,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     sys.setswitchinterval(SWITCH)
     threadpool_limits(1)
+    languages()  # read now, so that no request waits for it
     commands, requests, niceness = map(int, sys.argv[1:])
     os.nice(niceness)
     Worker(Connection(commands), socket.socket(fileno=requests)).run()

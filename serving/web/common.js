@@ -1,4 +1,5 @@
 // Functions of both pages. Text from outside only ever becomes a text node, never markup.
+import { _, language } from "/web/messages.js";
 
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -18,7 +19,7 @@ const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 export const visitor = { token: null };
 
 async function ask(path, body, method, more = {}) {
-  const headers = { ...more };
+  const headers = { "Accept-Language": language, ...more };
   const key = sessionStorage.getItem("key");
   if (visitor.token) headers["X-Session-Token"] = visitor.token;
   else if (key) headers["X-API-Key"] = bytes(key);
@@ -31,7 +32,7 @@ async function ask(path, body, method, more = {}) {
   if (answer.ok) return answer;
   const isJson = (answer.headers.get("content-type") || "").includes("json");
   const found = isJson ? await answer.json() : null;
-  const error = new Error((found && found.error) || `the server answered ${answer.status}`);
+  const error = new Error((found && found.error && _(found.error)) || _("the server answered {status}", { status: answer.status }));
   error.status = answer.status;
   throw error;
 }
@@ -57,15 +58,6 @@ export async function stream(path, body, onEvent) {
       const [, name, data] = block.match(/^event: (.*)\ndata: (.*)$/) || [];
       if (name) onEvent(name, JSON.parse(data));
     }
-  }
-}
-
-export function money(price, currency) {
-  if (price === null) return "no price";
-  try {
-    return new Intl.NumberFormat(undefined, { style: "currency", currency }).format(price);
-  } catch {
-    return `${price} ${currency}`;
   }
 }
 

@@ -1,15 +1,21 @@
 // Facets of the shopper's page: the shop's attributes of products, with counts, as filters.
 import { api, element } from "/web/common.js";
+import { _, day, ngettext, number } from "/web/messages.js";
 
 const at = (id) => document.getElementById(id);
 const FIRST = 6; // values of a facet before "show all"
 const FACTS = 4; // attributes on a tile
 
 const spoken = (name) => name.replaceAll("_", " ");
-const day = (text) => text.slice(0, 10);
 // A number as the shopper writes it, a date as its day; other values as they are.
-const readable = (value) => (typeof value === "number" ? value.toLocaleString(undefined, { maximumFractionDigits: 4 })
-  : Array.isArray(value) ? value.join(", ") : /^\d{4}-\d\d-\d\dT/.test(value) ? day(value) : value);
+const readable = (value) => (typeof value === "number" ? number(value, { maximumFractionDigits: 4 })
+  : Array.isArray(value) ? value.join(", ") : /^\d{4}-\d\d-\d\d(T|$)/.test(value) ? day(value) : value);
+// A number of products: the number is seen, the words around it are heard.
+function counted(items) {
+  const around = ngettext("{n} product", "{n} products", items, { n: "\n" }).split("\n");
+  const [before, after] = around.map((words) => (words ? element("span", { class: "hush" }, words) : null));
+  return [before, number(items), after];
+}
 const same = (one, other) => one.toLowerCase() === other.toLowerCase();
 
 // The attributes of a product, for its tile; null where it has none.
@@ -43,9 +49,9 @@ export class Facets {
     const focused = document.activeElement && document.activeElement.dataset.key;
     at("facets-part").hidden = answer.facets.length === 0 && this.chosen.size === 0;
     at("facets").replaceChildren(...answer.facets.map((facet) => this.facet(facet)));
-    if (answer.left_out) at("facets").append(element("p", { class: "note" }, `${answer.left_out} further attributes are not shown`));
-    at("facets-count").textContent = this.chosen.size ? `${this.chips().length} chosen` : "";
-    at("facets-note").textContent = `${answer.total.toLocaleString()} ${answer.total === 1 ? "product" : "products"}`;
+    if (answer.left_out) at("facets").append(element("p", { class: "note" }, ngettext("{n} further attribute is not shown", "{n} further attributes are not shown", answer.left_out)));
+    at("facets-count").textContent = this.chosen.size ? ngettext("{n} chosen", "{n} chosen", this.chips().length) : "";
+    at("facets-note").textContent = ngettext("{n} product", "{n} products", answer.total, { n: number(answer.total) });
     this.drawChosen();
     if (focused) {
       const again = [...at("browse").querySelectorAll("[data-key]")].find((one) => one.dataset.key === focused);
@@ -69,15 +75,14 @@ export class Facets {
         onclick: () => this.choose(name, isChosen(value) ? chosen.filter((one) => !same(one, value)) : [...chosen, value]),
       }),
       element("span", { class: "name" }, value),
-      element("span", { class: "count" }, items.toLocaleString(),
-        element("span", { class: "hush" }, items === 1 ? " product" : " products"))));
+      element("span", { class: "count" }, ...counted(items))));
     if (values.length > FIRST) {
       rows.push(element("button", {
         type: "button", class: "more", "data-key": `${name}:more`, "aria-expanded": String(all),
-        "aria-label": `${all ? "Fewer" : "All"} values of ${spoken(name)}`, onclick: () => this.unfold(name),
-      }, all ? "Show fewer" : `Show all ${values.length}`));
+        "aria-label": all ? _("Fewer values of {name}", { name: spoken(name) }) : _("All values of {name}", { name: spoken(name) }), onclick: () => this.unfold(name),
+      }, all ? _("Show fewer") : _("Show all {n}", { n: values.length })));
     }
-    if (leftOut && (all || values.length <= FIRST)) rows.push(element("p", { class: "note" }, `${leftOut.toLocaleString()} rarer values are not shown`));
+    if (leftOut && (all || values.length <= FIRST)) rows.push(element("p", { class: "note" }, ngettext("{n} rarer value is not shown", "{n} rarer values are not shown", leftOut, { n: number(leftOut) })));
     return rows;
   }
 
@@ -99,8 +104,8 @@ export class Facets {
       return element("label", {}, label, input);
     };
     return [
-      element("p", { class: "note" }, `${readable(min)} to ${readable(max)}`),
-      element("div", { class: isDate ? "bounds date" : "bounds" }, bound("min", "from", min), bound("max", "to", max)),
+      element("p", { class: "note" }, _("{low} to {high}", { low: readable(min), high: readable(max) })),
+      element("div", { class: isDate ? "bounds date" : "bounds" }, bound("min", _("from"), min), bound("max", _("to"), max)),
     ];
   }
 
@@ -122,21 +127,22 @@ export class Facets {
         return choice.map((value) => [`${spoken(name)}: ${value}`, name, choice.filter((one) => one !== value)]);
       }
       const { min, max } = choice;
-      const text = min === undefined ? `up to ${readable(max)}` : max === undefined ? `from ${readable(min)}`
-        : `${readable(min)} to ${readable(max)}`;
+      const text = min === undefined ? _("up to {amount}", { amount: readable(max) })
+        : max === undefined ? _("from {amount}", { amount: readable(min) })
+        : _("{low} to {high}", { low: readable(min), high: readable(max) });
       return [[`${spoken(name)}: ${text}`, name, {}]];
     });
   }
 
   drawChosen() {
     const buttons = this.chips().map(([text, name, rest]) => element("button", {
-      type: "button", "data-key": `chip ${text}`, "aria-label": `Remove the filter ${text}`,
+      type: "button", "data-key": `chip ${text}`, "aria-label": _("Remove the filter {text}", { text }),
       onclick: () => this.choose(name, rest),
     }, `${text} ×`));
     if (buttons.length) {
       buttons.push(element("button", {
         type: "button", class: "clear", "data-key": "clear", onclick: () => { this.chosen.clear(); this.changed(); },
-      }, "Clear all"));
+      }, _("Clear all")));
     }
     at("chosen").replaceChildren(...buttons);
     at("chosen").hidden = buttons.length === 0;

@@ -1,6 +1,7 @@
 // The operator's page: the model in service, traffic, the newest drift verdict, what happened.
 import { api, element, say } from "/web/common.js";
 import { bars, lines } from "/web/charts.js";
+import { N_, _, clock, locale, moment, ngettext, number, percent, short } from "/web/messages.js";
 import { showTimeline } from "/web/timeline.js";
 
 const at = (id) => document.getElementById(id);
@@ -19,12 +20,13 @@ function pairs(where, entries) {
   where.replaceChildren(...entries.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
 }
 
-const number = (value) => Number(value).toLocaleString();
-const moment = (text) => new Date(text).toLocaleString();
-const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
-const clock = (date) => date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
-const short = (value) => (value >= 10000 ? `${Math.round(value / 1000)}k` : `${Math.round(value * 100) / 100}`);
-const bound = (seconds) => (seconds === Infinity ? "over 5 s" : `${seconds * 1000} ms`);
+const bound = (seconds) => (seconds === Infinity ? _("over 5 s") : `${seconds * 1000} ms`);
+const between = (low, high) => _("{low} to {high}", { low, high });
+const orDash = (value, text) => (value === null || value === undefined ? "–" : text(value));
+// Kinds of events and of alerts, and verdicts on experiments, as the endpoint names them.
+const NAMES = [N_("view"), N_("click"), N_("cart"), N_("purchase"), N_("rating"), N_("dislike"), N_("drift"), N_("broken"),
+  N_("attack"), N_("canary"), N_("model"), N_("refresh"), N_("flow"), N_("see the log"), N_("not decided: let it run"),
+  N_("treatment is better"), N_("control is better")];
 
 // Prometheus' text → [{ name, labels, value }]
 function samples(text) {
@@ -59,7 +61,7 @@ const within = (route, share) => edges(route.buckets).find(([, count]) => count 
 
 function latency(found) {
   return [...found].filter(([name]) => name !== "other").sort(([, a], [, b]) => b.count - a.count).map(([name, route]) => element("tr", {},
-    element("td", {}, name || "pages' files"),
+    element("td", {}, name || _("pages' files")),
     ...[number(route.count), number(route.failed), bound(within(route, 0.5)), bound(within(route, 0.99))]
       .map((text) => element("td", { class: "number" }, text))));
 }
@@ -83,20 +85,20 @@ function overTime(found) {
   before = now;
   const shown = past.some((one) => one.half !== null);
   at("latency-chart").replaceChildren(shown
-    ? lines("Latency of recommend in milliseconds", [past.map((one) => one.half), past.map((one) => one.most)],
+    ? lines(_("Latency of recommend in milliseconds"), [past.map((one) => one.half), past.map((one) => one.most)],
       past.map((one) => clock(one.at)), (value) => `${short(value)} ms`)
-    : element("p", { class: "note" }, "No recommendation was asked for while this page was open."));
+    : element("p", { class: "note" }, _("No recommendation was asked for while this page was open.")));
 }
 
 function activity(hours) {
   const labels = hours.map((hour) => clock(new Date(hour.start * 1000)));
   const shown = hours.map((hour) => hour.impressions);
   const done = hours.map((hour) => Object.values(hour.events).reduce((sum, count) => sum + count, 0));
-  at("traffic-chart").replaceChildren(bars("Lists shown and events, by hour", [shown, done], labels, short));
+  at("traffic-chart").replaceChildren(bars(_("Lists shown and events, by hour"), [shown, done], labels, short));
   const rates = hours.map((hour) => (hour.impressions ? 100 * hour.followed / hour.impressions : null));
   at("outcome-chart").replaceChildren(rates.some((rate) => rate !== null)
-    ? lines("Events that followed from a list, per hundred lists shown, by hour", [rates], labels, short)
-    : element("p", { class: "note" }, "No list was shown in the last 24 hours."));
+    ? lines(_("Events that followed from a list, per hundred lists shown, by hour"), [rates], labels, short)
+    : element("p", { class: "note" }, _("No list was shown in the last 24 hours.")));
 }
 
 function total(series, name, label) {
@@ -111,17 +113,18 @@ function total(series, name, label) {
 function drift(verdict, reports) {
   const where = at("drift");
   if (!verdict) {
-    where.replaceChildren(element("p", { class: "note" }, "No report yet: bowerbird monitor writes one."));
+    where.replaceChildren(element("p", { class: "note" }, _("No report yet: bowerbird monitor writes one.")));
     return;
   }
-  const alarms = { broken: "Broken data: these days are held", attack: "Signs of an attack: promotions are held" };
+  const alarms = { broken: _("Broken data: these days are held"), attack: _("Signs of an attack: promotions are held") };
   const state = alarms[verdict.kind] ? ["bad", alarms[verdict.kind]]
-    : !verdict.enough ? ["note", "Not enough traffic to judge"]
-    : verdict.drifted ? ["bad", "Drift"] : ["good", "No drift"];
+    : !verdict.enough ? ["note", _("Not enough traffic to judge")]
+    : verdict.drifted ? ["bad", _("Drift")] : ["good", _("No drift")];
+  const seen = { n: number(verdict.rows), start: moment(verdict.start), end: moment(verdict.end) };
   where.replaceChildren(
     element("p", {}, element("strong", { class: state[0] }, state[1]),
-      ` in ${number(verdict.rows)} events from ${moment(verdict.start)} to ${moment(verdict.end)}. `,
-      element("a", { href: `${reports}${verdict.page}` }, "Open the report")),
+      " ", ngettext("in {n} event from {start} to {end}.", "in {n} events from {start} to {end}.", verdict.rows, seen), " ",
+      element("a", { href: `${reports}${verdict.page}` }, _("Open the report"))),
     element("ul", {}, ...(verdict.reasons || []).map((reason) => element("li", {}, reason))));
 }
 
@@ -131,8 +134,8 @@ function quality(tables, reports) {
     ...[table.rows, table.kept, table.quarantined].map((count) => element("td", { class: "number" }, number(count))),
     element("td", {}, Object.entries(table.reasons || {}).map(([why, count]) => `${why}: ${number(count)}`).join(", ")))));
   at("docs").replaceChildren(tables
-    ? element("a", { href: `${reports}data_docs/index.html` }, "Open the data docs")
-    : "No validation report yet: make run writes one.");
+    ? element("a", { href: `${reports}data_docs/index.html` }, _("Open the data docs"))
+    : _("No validation report yet: make run writes one."));
 }
 
 function versions(found) {
@@ -142,14 +145,15 @@ function versions(found) {
     return element("tr", {},
       element("td", {}, one.version),
       element("td", {}, ...(one.aliases || []).map((alias) => element("span", { class: "badge" }, alias)),
-        one.refreshed_from ? ` refreshed from ${one.refreshed_from}` : null),
-      element("td", { class: "number" }, one.ndcg === undefined || one.ndcg === null ? "–" : Number(one.ndcg).toFixed(4)),
+        ...(one.refreshed_from ? [" ", _("refreshed from {version}", { version: one.refreshed_from })] : [])),
+      element("td", { class: "number" }, orDash(one.ndcg, (ndcg) => number(ndcg, { minimumFractionDigits: 4, maximumFractionDigits: 4 }))),
       element("td", {}, one.created ? moment(one.created) : "–"),
       element("td", { class: "number" }, champion ? null : element("button", {
-        type: "button", onclick: () => confirmed(`Promote version ${one.version} to champion? ${canaryShare
-          ? `It first serves ${percent(canaryShare, 0)} of the shoppers.` : "All traffic moves to it in seconds."}`,
+        type: "button", onclick: () => confirmed(canaryShare
+          ? _("Promote version {version} to champion? It first serves {share} of the shoppers.", { version: one.version, share: percent(canaryShare, 0) })
+          : _("Promote version {version} to champion? All traffic moves to it in seconds.", { version: one.version }),
           "/operator/promote", { version: String(one.version) }),
-      }, "Promote")));
+      }, _("Promote"))));
   }));
 }
 
@@ -182,17 +186,18 @@ at("confirm").addEventListener("close", async () => {
   const key = at("operator-key").value;
   const kept = sessionStorage.getItem("key");
   try {
-    hold("working on it …");
+    hold(_("working on it …"));
     if (key) sessionStorage.setItem("key", key);
     let job = await operate(wanted.path, wanted.body || {}, "POST");
     while (job.state === "queued" || job.state === "running") {
-      hold(`working on it: ${job.command} is ${job.state} …`);
+      const { command } = job;
+      hold(job.state === "queued" ? _("working on it: {command} is queued …", { command }) : _("working on it: {command} is running …", { command }));
       await new Promise((wake) => setTimeout(wake, 1000));
       job = await api(`/operator/jobs/${job.id}`);
     }
     await refresh();
-    if (job.state === "failed") throw new Error(`${job.command} failed: ${job.error}`);
-    hold(`done: ${job.command}`);
+    if (job.state === "failed") throw new Error(_("{command} failed: {error}", { command: job.command, error: job.error }));
+    hold(_("done: {command}", { command: job.command }));
   } catch (error) {
     if (key && kept) sessionStorage.setItem("key", kept);
     else if (key) sessionStorage.removeItem("key");
@@ -200,17 +205,17 @@ at("confirm").addEventListener("close", async () => {
   }
 });
 const reasonIn = (id) => (at(id).value.trim() ? { reason: at(id).value.trim() } : {});
-const range = (one) => (one.first === one.last ? one.first : `${one.first} to ${one.last}`);
+const range = (one) => (one.first === one.last ? one.first : between(one.first, one.last));
 at("pause").addEventListener("submit", (event) => {
   event.preventDefault();
-  confirmed("Pause promotions? No training and no refresh changes the champion until you allow it again.",
+  confirmed(_("Pause promotions? No training and no refresh changes the champion until you allow it again."),
     "/operator/promotions/hold", reasonIn("pause-reason"));
 });
-at("resume").addEventListener("click", () => confirmed("Allow promotions again?", "/operator/promotions/release"));
+at("resume").addEventListener("click", () => confirmed(_("Allow promotions again?"), "/operator/promotions/release"));
 at("days").addEventListener("submit", (event) => {
   event.preventDefault();
   const days = { first: at("days-first").value, last: at("days-last").value };
-  confirmed(`Learn nothing from ${range(days)}? The next training leaves these days out.`,
+  confirmed(_("Learn nothing from {days}? The next training leaves these days out.", { days: range(days) }),
     "/operator/days/hold", { ...days, ...reasonIn("days-reason") });
 });
 at("days-first").addEventListener("change", () => {
@@ -220,29 +225,32 @@ at("days-first").addEventListener("change", () => {
 
 function alerts(open) {
   at("alerts").replaceChildren(open.length ? element("ul", { class: "rows" }, ...open.map((one) => element("li", {},
-    element("span", {}, element("strong", { class: "bad" }, `${one.kind}: ${one.subject}`), ` ${one.reason} `,
-      element("span", { class: "note" }, `since ${moment(one.opened)}${one.count > 1 ? `, ${number(one.count)} times` : ""}`)))))
-    : element("p", { class: "good" }, "None."));
+    element("span", {}, element("strong", { class: "bad" }, `${_(one.kind)}: ${one.subject}`), ` ${one.reason} `,
+      element("span", { class: "note" }, one.count > 1
+        ? ngettext("since {time}, {n} time", "since {time}, {n} times", one.count, { time: moment(one.opened), n: number(one.count) })
+        : _("since {time}", { time: moment(one.opened) }))))))
+    : element("p", { class: "good" }, _("None.")));
 }
 
 function holds(found) {
   const paused = found.promotions;
-  at("pause-state").replaceChildren(paused ? element("strong", { class: "bad" }, "Promotions are paused")
-    : element("strong", { class: "good" }, "Promotions are allowed"),
-  paused ? ` since ${moment(paused.since)}: ${paused.reason}.` : ": a better model becomes the champion by itself.");
+  at("pause-state").replaceChildren(paused ? element("strong", { class: "bad" }, _("Promotions are paused"))
+    : element("strong", { class: "good" }, _("Promotions are allowed")),
+  ...(paused ? [" ", _("since {time}: {reason}.", { time: moment(paused.since), reason: paused.reason })]
+    : [_(": a better model becomes the champion by itself.")]));
   for (const field of at("pause").querySelectorAll("label, button")) field.hidden = Boolean(paused);
   at("resume-row").hidden = !paused;
   const shown = JSON.stringify([found.days, found.note]);
   if (at("held").dataset.shown === shown) return; // a button that has the focus stays
   at("held").dataset.shown = shown;
   at("held").replaceChildren(...(found.note ? [element("li", { class: "error" }, found.note)] : []), ...found.days.map((one) => element("li", {},
-    element("span", {}, element("strong", {}, range(one)), ` ${one.reason} `, element("span", { class: "note" }, `by the ${one.by}`)),
-    element("button", { type: "button", "aria-label": `Learn from ${range(one)} after all`,
-      onclick: () => confirmed(`Learn from ${range(one)} after all? The monitoring will not hold these days again.`,
-        "/operator/days/release", { first: one.first, last: one.last }) }, "Release"))));
+    element("span", {}, element("strong", {}, range(one)), ` ${one.reason} `, element("span", { class: "note" }, _("by the {part}", { part: _(one.by) }))),
+    element("button", { type: "button", "aria-label": _("Learn from {days} after all", { days: range(one) }),
+      onclick: () => confirmed(_("Learn from {days} after all? The monitoring will not hold these days again.", { days: range(one) }),
+        "/operator/days/release", { first: one.first, last: one.last }) }, _("Release")))));
 }
 
-at("rollback").addEventListener("click", () => confirmed("Go back to the champion before this one?", "/operator/rollback"));
+at("rollback").addEventListener("click", () => confirmed(_("Go back to the champion before this one?"), "/operator/rollback"));
 
 const seconds = (value) => (value === null ? "–" : `${short(1000 * value)} ms`);
 const rate = (group) => (group.rate === null ? "–" : percent(group.rate, 2));
@@ -257,65 +265,76 @@ function canary(state) {
   at("canary-card").hidden = !state || !(state.version || state.decisions.length);
   if (!state) return;
   at("serve-all").hidden = !state.version;
-  at("serve-all").onclick = () => confirmed(`Serve version ${state.version} to all shoppers now?`,
+  at("serve-all").onclick = () => confirmed(_("Serve version {version} to all shoppers now?", { version: state.version }),
     "/operator/promote", { version: String(state.version), now: true });
   const seen = state.evidence;
   const group = (name, version, of) => [name, version, ...[number(of.users), number(of.converted), rate(of),
     number(of.lists), number(of.failed), seconds(of.p95_seconds)]];
   at("canary").replaceChildren(...(state.version ? [
-    element("p", {}, element("strong", {}, `Version ${state.version}`), ` serves ${percent(state.share, 0)} of the shoppers since ${moment(state.started)}, version ${state.stable} the others.`),
-    ...(seen ? [table(["Group", "Model", "Shoppers", "Converted", "Rate", "Lists", "Failed", "95 % within"],
-      [group("canary", state.version, seen.canary), group("the others", state.stable, seen.control)]),
-    element("p", { class: "note" }, `Difference ${percent(seen.outcome.difference, 2)}, always-valid interval ${percent(seen.outcome.low)} to ${percent(seen.outcome.high)}. It takes over or is rolled back by itself.`)] : [])]
-    : [element("p", {}, `No canary runs: version ${state.stable} serves all shoppers.`)]));
-  at("decisions").replaceChildren(...(state.decisions.length ? [element("h3", {}, "Earlier canaries"),
+    element("p", {}, element("strong", {}, _("Version {version}", { version: state.version })), " ",
+      _("serves {share} of the shoppers since {time}, version {stable} the others.", {
+        share: percent(state.share, 0), time: moment(state.started), stable: state.stable })),
+    ...(seen ? [table([_("Group"), _("Model"), _("Shoppers"), _("Converted"), _("Rate"), _("Lists"), _("Failed"), _("95 % within")],
+      [group(_("canary"), state.version, seen.canary), group(_("the others"), state.stable, seen.control)]),
+    element("p", { class: "note" }, _("Difference {difference}, always-valid interval {low} to {high}. It takes over or is rolled back by itself.", {
+      difference: percent(seen.outcome.difference, 2), low: percent(seen.outcome.low), high: percent(seen.outcome.high) }))] : [])]
+    : [element("p", {}, _("No canary runs: version {version} serves all shoppers.", { version: state.stable }))]));
+  at("decisions").replaceChildren(...(state.decisions.length ? [element("h3", {}, _("Earlier canaries")),
     element("ul", {}, ...state.decisions.slice(0, 5).map((one) => element("li", {},
-      element("span", { class: one.result === "rolled back" ? "bad" : "good" }, `${moment(1000 * one.decided)}: version ${one.version} was ${one.result}`),
+      element("span", { class: one.result === "rolled back" ? "bad" : "good" }, outcome(one)),
       `: ${one.reason}`)))] : []));
+}
+
+function outcome({ version, decided, result }) {
+  const values = { version, time: moment(1000 * decided) };
+  if (result === "rolled back") return _("{time}: version {version} was rolled back", values);
+  return result === "taken over" ? _("{time}: version {version} was taken over", values) : _("{time}: version {version} was ended", values);
 }
 
 function shadow(found) {
   at("shadow-card").hidden = !found;
-  if (found) pairs(at("shadow"), [["version", found.version], ["lists made, not shown", number(found.made)],
-    ["dropped while busy", number(found.dropped)], ["failed", number(found.failed)],
-    ["products in common with the list shown", found.overlap === null ? "–" : percent(found.overlap, 0)],
-    ["95 % of its lists within", seconds(found.p95_seconds.challenger)],
-    ["95 % of the lists shown within", seconds(found.p95_seconds.served)]]);
+  if (found) pairs(at("shadow"), [[_("version"), found.version], [_("lists made, not shown"), number(found.made)],
+    [_("dropped while busy"), number(found.dropped)], [_("failed"), number(found.failed)],
+    [_("products in common with the list shown"), found.overlap === null ? "–" : percent(found.overlap, 0)],
+    [_("{share} of its lists within", { share: percent(0.95, 0) }), seconds(found.p95_seconds.challenger)],
+    [_("{share} of the lists shown within", { share: percent(0.95, 0) }), seconds(found.p95_seconds.served)]]);
 }
 
 function uplift(found) {
   at("uplift-card").hidden = !found;
   if (!found) return;
-  const shown = (name, gain, text) => [name, gain.enough ? "" : "too few buyers yet", text(gain.popular), text(gain.recommended),
-    gain.enough ? text(gain.difference) : "–", gain.enough ? `${text(gain.low)} to ${text(gain.high)}` : "–",
+  const shown = (name, gain, text) => [name, gain.enough ? "" : _("too few buyers yet"), text(gain.popular), text(gain.recommended),
+    gain.enough ? text(gain.difference) : "–", gain.enough ? between(text(gain.low), text(gain.high)) : "–",
     gain.enough && gain.popular > 0 ? `${gain.difference > 0 ? "+" : ""}${percent(gain.difference / gain.popular, 0)}` : "–"];
-  const rows = [...(found.conversion ? [shown("Conversion", found.conversion, (value) => percent(value, 2))] : []),
-    ...(found.revenue ? [shown("Revenue a visitor", found.revenue, (value) => short(value))] : [])];
+  const rows = [...(found.conversion ? [shown(_("Conversion"), found.conversion, (value) => percent(value, 2))] : []),
+    ...(found.revenue ? [shown(_("Revenue a visitor"), found.revenue, (value) => short(value))] : [])];
   at("uplift").replaceChildren(
-    ...(rows.length ? [table(["Of a visitor", "", "Popular products", "Recommendations", "Difference", `${percent(1 - found.alpha, 0)} interval`, "Relative"], rows)] : []),
-    element("p", { class: "note" }, `${number(found.visitors.popular)} visitors got popular products, ${number(found.visitors.recommended)} recommendations, as of ${moment(1000 * found.at)}. `
-      + "The difference is adjusted by what visitors did before (CUPED); the interval is valid however often you look."));
+    ...(rows.length ? [table([_("Of a visitor"), "", _("Popular products"), _("Recommendations"), _("Difference"),
+      _("{share} interval", { share: percent(1 - found.alpha, 0) }), _("Relative")], rows)] : []),
+    element("p", { class: "note" }, _("{popular} visitors got popular products, {recommended} recommendations, as of {time}. The difference is adjusted by what visitors did before (CUPED); the interval is valid however often you look.", {
+      popular: number(found.visitors.popular), recommended: number(found.visitors.recommended), time: moment(1000 * found.at) })));
 }
 
 function gained(found) {
   const gain = found?.conversion;
   if (!gain?.enough || !(gain.popular > 0)) return "–";
-  if (gain.low <= 0 && gain.high >= 0) return "not clear yet";
+  if (gain.low <= 0 && gain.high >= 0) return _("not clear yet");
   return `${gain.difference > 0 ? "+" : ""}${percent(gain.difference / gain.popular, 0)}`;
 }
 
 function experiments(found) {
   at("experiments-card").hidden = !found.length;
   at("experiments").replaceChildren(...found.flatMap((one) => [
-    element("p", {}, element("strong", {}, one.name), one.running ? " " : " (ended) ",
-      element("span", { class: one.called ? "badge" : "note" }, one.verdict)),
-    element("table", {}, element("thead", {}, element("tr", {}, ...["Arm", "Models", "Shoppers", one.outcome.join(", "), "Rate", "95 % interval"]
+    element("p", {}, element("strong", {}, one.name), " ", ...(one.running ? [] : [_("(ended)"), " "]),
+      element("span", { class: one.called ? "badge" : "note" }, _(one.verdict))),
+    element("table", {}, element("thead", {}, element("tr", {}, ...[_("Arm"), _("Models"), _("Shoppers"), one.outcome.map((event) => _(event)).join(", "), _("Rate"), _("{share} interval", { share: percent(0.95, 0) })]
       .map((name, i) => element("th", { class: i > 1 ? "number" : null }, name)))),
     element("tbody", {}, ...one.arms.map((arm) => element("tr", {},
       element("td", {}, arm.arm), element("td", {}, arm.model_versions.join(", ") || "–"),
-      ...[number(arm.users), number(arm.converted), arm.rate === null ? "–" : percent(arm.rate, 2), `${percent(arm.low)} to ${percent(arm.high)}`]
+      ...[number(arm.users), number(arm.converted), arm.rate === null ? "–" : percent(arm.rate, 2), between(percent(arm.low), percent(arm.high))]
         .map((text) => element("td", { class: "number" }, text)))))),
-    element("p", { class: "note" }, `Difference ${percent(one.difference, 2)}, always-valid interval ${percent(one.low)} to ${percent(one.high)}: you may look as often as you like.`)]));
+    element("p", { class: "note" }, _("Difference {difference}, always-valid interval {low} to {high}: you may look as often as you like.", {
+      difference: percent(one.difference, 2), low: percent(one.low), high: percent(one.high) }))]));
 }
 
 async function refresh() {
@@ -330,25 +349,26 @@ async function refresh() {
     const cold = total(series, "bowerbird_cold_recommendations_total").get("") || 0;
     const events = Object.values(status.events_today).reduce((sum, count) => sum + count, 0);
     const asked = found.get(ROUTE);
-    at("tiles").replaceChildren(...[["Lists shown today", short(status.impressions_today)], ["Events today", short(events)],
-      ["Half of answers within", asked ? bound(within(asked, 0.5)) : "–"], ["99 % within", asked ? bound(within(asked, 0.99)) : "–"],
-      ["To the unknown (cold)", share(cold)], ["Uplift in conversion", gained(tests.uplift)],
-      ["Model", status.canary?.version ? `${model.version}, canary ${status.canary.version}` : model.version]]
+    at("tiles").replaceChildren(...[[_("Lists shown today"), short(status.impressions_today)], [_("Events today"), short(events)],
+      [_("Half of answers within"), asked ? bound(within(asked, 0.5)) : "–"], [_("99 % within"), asked ? bound(within(asked, 0.99)) : "–"],
+      [_("To the unknown (cold)"), share(cold)], [_("Uplift in conversion"), gained(tests.uplift)],
+      [_("Model"), status.canary?.version ? _("{version}, canary {canary}", { version: model.version, canary: status.canary.version }) : model.version]]
       .map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", { class: value.length > 8 ? "long" : null }, value))));
-    pairs(at("model"), [["version", model.version], ["products", number(model.items)],
-      ["users it knows", number(model.users)], ["candidates", model.candidates.join(", ")],
-      ["trained until", moment(model.trained_until)], ["in service since", moment(model.loaded_at)],
-      ...(model.last_load_error ? [["newest champion", model.last_load_error]] : []),
+    pairs(at("model"), [[_("version"), model.version], [_("products"), number(model.items)],
+      [_("users it knows"), number(model.users)], [_("candidates"), model.candidates.join(", ")],
+      [_("trained until"), moment(model.trained_until)], [_("in service since"), moment(model.loaded_at)],
+      ...(model.last_load_error ? [[_("newest champion"), _(model.last_load_error)]] : []),
       ...Object.entries(status.problems)]);
-    pairs(at("traffic"), [["recommendations shown", number(status.impressions_today)],
-      ...Object.entries(status.events_today).map(([event, count]) => [event, number(count)]),
-      ["events waiting", number(status.events_pending)],
-      ...(status.impressions_dropped ? [["shown, not logged", number(status.impressions_dropped)]] : []),
-      ...[status.store.problem, status.store.note].filter(Boolean).map((text) => ["event store", text])]);
-    pairs(at("recommendations"), [["since the start", number(all)],
-      ...[...sources].map(([name, count]) => [`led by ${name}`, share(count)]),
-      ["to the unknown (cold)", share(cold)],
-      ...[...total(series, "bowerbird_conversation_total", "kind")].map(([kind, count]) => [`conversation: ${kind}s`, number(count)])]);
+    pairs(at("traffic"), [[_("recommendations shown"), number(status.impressions_today)],
+      ...Object.entries(status.events_today).map(([event, count]) => [_(event), number(count)]),
+      [_("events waiting"), number(status.events_pending)],
+      ...(status.impressions_dropped ? [[_("shown, not logged"), number(status.impressions_dropped)]] : []),
+      ...[status.store.problem, status.store.note].filter(Boolean).map((text) => [_("event store"), text])]);
+    pairs(at("recommendations"), [[_("since the start"), number(all)],
+      ...[...sources].map(([name, count]) => [_("led by {source}", { source: name }), share(count)]),
+      [_("to the unknown (cold)"), share(cold)],
+      ...[...total(series, "bowerbird_conversation_total", "kind")].map(([kind, count]) => [
+        kind === "question" ? _("conversation: questions") : _("conversation: answers"), number(count)])]);
     overTime(found);
     activity(status.activity);
     canaryShare = status.canary?.share || 0;
@@ -363,7 +383,7 @@ async function refresh() {
     drift(status.drift, status.reports);
     showTimeline(operate); // says itself what is wrong
     quality(status.validation, status.reports);
-    if (Date.now() > heldUntil) say(at("message"), `as of ${new Date().toLocaleTimeString()}`);
+    if (Date.now() > heldUntil) say(at("message"), _("as of {time}", { time: new Date().toLocaleTimeString(locale) }));
   } catch (error) {
     at("key").hidden = error.status !== 401;
     say(at("message"), error.message, true);

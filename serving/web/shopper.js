@@ -1,5 +1,6 @@
 // The shopper's page: a conversation, a shelf that changes with each click, search, similar items.
-import { api, element, money, say, stream, visitor } from "/web/common.js";
+import { api, element, say, stream, visitor } from "/web/common.js";
+import { _, calm, money, ngettext } from "/web/messages.js";
 import { Facets, facts } from "/web/facets.js";
 import { tile } from "/web/tile.js";
 
@@ -12,7 +13,7 @@ let talk = null;
 let hush = 0;
 
 const named = (item) => {
-  const title = item.title.toLowerCase() || item.item_id;
+  const title = calm(item.title) || item.item_id;
   return title.charAt(0).toUpperCase() + title.slice(1);
 };
 
@@ -44,16 +45,16 @@ function toast(text, isError = false) {
 function card(item, isNew, impression) {
   const act = (event) => () => send(item, event, impression);
   const name = named(item);
-  return element("li", { class: isNew ? "new" : null, "data-item": item.item_id },
+  return element("li", { class: isNew ? "new" : null, "data-new": isNew ? _("New") : null, "data-item": item.item_id },
     tile(item),
     element("span", { class: "title" }, name),
     element("span", { class: "meta" }, element("span", { class: "price" }, money(item.price, item.currency)),
       item.categories.length ? ` · ${item.categories.join(" › ")}` : ""),
     facts(item),
-    item.reason ? element("span", { class: "reason" }, item.reason.toLowerCase()) : null,
+    item.reason ? element("span", { class: "reason" }, calm(item.reason)) : null,
     element("span", { class: "row" },
-      element("button", { type: "button", class: "look", "aria-label": `Look at ${name}`, onclick: act("click") }, "Look"),
-      element("button", { type: "button", class: "buy", "aria-label": `Buy ${name}`, onclick: act("purchase") }, "Buy")));
+      element("button", { type: "button", class: "look", "aria-label": _("Look at {name}", { name }), onclick: act("click") }, _("Look")),
+      element("button", { type: "button", class: "buy", "aria-label": _("Buy {name}", { name }), onclick: act("purchase") }, _("Buy"))));
 }
 
 async function guarded(work) {
@@ -81,12 +82,13 @@ async function shelf() {
   const changed = answer.items.filter(isNew).length;
   at("shelf").replaceChildren(...answer.items.map((item) => card(item, isNew(item), answer.impression_id)));
   const count = answer.history_length;
-  const known = user && !answer.identified ? "As for a visitor: the shop's key opens what is known of a user"
-    : count ? `From ${count === 1 ? "one thing" : `${count} things`} you did` : "Nothing is known of you yet: what is popular";
+  const known = user && !answer.identified ? _("As for a visitor: the shop's key opens what is known of a user")
+    : count ? ngettext("From one thing you did", "From {n} things you did", count) : _("Nothing is known of you yet: what is popular");
+  const news = ngettext("{n} new on the shelf", "{n} new on the shelf", changed);
   at("shelf-note").textContent = answer.items.length
-    ? known + (changed ? `; ${changed} new on the shelf` : "")
-    : "No product meets all the filters";
-  at("shelf-note").title = `model ${answer.model_version}`;
+    ? (changed ? _("{first}; {second}", { first: known, second: news }) : known)
+    : _("No product meets all the filters");
+  at("shelf-note").title = _("model {version}", { version: answer.model_version });
   return changed;
 }
 
@@ -97,17 +99,24 @@ function send(item, event, impression) {
       ...who(), item_id: item.item_id, event, price: item.price, impression_id: impression,
       event_id: crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}`,
     });
-    const done = event === "purchase" ? "bought" : "looked at";
-    at("trail").prepend(element("li", {}, `${done} ${named(item)}`));
+    const isBought = event === "purchase";
+    const name = named(item);
+    at("trail").prepend(element("li", {}, isBought ? _("bought {name}", { name }) : _("looked at {name}", { name })));
     at("trail-empty").hidden = true;
     const [changed] = await Promise.all([shelf(), goesWith(item)]);
-    toast(`You ${done} ${named(item)}` + (changed ? `: ${changed} new on your shelf.` : ": kept."));
+    if (isBought) {
+      toast(changed ? ngettext("You bought {name}: {n} new on your shelf.", "You bought {name}: {n} new on your shelf.", changed, { name })
+        : _("You bought {name}: kept.", { name }));
+    } else {
+      toast(changed ? ngettext("You looked at {name}: {n} new on your shelf.", "You looked at {name}: {n} new on your shelf.", changed, { name })
+        : _("You looked at {name}: kept.", { name }));
+    }
   });
 }
 
 async function goesWith(item) {
   const answer = await api("/similar", { item_ids: [item.item_id], k: 4, attributes: facets.filters() });
-  at("similar-title").textContent = `Goes with ${named(item)}`;
+  at("similar-title").textContent = _("Goes with {name}", { name: named(item) });
   at("similar").replaceChildren(...answer.items.map((other) => card(other, false, null)));
   at("similar-part").hidden = answer.items.length === 0;
 }
@@ -134,34 +143,36 @@ async function search(append) {
   const cards = answer.items.map((item) => card(item, false, null));
   if (append) at("results").append(...cards);
   else at("results").replaceChildren(...cards);
-  at("found").textContent = `${answer.total} products`;
+  at("found").textContent = ngettext("{n} product", "{n} products", answer.total);
   at("more").hidden = offset + PAGE >= answer.total;
   if (!append) await facets.draw();
 }
 
 // --- the conversation ---
 
-function chips(options) {
-  return element("div", { class: "chips" }, ...options.map((option) =>
-    element("button", { type: "button", onclick: () => ask(option) }, option)));
+// labels: what is shown for each option, in another language than English.
+function chips({ options, labels = options }) {
+  return element("div", { class: "chips" }, ...options.map((option, place) =>
+    element("button", { type: "button", onclick: () => ask(option, labels[place]) }, labels[place])));
 }
 
 function fill(where, answer) {
   where.append(...[
-    answer.understood.length ? element("ul", { class: "tags", "aria-label": "What I looked for" },
+    answer.understood.length ? element("ul", { class: "tags", "aria-label": _("What I looked for") },
       ...answer.understood.map((part) => element("li", { class: answer.relaxed.includes(part) ? "gone" : null }, part))) : null,
     answer.items.length ? element("ul", { class: "items" },
       ...answer.items.map((item) => card(item, false, answer.impression_id))) : null,
-    answer.options.length ? chips(answer.options) : null].filter(Boolean));
+    answer.options.length ? chips(answer) : null].filter(Boolean));
 }
 
-async function ask(message) {
+// label: what the log shows of the message.
+async function ask(message, label = message) {
   if (!message.trim() || at("say").classList.contains("busy")) return;
   at("say").classList.add("busy");
   for (const past of at("log").children) if (past.matches(".answer")) past.classList.add("past");
   const text = element("p", { class: "waiting" });
   const answer = element("div", { class: "answer" }, text);
-  at("log").append(element("p", { class: "said" }, message), answer);
+  at("log").append(element("p", { class: "said" }, label), answer);
   at("need").value = "";
   await guarded(async () => { await begin(); await stream("/conversation", { ...who(), message, state: talk, k: 4 }, (event, data) => {
     if (event === "proposals") fill(answer, data);
@@ -175,8 +186,8 @@ async function ask(message) {
 }
 
 async function greet() {
-  const { options } = await api("/conversation", { message: "hello", k: 1 });
-  at("log").replaceChildren(element("div", { class: "answer" }, chips(options)));
+  const answer = await api("/conversation", { message: "hello", k: 1 });
+  at("log").replaceChildren(element("div", { class: "answer" }, chips(answer)));
 }
 
 at("say").addEventListener("submit", (event) => { event.preventDefault(); ask(at("need").value); });
@@ -199,7 +210,7 @@ at("key").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem("key", at("api-key").value);
   at("key").hidden = true;
-  toast("The key is used from now on.");
+  toast(_("The key is used from now on."));
   guarded(shelf);
 });
 

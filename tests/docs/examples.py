@@ -32,6 +32,7 @@ def pages() -> list[Path]:
     """Return the Markdown pages that tell users what to type."""
     return [
         REPOSITORY / "README.md",
+        REPOSITORY / "README.zh.md",
         REPOSITORY / "CONTRIBUTING.md",
         REPOSITORY / "SECURITY.md",
         *sorted((REPOSITORY / "docs").rglob("*.md")),

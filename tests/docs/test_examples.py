@@ -37,6 +37,7 @@ OTHERS = {
     "export",
     "ssh",
     "sqlite3",
+    "openssl",
     "alembic",
 }
 """Programs of others whose arguments are not checked."""

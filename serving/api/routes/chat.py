@@ -11,16 +11,17 @@ from fastapi.responses import Response, StreamingResponse
 
 from serving import metrics
 from serving.api.pools import CONVERSATION
-from serving.api.routing import ERRORS, Json, backend_of
+from serving.api.routing import ACCEPT_LANGUAGE, ERRORS, IN_LANGUAGE, Json, backend_of
 from serving.api.schemas import (
     ConversationRequest,
     ConversationResponse,
     ConversationText,
     ScoredItem,
 )
-from serving.api.shopper import shopper_of
+from serving.api.shopper import headers_of, shopper_of
 from serving.backend import Backend
 from serving.conversation.generation import worded
+from serving.languages import AUTO, language
 from serving.recommend.types import Shopper
 
 router = APIRouter(tags=["shopper"])
@@ -36,7 +37,10 @@ def converse(
         state = None
     backend.live.follow(shopper.profile)
     history = loaded.profiles.history(shopper.user_id, shopper.profile)
-    reply = loaded.conversation.reply(body.message, state, history, body.k)
+    follow = backend.settings.serve.language == AUTO
+    reply = loaded.conversation.reply(
+        body.message, state, history, body.k, language(shopper.language), follow
+    )
     items = [
         {**loaded.engine.describe(code), "score": 0.0, "source": "conversation", "reason": reason}
         for code, reason in zip(reply.items, reply.reasons, strict=True)
@@ -52,6 +56,7 @@ def converse(
         text="",
         question=reply.question,
         options=reply.options,
+        labels=reply.labels,
         items=[ScoredItem.model_validate(item) for item in items],
         understood=reply.understood,
         relaxed=reply.relaxed,
@@ -71,6 +76,7 @@ def converse(
 
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
+        **IN_LANGUAGE[200],
         "description": "the answer; with stream: true server-sent events",
         "content": {
             "text/event-stream": {
@@ -88,6 +94,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
     "/conversation",
     response_model=ConversationResponse,
     responses={**_STREAM, **ERRORS},
+    openapi_extra=ACCEPT_LANGUAGE,
 )
 async def conversation(body: ConversationRequest, request: Request) -> Response:
     """Find by need: describe what you look for, then refine the proposals."""
@@ -97,6 +104,7 @@ async def conversation(body: ConversationRequest, request: Request) -> Response:
     if body.stream:
         parts = converse(backend, body, shopper)
         first = await CONVERSATION.run(next, parts, None)  # refused before the answer begins
+        headers = headers_of(_language_of(first[1], shopper) if first else shopper.language)
 
         async def events() -> AsyncIterator[str]:
             found = first
@@ -105,10 +113,18 @@ async def conversation(body: ConversationRequest, request: Request) -> Response:
                 yield f"event: {event}\ndata: {part.model_dump_json()}\n\n"
                 found = await CONVERSATION.go_on(next, parts, None)
 
-        return StreamingResponse(events(), media_type="text/event-stream")
+        return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
 
-    def whole() -> str:
+    def whole() -> ConversationResponse | ConversationText:
         *_, (_, answer) = converse(backend, body, shopper)
-        return answer.model_dump_json()
+        return answer
 
-    return Json(await CONVERSATION.run(whole))
+    answer = await CONVERSATION.run(whole)
+    headers = headers_of(_language_of(answer, shopper))
+    return Json(answer.model_dump_json(), headers=headers)
+
+
+def _language_of(answer: ConversationResponse | ConversationText, shopper: Shopper) -> str:
+    """Return the language of an answer's texts: of the message, else of the request."""
+    found = answer.state.language if isinstance(answer, ConversationResponse) else None
+    return found or shopper.language

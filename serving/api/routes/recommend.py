@@ -11,7 +11,15 @@ from fastapi.responses import Response
 from serving.api.middleware import Refused
 from serving.api.pools import READING
 from serving.api.routes.attributes import check_filters
-from serving.api.routing import ERRORS, Json, JsonRoute, backend_of, within
+from serving.api.routing import (
+    ACCEPT_LANGUAGE,
+    ERRORS,
+    IN_LANGUAGE,
+    Json,
+    JsonRoute,
+    backend_of,
+    within,
+)
 from serving.api.schemas import (
     ErrorResponse,
     RecommendResponse,
@@ -19,7 +27,7 @@ from serving.api.schemas import (
     SimilarRequest,
     SimilarResponse,
 )
-from serving.api.shopper import shopper_of
+from serving.api.shopper import headers_of, shopper_of
 from serving.fields import MAX_K, Id
 from serving.recommend.query import RecommendRequest, RerankRequest
 
@@ -27,7 +35,12 @@ hot = APIRouter(tags=["shopper"], route_class=JsonRoute)
 router = APIRouter(tags=["shopper"])
 
 
-@hot.post("/recommend", response_model=RecommendResponse, responses=ERRORS)
+@hot.post(
+    "/recommend",
+    response_model=RecommendResponse,
+    responses={**IN_LANGUAGE, **ERRORS},
+    openapi_extra=ACCEPT_LANGUAGE,
+)
 async def recommend(body: RecommendRequest, request: Request) -> Response:
     """Recommend for a user, a session, or a few recent items."""
     backend = backend_of(request)
@@ -37,7 +50,9 @@ async def recommend(body: RecommendRequest, request: Request) -> Response:
     check_filters(body, request)
     within(len(body.recent), limits.max_history, "recent")
     within(len(body.page_items), limits.max_history, "page_items")
-    return Json(await backend.recommendations.recommend(body, shopper_of(request, body)))
+    shopper = shopper_of(request, body)
+    content = await backend.recommendations.recommend(body, shopper)
+    return Json(content, headers=headers_of(shopper.language))
 
 
 @hot.post("/rerank", response_model=RerankResponse, responses=ERRORS)

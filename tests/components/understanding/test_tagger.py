@@ -17,7 +17,7 @@ from components.understanding.reading import reading_of
 from components.understanding.tagger import CLASSES, Reader, classes_of
 from components.understanding.training import accuracy, run, shopper_languages, train, write
 from components.understanding.utterances import INTENTS
-from serving.conversation.dialogue import open_understanding
+from serving.conversation.grounding import open_understanding
 from tests.conftest import REPOSITORY
 
 TITLES = pd.Series(

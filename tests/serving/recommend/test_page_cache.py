@@ -66,3 +66,12 @@ def test_every_field_of_a_request_is_in_the_key(changed: dict[str, Any]) -> None
     same = ("user:u", (1, None), 7, None, None)
     assert cache_key(one, *same) == cache_key(RecommendRequest(user_id="u"), *same)
     assert cache_key(one, *same) != cache_key(other, *same)
+
+
+def test_the_language_is_in_the_key_where_there_are_reasons() -> None:
+    same = ("user:u", (1, None), 7, None, None)
+    with_reasons = RecommendRequest(user_id="u")
+    assert cache_key(with_reasons, *same, "de") != cache_key(with_reasons, *same, "fr")
+    assert cache_key(with_reasons, *same, "en") == cache_key(with_reasons, *same)
+    without = RecommendRequest(user_id="u", reasons=False)
+    assert cache_key(without, *same, "de") == cache_key(without, *same, "fr")
