@@ -223,7 +223,8 @@ def test_an_unmarked_text_of_a_script_would_be_found() -> None:
 
 MODULES = [
     *("conversation/answer_text", "conversation/reasons", "conversation/suggestions"),
-    *("conversation/dialogue", "recommend/explanations", "recommend/attribute_reasons"),
+    *("conversation/dialogue", "conversation/facts"),
+    *("recommend/explanations", "recommend/attribute_reasons"),
 ]
 
 

@@ -14,6 +14,7 @@ from components.understanding.utterances import TITLE
 from serving.conversation.dialogue import Conversation, Reply
 from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.grounding import CatalogueUnderstanding
+from serving.languages import ENGLISH
 from serving.profiles.history import History
 from tests.serving.conversation.test_dialogue import talk  # noqa: F401
 
@@ -154,3 +155,23 @@ def test_terms_fit_the_state(shop: Shop) -> None:
     reply = shop.say(("many things", {"things": things}))
     assert all(len(term) <= 80 for term in reply.state.things)
     ConversationState.model_validate_json(reply.state.model_dump_json())
+
+
+def test_the_answer_is_in_the_language_of_the_message(shop: Shop) -> None:
+    def reply(text: str, state: ConversationState | None = None, follow: bool = True) -> Reply:
+        return shop.conversation.reply(text, state, NOBODY, 5, ENGLISH, follow)
+
+    text = "ich suche eine schöne Tasse"
+    shop.reader.readings[text] = Reading(language="de", things=["Tasse"])
+    german = reply(text)
+    assert german.state.language == "de"
+    assert "Vorschläge" in german.text
+    # What a click sends, and a word or two, keep the conversation's language.
+    for click in ("cheaper", "gift for a child"):
+        shop.reader.readings[click] = Reading(language="en", intent="cheaper")
+        assert reply(click, german.state).state.language == "de"
+    assert reply("show more").state.language == "en"
+    # Where the shop chose a language, the message does not change it.
+    fixed = reply(text, follow=False)
+    assert fixed.state.language is None
+    assert "Vorschläge" not in fixed.text
