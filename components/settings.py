@@ -1514,6 +1514,9 @@ class Serve(Section):
     """
     conversation_minutes: PositiveInt = 60
     """Minutes without a message after which a conversation starts over."""
+    exchange_rates: dict[Currency, PositiveFloat] = {}
+    """Price of one unit of another currency in the shop's, such as {EUR: 0.86}: for limits of the
+    price that shoppers say in it. Without its rate an amount counts as one of the shop's."""
     contact: Annotated[str, Field(max_length=500)] = ""
     """What the conversation says of delivery, orders, payment and returns, such as "Write to
     help@shop.example or call +44 20 0000." It shows no products then."""

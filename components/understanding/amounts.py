@@ -40,6 +40,10 @@ _HAN_DIGITS = {
 }
 _HAN_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "萬": 10_000}
 _HAN = re.compile(f"[{''.join([*_HAN_DIGITS, *_HAN_UNITS])}]+")
+_COUNTED = re.compile(
+    rf"(?:\d|[{''.join([*_HAN_DIGITS, *_HAN_UNITS])}]) ?[个個只件套张條条人岁歲号號厘]"
+)
+"""A number of things, or an age."""
 _NAMED = {
     **{"fiver": 5.0, "tenner": 10.0},
     **{"funfer": 5.0, "zehner": 10.0, "zwanziger": 20.0, "funfziger": 50.0, "hunderter": 100.0},
@@ -68,6 +72,8 @@ class Amount:
 def read_amount(text: str, code: str) -> Amount | None:
     """Return the amount in a text, None without a number. code: language, ISO 639-1."""
     said = plain(text)
+    if _COUNTED.search(said):
+        return None
     parts = re.findall(r"[^\W\d_]+|[£€$¥￥]", said)
     currency = next((_CURRENCY[part] for part in parts if part in _CURRENCY), None)
     if currency is None:
@@ -132,7 +138,7 @@ def _number(said: str, parts: list[str], code: str) -> float | None:
                     return value
     if found := _HAN.search(said):
         return _han(found[0])
-    return 1.0 if _ARTICLE.search(said) else None
+    return 1.0 if _ARTICLE.search(said) and _CURRENCY.keys() & set(parts) else None
 
 
 def _spelt(code: str) -> list[tuple[str, float]]:

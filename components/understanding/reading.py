@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -21,10 +22,22 @@ from components.understanding.amounts import (
     marked_amount,
     read_amount,
 )
-from components.understanding.plain import plain
+from components.understanding.plain import plain, words
 from components.understanding.spans import Span, Tagged
 from components.understanding.utterances import Intent, alternatives, language, languages
 
+REFERRING = frozenset({"reject", "similar_to", "goes_with", "compare", "tell_more", "why"})
+"""Intents that may refer to products that were shown."""
+JOINTS = frozenset(
+    words("or and oder und bzw ou et o u y e 或 或者 或是 还是 還是 和 跟 以及 , 、 / & +")
+)
+"""What stands between things of a list."""
+ARTICLES = frozenset(
+    words(
+        """a an the some maybe ein eine einen einem der die das den un une des le la les una
+        unos unas los las"""
+    )
+)
 LIMITS = ("MIN", "MAX", "ABOUT")
 """Labels of amounts."""
 UNSURE = 0.7
@@ -42,6 +55,7 @@ class Reading(BaseModel):
     intent: Intent = "find"
     language: str = Field("en", pattern="^[a-z]{2}$", description="ISO 639-1")
     things: Parts = Field([], description="kinds of product that are looked for, alternatives")
+    uses: Parts = Field([], description="other things that they are for, such as what they hold")
     details: Parts = Field([], description="colours, materials, sizes, styles they should have")
     refused: Parts = Field([], description="what they must not have")
     people: Parts = Field([], description="whom it is for")
@@ -68,18 +82,20 @@ def reading_of(tagged: Tagged, text: str) -> Reading:
     """Return what the tagger's labels say of a text."""
     code = tagged.language
     parts = {
-        field: [part[:80] for part in _texts(tagged, label, text)][:8]
+        field: [part[:80] for part in _texts(tagged, label)][:8]
         for field, label in (
-            ("things", "THING"),
             ("details", "DETAIL"),
             ("refused", "REFUSED"),
             ("people", "PERSON"),
             ("occasions", "OCCASION"),
         )
     }
+    parts["things"], parts["uses"] = _things(tagged, text)
     labels = {span.label for span in tagged.spans}
     low, high, currency = _limits(tagged, text)
-    places = [place for span in _spans(tagged, "REF") for place in _places(span.text, code)]
+    places = [at for span in _spans(tagged, "REF") for at in _places(span.text, code)]
+    if not places and tagged.intent in REFERRING:
+        places = _places(text, code, labelled=False)
     return Reading(
         intent=tagged.intent,
         language=code,
@@ -93,14 +109,25 @@ def reading_of(tagged: Tagged, text: str) -> Reading:
     )
 
 
+def _things(tagged: Tagged, text: str) -> tuple[list[str], list[str]]:
+    """Return the things that are looked for, and those that they are for: "a basket or a box for
+    toys". Things are alternatives where a list joins them."""
+    spans = _joined(_spans(tagged, "THING"), text)
+    things, uses = spans[:1], list[Span]()
+    for before, span in pairwise(spans):
+        said = re.findall(r"[^\W\d_]+|[,、/&+]", plain(text[before.stop : span.start]))
+        said = [word for word in said if word not in ARTICLES]
+        listed = bool(said) and set(said) <= JOINTS and before in things
+        (things if listed else uses).append(span)
+    return [one.text[:80] for one in things[:8]], [one.text[:80] for one in uses[:8]]
+
+
 def _spans(tagged: Tagged, label: str) -> list[Span]:
     return [span for span in tagged.spans if span.label == label]
 
 
-def _texts(tagged: Tagged, label: str, text: str) -> list[str]:
-    """Return the parts with a label; those of a thing that only a blank separates are one."""
-    spans = _spans(tagged, label)
-    return [span.text for span in (_joined(spans, text) if label == "THING" else spans)]
+def _texts(tagged: Tagged, label: str) -> list[str]:
+    return [span.text for span in _spans(tagged, label)]
 
 
 def _joined(spans: list[Span], text: str) -> list[Span]:
@@ -117,14 +144,9 @@ def _joined(spans: list[Span], text: str) -> list[Span]:
 def _limits(tagged: Tagged, text: str) -> tuple[float | None, float | None, str | None]:
     """Return the lowest and the highest price, and their currency."""
     code = tagged.language
-    spans = _joined([span for span in tagged.spans if span.label in LIMITS], text)
     found: dict[str, list[Amount]] = {label: [] for label in LIMITS}
-    for span in spans:
-        if (amount := read_amount(span.text, code)) is not None:
-            label = span.label
-            if len(spans) == 1:
-                label = _limit(span, text, code) or label
-            found[label].append(amount)
+    for label, amount in _amounts(tagged, text):
+        found[label].append(amount)
     if not any(found.values()) and (marked := marked_amount(text, code)):
         # An amount of money that no label has is taken as the most that may be spent.
         found["MAX"].append(marked)
@@ -138,6 +160,29 @@ def _limits(tagged: Tagged, text: str) -> tuple[float | None, float | None, str 
     return low, high, next(said, None)
 
 
+def _amounts(tagged: Tagged, text: str) -> Iterator[tuple[str, Amount]]:
+    """Yield the labelled amounts with the label that the words around them say."""
+    code = tagged.language
+    spans = _joined([span for span in tagged.spans if span.label in LIMITS], text)
+    read = [(span, amount) for span in spans if (amount := read_amount(span.text, code))]
+    priced = [span for span, amount in read if amount.currency is not None]
+    for span, amount in read:
+        between = [
+            text[min(span.stop, one.stop) : max(span.start, one.start)]
+            for one in priced
+            if one is not span
+        ]
+        if priced and amount.currency is None and not any(_is_range(gap) for gap in between):
+            continue  # with money in the same message, a number alone is an age or a count
+        one_of_a_range = any(_is_range(gap) for gap in between)
+        yield (None if one_of_a_range else _limit(span, text, code)) or span.label, amount
+
+
+def _is_range(gap: str) -> bool:
+    """Return whether the words between two amounts make them a range."""
+    return bool(re.fullmatch(r"\W*(?:to|and|or|bis|und|à|a|et|y|到|至|和)?\W*", gap.casefold()))
+
+
 def _limit(span: Span, text: str, code: str) -> str | None:
     """Return the label of an amount by the words around it, None if they do not say."""
     digits = re.search(r"\d", span.text)  # a label may begin with the words before the amount
@@ -146,11 +191,13 @@ def _limit(span: Span, text: str, code: str) -> str | None:
     return {"at_most": "MAX", "at_least": "MIN"}[limit] if limit else None
 
 
-def _places(text: str, code: str) -> Iterator[int]:
-    """Yield the places that "the second one" refers to; "that one" is the first.
+def _places(text: str, code: str, labelled: bool = True) -> list[int]:
+    """Return the places that "the second one" refers to; "that one" is the first.
 
-    >>> list(_places("the second one", "en")), list(_places("das da", "de"))
-    ([2], [1])
+    labelled: the text is a reference; otherwise it may hold one, and "that one" says nothing.
+
+    >>> _places("the second one", "en"), _places("das da", "de"), _places("so is that", "en", False)
+    ([2], [1], [])
     """
     said = plain(text).strip(" .?!")
     for known in dict.fromkeys([code, *languages()]):
@@ -158,8 +205,15 @@ def _places(text: str, code: str) -> Iterator[int]:
             continue
         refs = language(known)["refs"]
         forms = {plain(form): int(at) for at, block in refs.items() for form in alternatives(block)}
-        inside = [form for form in forms if re.search(rf"(?<!\w){re.escape(form)}(?!\w)", said)]
-        if said in forms or inside:
-            yield forms[said if said in forms else max(inside, key=len)] or 1
-            return
-    yield from (int(digits) for digits in re.findall(r"\d{1,2}", said) if 0 < int(digits) <= 20)
+        if not labelled:
+            forms = {form: at for form, at in forms.items() if at and not form.isdigit()}
+        start, end = ("", "") if known == "zh" else (r"(?<!\w)", r"(?!\w)")
+        inside = [form for form in forms if re.search(f"{start}{re.escape(form)}{end}", said)]
+        if inside:
+            if labelled:
+                return [forms[max(inside, key=len)] or 1]
+            places = {forms[form]: said.index(form) for form in inside}
+            return sorted(places, key=lambda place: places[place])
+        if not labelled and known == code:
+            return []
+    return [int(digits) for digits in re.findall(r"\d{1,2}", said) if 0 < int(digits) <= 20]

@@ -11,11 +11,15 @@ Critiques of what was shown ("cheaper", "like the second"): McCarthy et al., IUI
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from components.recommenders.models.rules import Found
+import numpy as np
+from numpy.typing import NDArray
+
+from components.recommenders.models.rules import Found, stem
 from serving.conversation.answer_text import AnswerText, price_relaxed
 from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.facts import Facts
@@ -49,6 +53,14 @@ FEW_WORDS = 2
 """Words of a message up to which its language is not clear."""
 SEEDS = 10
 """Products of a kind that stand for it when something should go with it."""
+
+
+HEADS = 60
+"""Best-ranked products whose titles are read for what the product is."""
+
+
+def _stems(phrase: str) -> frozenset[str]:
+    return frozenset(stem(word) for word in phrase.casefold().replace("-", " ").split())
 
 
 @dataclass(frozen=True)
@@ -109,9 +121,10 @@ class Conversation:
         search: Search,
         model: UnderstandingModel | None = None,
         contact: str = "",
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         """model: understands the messages; None: the English grammar does. contact: of the shop,
-        for questions about other things than products."""
+        for questions about other things than products. rates: ``serve.exchange_rates``."""
         self.engine = engine
         self.shop = ShopKnowledge(engine)
         self.model = model
@@ -123,11 +136,11 @@ class Conversation:
         self.titles = Titles(engine.titles)
         self._tracker = StateTracker(self.shop)
         self._finder = ProposalFinder(self.shop, search)
-        self._contact = contact
+        self._contact, self._rates = contact, rates or {}
 
     def extended(self, engine: Engine, search: Search) -> Conversation:
         """Return the conversation over a catalogue with products added or changed."""
-        return Conversation(engine, search, self.model, self._contact)
+        return Conversation(engine, search, self.model, self._contact, self._rates)
 
     def reply(
         self,
@@ -143,7 +156,7 @@ class Conversation:
         state: of the last reply, None to begin. language: of the reply's texts; with ``follow``
         that of the message where it is known.
         """
-        said = self._understanding.read(message)
+        said = self._in_own_currency(self._understanding.read(message))
         if follow:
             language = self._language(message, said, state, language)
         if state is None or said.move == "restart":
@@ -169,6 +182,18 @@ class Conversation:
         if said.move != "whatever" and is_open(advanced):
             return self._ask_back(turn, mask)
         return self._propose(turn, mask)
+
+    def _in_own_currency(self, said: Message) -> Message:
+        """Return a message with its limits of the price in the shop's currency, as far as its rate
+        is known."""
+        rate = self._rates.get(said.currency or "")
+        if rate is None or said.currency == self.shop.currency:
+            return said
+        low, high = (
+            None if limit is None else round(limit * rate, 2)
+            for limit in (said.min_price, said.max_price)
+        )
+        return replace(said, min_price=low, max_price=high)
 
     def _language(
         self, message: str, said: Message, state: ConversationState | None, other: Language
@@ -309,7 +334,7 @@ class Conversation:
             )
             found = self.shop.satisfy(state, mask)
         allowed = self._allowed(turn, found)
-        ranked = self._finder.ranked(allowed, state, turn.history)
+        ranked = self._heads_first(self._finder.ranked(allowed, state, turn.history), state)
         if price_relaxed(found):
             ranked = self._finder.nearest_in_price(ranked, state)
         exact: list[int] = ranked[: turn.k].tolist()
@@ -336,6 +361,19 @@ class Conversation:
             templates.text.understood(state),
             templates.text.wishes(found.relaxed),
         )
+
+    def _heads_first(
+        self, ranked: NDArray[np.int64], state: ConversationState
+    ) -> NDArray[np.int64]:
+        """Return ``ranked`` with those of the first HEADS first that are what was looked for: a box
+        for buttons is no button."""
+        wanted = {_stems(word) for thing in state.things for word in thing.split(" or ")}
+        first = ranked[:HEADS] if wanted else ranked[:0]
+        heads = [self._understanding.heads(self.engine.titles[code]) for code in first]
+        is_one = np.array(
+            [not wanted.isdisjoint(map(_stems, names)) for names in heads], dtype=bool
+        )
+        return np.concatenate([first[is_one], first[~is_one], ranked[len(first) :]])
 
     def _allowed(self, turn: Turn, found: Found) -> Mask:
         """Return the items to propose from: of the price level, and new after "show more"."""

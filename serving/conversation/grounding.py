@@ -41,6 +41,9 @@ MOVES: dict[Intent, Move] = {
 """Dialogue moves by intents; ``find`` and ``refine`` are none."""
 LONGEST_TERM = 80
 """Characters of a term of the state."""
+FEW_WORDS = 8
+"""Words of a message up to which a thing without a label is searched for in it: in a long story
+many things are told."""
 SURE = 0.5
 """Probability of an intent below which a message that names a product looks for it."""
 
@@ -94,6 +97,13 @@ class CatalogueUnderstanding:
             guessed = self._grounded(guess, text, items)
             if guessed.things:
                 return replace(guessed, unknown=())
+        unsaid = not (reading.things or reading.details or items)
+        if reading.intent == "find" and unsaid and len(text.split()) <= FEW_WORDS:
+            rest = text.casefold()  # a thing that has no label
+            for part in (*reading.people, *reading.occasions, *reading.refused):
+                rest = rest.replace(part.casefold(), " | ")
+            if thing := self._terms.thing_in(rest, reading.language):
+                reading = reading.model_copy(update={"things": [thing[:LONGEST_TERM]]})
         return self._grounded(reading, text, items)
 
     def _grounded(self, reading: Reading, text: str, items: Sequence[str]) -> Message:
@@ -105,6 +115,10 @@ class CatalogueUnderstanding:
     def kinds(self, title: str) -> list[str]:
         """Return the things that a title names."""
         return self._terms.kinds(title)
+
+    def heads(self, title: str) -> list[str]:
+        """Return words for what a title's product is."""
+        return self._terms.heads(title)
 
 
 class _Grounding:
@@ -122,14 +136,18 @@ class _Grounding:
         reading = self._reading
         things = self._things()
         details = [self._word(text) for text in reading.details]
+        if reading.intent == "refine" and things:  # "with roses on", of what was looked for
+            details, things = [*details, *things], []
         if not things and details and self._terms.is_thing(reading.details[-1], self._code):
             things = [details.pop()]  # "wrapping paper" alone
             things = [thing for thing in things if thing]
-        purpose = [*self._purpose("people"), *self._purpose("occasions")]
+        purpose = [*self._purpose("people"), *self._purpose("occasions"), *self._uses()]
         refused = [phrase for text in reading.refused for phrase in self._refusals(text)]
         move = MOVES.get(reading.intent)
         if things and reading.sure < SURE and not (items or reading.places):
             move = None
+        if items and move is None:  # a named product is what the others are like, or go with
+            move = "like" if things else "goes_with"
         looks = bool(things) or (reading.intent == "find" and bool(purpose))
         return Message(
             things=(_alternatives(things),) if things else (),
@@ -177,6 +195,15 @@ class _Grounding:
         if term.details:  # "no wooden frames" refuses frames of wood, not all that is of wood
             return [f"{term.details[0]} {word}" for word in term.words]
         return list(term.words)
+
+    def _uses(self) -> Iterator[str]:
+        """Yield the other things that the wanted ones are for; they count in the ranking."""
+        for text in self._reading.uses:
+            term = self._terms.term(text, self._code)
+            if term.words and self._terms.is_detail(text, self._code):
+                self._details.append(term.text)
+            else:
+                yield term.words[0] if term.words else text
 
     def _purpose(self, kind: str) -> Iterator[str]:
         """Yield whom or what it is for, in the catalogue's words, and note the needs it states."""

@@ -14,7 +14,8 @@ from serving.recommend.types import Filters, Mask
 
 LONGEST_TITLE = 16
 """Words of a title that are looked for in a message."""
-_TITLE_WORD = re.compile(r"[^\W_]+")
+_TITLE_WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
+"""A word of a title; each Chinese character, since no blank separates it from what is before."""
 
 
 class ShopKnowledge:

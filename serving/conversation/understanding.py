@@ -35,6 +35,10 @@ class Understanding(Protocol):
         """Return words for the kinds of product that a title names."""
         ...
 
+    def heads(self, title: str) -> list[str]:
+        """Return words for what a title's product is, empty if that is not known."""
+        ...
+
 
 class GrammarUnderstanding:
     """Understands English by the grammar of this module."""
@@ -48,6 +52,9 @@ class GrammarUnderstanding:
 
     def kinds(self, title: str) -> list[str]:
         return re.findall(WORD, title.casefold())[-1:]
+
+    def heads(self, title: str) -> list[str]:
+        return []
 
 
 def parse(raw: str, vocabulary: Vocabulary, needs_by_word: dict[str, str] | None = None) -> Message:

@@ -81,7 +81,10 @@ class ModelLoader:
             facets=Facets(engine),
             profiles=Profiles(base, self._live, engine.items, self._serve.max_history),
             search=search,
-            conversation=Conversation(engine, search, understanding, self._serve.contact),
+            conversation=Conversation(
+                *(engine, search, understanding),
+                *(self._serve.contact, self._serve.exchange_rates),
+            ),
             loaded_at=datetime.now(UTC),
             trained=engine,
             new_product_vectors=new_product_vectors,

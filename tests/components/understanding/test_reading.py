@@ -84,3 +84,31 @@ def test_a_reading_of_a_model_is_checked() -> None:
     with pytest.raises(ValidationError):
         Reading.model_validate({"max_price": -1})
     assert Reading.model_validate_json('{"things": ["mug"], "max_price": 5}').max_price == 5
+
+
+def test_things_of_a_list_are_alternatives_and_others_are_what_they_are_for() -> None:
+    text = "a basket or a box for toys"
+    found = reading_of(tagged(text, "en", THING="basket|box|toys"), text)
+    assert (found.things, found.uses) == (["basket", "box"], ["toys"])
+    text = "eine Tasse, einen Becher und ein Glas"
+    found = reading_of(tagged(text, "de", THING="Tasse|Becher|Glas"), text)
+    assert (found.things, found.uses) == (["Tasse", "Becher", "Glas"], [])
+    text = "首饰盒放耳环"
+    found = reading_of(tagged(text, "zh", THING="首饰盒|耳环"), text)
+    assert (found.things, found.uses) == (["首饰盒"], ["耳环"])
+
+
+def test_an_age_and_a_count_are_no_money() -> None:
+    text = "kinderregenschirm, sie ist 6. unter fünf pfund"
+    found = reading_of(tagged(text, "de", MIN="fünf pfund", MAX="6"), text)
+    assert (found.min_price, found.max_price) == (None, 5.0)
+    text = "冰箱贴 五个一套的"
+    assert reading_of(tagged(text, "zh", MAX="五个"), text).max_price is None
+
+
+def test_an_ordinal_without_a_label_is_a_reference() -> None:
+    text = "erzähl mal mehr zum zweiten"
+    assert reading_of(tagged(text, "de", "tell_more"), text).places == [2]
+    text = "compare the first and the third one"
+    assert reading_of(tagged(text, "en", "compare"), text).places == [1, 3]
+    assert reading_of(tagged("is it nice", "en", "tell_more"), "is it nice").places == []

@@ -61,7 +61,7 @@ class Shop:
 def shop(talk: Conversation) -> Any:  # noqa: F811
     before, contact = talk._understanding, talk._contact
     yield Shop(talk)
-    talk._understanding, talk._contact = before, contact
+    talk._understanding, talk._contact, talk._rates = before, contact, {}
 
 
 MUGS = ("eine Tasse", {"language": "de", "things": ["Tasse"]})
@@ -175,3 +175,36 @@ def test_the_answer_is_in_the_language_of_the_message(shop: Shop) -> None:
     fixed = reply(text, follow=False)
     assert fixed.state.language is None
     assert "Vorschläge" not in fixed.text
+
+
+def test_the_product_itself_comes_before_what_is_for_it(shop: Shop) -> None:
+    """A holder for candles is no candle."""
+    reply = shop.say(("Kerzen", {"language": "de", "things": ["Kerzen"]}))
+    heads = [shop.understanding.heads(title) for title in shop.titles(reply)]
+    is_candle = [any("candle" in word.split()[-1] for word in words) for words in heads]
+    assert any(is_candle)
+    assert is_candle == sorted(is_candle, reverse=True)
+
+
+def test_limits_in_another_currency_are_converted(shop: Shop) -> None:
+    shop.conversation._rates = {"EUR": 0.5}
+    need = {"language": "de", "things": ["Tasse"], "max_price": 8, "currency": "EUR"}
+    reply = shop.say(("eine Tasse bis 8 Euro", need))
+    assert reply.state.max_price == 4
+    assert (shop.engine.prices[reply.items] <= 4).all()
+    assert "£4" in reply.text
+    unknown = {**need, "currency": "CHF"}
+    assert shop.say(("eine Tasse bis 8 Franken", unknown)).state.max_price == 8
+
+
+def test_a_refinement_by_a_thing_keeps_what_was_looked_for(shop: Shop) -> None:
+    heart = {"language": "de", "intent": "refine", "things": ["Herzen"]}
+    reply = shop.say(MUGS, ("mit Herzen drauf", heart))
+    assert "mug" in reply.state.things[0]
+    assert any("heart" in word for word in reply.state.details)
+
+
+def test_a_thing_without_a_label_is_found(shop: Shop) -> None:
+    need = {"language": "es", "people": ["madre"]}
+    reply = shop.say(("una taza pa mi madre", need))
+    assert all("mug" in title for title in shop.titles(reply))
