@@ -102,7 +102,7 @@ def test_a_conversation_is_in_the_language_of_the_request(served: httpx.Client) 
     answer = german.json()
     assert answer["text"].startswith("Hier sind 3 Vorschläge: mug, bis 5\xa0£, ohne plastic.")
     assert answer["understood"] == ["mug", "bis 5\xa0£", "ohne plastic"]
-    assert "liegt unter der Grenze von 5\xa0£" in answer["items"][0]["reason"]
+    assert "liegt im Rahmen von 5\xa0£" in answer["items"][0]["reason"]
     # What a click sends is as the conversation understands it; the label is the language's.
     assert answer["options"] == english.json()["options"]
     labels = dict(zip(answer["options"], answer["labels"], strict=True))
