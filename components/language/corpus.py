@@ -24,16 +24,11 @@ from transformers import PreTrainedTokenizerBase
 from components.arrays import BoolArray, Int32Array, Int64Array, TextArray
 from components.data.dataset import Prepared, category_texts, item_text, load_prepared
 from components.language.families import open_tokenizer
-from components.language.languages import (
-    UNDETERMINED,
-    catalogue_languages,
-    finding,
-    fits,
-    languages_of,
-)
+from components.language.languages import finding, fits
 from components.progress import progress
 from components.settings import Corpus as CorpusSettings
 from components.settings import Settings
+from components.words.languages import UNDETERMINED, catalogue_languages, languages_of
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
 _BLOCK = 8192  # texts of which more than the text is in memory at once

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.recommenders.models.rules import stem
+from components.words.stems import stem
 from serving.conversation.answer_text import AnswerText
 from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.shop_knowledge import ShopKnowledge

@@ -18,7 +18,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from components.data.dataset import load_prepared
 from components.language import corpus
 from components.language.families import open_tokenizer
-from components.language.languages import catalogue_languages, fitting_encoder, shares
+from components.language.languages import fitting_encoder
 from components.settings import Settings
 
 
