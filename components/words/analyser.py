@@ -7,6 +7,7 @@ and of queries, in every language of the catalogue. It is saved as its shares (J
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -41,6 +42,16 @@ _OTHERS = regex.compile(
     r"|(?P<Grek>\p{Greek})|(?P<Hang>\p{Hangul})|(?P<Hebr>\p{Hebrew})|(?P<Taml>\p{Tamil})"
     r"|(?P<Unspaced>[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
 )
+
+
+@dataclass(frozen=True)
+class Query:
+    """terms: of all words. content: terms of those by which a text meets the query. text: of these
+    words, as they are written."""
+
+    terms: list[str]
+    content: list[str]
+    text: str
 
 
 class Words:
@@ -120,15 +131,19 @@ class Words:
         """Return the stems of each word of a query."""
         return [self.stems(word) for word in words(normalise(query), self._japanese)]
 
-    def of_query(self, query: str) -> tuple[list[str], list[str]]:
-        """Return the terms of a query, and those of them that are of no stop word.
+    def of_query(self, query: str) -> Query:
+        """Return the terms of a query, in every language of the catalogue.
 
-        Where all words are stop words, they count.
+        Stop words and numbers are no content, unless the query has no other words.
         """
         said = words(normalise(query), self._japanese)
-        content = [word for word in said if word not in self._stop_words] or said
-        terms = [stem for word in said for stem in self.stems(word)]
-        return terms, [stem for word in content for stem in self.stems(word)]
+        empty = self._stop_words
+        content = [one for one in said if one not in empty and not one.isnumeric()] or said
+        return Query(
+            [stem for word in said for stem in self.stems(word)],
+            [stem for word in content for stem in self.stems(word)],
+            query if len(content) == len(said) else " ".join(content),
+        )
 
     @cached_property
     def _stop_words(self) -> frozenset[str]:

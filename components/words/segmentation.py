@@ -29,7 +29,7 @@ _RUN = regex.compile(
 )
 _ASCII = re.compile(r"[^\W_]+", re.ASCII)  # twice as fast as regex
 _HAS_KANA = regex.compile(f"[{_KANA}]")
-_HAS_UNSPACED = regex.compile(f"[{UNSPACED}]")
+_UNSPACED = regex.compile(f"[{UNSPACED}]+")
 _MARKS = str.maketrans("", "", "™℠®©\u00ad\u200b\u2060\ufeff\u0640")  # Arabic's tatweel, too
 _FIRST_LETTERS = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h"}
@@ -41,7 +41,7 @@ SENTENCE_END = regex.compile(r"(?<=[.!?])\s+(?=\S)|(?<=[。！？])\s*(?=[^\s」
 
 def has_unspaced(text: str) -> bool:
     """Return whether a part of the text is in a script without spaces between words."""
-    return not text.isascii() and _HAS_UNSPACED.search(text) is not None
+    return not text.isascii() and _UNSPACED.search(text) is not None
 
 
 def normalise(text: str) -> str:
@@ -164,3 +164,25 @@ def starts(text: str) -> list[int]:
                 found.append(place)
                 place += len(word)
     return found
+
+
+def letters(text: str) -> list[str]:
+    """Return what similar spelling is compared by: trigrams of letters within words.
+
+    In scripts without spaces between words, single characters and pairs of them.
+
+    >>> letters("Tea"), letters("茶壺")
+    ([' te', 'tea', 'ea '], ['茶', '壶', '茶壶'])
+    """
+    normal = normalise(text)
+    if normal.isascii():
+        return _trigrams(normal.split())
+    normal = simplified(without_accents(normal))
+    found = _trigrams(_UNSPACED.sub(" ", normal).split())
+    for run in _UNSPACED.findall(normal):
+        found += [*run, *map("".join, zip(run, run[1:], strict=False))]
+    return found
+
+
+def _trigrams(words: list[str]) -> list[str]:
+    return [f" {word} "[at : at + 3] for word in words for at in range(len(word))]
