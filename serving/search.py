@@ -38,7 +38,9 @@ class Search:
         space."""
         texts, titles = _texts(table)
         self._analyser = Words.of(texts)
-        self._words = _Index.of(TfidfVectorizer(sublinear_tf=True, analyzer=list), self._terms(texts))
+        self._words = _Index.of(
+            TfidfVectorizer(sublinear_tf=True, analyzer=list), self._terms(texts)
+        )
         self._letters = _Index.of(TfidfVectorizer(analyzer=letters), titles)
         self._vectors = vectors
         self.encoder = encoder

@@ -25,9 +25,9 @@ from components.data.event_kinds import check_targets
 from components.data.sources.columns import mapped_columns
 from components.data.sources.files import files_of
 from components.language.languages import finding
-from components.words.languages import catalogue_languages
 from components.project.sampling import Sample, sample
 from components.settings import Settings
+from components.words.languages import catalogue_languages
 
 TABLES = ("interactions", "items", "users", "reviews")
 MEGABYTES = 16

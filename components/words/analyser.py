@@ -124,7 +124,7 @@ class Words:
         return words(normalise(text), self._japanese, parts=True)
 
     def stems(self, word: str) -> list[str]:
-        """Return the stems of a normalised word in every language of the catalogue, no two alike."""
+        """Return the stems of a normalised word in every language of the catalogue, each once."""
         return list(dict.fromkeys(stems.of(word) for stems in self._stems.values()))
 
     def alternatives(self, query: str) -> list[list[str]]:

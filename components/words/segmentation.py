@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
+from itertools import accumulate, pairwise
 
 import regex
 
@@ -30,6 +31,7 @@ _RUN = regex.compile(
 _ASCII = re.compile(r"[^\W_]+", re.ASCII)  # twice as fast as regex
 _HAS_KANA = regex.compile(f"[{_KANA}]")
 _UNSPACED = regex.compile(f"[{UNSPACED}]+")
+_WIDE = regex.compile(rf"[{_HAN}{_KANA}\p{{Hangul}}]")
 _MARKS = str.maketrans("", "", "™℠®©\u00ad\u200b\u2060\ufeff\u0640")  # Arabic's tatweel, too
 _FIRST_LETTERS = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h"}
@@ -147,22 +149,20 @@ def pieces(run: str, japanese: bool) -> list[str]:
     return found
 
 
-def starts(text: str) -> list[int]:
-    """Return where the words of the scripts without spaces start, as places in the text.
+def word_places(text: str) -> list[tuple[int, int]]:
+    """Return start and end of each word that is in a script without spaces, as places in the text.
 
     For whole-word masking; words with spaces between them, a tokenizer marks itself.
 
-    >>> starts("日式陶瓷 cup")
-    [0, 2]
+    >>> word_places("日式陶瓷 cup")
+    [(0, 2), (2, 4)]
     """
     japanese = _HAS_KANA.search(text) is not None
     found = []
     for run in _RUN.finditer(text):
         if run.lastgroup is not None:
-            place = run.start()
-            for word in pieces(run[0], japanese):
-                found.append(place)
-                place += len(word)
+            ends = accumulate(map(len, pieces(run[0], japanese)), initial=run.start())
+            found += pairwise(ends)
     return found
 
 
@@ -176,13 +176,39 @@ def letters(text: str) -> list[str]:
     """
     normal = normalise(text)
     if normal.isascii():
-        return _trigrams(normal.split())
+        return _grams(normal.split(), 3)
     normal = simplified(without_accents(normal))
-    found = _trigrams(_UNSPACED.sub(" ", normal).split())
+    found = _grams(_UNSPACED.sub(" ", normal).split(), 3)
     for run in _UNSPACED.findall(normal):
-        found += [*run, *map("".join, zip(run, run[1:], strict=False))]
+        found += [*run, *map("".join, pairwise(run))]
     return found
 
 
-def _trigrams(words: list[str]) -> list[str]:
-    return [f" {word} "[at : at + 3] for word in words for at in range(len(word))]
+def shingles(text: str) -> list[str]:
+    """Return what near duplicates of a normalised text are found by: 5-grams of letters in words.
+
+    In scripts without spaces between words, pairs of characters, which say about as much.
+
+    >>> shingles("teapot"), shingles("紫砂茶壶")
+    ([' teap', 'teapo', 'eapot', 'apot '], ['紫砂', '砂茶', '茶壶'])
+    """
+    if not has_unspaced(text):
+        return _grams(text.split(), 5)
+    found = _grams(_UNSPACED.sub(" ", text).split(), 5)
+    for run in _UNSPACED.findall(text):
+        found += map("".join, pairwise(run)) if len(run) > 1 else [run]
+    return found
+
+
+def width(text: str) -> int:
+    """Return the length of a text in which a character that is a syllable or a word counts twice.
+
+    >>> width("cup"), width("茶壶")
+    (3, 4)
+    """
+    text = text.strip()
+    return len(text) if text.isascii() else len(text) + len(_WIDE.findall(text))
+
+
+def _grams(words: list[str], n: int) -> list[str]:
+    return [f" {word} "[at : at + n] for word in words for at in range(max(1, len(word) + 3 - n))]

@@ -47,11 +47,8 @@ _SNOWBALL = {
     "tr": "turkish",
     "yi": "yiddish",
 }
-_PARTICLES = tuple(
-    sorted(
-        "은 는 이 가 을 를 의 에 에서 에게 으로 로 와 과 도 만 까지 부터".split(), key=len, reverse=True
-    )
-)
+_KOREAN = "에서 에게 으로 까지 부터 은 는 이 가 을 를 의 에 로 와 과 도 만"
+_PARTICLES = tuple(_KOREAN.split())  # the long ones first
 
 
 def stem(word: str) -> str:

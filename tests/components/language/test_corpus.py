@@ -20,6 +20,7 @@ from components.language import corpus
 from components.language.families import open_tokenizer
 from components.language.languages import fitting_encoder
 from components.settings import Settings
+from components.words.languages import catalogue_languages, shares
 
 
 @pytest.fixture(scope="module")
