@@ -104,17 +104,14 @@ def write(folder: Path) -> None:
     bought = events[events["行为类型"] == "buy"].sample(REVIEWS, random_state=1)
     opinion = random.integers(0, len(OPINIONS), REVIEWS)
     stars, headings, texts = zip(*(OPINIONS[one] for one in opinion), strict=True)
-    kinds = items.set_index("item_id")["kind"]
+    kinds = items.set_index("item_id")["kind"][bought["商品编号"]]
     reviews = pd.DataFrame(
         {
             "用户id": bought["用户id"].to_numpy(),
             "商品编号": bought["商品编号"].to_numpy(),
             "评分": stars,
             "标题": headings,
-            "评价内容": [
-                f"这个{kinds[item]}{text}"
-                for item, text in zip(bought["商品编号"], texts, strict=True)
-            ],
+            "评价内容": [f"这个{kind}{text}" for kind, text in zip(kinds, texts, strict=True)],
             "评价时间": bought["时间"].to_numpy(),
         }
     )

@@ -19,10 +19,10 @@ HEAD_WORD_ITEMS = 8
 """A word names an inferred category only if at least this many titles have it."""
 
 _WORD = regex.compile(r"[\p{L}\p{M}]{3,}")
-_HEADS_FIRST = "ar be bg bs ca cs cy es eu fa fr ga gl he hr id it km lo ms my pl pt ro ru sk sl sr th uk ur vi"
-_HEAD_FIRST = frozenset(_HEADS_FIRST.split())
-"""Languages in which the head noun of a product's title comes first: Romance, Slavic, Celtic,
-Semitic, and those of South East Asia."""
+_ROMANCE_AND_SLAVIC = "be bg bs ca cs es fr gl hr it pl pt ro ru sk sl sr uk"
+_OTHERS = "ar cy eu fa ga he id km lo ms my th ur vi"
+_HEAD_FIRST = frozenset([*_ROMANCE_AND_SLAVIC.split(), *_OTHERS.split()])
+"""Languages in which the head noun of a product's title comes first."""
 
 _FEATURES = {
     "en": "black white red blue green pink yellow orange purple grey gray brown cream ivory silver "

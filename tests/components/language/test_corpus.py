@@ -145,6 +145,7 @@ def test_a_long_sentence_is_cut_into_pieces_and_nothing_is_lost() -> None:
     tokens, starts, lengths, owner = corpus.tokenise(tokenizer, sentences, 8)
     assert lengths.tolist() == [8, 8, 4, 2, 8]
     assert owner.tolist() == [0, 0, 0, 1, 1]
+    assert starts.all()
     assert tokenizer.decode(tokens) == " ".join(sentences.str.strip()).replace("  ", " ")
 
 
