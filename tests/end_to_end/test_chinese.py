@@ -52,6 +52,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> House:
     params["finetune"] |= {"head_steps": 20}
     params["train"]["sequential"] |= {"epochs": 2, "dimensions": 32}
     params["register"] |= {"min_users": 10}
+    params["monitor"] |= {"window_days": 5}  # 120 days are few windows of a week
     params["serve"] |= {"port": free_port()}
     params["flows"] |= {"prefect_port": free_port(), "mlflow_port": free_port()}
     file.write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True))
