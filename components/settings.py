@@ -782,8 +782,8 @@ class Corpus(Section):
     languages: list[str] = []
     """ISO 639-1 codes of languages to include; [] = all. Texts too short to tell are included."""
     near_duplicate_similarity: Share = 0.9
-    """Cosine similarity of shingles (5 letters, or 2 characters of Chinese and other scripts without
-    spaces) from which one of two texts is dropped."""
+    """Cosine similarity of shingles (5 letters, in scripts without spaces 2 characters) from which
+    one of two texts is dropped."""
     validation_share: Share = 0.05
     """Share of the documents held out for perplexity."""
     max_length: Annotated[int, Field(ge=8, le=512)] = 64
