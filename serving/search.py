@@ -73,8 +73,8 @@ class Search:
         """Return codes and scores of the items of ``mask`` (bool (items,)) that match, best first.
 
         Matching: at least one word in common that is no stop word and no number alone; without any,
-        similar spelling.
-        The encoder adds items of similar meaning, ranked after those with words in common.
+        similar spelling. The encoder adds items of similar meaning, ranked after those with words
+        in common.
         """
         empty = np.empty(0, dtype=np.int64), np.empty(0)
         if self._words is None or self._letters is None:

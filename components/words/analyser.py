@@ -137,8 +137,8 @@ class Words:
         Stop words and numbers are no content, unless the query has no other words.
         """
         said = words(normalise(query), self._japanese)
-        empty = self._stop_words
-        content = [one for one in said if one not in empty and not one.isnumeric()] or said
+        stop = self._stop_words
+        content = [one for one in said if one not in stop and not one.isnumeric()] or said
         return Query(
             [stem for word in said for stem in self.stems(word)],
             [stem for word in content for stem in self.stems(word)],
