@@ -778,11 +778,12 @@ class Preprocess(Section):
 
 class Corpus(Section):
     min_characters: PositiveInt = 12
-    """Shorter texts are dropped."""
+    """Shorter texts are dropped; a Chinese, Japanese or Korean character counts twice."""
     languages: list[str] = []
     """ISO 639-1 codes of languages to include; [] = all. Texts too short to tell are included."""
     near_duplicate_similarity: Share = 0.9
-    """Cosine similarity of character 5-grams from which one of two texts is dropped."""
+    """Cosine similarity of shingles (5 letters, in scripts without spaces 2 characters) from which
+    one of two texts is dropped."""
     validation_share: Share = 0.05
     """Share of the documents held out for perplexity."""
     max_length: Annotated[int, Field(ge=8, le=512)] = 64

@@ -1,13 +1,14 @@
 """Text search over the catalogue: words, similar spelling, and meaning where there is an encoder.
 
 In: the catalogue's texts, the item vectors and the model folder's optional ``encoder``. Out: the
-matching items, best first. Exact: one sparse product with the query's words.
+matching items, best first. Exact: one sparse product with the query's words. A text's words are
+those of its language, a query's those of every language of the catalogue.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.data.attributes import kind_of
+from components.words.analyser import Words
+from components.words.segmentation import letters
 
 NEAR = 0.35
 """Cosine of letter trigrams from which on a misspelt query matches a title."""
@@ -40,10 +43,11 @@ class Search:
         ignored."""
         self._attributes = [column for column in shown if kind_of(column) == "text"]
         texts, titles = _texts(table, self._attributes)
+        self._analyser = Words.of(texts)
         self._words = _Index.of(
-            TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"), texts
+            TfidfVectorizer(sublinear_tf=True, analyzer=list), self._terms(texts)
         )
-        self._letters = _Index.of(TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 3)), titles)
+        self._letters = _Index.of(TfidfVectorizer(analyzer=letters), titles)
         self._vectors = vectors
         self.encoder = encoder
 
@@ -63,25 +67,32 @@ class Search:
             return Search(table, vectors, self.encoder, self._attributes)
         search = copy.copy(self)
         texts, titles = _texts(table.iloc[codes], self._attributes)
-        search._words = self._words.extended(len(table), codes, texts)
+        search._words = self._words.extended(len(table), codes, [*self._terms(texts)])
         search._letters = self._letters.extended(len(table), codes, titles)
         search._vectors = vectors
         return search
 
+    def _terms(self, texts: pd.Series) -> Iterable[list[str]]:
+        return self._analyser.of_texts(texts, for_search=True)
+
     def find(self, query: str, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return codes and scores of the items of ``mask`` (bool (items,)) that match, best first.
 
-        Matching: at least one word in common; without any, similar spelling. The encoder adds items
-        of similar meaning, ranked after those with words in common.
+        Matching: at least one word in common that is no stop word and no number alone; without any,
+        similar spelling. The encoder adds items of similar meaning, ranked after those with words
+        in common.
         """
         empty = np.empty(0, dtype=np.int64), np.empty(0)
         if self._words is None or self._letters is None:
             return empty
-        words, letters = self._words.cosines(query), self._letters.cosines(query)
-        matches = words > 0
+        said = self._analyser.of_query(query)
+        words, spelling = self._words.cosines(said.terms), self._letters.cosines(said.text)
+        matches = self._words.cosines(said.content) > 0
         if not (matches & mask).any():
-            matches = letters >= NEAR
-        scores = words + 0.5 * letters
+            words[:] = 0.0
+            matches = spelling >= NEAR
+        # Of items that match by neither, the spelling is chance, more so of another language's.
+        scores = np.where(matches, words + 0.5 * spelling, 0.0)
         if self.encoder is not None and self._vectors is not None:
             asked = np.asarray(self.encoder.encode([query], kind="query"))[0]
             meaning = np.asarray(self._vectors) @ asked
@@ -118,14 +129,18 @@ class _Index:
         self._late = sp.csr_matrix((0, by_term.shape[0]))
 
     @classmethod
-    def of(cls, vectorizer: TfidfVectorizer, texts: pd.Series) -> _Index | None:
-        """Return the index of the texts, None where there is no text at all."""
-        if not texts.str.contains(r"\w").any():
+    def of(cls, vectorizer: TfidfVectorizer, texts: Iterable[Any]) -> _Index | None:
+        """Return the index of the texts, None where there is no term at all.
+
+        texts: what the vectorizer's analyser takes.
+        """
+        try:
+            matrix = vectorizer.fit_transform(texts)
+        except ValueError:  # scikit-learn's error for an empty vocabulary
             return None
-        matrix = vectorizer.fit_transform(texts)
         return cls(vectorizer, matrix.T.tocsr())
 
-    def extended(self, n_items: int, codes: np.ndarray, texts: pd.Series) -> _Index:
+    def extended(self, n_items: int, codes: np.ndarray, texts: Iterable[Any]) -> _Index:
         """Return the index with other texts at ``codes``, as far as it was fitted the same."""
         index = copy.copy(self)
         known, analyse = self._fitted.vocabulary_, self._fitted.build_analyzer()
@@ -142,8 +157,8 @@ class _Index:
         index._late = index._vectorizer.transform(texts)
         return index
 
-    def cosines(self, query: str) -> np.ndarray:
-        """Return float64 (items,): the cosine of each text and the query."""
+    def cosines(self, query: Any) -> np.ndarray:
+        """Return float64 (items,): the cosine of each text and the query, which is as they are."""
         asked = self._vectorizer.transform([query]).tocsr()
         cosines = np.zeros(self._n_items)
         known = asked.indices < self._by_term.shape[0]

@@ -8,7 +8,6 @@ measures the effect of each on the validation window.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,11 +17,11 @@ from components.arrays import DoubleArray, FloatArray, IntArray, RealArray
 from components.data.dataset import Catalogue, Interactions, item_text
 from components.data.schema import EVENTS
 from components.settings import Augment
+from components.words.segmentation import SENTENCE_END
 
 if TYPE_CHECKING:  # transformers is slow to import, and only some functions need it
     from components.language.encoder import TextEncoder
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
 SHARPNESS = 20.0
 """Factor on the cosines before the softmax."""
 
@@ -73,7 +72,7 @@ def summaries(reviews: pd.DataFrame, encoder: TextEncoder, sentences: int = 2) -
     Centroid summarisation (Radev et al. 2004) over sentence vectors: the sentences nearest to the
     mean of the product's sentences, in their original order. Confidence: their mean cosine to it.
     """
-    parts = reviews["text"].fillna("").map(_SENTENCE_END.split)
+    parts = reviews["text"].fillna("").map(SENTENCE_END.split)
     flat = pd.DataFrame({"item_id": reviews["item_id"], "text": parts}).explode("text")
     flat = flat[flat["text"].str.len() > 0].reset_index(drop=True)
     if flat.empty:

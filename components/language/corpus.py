@@ -2,15 +2,15 @@
 
 In: ``data/prepared``, ``data/valid/reviews.parquet``. Out: ``data/corpus``: ``tokens.npy`` (int32,
 all sentences one after the other, opened memory-mapped), ``sentences.npy`` (int64 offsets),
-``documents.npy`` (int64 offsets into the sentences), ``held_out.npy`` (bool for each document),
-``languages.npy`` (its ISO 639 code), ``tokenizer/`` and ``corpus.json``. A document is one product
-or one review; its adjacent sentences are the pairs of next sentence prediction.
+``documents.npy`` (int64 offsets into the sentences), ``starts.npy`` (bool for each token: it
+starts a word), ``held_out.npy`` (bool for each document), ``languages.npy`` (its ISO 639 code),
+``tokenizer/`` and ``corpus.json``. A document is one product or one review; its adjacent sentences
+are the pairs of next sentence prediction.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,27 +24,32 @@ from transformers import PreTrainedTokenizerBase
 from components.arrays import BoolArray, Int32Array, Int64Array, TextArray
 from components.data.dataset import Prepared, category_texts, item_text, load_prepared
 from components.language.families import open_tokenizer
-from components.language.languages import (
-    UNDETERMINED,
-    catalogue_languages,
-    finding,
-    fits,
-    languages_of,
-)
+from components.language.languages import finding, fits
 from components.progress import progress
 from components.settings import Corpus as CorpusSettings
 from components.settings import Settings
+from components.words.languages import UNDETERMINED, catalogue_languages, languages_of
+from components.words.segmentation import (
+    SENTENCE_END,
+    has_unspaced,
+    normalise,
+    shingles,
+    simplified,
+    width,
+    word_places,
+)
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
 _BLOCK = 8192  # texts of which more than the text is in memory at once
 _BANDS, _ROWS = 16, 4  # of the signatures: they find 99.98 % of pairs with Jaccard 0.8
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """tokens: int32. sentences, documents: int64 offsets. held_out: bool (documents,)."""
+    """tokens: int32. starts: bool (tokens,), those that start a word. sentences, documents: int64
+    offsets. held_out: bool (documents,)."""
 
     tokens: Int32Array
+    starts: BoolArray
     sentences: Int64Array
     documents: Int64Array
     held_out: BoolArray
@@ -55,7 +60,7 @@ class Corpus:
 
 def load_corpus(folder: Path) -> Corpus:
     """Return the corpus of ``folder``, its tokens memory-mapped."""
-    names = ("tokens", "sentences", "documents", "held_out")
+    names = ("tokens", "starts", "sentences", "documents", "held_out")
     return Corpus(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in names))
 
 
@@ -71,25 +76,22 @@ def clean(texts: pd.Series) -> pd.Series:
 def distinct(texts: pd.Series, similarity: float) -> BoolArray:
     """Return bool (texts,): false for duplicates and near duplicates of an earlier text.
 
-    Near duplicates: the cosine of their counts of character 5-grams is at least ``similarity``.
-    Only pairs are compared that share a band of a MinHash signature (Broder 1997; Leskovec,
-    Rajaraman and Ullman, Mining of Massive Datasets, ch. 3), so time and memory grow with the
-    texts.
+    Near duplicates: the cosine of their counts of shingles is at least ``similarity``. Only pairs
+    are compared that share a band of a MinHash signature (Broder 1997; Leskovec, Rajaraman and
+    Ullman, Mining of Massive Datasets, ch. 3), so time and memory grow with the texts.
     """
-    lower = texts.str.lower()
-    keep = (~lower.duplicated()).to_numpy()
+    normal = texts.map(normalise).map(simplified)
+    keep = (~normal.duplicated()).to_numpy()
     if similarity >= 1:
         return keep
-    rows = np.flatnonzero(keep & texts.str.strip().astype(bool).to_numpy())
+    rows = np.flatnonzero(keep & normal.str.strip().astype(bool).to_numpy())
     if not len(rows):
         return keep
-    grams = HashingVectorizer(
-        analyzer="char_wb", ngram_range=(5, 5), n_features=2**20, alternate_sign=False
-    )
-    pairs = _candidate_pairs(lower.iloc[rows], grams)
+    grams = HashingVectorizer(analyzer=shingles, n_features=2**20, alternate_sign=False)
+    pairs = _candidate_pairs(normal.iloc[rows], grams)
     for start in progress(range(0, len(pairs), _BLOCK), desc="near duplicates", unit="block"):
         first, second = rows[pairs[start : start + _BLOCK].T]
-        cosine = grams.transform(lower.iloc[first]).multiply(grams.transform(lower.iloc[second]))
+        cosine = grams.transform(normal.iloc[first]).multiply(grams.transform(normal.iloc[second]))
         keep[second[np.asarray(cosine.sum(axis=1)).ravel() >= similarity]] = False
     return keep
 
@@ -163,40 +165,80 @@ def held_out(texts: pd.Series, share: float) -> BoolArray:
 
 def sentences_of(documents: pd.DataFrame) -> pd.Series:
     """Return all sentences in order, indexed by their document's row."""
-    body = documents["body"].str.split(_SENTENCE_END).explode()
+    body = documents["body"].map(SENTENCE_END.split).explode()
     parts = pd.concat([documents["heading"], documents["attributes"], body])
     return parts[parts != ""].sort_index(kind="stable")
 
 
 def tokenise(
     tokenizer: PreTrainedTokenizerBase, sentences: pd.Series, max_length: int
-) -> tuple[Int32Array, Int64Array, Int64Array]:
-    """Return tokens int32, lengths int64 (pieces,), and each piece's document.
+) -> tuple[Int32Array, BoolArray, Int64Array, Int64Array]:
+    """Return tokens int32, which of them start a word, lengths int64 (pieces,), and each piece's
+    document.
 
     A sentence longer than ``max_length`` tokens is split into several pieces, not truncated.
     """
     blocks = list(_tokenised(tokenizer, sentences))
-    tokens = np.concatenate([block for block, _ in blocks])
-    lengths = np.concatenate([length for _, length in blocks])
+    tokens, starts, lengths = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     pieces = -(-lengths // max_length)  # of each sentence; none if it has no token
     owner = np.repeat(sentences.index.to_numpy(), pieces)
     last = np.cumsum(pieces)[pieces > 0] - 1
     cut = np.full(len(owner), max_length)
     cut[last] = (lengths - (pieces - 1) * max_length)[pieces > 0]
-    return tokens, cut, owner
+    return tokens, starts, cut, owner
 
 
 def _tokenised(
     tokenizer: PreTrainedTokenizerBase, sentences: pd.Series
-) -> Iterator[tuple[Int32Array, Int64Array]]:
+) -> Iterator[tuple[Int32Array, BoolArray, Int64Array]]:
+    starts_word = starts_of_words(tokenizer)
     for start in progress(range(0, len(sentences), _BLOCK), desc="tokens", unit="block"):
+        texts = sentences.iloc[start : start + _BLOCK].tolist()
         encoded = tokenizer(
-            sentences.iloc[start : start + _BLOCK].tolist(),
+            texts,
             add_special_tokens=False,
             return_attention_mask=False,
-        )["input_ids"]
-        flat = np.fromiter((token for ids in encoded for token in ids), dtype=np.int32)
-        yield flat, np.array([len(ids) for ids in encoded], dtype=np.int64)
+            return_offsets_mapping=True,
+        )
+        ids = encoded["input_ids"]
+        flat = np.fromiter((token for one in ids for token in one), dtype=np.int32)
+        lengths = np.array([len(one) for one in ids], dtype=np.int64)
+        starts, offsets = starts_word[flat], np.append(0, np.cumsum(lengths))
+        for row, text in enumerate(texts):
+            if has_unspaced(text):
+                inside = slice(offsets[row], offsets[row + 1])
+                starts[inside] = in_unspaced(text, encoded["offset_mapping"][row], starts[inside])
+        yield flat, starts, lengths
+
+
+def starts_of_words(tokenizer: PreTrainedTokenizerBase) -> BoolArray:
+    """Return bool (vocabulary,): tokens that start a word, where spaces separate words.
+
+    WordPiece marks tokens that continue a word (##); byte-level BPE and SentencePiece mark the
+    space before a word (Ġ, ▁).
+    """
+    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    kind = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["type"]
+    if kind == "WordPiece":
+        return np.array([not piece.startswith("##") for piece in pieces])
+    return np.array([piece.startswith(("Ġ", "Ċ", "▁")) for piece in pieces])
+
+
+def in_unspaced(text: str, offsets: list[tuple[int, int]], marked: BoolArray) -> BoolArray:
+    """Return bool (tokens,): those that start a word of a text with words without spaces.
+
+    Whole-word masking of segmented words, as of Chinese BERT (Cui et al. 2019): a token starts a
+    word if a segmented word starts in it. offsets: the characters of each token. marked: what the
+    vocabulary says, which holds for the other words.
+    """
+    begins, inside = np.zeros((2, len(text) + 1), dtype=bool)
+    for start, end in word_places(text):
+        begins[start], inside[start:end] = True, True
+    first = np.array([start for start, _ in offsets])
+    last = np.maximum(first + 1, [end for _, end in offsets])
+    found = np.array([begins[a:b].any() for a, b in zip(first, last, strict=True)], dtype=bool)
+    before = np.append(False, inside[:-1])[first]  # a word after one without a space
+    return np.where(inside[first], found, marked | found | before)
 
 
 def select(
@@ -208,7 +250,7 @@ def select(
     titles are undetermined.
     """
     texts = documents["heading"].str.cat([documents["attributes"], documents["body"]], sep=" ")
-    long_enough = (texts.str.strip().str.len() >= settings.min_characters).to_numpy()
+    long_enough = (texts.map(width) >= settings.min_characters).to_numpy()
     documents, texts = documents[long_enough], texts[long_enough]
     kept = distinct(texts, settings.near_duplicate_similarity)
     documents, texts = documents[kept], texts[kept]
@@ -248,10 +290,11 @@ def run(settings: Settings, root: Path) -> None:
     texts = documents.agg(" ".join, axis=1)
     sentences = sentences_of(documents)
     tokenizer = open_tokenizer(encoder, sentences)
-    tokens, lengths, owner = tokenise(tokenizer, sentences, s.max_length)
+    tokens, starts, lengths, owner = tokenise(tokenizer, sentences, s.max_length)
     counts = np.bincount(owner, minlength=len(documents))
     arrays = {
         "tokens": tokens,
+        "starts": starts,
         "sentences": np.append(0, np.cumsum(lengths)),
         "documents": np.append(0, np.cumsum(counts)),
         "held_out": held_out(texts, s.validation_share),

@@ -14,8 +14,6 @@ returns the number of targets, so the parts add up to the loss of the whole batc
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,22 +28,7 @@ from components.language.families import FAMILIES, family_of
 from components.settings import Settings
 
 IGNORED = -100
-# Spaces, then Thai to Myanmar, Khmer, Japanese syllables and Chinese characters.
-_STARTS = re.compile("[ĠĊ▁\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 Batch = dict[str, torch.Tensor]
-
-
-def starts_of_words(tokenizer: PreTrainedTokenizerBase) -> BoolArray:
-    """Return bool (vocabulary,): tokens that start a word.
-
-    WordPiece marks tokens that continue a word (##); byte-level BPE and SentencePiece mark the
-    space before a word (Ġ, ▁). In scripts without spaces between words each token starts one.
-    """
-    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    kind = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["type"]
-    if kind == "WordPiece":
-        return np.array([not piece.startswith("##") for piece in pieces])
-    return np.array([bool(_STARTS.match(piece)) for piece in pieces])
 
 
 class Texts:
@@ -69,7 +52,6 @@ class Texts:
         self.corpus, self.documents, self.tokenizer = corpus, documents, tokenizer
         self.sentences = np.asarray(corpus.sentences)
         self.bounds = np.asarray(corpus.documents)
-        self.starts = starts_of_words(tokenizer)
         self.max_length, self.mask_probability, self.seed = max_length, mask_probability, seed
 
     def target_counts(self, batch: Batch) -> dict[str, int]:
@@ -90,11 +72,11 @@ class Texts:
         return start, np.minimum(self.sentences[high] - start, max_tokens)
 
     def rows(self, *parts: int | tuple[Int64Array, Int64Array]) -> tuple[Int64Array, ...]:
-        """Return ids, part and attention int64 (batch, length) of rows made of ``parts``.
+        """Return ids, word and attention int64 (batch, length) of rows made of ``parts``.
 
         A part is the id of a special token, or start and length of a text in each row. A special
-        token after an empty text is omitted, unless it is the first text. part: the number (from 1)
-        of the token's text, 0 for special tokens and padding.
+        token after an empty text is omitted, unless it is the first text. word: the number (from 1)
+        of the token's word in the row, 0 for special tokens and padding.
         """
         size = next(len(part[0]) for part in parts if not isinstance(part, int))
         lengths = [
@@ -108,33 +90,32 @@ class Texts:
         offset = np.cumsum([np.zeros(size, dtype=np.int64), *lengths], axis=0)
         pad = self.tokenizer.pad_token_id
         ids = np.full((size, int(offset[-1].max())), pad, dtype=np.int64)
-        part_of = np.zeros_like(ids)
-        for part, length, text, at in zip(parts, lengths, texts, offset[:-1], strict=True):
+        plain, starts = np.zeros((2, *ids.shape), dtype=bool)
+        for part, length, at in zip(parts, lengths, offset[:-1], strict=True):
             row = np.repeat(np.arange(size), length)
             within = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
             column = at[row] + within
             if isinstance(part, int):
                 ids[row, column] = part
             else:
-                ids[row, column] = self.corpus.tokens[part[0][row] + within]
-                part_of[row, column] = text
+                taken = part[0][row] + within
+                ids[row, column] = self.corpus.tokens[taken]
+                starts[row, column] = self.corpus.starts[taken] | (within == 0)
+                plain[row, column] = True
         attention = np.arange(ids.shape[1]) < offset[-1][:, None]
-        return ids, part_of, attention.astype(np.int64)
+        return ids, np.cumsum(starts, axis=1) * plain, attention.astype(np.int64)
 
-    def words(self, ids: IntArray, part: IntArray, random: np.random.Generator) -> BoolArray:
+    def words(self, word: IntArray, random: np.random.Generator) -> BoolArray:
         """Return bool (batch, length): the tokens of words drawn with ``mask_probability``.
 
         Whole words are drawn: that share of each row's words, at least one.
         """
-        plain = part > 0
-        before = np.pad(part, ((0, 0), (1, 0)))[:, :-1]
-        word = np.cumsum(plain & (self.starts[ids] | (part != before)), axis=1)  # from 1 on
         count = word.max(axis=1)
         wanted = np.minimum(np.maximum(1, np.rint(self.mask_probability * count)), count)
-        key = random.random((len(ids), int(count.max(initial=0)) + 1))
+        key = random.random((len(word), int(count.max(initial=0)) + 1))
         key[(np.arange(key.shape[1]) > count[:, None]) | (np.arange(key.shape[1]) == 0)] = np.inf
         chosen = key.argsort(axis=1).argsort(axis=1) < wanted[:, None]
-        return plain & np.take_along_axis(chosen, word, axis=1)
+        return (word > 0) & np.take_along_axis(chosen, word, axis=1)
 
     def masked(
         self, ids: IntArray, chosen: BoolArray, random: np.random.Generator
@@ -145,7 +126,7 @@ class Texts:
         """
         fate = random.random(ids.shape)
         out = np.where(chosen & (fate < 0.8), self.tokenizer.mask_token_id, ids)
-        noise = random.integers(0, len(self.starts), ids.shape)
+        noise = random.integers(0, len(self.tokenizer), ids.shape)
         out = np.where(chosen & (fate >= 0.8) & (fate < 0.9), noise, out)
         return out, np.where(chosen, ids, IGNORED)
 
@@ -159,8 +140,8 @@ class Masked(Texts):
         """Return batch number ``step`` of ``size`` rows."""
         random, t = self.random(step), self.tokenizer
         text = self.spans(size, self.max_length - 2, random)
-        ids, part, attention = self.rows(t.cls_token_id, text, t.sep_token_id)
-        ids, labels = self.masked(ids, self.words(ids, part, random), random)
+        ids, word, attention = self.rows(t.cls_token_id, text, t.sep_token_id)
+        ids, labels = self.masked(ids, self.words(word, random), random)
         return _tensors(input_ids=ids, attention_mask=attention, labels=labels)
 
     def losses(self, model: Any, batch: Batch) -> dict[str, torch.Tensor]:
@@ -207,10 +188,10 @@ class MaskedPairs(Texts):
         longest = np.where(pair, self.max_length // 2 - 2, self.max_length - 2)
         one = self.sentences[first], np.minimum(length[first], longest)
         two = self.sentences[second], np.where(pair, np.minimum(length[second], longest + 1), 0)
-        ids, part, attention = self.rows(t.cls_token_id, one, t.sep_token_id, two, t.sep_token_id)
+        ids, word, attention = self.rows(t.cls_token_id, one, t.sep_token_id, two, t.sep_token_id)
         column = np.arange(ids.shape[1])
         segments = attention * (column >= (one[1] + 2)[:, None])
-        ids, labels = self.masked(ids, self.words(ids, part, random), random)
+        ids, labels = self.masked(ids, self.words(word, random), random)
         return _tensors(
             input_ids=ids,
             attention_mask=attention,
@@ -271,8 +252,8 @@ class Permutation(Texts):
         """Return batch number ``step`` of ``size`` rows."""
         random, t = self.random(step), self.tokenizer
         text = self.spans(size, self.max_length - 2, random)
-        ids, part, attention = self.rows(text, t.sep_token_id, t.cls_token_id)
-        chosen = self.words(ids, part, random)
+        ids, word, attention = self.rows(text, t.sep_token_id, t.cls_token_id)
+        chosen = self.words(word, random)
         order = np.where(chosen, random.random(ids.shape), -1.0)
         hidden = chosen[:, None, :] & (order[:, :, None] <= order[:, None, :])
         row, place = np.nonzero(chosen)

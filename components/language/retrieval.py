@@ -15,8 +15,9 @@ from torch.nn import functional as F
 
 from components.language.batches import whole_passes
 from components.language.encoder import TextEncoder
+from components.words.segmentation import has_unspaced, normalise, words
 
-_WORD = re.compile(r"[^\W\d_]{2,}")
+_WORD = re.compile(r"[^\W\d_]{2,}")  # of a text in which spaces separate words
 WORDS = 3
 """Most words of a query."""
 QUERIES = 4096
@@ -32,11 +33,22 @@ def made_queries(texts: list[str], seed: int) -> list[str]:
     random = np.random.default_rng(seed)
     queries = []
     for text in texts:
-        words = _WORD.findall(text.lower())
-        n = min(len(words), int(random.integers(1, WORDS + 1)))
-        chosen = np.sort(random.choice(len(words), n, replace=False)) if words else range(0)
-        queries.append(" ".join(words[place] for place in chosen) or text)
+        said = words_of(text)
+        n = min(len(said), int(random.integers(1, WORDS + 1)))
+        chosen = np.sort(random.choice(len(said), n, replace=False)) if said else range(0)
+        queries.append(" ".join(said[place] for place in chosen) or text)
     return queries
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text that a query may have: of letters, and of two characters or more.
+
+    >>> words_of("A red mug, 350ml"), words_of("日式陶瓷马克杯的盖")
+    (['red', 'mug', 'ml'], ['日式', '陶瓷', '马克杯'])
+    """
+    if not has_unspaced(text):
+        return _WORD.findall(text.lower())
+    return [word for word in words(normalise(text)) if len(word) > 1 and word.isalpha()]
 
 
 class Retrieval:
@@ -51,7 +63,7 @@ class Retrieval:
         self.encoder, self.negatives, self.seed = encoder, negatives, seed
         self.products = np.random.default_rng(seed).permutation(len(texts))[:QUERIES]
         self.queries = made_queries([texts[row] for row in self.products], seed)
-        vectoriser = CountVectorizer(token_pattern=_WORD.pattern, binary=True)
+        vectoriser = CountVectorizer(analyzer=words_of, binary=True)
         try:
             self.text_words = vectoriser.fit_transform(texts).T.tocsc()  # (words, products)
         except ValueError as error:  # scikit-learn's error for an empty vocabulary

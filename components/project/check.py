@@ -24,9 +24,10 @@ from components.data import ingest
 from components.data.event_kinds import check_targets
 from components.data.sources.columns import mapped_columns
 from components.data.sources.files import files_of
-from components.language.languages import catalogue_languages, finding
+from components.language.languages import finding
 from components.project.sampling import Sample, sample
 from components.settings import Settings
+from components.words.languages import catalogue_languages
 
 TABLES = ("interactions", "items", "users", "reviews")
 MEGABYTES = 16

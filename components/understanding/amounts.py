@@ -14,35 +14,23 @@ from typing import Literal
 
 from components.understanding.plain import plain, words
 from components.understanding.utterances import alternatives, language, languages
+from components.words.numerals import CURRENCY_WORDS, number_of
 
 AROUND = 0.25
 """How far from the amount "around 10" reaches, as a share of it."""
 MOST = 1e7
 """A larger amount is none."""
 
-_CURRENCIES = {
-    "GBP": """£ gbp pound pounds quid fiver tenner sterling pfund livre livres libra libras
-    镑 鎊 英镑 英鎊""",
-    "EUR": "€ eur euro euros 欧元 歐元 欧",
-    "USD": "$ usd us$ dollar dollars bucks dolar dolares 美元 美金 刀",
-    "CNY": "¥ ￥ cny rmb yuan 元 块 塊 人民币 人民幣 块钱 元钱",
-    "CHF": "chf franken francs stutz",
-    "MXN": "mxn pesos peso",
+_CURRENCY = {
+    plain(word): code
+    for code, listed in {**CURRENCY_WORDS, "CNY": f"{CURRENCY_WORDS['CNY']} ¥"}.items()
+    for word in words(listed)
+    if word not in ("real", "won")  # English words, too
 }
-_CURRENCY = {word: code for code, listed in _CURRENCIES.items() for word in words(listed)}
 _CENTS = frozenset(words("p pence cent cents centimes centavos centimos ct rappen"))
 _DIGITS = re.compile(r"\d{1,3}(?:[ ,.'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.,]\d{1,2})?")
-_HAN_DIGITS = {
-    **{sign: n for n, sign in enumerate("零一二三四五六七八九")},
-    "两": 2,
-    "兩": 2,
-    "〇": 0,
-}
-_HAN_UNITS = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "萬": 10_000}
-_HAN = re.compile(f"[{''.join([*_HAN_DIGITS, *_HAN_UNITS])}]+")
-_COUNTED = re.compile(
-    rf"(?:\d|[{''.join([*_HAN_DIGITS, *_HAN_UNITS])}]) ?[个個只件套张條条人岁歲号號厘]"
-)
+_HAN = re.compile("[零〇一二两三四五六七八九十百千万亿]+")
+_COUNTED = re.compile(rf"(?:\d|{_HAN.pattern}) ?[个只件套张条人岁号厘]")
 """A number of things, or an age."""
 _NAMED = {
     **{"fiver": 5.0, "tenner": 10.0},
@@ -51,7 +39,7 @@ _NAMED = {
     **{"decena": 10.0, "veintena": 20.0, "treintena": 30.0, "centenar": 100.0},
 }
 _MARKED = re.compile(
-    r"(?:[£€$¥￥] ?\d[\d.,]*|\d[\d.,]* ?(?:[£€$]|(?:"
+    r"(?:[£€$¥] ?\d[\d.,]*|\d[\d.,]* ?(?:[£€$]|(?:"
     + "|".join(word for word in _CURRENCY if word.isalpha() and word.isascii())
     + r")\b)|(?:\d[\d.,]*|"
     + _HAN.pattern
@@ -74,7 +62,7 @@ def read_amount(text: str, code: str) -> Amount | None:
     said = plain(text)
     if _COUNTED.search(said):
         return None
-    parts = re.findall(r"[^\W\d_]+|[£€$¥￥]", said)
+    parts = re.findall(r"[^\W\d_]+|[£€$¥]", said)
     currency = next((_CURRENCY[part] for part in parts if part in _CURRENCY), None)
     if currency is None:
         longest = sorted((word for word in _CURRENCY if not word.isascii()), key=len, reverse=True)
@@ -89,7 +77,7 @@ def read_amount(text: str, code: str) -> Amount | None:
 
 def marked_amount(text: str, code: str) -> Amount | None:
     """Return the first amount of a text that has a currency, None without one."""
-    found = _MARKED.search(text.casefold())
+    found = _MARKED.search(plain(text))
     if found:
         return read_amount(found[0], code)
     articles = [(article, 1.0) for article in ("ein", "eine", "einem", "un", "une", "una")]
@@ -137,7 +125,7 @@ def _number(said: str, parts: list[str], code: str) -> float | None:
                 if re.search(rf"(?<![^\W_]){re.escape(spelt)}(?![^\W_])", said):
                     return value
     if found := _HAN.search(said):
-        return _han(found[0])
+        return number_of(found[0])
     return 1.0 if _ARTICLE.search(said) and _CURRENCY.keys() & set(parts) else None
 
 
@@ -158,21 +146,3 @@ def _decimal(digits: str) -> float:
     whole, mark, part = re.match(r"(.*?)(?:([.,])(\d{1,2}))?$", digits).groups()  # type: ignore[union-attr]
     whole = re.sub("[.,]", "", whole)
     return float(f"{whole}.{part}" if mark else whole)
-
-
-def _han(number: str) -> float:
-    """Return a Chinese number.
-
-    >>> [_han(number) for number in ("十", "二十五", "一百零八", "一百二", "两千")]
-    [10.0, 25.0, 108.0, 120.0, 2000.0]
-    """
-    total, digit, unit = 0, None, 10
-    for sign in number:
-        if sign in _HAN_UNITS:
-            unit = _HAN_UNITS[sign]
-            total += (1 if digit is None else digit) * unit
-            digit = None
-        else:
-            digit = _HAN_DIGITS[sign] if digit is None else 10 * digit + _HAN_DIGITS[sign]
-            unit = 10 if digit == 0 else unit
-    return float(total + (digit or 0) * (unit // 10 if total else 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
+from components.words.segmentation import normalise, simplified, without_accents
 
 
 def words(text: str) -> list[str]:
@@ -11,11 +11,9 @@ def words(text: str) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """Return a text in lower case, without accents, with single blanks.
+    """Return a text in lower case, without accents, Chinese simplified, with single blanks.
 
-    >>> plain("  Théière  FÜR Fußmatten ")
-    'theiere fur fussmatten'
+    >>> plain("  Théière  FÜR Fußmatten 馬克杯 cœur")
+    'theiere fur fussmatten 马克杯 coeur'
     """
-    decomposed = unicodedata.normalize("NFKD", text.casefold().replace("œ", "oe"))
-    kept = "".join(sign for sign in decomposed if not unicodedata.combining(sign))
-    return " ".join(kept.replace("’", "'").split())
+    return " ".join(without_accents(simplified(normalise(text.replace("’", "'")))).split())

@@ -62,7 +62,7 @@ class Reading(BaseModel):
     occasions: Parts = Field([], description="what it is for")
     min_price: Price | None = None
     max_price: Price | None = None
-    currency: Literal["GBP", "EUR", "USD", "CNY", "CHF", "MXN"] | None = None
+    currency: str | None = Field(None, pattern="^[A-Z]{3}$", description="ISO 4217")
     level: Literal["cheap", "dear"] | None = None
     places: list[Annotated[int, Field(ge=-1, le=20)]] = Field(
         [], max_length=8, description="shown products referred to: 1 the first, -1 the last"

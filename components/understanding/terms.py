@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 
 from components.arrays import FloatArray
-from components.recommenders.models.rules import stem
 from components.understanding.dictionary import HEAD_FIRST, Concept, Dictionary
 from components.understanding.plain import plain, words
+from components.words.stems import stem
 
 WIDEST = 3
 """Words by which a name of a thing may be longer than what was labelled."""

@@ -16,7 +16,6 @@ import pandas as pd
 
 from components.json_files import write_json
 from components.language.families import locate
-from components.language.languages import UNDETERMINED, catalogue_languages, shares
 from components.language.packaged import ENCODERS
 from components.settings import Settings
 from components.understanding.dictionary import kinds, names
@@ -24,6 +23,7 @@ from components.understanding.model import UnderstandingModel
 from components.understanding.tagger import Reader, Tagger
 from components.understanding.terms import phrases_of
 from components.understanding.utterances import INTENTS, Intent, Utterance, Writer, languages
+from components.words.languages import UNDETERMINED, catalogue_languages, shares
 
 SHARES: dict[Intent, float] = {"find": 0.45, "refine": 0.1, "not_my_field": 0.06, "hello": 0.04}
 """Shares of the intents among the training sentences; the others share the rest."""

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from components.recommenders.models.rules import Found, stem
+from components.recommenders.models.rules import Found
+from components.words.stems import stem
 from serving.conversation.answer_text import AnswerText, price_relaxed
 from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.facts import Facts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from components.recommenders.models.rules import stem
+from components.words.stems import stem
 from serving.conversation.message import Text
 from serving.conversation.vocabulary import (
     DETAILS,

@@ -7,7 +7,7 @@ import uuid
 
 import numpy as np
 
-from components.recommenders.models.rules import stem
+from components.words.stems import stem
 from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.message import Message
 from serving.conversation.shop_knowledge import ShopKnowledge

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.recommenders.models.rules import stem
+from components.words.stems import stem
 from serving import N_
 from serving.conversation.answer_text import AnswerText
 from serving.conversation.dialogue_state import ConversationState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from components.recommenders.models.rules import stem
+from components.words.stems import stem
 
 WORD = r"[^\W_]+(?:['-][^\W_]+)*"
 """Pattern of a word."""

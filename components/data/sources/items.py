@@ -19,23 +19,13 @@ from components.data.schema import LINES, RAW, UNREADABLE
 from components.data.sources.columns import LINE_CATALOGUE, complete, mapped_columns, read
 from components.data.sources.currencies import Rates
 from components.data.sources.files import File
+from components.data.sources.inferred_categories import infer_categories
 from components.data.sources.languages import LANGUAGE, RANK, one_of_each_item, ranked
 from components.data.sources.lines import most_frequent
 from components.settings import Ingest, Source
 
-RARE_SINGULAR = 20
-"""A plural's singular counts as a word if it is at least 1/20 as frequent as the plural."""
-
-HEAD_WORD_ITEMS = 8
-"""A word names an inferred category only if at least this many titles have it."""
-
 TAG_ITEMS = 10
 """Of a set, a category stands for its items only if at least this many have it."""
-
-_COLOURS = (
-    "black white red blue green pink yellow orange purple grey gray brown cream ivory silver gold "
-    "turquoise lilac mint natural clear assorted multicolour small medium large mini jumbo"
-)
 
 _READ = [name for name in RAW["items"].names if name != "categories_inferred"]
 ADDED = Path("data/catalogue")
@@ -212,29 +202,3 @@ def sold(lines: ir.Table) -> ir.Table:
         (lines.price > 0) | lines.price.isnull(),
         (lines.quantity > 0) | lines.quantity.isnull(),
     )
-
-
-def infer_categories(titles: pd.Series) -> pd.Series:
-    """Return a category name for each title, None where none is found.
-
-    The category is the head word: the last word of the title that many titles share, colours and
-    sizes excluded. In English, as in most Germanic languages, the head noun of such a phrase comes
-    last. The method is rough, so inferred categories are marked as inferred.
-
-    >>> titles = pd.Series(["PINK HEART MUG", "MUGS WITH DOTS RED"] * 8)
-    >>> infer_categories(titles).head(2).tolist()
-    ['Mug', 'Dots']
-    """
-    # Takes a second: not for shops whose files name the categories.
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    words = titles.fillna("").str.lower().str.findall(r"[^\W\d_]{3,}").explode()
-    singular = words.str.removesuffix("s")
-    often = words.value_counts()
-    # A word without its s that hardly occurs is a misspelling: christmas is no plural.
-    common = singular.map(often).fillna(0) * RARE_SINGULAR >= words.map(often)
-    words = words.where(~common, singular)
-    words = words[~words.isin(ENGLISH_STOP_WORDS | set(_COLOURS.split()))].dropna()
-    counts = words.map(pd.Series(words.index).groupby(words.to_numpy()).nunique())
-    heads = words[counts >= HEAD_WORD_ITEMS].groupby(level=0).last()
-    return heads.str.capitalize().reindex(titles.index).astype(object).where(lambda x: x.notna())

@@ -51,15 +51,18 @@ _NAMES = {
         review time, eventdate, 下单时间, дата заказа, data ordine, orderdatum, ordredato,
         besteldatum,
         sale date, sold on, 订单付款时间, 付款时间, 订单创建时间, 创建时间, 注文日時, data złożenia,
-        collector tstamp, server time, belegdatum, rechnungsdatum, auftragsdatum, kaufdatum
+        collector tstamp, server time, belegdatum, rechnungsdatum, auftragsdatum, kaufdatum,
+        时间, 行为时间, 评价时间, 评论时间, レビュー日
     """,
     "event": """
         event, event type, event name, action, action type, behavior, behaviour, behavior type,
-        interaction, interaction type, type, kind, ereignis, aktion, evento, evenement
+        interaction, interaction type, type, kind, ereignis, aktion, evento, evenement,
+        行为类型, 行为, 事件类型, 事件, イベント
     """,
     "rating": """
         rating, stars, star rating, overall, score, review score, bewertung, sterne, note,
-        puntuacion, nota
+        puntuacion, nota,
+        评分, 星级, 评级, 打分, 評価, 評点
     """,
     "quantity": """
         ilość, ilosc, sztuk, adet, miktar, 数量, množství, quantity, qty, units, pieces,
@@ -102,25 +105,30 @@ _NAMES = {
         product name, item name, name, prod name, product, titel, bezeichnung, produktname,
         artikelbezeichnung, nombre, nom, titre, nome, naam, lineitem name, movie title, label,
         item title, headline, short description, description,
-        宝贝标题, 商品名称, produit, producto, prodotto, nombre producto, artikelname
+        宝贝标题, 商品名称, produit, producto, prodotto, nombre producto, artikelname,
+        商品标题, 产品名称, 标题, 评价标题, タイトル
     """,
     "description": """
         description, long description, body html, body, detail desc, details,
         product description, beschreibung, langtext, descripcion, beschrijving, descrizione,
-        text, about product, features
+        text, about product, features,
+        商品描述, 产品描述, 描述, 商品详情, 详情, 商品说明, 商品説明, 説明
     """,
     "brand": """
         brand, brand name, manufacturer, vendor, maker, marke, hersteller, marca, marque, merk,
-        publisher, store, label
+        publisher, store, label,
+        品牌, 品牌名称, 商标, ブランド, メーカー
     """,
     "categories": """
         categories, category, category path, product category, product type, genres,
         category name, main category, warengruppe, kategorie, kategorien, categoria, categorie,
         catégorie, department, product group, type, section, tags, product group name,
-        product type name
+        product type name,
+        类目, 商品类目, 商品分类, 分类, 类别, 品类, カテゴリ, カテゴリー
     """,
     "currency": """
-        currency, currency code, währung, waehrung, moneda, devise, valuta
+        currency, currency code, währung, waehrung, moneda, devise, valuta,
+        币种, 货币, 通貨
     """,
     "available": """
         available, availability, in stock, is available, stock, stock status, status, active,
@@ -133,7 +141,8 @@ _NAMES = {
     "text": """
         text, review text, review, review body, body, comment, content, reviewtext,
         review content, review comment message, kommentar, bewertungstext, comentario,
-        commentaire, message, opinion
+        commentaire, message, opinion,
+        评价内容, 评论内容, 评价, 评论, 内容, レビュー, 本文, コメント
     """,
     "category": """
         category, class name, product category, department name
@@ -147,20 +156,24 @@ _TABLES = {
         orders, sales, events, interactions, transactions, purchases, invoices, lines, clicks,
         views, baskets, positions, bestellungen, aufträge, verkäufe, umsätze, rechnungen,
         commandes, ventes, pedidos, ventas, vendite, ordini, zamówienia, siparişler,
-        bestellingen
+        bestellingen,
+        订单, 行为, 交易, 销售, 注文, 売上
     """,
     "items": """
         items, products, catalogue, catalog, articles, skus, stock, artikel, produkte, katalog,
         sortiment, produits, productos, artículos, prodotti, articoli, produkty, ürünler,
-        producten
+        producten,
+        商品, 产品, 商品信息, 製品
     """,
     "users": """
         users, customers, clients, members, accounts, kunden, klanten, clientes, clienti,
-        klienci, müşteriler
+        klienci, müşteriler,
+        用户, 会员, 客户, 顧客
     """,
     "reviews": """
         reviews, ratings, comments, bewertungen, rezensionen, avis, opiniones, recensioni,
-        opinie, beoordelingen
+        opinie, beoordelingen,
+        评价, 评论, レビュー
     """,
 }
 TABLES = _listed(_TABLES)

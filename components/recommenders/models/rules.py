@@ -8,7 +8,6 @@ Knowledge-based recommendation with constraint relaxation: Felfernig and Burke, 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -23,6 +22,9 @@ from components.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.recommenders.base import Recommender
 from components.settings import RuleBased as RuleBasedSettings
+from components.words.analyser import Words
+from components.words.segmentation import has_unspaced, normalise
+from components.words.stems import is_function_word
 
 SLIP = 0.8
 """Similarity (difflib) from which on an unknown word counts as a misspelling of a known one."""
@@ -137,27 +139,11 @@ def load_rules(file: str | Path) -> Rules:
         raise RulesError(f"{file}: {wrong}") from error
 
 
-def stem(word: str) -> str:
-    """Return an English word without its plural ending, as Harman's S stemmer (JASIS 1991).
-
-    Only to compare words with: "christmas" becomes "christma" on both sides.
-
-    >>> [stem(word) for word in ("berries", "boxes", "mugs", "glass", "glasses")]
-    ['berry', 'box', 'mug', 'glass', 'glass']
-    """
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if word.endswith(("xes", "ches", "shes", "sses", "zes")):
-        return word[:-2]
-    if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
-        return word[:-1]
-    return word
-
-
 class Items:
     """Inverted index of the catalogue: words, categories and brands → item codes."""
 
-    def __init__(self, table: pd.DataFrame) -> None:
+    def __init__(self, table: pd.DataFrame, words: Words | None = None) -> None:
+        """words: the analyser of the texts; None: that of their own languages."""
         self.n = len(table)
         names = [name for name in ("title", "description", "brand") if name in table]
         columns = [table[name].fillna("").astype(str) for name in names]
@@ -166,15 +152,17 @@ class Items:
         # In here: the import takes a second, and few processes need it.
         from sklearn.feature_extraction.text import CountVectorizer
 
-        counter = CountVectorizer(token_pattern=r"(?u)[^\W_]+", binary=True, dtype=np.int8)
         texts = columns[0].str.cat(columns[1:], sep=" ")
+        self.words = Words.of(texts) if words is None else words
+        counter = CountVectorizer(analyzer=self.words.surfaces, binary=True, dtype=np.int8)
         if not texts.str.contains(r"[^\W_]").any():
             texts = pd.Series(["nothing"])  # scikit-learn refuses to count no word at all
         self._by_word = counter.fit_transform(texts).tocsc()
         self._names = counter.get_feature_names_out()
         self._columns: dict[str, list[int]] = {}
         for word, column in counter.vocabulary_.items():
-            self._columns.setdefault(stem(word), []).append(column)
+            for stem in self.words.stems(word):
+                self._columns.setdefault(stem, []).append(column)
         self.price = table["price"].to_numpy(dtype=np.float64, na_value=np.nan)
         self.available = (
             table["available"].fillna(True).to_numpy(dtype=bool)
@@ -193,16 +181,26 @@ class Items:
             self._categories = {name: codes.to_numpy() for name, codes in by_name.items()}
 
     def knows(self, word: str) -> bool:
-        """Return whether some product's text has the word, singular or plural."""
-        return stem(word.casefold()) in self._columns
+        """Return whether some product's text has the word, in any form of it."""
+        if has_unspaced(word):  # it may be several
+            found = self.words.alternatives(word)
+        else:
+            found = [self.words.stems(normalise(word))]
+        return bool(found) and all(any(one in self._columns for one in stems) for stems in found)
 
     def together(self, phrase: str) -> bool:
         """Return whether some product's text has all words of a phrase, singular or plural."""
         return bool(self.word(phrase).any())
 
     def nearest(self, word: str) -> str | None:
-        """Return the known word that ``word`` probably misspells, None if there is none."""
-        wanted = stem(word.casefold())
+        """Return the known word that ``word`` probably misspells, None if there is none.
+
+        A common word of any language misspells none: "nicht" is not "night".
+        """
+        normal = normalise(word)
+        if is_function_word(normal):
+            return None
+        wanted = self.words.stems(normal)[0]
         like = [
             known
             for known in self._columns
@@ -214,17 +212,17 @@ class Items:
     def word(self, word: str) -> BoolArray:
         """Return bool (items,): whose text has the word, or all words of a phrase.
 
-        Singular or plural; "mug or cup" has either.
+        In any form, as singular or plural; "mug or cup" has either.
         """
         alternatives = word.casefold().split(" or ")
         return np.any([self._phrase(one) for one in alternatives], axis=0)
 
     def _phrase(self, phrase: str) -> BoolArray:
-        tokens = re.findall(r"[^\W_]+", phrase)
-        mask = np.full(self.n, bool(tokens))
-        for token in tokens:
+        words = self.words.alternatives(phrase)
+        mask = np.full(self.n, bool(words))
+        for stems in words:
             has = np.zeros(self.n, dtype=bool)
-            for column in self._columns.get(stem(token), ()):
+            for column in (one for stem in stems for one in self._columns.get(stem, ())):
                 start, stop = self._by_word.indptr[column : column + 2]
                 has[self._by_word.indices[start:stop]] = True
             mask &= has

@@ -18,10 +18,13 @@ from components.recommenders.kernels.sparse import (
 )
 from components.recommenders.search_space import DECAY
 from components.settings import TFIDF as TFIDFSettings
+from components.words.analyser import Words
 
 
-def word_vectors(texts: list[str]) -> sp.csr_matrix:
+def word_vectors(texts: list[str], words: Words | None = None) -> sp.csr_matrix:
     """Return float32 CSR (texts, words): TF-IDF, rows of length 1 (Salton and Buckley 1988).
+
+    words: the analyser of the texts; None: that of their own languages.
 
     Raises:
         ValueError: no text has a word.
@@ -29,9 +32,10 @@ def word_vectors(texts: list[str]) -> sp.csr_matrix:
     # In here: the import takes a second, and few processes need it.
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectoriser = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    words = Words.of(texts) if words is None else words
+    vectoriser = TfidfVectorizer(sublinear_tf=True, analyzer=list)
     try:
-        return vectoriser.fit_transform(texts).astype(np.float32)
+        return vectoriser.fit_transform(words.of_texts(texts)).astype(np.float32)
     except ValueError as error:  # scikit-learn's error for an empty vocabulary
         raise ValueError("products need titles for TF-IDF vectors, and none has one") from error
 
@@ -40,7 +44,8 @@ class TFIDF(Recommender):
     """Cosine of TF-IDF vectors of the products' texts and the history's decayed sum of them.
 
     It knows the shop's own words, which the language model may not: names of series, brands and
-    attributes. ``matrix``: CSR (items, words), rows of length 1.
+    attributes. ``matrix``: CSR (items, words), rows of length 1. ``words``: the analyser of the
+    catalogue's texts.
     """
 
     name = "tfidf"
@@ -49,13 +54,16 @@ class TFIDF(Recommender):
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
         """Compute the vectors of the catalogue; ``train`` is not used."""
-        self.matrix = word_vectors(item_text(catalogue.table))
+        texts = item_text(catalogue.table)
+        self.words = Words.of(texts)
+        self.matrix = word_vectors(texts, self.words)
         return self
 
     def extended(self, catalogue: Catalogue) -> TFIDF:
         """Return the model of the texts of all items of ``catalogue``."""
         model = TFIDF(self.settings)
-        model.matrix = word_vectors(item_text(catalogue.table))
+        model.words = self.words
+        model.matrix = word_vectors(item_text(catalogue.table), self.words)
         return model
 
     def score(self, histories: Histories) -> FloatArray:
@@ -73,5 +81,9 @@ class TFIDF(Recommender):
     def arrays(self) -> dict[str, AnyArray]:
         return csr_arrays(self.matrix)
 
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "words": self.words.config()}
+
     def restore(self, config: dict[str, Any], arrays: dict[str, AnyArray]) -> None:
+        self.words = Words(**config.get("words", {"languages": {}}))  # absent in older models
         self.matrix = csr_of(arrays)

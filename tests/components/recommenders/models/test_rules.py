@@ -147,6 +147,24 @@ def test_plurals_synonyms_alternatives_and_phrases() -> None:
     assert satisfy(Request(must=("cup",)), rules, items).allowed.tolist() == [0, 1, 0, 0, 0, 0]
 
 
+def test_words_of_other_languages_are_known_and_not_corrected() -> None:
+    titles = [
+        "NIGHT LIGHT",
+        "紫砂茶壺 大容量",
+        "日式陶瓷马克杯",
+        "陶瓷台灯",
+        "实木书桌",
+        "玻璃花瓶",
+    ]
+    items = Items(TABLE.assign(title=titles, description=None, categories=[[]] * 6))
+    assert items.word("茶壶").tolist() == [0, 1, 0, 0, 0, 0]
+    assert items.word("陶瓷马克杯").tolist() == [0, 0, 1, 0, 0, 0]
+    assert items.knows("陶瓷马克杯")
+    assert not items.knows("雨伞")
+    assert items.nearest("nigth") == "night"
+    assert items.nearest("nicht") is None
+
+
 @given(
     st.lists(st.sampled_from(["doll", "toy", "wine", "teapot", "zzz"]), max_size=3, unique=True),
     st.one_of(st.none(), st.floats(0, 20)),
