@@ -62,7 +62,9 @@ def converse(
     )
     yield "proposals", answer
     titles = loaded.conversation.titles
-    for sentence in worded(backend.writer, body.message, reply.text, items, titles):
+    for sentence in worded(
+        backend.writer, reply.text, items, titles, on_problem=backend.report_writer
+    ):
         answer.text += sentence
         yield "text", ConversationText(text=sentence)
     answer.text = answer.text.rstrip()
