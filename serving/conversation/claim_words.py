@@ -15,31 +15,42 @@ NAMES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish", "zh":
 
 HARMLESS = {
     "en": frozenset(
-        words("""a an the this that these those it its they them is are am be here there have has i we you
-        your me us our for of in on at to by with as and or also too but so because which cost costs
-        word words called title titled product item idea""")
+        words(
+            """a an the this that these those it its they is are be here there have has i we you
+            your me for of in at to with as and or also too but so because which cost costs word
+            words called title titled product item idea"""
+        )
     ),
     "de": frozenset(
-        words("""der die das den dem des ein eine einen einem einer eines dies diese dieser dieses diesen
-        hier ist sind es er sie ihr ihre ihnen ihren wir ich uns für von vom in im an am auf mit zu
-        zum zur und oder auch wie da so aber kostet kosten hat haben gibt wort wörter produkt
-        artikel idee""")
+        words(
+            """der die das den dem des ein eine einen einem einer eines dies diese dieser dieses
+            diesen hier ist sind es er sie ihr ihre ihnen ihren wir ich für von vom in im an am zu
+            zum zur und oder auch wie da so aber kostet kosten hat haben wort wörter produkt artikel
+            idee"""
+        )
     ),
     "fr": frozenset(
-        words("""le la les l un une des de du d ce cet cette ces c est sont il elle ils elles voici vous
-        votre vos nous je pour et ou aussi avec dans en sur à au aux que qu qui comme mais coûte
-        coûtent a ont mot produit article idée""")
+        words(
+            """le la les l un une des de du d ce cet cette ces c est sont il elle ils elles voici
+            vous votre vos je pour et ou aussi avec dans en à au aux que qu qui comme mais coûte
+            coûtent a ont mot produit article idée"""
+        )
     ),
     "es": frozenset(
-        words("""el la los las un una unos unas de del este esta estos estas es son aquí tiene tienen
-        usted te le su sus para por con en a al y e o u también que como pero cuesta cuestan hay
-        palabra producto artículo idea""")
+        words(
+            """el la los las un una unos unas de del este esta estos estas es son aquí tiene tienen
+            usted te le su sus para por con en a al y e o u también que como pero cuesta cuestan
+            palabra producto artículo idea"""
+        )
     ),
     "zh": frozenset(
-        words("这 这款 这个 这里 这件 是 的 为 为您 在 和 与 也 您 你 我们 有 售价 产品 商品 词")
+        words("这 这款 这个 这里 这件 是 的 为 为您 在 和 与 也 您 你 有 售价 产品 商品 词")
     ),
 }
-"""Words that say nothing of a product, by language: no negation, comparison, number or price."""
+"""Words that say nothing of a product, by language: no negation, comparison, number or price.
+
+Nor do any of them together: with "on" and "us", "it is on us" would pass.
+"""
 
 SYMBOLS = {"GBP": "£", "EUR": "€", "USD": "$", "CNY": "¥"}
 

@@ -30,7 +30,8 @@ _TOKEN = re.compile(
     r"|(?P<symbol>[£€$¥%])"
 )
 _CLAUSE_END = re.compile(r"[.,;:!?](?!\w)|[，。；：！？、–—]")
-_JOINED = re.compile(r"\w+(?:[./:@]\w+)+")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_UNUSUAL = re.compile(r"\w+(?:[./:@]\w+)+|[-+–—]\s*[£€$¥]?\s*\d|[£€$¥]\s*[-+–—]")
 _MARKS = frozenset(" .,:;!?'\"’‘“”„«»()&+%/-–—、。，；：！？（）《》「」\n")
 _TITLE = "<title>"
 
@@ -62,42 +63,55 @@ class Facts:
         named: the sentence before it was sent and named the product, so "it" is this product.
         """
         text = normalised(sentence)
-        if not _is_plain(text) or PROMISE.search(text) or not self._knows_joined(text):
+        if not self._is_plain(text) or PROMISE.search(text):
             return False
-        clauses = [self._with_title(tokens(clause)) for clause in _CLAUSE_END.split(sentence)]
-        if not named and not any(_TITLE in clause for clause in clauses):
-            return False
-        claims = [self._claims(clause) for clause in clauses]
-        ends = set(itertools.accumulate(map(len, claims)))
-        return self._is_covered(tuple(itertools.chain(*claims)), ends)
-
-    def _knows_joined(self, text: str) -> bool:
-        """Return whether words joined by dots, slashes or colons, as in an address, are facts."""
-        joined = (found[0] for found in _JOINED.finditer(text))
-        return all(one in self.text for one in joined if not re.fullmatch(r"[\d.,]+", one))
-
-    def _with_title(self, said: Tokens) -> Tokens:
-        """Return the tokens with one in place of each whole title."""
-        n = len(self._title)
-        if not n or any(map(_is_sum, self._title)):
-            return said
-        found: list[str] = []
-        at = 0
+        clauses = [tokens(clause) for clause in _CLAUSE_END.split(sentence)]
+        said = tuple(itertools.chain(*clauses))
+        lasts = {end - 1 for end in itertools.accumulate(map(len, clauses))}
+        claims: list[str] = []
+        ends: set[int] = set()  # of clauses, as places in claims
+        names, at = named, 0
         while at < len(said):
-            whole = said[at : at + n] == self._title
-            found.append(_TITLE if whole else said[at])
-            at += n if whole else 1
-        return tuple(found)
+            kind, n = self._next(said, at)
+            names = names or kind == _TITLE
+            if kind:
+                claims.append(kind)
+            if not lasts.isdisjoint(range(at, at + n)):
+                ends.add(len(claims))
+            at += n
+        return names and self._is_covered(tuple(claims), ends)
 
-    def _claims(self, said: Tokens) -> Tokens:
-        """Return the tokens without words that claim nothing and without the product's price."""
+    def _next(self, said: Tokens, at: int) -> tuple[str, int]:
+        """Return what the tokens from ``at`` on claim, "" for nothing, and how many these are."""
+        n = len(self._title)
+        if n and said[at : at + n] == self._title and not any(map(_is_amount, self._title)):
+            return _TITLE, n
+        for n in (3, 2, 1):
+            if said[at : at + n] in self._harmless:
+                return "", n
+        return "" if said[at] in self._prices else said[at], 1
+
+    def _is_plain(self, text: str) -> bool:
+        """Return whether a text is letters, digits, amounts and the marks of a sentence.
+
+        Signs before numbers ("-£5"), words joined as in an address, and accents without a letter of
+        their own (which can strike a price through) are allowed as the facts have them.
+        """
+        for char in set(text) - _MARKS:
+            kind = unicodedata.category(char)
+            if kind not in _LETTERS_AND_AMOUNTS and not (kind[0] == "M" and char in self.text):
+                return False
+        unusual = (found[0] for found in _UNUSUAL.finditer(text))
+        return all(one in self.text for one in unusual if not _NUMBER.fullmatch(one))
+
+    def _claims(self, fact: Tokens) -> Tokens:
+        """Return a fact's tokens without words that claim nothing and the product's price."""
         left: list[str] = []
         at = 0
-        while at < len(said):
-            n = next((n for n in (4, 3, 2, 1) if said[at : at + n] in self._harmless), 0)
-            if not n and said[at] not in self._prices:
-                left.append(said[at])
-            at += n or 1
+        while at < len(fact):
+            kind, n = self._next(fact, at)
+            left += [kind] if kind else []
+            at += n
         return tuple(left)
 
     def _is_covered(self, claims: Tokens, ends: set[int]) -> bool:
@@ -149,12 +163,7 @@ def normalised(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-def _is_plain(text: str) -> bool:
-    """Return whether a text is letters, digits, sums of money and the marks of a sentence."""
-    return all(char in _MARKS or unicodedata.category(char) in _LETTERS_AND_SUMS for char in text)
-
-
-_LETTERS_AND_SUMS = {"Ll", "Lu", "Lt", "Lm", "Lo", "Mn", "Mc", "Nd", "Sc", "Zs"}
+_LETTERS_AND_AMOUNTS = {"Ll", "Lu", "Lt", "Lm", "Lo", "Nd", "Sc", "Zs"}
 
 
 def _number(digits: str) -> float:
@@ -177,7 +186,7 @@ def _prices(price: float | None, currency: str | None) -> set[str]:
     return own | {one for one in rounded if not one.endswith(".00")}
 
 
-def _is_sum(token: str) -> bool:
+def _is_amount(token: str) -> bool:
     return " " in token
 
 

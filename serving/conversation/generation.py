@@ -108,7 +108,7 @@ def _sentences_about(
     known = f" {_plain(facts.text)} "
     named = False
     with closing(writer.write(messages_about(product, language), seconds)) as pieces:
-        for n, sentence in enumerate(_sentences(pieces), 1):
+        for n, sentence in enumerate(sentences_of(pieces), 1):
             others = {title for title in titles.named_in(sentence) if f" {title} " not in known}
             sent = "" if others else true_part(sentence, facts, named)
             kind = "said" if sent == sentence else "shortened" if sent else "dropped"
@@ -120,7 +120,7 @@ def _sentences_about(
                 return
 
 
-def _sentences(pieces: Iterator[str]) -> Iterator[str]:
+def sentences_of(pieces: Iterator[str]) -> Iterator[str]:
     """Yield whole sentences of a text that comes in pieces; of a last one that was cut off, the
     part before its last comma."""
     held = ""
