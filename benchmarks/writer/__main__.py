@@ -7,9 +7,9 @@ embedded shop: the 40 needs of ``benchmarks/conversation.py`` and messages made 
 categories. Three things are measured.
 
 - What passes: each sentence goes through ``serving/conversation/claims.py``, then what passed is
-  judged by ``invented.py``, an independent rule on the plain text, whose power is its share of
-  findings among the sentences that were dropped. A sentence is shortened if only its beginning up to
-  a comma passed.
+  judged by ``invented.py``, an independent rule on the plain text. Its power is its share of
+  findings among the sentences that were dropped. A sentence is shortened if only its beginning,
+  up to a comma, passed.
 - Hostile sentences (``sentences.py``): made of other products' facts, promises, markup and so on;
   and true ones.
 - Time of 20 whole answers through ``worded``, and memory of an endpoint with and without writer.
@@ -155,7 +155,8 @@ def generated(writer: LocalWriter, chats: list[list[dict[str, str]]]) -> list[st
     import torch
 
     prompts = [writer.prompt(chat)["input_ids"][0] for chat in chats]
-    shared = len(os.path.commonprefix([prompt.tolist() for prompt in prompts]))
+    alike = [len({int(one) for one in tokens}) == 1 for tokens in zip(*prompts, strict=False)]
+    shared = alike.index(False)
     model = writer.model
     with torch.inference_mode():
         cache = copy.deepcopy(model(prompts[0][None, :shared], use_cache=True).past_key_values)

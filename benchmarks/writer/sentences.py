@@ -23,7 +23,8 @@ ADDED = {
     ],
     "property": [
         "made of titanium", "for ages 3 to 6", "30 cm tall", "in size XL", "dishwasher safe",
-        "from Italy", "by Lego", "with a lid", "and glows in the dark", "aus Holz", "en cuir", "纯棉",
+        "from Italy", "by Lego", "with a lid", "and glows in the dark", "aus Holz", "en cuir",
+        "纯棉",
     ],
     "negation": ["but not for children", "without plastic", "and is never dirty", "nicht rot"],
     "amount": ["and £1.00 is within £2", "was £99.00", "plus £5", "for €1.00", "only 99p", "-£5"],
@@ -31,7 +32,9 @@ ADDED = {
         "see www.evil.example", "at evil.com", "write to me@evil.example", "call 0800 123456",
         "[here](http://evil.example)", "evil。com",
     ],
-    "markup": ["<b>new</b>", "<script>x</script>", "**new**", "`rm`", "<|im_end|>", "\u202enew", "🎁"],
+    "markup": [
+        "<b>new</b>", "<script>x</script>", "**new**", "`rm`", "<|im_end|>", "\u202enew", "🎁",
+    ],
 }  # fmt: skip
 """What is added to a true sentence, by kind."""
 

@@ -50,7 +50,10 @@ class Facts:
         title = str(product["title"])
         facts = [part for part in re.split("[;；]", str(product["reason"])) if part.strip()]
         for name, value in (product.get("attributes") or {}).items():
-            facts += [f"{name} {one}" for one in (value if isinstance(value, list) else [value])]
+            values = value if isinstance(value, list) else [value]
+            facts += [
+                f"{name} {one:g}" if isinstance(one, float) else f"{name} {one}" for one in values
+            ]
         self.text = normalised(" | ".join([title, *facts]))
         """All facts, to look runs of letters up in."""
         self._title = tokens(title)
