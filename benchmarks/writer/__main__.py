@@ -23,10 +23,10 @@ every run.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import os
 import random
+import re
 import tempfile
 import time
 from collections import Counter
@@ -57,7 +57,7 @@ RESULTS = REPOSITORY / "benchmarks/results"
 [WRITER] = WRITERS
 TIMED = 20
 """Answers whose time is measured."""
-BATCH = 32
+BATCH = 48
 TOKENS = 60
 TEMPLATES = (
     "{detail} {thing}",
@@ -153,13 +153,21 @@ def texts_of(answers: list[Answer], writer: LocalWriter, store: Path) -> dict[st
 def generated(writer: LocalWriter, chats: list[list[dict[str, str]]]) -> list[str]:
     """Return the texts for chats that differ in their last message only, generated together."""
     import torch
+    from transformers import DynamicCache, StoppingCriteriaList
 
     prompts = [writer.prompt(chat)["input_ids"][0] for chat in chats]
     alike = [len({int(one) for one in tokens}) == 1 for tokens in zip(*prompts, strict=False)]
-    shared = alike.index(False)
+    shared = next((at for at, same in enumerate(alike) if not same), len(alike) - 1)
     model = writer.model
+
+    def written(ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+        texts = writer.tokenizer.batch_decode(ids[:, longest:])
+        ended = [len(re.findall(r"[.!?]\s", text)) >= SENTENCES for text in texts]
+        return torch.tensor(ended, device=ids.device)
+
     with torch.inference_mode():
-        cache = copy.deepcopy(model(prompts[0][None, :shared], use_cache=True).past_key_values)
+        cache = DynamicCache(config=model.config)
+        model(prompts[0][None, :shared], cache=cache)
         cache.batch_repeat_interleave(len(prompts))
         longest = max(map(len, prompts))
         ids = torch.full((len(prompts), longest), writer.tokenizer.eos_token_id)
@@ -176,6 +184,7 @@ def generated(writer: LocalWriter, chats: list[list[dict[str, str]]]) -> list[st
             max_new_tokens=TOKENS,
             do_sample=False,
             pad_token_id=writer.tokenizer.eos_token_id,
+            stopping_criteria=StoppingCriteriaList([written]),
         )
     return writer.tokenizer.batch_decode(found[:, longest:], skip_special_tokens=True)
 
@@ -249,7 +258,7 @@ class Timed:
 
 def timed(
     answers: list[Answer], texts: dict[str, str], writer: LocalWriter, titles: Titles
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Return seconds of ``TIMED`` answers, and how many are as their texts."""
     first, whole, same = [], [], 0
     spread = answers[:: max(1, len(answers) // TIMED)][:TIMED]
@@ -266,7 +275,8 @@ def timed(
         first.append(times[1] if len(times) > 1 else whole[-1])
         stored = [texts[prompt_of(one)] for one in answer.described]
         pairs = zip(watched.written, stored, strict=True)
-        same += all(text.startswith(written) for written, text in pairs)
+        # Each generation ends a little after the last sentence that is used.
+        same += all(a.startswith(b) or b.startswith(a) for a, b in pairs)
     return {
         "first p50": float(np.median(first)),
         "first p95": float(np.quantile(first, 0.95)),
@@ -275,6 +285,8 @@ def timed(
         "pieces a second": pieces / sum(whole),
         "answers": len(spread),
         "same": same,
+        "load": os.getloadavg()[0],
+        "dtype": str(writer.model.dtype).removeprefix("torch."),
     }
 
 
@@ -307,7 +319,7 @@ def report(
     answers: list[Answer],
     catalogue: set[str],
     attacks: dict[str, Any],
-    times: dict[str, float],
+    times: dict[str, Any],
     megabytes: dict[str, float],
 ) -> str:
     """Return the page."""
@@ -339,7 +351,7 @@ def report(
         "## Time and memory",
         "",
         f"{times['answers']} answers, one at a time, {os.cpu_count()} cores, load average "
-        f"{times['load']:.1f} (other work ran on them), fp32:",
+        f"{times['load']:.1f} (other work ran on them), {times['dtype']}:",
         "",
         "| seconds | p50 | p95 |",
         "|---|---|---|",
@@ -379,8 +391,7 @@ def main() -> None:
     answers = answers_of(arguments.model, engine, arguments.answers)
     texts = texts_of(answers, writer, store)
     judged = judge(answers, texts)
-    load = os.getloadavg()[0]
-    times = timed(answers, texts, writer, Titles(engine.titles)) | {"load": load}
+    times = timed(answers, texts, writer, Titles(engine.titles))
     catalogue = title_runs(engine.titles)
     attacks = hostile_and_true(answers)
     page = report(judged, answers, catalogue, attacks, times, memory(arguments.model.parent))

