@@ -46,7 +46,7 @@ from components.language.packaged import WRITERS, packaged_folder
 from components.language.writer import LocalWriter
 from serving.conversation.claims import Facts, true_part
 from serving.conversation.dialogue import Conversation
-from serving.conversation.generation import DESCRIBED, SENTENCES, Titles, sentences_of, worded
+from serving.conversation.generation import DESCRIBED, SENTENCES, sentences_of, worded
 from serving.conversation.prompts import messages_about
 from serving.profiles.history import History
 from serving.recommend.engine import Engine
@@ -256,20 +256,15 @@ class Timed:
             yield piece
 
 
-def timed(
-    answers: list[Answer], texts: dict[str, str], writer: LocalWriter, titles: Titles
-) -> dict[str, Any]:
+def timed(answers: list[Answer], texts: dict[str, str], writer: LocalWriter) -> dict[str, Any]:
     """Return seconds of ``TIMED`` answers, and how many are as their texts."""
     first, whole, same = [], [], 0
     spread = answers[:: max(1, len(answers) // TIMED)][:TIMED]
-    titles.named_in("a b")  # the index is made once
     pieces = 0
     for answer in spread:
         watched = Timed(writer)
         began = time.perf_counter()
-        times = [
-            time.perf_counter() - began for _ in worded(watched, answer.text, answer.items, titles)
-        ]
+        times = [time.perf_counter() - began for _ in worded(watched, answer.text, answer.items)]
         whole.append(time.perf_counter() - began)
         pieces += watched.pieces
         first.append(times[1] if len(times) > 1 else whole[-1])
@@ -391,7 +386,7 @@ def main() -> None:
     answers = answers_of(arguments.model, engine, arguments.answers)
     texts = texts_of(answers, writer, store)
     judged = judge(answers, texts)
-    times = timed(answers, texts, writer, Titles(engine.titles))
+    times = timed(answers, texts, writer)
     catalogue = title_runs(engine.titles)
     attacks = hostile_and_true(answers)
     page = report(judged, answers, catalogue, attacks, times, memory(arguments.model.parent))

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from components.recommenders.models.rules import Found
 from serving.conversation.answer_text import AnswerText, close_ones, listed, price_relaxed
 from serving.conversation.dialogue_state import ConversationState
-from serving.conversation.generation import Titles
 from serving.conversation.message import Message
 from serving.conversation.proposals import FEW, ProposalFinder
 from serving.conversation.reasons import ProposalReasons
@@ -68,7 +67,6 @@ class Conversation:
     def __init__(self, engine: Engine, search: Search) -> None:
         self.engine = engine
         self.shop = ShopKnowledge(engine)
-        self.titles = Titles(engine.titles)
         self._tracker = StateTracker(self.shop)
         self._finder = ProposalFinder(self.shop, search)
         self._text = AnswerText(self.shop)

@@ -13,10 +13,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import cached_property
 from typing import Any
-
-import pandas as pd
 
 from components.language.writer import Writer, WriterError
 from serving import metrics
@@ -33,45 +30,13 @@ SENTENCES = 2
 LONGEST_SENTENCE = 400
 """Characters after which a text without the end of a sentence is given up."""
 
-LONGEST_TITLE = 12
-"""Words of a title that are looked for in a sentence."""
-
 _END = re.compile(r"[.!?][\"'”’)]*\s+|[。！？]\s*|\n+")
-
-
-class Titles:
-    """The catalogue's titles, to find them in a text."""
-
-    def __init__(self, titles: Sequence[str]) -> None:
-        self._titles = titles
-
-    @cached_property
-    def _known(self) -> set[str]:
-        """The titles of two words and more; made when a writer first needs them."""
-        plain = pd.Series(self._titles, dtype=object).str.casefold()
-        plain = plain.str.replace(r"[\W_]+", " ", regex=True).str.strip()
-        return set(plain[plain.str.contains(" ", regex=False)])
-
-    def named_in(self, text: str) -> set[str]:
-        """Return the titles of two words and more that ``text`` holds, in plain lower case."""
-        words = _plain(text).split()
-        runs = (
-            " ".join(words[start : start + length])
-            for start in range(len(words))
-            for length in range(2, min(LONGEST_TITLE, len(words) - start) + 1)
-        )
-        return {run for run in runs if run in self._known}
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[\W_]+", " ", text.casefold()).strip()
 
 
 def worded(
     writer: Writer | None,
     text: str,
     proposed: Sequence[Mapping[str, Any]],
-    titles: Titles,
     language: str = "en",
     on_problem: Callable[[str | None], None] = lambda problem: None,
 ) -> Iterator[str]:
@@ -79,38 +44,37 @@ def worded(
 
     proposed: of each proposal title, price, currency, reason, categories and attributes, the reason
     in ``language`` (ISO 639-1). Nothing is worded in a language that the writer does not know.
-    on_problem: gets a sentence if the writer fails, None if it answers.
+    on_problem: gets a sentence if the writer fails for the first product, None if it answers.
     """
     if writer is None or not proposed or language not in writer.languages & HARMLESS.keys():
         yield text
         return
     yield f"{text} "
     until = time.monotonic() + writer.timeout
-    for product in proposed[:DESCRIBED]:
+    for n, product in enumerate(proposed[:DESCRIBED]):
         left = until - time.monotonic()
         if left <= 0:
             return
         try:
-            yield from _sentences_about(writer, product, titles, language, left)
+            yield from _sentences_about(writer, product, language, left)
         except WriterError as error:
             metrics.WORDED.labels("failed").inc()
             logger.warning("the writer failed: %s", type(error.__cause__ or error).__name__)
-            on_problem("the writer does not answer, so answers are templates")
+            if n == 0:
+                on_problem("the writer does not answer, so answers are templates")
             return
         on_problem(None)
 
 
 def _sentences_about(
-    writer: Writer, product: Mapping[str, Any], titles: Titles, language: str, seconds: float
+    writer: Writer, product: Mapping[str, Any], language: str, seconds: float
 ) -> Iterator[str]:
     """Yield what is true of the writer's first sentences about one product."""
     facts = Facts(product, language)
-    known = f" {_plain(facts.text)} "
     named = False
     with closing(writer.write(messages_about(product, language), seconds)) as pieces:
         for n, sentence in enumerate(sentences_of(pieces), 1):
-            others = {title for title in titles.named_in(sentence) if f" {title} " not in known}
-            sent = "" if others else true_part(sentence, facts, named)
+            sent = true_part(sentence, facts, named)
             kind = "said" if sent == sentence else "shortened" if sent else "dropped"
             metrics.WORDED.labels(kind).inc()
             named = bool(sent)

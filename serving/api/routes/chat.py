@@ -61,10 +61,7 @@ def converse(
         impression_id=impression_id,
     )
     yield "proposals", answer
-    titles = loaded.conversation.titles
-    for sentence in worded(
-        backend.writer, reply.text, items, titles, on_problem=backend.report_writer
-    ):
+    for sentence in worded(backend.writer, reply.text, items, on_problem=backend.report_writer):
         answer.text += sentence
         yield "text", ConversationText(text=sentence)
     answer.text = answer.text.rstrip()
