@@ -1,7 +1,8 @@
 """Prompts for the writer: one product → chat messages that hold its facts and nothing else.
 
-The shopper's message is not part of them, and no prompt holds two products. So words of a shopper
-reach no model, and a hostile title can change no sentence about another product.
+The shopper's message is not part of them, except for the words that a reason names ("no mention of
+plastic"), and no prompt holds two products. So a hostile title can change no sentence about another
+product.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ def test_the_endpoint_with_a_writer_without_and_when_it_dies(
                 assert "delivery" not in answer["text"]
             answer = client.post("/conversation", json={"message": "a mug"}).json()
             assert answer["text"] == f"{expected[0]['text']} {true}"
-            # No word of a shopper reaches the model.
+            # The messages do not reach the model.
             prompts = " ".join(one["messages"][-1]["content"] for one in writer.requests)
             assert item["title"].lower() in prompts.lower()
             assert not any(one.lower() in prompts.lower() for one in HOSTILE)
