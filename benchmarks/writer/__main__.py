@@ -12,10 +12,10 @@ categories. Three things are measured.
   up to a comma, passed.
 - Hostile sentences (``sentences.py``): made of other products' facts, promises, markup and so on;
   and true ones.
-- Time of 20 whole answers through ``worded``, and memory of an endpoint with and without writer.
+- Time of 10 whole answers through ``worded``, and memory of an endpoint with and without writer.
 
 The texts are generated in batches, greedily, as ``LocalWriter`` generates them one by one; the
-report says how many of those 20 answers are the same in both. They are stored in
+report says how many of those 10 answers are the same in both. They are stored in
 ``var/writer-benchmark``, where a run that was stopped goes on; what is stored is judged anew by
 every run.
 """
@@ -55,7 +55,7 @@ from serving.search import Search
 REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "benchmarks/results"
 [WRITER] = WRITERS
-TIMED = 20
+TIMED = 10
 """Answers whose time is measured."""
 BATCH = 48
 TOKENS = 60
@@ -132,11 +132,17 @@ def prompt_of(product: Product) -> str:
     return messages_about(product, "en")[-1]["content"]
 
 
+def texts_stored(store: Path) -> dict[str, str]:
+    """Return the model's texts of former runs by ``prompt_of``."""
+    stored = store / "texts.jsonl"
+    lines = stored.read_text(encoding="utf-8").splitlines() if stored.exists() else []
+    return {one["prompt"]: one["text"] for one in map(json.loads, lines)}
+
+
 def texts_of(answers: list[Answer], writer: LocalWriter, store: Path) -> dict[str, str]:
     """Return the model's text by ``prompt_of``; stored ones are not generated again."""
     stored = store / "texts.jsonl"
-    lines = stored.read_text(encoding="utf-8").splitlines() if stored.exists() else []
-    texts = {one["prompt"]: one["text"] for one in map(json.loads, lines)}
+    texts = texts_stored(store)
     products = {prompt_of(one): one for answer in answers for one in answer.described}
     missing = [prompt for prompt in products if prompt not in texts]
     for start in range(0, len(missing), BATCH):
@@ -378,13 +384,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=Path("models/hybrid"))
     parser.add_argument("--answers", type=int, default=500)
+    help_ = "generate nothing: only the answers whose texts former runs stored"
+    parser.add_argument("--stored", action="store_true", help=help_)
     arguments = parser.parse_args()
     store = Path("var/writer-benchmark")
     store.mkdir(parents=True, exist_ok=True)
     engine = Engine.load(arguments.model, "benchmark")
     writer = LocalWriter(packaged_folder(WRITER), TOKENS)
     answers = answers_of(arguments.model, engine, arguments.answers)
-    texts = texts_of(answers, writer, store)
+    if arguments.stored:
+        texts = texts_stored(store)
+        answers = [one for one in answers if all(prompt_of(of) in texts for of in one.described)]
+    else:
+        texts = texts_of(answers, writer, store)
     judged = judge(answers, texts)
     times = timed(answers, texts, writer)
     catalogue = title_runs(engine.titles)
