@@ -298,6 +298,8 @@ Currency = Annotated[str, AfterValidator(_known_currency)]
 """An ISO 4217 code."""
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z-]+$", to_lower=True)]
 """A language as ISO 639 or BCP 47 write it: de, pt-br."""
+WriterLanguage = Literal["en", "de", "fr", "es", "zh"]
+"""A language whose sentences `serving/conversation/claims.py` can check."""
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Columns = dict[str, str | Annotated[list[str], Field(min_length=1)]]
@@ -1529,10 +1531,13 @@ class Serve(Section):
     """
     writer_model: str = ""
     """Model's name at that address; the key is in BOWERBIRD_WRITER_KEY."""
-    writer_tokens: PositiveInt = 256
-    """Most tokens of a response."""
-    writer_timeout: PositiveFloat = 20.0
-    """Seconds for a whole response."""
+    writer_languages: list[WriterLanguage] = ["en"]
+    """Languages that the model of a folder or an address writes; answers in others are templates.
+    Those of a packaged model are known."""
+    writer_tokens: PositiveInt = 64
+    """Most tokens about one product."""
+    writer_timeout: PositiveFloat = 10.0
+    """Seconds for all that the model says in one answer."""
     cache_mb: Annotated[float, Field(ge=0)] = 64
     """Megabytes of cached recommendations; 0 = no cache."""
     ranking: Literal["process", "thread"] = "process"

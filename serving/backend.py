@@ -152,6 +152,10 @@ class Backend:
         self.shadow.close()
         self.store.close()
 
+    def report_writer(self, problem: str | None) -> None:
+        """Set what is wrong with the language model that words answers; None: nothing."""
+        self.health.report("writer", problem)
+
     def forget_erased(self) -> None:
         """Remove from memory the profiles that any worker erased since the last call."""
         if self.live.refresh_erasures():

@@ -72,6 +72,7 @@ def convert_gguf(file: Path, folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(file.parent, **given)
     # save_pretrained refuses a model that was quantised; here its weights are no longer.
     del model.config.quantization_config
+    model.config.architectures = [type(model).__name__]  # servers choose their code by it
     state = model.state_dict()
     if model.config.tie_word_embeddings:
         del state["lm_head.weight"]

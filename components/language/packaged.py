@@ -35,8 +35,8 @@ class PackagedModel:
 
     files: for each requirement (``name==version``; another version may carry other weights), the
     file or folder that is read of it. The first one carries the weights. convert: writes the files
-    to a folder; None if the first file is such a folder already. languages: ISO 639-1 codes that
-    an encoder was trained on; None: about a hundred.
+    to a folder; None if the first file is such a folder already. languages: ISO 639-1 codes of what
+    an encoder was trained on, or of what a writer writes; None: about a hundred.
     """
 
     files: dict[str, str]
@@ -92,6 +92,7 @@ WRITERS = {
             "gguf==0.19.0": "gguf",
         },
         _convert_gguf,
+        languages=frozenset({"en"}),
     )
 }
 """Causal language models by their name in ``serve.writer``."""

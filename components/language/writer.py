@@ -1,7 +1,8 @@
 """Text generation: an optional language model that words the responses of the conversation.
 
-In: chat messages ``{"role": "system" | "user" | "assistant", "content": text}``. Out: the response
-as a stream. ``serve.writer`` of params.yaml selects the model:
+In: chat messages ``{"role": "system" | "user" | "assistant", "content": text}``, seconds. Out: the
+response as a stream that ends within these seconds, whatever the model or the service does.
+``serve.writer`` of params.yaml selects the model:
 
     ""                         none: no model is loaded
     smollm2-135m-instruct      a small model of English that a package carries (``packaged.py``)
@@ -14,12 +15,15 @@ as a stream. ``serve.writer`` of params.yaml selects the model:
 from __future__ import annotations
 
 import os
+import queue
 import re
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
+
+import httpx
 
 from components.credentials import (
     MASK,
@@ -27,6 +31,7 @@ from components.credentials import (
     keep_urls_out_of_logs,
     mask_credentials,
 )
+from components.device import fast_at_bf16
 from components.language.packaged import WRITERS, MissingPackageError, packaged_folder
 from components.settings import Serve
 
@@ -38,14 +43,22 @@ class WriterError(RuntimeError):
 
 
 class Writer(Protocol):
-    def write(self, messages: Iterable[Mapping[str, str]]) -> Iterator[str]:
+    """timeout: seconds for all that words one answer. languages: ISO 639-1 codes of those that the
+    model writes well enough to be read by shoppers."""
+
+    timeout: float
+    languages: frozenset[str]
+
+    def write(
+        self, messages: Iterable[Mapping[str, str]], seconds: float
+    ) -> Generator[str, None, None]:
         """Yield the response to ``messages`` in pieces, as it is generated.
 
         Closing the iterator stops the generation.
 
         Raises:
-            WriterError: no response within ``serve.writer_timeout`` seconds, or an error. Pieces
-                may have been yielded before.
+            WriterError: no whole response within ``seconds``, or an error. Pieces may have been
+                yielded before.
         """
         ...
 
@@ -63,88 +76,186 @@ def open_writer(settings: Serve, root: Path = Path()) -> Writer | None:
     if not named:
         return None
     limits = settings.writer_tokens, settings.writer_timeout
+    languages = frozenset(settings.writer_languages)
     if named.startswith(("http://", "https://")):
         if not settings.writer_model:
             raise WriterError(
                 f"serve.writer_model: name the model that {settings.writer} shall answer with"
             )
-        return RemoteWriter(named, settings.writer_model, *limits)
+        return RemoteWriter(named, settings.writer_model, *limits, languages)
     if named in WRITERS:
+        known = WRITERS[named].languages
         try:
-            return LocalWriter(packaged_folder(named, root), *limits)
+            return LocalWriter(packaged_folder(named, root), *limits, known or languages)
         except MissingPackageError as error:
             raise WriterError(f"serve.writer: {error}") from error
-    return LocalWriter(named, *limits)
+    return LocalWriter(named, *limits, languages)
+
+
+ENGLISH_ONLY = frozenset({"en"})
+LARGEST = 2**20
+"""Bytes of a response of a service, at most, with the protocol's own."""
 
 
 class RemoteWriter:
     """A service with the OpenAI chat completions protocol, streaming.
 
-    tokens: most tokens of a response. timeout: seconds for the whole response.
+    tokens: most tokens of a response. timeout: seconds for what words one answer. languages: those
+    that the service's model writes. A redirect is refused: it could lead anywhere.
     """
 
-    def __init__(self, address: str, model: str, tokens: int = 256, timeout: float = 20.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        tokens: int = 256,
+        timeout: float = 20.0,
+        languages: frozenset[str] = ENGLISH_ONLY,
+    ) -> None:
         from openai import OpenAI  # takes 1 to 2 s to import, so only if a service is configured
 
         keep_urls_out_of_logs()
-        self.model, self.tokens, self.timeout = model, tokens, timeout
+        self.model, self.tokens, self.timeout, self.languages = model, tokens, timeout, languages
         self.address = str(Credential(address))
         """The address for messages, with its credentials masked."""
         # Local services need no key, but the client requires one.
         self._key = key = os.environ.get(KEY) or "none"
-        self._client = OpenAI(base_url=address, api_key=key, timeout=timeout, max_retries=1)
+        http = httpx.Client(follow_redirects=False, event_hooks={"response": [_limit]})
+        self._client = OpenAI(
+            base_url=address, api_key=key, timeout=timeout, max_retries=1, http_client=http
+        )
 
-    def write(self, messages: Iterable[Mapping[str, str]]) -> Iterator[str]:
-        from openai import OpenAIError
-
-        until = time.monotonic() + self.timeout
-        request: Any = {"model": self.model, "messages": list(messages), "stream": True}
+    def write(
+        self, messages: Iterable[Mapping[str, str]], seconds: float
+    ) -> Generator[str, None, None]:
+        until = time.monotonic() + seconds
+        pieces: queue.SimpleQueue[str | Exception | None] = queue.SimpleQueue()
+        closed = threading.Event()
+        arguments = (list(messages), seconds, pieces, closed)
+        # A read has a timeout of its own, which a service that trickles bytes never reaches.
+        threading.Thread(target=self._read, args=arguments, name="writer", daemon=True).start()
         try:
-            with self._client.chat.completions.create(**request, max_tokens=self.tokens) as stream:
-                for chunk in stream:
-                    # The client's timeout applies to each read: a slow stream would never reach it.
-                    if time.monotonic() > until:
-                        raise WriterError(self._late())
-                    if chunk.choices and chunk.choices[0].delta.content:
-                        yield chunk.choices[0].delta.content
-        except OpenAIError as error:
-            # Services quote the request in their errors.
-            message = mask_credentials(re.sub(rf"\b{re.escape(self._key)}\b", MASK, str(error)))
-            raise WriterError(
-                f"serve.writer: {self.address} did not answer with {self.model}: "
-                f"{type(error).__name__}: {message:.200}"
-            ) from error
+            while True:
+                try:
+                    piece = pieces.get(timeout=max(0.0, until - time.monotonic()))
+                except queue.Empty:
+                    raise WriterError(
+                        f"serve.writer: {self.address} took more than {seconds:.1f} s "
+                        "(writer_timeout)"
+                    ) from None
+                if piece is None:
+                    return
+                if isinstance(piece, Exception):
+                    # Services quote the request in their errors.
+                    message = re.sub(rf"\b{re.escape(self._key)}\b", MASK, str(piece))
+                    raise WriterError(
+                        f"serve.writer: {self.address} did not answer with {self.model}: "
+                        f"{type(piece).__name__}: {mask_credentials(message):.200}"
+                    ) from piece
+                yield piece
+        finally:
+            closed.set()
 
-    def _late(self) -> str:
-        return f"serve.writer: {self.address} took more than {self.timeout:g} s (writer_timeout)"
+    def _read(
+        self,
+        messages: list[Mapping[str, str]],
+        seconds: float,
+        pieces: queue.SimpleQueue[str | Exception | None],
+        closed: threading.Event,
+    ) -> None:
+        """Put the pieces of a response into ``pieces``, then None, or the error that ended it."""
+        request: Any = {"model": self.model, "messages": messages, "stream": True}
+        try:
+            with self._client.chat.completions.create(
+                **request, max_tokens=self.tokens, timeout=seconds
+            ) as stream:
+                for chunk in stream:
+                    if closed.is_set():
+                        return
+                    text = chunk.choices[0].delta.content if chunk.choices else None
+                    if text:
+                        pieces.put(str(text))
+        except Exception as error:  # whatever a service sends: the client raises errors of any type
+            pieces.put(error)
+        else:
+            pieces.put(None)
+
+
+class _Limited(httpx.SyncByteStream):
+    """The body of a response, as long as it is small and in time."""
+
+    def __init__(self, stream: httpx.SyncByteStream, seconds: float) -> None:
+        self._stream = stream
+        self._until = time.monotonic() + seconds
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = 0
+        for part in self._stream:
+            size += len(part)
+            if size > LARGEST or time.monotonic() > self._until:
+                raise httpx.ReadError(f"more than {LARGEST} bytes, or too late")
+            yield part
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _limit(response: httpx.Response) -> None:
+    """Limit the body of a response to a service's request, compressed as it is sent."""
+    assert isinstance(response.stream, httpx.SyncByteStream)
+    seconds = response.request.extensions["timeout"]["read"]
+    response.stream = _Limited(response.stream, seconds)
 
 
 class LocalWriter:
     """A causal model of transformers, in this process.
 
-    tokens: most tokens of a response. timeout: seconds for the whole response, which is cut off
-    then.
+    tokens: most tokens of a response. timeout: seconds for what words one answer. languages: those
+    that the model writes. In bf16 where the processor is fast at it.
+
+    The keys and values of the last prompt are kept, so that of the next one only what differs from
+    it is computed.
     """
 
-    def __init__(self, folder: str | Path, tokens: int = 256, timeout: float = 20.0) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        tokens: int = 256,
+        timeout: float = 20.0,
+        languages: frozenset[str] = ENGLISH_ONLY,
+    ) -> None:
+        import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         if not Path(folder).is_dir():
             raise WriterError(f"serve.writer: there is no folder {folder}")
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self.model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+            # Half the memory, and a token takes half the time: it is that of reading the weights.
+            kind = torch.bfloat16 if fast_at_bf16(torch.device("cpu")) else torch.float32
+            self.model = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, dtype=kind
+            ).eval()
         except (OSError, ValueError) as error:
             raise WriterError(
                 f"serve.writer: {folder} holds no causal model that transformers can open: "
                 f"{str(error).splitlines()[0]}"
             ) from error
-        self.tokens, self.timeout = tokens, timeout
+        self.tokens, self.timeout, self.languages = tokens, timeout, languages
+        self._control = _control_tokens(self.tokenizer)
         self._turn = threading.Lock()
+        self._last: tuple[list[int], Any] | None = None  # tokens, and the cache of nearly all
 
     def prompt(self, messages: Iterable[Mapping[str, str]]) -> Any:
-        """Return the model's inputs: by its chat template, without one as a plain dialogue."""
-        messages = [dict(message) for message in messages]
+        """Return the model's inputs: by its chat template, without one as a plain dialogue.
+
+        Control tokens in the messages' contents become blanks: a text cannot end its message and
+        begin one in another role.
+        """
+        messages = [
+            {"role": message["role"], "content": self._inert(message["content"])}
+            for message in messages
+        ]
         if self.tokenizer.chat_template:
             encoded = self.tokenizer.apply_chat_template(
                 messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
@@ -160,10 +271,13 @@ class LocalWriter:
             for name in ("input_ids", "attention_mask")
         }
 
-    def write(self, messages: Iterable[Mapping[str, str]]) -> Iterator[str]:
+    def write(
+        self, messages: Iterable[Mapping[str, str]], seconds: float
+    ) -> Generator[str, None, None]:
         import torch
         from transformers import StoppingCriteriaList, TextIteratorStreamer
 
+        until = time.monotonic() + seconds
         closed = threading.Event()
         inputs = self.prompt(messages)
         streamer: Any = TextIteratorStreamer(
@@ -172,23 +286,17 @@ class LocalWriter:
         failed: list[BaseException] = []
 
         def stop(ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
-            return torch.full((len(ids),), closed.is_set(), device=ids.device)
+            ended = closed.is_set() or time.monotonic() > until
+            return torch.full((len(ids),), ended, device=ids.device)
 
         def generate() -> None:
             try:
                 # Two generations at once would each take twice as long.
-                if not self._turn.acquire(timeout=self.timeout):
-                    raise TimeoutError(f"busy for more than {self.timeout:g} s (writer_timeout)")
+                if not self._turn.acquire(timeout=seconds):
+                    raise TimeoutError(f"busy for more than {seconds:.1f} s (writer_timeout)")
                 try:
-                    self.model.generate(
-                        **inputs,
-                        streamer=streamer,
-                        max_new_tokens=self.tokens,
-                        max_time=self.timeout,
-                        do_sample=False,
-                        pad_token_id=self.tokenizer.eos_token_id,
-                        stopping_criteria=StoppingCriteriaList([stop]),
-                    )
+                    if not closed.is_set():
+                        self._generate(inputs, streamer, StoppingCriteriaList([stop]))
                 finally:
                     self._turn.release()
             except Exception as error:  # the consumer must get every error
@@ -197,8 +305,60 @@ class LocalWriter:
 
         threading.Thread(target=generate, name="writer", daemon=True).start()
         try:
-            yield from (piece for piece in streamer if piece)
+            while (piece := self._next(streamer, until)) is not None:
+                if piece:
+                    yield piece
         finally:
             closed.set()
         if failed:
             raise WriterError(f"serve.writer: the model stopped: {failed[0]}") from failed[0]
+
+    def _next(self, streamer: Any, until: float) -> str | None:
+        """Return the streamer's next piece, None at its end."""
+        try:
+            piece = streamer.text_queue.get(timeout=max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            raise WriterError("serve.writer: the model took too long (writer_timeout)") from None
+        return None if piece == streamer.stop_signal else str(piece)
+
+    def _generate(self, inputs: Any, streamer: Any, stopping: Any) -> None:
+        """Generate greedily, from the last prompt's cache as far as this one begins like it."""
+        from transformers import DynamicCache
+
+        prompt = inputs["input_ids"][0].tolist()
+        last, self._last = self._last, None  # an error leaves none
+        cache = None
+        if last is not None:
+            ids, cache = last
+            same = min(_same_beginning(ids, prompt), len(prompt) - 1, cache.get_seq_length())
+            cache.crop(same - cache.get_seq_length())
+        if cache is None:
+            cache = DynamicCache(config=self.model.config)
+        written = self.model.generate(
+            **inputs,
+            cache=cache,
+            streamer=streamer,
+            max_new_tokens=self.tokens,
+            do_sample=False,
+            pad_token_id=self.tokenizer.eos_token_id,
+            stopping_criteria=stopping,
+        )
+        if not any(getattr(layer, "is_sliding", False) for layer in cache.layers):
+            self._last = written[0].tolist(), cache
+
+    def _inert(self, text: str) -> str:
+        while (plain := self._control.sub(" ", text)) != text:
+            text = plain
+        return text
+
+
+def _control_tokens(tokenizer: Any) -> re.Pattern[str]:
+    """Return a pattern of the tokens that are set apart from text, as ``<|im_end|>``."""
+    added = [str(token) for token in tokenizer.added_tokens_decoder.values()]
+    longest_first = sorted({*added, *tokenizer.all_special_tokens}, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)", re.IGNORECASE)
+
+
+def _same_beginning(one: list[int], other: list[int]) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))

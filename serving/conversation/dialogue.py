@@ -24,7 +24,6 @@ from components.words.stems import stem
 from serving.conversation.answer_text import AnswerText, price_relaxed
 from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.facts import Facts
-from serving.conversation.generation import Titles
 from serving.conversation.grounding import CatalogueUnderstanding, TaggerReader
 from serving.conversation.message import Message
 from serving.conversation.proposals import FEW, ProposalFinder
@@ -134,7 +133,6 @@ class Conversation:
             if model is None
             else CatalogueUnderstanding(TaggerReader(model), model.terms(self.shop), self.shop)
         )
-        self.titles = Titles(engine.titles)
         self._tracker = StateTracker(self.shop)
         self._finder = ProposalFinder(self.shop, search)
         self._contact, self._rates = contact, rates or {}

@@ -1,141 +1,104 @@
-"""Generation: a language model words an answer, and each sentence is checked before it is sent.
+"""Generation: after the reply's own text, a language model words its proposals.
 
-In: a reply of the engine, the writer's pieces. Out: sentences about the proposals only. A
-sentence that names another product or another amount, or makes a promise that the catalogue cannot
-support, is dropped; if none is left, the reply's own text is sent.
+In: a reply's text and proposals, the writer. Out: the text, then sentences about the first
+proposals. The text comes first and always, so the shopper loses nothing of it and waits for no
+model. Of each sentence only what the product's facts support is sent (``claims``); what a slow,
+dead or talkative writer does ends within its time limit.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
-
-import pandas as pd
 
 from components.language.writer import Writer, WriterError
 from serving import metrics
+from serving.conversation.claim_words import HARMLESS
+from serving.conversation.claims import Facts, true_part
+from serving.conversation.prompts import messages_about
 
 logger = logging.getLogger("bentoml.bowerbird")
 
-INSTRUCTIONS = (
-    "You help a customer of an online shop. Word the shop's answer in two to four short sentences, "
-    "friendly and plain. Speak only of the products listed, by their exact titles and prices, and "
-    "only of the facts given. Ask the question, if there is one. No lists, no markup, no promises."
-)
-LONGEST = 12
-"""Words of a title that are looked for in a sentence."""
+DESCRIBED = 3
+"""Proposals that the writer words; the others are shown without words."""
+SENTENCES = 2
+"""Sentences about one product."""
+LONGEST_SENTENCE = 400
+"""Characters after which a text without the end of a sentence is given up."""
 
-_SUM = re.compile(
-    r"(?:[£€$]\s?(\d+(?:[.,]\d+)*)|(\d+[.,]\d{2})\b|(\d+)\s?(?:pounds|euros?|dollars))"
-)
-_PROMISE = re.compile(
-    r"%|\b(?:discounts?|sale|offers?|free|deliver\w*|shipping|stock|warranty|guarantee\w*|returns?"
-    r"|refunds?|rated|ratings?|reviews?|stars?|best-?sell\w*|https?|www)\b"
-)
-
-
-class Titles:
-    """The catalogue's titles, to find them in a text."""
-
-    def __init__(self, titles: Sequence[str]) -> None:
-        self._titles = titles
-
-    @cached_property
-    def _known(self) -> set[str]:
-        """The titles of two words and more; made when a writer first needs them."""
-        plain = pd.Series(self._titles, dtype=object).str.casefold()
-        plain = plain.str.replace(r"[\W_]+", " ", regex=True).str.strip()
-        return set(plain[plain.str.contains(" ", regex=False)])
-
-    def named_in(self, text: str) -> set[str]:
-        """Return the titles of two words and more that ``text`` holds, in plain lower case."""
-        words = _plain(text).split()
-        runs = (
-            " ".join(words[start : start + length])
-            for start in range(len(words))
-            for length in range(2, min(LONGEST, len(words) - start) + 1)
-        )
-        return {run for run in runs if run in self._known}
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[\W_]+", " ", text.casefold()).strip()
-
-
-def is_true(sentence: str, proposed: Sequence[dict[str, Any]], said: str, titles: Titles) -> bool:
-    """Return whether a sentence names no product and no sum but those proposed, and no promise.
-
-    proposed: title and price of each. said: the reply's own text and facts, all of them true.
-    """
-    if _PROMISE.search(sentence.casefold()) and not _PROMISE.search(said.casefold()):
-        return False
-    allowed = {round(float(item["price"]), 2) for item in proposed if item["price"] is not None}
-    allowed |= {_sum(found) for found in _SUM.finditer(said)}
-    if any(_sum(found) not in allowed for found in _SUM.finditer(sentence)):
-        return False
-    known = [f" {_plain(text)} " for text in (*(item["title"] for item in proposed), said)]
-    named = titles.named_in(sentence)
-    return all(any(f" {title} " in text for text in known) for title in named)
-
-
-def _sum(found: re.Match[str]) -> float:
-    digits = next(group for group in found.groups() if group)
-    whole, _, part = digits.replace(",", ".").rpartition(".")
-    if whole and len(part) == 3:  # 1,000
-        whole, part = whole + part, ""
-    return round(float(f"{whole.replace('.', '')}.{part}" if whole else part), 2)
+_END = re.compile(r"[.!?][\"'”’)]*\s+|[。！？]\s*|\n+")
 
 
 def worded(
     writer: Writer | None,
-    message: str,
     text: str,
-    proposed: Sequence[dict[str, Any]],
-    titles: Titles,
+    proposed: Sequence[Mapping[str, Any]],
+    language: str = "en",
+    on_problem: Callable[[str | None], None] = lambda problem: None,
 ) -> Iterator[str]:
-    """Yield the answer sentence by sentence: the writer's, where it is true, else ``text``.
+    """Yield the reply's text, then the writer's sentences that are true.
 
-    proposed: title, price, currency and reason of each proposal.
+    proposed: of each proposal title, price, currency, reason, categories and attributes, the reason
+    in ``language`` (ISO 639-1). Nothing is worded in a language that the writer does not know.
+    on_problem: gets a sentence if the writer fails for the first product, None if it answers.
     """
-    if writer is None or not proposed:
+    if writer is None or not proposed or language not in writer.languages & HARMLESS.keys():
         yield text
         return
-    facts = [
-        f"{item['title']}, {item['price']} {item['currency']}: {item['reason']}"
-        for item in proposed
-    ]
-    said = "\n".join([text, *facts])
-    chat = [
-        {"role": "system", "content": INSTRUCTIONS},
-        {"role": "user", "content": f"Customer: {message}\nAnswer: {text}\nProducts:\n" + said},
-    ]
-    spoken = 0
-    try:
-        for sentence in _sentences(writer.write(chat)):
-            if is_true(sentence, proposed, said, titles):
-                spoken += 1
-                metrics.WORDED.labels("said").inc()
-                yield sentence
-            else:
-                metrics.WORDED.labels("dropped").inc()
-    except WriterError as error:
-        metrics.WORDED.labels("failed").inc()
-        logger.warning("the writer failed: %s", type(error.__cause__ or error).__name__)
-    if not spoken:
-        yield text
+    yield f"{text} "
+    until = time.monotonic() + writer.timeout
+    for n, product in enumerate(proposed[:DESCRIBED]):
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        try:
+            yield from _sentences_about(writer, product, language, left)
+        except WriterError as error:
+            metrics.WORDED.labels("failed").inc()
+            logger.warning("the writer failed: %s", type(error.__cause__ or error).__name__)
+            if n == 0:
+                on_problem("the writer does not answer, so answers are templates")
+            return
+        on_problem(None)
 
 
-def _sentences(pieces: Iterator[str]) -> Iterator[str]:
-    """Yield whole sentences of a text that comes in pieces, each with the blank that ends it."""
+def _sentences_about(
+    writer: Writer, product: Mapping[str, Any], language: str, seconds: float
+) -> Iterator[str]:
+    """Yield what is true of the writer's first sentences about one product."""
+    facts = Facts(product, language)
+    named = False
+    with closing(writer.write(messages_about(product, language), seconds)) as pieces:
+        for n, sentence in enumerate(sentences_of(pieces), 1):
+            sent = true_part(sentence, facts, named)
+            kind = "said" if sent == sentence else "shortened" if sent else "dropped"
+            metrics.WORDED.labels(kind).inc()
+            named = bool(sent)
+            if sent:
+                yield f"{sent} "
+            if n == SENTENCES:
+                return
+
+
+def sentences_of(pieces: Iterator[str]) -> Iterator[str]:
+    """Yield whole sentences of a text that comes in pieces; of a last one that was cut off, the
+    part before its last comma."""
     held = ""
     for piece in pieces:
         held += piece
-        while found := re.search(r"[.!?][\"'”’)]*\s+|\n+", held):
-            sentence, held = held[: found.end()], held[found.end() :]
-            if sentence.strip():
-                yield sentence.rstrip() + " "
-    if held.strip():
-        yield held.strip()
+        while found := _END.search(held):
+            sentence, held = held[: found.end()].strip(), held[found.end() :]
+            if sentence:
+                yield sentence
+        if len(held) > LONGEST_SENTENCE:
+            return
+    held = held.strip()
+    if held and not _END.search(f"{held} "):
+        held = re.sub(r"(?:^|[,;:，；：](?!\d))[^,;:，；：]*$", "", held)
+        held = held and f"{held}."
+    if held:
+        yield held

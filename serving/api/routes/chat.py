@@ -66,8 +66,8 @@ def converse(
         impression_id=impression_id,
     )
     yield "proposals", answer
-    titles = loaded.conversation.titles
-    for sentence in worded(backend.writer, body.message, reply.text, items, titles):
+    code = _language_of(answer, shopper)
+    for sentence in worded(backend.writer, reply.text, items, code, backend.report_writer):
         answer.text += sentence
         yield "text", ConversationText(text=sentence)
     answer.text = answer.text.rstrip()

@@ -1,0 +1,1 @@
+"""Sentences of a real language model about products: what is invented, what is dropped."""
