@@ -8,7 +8,7 @@ those of its language, a query's those of every language of the catalogue.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,17 @@ class Search:
     def _terms(self, texts: pd.Series) -> Iterable[list[str]]:
         return self._analyser.of_texts(texts, for_search=True)
 
-    def find(self, query: str, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def find(
+        self,
+        query: str,
+        mask: np.ndarray,
+        translated: Callable[[str], str] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return codes and scores of the items of ``mask`` (bool (items,)) that match, best first.
 
         Matching: at least one word in common that is no stop word and no number alone; without any,
-        similar spelling. The encoder adds items of similar meaning, ranked after those with words
+        one of the query ``translated`` into the catalogue's words; without any, similar spelling.
+        The encoder adds items of similar meaning, ranked after those with words
         in common.
         """
         empty = np.empty(0, dtype=np.int64), np.empty(0)
@@ -88,6 +94,10 @@ class Search:
         said = self._analyser.of_query(query)
         words, spelling = self._words.cosines(said.terms), self._letters.cosines(said.text)
         matches = self._words.cosines(said.content) > 0
+        if not (matches & mask).any() and translated and (other := translated(query)):
+            said = self._analyser.of_query(other)
+            words, spelling = self._words.cosines(said.terms), self._letters.cosines(said.text)
+            matches = self._words.cosines(said.content) > 0
         if not (matches & mask).any():
             words[:] = 0.0
             matches = spelling >= NEAR

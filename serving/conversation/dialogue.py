@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from components.recommenders.models.rules import Found
 from components.words.stems import stem
 from serving.conversation.answer_text import AnswerText, price_relaxed
-from serving.conversation.dialogue_state import ConversationState
+from serving.conversation.dialogue_state import ConversationState, alternatives
 from serving.conversation.facts import Facts
 from serving.conversation.grounding import CatalogueUnderstanding, TaggerReader
 from serving.conversation.message import Message
@@ -140,6 +140,10 @@ class Conversation:
     def extended(self, engine: Engine, search: Search) -> Conversation:
         """Return the conversation over a catalogue with products added or changed."""
         return Conversation(engine, search, self.model, self._contact, self._rates)
+
+    def translated(self, query: str) -> str:
+        """Return a query of a search in the catalogue's words, "" if it has none of them."""
+        return self._understanding.translated(query)
 
     def reply(
         self,
@@ -290,7 +294,7 @@ class Conversation:
         state.shown = list(dict.fromkeys([*state.shown, *state.last]))[-MAX_SHOWN:]
         what = message.things[0] if message.things else self.engine.titles[seeds[0]].lower()
         reasons = templates.reasons.of(codes, state, found, turn.history)
-        text = templates.gettext("This goes with {thing}:", thing=what.split(" or ")[0])
+        text = templates.gettext("This goes with {thing}:", thing=alternatives(what)[0])
         return Reply(text, state, codes, reasons)
 
     def _ask_back(self, turn: Turn, mask: Mask) -> Reply:
@@ -366,7 +370,7 @@ class Conversation:
     ) -> NDArray[np.int64]:
         """Return ``ranked`` with those of the first HEADS first that are what was looked for: a box
         for buttons is no button."""
-        wanted = {_stems(word) for thing in state.things for word in thing.split(" or ")}
+        wanted = {_stems(word) for thing in state.things for word in alternatives(thing)}
         first = ranked[:HEADS] if wanted else ranked[:0]
         heads = [self._understanding.heads(self.engine.titles[code]) for code in first]
         is_one = np.array(

@@ -11,6 +11,11 @@ from serving.fields import MAX_PROPOSALS, MAX_SHOWN, MAX_TERMS, Body, Id, Price
 Term = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 
 
+def alternatives(thing: str) -> list[str]:
+    """Return the words of a thing of a state, such as "mug or cup"."""
+    return thing.split(" or ")
+
+
 class ConversationState(Body):
     """The state of a conversation. The client sends it back with the next message.
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from components.understanding.reading import Reading, reading_of
 from components.understanding.terms import Terms
 from components.understanding.utterances import TITLE, Intent
+from serving.conversation.dialogue_state import alternatives
 from serving.conversation.message import Message, Move
 from serving.conversation.shop_knowledge import ShopKnowledge
 
@@ -111,6 +112,15 @@ class CatalogueUnderstanding:
         things = [self._terms.widened(thing, text, code)[:LONGEST_TERM] for thing in reading.things]
         whole = reading.model_copy(update={"things": things})
         return _Grounding(self._terms, self._shop, whole).message(tuple(items))
+
+    def translated(self, query: str) -> str:
+        """Return a query in the catalogue's words: the things and details that it names."""
+        reading = self._reader.read(query)
+        parts = [*reading.details, *reading.things, *reading.uses, *reading.occasions]
+        terms = (
+            self._terms.term(part, reading.language) for part in parts or [query[:LONGEST_TERM]]
+        )
+        return " ".join(word for term in terms for word in (*term.details, *term.words[:1]))
 
     def kinds(self, title: str) -> list[str]:
         """Return the things that a title names."""
@@ -226,7 +236,7 @@ def _distinct(words: Sequence[str]) -> tuple[str, ...]:
 
 def _alternatives(things: Sequence[str]) -> str:
     """Return the alternatives of several things as one term of the state, as many as fit."""
-    words = list(dict.fromkeys(word for thing in things for word in thing.split(" or ")))
+    words = list(dict.fromkeys(word for thing in things for word in alternatives(thing)))
     text = words[0]
     for word in words[1:]:
         if len(text) + len(word) + 4 <= LONGEST_TERM:

@@ -31,6 +31,10 @@ class Understanding(Protocol):
         """Return what the shopper's text says."""
         ...
 
+    def translated(self, query: str) -> str:
+        """Return a query in the catalogue's words, "" if it has none of them."""
+        ...
+
     def kinds(self, title: str) -> list[str]:
         """Return words for the kinds of product that a title names."""
         ...
@@ -49,6 +53,9 @@ class GrammarUnderstanding:
 
     def read(self, raw: str) -> Message:
         return parse(raw, self._vocabulary(), self._needs_by_word)
+
+    def translated(self, query: str) -> str:
+        return ""
 
     def kinds(self, title: str) -> list[str]:
         return re.findall(WORD, title.casefold())[-1:]

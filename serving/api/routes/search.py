@@ -27,7 +27,7 @@ def search_response(loaded: LoadedModel, body: SearchRequest) -> bytes:
     engine = loaded.engine
     mask = engine.mask(body.filters())
     if body.query.strip():
-        codes, scores = loaded.search.find(body.query, mask)
+        codes, scores = loaded.search.find(body.query, mask, loaded.conversation.translated)
     else:
         codes = engine.by_popularity[mask[engine.by_popularity]]
         scores = np.zeros(len(codes))

@@ -16,6 +16,7 @@ from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.grounding import CatalogueUnderstanding
 from serving.languages import ENGLISH
 from serving.profiles.history import History
+from serving.search import Search
 from tests.serving.conversation.test_dialogue import talk  # noqa: F401
 
 NOBODY = History(np.empty(0, np.int32), np.empty(0, np.int64))
@@ -208,3 +209,20 @@ def test_a_thing_without_a_label_is_found(shop: Shop) -> None:
     need = {"language": "es", "people": ["madre"]}
     reply = shop.say(("una taza pa mi madre", need))
     assert all("mug" in title for title in shop.titles(reply))
+
+
+def test_a_search_in_another_language_finds_products_by_the_dictionary(shop: Shop) -> None:
+    search, everything = Search(shop.engine.model.catalogue.table), shop.shop.available()
+    shop.reader.readings["rote Tasse"] = Reading(language="de", things=["Tasse"], details=["rote"])
+    shop.reader.readings["马克杯"] = Reading(language="zh")
+    for query in ("rote Tasse", "马克杯"):
+        assert not any(
+            "mug" in shop.engine.titles[code].lower() for code in search.find(query, everything)[0]
+        )
+        found = search.find(query, everything, shop.conversation.translated)[0][:5]
+        assert len(found) == 5
+        assert all("mug" in shop.engine.titles[code].lower() for code in found), query
+    # Words of the catalogue are searched as they are.
+    shop.reader.texts.clear()
+    search.find("red mug", everything, shop.conversation.translated)
+    assert shop.reader.texts == []
