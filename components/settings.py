@@ -1534,6 +1534,9 @@ class Serve(Section):
     writer_languages: list[WriterLanguage] = ["en"]
     """Languages that the model of a folder or an address writes; answers in others are templates.
     Those of a packaged model are known."""
+    writer_reads: bool = False
+    """The model of `writer` also reads the messages, with structured output; the tagger checks it,
+    and reads alone where the model does not answer in time."""
     writer_tokens: PositiveInt = 64
     """Most tokens about one product."""
     writer_timeout: PositiveFloat = 10.0

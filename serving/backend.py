@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.data.event_kinds import EventKinds
-from components.language.writer import open_writer
+from components.language.writer import FillsSchema, open_writer
 from components.notifications import deliver
 from components.settings import Settings
 from serving import PACKAGED, metrics
@@ -79,6 +79,7 @@ class Backend:
         )
         self.exposure_quotas = ShopperQuotas(serve.experiment.max_client_shoppers)
         self.writer = open_writer(serve, PACKAGED if IN_BENTO else root)
+        reads = self.writer if serve.writer_reads and isinstance(self.writer, FillsSchema) else None
         self.ranking = Ranking(serve)
         self.uplift = UpliftMeasurement(serve.uplift, root, self.store.database, has_api_key)
         self.canary = CanaryControl(
@@ -104,7 +105,7 @@ class Backend:
         self.models = ModelStore(
             settings,
             root,
-            ModelLoader(settings, root, self.live, self.ranking, self.health),
+            ModelLoader(settings, root, self.live, self.ranking, self.health, reads),
             CatalogueRefresh(serve, self.store.database, self.ranking, self.health),
             self.ranking,
             self.health,

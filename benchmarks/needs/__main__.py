@@ -17,7 +17,8 @@ by structure and products, never by its words. Systems:
 - words: text search for all messages together (TF-IDF of words and letters);
 - words and meaning: the same with the model folder's encoder, if it has one;
 - grammar: the conversation, an unknown shopper, understood by the English grammar;
-- tagger: the same, understood by the tagger of the stage ``understanding``.
+- tagger: the same, understood by the tagger of the stage ``understanding``;
+- language model: with ``--writer``, the model of ``serve.writer`` reads, the tagger checks.
 
 Kept: share of the products shown that break no limit of the price and have nothing that was
 refused, over needs with such a limit. Limits in euros are converted at the file's rate. Sensible:
@@ -47,6 +48,8 @@ import pandas as pd
 from benchmarks.needs.data import Needs, Shop
 from benchmarks.needs.scoring import figures, run
 from benchmarks.needs.systems import open_systems
+from components.language.packaged import packaged_folder
+from components.language.writer import LocalWriter
 from serving.recommend.engine import Engine
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -103,12 +106,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=Path("models/hybrid"))
     parser.add_argument("--understanding", type=Path, default=Path("models/understanding"))
+    parser.add_argument("--writer", help="packaged writer that reads messages: slow on a CPU")
     arguments = parser.parse_args()
     folder, understanding = arguments.model, arguments.understanding
     engine = Engine.load(folder, "benchmark")
     needs = Needs.load()
     trained = understanding if (understanding / "tagger.json").exists() else None
-    systems = open_systems(folder, engine, trained)
+    writer = None
+    if arguments.writer:
+        writer = LocalWriter(packaged_folder(arguments.writer))
+    systems = open_systems(folder, engine, trained, writer)
     for system in systems:
         system.reply("a red mug", None)  # the first answer loads what later ones do not
     rows = run(systems, needs.needs, Shop(needs, engine.titles, engine.prices))

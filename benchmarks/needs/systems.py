@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from components.language.writer import FillsSchema
 from components.understanding.model import UnderstandingModel
 from serving.conversation.dialogue import Conversation
 from serving.conversation.dialogue_state import ConversationState
@@ -76,10 +77,16 @@ class Dialogue:
         return Answer(reply.items, reply.question is not None, bool(reply.relaxed), reply.state)
 
 
-def open_systems(folder: Path, engine: Engine, understanding: Path | None) -> list[System]:
+def open_systems(
+    folder: Path,
+    engine: Engine,
+    understanding: Path | None,
+    writer: FillsSchema | None = None,
+) -> list[System]:
     """Return the systems over the catalogue of a model folder.
 
-    understanding: folder of the stage of that name, None for the grammar alone.
+    understanding: folder of the stage of that name, None for the grammar alone. writer: a language
+    model that reads messages too.
     """
     table = engine.model.catalogue.table
     whole = Search.load(folder, table, engine.vectors)
@@ -89,5 +96,9 @@ def open_systems(folder: Path, engine: Engine, understanding: Path | None) -> li
     systems.append(Dialogue("grammar", Conversation(engine, whole)))
     if understanding is not None:
         model = UnderstandingModel.load(understanding)
-        systems.append(Dialogue("tagger", Conversation(engine, whole, model)))
+        rates = {"EUR": 0.86}  # as benchmarks/needs/development.yaml says
+        systems.append(Dialogue("tagger", Conversation(engine, whole, model, rates=rates)))
+        if writer is not None:
+            talk = Conversation(engine, whole, model, rates=rates, language_model=writer)
+            systems.append(Dialogue("language model", talk))
     return systems

@@ -14,14 +14,16 @@ response as a stream that ends within these seconds, whatever the model or the s
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import re
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import httpx
 
@@ -92,6 +94,24 @@ def open_writer(settings: Serve, root: Path = Path()) -> Writer | None:
     return LocalWriter(named, *limits, languages)
 
 
+@runtime_checkable
+class FillsSchema(Protocol):
+    """A language model that answers with JSON of a given schema."""
+
+    def fill(
+        self, messages: Iterable[Mapping[str, str]], schema: Mapping[str, Any], seconds: float
+    ) -> str:
+        """Return the JSON text of a response to ``messages`` that keeps to a JSON schema, as far as
+        it was complete.
+
+        Raises:
+            WriterError: no whole response within ``seconds``, or an error.
+        """
+        ...
+
+
+MOST_FILLED = 200
+"""Tokens of a filled schema, at most."""
 ENGLISH_ONLY = frozenset({"en"})
 LARGEST = 2**20
 """Bytes of a response of a service, at most, with the protocol's own."""
@@ -128,10 +148,16 @@ class RemoteWriter:
     def write(
         self, messages: Iterable[Mapping[str, str]], seconds: float
     ) -> Generator[str, None, None]:
+        return self._pieces(messages, seconds, {"max_tokens": self.tokens})
+
+    def _pieces(
+        self, messages: Iterable[Mapping[str, str]], seconds: float, options: Any
+    ) -> Generator[str, None, None]:
+        """Yield the pieces of a response. options: further fields of the request."""
         until = time.monotonic() + seconds
         pieces: queue.SimpleQueue[str | Exception | None] = queue.SimpleQueue()
         closed = threading.Event()
-        arguments = (list(messages), seconds, pieces, closed)
+        arguments = (list(messages), seconds, pieces, closed, options)
         # A read has a timeout of its own, which a service that trickles bytes never reaches.
         threading.Thread(target=self._read, args=arguments, name="writer", daemon=True).start()
         try:
@@ -156,18 +182,27 @@ class RemoteWriter:
         finally:
             closed.set()
 
+    def fill(
+        self, messages: Iterable[Mapping[str, str]], schema: Mapping[str, Any], seconds: float
+    ) -> str:
+        filled = {"name": "answer", "schema": dict(schema), "strict": True}
+        form = {"type": "json_schema", "json_schema": filled}
+        request: Any = {"response_format": form, "max_tokens": MOST_FILLED}
+        return "".join(self._pieces(messages, seconds, request))
+
     def _read(
         self,
         messages: list[Mapping[str, str]],
         seconds: float,
         pieces: queue.SimpleQueue[str | Exception | None],
         closed: threading.Event,
+        options: Any,
     ) -> None:
         """Put the pieces of a response into ``pieces``, then None, or the error that ended it."""
         request: Any = {"model": self.model, "messages": messages, "stream": True}
         try:
             with self._client.chat.completions.create(
-                **request, max_tokens=self.tokens, timeout=seconds
+                **request, **options, timeout=seconds
             ) as stream:
                 for chunk in stream:
                     if closed.is_set():
@@ -312,6 +347,62 @@ class LocalWriter:
             closed.set()
         if failed:
             raise WriterError(f"serve.writer: the model stopped: {failed[0]}") from failed[0]
+
+    def fill(
+        self, messages: Iterable[Mapping[str, str]], schema: Mapping[str, Any], seconds: float
+    ) -> str:
+        """Decode greedily among the tokens that the schema allows (llguidance; Willard and Louf
+        2023)."""
+        import torch
+        from llguidance import LLMatcher
+        from llguidance.torch import (
+            allocate_token_bitmask,
+            apply_token_bitmask_inplace,
+            fill_next_token_bitmask,
+        )
+        from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteriaList
+
+        until = time.monotonic() + seconds
+        inputs = self.prompt(messages)
+        n_prompt = inputs["input_ids"].shape[1]
+        compact = {**schema, "x-guidance": {"whitespace_flexible": False}}
+        matcher = LLMatcher(self._guide, LLMatcher.grammar_from_json_schema(json.dumps(compact)))
+        mask = allocate_token_bitmask(1, self._guide.vocab_size)
+
+        class Allowed(LogitsProcessor):  # type: ignore[misc]
+            def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+                if ids.shape[1] > n_prompt:
+                    matcher.consume_token(int(ids[0, -1]))
+                fill_next_token_bitmask(matcher, mask, 0)
+                apply_token_bitmask_inplace(scores, mask.to(scores.device))
+                return scores
+
+        def late(ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
+            return torch.full((len(ids),), time.monotonic() > until, device=ids.device)
+
+        if not self._turn.acquire(timeout=seconds):
+            raise WriterError(f"serve.writer: busy for more than {seconds:.1f} s (writer_timeout)")
+        try:
+            written = self.model.generate(
+                **inputs,
+                max_new_tokens=MOST_FILLED,
+                do_sample=False,
+                pad_token_id=self.tokenizer.eos_token_id,
+                logits_processor=LogitsProcessorList([Allowed()]),
+                stopping_criteria=StoppingCriteriaList([late]),
+            )
+        except (RuntimeError, ValueError) as error:
+            raise WriterError(f"serve.writer: the model stopped: {error}") from error
+        finally:
+            self._turn.release()
+        return str(self.tokenizer.decode(written[0, n_prompt:], skip_special_tokens=True))
+
+    @cached_property
+    def _guide(self) -> Any:
+        """The tokenizer as llguidance takes it."""
+        import llguidance.hf
+
+        return llguidance.hf.from_tokenizer(self.tokenizer)
 
     def _next(self, streamer: Any, until: float) -> str | None:
         """Return the streamer's next piece, None at its end."""

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from components.language.writer import FillsSchema
 from components.recommenders.models.rules import Found
+from components.understanding.model_reader import ModelReader, Reader
 from components.words.stems import stem
 from serving.conversation.answer_text import AnswerText, price_relaxed
 from serving.conversation.dialogue_state import ConversationState, alternatives
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 
 FEW_WORDS = 2
 """Words of a message up to which its language is not clear."""
+SECONDS = 5.0
+"""For a language model to read a message, before the tagger's reading stands."""
 SEEDS = 10
 """Products of a kind that stand for it when something should go with it."""
 
@@ -122,24 +126,35 @@ class Conversation:
         model: UnderstandingModel | None = None,
         contact: str = "",
         rates: Mapping[str, float] | None = None,
+        language_model: FillsSchema | None = None,
     ) -> None:
         """model: understands the messages; None: the English grammar does. contact: of the shop,
-        for questions about other things than products. rates: ``serve.exchange_rates``."""
+        for questions about other things than products. rates: ``serve.exchange_rates``.
+        language_model: reads the messages, checked by ``model``."""
         self.engine = engine
         self.shop = ShopKnowledge(engine)
         self.model = model
         self._understanding: Understanding = (
             GrammarUnderstanding(lambda: self.shop.items, self.shop.needs_by_word)
             if model is None
-            else CatalogueUnderstanding(TaggerReader(model), model.terms(self.shop), self.shop)
+            else CatalogueUnderstanding(
+                self._reader(model, language_model), model.terms(self.shop), self.shop
+            )
         )
         self._tracker = StateTracker(self.shop)
         self._finder = ProposalFinder(self.shop, search)
-        self._contact, self._rates = contact, rates or {}
+        self._contact, self._rates, self._language_model = contact, rates or {}, language_model
 
     def extended(self, engine: Engine, search: Search) -> Conversation:
         """Return the conversation over a catalogue with products added or changed."""
-        return Conversation(engine, search, self.model, self._contact, self._rates)
+        return Conversation(
+            *(engine, search, self.model, self._contact, self._rates, self._language_model)
+        )
+
+    @staticmethod
+    def _reader(model: UnderstandingModel, language_model: FillsSchema | None) -> Reader:
+        tagger = TaggerReader(model)
+        return tagger if language_model is None else ModelReader(language_model, tagger, SECONDS)
 
     def translated(self, query: str) -> str:
         """Return a query of a search in the catalogue's words, "" if it has none of them."""

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from components.understanding.model_reader import Reader
 from components.understanding.reading import Reading, reading_of
 from components.understanding.terms import Terms
 from components.understanding.utterances import TITLE, Intent
@@ -61,14 +62,6 @@ def open_understanding(folder: str | Path) -> UnderstandingModel | None:
     from components.understanding.model import UnderstandingModel  # imports PyTorch
 
     return UnderstandingModel.load(place)
-
-
-class Reader(Protocol):
-    """Reads messages."""
-
-    def read(self, text: str) -> Reading:
-        """Return what a text says, in the shopper's own words."""
-        ...
 
 
 class TaggerReader:

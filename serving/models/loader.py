@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from components.data.attributes import shown
+from components.language.writer import FillsSchema
 from components.recommenders.two_stage.hybrid import OPTIONAL
 from components.settings import Settings
 from serving.conversation.dialogue import Conversation
@@ -35,10 +36,18 @@ class ModelLoader:
     """Loads model versions of one root folder into this worker and its ranking process."""
 
     def __init__(
-        self, settings: Settings, root: Path, live: LiveProfiles, ranking: Ranking, health: Health
+        self,
+        settings: Settings,
+        root: Path,
+        live: LiveProfiles,
+        ranking: Ranking,
+        health: Health,
+        language_model: FillsSchema | None = None,
     ) -> None:
+        """language_model: reads shoppers' messages."""
         self._serve = settings.serve
         self._shown = shown(settings)
+        self._language_model = language_model
         self._root = root
         self._live = live
         self._ranking = ranking
@@ -83,7 +92,7 @@ class ModelLoader:
             search=search,
             conversation=Conversation(
                 *(engine, search, understanding),
-                *(self._serve.contact, self._serve.exchange_rates),
+                *(self._serve.contact, self._serve.exchange_rates, self._language_model),
             ),
             loaded_at=datetime.now(UTC),
             trained=engine,

@@ -1,0 +1,103 @@
+"""Reading of messages by a language model with structured output.
+
+In: a message. Out: a ``Reading``, which the model's JSON is constrained to. What the model says is
+believed only as far as the message says it: words that are not in it are dropped, a limit of the
+price is the one that the other reader found, and a refusal that the other reader found is kept.
+Where the model is slow, dead or writes nonsense, the other reader's reading stands.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from components.language.writer import FillsSchema, WriterError
+from components.understanding.plain import plain
+from components.understanding.reading import Reading
+
+logger = logging.getLogger("bentoml.bowerbird")
+
+PARTS = ("things", "uses", "details", "refused", "people", "occasions")
+LIMITS = ("min_price", "max_price", "currency")
+
+_TASK = (
+    "Read what a shopper writes to a shop. Answer with JSON. Use only the shopper's own words. "
+    "intent find: looks for something; refine: changes it; goes_with, similar_to, compare, "
+    "tell_more: about products shown; not_my_field: delivery, orders, payment, returns."
+)
+_EXAMPLES = (
+    (
+        "a red mug for my mum, no more than 5 pounds, no plastic",
+        {"intent": "find", "language": "en", "things": ["mug"], "details": ["red"],
+         "refused": ["plastic"], "people": ["mum"]},
+    ),
+    (
+        "Habt ihr Kissen mit Blumen?",
+        {"intent": "find", "language": "de", "things": ["Kissen"], "details": ["Blumen"]},
+    ),
+    ("quelque chose de moins cher", {"intent": "cheaper", "language": "fr"}),
+    ("¿cuánto tarda el envío?", {"intent": "not_my_field", "language": "es"}),
+    ("第二个详细介绍一下", {"intent": "tell_more", "language": "zh", "places": [2]}),
+)  # fmt: skip
+
+
+class Reader(Protocol):
+    """Reads messages."""
+
+    def read(self, text: str) -> Reading:
+        """Return what a text says, in the shopper's own words."""
+        ...
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of what a model fills: a ``Reading`` without the limits of the price,
+    of which a model would have to count."""
+    whole = Reading.model_json_schema()
+    without = {*LIMITS, "sure"}
+    filled = {name: one for name, one in whole["properties"].items() if name not in without}
+    return {**whole, "properties": filled, "required": ["intent", "language", "things"]}
+
+
+class ModelReader:
+    """Reads by a language model. other: reads what the model cannot. seconds: for one message."""
+
+    def __init__(self, model: FillsSchema, other: Reader, seconds: float) -> None:
+        self._model, self._other, self._seconds = model, other, seconds
+        self._schema = schema()
+
+    def read(self, text: str) -> Reading:
+        """Return what a text says."""
+        other = self._other.read(text)
+        try:
+            filled = self._model.fill(messages_for(text), self._schema, self._seconds)
+            reading = Reading.model_validate_json(filled)
+        except (WriterError, ValidationError) as error:
+            logger.warning("the model did not read a message: %s", type(error).__name__)
+            return other
+        return checked(reading, other, text)
+
+
+def messages_for(text: str) -> list[dict[str, str]]:
+    """Return the chat messages that ask a model to read a text."""
+    messages = [{"role": "system", "content": _TASK}]
+    for said, example in _EXAMPLES:
+        filled = Reading.model_validate(example).model_dump_json(exclude_defaults=True)
+        messages.append({"role": "user", "content": said})
+        messages.append({"role": "assistant", "content": filled})
+    return [*messages, {"role": "user", "content": text}]
+
+
+def checked(reading: Reading, other: Reading, text: str) -> Reading:
+    """Return a model's reading of a text, as far as the text says it."""
+    said = plain(text)
+    parts = {
+        name: [part for part in getattr(reading, name) if plain(part) in said] for name in PARTS
+    }
+    parts["refused"] = list(dict.fromkeys([*parts["refused"], *other.refused]))[:8]
+    for name in PARTS:  # what is refused is not wanted
+        if name != "refused":
+            parts[name] = [part for part in parts[name] if part not in parts["refused"]]
+    limits = {name: getattr(other, name) for name in LIMITS}
+    return reading.model_copy(update={**parts, **limits})
