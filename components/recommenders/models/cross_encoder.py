@@ -1,0 +1,210 @@
+"""A cross-encoder of the newest titles and a product's text, distilled into vectors.
+
+In: the interactions, the products' texts and text vectors. Out: a recommender whose scores are
+inner products. It learns from the purchases of its own window alone: the ranker, which learns from
+later ones, so sees scores of purchases that the cross-encoder was not trained on (stacking).
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from components.arrays import BoolArray, FloatArray, IntArray
+from components.data.dataset import Catalogue, Histories, Interactions, item_text
+from components.recommenders.base import MISSING, Recommender
+from components.recommenders.kernels.sparse import inner_products
+from components.recommenders.models.content import whitened, whitening
+from components.recommenders.models.knn import ItemNeighbours
+from components.recommenders.search_space import INTEGER, LOG_FLOAT
+from components.settings import CrossEncoder as CrossEncoderSettings
+from components.settings import Neighbours
+
+HARD = 50
+"""Best items of the neighbour model that hard negatives are drawn from."""
+
+
+class DistilledCrossEncoder(Recommender):
+    """Scores by the vector pair of ``language.cross_encoder``.
+
+    ``mean``, ``projection``: the whitening of the text vectors. ``item_weight`` (d + 1, rank),
+    ``item_bias``, ``past_weight``, ``past_bias``, ``position``: of the pair. ``vectors``: float32
+    (items, d + 1). ``past_vectors``: float32 (items, d + 1), as part of a history. ``report``: the
+    losses and the agreement of both models, after ``fit``.
+    """
+
+    name = "cross_encoder"
+    section = CrossEncoderSettings
+    search_space: ClassVar[dict[str, Any]] = {
+        "past": (INTEGER, 1, 8),
+        "learning_rate": (LOG_FLOAT, 1e-5, 2e-4),
+        "dimensions": (INTEGER, 16, 128),
+    }
+    learned = (
+        *("mean", "projection", "item_weight", "item_bias", "past_weight", "past_bias"),
+        *("position", "vectors", "past_vectors"),
+    )
+    checkpoint: Path | None = None
+
+    def keep_checkpoint(self, file: Path) -> None:
+        self.checkpoint = file
+
+    def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
+        """Train the cross-encoder and distil it.
+
+        Raises:
+            ValueError: there are no text vectors; no user bought two items at different times.
+        """
+        if catalogue.vectors is None:
+            raise ValueError(
+                "cross_encoder needs the items' text vectors: run `bowerbird encode` first"
+            )
+        # Imports PyTorch, which only fitting needs.
+        from components.language.cross_encoder import CrossEncoder, Lists, distil
+
+        s = self.settings
+        histories, bought, users = self._purchases(train)
+        n = len(bought) * s.purchases // (s.purchases + s.distilled)  # of a small shop a part
+        n = min(max(1, n), s.purchases)
+        sold = np.bincount(train.items, minlength=len(catalogue)) > 0
+        past = newest(histories, s.past)
+        near = ItemNeighbours(Neighbours()).fit(train, catalogue)
+        hard, _ = near.recommend(histories, HARD, exclude_seen=False)
+        random = np.random.default_rng([self.seed, 1])
+        of_user = train.matrix()
+
+        def lists(rows: slice, items: BoolArray) -> Lists:
+            chosen = negatives(
+                hard[rows], np.flatnonzero(items), of_user[users[rows]], s.negatives, random
+            )
+            return Lists(past[rows], np.hstack([bought[rows, None], chosen]))
+
+        titles = catalogue.table["title"].fillna("").str.lower().tolist()
+        reader = CrossEncoder(s, titles, item_text(catalogue.table))
+        self.mean, self.projection = whitening(catalogue.vectors)
+        with tempfile.TemporaryDirectory() as nowhere:
+            folder = Path(nowhere) if self.checkpoint is None else self.checkpoint.with_suffix("")
+            # New products must not be pushed away, so only sold ones are negatives.
+            log = reader.fit(lists(slice(0, n), sold), s, self.seed, folder / "reader")
+            # Purchases that it was not trained on, and unsold products among the candidates.
+            more = lists(slice(n, None), np.ones(len(catalogue), dtype=bool))
+            more = more if len(more) else lists(slice(0, n), sold)
+            pair, agreement = distil(
+                *(more, reader.score(more)),
+                whitened(catalogue.vectors, self.mean, self.projection),
+                *(s, self.seed, folder / "pair"),
+            )
+        self.reader = reader
+        for name, array in pair.arrays().items():
+            setattr(self, name, array)
+        self._compute_vectors(catalogue)
+        tenth = max(1, len(log) // 10)
+        losses = [record["loss"] for record in log]
+        self.report = {
+            "loss_start": float(np.mean(losses[:tenth])),
+            "loss_end": float(np.mean(losses[-tenth:])),
+            "agreement": agreement,
+        }
+        return self
+
+    def _purchases(self, train: Interactions) -> tuple[Histories, IntArray, IntArray]:
+        """Return histories of liked items, the item bought next, int (n,), and the user, int (n,).
+
+        Purchases of what is among the newest items are left out: the same text twice is no task.
+        """
+        s = self.settings
+        liked = train.counted()
+        targets = np.arange(len(liked)) if liked.targets is None else np.flatnonzero(liked.targets)
+        events = np.random.default_rng(self.seed).permutation(targets)
+        events = events[: 2 * (s.purchases + s.distilled)]
+        # Strictly before: not what lies in the same basket.
+        histories = liked.histories(liked.users[events], liked.times[events])
+        bought = liked.items[events]
+        new = (histories.lengths() > 0) & (newest(histories, s.past) != bought[:, None]).all(axis=1)
+        rows = np.flatnonzero(new)[: s.purchases + s.distilled]
+        if not len(rows):
+            raise ValueError("cross_encoder: no user bought two products at different times")
+        return histories.pick(rows), bought[rows], liked.users[events[rows]]
+
+    def _compute_vectors(self, catalogue: Catalogue) -> None:
+        self.vectors = self.embed_text(catalogue.vectors)
+        text = whitened(catalogue.vectors, self.mean, self.projection)
+        self.past_vectors = (text @ self.past_weight.T + self.past_bias).astype(np.float32)
+
+    def embed_text(self, vectors: FloatArray) -> FloatArray:
+        text = whitened(vectors, self.mean, self.projection)
+        return (text @ self.item_weight.T + self.item_bias).astype(np.float32)
+
+    def extended(self, catalogue: Catalogue) -> DistilledCrossEncoder:
+        """Return the model over ``catalogue``: all vectors are computed from the texts' vectors."""
+        if catalogue.vectors is None:
+            raise ValueError("cross_encoder needs the new items' text vectors")
+        model = copy.copy(self)
+        model._compute_vectors(catalogue)
+        return model
+
+    def refreshed(
+        self, train: Interactions, catalogue: Catalogue, known: IntArray
+    ) -> DistilledCrossEncoder:
+        """Return the model over ``catalogue``; ``train`` and ``known`` are not used."""
+        return self.extended(catalogue)
+
+    def score(self, histories: Histories) -> FloatArray:
+        return inner_products(self.queries(histories), self.vectors)
+
+    def score_at(self, histories: Histories, items: IntArray) -> FloatArray:
+        return inner_products(self.queries(histories), self.vectors[items])
+
+    score_similar = score_at  # the history holds the given items
+
+    def item_vectors(self) -> FloatArray:
+        return self.vectors
+
+    def queries(self, histories: Histories) -> FloatArray:
+        """Return float32 (batch, d + 1), zeros for an empty history."""
+        past = newest(histories.liked, self.settings.past)
+        there = past != MISSING
+        found = self.past_vectors[np.where(there, past, 0)]  # (batch, n, d + 1)
+        logits = np.where(there, found[..., -1] + self.position, -np.inf)
+        highest = np.where(there.any(axis=1), logits.max(axis=1), 0)
+        weights = np.exp(logits - highest[:, None])
+        weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+        found[..., -1] = 1
+        return np.einsum("bn,bnd->bd", weights, found).astype(np.float32)
+
+
+def newest(histories: Histories, n: int) -> IntArray:
+    """Return int (batch, n): the newest items, newest first, then MISSING.
+
+    >>> newest(Histories.from_lists([[3, 1, 2], []]), 2).tolist()
+    [[2, 1], [-1, -1]]
+    """
+    found = np.full((len(histories), n), MISSING, dtype=np.int64)
+    back = histories.steps_back()
+    kept = back < n
+    found[histories.rows()[kept], back[kept]] = histories.items[kept]
+    return found
+
+
+def negatives(
+    hard: IntArray, others: IntArray, bought: Any, n: int, random: np.random.Generator
+) -> IntArray:
+    """Return int (rows, n): items that the row's user never bought, then MISSING.
+
+    hard: int (rows, h), half of them are drawn from here. others: int codes, the rest are. bought:
+    CSR (rows, items).
+    """
+    rows = np.arange(len(hard))[:, None]
+    drawn = random.choice(others, (len(hard), 2 * n))
+    found = []
+    for items, wanted in ((hard, n // 2), (drawn, n - n // 2)):
+        had = np.asarray(bought[np.broadcast_to(rows, items.shape), np.maximum(items, 0)].todense())
+        wrong = (items == MISSING) | (had.reshape(items.shape) > 0)
+        keys = np.where(wrong, np.inf, random.random(items.shape))
+        order = np.argsort(keys, axis=1, kind="stable")[:, :wanted]
+        found.append(np.where(np.isinf(keys[rows, order]), MISSING, items[rows, order]))
+    return np.hstack(found)
