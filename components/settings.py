@@ -975,10 +975,10 @@ class CrossEncoder(ModelSection):
     purchases: PositiveInt = 3200
     """Most purchases that the cross-encoder is trained on, drawn at random."""
     negatives: PositiveInt = 7
-    """Products that a purchase is contrasted with: half hard negatives, half at random."""
+    """Products that a purchase is contrasted with: half hard negatives, half by popularity."""
     batch_size: PositiveInt = 8
     """Purchases of a step."""
-    learning_rate: PositiveFloat = 5e-5
+    learning_rate: PositiveFloat = 1e-4
     """Peak learning rate of the cross-encoder."""
     distilled: PositiveInt = 3200
     """Most further purchases whose candidates it scores for the distillation."""

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 NOTHING = -1
 """The code that fills rows with fewer products."""
-SHARPNESS = 10.0
-"""Factor on the cosine from which the cross-encoder starts."""
+SHARPNESS, HEAD_RATE = 5.0, 50.0
+"""Factor on the cosine from which the cross-encoder starts, and on its head's learning rate."""
 SETTING = "train.cross_encoder.encoder"
 PAIRS = 128
 """Pairs of texts that are scored at once."""
@@ -69,7 +69,8 @@ class Network(torch.nn.Module):
     """A transformer over both texts, and a score of the means of their tokens.
 
     The score starts as SHARPNESS times the cosine of the two means: from there it learns faster
-    than from random weights on the first token. The token embeddings are not trained.
+    than from random weights on the first token. The weights of the means learn HEAD_RATE times as
+    fast as the transformer. The token embeddings are not trained.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -77,7 +78,7 @@ class Network(torch.nn.Module):
         self.model = model
         self.model.get_input_embeddings().requires_grad_(False)
         width = model.config.hidden_size
-        self.both = torch.nn.Parameter(torch.full((width,), SHARPNESS))
+        self.both = torch.nn.Parameter(torch.full((width,), SHARPNESS / HEAD_RATE))
         self.alone = torch.nn.Parameter(torch.zeros(width))
 
     def forward(self, encoded: Mapping[str, torch.Tensor], part: torch.Tensor) -> torch.Tensor:
@@ -86,7 +87,7 @@ class Network(torch.nn.Module):
         hidden = self.model(**encoded).last_hidden_state.float()  # (pairs, length, width)
         mask = torch.stack([part == 0, part == 1], dim=1).float()  # (pairs, 2, length)
         first, second = F.normalize(mask @ hidden, dim=-1).unbind(dim=1)
-        return (first * second @ self.both + second @ self.alone).float()
+        return HEAD_RATE * (first * second @ self.both + second @ self.alone).float()
 
 
 class CrossEncoder:
@@ -108,7 +109,7 @@ class CrossEncoder:
         self.network = Network(model).to(self.device).eval()
 
     def logits(self, past: IntArray, candidates: IntArray) -> torch.Tensor:
-        """Return float32 (pairs,) with gradients. past: int (pairs, n). candidates: int (pairs,)."""
+        """Return float32 (pairs,), with gradients. past: int (pairs, n), candidates: (pairs,)."""
         histories = ["; ".join(self.titles[code] for code in row if code >= 0) for row in past]
         encoded = self.tokenizer(
             histories,
@@ -136,9 +137,9 @@ class CrossEncoder:
         )
         for start in progress(range(0, len(order), PAIRS), desc="scoring pairs", unit="batch"):
             at = order[start : start + PAIRS]
-            with torch.inference_mode():
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.fast):
-                    found = self.logits(lists.past[rows[at]], items[at])
+            mixed = torch.autocast(self.device.type, torch.bfloat16, enabled=self.fast)
+            with torch.inference_mode(), mixed:
+                found = self.logits(lists.past[rows[at]], items[at])
             scores[rows[at], columns[at]] = found.cpu().numpy()
         return scores
 
@@ -153,9 +154,7 @@ class CrossEncoder:
         """
 
         def losses(step: int) -> dict[str, torch.Tensor]:
-            batch = lists.take(
-                whole_passes(np.arange(len(lists)), settings.batch_size, seed, step)
-            )
+            batch = lists.take(whole_passes(np.arange(len(lists)), settings.batch_size, seed, step))
             there = batch.candidates >= 0
             past = np.repeat(batch.past, there.sum(axis=1), axis=0)
             logits = torch.full(there.shape, -torch.inf, device=self.device)  # (lists, m)

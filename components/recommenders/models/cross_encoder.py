@@ -10,11 +10,11 @@ from __future__ import annotations
 import copy
 import tempfile
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from components.arrays import BoolArray, FloatArray, IntArray
+from components.arrays import FloatArray, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions, item_text
 from components.recommenders.base import MISSING, Recommender
 from components.recommenders.kernels.sparse import inner_products
@@ -23,6 +23,9 @@ from components.recommenders.models.knn import ItemNeighbours
 from components.recommenders.search_space import INTEGER, LOG_FLOAT
 from components.settings import CrossEncoder as CrossEncoderSettings
 from components.settings import Neighbours
+
+if TYPE_CHECKING:
+    from components.language.cross_encoder import Lists
 
 HARD = 50
 """Best items of the neighbour model that hard negatives are drawn from."""
@@ -33,8 +36,9 @@ class DistilledCrossEncoder(Recommender):
 
     ``mean``, ``projection``: the whitening of the text vectors. ``item_weight`` (d + 1, rank),
     ``item_bias``, ``past_weight``, ``past_bias``, ``position``: of the pair. ``vectors``: float32
-    (items, d + 1). ``past_vectors``: float32 (items, d + 1), as part of a history. ``report``: the
-    losses and the agreement of both models, after ``fit``.
+    (items, d + 1). ``past_vectors``: float32 (items, d + 1), as part of a history. Of ``fit``, and
+    not saved: ``reader``, the cross-encoder itself, ``losses``, of its steps, and ``agreement``,
+    the mean correlation of both models' scores within held-out lists.
     """
 
     name = "cross_encoder"
@@ -64,37 +68,18 @@ class DistilledCrossEncoder(Recommender):
                 "cross_encoder needs the items' text vectors: run `bowerbird encode` first"
             )
         # Imports PyTorch, which only fitting needs.
-        from components.language.cross_encoder import CrossEncoder, Lists, distil
+        from components.language.cross_encoder import CrossEncoder, distil
 
         s = self.settings
-        histories, bought, users = self._purchases(train)
-        n = len(bought) * s.purchases // (s.purchases + s.distilled)  # of a small shop a part
-        n = min(max(1, n), s.purchases)
-        sold = np.bincount(train.items, minlength=len(catalogue)) > 0
-        past = newest(histories, s.past)
-        near = ItemNeighbours(Neighbours()).fit(train, catalogue)
-        hard, _ = near.recommend(histories, HARD, exclude_seen=False)
-        random = np.random.default_rng([self.seed, 1])
-        of_user = train.matrix()
-
-        def lists(rows: slice, items: BoolArray) -> Lists:
-            chosen = negatives(
-                hard[rows], np.flatnonzero(items), of_user[users[rows]], s.negatives, random
-            )
-            return Lists(past[rows], np.hstack([bought[rows, None], chosen]))
-
+        first, second = self.lists(train, catalogue)
         titles = catalogue.table["title"].fillna("").str.lower().tolist()
         reader = CrossEncoder(s, titles, item_text(catalogue.table))
         self.mean, self.projection = whitening(catalogue.vectors)
         with tempfile.TemporaryDirectory() as nowhere:
             folder = Path(nowhere) if self.checkpoint is None else self.checkpoint.with_suffix("")
-            # New products must not be pushed away, so only sold ones are negatives.
-            log = reader.fit(lists(slice(0, n), sold), s, self.seed, folder / "reader")
-            # Purchases that it was not trained on, and unsold products among the candidates.
-            more = lists(slice(n, None), np.ones(len(catalogue), dtype=bool))
-            more = more if len(more) else lists(slice(0, n), sold)
+            log = reader.fit(first, s, self.seed, folder / "reader")
             pair, agreement = distil(
-                *(more, reader.score(more)),
+                *(second, reader.score(second)),
                 whitened(catalogue.vectors, self.mean, self.projection),
                 *(s, self.seed, folder / "pair"),
             )
@@ -102,33 +87,45 @@ class DistilledCrossEncoder(Recommender):
         for name, array in pair.arrays().items():
             setattr(self, name, array)
         self._compute_vectors(catalogue)
-        tenth = max(1, len(log) // 10)
-        losses = [record["loss"] for record in log]
-        self.report = {
-            "loss_start": float(np.mean(losses[:tenth])),
-            "loss_end": float(np.mean(losses[-tenth:])),
-            "agreement": agreement,
-        }
+        self.losses = [record["loss"] for record in log]
+        self.agreement = agreement
         return self
 
-    def _purchases(self, train: Interactions) -> tuple[Histories, IntArray, IntArray]:
-        """Return histories of liked items, the item bought next, int (n,), and the user, int (n,).
+    def lists(self, train: Interactions, catalogue: Catalogue) -> tuple[Lists, Lists]:
+        """Return the lists of purchases that the cross-encoder learns from, and those that it
+        scores for the distillation: other purchases, since it would be too sure of the first.
 
-        Purchases of what is among the newest items are left out: the same text twice is no task.
+        A list is the product bought and others. Half of them are hard negatives, the best of the
+        neighbour model for the history. The rest is drawn by popularity: of negatives drawn evenly,
+        the texts of popular products would be most of what is learned. The second lists also have
+        products drawn evenly, unsold ones included, which the first would push away.
+
+        Raises:
+            ValueError: no user bought two items at different times.
         """
+        from components.language.cross_encoder import Lists
+
         s = self.settings
-        liked = train.counted()
-        targets = np.arange(len(liked)) if liked.targets is None else np.flatnonzero(liked.targets)
-        events = np.random.default_rng(self.seed).permutation(targets)
-        events = events[: 2 * (s.purchases + s.distilled)]
-        # Strictly before: not what lies in the same basket.
-        histories = liked.histories(liked.users[events], liked.times[events])
-        bought = liked.items[events]
-        new = (histories.lengths() > 0) & (newest(histories, s.past) != bought[:, None]).all(axis=1)
-        rows = np.flatnonzero(new)[: s.purchases + s.distilled]
-        if not len(rows):
+        histories, bought, users = purchases(train, s.past, s.purchases + s.distilled, self.seed)
+        if len(users) < 2:
             raise ValueError("cross_encoder: no user bought two products at different times")
-        return histories.pick(rows), bought[rows], liked.users[events[rows]]
+        n = len(users) * s.purchases // (s.purchases + s.distilled)
+        n = min(max(n, 1), len(users) - 1)
+        past = newest(histories, s.past)
+        near = ItemNeighbours(Neighbours()).fit(train, catalogue)
+        hard, evidence = near.recommend(histories, HARD, exclude_seen=False)
+        hard[evidence <= 0] = MISSING  # the model knows nothing of them
+        random = np.random.default_rng([self.seed, 1])
+        of_user = train.matrix()[users]
+        found = []
+        for rows, evenly in ((slice(0, n), False), (slice(n, None), True)):
+            count = len(past[rows])
+            drawn = random.choice(train.items, (count, 2 * s.negatives))
+            if evenly:
+                drawn[:, ::2] = random.integers(0, len(catalogue), (count, s.negatives))
+            chosen = negatives(hard[rows], drawn, of_user[rows], s.negatives, random)
+            found.append(Lists(past[rows], np.hstack([bought[rows, None], chosen])))
+        return found[0], found[1]
 
     def _compute_vectors(self, catalogue: Catalogue) -> None:
         self.vectors = self.embed_text(catalogue.vectors)
@@ -177,6 +174,25 @@ class DistilledCrossEncoder(Recommender):
         return np.einsum("bn,bnd->bd", weights, found).astype(np.float32)
 
 
+def purchases(
+    train: Interactions, past: int, n: int, seed: int
+) -> tuple[Histories, IntArray, IntArray]:
+    """Return at most ``n`` purchases drawn at random: what the user liked strictly before, so not
+    what lies in the same basket; the item bought, int (n,); the user, int (n,).
+
+    Purchases of what is among the ``past`` newest items are left out: to find the same text again
+    is no task.
+    """
+    liked = train.counted()
+    targets = np.arange(len(liked)) if liked.targets is None else np.flatnonzero(liked.targets)
+    events = np.random.default_rng(seed).permutation(targets)[: 2 * n]
+    histories = liked.histories(liked.users[events], liked.times[events])
+    bought = liked.items[events]
+    new = (histories.lengths() > 0) & (newest(histories, past) != bought[:, None]).all(axis=1)
+    rows = np.flatnonzero(new)[:n]
+    return histories.pick(rows), bought[rows], liked.users[events[rows]]
+
+
 def newest(histories: Histories, n: int) -> IntArray:
     """Return int (batch, n): the newest items, newest first, then MISSING.
 
@@ -191,18 +207,15 @@ def newest(histories: Histories, n: int) -> IntArray:
 
 
 def negatives(
-    hard: IntArray, others: IntArray, bought: Any, n: int, random: np.random.Generator
+    hard: IntArray, drawn: IntArray, bought: Any, n: int, random: np.random.Generator
 ) -> IntArray:
-    """Return int (rows, n): items that the row's user never bought, then MISSING.
-
-    hard: int (rows, h), half of them are drawn from here. others: int codes, the rest are. bought:
-    CSR (rows, items).
-    """
+    """Return int (rows, n): half of ``hard`` (rows, h) and half of ``drawn`` (rows, m), at random,
+    without what the row's user bought (CSR (rows, items)); MISSING where there are too few."""
     rows = np.arange(len(hard))[:, None]
-    drawn = random.choice(others, (len(hard), 2 * n))
     found = []
     for items, wanted in ((hard, n // 2), (drawn, n - n // 2)):
-        had = np.asarray(bought[np.broadcast_to(rows, items.shape), np.maximum(items, 0)].todense())
+        codes = np.maximum(items, 0)
+        had = np.asarray(bought[np.broadcast_to(rows, items.shape).ravel(), codes.ravel()])
         wrong = (items == MISSING) | (had.reshape(items.shape) > 0)
         keys = np.where(wrong, np.inf, random.random(items.shape))
         order = np.argsort(keys, axis=1, kind="stable")[:, :wanted]
