@@ -5,7 +5,8 @@
 
 FOLDER: a shop's, with ``data/prepared``, split by time; or one as ``benchmarks.leave_one_out``
 reads it, judged by its protocol. Vectors of the texts: the packaged encoder's. At most USERS users
-with a target in the window, drawn at random; the whole catalogue is ranked.
+with a target in the window, CAUSAL_USERS with ``--causal``, drawn at random; the whole catalogue is
+ranked.
 
 Each row is the hybrid over BASE with one candidate more:
 
@@ -68,9 +69,9 @@ RESULTS = Path(__file__).parent / "results"
 CACHE = Path("var/benchmarks")
 BASE = ("popularity", "item_neighbours", "matrix_factorisation", "cease", "content", "tfidf")
 FIRST, CROSS, CAUSAL = "cease", 50, 10
-USERS = 500
-PURCHASES = 1600
-"""Of the cross-encoder's training, and as many of its distillation."""
+USERS, CAUSAL_USERS = 400, 300
+PURCHASES, TOKENS = 1000, 48
+"""Of the cross-encoder's training, and as many of its distillation; tokens of a pair."""
 LISTS, HELD_OUT, STEPS, BATCH = 320, 48, 30, 8
 """Of the adapters' training."""
 PAST = 4
@@ -157,6 +158,7 @@ class Case(Shop):
             last = int(x.times.max())  # the validation item of each user lies a day before it
             self.prepared = Prepared(x, catalogue, pd.DataFrame(), last - DAY, last, last + DAY)
         sized = {"purchases": PURCHASES, "distilled": PURCHASES, "past": PAST}
+        sized["max_length"] = TOKENS
         self.settings = with_values(settings, "cross_encoder", sized)
         self.candidates = cache(self._fitted)
         self.task = cache(self._task)  # type: ignore[method-assign]
@@ -164,7 +166,8 @@ class Case(Shop):
         self.facts: list[str] = []
 
     def _task(self, window: Window, exclude_seen: bool) -> Task:
-        return some_users(window_task(self.prepared, window, exclude_seen), USERS, SEED)
+        most = CAUSAL_USERS if self.causal else USERS
+        return some_users(window_task(self.prepared, window, exclude_seen), most, SEED)
 
     def _fitted(self, window: Window) -> dict[str, Recommender]:
         start = {"validation": self.prepared.validation_start, "test": self.prepared.test_start}

@@ -31,18 +31,20 @@ from components.progress import progress
 from components.settings import CrossEncoder as CrossEncoderSettings
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import BatchEncoding, PreTrainedModel
 
 NOTHING = -1
 """The code that fills rows with fewer products."""
 SHARPNESS, HEAD_RATE = 5.0, 50.0
 """Factor on the cosine from which the cross-encoder starts, and on its head's learning rate."""
+STANDARDISED = 256
+"""Pairs whose means are the cross-encoder's centre."""
 SETTING = "train.cross_encoder.encoder"
 PAIRS = 128
 """Pairs of texts that are scored at once."""
 HELD_OUT = 0.1
 """Share of the lists that end the distillation early."""
-PAIR_BATCH, PAIR_RATE = 64, 3e-3
+PAIR_BATCH, PAIR_RATE = 64, 1e-2
 """Lists of a step of the distillation, and its learning rate."""
 
 
@@ -66,12 +68,16 @@ class Lists:
 
 
 class Network(torch.nn.Module):
-    """A transformer over both texts, and a score of the means of their tokens.
+    """A transformer over both texts, and a score of the means of each text's tokens.
 
-    The score starts as SHARPNESS times the cosine of the two means: from there it learns faster
-    than from random weights on the first token. The weights of the means learn HEAD_RATE times as
-    fast as the transformer. The token embeddings are not trained.
+    The means are standardised, since they differ little from pair to pair (``standardise``). The
+    score starts as SHARPNESS times their cosine: from there it learns faster than from random
+    weights on the first token. The weights of the means learn HEAD_RATE times as fast as the
+    transformer. The token embeddings are not trained.
     """
+
+    centre: torch.Tensor
+    spread: torch.Tensor
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
@@ -80,14 +86,29 @@ class Network(torch.nn.Module):
         width = model.config.hidden_size
         self.both = torch.nn.Parameter(torch.full((width,), SHARPNESS / HEAD_RATE))
         self.alone = torch.nn.Parameter(torch.zeros(width))
+        self.register_buffer("centre", torch.zeros(2, width))
+        self.register_buffer("spread", torch.ones(2, width))
 
     def forward(self, encoded: Mapping[str, torch.Tensor], part: torch.Tensor) -> torch.Tensor:
         """Return float32 (pairs,). part: int (pairs, length), 0 for the tokens of the first text, 1
         for those of the second, -1 for others."""
+        means = self._means(encoded, part)
+        with torch.autocast(means.device.type, enabled=False):  # bf16 rounds small differences away
+            first, second = F.normalize((means - self.centre) / self.spread, dim=2).unbind(dim=1)
+            return HEAD_RATE * (first * second @ self.both + second @ self.alone)
+
+    def standardise(self, encoded: Mapping[str, torch.Tensor], part: torch.Tensor) -> None:
+        """Take centre and spread of the means of some pairs."""
+        with torch.no_grad():
+            means = self._means(encoded, part)
+        self.centre, self.spread = means.mean(dim=0), means.std(dim=0) + 1e-6
+
+    def _means(self, encoded: Mapping[str, torch.Tensor], part: torch.Tensor) -> torch.Tensor:
+        """Return float32 (pairs, 2, width)."""
         hidden = self.model(**encoded).last_hidden_state.float()  # (pairs, length, width)
-        mask = torch.stack([part == 0, part == 1], dim=1).float()  # (pairs, 2, length)
-        first, second = F.normalize(mask @ hidden, dim=-1).unbind(dim=1)
-        return HEAD_RATE * (first * second @ self.both + second @ self.alone).float()
+        with torch.autocast(hidden.device.type, enabled=False):
+            mask = torch.stack([part == 0, part == 1], dim=1).float()  # (pairs, 2, length)
+            return mask @ hidden / mask.sum(dim=2, keepdim=True).clamp(min=1)
 
 
 class CrossEncoder:
@@ -110,6 +131,10 @@ class CrossEncoder:
 
     def logits(self, past: IntArray, candidates: IntArray) -> torch.Tensor:
         """Return float32 (pairs,), with gradients. past: int (pairs, n), candidates: (pairs,)."""
+        return self.network(*self._encoded(past, candidates))
+
+    def _encoded(self, past: IntArray, candidates: IntArray) -> tuple[BatchEncoding, torch.Tensor]:
+        """Return the tokens of pairs, and which text each is of, see ``Network.forward``."""
         histories = ["; ".join(self.titles[code] for code in row if code >= 0) for row in past]
         encoded = self.tokenizer(
             histories,
@@ -123,7 +148,7 @@ class CrossEncoder:
             [NOTHING if one is None else one for one in encoded.sequence_ids(row)]
             for row in range(len(histories))
         ]
-        return self.network(encoded.to(self.device), torch.tensor(part, device=self.device))
+        return encoded.to(self.device), torch.tensor(part, device=self.device)
 
     def score(self, lists: Lists) -> FloatArray:
         """Return float32 (lists, m): higher is better, NaN where there is no candidate."""
@@ -163,6 +188,11 @@ class CrossEncoder:
             first = torch.zeros(len(batch), dtype=torch.int64, device=self.device)
             return {"relevance": F.cross_entropy(logits, first)}
 
+        rows, columns = np.nonzero(lists.candidates >= 0)
+        some = slice(0, STANDARDISED)
+        self.network.standardise(
+            *self._encoded(lists.past[rows[some]], lists.candidates[rows[some], columns[some]])
+        )
         steps = max(1, len(lists) // settings.batch_size)
         mark = _digest(seed, settings, self.titles, self.texts, lists.past, lists.candidates)
         return train(
