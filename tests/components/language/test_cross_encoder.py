@@ -36,7 +36,7 @@ def lists_of_opposites(n: int, seed: int) -> Lists:
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     encoder = write_small_encoder(tmp_path_factory.mktemp("encoder"), positions=0.01)
     return Settings(
-        encoder=str(encoder), layers=2, max_length=32, past=3, batch_size=16, learning_rate=5e-3,
+        encoder=str(encoder), layers=2, max_length=32, past=3, batch_size=8, learning_rate=2e-3,
         dimensions=16, steps=300, checkpoint_every=20,
     )  # fmt: skip
 
@@ -58,7 +58,7 @@ def test_it_learns_which_texts_follow_each_other(trained: CrossEncoder, settings
     lists = lists_of_opposites(300, 1)
     untrained = CrossEncoder(settings, TITLES, TITLES).score(lists)
     assert first(untrained) < 0.35
-    assert first(trained.score(lists)) > 0.6
+    assert first(trained.score(lists)) > 0.8
 
 
 def test_a_score_does_not_depend_on_the_batch(trained: CrossEncoder) -> None:
@@ -70,7 +70,7 @@ def test_a_score_does_not_depend_on_the_batch(trained: CrossEncoder) -> None:
 
 
 def test_a_killed_training_gives_the_same_weights(settings: Settings, tmp_path: Path) -> None:
-    lists = lists_of_opposites(640, 3)  # 40 steps
+    lists = lists_of_opposites(320, 3)  # 40 steps
 
     def fitted(folder: Path, most: int | None = None) -> CrossEncoder:
         reader = CrossEncoder(settings, TITLES, TITLES)

@@ -33,7 +33,7 @@ def quick(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Setti
     encoder = write_small_encoder(tmp_path_factory.mktemp("encoder"), positions=0.01)
     small = {"encoder": str(encoder), "max_length": 24, "purchases": 192, "distilled": 192}
     cross_encoder = settings.train.cross_encoder.model_copy(
-        update={**small, "learning_rate": 5e-3, "batch_size": 16, "steps": 100}
+        update={**small, "learning_rate": 2e-3, "batch_size": 8, "steps": 100}
     )
     train = settings.train.model_copy(
         update={"sequential": sequential, "cross_encoder": cross_encoder}

@@ -57,8 +57,8 @@ def catalogue() -> Catalogue:
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     encoder = write_small_encoder(tmp_path_factory.mktemp("encoder"), positions=0.01)
     return Settings(
-        encoder=str(encoder), max_length=24, purchases=400, distilled=400, batch_size=16,
-        learning_rate=5e-3, dimensions=16, steps=200,
+        encoder=str(encoder), max_length=24, purchases=400, distilled=400, batch_size=8,
+        learning_rate=2e-3, dimensions=16, steps=200,
     )  # fmt: skip
 
 
