@@ -14,7 +14,7 @@ Each row is the hybrid over BASE with one candidate more:
 - ``own scores``: the cross-encoder itself reads the first CROSS items of FIRST;
 - ``likelihood``: SmolLM2 with adapters trained on "bought these, then that" reads the first CAUSAL
   items of FIRST;
-- ``states``: the cosine of its states after the history and after each product alone, whitened.
+- ``states``: the cosine of its states after the history and after each of those items, whitened.
 
 Every part learns from what lies before the window alone. On the validation window the ranker learns
 from one half of the users and is judged on the other, and the reverse (``benchmarks.two_shops``).
@@ -38,7 +38,7 @@ import pandas as pd
 from benchmarks.leave_one_out import chosen_settings, read, vectors, with_values
 from benchmarks.repeat_purchases import Row, judged
 from benchmarks.two_shops import HYBRID, SAMPLES, SEED, Shop, table
-from components.arrays import FloatArray
+from components.arrays import FloatArray, IntArray
 from components.data.dataset import (
     DAY,
     Catalogue,
@@ -55,7 +55,6 @@ from components.language.cross_encoder import Lists
 from components.language.packaged import packaged_folder
 from components.recommenders.base import KeepsCheckpoint, Recommender
 from components.recommenders.factory import build
-from components.recommenders.kernels.sparse import inner_products
 from components.recommenders.models.content import whitened, whitening
 from components.recommenders.models.cross_encoder import (
     DistilledCrossEncoder,
@@ -69,17 +68,19 @@ RESULTS = Path(__file__).parent / "results"
 CACHE = Path("var/benchmarks")
 BASE = ("popularity", "item_neighbours", "matrix_factorisation", "cease", "content", "tfidf")
 FIRST, CROSS, CAUSAL = "cease", 50, 10
-USERS, CAUSAL_USERS = 400, 300
+USERS, CAUSAL_USERS = 400, 150
 PURCHASES, TOKENS = 1000, 48
 """Of the cross-encoder's training, and as many of its distillation; tokens of a pair."""
-LISTS, HELD_OUT, STEPS, BATCH = 320, 48, 30, 8
+LISTS, HELD_OUT, STEPS, BATCH = 320, 32, 20, 8
 """Of the adapters' training."""
+PRODUCTS, COORDINATES = 400, 64
+"""Most sold products that the states are whitened by, in so many coordinates."""
 PAST = 4
 PARTS = {
     "cross_encoder": "cross_encoder, distilled",
     "own": f"cross-encoder's own scores of the first {CROSS}",
     "likelihood": f"causal model's likelihood of the first {CAUSAL}",
-    "states": "causal model's states",
+    "states": f"cosine of the causal model's states, first {CAUSAL}",
 }
 
 
@@ -116,29 +117,30 @@ class FirstItems(Recommender):
         return scores
 
 
-class States(Recommender):
-    """Cosine of the causal model's whitened states after a history and after a product alone."""
+class StateCosine:
+    """Cosine of the causal model's states after a history and after each product alone.
 
-    name = "states"
+    States lie in a narrow cone: they are whitened in their first coordinates, by some products.
+    """
 
-    def __init__(self, model: CausalRecommender) -> None:
+    def __init__(self, model: CausalRecommender, products: IntArray) -> None:
         self.model = model
-        self.kept: dict[bytes, FloatArray] = {}
+        self.mean, projection = whitening(model.states(products[:, None]))
+        self.projection = projection[:, :COORDINATES]
+        self.kept: dict[int, FloatArray] = {}
 
-    def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
-        found = self.model.states(np.arange(len(catalogue))[:, None])
-        self.mean, self.projection = whitening(found)
-        self.vectors = whitened(found, self.mean, self.projection)
-        return self
-
-    def score(self, histories: Histories) -> FloatArray:
-        past = newest(histories, PAST)
-        new = np.array([row for row, one in enumerate(past) if one.tobytes() not in self.kept], int)
+    def score(self, lists: Lists) -> FloatArray:
+        """Return float32 (lists, m)."""
+        new = np.setdiff1d(lists.candidates[lists.candidates >= 0], list(self.kept))
         if len(new):
-            found = whitened(self.model.states(past[new]), self.mean, self.projection)
-            self.kept |= {past[row].tobytes(): found[n] for n, row in enumerate(new)}
-        queries = np.array([self.kept[one.tobytes()] for one in past])
-        return inner_products(queries, self.vectors)
+            self.kept |= dict(zip(new.tolist(), self._vectors(new[:, None]), strict=True))
+        nothing = np.zeros(self.projection.shape[1], dtype=np.float32)
+        items = np.array([self.kept.get(code, nothing) for code in lists.candidates.ravel()])
+        items = items.reshape(*lists.candidates.shape, -1)
+        return np.einsum("nd,nmd->nm", self._vectors(lists.past), items)
+
+    def _vectors(self, past: IntArray) -> FloatArray:
+        return whitened(self.model.states(past), self.mean, self.projection)
 
 
 class Case(Shop):
@@ -184,7 +186,9 @@ class Case(Shop):
         if self.causal:
             causal = self._causal(train, window)
             found["likelihood"] = FirstItems(found[FIRST], causal.score, CAUSAL, n)
-            found["states"] = States(causal).fit(train, catalogue)
+            best = np.argsort(-np.bincount(train.items, minlength=n), kind="stable")
+            states = StateCosine(causal, best[:PRODUCTS])
+            found["states"] = FirstItems(found[FIRST], states.score, CAUSAL, n)
             return found
         cross = found["cross_encoder"]
         assert isinstance(cross, DistilledCrossEncoder)

@@ -134,7 +134,7 @@ def open_tokenizer(encoder: str, texts: Iterable[str]) -> PreTrainedTokenizerBas
     Padding and truncation are off: the batches do both.
     """
     family = FAMILIES[family_of(encoder)]
-    space = {"add_prefix_space": True} if family.prefix_space else {}
+    space: dict[str, Any] = {"add_prefix_space": True} if family.prefix_space else {}
     if encoder.startswith(SCRATCH):
         start = getattr(transformers, family.tokenizer)(**space)
         tokenizer = start.train_new_from_iterator(iter(texts), vocab_size=SCRATCH_VOCABULARY)

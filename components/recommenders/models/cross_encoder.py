@@ -52,6 +52,11 @@ class DistilledCrossEncoder(Recommender):
         *("mean", "projection", "item_weight", "item_bias", "past_weight", "past_bias"),
         *("position", "vectors", "past_vectors"),
     )
+    item_weight: FloatArray
+    item_bias: FloatArray
+    past_weight: FloatArray
+    past_bias: FloatArray
+    position: FloatArray
     checkpoint: Path | None = None
 
     def keep_checkpoint(self, file: Path) -> None:
@@ -78,17 +83,15 @@ class DistilledCrossEncoder(Recommender):
         with tempfile.TemporaryDirectory() as nowhere:
             folder = Path(nowhere) if self.checkpoint is None else self.checkpoint.with_suffix("")
             log = reader.fit(first, s, self.seed, folder / "reader")
-            pair, agreement = distil(
-                *(second, reader.score(second)),
-                whitened(catalogue.vectors, self.mean, self.projection),
-                *(s, self.seed, folder / "pair"),
+            text = whitened(catalogue.vectors, self.mean, self.projection)
+            pair, self.agreement = distil(
+                second, reader.score(second), text, s, self.seed, folder / "pair"
             )
         self.reader = reader
         for name, array in pair.arrays().items():
             setattr(self, name, array)
-        self._compute_vectors(catalogue)
+        self._compute_vectors(catalogue.vectors)
         self.losses = [record["loss"] for record in log]
-        self.agreement = agreement
         return self
 
     def lists(self, train: Interactions, catalogue: Catalogue) -> tuple[Lists, Lists]:
@@ -127,21 +130,17 @@ class DistilledCrossEncoder(Recommender):
             found.append(Lists(past[rows], np.hstack([bought[rows, None], chosen])))
         return found[0], found[1]
 
-    def _compute_vectors(self, catalogue: Catalogue) -> None:
-        self.vectors = self.embed_text(catalogue.vectors)
-        text = whitened(catalogue.vectors, self.mean, self.projection)
-        self.past_vectors = (text @ self.past_weight.T + self.past_bias).astype(np.float32)
-
-    def embed_text(self, vectors: FloatArray) -> FloatArray:
+    def _compute_vectors(self, vectors: FloatArray) -> None:
         text = whitened(vectors, self.mean, self.projection)
-        return (text @ self.item_weight.T + self.item_bias).astype(np.float32)
+        self.vectors = (text @ self.item_weight.T + self.item_bias).astype(np.float32)
+        self.past_vectors = (text @ self.past_weight.T + self.past_bias).astype(np.float32)
 
     def extended(self, catalogue: Catalogue) -> DistilledCrossEncoder:
         """Return the model over ``catalogue``: all vectors are computed from the texts' vectors."""
         if catalogue.vectors is None:
             raise ValueError("cross_encoder needs the new items' text vectors")
         model = copy.copy(self)
-        model._compute_vectors(catalogue)
+        model._compute_vectors(catalogue.vectors)
         return model
 
     def refreshed(
