@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from components.arrays import FloatArray, IntArray
 from components.device import best_device, fast_at_bf16
 from components.language.batches import whole_passes
-from components.language.families import open_layers
+from components.language.families import open_layers, weights_digest
 from components.language.loop import EarlyStopping, train
 from components.progress import progress
 from components.settings import CrossEncoder as CrossEncoderSettings
@@ -194,7 +194,10 @@ class CrossEncoder:
             *self._encoded(lists.past[rows[some]], lists.candidates[rows[some], columns[some]])
         )
         steps = max(1, len(lists) // settings.batch_size)
-        mark = _digest(seed, settings, self.titles, self.texts, lists.past, lists.candidates)
+        mark = _digest(
+            weights_digest(settings.encoder),
+            *(seed, settings, self.titles, self.texts, lists.past, lists.candidates),
+        )
         return train(
             self.network, losses, steps, settings.learning_rate, checkpoint, mark,
             settings.checkpoint_every, "cross-encoder",
