@@ -68,12 +68,12 @@ RESULTS = Path(__file__).parent / "results"
 CACHE = Path("var/benchmarks")
 BASE = ("popularity", "item_neighbours", "matrix_factorisation", "cease", "content", "tfidf")
 FIRST, CROSS, CAUSAL = "cease", 50, 10
-USERS, CAUSAL_USERS = 400, 150
+USERS, CAUSAL_USERS = 400, 120
 PURCHASES, TOKENS = 1000, 48
 """Of the cross-encoder's training, and as many of its distillation; tokens of a pair."""
-LISTS, HELD_OUT, STEPS, BATCH = 320, 32, 20, 8
+LISTS, HELD_OUT, STEPS, BATCH = 160, 24, 16, 8
 """Of the adapters' training."""
-PRODUCTS, COORDINATES = 400, 64
+PRODUCTS, COORDINATES = 300, 64
 """Most sold products that the states are whitened by, in so many coordinates."""
 PAST = 4
 PARTS = {
@@ -220,7 +220,7 @@ class Case(Shop):
         log = model.fit(
             *(lists.take(slice(HELD_OUT, None)), held_out, STEPS, BATCH, 3e-4),
             CACHE / self.root.name / window / "causal",
-            every=10,
+            every=8,
         )
         self._took("adapters", window, began)
         after = min(one["held_out"] for one in log if "held_out" in one)
