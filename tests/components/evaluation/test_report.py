@@ -233,7 +233,7 @@ def test_no_label_covers_a_bar_or_another_label(
     assert bars[:, 2].max() <= tracks[:, 2].max() + 1
 
     texts = boxes(browser, "#variety svg text")
-    assert len(boxes(browser, "#variety svg text.label")) == 18
+    assert len(boxes(browser, "#variety svg text.label")) == n
     assert_apart(texts)
     assert not overlaps(texts, boxes(browser, "#variety circle")).any()
     frame = boxes(browser, "#variety figure")[0]
