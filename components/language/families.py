@@ -22,7 +22,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+)
 
 from components.language.packaged import ENCODERS, MissingPackageError, packaged_folder
 from components.language.prompts import Prompts, write_prompts
@@ -85,8 +90,10 @@ FAMILIES = {
 SCRATCH_VOCABULARY = 8000
 
 
-def locate(encoder: str) -> str:
+def locate(encoder: str, setting: str = "pretrain.encoder") -> str:
     """Return the folder or Hub name of ``encoder``; the first time, a packaged one is converted.
+
+    setting: where the name was given, for errors.
 
     Raises:
         ValueError: the package is not installed.
@@ -96,11 +103,11 @@ def locate(encoder: str) -> str:
         try:
             return str(packaged_folder(encoder))
         except MissingPackageError as error:
-            raise ValueError(f"pretrain.encoder: {error}") from error
+            raise ValueError(f"{setting}: {error}") from error
     if Path(encoder).is_dir():
         return encoder
     if encoder.startswith((".", "/", "~")) or encoder.count("/") > 1:
-        raise FileNotFoundError(f"pretrain.encoder: there is no folder {encoder}")
+        raise FileNotFoundError(f"{setting}: there is no folder {encoder}")
     return encoder
 
 
@@ -127,7 +134,7 @@ def open_tokenizer(encoder: str, texts: Iterable[str]) -> PreTrainedTokenizerBas
     Padding and truncation are off: the batches do both.
     """
     family = FAMILIES[family_of(encoder)]
-    space = {"add_prefix_space": True} if family.prefix_space else {}
+    space: dict[str, Any] = {"add_prefix_space": True} if family.prefix_space else {}
     if encoder.startswith(SCRATCH):
         start = getattr(transformers, family.tokenizer)(**space)
         tokenizer = start.train_new_from_iterator(iter(texts), vocab_size=SCRATCH_VOCABULARY)
@@ -165,6 +172,28 @@ def open_model(
             return model, {parameter for parameter, _ in model.named_parameters()}
         model, info = _open(head, encoder, output_loading_info=True)
     return model, set(info["missing_keys"])
+
+
+def open_layers(
+    encoder: str, layers: int, setting: str
+) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """Return tokenizer and model of ``encoder`` without a head, in fp32, to be trained.
+
+    layers: the lowest ones that are kept, 0 = all. setting: that names the encoder, for errors.
+
+    Raises:
+        ValueError: it cannot be opened.
+    """
+    tokenizer = _open(AutoTokenizer, encoder, setting)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    options: dict[str, Any] = {"dtype": torch.float32}
+    if layers:
+        n = _open(AutoConfig, encoder, setting).num_hidden_layers
+        options["num_hidden_layers"] = min(layers, n)
+    if not torch.accelerator.is_available():
+        options["attn_implementation"] = "eager"  # its backward pass is faster on a CPU
+    return tokenizer, _open(AutoModel, encoder, setting, **options)
 
 
 def add_adapters(model: PreTrainedModel, untrained: set[str], rank: int, seed: int) -> None:
@@ -239,14 +268,14 @@ def save_model(
     partial.rename(folder)
 
 
-def _open(kind: Any, encoder: str, **options: Any) -> Any:
+def _open(kind: Any, encoder: str, setting: str = "pretrain.encoder", **options: Any) -> Any:
     """Return ``kind.from_pretrained`` of ``encoder``; errors say what to change."""
-    place = locate(encoder)
+    place = locate(encoder, setting)
     try:
         return kind.from_pretrained(place, **options)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"pretrain.encoder: cannot open {encoder}. It is neither a packaged encoder "
+            f"{setting}: cannot open {encoder}. It is neither a packaged encoder "
             f"({', '.join(ENCODERS)}) nor a folder with a model, and the hub did not give it "
             f"(offline?): {str(error).splitlines()[0]}"
         ) from error

@@ -15,6 +15,7 @@ from components.recommenders.base import NeedsLoggedFeedback, Recommender
 from components.recommenders.models.als import MatrixFactorisation, RatingFactorisation
 from components.recommenders.models.cease import CEASE
 from components.recommenders.models.content import Content
+from components.recommenders.models.cross_encoder import DistilledCrossEncoder
 from components.recommenders.models.demographic import Demographic
 from components.recommenders.models.ease import EASE
 from components.recommenders.models.knn import ItemNeighbours, UserNeighbours
@@ -69,6 +70,7 @@ for _model in (
     TFIDF,
     RuleBased,
     Sequential,
+    DistilledCrossEncoder,
     Policy,
 ):
     register(_model)

@@ -220,10 +220,11 @@ def test_no_label_covers_a_bar_or_another_label(
 ) -> None:
     opened(browser, crowded, width)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    n = len(MODELS) + 4
     # accuracy, hybrid against single with their difference, and six slices: one has no figures
-    assert len(boxes(browser, ".bars tr")) == 18 + 3 + 6 * 18
+    assert len(boxes(browser, ".bars tr")) == n + 3 + 6 * n
     bars = np.concatenate([boxes(browser, f".{kind}") for kind in ("bar", "whisker", "point")])
-    assert len(bars) == (18 * 2) + (2 * 2 + 2) + 6 * 18
+    assert len(bars) == (n * 2) + (2 * 2 + 2) + 6 * n
     labels = boxes(browser, ".bars th, .bars td:last-child, h3, h2, figcaption")
     assert not overlaps(labels, bars).any()
     assert_apart(labels)
@@ -232,7 +233,7 @@ def test_no_label_covers_a_bar_or_another_label(
     assert bars[:, 2].max() <= tracks[:, 2].max() + 1
 
     texts = boxes(browser, "#variety svg text")
-    assert len(boxes(browser, "#variety svg text.label")) == 18
+    assert len(boxes(browser, "#variety svg text.label")) == n
     assert_apart(texts)
     assert not overlaps(texts, boxes(browser, "#variety circle")).any()
     frame = boxes(browser, "#variety figure")[0]

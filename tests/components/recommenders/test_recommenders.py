@@ -16,6 +16,7 @@ from components.evaluation.protocol import lists
 from components.recommenders.base import MISSING
 from components.recommenders.factory import MODELS, build, load_model
 from components.settings import Settings
+from tests.encoders import write_small_encoder
 
 N_GROUPS, PER_GROUP, N_USERS = 6, 8, 240
 N_ITEMS = N_GROUPS * PER_GROUP
@@ -24,12 +25,19 @@ LEARNED = sorted(set(MODELS) - OWN_TESTS)
 
 
 @pytest.fixture(scope="module")
-def quick(settings: Settings) -> Settings:
-    """The repository's settings with a small sequence model."""
+def quick(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The repository's settings with a small sequence model and a small cross-encoder."""
     sequential = settings.train.sequential.model_copy(
         update={"epochs": 12, "dimensions": 32, "max_length": 20, "learning_rate": 3e-3}
     )
-    train = settings.train.model_copy(update={"sequential": sequential})
+    encoder = write_small_encoder(tmp_path_factory.mktemp("encoder"), positions=0.01)
+    small = {"encoder": str(encoder), "max_length": 24, "purchases": 192, "distilled": 192}
+    cross_encoder = settings.train.cross_encoder.model_copy(
+        update={**small, "learning_rate": 2e-3, "batch_size": 8, "steps": 100}
+    )
+    train = settings.train.model_copy(
+        update={"sequential": sequential, "cross_encoder": cross_encoder}
+    )
     return settings.model_copy(update={"train": train})
 
 
@@ -139,7 +147,7 @@ def test_the_same_seed_gives_the_same_model(world, quick, fitted, name) -> None:
     assert again.score(histories) == pytest.approx(fitted[name].score(histories), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["content", "tfidf", "sequential"])
+@pytest.mark.parametrize("name", ["content", "tfidf", "sequential", "cross_encoder"])
 def test_text_finds_an_item_that_nobody_bought(world, quick, name) -> None:
     train, catalogue = world
     hidden = 2 * PER_GROUP + 7
@@ -182,7 +190,7 @@ def test_popularity_of_the_last_days_counts_more(world, quick) -> None:
     assert ids[0].tolist() == [2, 1]
 
 
-@pytest.mark.parametrize("name", ["content", "sequential"])
+@pytest.mark.parametrize("name", ["content", "sequential", "cross_encoder"])
 def test_without_text_vectors_it_says_what_to_run(world, quick, name) -> None:
     train, catalogue = world
     with pytest.raises(ValueError, match="bowerbird encode"):
