@@ -28,6 +28,7 @@ Price = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 MAX_K = 1000
 MAX_LIST = 1000
 MAX_BATCH = 1000
+MAX_REFUSED = 36
 MAX_TERMS = 12
 MAX_PROPOSALS = 20
 MAX_SHOWN = 200

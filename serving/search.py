@@ -95,9 +95,13 @@ class Search:
         words, spelling = self._words.cosines(said.terms), self._letters.cosines(said.text)
         matches = self._words.cosines(said.content) > 0
         if not (matches & mask).any() and translated and (other := translated(query)):
-            said = self._analyser.of_query(other)
-            words, spelling = self._words.cosines(said.terms), self._letters.cosines(said.text)
-            matches = self._words.cosines(said.content) > 0
+            known = self._analyser.of_query(other)
+            if (in_words := self._words.cosines(known.content) > 0).any():
+                words, spelling = (
+                    self._words.cosines(known.terms),
+                    self._letters.cosines(known.text),
+                )
+                matches = in_words
         if not (matches & mask).any():
             words[:] = 0.0
             matches = spelling >= NEAR

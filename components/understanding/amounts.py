@@ -9,7 +9,9 @@ Amount(value=85.0, currency='CNY')
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from components.understanding.plain import plain, words
@@ -29,7 +31,7 @@ _CURRENCY = {
 }
 _CENTS = frozenset(words("p pence cent cents centimes centavos centimos ct rappen"))
 _DIGITS = re.compile(r"\d{1,3}(?:[ ,.'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.,]\d{1,2})?")
-_HAN = re.compile("[零〇一二两三四五六七八九十百千万亿]+")
+_HAN = re.compile("[零〇一二两三四五六七八九十百千万亿]{1,16}")
 _COUNTED = re.compile(rf"(?:\d|{_HAN.pattern}) ?[个只件套张条人岁号厘]")
 """A number of things, or an age."""
 _NAMED = {
@@ -47,6 +49,8 @@ _MARKED = re.compile(
     + "|".join(word for word in _CURRENCY if not word.isascii() and word.isalpha())
     + r"))"
 )
+_UNCLEAR = frozenset(words("pound pfund livre livres libra libras peso 块 刀 欧"))
+"""Words of money that are also weights, books, pieces and knives."""
 
 
 @dataclass(frozen=True)
@@ -70,22 +74,54 @@ def read_amount(text: str, code: str) -> Amount | None:
     value = _number(said, parts, code)
     if value is None or not 0 <= value <= MOST:
         return None
-    if not currency and _CENTS & set(parts):
+    if not currency and _CENTS & set(parts) and any(sign.isdigit() for sign in said):
         value /= 100
     return Amount(value, currency)
 
 
 def marked_amount(text: str, code: str) -> Amount | None:
     """Return the first amount of a text that has a currency, None without one."""
-    found = _MARKED.search(plain(text))
-    if found:
-        return read_amount(found[0], code)
-    articles = [(article, 1.0) for article in ("ein", "eine", "einem", "un", "une", "una")]
-    for spelt, value in [*_spelt(code), *articles]:
-        following = re.search(rf"(?<![^\W_]){re.escape(spelt)} ([^\W\d_]+)", plain(text))
-        if following and following[1] in _CURRENCY:
-            return Amount(value, _CURRENCY[following[1]])
+    said = plain(text)
+    for start, stop in [
+        *(found.span() for found in _MARKED.finditer(said)),
+        *_in_words(said, code),
+    ]:
+        amount = read_amount(said[start:stop], code)
+        # "Trois livres" may be books, "a pound" a weight: only with "less than" it is money.
+        parts = {*re.findall(r"[^\W\d_]+", said[start:stop]), said[stop - 1]}
+        is_money = not _UNCLEAR & parts or direction(said[:start], said[stop:], code)
+        if amount is not None and amount.currency and is_money:
+            return amount
     return None
+
+
+def _in_words(said: str, code: str) -> Iterator[tuple[int, int]]:
+    """Yield start and stop of the amounts that are all in words: "twenty five pounds"."""
+    spelt = _spelt(code) if code in languages() else []
+    numbers = {part for form, _ in spelt for part in form.replace("-", " ").split()}
+    numbers |= _LARGE.keys() | _AND | _ARTICLES
+    found = list(re.finditer(r"[^\W\d_]+", said))
+    for at, word in enumerate(found):
+        first = at
+        while first and found[first - 1][0] in numbers:
+            first -= 1
+        if word[0] in _CURRENCY and first < at:
+            yield found[first].start(), word.end()
+
+
+def is_any_price(text: str, code: str) -> bool:
+    """Return whether a text says that the price does not matter.
+
+    >>> is_any_price("Preis egal!", "de")
+    True
+    """
+    said = plain(text)
+    known = [code] if code in languages() else []
+    return any(
+        plain(form) in said
+        for one in dict.fromkeys([*known, "en"])  # a click sends it in English
+        for form in alternatives(language(one)["any_price"])
+    )
 
 
 def direction(before: str, after: str, code: str) -> Literal["at_most", "at_least"] | None:
@@ -110,30 +146,74 @@ def direction(before: str, after: str, code: str) -> Literal["at_most", "at_leas
     return found[max(found)] if found else None
 
 
-_ARTICLE = re.compile(r"(?<![^\W_])(?:a|one|ein|eine|einen|einem|un|une|una)(?![^\W_])")
+_ARTICLES = frozenset(words("a one ein eine einen einem un une una"))
 
 
 def _number(said: str, parts: list[str], code: str) -> float | None:
     if found := _DIGITS.search(said):
-        return _decimal(found[0])
+        thousands = re.match("k(?![^\\W_])", said[found.end() :])
+        return _decimal(found[0]) * (1000 if thousands else 1)
     for word, value in _NAMED.items():
         if word in parts:
             return value
-    for known in (code, *languages()):
-        if known in languages():
-            for spelt, value in _spelt(known):
-                if re.search(rf"(?<![^\W_]){re.escape(spelt)}(?![^\W_])", said):
-                    return value
+    for known in dict.fromkeys([code, *languages()]):
+        if known in languages() and (number := _of_words(said, known)) is not None:
+            return number
     if found := _HAN.search(said):
         return number_of(found[0])
-    return 1.0 if _ARTICLE.search(said) and _CURRENCY.keys() & set(parts) else None
+    return 1.0 if _ARTICLES & set(parts) and _CURRENCY.keys() & set(parts) else None
 
 
+_LARGE = {
+    **dict.fromkeys(words("hundred hundert cent cents cien ciento"), 100.0),
+    **dict.fromkeys(words("thousand tausend mille mil"), 1000.0),
+}
+_AND = frozenset(words("and und et y"))
+
+
+def _of_words(said: str, code: str) -> float | None:
+    """Return the number that a text says in words, None without one.
+
+    >>> [_of_words(said, "en") for said in ("twenty-five", "two hundred and fifty pounds", "mug")]
+    [25.0, 250.0, None]
+    >>> _of_words("einundzwanzig euro", "de"), _of_words("deux cents", "fr")
+    (21.0, 200.0)
+    """
+    spelt = _spelt(code)
+    left, total = said.replace("-", " ").split(), None
+    while left:
+        value, n = _first(left, spelt, code)
+        if value is None:
+            if total is not None and left[0] not in _AND:
+                break
+            n = 1
+        elif value in (100.0, 1000.0) and total:
+            total *= value
+        else:
+            total = (total or 0.0) + value
+        left = left[n:]
+    return total
+
+
+@cache
 def _spelt(code: str) -> list[tuple[str, float]]:
     """Return the words of numbers and their values, the longest first."""
     numbers = language(code)["numbers"]
     pairs = [(plain(str(word)), float(value)) for value, word in numbers.items()]
     return sorted(pairs, key=lambda pair: -len(pair[0]))
+
+
+def _first(left: list[str], spelt: list[tuple[str, float]], code: str) -> tuple[float | None, int]:
+    """Return the number that a list of words begins with, and of how many words it is."""
+    for form, value in spelt:
+        said = form.replace("-", " ").split()
+        if left[: len(said)] == said:
+            return value, len(said)
+    known = dict(spelt)
+    unit, joint, ten = left[0].partition("und")
+    if code == "de" and joint and unit in known and ten in known:
+        return known[unit] + known[ten], 1
+    return _LARGE.get(left[0]), 1
 
 
 def _decimal(digits: str) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from components.arrays import FloatArray
 from components.understanding.dictionary import Dictionary
-from components.understanding.tagger import Reader, Tagger
+from components.understanding.tagger import FrozenEncoder, Tagger
 from components.understanding.terms import Meaning, Terms, Vocabulary
 
 READER = "reader"
@@ -56,7 +56,7 @@ class UnderstandingModel:
         Raises:
             FileNotFoundError, OSError, ValueError, KeyError: the folder is incomplete or damaged.
         """
-        tagger = Tagger.load(folder, Reader(folder / READER))
+        tagger = Tagger.load(folder, FrozenEncoder(folder / READER))
         languages = json.loads((folder / CONFIG).read_text())["languages"]
         phrases = json.loads((folder / PHRASES).read_text())
         return cls(tagger, languages, phrases, np.load(folder / VECTORS))

@@ -2,7 +2,8 @@
 
 In: a message. Out: a ``Reading``, which the model's JSON is constrained to. What the model says is
 believed only as far as the message says it: words that are not in it are dropped, a limit of the
-price is the one that the other reader found, and a refusal that the other reader found is kept.
+price is the one that the other reader found, and a refusal that the other reader found is kept. The
+intent, the language and the places that it refers to are the model's.
 Where the model is slow, dead or writes nonsense, the other reader's reading stands.
 """
 
@@ -20,7 +21,7 @@ from components.understanding.reading import Reading
 logger = logging.getLogger("bentoml.bowerbird")
 
 PARTS = ("things", "uses", "details", "refused", "people", "occasions")
-LIMITS = ("min_price", "max_price", "currency")
+LIMITS = ("min_price", "max_price", "any_price", "currency")
 
 _TASK = (
     "Read what a shopper writes to a shop. Answer with JSON. Use only the shopper's own words. "
@@ -95,7 +96,7 @@ def checked(reading: Reading, other: Reading, text: str) -> Reading:
     parts = {
         name: [part for part in getattr(reading, name) if plain(part) in said] for name in PARTS
     }
-    parts["refused"] = list(dict.fromkeys([*parts["refused"], *other.refused]))[:8]
+    parts["refused"] = list(dict.fromkeys([*other.refused, *parts["refused"]]))[:8]
     for name in PARTS:  # what is refused is not wanted
         if name != "refused":
             parts[name] = [part for part in parts[name] if part not in parts["refused"]]

@@ -19,6 +19,7 @@ from components.understanding.amounts import (
     MOST,
     Amount,
     direction,
+    is_any_price,
     marked_amount,
     read_amount,
 )
@@ -62,6 +63,7 @@ class Reading(BaseModel):
     occasions: Parts = Field([], description="what it is for")
     min_price: Price | None = None
     max_price: Price | None = None
+    any_price: bool = Field(False, description="the price does not matter")
     currency: str | None = Field(None, pattern="^[A-Z]{3}$", description="ISO 4217")
     level: Literal["cheap", "dear"] | None = None
     places: list[Annotated[int, Field(ge=-1, le=20)]] = Field(
@@ -74,7 +76,9 @@ class Reading(BaseModel):
         """Whether it looks for something without saying what, or nothing in it is sure."""
         parts = (self.things, self.details, self.refused, self.people, self.occasions, self.places)
         prices = (self.min_price, self.max_price, self.level)
-        empty = not any(parts) and not any(price is not None for price in prices)
+        empty = (
+            not any(parts) and not self.any_price and not any(price is not None for price in prices)
+        )
         return empty and (self.intent in ("find", "refine") or self.sure < UNSURE)
 
 
@@ -102,6 +106,7 @@ def reading_of(tagged: Tagged, text: str) -> Reading:
         **parts,
         min_price=low,
         max_price=high,
+        any_price=is_any_price(text, code),
         currency=currency,
         level="cheap" if "CHEAP" in labels else "dear" if "DEAR" in labels else None,
         places=places[:8],
@@ -153,7 +158,8 @@ def _limits(tagged: Tagged, text: str) -> tuple[float | None, float | None, str 
     low = max((one.value for one in found["MIN"]), default=None)
     high = min((one.value for one in found["MAX"]), default=None)
     for one in found["ABOUT"]:
-        low, high = round(one.value * (1 - AROUND), 2), round(one.value * (1 + AROUND), 2)
+        low = round(one.value * (1 - AROUND), 2)
+        high = min(MOST, round(one.value * (1 + AROUND), 2))
     if low is not None and high is not None and low > high:
         low, high = high, low
     said = (one.currency for amounts in found.values() for one in amounts if one.currency)

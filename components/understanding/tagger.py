@@ -31,8 +31,8 @@ from components.understanding.utterances import INTENTS, LABELS, Utterance, same
 
 OUTSIDE = 0
 CLASSES = ["O", *(f"{place}-{label}" for label in LABELS for place in "BI")]
-LONGEST = 96
-"""Tokens of a message that are read."""
+LONGEST = 384
+"""Tokens of a message that are read: those of the longest that the API takes, in any script."""
 
 
 class Heads(nn.Module):
@@ -65,8 +65,8 @@ class Heads(nn.Module):
         return self.labels(read), self.intent(whole), self.language(whole)
 
 
-class Reader:
-    """The frozen encoder: texts → states of the tokens."""
+class FrozenEncoder:
+    """A pretrained encoder whose weights stay: texts → states of the tokens."""
 
     def __init__(self, folder: str | Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -133,7 +133,7 @@ def classes_of(offsets: np.ndarray, spans: Sequence[tuple[int, int, str]]) -> np
 class Tagger:
     """Trained heads over a reader."""
 
-    def __init__(self, reader: Reader, languages: Sequence[str]) -> None:
+    def __init__(self, reader: FrozenEncoder, languages: Sequence[str]) -> None:
         self.reader, self.languages = reader, list(languages)
         self.heads = Heads(reader.width, len(self.languages))
 
@@ -220,7 +220,7 @@ class Tagger:
         (folder / "tagger.json").write_text(json.dumps({"languages": self.languages}))
 
     @classmethod
-    def load(cls, folder: Path, reader: Reader) -> Tagger:
+    def load(cls, folder: Path, reader: FrozenEncoder) -> Tagger:
         tagger = cls(reader, json.loads((folder / "tagger.json").read_text())["languages"])
         tagger.heads.load_state_dict(load_file(folder / "heads.safetensors"))
         tagger.heads.eval()

@@ -23,6 +23,10 @@ from components.words.stems import stem
 
 WIDEST = 3
 """Words by which a name of a thing may be longer than what was labelled."""
+LONGEST_NAME = 5
+"""Words of a name of a thing, or characters of a Chinese one, that are looked up."""
+REMEMBERED = 20_000
+"""Phrases of which it is remembered whether a product has them."""
 CLOSE = 0.75
 """Centred cosine from which on a phrase of the catalogue says the same as an unknown word.
 
@@ -130,6 +134,7 @@ class Terms:
     ) -> None:
         self._vocabulary, self._languages = vocabulary, list(languages)
         self._dictionary, self._meaning = dictionary, meaning
+        self._known: dict[str, bool] = {}
 
     def term(self, text: str, code: str) -> Term:
         """Return what a labelled part says in the catalogue's words. code: the language of it."""
@@ -240,9 +245,18 @@ class Terms:
         concepts = self._dictionary.concepts(said, code)
         # A word of another language may be a name, but a short one is no word of the catalogue's.
         own = code in self._languages or (not concepts and len(said) > 3)
-        words = [said] if own and said and self._vocabulary.together(said) else []
+        words = [said] if own and said and self._together(said) else []
         words += self._forms(concepts)
         return Term(_shortest(words), known=bool(concepts))
+
+    def _together(self, phrase: str) -> bool:
+        """Return whether some product has all words of a phrase."""
+        known = self._known.get(phrase)
+        if known is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            known = self._known[phrase] = self._vocabulary.together(phrase)
+        return known
 
     def _forms(self, concepts: Sequence[Concept]) -> list[str]:
         """Return the concepts' words in the catalogue: of each the first ones, then the others."""
@@ -251,7 +265,7 @@ class Terms:
                 form
                 for code in self._languages
                 for form in concept.get(code, ())
-                if self._vocabulary.together(form)
+                if self._together(form)
             ]
             for concept in concepts
         ]
@@ -265,7 +279,7 @@ class Terms:
         joint = "" if code == "zh" else " "
         start = 0
         while start < len(words):
-            for stop in range(len(words), start, -1):
+            for stop in range(min(len(words), start + LONGEST_NAME), start, -1):
                 phrase = joint.join(words[start:stop])
                 small = plain(phrase) in _SMALL
                 small |= code == "zh" and stop - start < 2 and len(words) > 3

@@ -20,9 +20,15 @@ from components.language.packaged import ENCODERS
 from components.settings import Settings
 from components.understanding.dictionary import kinds, names
 from components.understanding.model import UnderstandingModel
-from components.understanding.tagger import Reader, Tagger
+from components.understanding.tagger import FrozenEncoder, Tagger
 from components.understanding.terms import phrases_of
-from components.understanding.utterances import INTENTS, Intent, Utterance, Writer, languages
+from components.understanding.utterances import (
+    INTENTS,
+    Intent,
+    Utterance,
+    UtteranceGenerator,
+    languages,
+)
 from components.words.languages import UNDETERMINED, catalogue_languages, shares
 
 SHARES: dict[Intent, float] = {"find": 0.45, "refine": 0.1, "not_my_field": 0.06, "hello": 0.04}
@@ -52,7 +58,7 @@ def write(
         general = names(code)
         repeated = max(1, round(OWN / (1 - OWN) * len(general) / max(1, len(own))))
         things = [*general, *own * (repeated if code in of_catalogue else 1)]
-        writer = Writer(code, things, seed)
+        writer = UtteranceGenerator(code, things, seed)
         for intent in INTENTS:
             n = round(per_language * SHARES.get(intent, rest))
             found += [writer.write(intent) for _ in range(n)]
@@ -71,7 +77,7 @@ def shopper_languages(encoder: str) -> list[str]:
     """Return the languages that a tagger over an encoder is trained in."""
     model = ENCODERS.get(encoder)
     if model is None or model.languages is None:
-        return languages()
+        return list(languages())
     return [code for code in languages() if code in model.languages]
 
 
@@ -89,7 +95,7 @@ def run(settings: Settings, root: Path = Path()) -> None:
         write_json(report, {"by": "grammar"})
         return
     titles = pd.read_parquet(root / "data/prepared/items.parquet")["title"].fillna("").astype(str)
-    reader = Reader(locate(encoder))
+    reader = FrozenEncoder(locate(encoder))
     codes = shopper_languages(encoder)
     model = train(reader, titles, codes, chosen.sentences, chosen.epochs, settings.seed)
     model.save(out)
@@ -114,7 +120,12 @@ def accuracy(tagger: Tagger, sentences: Sequence[Utterance]) -> dict[str, float]
 
 
 def train(
-    reader: Reader, titles: pd.Series, codes: Sequence[str], sentences: int, epochs: int, seed: int
+    reader: FrozenEncoder,
+    titles: pd.Series,
+    codes: Sequence[str],
+    sentences: int,
+    epochs: int,
+    seed: int,
 ) -> UnderstandingModel:
     """Return the trained model. titles: of the catalogue. codes: languages of shoppers, with
     ``sentences`` training sentences each."""

@@ -16,7 +16,7 @@ A language file has for each intent its sentences, one alternative a line or aft
 
 ``refs`` are references to the shown products by their place, ``numbers`` the words of numbers,
 ``money`` how amounts are written ({n} or {word}), ``at_most`` and ``at_least`` what is said before
-or after a limit of the price.
+or after a limit of the price, ``any_price`` what is said where there is none.
 """
 
 from __future__ import annotations
@@ -84,9 +84,10 @@ class Utterance:
     spans: tuple[tuple[int, int, str], ...]
 
 
-def languages() -> list[str]:
+@cache
+def languages() -> tuple[str, ...]:
     """Return the codes of the languages that utterances can be made in: one file each."""
-    return sorted(file.stem for file in (FOLDER / "languages").glob("*.yaml"))
+    return tuple(sorted(file.stem for file in (FOLDER / "languages").glob("*.yaml")))
 
 
 @cache
@@ -133,7 +134,7 @@ def alternatives(text: str) -> list[str]:
     return [one.strip() for line in text.splitlines() for one in line.split(" | ") if one.strip()]
 
 
-class Writer:
+class UtteranceGenerator:
     """Writes utterances in one language. things: names of kinds of product."""
 
     def __init__(self, code: str, things: Sequence[str], seed: int) -> None:

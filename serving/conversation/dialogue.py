@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from components.language.writer import FillsSchema
 from components.recommenders.models.rules import Found
+from components.understanding.amounts import MOST
 from components.understanding.model_reader import ModelReader, Reader
 from components.words.stems import stem
 from serving.conversation.answer_text import AnswerText, price_relaxed
@@ -38,7 +39,14 @@ from serving.conversation.state_tracking import (
     referenced,
     stamped,
 )
-from serving.conversation.suggestions import Suggestion, Suggestions
+from serving.conversation.suggestions import (
+    ANY_PRICE,
+    CHEAPER,
+    MORE,
+    START_OVER,
+    Suggestion,
+    Suggestions,
+)
 from serving.conversation.understanding import GrammarUnderstanding, Understanding
 from serving.fields import MAX_SHOWN
 from serving.languages import ENGLISH, Language, languages
@@ -57,8 +65,6 @@ SECONDS = 5.0
 """For a language model to read a message, before the tagger's reading stands."""
 SEEDS = 10
 """Products of a kind that stand for it when something should go with it."""
-
-
 HEADS = 60
 """Best-ranked products whose titles are read for what the product is."""
 
@@ -208,7 +214,7 @@ class Conversation:
         if rate is None or said.currency == self.shop.currency:
             return said
         low, high = (
-            None if limit is None else round(limit * rate, 2)
+            None if limit is None else min(MOST, round(limit * rate, 2))
             for limit in (said.min_price, said.max_price)
         )
         return replace(said, min_price=low, max_price=high)
@@ -219,15 +225,16 @@ class Conversation:
         """Return the language of a message if there are texts in it; of a short one and of the
         shop's own words, which a click sends, the conversation's so far, else ``other``."""
         known = languages().get((state and state.language) or "", other)
-        own = message.strip().casefold() in self._own_words
+        own = message.strip().casefold() in self._own_words or message.startswith("up to ")
         if own or (message.isascii() and len(message.split()) <= FEW_WORDS):
             return known
         return languages().get(said.language or "", known)
 
     @cached_property
     def _own_words(self) -> set[str]:
-        """The needs and the categories, whose names are suggested as messages."""
-        names = [need.name for need in self.shop.rules.needs]
+        """What is suggested as a message: moves, the needs and the categories."""
+        names = [MORE, CHEAPER, ANY_PRICE, START_OVER]
+        names += [need.name for need in self.shop.rules.needs]
         names += [name for name, _ in self.engine.category_names()]
         return {name.casefold() for name in names}
 
@@ -297,7 +304,8 @@ class Conversation:
     def _goes_with(self, turn: Turn, mask: Mask, seeds: list[int]) -> Reply:
         """Propose what goes with products, of other kinds than they are."""
         state, message, templates = turn.state, turn.message, turn.templates
-        state.things = []
+        # Only price and refusals count: the other wishes were said of other things.
+        state.things, state.details, state.needs = [], [], []
         found = self.shop.satisfy(state, mask)
         titles = {self.engine.titles[code] for code in seeds}
         named = {kind for title in titles for kind in self._understanding.kinds(title)}
@@ -309,8 +317,10 @@ class Conversation:
         state.shown = list(dict.fromkeys([*state.shown, *state.last]))[-MAX_SHOWN:]
         what = message.things[0] if message.things else self.engine.titles[seeds[0]].lower()
         reasons = templates.reasons.of(codes, state, found, turn.history)
-        text = templates.gettext("This goes with {thing}:", thing=alternatives(what)[0])
-        return Reply(text, state, codes, reasons)
+        goes = templates.gettext("This goes with {thing}:", thing=alternatives(what)[0])
+        text = templates.text.sentences([*templates.text.relaxed(found), goes])
+        relaxed = templates.text.wishes(found.relaxed)
+        return Reply(text, state, codes, reasons, relaxed=relaxed)
 
     def _ask_back(self, turn: Turn, mask: Mask) -> Reply:
         """Ask what is looked for, and show a few products by taste and popularity."""

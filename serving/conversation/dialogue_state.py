@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from serving.fields import MAX_PROPOSALS, MAX_SHOWN, MAX_TERMS, Body, Id, Price
+from serving.fields import MAX_PROPOSALS, MAX_REFUSED, MAX_SHOWN, MAX_TERMS, Body, Id, Price
 
+MAX_TURN = 10_000
 Term = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 
 
@@ -25,7 +26,7 @@ class ConversationState(Body):
     """
 
     conversation_id: Id
-    turn: int = Field(0, ge=0, le=10_000)
+    turn: int = Field(0, ge=0, le=MAX_TURN)
     said_at: int = Field(
         0, ge=0, le=10**11, description="seconds since 1970; an old state is discarded"
     )
@@ -33,7 +34,7 @@ class ConversationState(Body):
     details: list[Term] = Field([], max_length=MAX_TERMS)
     purpose: list[Term] = Field([], max_length=MAX_TERMS)
     needs: list[Term] = Field([], max_length=MAX_TERMS)
-    refused: list[Term] = Field([], max_length=MAX_TERMS)
+    refused: list[Term] = Field([], max_length=MAX_REFUSED)
     min_price: Price | None = None
     max_price: Price | None = None
     level: Literal["cheap", "dear"] | None = None

@@ -141,12 +141,15 @@ class _Grounding:
         details = [self._word(text) for text in reading.details]
         if reading.intent == "refine" and things:  # "with roses on", of what was looked for
             details, things = [*details, *things], []
-        if not things and details and self._terms.is_thing(reading.details[-1], self._code):
+        last = reading.details[-1:]
+        if not things and last and details and self._terms.is_thing(last[0], self._code):
             things = [details.pop()]  # "wrapping paper" alone
             things = [thing for thing in things if thing]
         purpose = [*self._purpose("people"), *self._purpose("occasions"), *self._uses()]
-        refused = [phrase for text in reading.refused for phrase in self._refusals(text)]
+        refused = [_alternatives(self._refusals(text)) for text in reading.refused]
         move = MOVES.get(reading.intent)
+        if reading.any_price and reading.intent not in ("more", "similar_to", "goes_with"):
+            move = None
         if things and reading.sure < SURE and not (items or reading.places):
             move = None
         if items and move is None:  # a named product is what the others are like, or go with
@@ -159,6 +162,7 @@ class _Grounding:
             needs=_distinct(self._needs),
             refused=_distinct(refused),
             unknown=_distinct(self._unknown),
+            any_price=reading.any_price,
             min_price=reading.min_price,
             max_price=reading.max_price,
             currency=reading.currency,
@@ -196,7 +200,8 @@ class _Grounding:
         if not term.words:
             return list(term.details) or [text]
         if term.details:  # "no wooden frames" refuses frames of wood, not all that is of wood
-            return [f"{term.details[0]} {word}" for word in term.words]
+            details = alternatives(term.details[0])
+            return [f"{detail} {word}" for detail in details for word in term.words]
         return list(term.words)
 
     def _uses(self) -> Iterator[str]:
@@ -230,7 +235,7 @@ def _distinct(words: Sequence[str]) -> tuple[str, ...]:
 def _alternatives(things: Sequence[str]) -> str:
     """Return the alternatives of several things as one term of the state, as many as fit."""
     words = list(dict.fromkeys(word for thing in things for word in alternatives(thing)))
-    text = words[0]
+    text = words[0][:LONGEST_TERM]
     for word in words[1:]:
         if len(text) + len(word) + 4 <= LONGEST_TERM:
             text += f" or {word}"

@@ -68,13 +68,11 @@ class ShopKnowledge:
     def without_titles(self, text: str, stand_in: str) -> tuple[str, list[str]]:
         """Return a text with ``stand_in`` for each title of the catalogue in it, and the ids of
         these products: the longest title from each word on, an available product first."""
-        words = list(_TITLE_WORD.finditer(text.casefold()))
-        if len(text.casefold()) != len(text):
-            return text, []
+        words = list(_TITLE_WORD.finditer(text))
         out, items, at, start = "", [], 0, 0
         while start < len(words):
             for stop in range(min(len(words), start + LONGEST_TITLE), start + 1, -1):
-                said = " ".join(word[0] for word in words[start:stop])
+                said = " ".join(word[0].casefold() for word in words[start:stop])
                 codes = self._codes_by_title.get(said)
                 if codes:
                     best = max(codes, key=lambda code: bool(self.engine.available[code]))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterable
 
 import numpy as np
 
 from components.words.stems import stem
-from serving.conversation.dialogue_state import ConversationState
+from serving.conversation.dialogue_state import MAX_TURN, ConversationState, alternatives
 from serving.conversation.message import Message
 from serving.conversation.shop_knowledge import ShopKnowledge
-from serving.fields import MAX_SHOWN, MAX_TERMS
+from serving.fields import MAX_REFUSED, MAX_SHOWN, MAX_TERMS
 
 
 def new_state(before: ConversationState | None) -> ConversationState:
@@ -26,7 +27,9 @@ def is_open(state: ConversationState) -> bool:
 
 def stamped(state: ConversationState, before: ConversationState) -> ConversationState:
     """Return the state with the number and the time of this turn."""
-    return state.model_copy(update={"turn": before.turn + 1, "said_at": int(time.time())})
+    return state.model_copy(
+        update={"turn": min(before.turn + 1, MAX_TURN), "said_at": int(time.time())}
+    )
 
 
 def referenced(message: Message, state: ConversationState) -> list[str]:
@@ -54,7 +57,7 @@ class StateTracker:
         new.things = list(message.things)[:MAX_TERMS] or new.things
         for name in ("details", "purpose", "needs", "refused"):
             merged = list(dict.fromkeys([*getattr(message, name), *getattr(new, name)]))
-            setattr(new, name, merged[:MAX_TERMS])
+            setattr(new, name, merged[: MAX_REFUSED if name == "refused" else MAX_TERMS])
         _newest_word_wins(new, message)
         if message.any_price or message.min_price is not None or message.max_price is not None:
             new.min_price, new.max_price, new.level = message.min_price, message.max_price, None
@@ -94,8 +97,18 @@ class StateTracker:
 
 def _newest_word_wins(new: ConversationState, message: Message) -> None:
     """A word that was refused is wanted again, or the other way round, by the newest message."""
-    wanted = {stem(word) for word in (*message.things, *message.details, *message.wanted_again)}
-    refused = {stem(word) for word in message.refused}
-    new.refused = [word for word in new.refused if stem(word) not in wanted]
-    new.details = [word for word in new.details if stem(word) not in refused]
-    new.things = [word for word in new.things if stem(word) not in refused]
+    wanted = _stems(message.things, message.details, message.wanted_again)
+    refused = _stems(message.refused)
+    new.refused = _without(new.refused, wanted)
+    new.details = _without(new.details, refused)
+    new.things = _without(new.things, refused)
+
+
+def _stems(*terms: Iterable[str]) -> set[str]:
+    return {stem(word) for some in terms for term in some for word in alternatives(term)}
+
+
+def _without(terms: Iterable[str], stems: set[str]) -> list[str]:
+    """Return the terms without the alternatives that have one of the stems."""
+    left = ([word for word in alternatives(term) if stem(word) not in stems] for term in terms)
+    return [" or ".join(words) for words in left if words]

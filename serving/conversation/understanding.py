@@ -1,8 +1,8 @@
-"""Natural language understanding of one message, in English: text in, ``Message`` out.
+"""Natural language understanding of one message: text in, ``Message`` out.
 
-A small grammar in steps, a module each: dialogue moves, budget, negation, price level, product
-terms. Each step takes what it understands out of the text; what is left at the end are product
-terms. Another language needs other patterns in these modules.
+The grammar of English is here: steps, a module each: dialogue moves, budget, negation, price level,
+product terms. Each step takes what it understands out of the text; what is left at the end are
+product terms. ``grounding`` understands more languages, by the tagger.
 
     >>> from serving.conversation.vocabulary import Words
     >>> message = parse("a red mug under 10 pounds, no plastic", Words({"red", "mug", "plastic"}))

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 
 from components.data.attributes import shown
 from components.language.writer import FillsSchema
@@ -29,6 +30,8 @@ from serving.recommend.pipeline import Pipeline
 from serving.recommend.ranking import Ranking, wait_until_loaded
 from serving.search import Search, open_encoder
 
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
+"""Errors of files that are not what they should be."""
 logger = logging.getLogger("bentoml.bowerbird")
 
 
@@ -76,7 +79,14 @@ class ModelLoader:
         if "understanding" not in damaged:
             try:
                 understanding = open_understanding(source.folder)
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
+            except (
+                OSError,
+                ValueError,
+                KeyError,
+                TypeError,
+                RuntimeError,
+                SafetensorError,
+            ) as error:
                 damaged["understanding"] = f"it cannot be read: {error}"
         for part, problem in damaged.items():
             logger.error("%s of version %s is damaged: %s", part, source.version, problem)

@@ -20,7 +20,7 @@ from serving.recommend.types import Mask
 DEPTH = 200
 """Places of each model's list that count."""
 BY_RULE = 1.0
-"""Score of an item that a rule offers; by purchases it has at most the number of models / 60."""
+"""Weight of the rules' scores; by purchases an item has at most the number of models / 60."""
 
 
 def complements(
@@ -34,15 +34,15 @@ def complements(
     for kind in same_kind:
         mask &= ~kind
     mask[list(items)] = False
-    among = np.flatnonzero(mask)
-    if not len(among) or not len(items):
-        return among[:0]
+    if not mask.any() or not len(items):
+        return np.empty(0, dtype=np.int64)
     batch = stack([History(np.array(items, np.int32), np.zeros(len(items), np.int64))])
-    fused = np.zeros(len(among))
+    rules = [one for one in engine.model.candidates.values() if isinstance(one, ExplainsByRules)]
+    by_rule = np.sum([model.score(batch)[0] for model in rules], axis=0) + np.zeros(len(mask))
+    mask &= np.isfinite(by_rule)  # what a rule forbids next to them
+    among = np.flatnonzero(mask)
+    fused = BY_RULE * by_rule[among]
     for model in engine.model.candidates.values():
-        if isinstance(model, ExplainsByRules):
-            offered = model.score(batch)[0][among]
-            fused += BY_RULE * (np.isfinite(offered) & (offered > 0))
         if not isinstance(model, FindsCompanions):
             continue
         scores = model.score_companions(batch, among)[0]

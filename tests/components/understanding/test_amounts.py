@@ -60,5 +60,27 @@ def test_any_text_is_read_or_has_no_amount(text: str) -> None:
 def test_only_an_amount_with_a_currency_is_marked() -> None:
     assert marked_amount("a mug for 5 people", "en") is None
     assert marked_amount("a mug, 5 pounds at the very most", "en") == Amount(5, "GBP")
-    assert marked_amount("que cueste menos de una libra, veinte libras", "es") == Amount(20, "GBP")
+    assert marked_amount("que cueste menos de una libra", "es") == Amount(1, "GBP")
     assert marked_amount("一个马克杯五镑", "zh") == Amount(5, "GBP")
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("je cherche un livre pour enfants", "fr"), ("trois livres pour enfants", "fr"),
+     ("5 livres de cuisine", "fr"), ("我想要一块桌布", "zh"), ("ein Pfund Kaffee", "de"),
+     ("a two pound cake tin", "en")],
+)  # fmt: skip
+def test_books_weights_and_pieces_are_no_money(text: str, code: str) -> None:
+    assert marked_amount(text, code) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "value"),
+    [("moins de cent", "fr", 100), ("deux cents", "fr", 200), ("twenty-five pounds", "en", 25),
+     ("hundred and fifty pounds", "en", 150), ("zwei hundert", "de", 200), ("1.2k", "en", 1200),
+     ("einundzwanzig Euro", "de", 21), ("treinta y cinco euros", "es", 35)],
+)  # fmt: skip
+def test_numbers_of_several_words(text: str, code: str, value: float) -> None:
+    found = read_amount(text, code)
+    assert found is not None
+    assert found.value == value

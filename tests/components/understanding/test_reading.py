@@ -112,3 +112,18 @@ def test_an_ordinal_without_a_label_is_a_reference() -> None:
     text = "compare the first and the third one"
     assert reading_of(tagged(text, "en", "compare"), text).places == [1, 3]
     assert reading_of(tagged("is it nice", "en", "tell_more"), "is it nice").places == []
+
+
+def test_a_large_amount_is_cut() -> None:
+    text = "about 9000000 pounds"
+    assert reading_of(tagged(text, "en", ABOUT="9000000 pounds"), text).max_price == 1e7
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("any price", "en"), ("Preis egal", "de"), ("peu importe le prix", "fr"),
+     ("cualquier precio", "es"), ("价格不限", "zh"), ("any price", "de")],
+)  # fmt: skip
+def test_any_price(text: str, code: str) -> None:
+    assert reading_of(tagged(text, code), text).any_price
+    assert not reading_of(tagged("a mug", code), "a mug").any_price

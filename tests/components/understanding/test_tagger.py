@@ -14,7 +14,7 @@ from components.language.packaged import ENGLISH, packaged_folder
 from components.settings import load_settings
 from components.understanding.model import UnderstandingModel
 from components.understanding.reading import reading_of
-from components.understanding.tagger import CLASSES, Reader, classes_of
+from components.understanding.tagger import CLASSES, FrozenEncoder, classes_of
 from components.understanding.training import accuracy, run, shopper_languages, train, write
 from components.understanding.utterances import INTENTS
 from serving.conversation.grounding import open_understanding
@@ -28,7 +28,7 @@ TITLES = pd.Series(
 
 @pytest.fixture(scope="module")
 def model() -> UnderstandingModel:
-    return train(Reader(locate(ENGLISH)), TITLES, ["en"], sentences=800, epochs=8, seed=0)
+    return train(FrozenEncoder(locate(ENGLISH)), TITLES, ["en"], sentences=800, epochs=8, seed=0)
 
 
 def test_it_learns_intents_and_parts(model: UnderstandingModel) -> None:
@@ -88,7 +88,7 @@ def test_the_needs_that_it_may_be_built_on_are_understood_in_five_languages(
     """Languages, intents and limits, on people's sentences; a stub would fail each."""
     from benchmarks.needs.data import Needs
 
-    reader = Reader(packaged_folder("multilingual-e5-small", tmp_path))
+    reader = FrozenEncoder(packaged_folder("multilingual-e5-small", tmp_path))
     codes = ["de", "en", "es", "fr", "zh"]
     tagger = train(reader, TITLES, codes, sentences=2500, epochs=8, seed=0).tagger
     needs = [need for need in Needs.load().needs if need.half == "build"]

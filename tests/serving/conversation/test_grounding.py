@@ -226,3 +226,69 @@ def test_a_search_in_another_language_finds_products_by_the_dictionary(shop: Sho
     shop.reader.texts.clear()
     search.find("red mug", everything, shop.conversation.translated)
     assert shop.reader.texts == []
+
+
+def test_any_price_takes_the_limit_back(shop: Shop) -> None:
+    limited = ("eine Tasse bis 1 Pfund", {"things": ["Tasse"], "language": "de", "max_price": 1})
+    assert shop.say(limited).state.max_price == 1
+    click = ("any price", {"intent": "cheaper", "any_price": True})
+    assert shop.say(limited, click).state.max_price is None
+
+
+def test_a_refinement_without_a_detail_is_no_error(shop: Shop) -> None:
+    refined = ("Tasse bis 5 Pfund", {"language": "de", "intent": "refine", "things": ["Tasse"]})
+    assert shop.say(MUGS, refined).items
+
+
+def test_refusals_of_several_messages_all_stay(shop: Shop) -> None:
+    colours = ["rot", "blau", "grün", "gelb", "rosa", "lila", "schwarz", "weiß"]
+    materials = ["Holz", "Metall", "Glas", "Plastik", "Papier", "Leder"]
+    first = ("keine bunten", {"language": "de", "things": ["Tasse"], "refused": colours})
+    second = ("und kein Holz", {"language": "de", "intent": "refine", "refused": materials})
+    refused = shop.say(first, second).state.refused
+    assert len(refused) == len(colours) + len(materials)
+    for word in ("red", "blue", "wood", "plastic"):
+        assert any(word in term.split(" or ") for term in refused), word
+
+
+def test_what_is_wanted_again_is_no_longer_refused(shop: Shop) -> None:
+    small = {"language": "de", "things": ["Tasse"], "refused": ["kleine"]}
+    again = {"language": "de", "intent": "refine", "details": ["kleine"]}
+    reply = shop.say(("keine kleinen", small), ("doch kleine", again))
+    assert reply.state.refused == []
+    assert any("small" in term for term in reply.state.details)
+
+
+def test_a_refused_kind_refuses_no_other_kind(shop: Shop) -> None:
+    message = shop.understanding
+    shop.reader.readings["keine großen Tassen"] = Reading(language="de", refused=["große Tassen"])
+    (refused,) = message.read("keine großen Tassen").refused
+    assert all(len(word.split()) > 1 for word in refused.split(" or ")), refused
+
+
+def test_what_goes_with_a_product_keeps_the_price_or_says_so(shop: Shop) -> None:
+    cheap = ("Tassen bis 2 Pfund", {"language": "de", "things": ["Tassen"], "max_price": 2,
+                                    "details": ["rote"]})  # fmt: skip
+    reply = shop.say(cheap, ("was passt zum ersten", {"intent": "goes_with", "places": [1]}))
+    assert reply.items
+    assert (shop.engine.prices[reply.items] <= 2).all()
+    nothing = ("Tassen", {"language": "de", "things": ["Tassen"], "max_price": 0.001})
+    reply = shop.say(nothing, ("und dazu", {"intent": "goes_with", "things": ["Tassen"]}))
+    assert reply.relaxed or not reply.items
+
+
+def test_a_title_is_found_next_to_any_letters(shop: Shop) -> None:
+    title = next(title for title in shop.engine.titles if len(title.split()) > 2)
+    for text in (f"was passt zu der großen {title}?", f"跟{title}差不多的", f"İ {title}"):
+        found, items = shop.shop.without_titles(text, TITLE)
+        assert TITLE in found, text
+        assert len(items) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["九" * 400 + "元", "İ" * 50, "x " * 250, "£" * 300, "\u0000", "a" * 500]
+)
+def test_no_message_is_too_odd(shop: Shop, text: str) -> None:
+    shop.reader.readings[text] = Reading(things=[text[:80]] if text.strip() else [])
+    reply = shop.conversation.reply(text, None, NOBODY, 5)
+    ConversationState.model_validate_json(reply.state.model_dump_json())
