@@ -16,7 +16,7 @@ import pandas as pd
 
 from components.json_files import write_json
 from components.language.families import locate
-from components.language.packaged import ENCODERS
+from components.language.packaged import ENCODERS, MissingPackageError
 from components.settings import Settings
 from components.understanding.dictionary import kinds, names
 from components.understanding.model import UnderstandingModel
@@ -85,22 +85,45 @@ def run(settings: Settings, root: Path = Path()) -> None:
     """Run the stage. With ``understanding.by: grammar`` its output is an empty folder."""
     chosen = settings.understanding
     out = root / "models/understanding"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
     report = root / "reports/understanding.json"
     encoder = chosen.encoder or settings.pretrain.encoder
     if chosen.by == "grammar" or encoder.startswith("scratch:"):
         if chosen.by != "grammar":
             print(f"{encoder} is trained from nothing: the grammar understands messages")
+        _emptied(out)
         write_json(report, {"by": "grammar"})
         return
     titles = pd.read_parquet(root / "data/prepared/items.parquet")["title"].fillna("").astype(str)
-    reader = FrozenEncoder(locate(encoder))
+    reader = opened(encoder)
     codes = shopper_languages(encoder)
     model = train(reader, titles, codes, chosen.sentences, chosen.epochs, settings.seed)
-    model.save(out)
+    model.save(_emptied(out))
     judged = write(titles, model.languages, codes, JUDGED, settings.seed + 1)
     write_json(report, {"by": chosen.by, "encoder": encoder, **accuracy(model.tagger, judged)})
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def opened(encoder: str) -> FrozenEncoder:
+    """Return an encoder by its name in params.yaml.
+
+    Raises:
+        ValueError: there is none of that name, or it cannot be read.
+    """
+    try:
+        return FrozenEncoder(locate(encoder))
+    except (OSError, ValueError) as error:
+        if isinstance(error, MissingPackageError):
+            raise
+        raise ValueError(
+            f"understanding.encoder: cannot open {encoder}. It is neither a packaged encoder "
+            f"({', '.join(ENCODERS)}), nor a folder with a model and its tokenizer, nor a model of "
+            "the Hub that can be reached"
+        ) from error
 
 
 def accuracy(tagger: Tagger, sentences: Sequence[Utterance]) -> dict[str, float]:

@@ -126,3 +126,16 @@ def test_the_stage_leaves_an_empty_folder_where_the_grammar_understands(
     assert list((tmp_path / "models/understanding").iterdir()) == []
     assert json.loads((tmp_path / "reports/understanding.json").read_text()) == {"by": "grammar"}
     assert open_understanding(tmp_path / "models") is None
+
+
+def test_an_encoder_that_does_not_exist_is_named_and_the_last_tagger_stays(tmp_path: Path) -> None:
+    (tmp_path / "data/prepared").mkdir(parents=True)
+    pd.DataFrame({"title": TITLES}).to_parquet(tmp_path / "data/prepared/items.parquet")
+    last = tmp_path / "models/understanding/tagger.json"
+    last.parent.mkdir(parents=True)
+    last.write_text("{}")
+    settings = load_settings(REPOSITORY / "params.yaml")
+    chosen = settings.understanding.model_copy(update={"encoder": str(tmp_path / "nowhere")})
+    with pytest.raises(ValueError, match=r"understanding\.encoder: cannot open .*nowhere"):
+        run(settings.model_copy(update={"understanding": chosen}), tmp_path)
+    assert last.exists()
