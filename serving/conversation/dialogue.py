@@ -25,7 +25,7 @@ from components.understanding.amounts import MOST
 from components.understanding.model_reader import ModelReader, Reader
 from components.words.stems import stem
 from serving.conversation.answer_text import AnswerText, price_relaxed
-from serving.conversation.dialogue_state import ConversationState, alternatives
+from serving.conversation.dialogue_state import PRICE_LIMIT, ConversationState, alternatives
 from serving.conversation.facts import Facts
 from serving.conversation.grounding import CatalogueUnderstanding, TaggerReader
 from serving.conversation.message import Message
@@ -141,7 +141,7 @@ class Conversation:
         self.shop = ShopKnowledge(engine)
         self.model = model
         self._understanding: Understanding = (
-            GrammarUnderstanding(lambda: self.shop.items, self.shop.needs_by_word)
+            GrammarUnderstanding(self.shop, self.shop.needs_by_word)
             if model is None
             else CatalogueUnderstanding(
                 self._reader(model, language_model), model.terms(self.shop), self.shop
@@ -225,7 +225,7 @@ class Conversation:
         """Return the language of a message if there are texts in it; of a short one and of the
         shop's own words, which a click sends, the conversation's so far, else ``other``."""
         known = languages().get((state and state.language) or "", other)
-        own = message.strip().casefold() in self._own_words or message.startswith("up to ")
+        own = message.strip().casefold() in self._own_words or message.startswith(PRICE_LIMIT)
         if own or (message.isascii() and len(message.split()) <= FEW_WORDS):
             return known
         return languages().get(said.language or "", known)

@@ -12,6 +12,10 @@ MAX_TURN = 10_000
 Term = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 
 
+PRICE_LIMIT = "up to "
+"""How the message of a suggested limit of the price begins."""
+
+
 def alternatives(thing: str) -> list[str]:
     """Return the words of a thing of a state, such as "mug or cup"."""
     return thing.split(" or ")

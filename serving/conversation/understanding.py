@@ -13,7 +13,6 @@ product terms. ``grounding`` understands more languages, by the tagger.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Protocol
 
 from serving.conversation.budget import understand_budget, understand_price_level
@@ -47,12 +46,11 @@ class Understanding(Protocol):
 class GrammarUnderstanding:
     """Understands English by the grammar of this module."""
 
-    def __init__(self, vocabulary: Callable[[], Vocabulary], needs_by_word: dict[str, str]) -> None:
-        """vocabulary: returns the catalogue's words, which takes time when it is first called."""
+    def __init__(self, vocabulary: Vocabulary, needs_by_word: dict[str, str]) -> None:
         self._vocabulary, self._needs_by_word = vocabulary, needs_by_word
 
     def read(self, raw: str) -> Message:
-        return parse(raw, self._vocabulary(), self._needs_by_word)
+        return parse(raw, self._vocabulary, self._needs_by_word)
 
     def translated(self, query: str) -> str:
         return ""
