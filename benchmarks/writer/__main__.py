@@ -16,7 +16,7 @@ categories. Three things are measured.
 
 The texts are generated in batches, greedily, as ``LocalWriter`` generates them one by one; the
 report says how many of those 10 answers are the same in both. They are stored in
-``var/writer-benchmark``, where a run that was stopped goes on; what is stored is judged anew by
+``var/writer-benchmark``, where a run that was stopped goes on; what is stored is judged again by
 every run.
 """
 
