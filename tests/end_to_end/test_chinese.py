@@ -105,10 +105,6 @@ def test_search_finds_words_in_either_script(client: httpx.Client, query: str) -
     assert all(kind in title for title in found), found
 
 
-@pytest.mark.xfail(
-    reason="the fine-tuned head, a whitening of the products' vectors, keeps few of the meanings "
-    "across languages: 5 of 80 places against 40 without it (docs/language-model.md)"
-)
 @pytest.mark.parametrize(
     ("query", "kinds"),
     [
@@ -118,7 +114,7 @@ def test_search_finds_words_in_either_script(client: httpx.Client, query: str) -
         ("scarf", ("围巾",)),
     ],
 )
-def test_a_query_of_another_language_finds_products_by_meaning(
+def test_a_query_of_another_language_finds_products(
     client: httpx.Client, query: str, kinds: tuple[str, ...]
 ) -> None:
     found = titles(client, "/search", query=query, k=10)
