@@ -162,8 +162,8 @@ def generated(writer: LocalWriter, chats: list[list[dict[str, str]]]) -> list[st
     from transformers import DynamicCache, StoppingCriteriaList
 
     prompts = [writer.prompt(chat)["input_ids"][0] for chat in chats]
-    alike = [len({int(one) for one in tokens}) == 1 for tokens in zip(*prompts, strict=False)]
-    shared = next((at for at, same in enumerate(alike) if not same), len(alike) - 1)
+    same = [len({int(one) for one in tokens}) == 1 for tokens in zip(*prompts, strict=False)]
+    shared = next((at for at, one in enumerate(same) if not one), len(same) - 1)
     model = writer.model
 
     def written(ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:

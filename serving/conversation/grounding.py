@@ -44,8 +44,8 @@ MOVES: dict[Intent, Move] = {
 LONGEST_TERM = 80
 """Characters of a term of the state."""
 FEW_WORDS = 8
-"""Words of a message up to which a thing without a label is searched for in it: in a long story
-many things are told."""
+"""Words of a message up to which a thing without a label is searched for in it: a long
+message names many things."""
 SURE = 0.5
 """Probability of an intent below which a message that names a product looks for it."""
 

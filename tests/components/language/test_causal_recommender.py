@@ -12,7 +12,7 @@ import transformers
 from components.language.causal_recommender import CausalRecommender
 from components.language.cross_encoder import Lists
 from components.language.families import locate
-from components.language.packaged import install_command, packaged_folder
+from components.language.packaged import packaged_folder
 
 COLOURS = ("red", "blue", "green", "white", "black", "pink")
 THINGS = ("bag", "mug", "candle", "lamp", "plate", "clock", "towel", "basket")
@@ -128,8 +128,6 @@ def test_a_state_is_that_of_the_last_token_whatever_is_padded(folder: Path) -> N
 
 @pytest.mark.slow
 def test_the_packaged_model_knows_which_product_follows_before_any_training() -> None:
-    if install_command(WRITER) is not None:
-        pytest.skip("the package of the model is not installed")
     titles = ["tea pot", "set of tea cups", "dog lead", "dog bowl", "birthday card"]
     model = CausalRecommender(packaged_folder(WRITER), titles)
     scores = model.score(Lists(np.array([[0], [2]]), np.array([[1, 3, 4], [3, 1, 4]])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,11 @@ from components.understanding.reading import reading_of
 from components.understanding.tagger import CLASSES, FrozenEncoder, classes_of
 from components.understanding.training import accuracy, run, shopper_languages, train, write
 from components.understanding.utterances import INTENTS
+from serving.conversation.dialogue import Conversation
 from serving.conversation.grounding import open_understanding
+from serving.profiles.history import History
+from serving.recommend.engine import Engine
+from serving.search import Search
 from tests.conftest import REPOSITORY
 
 TITLES = pd.Series(
@@ -139,3 +144,25 @@ def test_an_encoder_that_does_not_exist_is_named_and_the_last_tagger_stays(tmp_p
     with pytest.raises(ValueError, match=r"understanding\.encoder: cannot open .*nowhere"):
         run(settings.model_copy(update={"understanding": chosen}), tmp_path)
     assert last.exists()
+
+
+def test_a_conversation_is_understood_by_the_trained_tagger(
+    model: UnderstandingModel, trained: Any
+) -> None:
+    engine = Engine.load(trained[0] / "models/hybrid", "test")
+    search = Search(engine.model.catalogue.table)
+    talk = Conversation(engine, search, model, contact="Write to help@shop.example.")
+    nobody = History(np.empty(0, np.int32), np.empty(0, np.int64))
+    mugs = talk.reply("i am looking for a mug under £3", None, nobody, 5)
+    assert mugs.items
+    for code in mugs.items:
+        assert "MUG" in engine.titles[code]
+        assert engine.prices[code] <= 3
+    more = talk.reply("show me more", mugs.state, nobody, 5)
+    assert more.items
+    assert not set(more.items) & set(mugs.items)
+    about = talk.reply("tell me more about the second one", mugs.state, nobody, 5)
+    assert about.items == [mugs.items[1]]
+    asked = talk.reply("how long does delivery take?", mugs.state, nobody, 5)
+    assert asked.items == []
+    assert "help@shop.example" in asked.text
