@@ -10,17 +10,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pandas as pd
 import pytest
 import yaml
 
 from components.project.folder import write_folder
 from tests.conftest import REPOSITORY
-from tests.processes import end, free_port
+from tests.processes import end, free_port, wait_until
 
 SHARE = 4
 PRODUCTS = 1500
@@ -60,6 +62,19 @@ class House:
             )
         self.running.append(process)
         return process
+
+    @contextmanager
+    def served(self) -> Iterator[httpx.Client]:
+        """Serve the shop; yield a client of its endpoint."""
+        params = yaml.safe_load((self.root / "params.yaml").read_text(encoding="utf-8"))
+        process = self.start("bowerbird", "serve", log="serve.log")
+        url = f"http://127.0.0.1:{params['serve']['port']}"
+        try:
+            with httpx.Client(base_url=url, timeout=60) as client:
+                wait_until(lambda: client.get("/readyz").status_code == 200, 180, "the endpoint")
+                yield client
+        finally:
+            self.kill(process, signal.SIGTERM)
 
     def kill(self, process: subprocess.Popen[bytes], how: int = signal.SIGKILL) -> None:
         """End a process and its children."""

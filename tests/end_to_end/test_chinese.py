@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ import yaml
 
 from tests import chinese_shop
 from tests.end_to_end.conftest import House
-from tests.processes import free_port, wait_until
+from tests.processes import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 TRADITIONAL = str.maketrans("壶铁带滤网叶罐杯", "壺鐵帶濾網葉罐杯")
@@ -62,12 +61,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> House:
 
 @pytest.fixture(scope="module")
 def client(shop: House) -> Iterator[httpx.Client]:
-    port = yaml.safe_load((shop.root / "params.yaml").read_text())["serve"]["port"]
-    process = shop.start("bowerbird", "serve", log="serve.log")
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200, 180, "the endpoint")
+    with shop.served() as client:
         yield client
-    shop.kill(process, signal.SIGTERM)
 
 
 def test_no_row_is_bad_and_categories_are_the_shops(shop: House) -> None:
@@ -139,3 +134,16 @@ def test_a_shopper_gets_the_kinds_that_they_like(shop: House, client: httpx.Clie
     favourite = liked.value_counts().index[:2]
     assert of_answer.isin(favourite).sum() >= 4
     assert any(item["reason"] for item in answer)
+
+
+def test_a_need_in_chinese_is_met_and_delivery_is_no_product(client: httpx.Client) -> None:
+    said = client.post("/conversation", json={"message": "有没有马克杯,不超过60元"}).json()
+    assert said["state"]["language"] == "zh"
+    assert said["state"]["max_price"] == 60
+    assert said["items"]
+    assert all("杯" in item["title"] and item["price"] <= 60 for item in said["items"])
+    about = {"message": "第二个详细介绍一下", "state": said["state"]}
+    told = client.post("/conversation", json=about).json()
+    assert [item["item_id"] for item in told["items"]] == [said["items"][1]["item_id"]]
+    asked = client.post("/conversation", json={"message": "寄到上海要几天"}).json()
+    assert asked["items"] == []

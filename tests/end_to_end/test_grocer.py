@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -20,7 +19,7 @@ import pytest
 import yaml
 
 from tests.end_to_end.conftest import House
-from tests.processes import free_port, wait_until
+from tests.processes import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 HOUSEHOLDS = 300
@@ -75,12 +74,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> House:
 
 @pytest.fixture(scope="module")
 def client(shop: House) -> Iterator[httpx.Client]:
-    port = yaml.safe_load((shop.root / "params.yaml").read_text())["serve"]["port"]
-    process = shop.start("bowerbird", "serve", log="serve.log")
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200, 180, "the endpoint")
+    with shop.served() as client:
         yield client
-    shop.kill(process, signal.SIGTERM)
 
 
 def test_purchases_without_a_price_are_purchases(shop: House) -> None:

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pandas as pd
 import pytest
 
+from components.manifest import write_manifest
 from components.settings import Settings
 from serving.api.auth import Auth, Keys
 from serving.backend import Backend
@@ -162,6 +164,17 @@ def serve() -> Iterator[Callable[..., Server]]:
     yield make
     for server in servers:
         server.stop()
+
+
+def with_hostile_title(trained: Path, root: Path, title: str) -> None:
+    """Write a shop's folder whose best-selling product has a hostile title."""
+    shutil.copytree(trained / "models/hybrid", root / "models/hybrid")
+    shutil.copy(trained / "params.yaml", root / "params.yaml")
+    file = root / "models/hybrid/items.parquet"
+    table = pd.read_parquet(file)
+    table.loc[table["popularity"].idxmax(), "title"] = title
+    table.to_parquet(file)
+    write_manifest(file.parent)
 
 
 @pytest.fixture(scope="session")

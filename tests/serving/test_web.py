@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-import pandas as pd
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
@@ -34,6 +33,7 @@ from serving.arms import holdout_name
 from serving.canary.decision import SECONDS, Evidence, Group, Lists
 from serving.events.visitors import Sums
 from serving.uplift import UPLIFT, gain
+from tests.serving.conftest import with_hostile_title
 from tests.serving.models.registered import register
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><b>bag</b>"
@@ -43,13 +43,7 @@ HOSTILE = "<img src=x onerror=\"document.title='owned'\"><b>bag</b>"
 def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, make_server: Any) -> Iterator[str]:
     """The URL of a server whose best-selling product has a hostile title, with a drift report."""
     root = tmp_path_factory.mktemp("pages")
-    shutil.copytree(trained[0] / "models/hybrid", root / "models/hybrid")
-    shutil.copy(trained[0] / "params.yaml", root / "params.yaml")
-    file = root / "models/hybrid/items.parquet"
-    table = pd.read_parquet(file)
-    table.loc[table["popularity"].idxmax(), "title"] = HOSTILE
-    table.to_parquet(file)
-    write_manifest(file.parent)
+    with_hostile_title(trained[0], root, HOSTILE)
     report = root / "reports/monitoring/2026-01-02"
     report.mkdir(parents=True)
     (report / "index.html").write_text("<title>drift</title><p>all is well</p>")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
-import pandas as pd
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from components.manifest import write_manifest
 from tests.conftest import REPOSITORY
+from tests.serving.conftest import with_hostile_title
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><b>bag</b> {name} {title}"
 PHONE = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
@@ -28,13 +26,7 @@ CODES = sorted(file.stem for file in (REPOSITORY / "serving/locale").glob("*.po"
 def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, make_server: Any) -> Iterator[str]:
     """The URL of a server whose best-selling product has a hostile title."""
     root = tmp_path_factory.mktemp("languages")
-    shutil.copytree(trained[0] / "models/hybrid", root / "models/hybrid")
-    shutil.copy(trained[0] / "params.yaml", root / "params.yaml")
-    file = root / "models/hybrid/items.parquet"
-    table = pd.read_parquet(file)
-    table.loc[table["popularity"].idxmax(), "title"] = HOSTILE
-    table.to_parquet(file)
-    write_manifest(file.parent)
+    with_hostile_title(trained[0], root, HOSTILE)
     server = make_server(root).start()
     yield server.url
     server.stop()
