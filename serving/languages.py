@@ -79,7 +79,7 @@ class Language:
         # "£", where a locale would write "£GB" or "GBP" to tell it from other pounds.
         pattern = self._locale.currency_formats["standard"].pattern
         pattern = pattern.replace("¤", SYMBOLS.get(currency, "¤"))
-        is_whole = round(amount, 2) == int(amount)
+        is_whole = f"{amount:.2f}".endswith(".00")
         return format_currency(
             amount,
             currency,

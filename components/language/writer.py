@@ -306,6 +306,18 @@ class LocalWriter:
             for name in ("input_ids", "attention_mask")
         }
 
+    def _inputs(self, messages: Iterable[Mapping[str, str]]) -> Any:
+        """Return the model's inputs.
+
+        Raises:
+            WriterError: the model's chat template refuses the messages, as one that knows no
+                system role does.
+        """
+        try:
+            return self.prompt(messages)
+        except Exception as error:  # a template is a program of the model's author
+            raise WriterError(f"serve.writer: the model's chat template: {error}") from error
+
     def write(
         self, messages: Iterable[Mapping[str, str]], seconds: float
     ) -> Generator[str, None, None]:
@@ -314,7 +326,7 @@ class LocalWriter:
 
         until = time.monotonic() + seconds
         closed = threading.Event()
-        inputs = self.prompt(messages)
+        inputs = self._inputs(messages)
         streamer: Any = TextIteratorStreamer(
             self.tokenizer, skip_prompt=True, skip_special_tokens=True
         )
@@ -363,10 +375,14 @@ class LocalWriter:
         from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteriaList
 
         until = time.monotonic() + seconds
-        inputs = self.prompt(messages)
+        inputs = self._inputs(messages)
         n_prompt = inputs["input_ids"].shape[1]
         compact = {**schema, "x-guidance": {"whitespace_flexible": False}}
-        matcher = LLMatcher(self._guide, LLMatcher.grammar_from_json_schema(json.dumps(compact)))
+        try:
+            grammar = LLMatcher.grammar_from_json_schema(json.dumps(compact))
+            matcher = LLMatcher(self._guide, grammar)
+        except Exception as error:  # of llguidance's parsers and of its view of a tokenizer
+            raise WriterError(f"serve.writer: the model cannot fill a schema: {error}") from error
         mask = allocate_token_bitmask(1, self._guide.vocab_size)
 
         class Allowed(LogitsProcessor):  # type: ignore[misc]

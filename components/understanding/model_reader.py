@@ -10,6 +10,7 @@ Where the model is slow, dead or writes nonsense, the other reader's reading sta
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any, Protocol
 
 from pydantic import ValidationError
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from components.language.writer import FillsSchema, WriterError
 from components.understanding.plain import plain
 from components.understanding.reading import Reading
+from components.words.segmentation import has_unspaced
 
 logger = logging.getLogger("bentoml.bowerbird")
 
@@ -92,13 +94,23 @@ def messages_for(text: str) -> list[dict[str, str]]:
 
 def checked(reading: Reading, other: Reading, text: str) -> Reading:
     """Return a model's reading of a text, as far as the text says it."""
-    said = plain(text)
-    parts = {
-        name: [part for part in getattr(reading, name) if plain(part) in said] for name in PARTS
-    }
+    parts = {name: [part for part in getattr(reading, name) if _says(text, part)] for name in PARTS}
     parts["refused"] = list(dict.fromkeys([*other.refused, *parts["refused"]]))[:8]
+    refused = {plain(part) for part in parts["refused"]}
     for name in PARTS:  # what is refused is not wanted
         if name != "refused":
-            parts[name] = [part for part in parts[name] if part not in parts["refused"]]
+            parts[name] = [part for part in parts[name] if plain(part) not in refused]
     limits = {name: getattr(other, name) for name in LIMITS}
     return reading.model_copy(update={**parts, **limits})
+
+
+def _says(text: str, part: str) -> bool:
+    """Return whether a text has a part as whole words; of Chinese and its like as characters.
+
+    >>> _says("a book on smugglers", "mug"), _says("我要马克杯", "马克杯")
+    (False, True)
+    """
+    said, looked_for = plain(text), plain(part)
+    if has_unspaced(said):
+        return looked_for in said
+    return re.search(rf"(?<!\w){re.escape(looked_for)}(?!\w)", said) is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from serving.conversation.vocabulary import words
+from serving.languages import SYMBOLS
 
 NAMES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish", "zh": "Chinese"}
 """Languages, as a prompt names them, by ISO 639-1 code."""
@@ -52,11 +53,23 @@ HARMLESS = {
 Nor do any of them together: with "on" and "us", "it is on us" would pass.
 """
 
-SYMBOLS = {"GBP": "£", "EUR": "€", "USD": "$", "CNY": "¥"}
+JOINTS = {
+    "en": frozenset(words("for of in at to with and or also too but so")),
+    "de": frozenset(words("für von vom in im an am zu zum zur und oder auch so aber")),
+    "fr": frozenset(words("de du des d pour et ou aussi avec dans en à au aux mais")),
+    "es": frozenset(words("de del para por con en a al y e o u también pero")),
+    "zh": frozenset(words("为 在 和 与 也")),
+}
+"""Of these words, those that join: between facts they claim nothing, within a fact they are part of
+it. "Age 3 to 6" does not support "age 3 or 6"."""
 
 CURRENCIES = {
     **{symbol: code for code, symbol in SYMBOLS.items()},
-    **{code.casefold(): code for code in (*SYMBOLS, "CHF", "JPY", "PLN", "SEK", "NOK", "DKK")},
+    "¥": "CNY",
+    **{
+        code.casefold(): code
+        for code in (*SYMBOLS, "CNY", "CHF", "JPY", "PLN", "SEK", "NOK", "DKK")
+    },
     **dict.fromkeys(("pound", "pounds", "pfund", "libra", "libras", "livre", "livres"), "GBP"),
     **dict.fromkeys(("euro", "euros"), "EUR"),
     **dict.fromkeys(("dollar", "dollars", "dólar", "dólares"), "USD"),

@@ -6,7 +6,8 @@ is not understood is not supported. A sentence is supported if, without the word
 
 - the product's whole title;
 - the product's own price, in its currency;
-- whole facts: a reason of the proposal, or an attribute's name and value. Each ends a clause.
+- whole facts: a reason of the proposal, or an attribute's name and value. Each ends a clause, and
+  has the words that join its parts (``JOINTS``): "3 to 6" is not "3 or 6".
 
 No part of a fact is one: "no mention of plastic" does not support "plastic", and a "green rose
 cushion" is no green rose. So negations, comparisons, other titles, other amounts, numbers and
@@ -22,7 +23,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from serving.conversation.claim_words import CURRENCIES, HARMLESS, PROMISE
+from serving.conversation.claim_words import CURRENCIES, HARMLESS, JOINTS, PROMISE
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _TOKEN = re.compile(
@@ -47,6 +48,7 @@ class Facts:
 
     def __init__(self, product: Mapping[str, Any], language: str) -> None:
         self._harmless = _sequences(HARMLESS[language])
+        self._joints = JOINTS[language]
         title = str(product["title"])
         facts = [part for part in re.split("[;；]", str(product["reason"])) if part.strip()]
         for name, value in (product.get("attributes") or {}).items():
@@ -89,6 +91,8 @@ class Facts:
         n = len(self._title)
         if n and said[at : at + n] == self._title and not any(map(_is_amount, self._title)):
             return _TITLE, n
+        if said[at] in self._joints:
+            return said[at], 1
         for n in (3, 2, 1):
             if said[at : at + n] in self._harmless:
                 return "", n
@@ -125,7 +129,7 @@ class Facts:
         reached = {0}
         for at in range(len(claims)):
             if at in reached:
-                if claims[at] == _TITLE:
+                if claims[at] == _TITLE or claims[at] in self._joints:
                     reached.add(at + 1)
                 reached |= {end for end in ends if claims[at:end] in self._facts}
         return len(claims) in reached

@@ -12,7 +12,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from serving.conversation.claim_words import NAMES, SYMBOLS
+from serving.conversation.claim_words import NAMES
+from serving.languages import SYMBOLS
 
 LONGEST = 200
 """Characters of a title or of a product's facts in a prompt."""

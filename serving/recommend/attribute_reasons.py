@@ -66,9 +66,11 @@ class AttributeReasons:
         found = []
         for row in self._codes[list(items)]:  # the few items shown
             own = row.indices[often[row.indices]]
-            best = own[ratio[own].argmax()] if len(own) else -1
-            because = language.gettext("because you often choose {value}", value=self._labels[best])
-            found.append(because if len(own) else "")
+            if not len(own):
+                found.append("")
+                continue
+            value = self._labels[own[ratio[own].argmax()]]
+            found.append(language.gettext("because you often choose {value}", value=value))
         return found
 
     def _like_you(self, items: Sequence[int], history: History) -> list[bool]:

@@ -45,9 +45,11 @@ def complements(
     for model in engine.model.candidates.values():
         if not isinstance(model, FindsCompanions):
             continue
-        scores = model.score_companions(batch, among)[0]
+        scores = model.score_companions(batch, np.arange(engine.n_items))[0]
+        lowest = scores[np.isfinite(scores)].min(initial=np.inf)  # of all: it says "not together"
+        scores = scores[among]
         best = np.argsort(-scores, kind="stable")[:DEPTH]
-        best = best[scores[best] > scores[np.isfinite(scores)].min(initial=np.inf)]
+        best = best[scores[best] > lowest]
         fused[best] += 1.0 / (60.0 + np.arange(len(best)))
     best = np.argsort(-fused, kind="stable")
     return among[best[fused[best] > 0]]

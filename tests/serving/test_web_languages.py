@@ -70,6 +70,22 @@ EXPECTED = {
         "angesehen",
         "Hier sind 4",
     ),
+    "fr": (
+        "Que cherchez-vous",
+        "Voir",
+        "populaire en ce moment",
+        "moins cher",
+        "Vous avez regardé",
+        "Voici 4 idées",
+    ),
+    "es": (
+        "¿Qué busca?",
+        "Ver",
+        "popular últimamente",
+        "más barato",
+        "Vio ",
+        "Aquí van 4 ideas",
+    ),
 }
 
 
@@ -79,7 +95,7 @@ def test_the_shoppers_page_on_a_phone(phone: webdriver.Chrome, page: str, code: 
     until(phone, "document.querySelectorAll('#shelf li').length === 8")
     until(phone, "document.querySelectorAll('#results li').length > 0")
     until(phone, "document.querySelectorAll('#log .chips button').length > 0")
-    title, look, popular, cheaper, looked, found = EXPECTED.get(code, [""] * 6)
+    title, look, popular, cheaper, looked, found = EXPECTED[code]
     assert title in phone.find_element(By.ID, "talk-title").text
     assert look in phone.find_element(By.CSS_SELECTOR, "#shelf .look").text
     text = phone.find_element(By.TAG_NAME, "main").text
@@ -95,7 +111,7 @@ def test_the_shoppers_page_on_a_phone(phone: webdriver.Chrome, page: str, code: 
     assert found in said
     assert re.search("£4|4 £", said)
     chips = phone.find_elements(By.CSS_SELECTOR, "#log .answer:last-child > .chips button")
-    assert cheaper in [chip.text for chip in chips] or not cheaper
+    assert cheaper in [chip.text for chip in chips]
     assert phone.execute_script("return document.documentElement.scrollWidth") <= 360
     if folder := os.environ.get("SCREENSHOTS"):
         until(phone, "document.querySelector('#message').textContent === ''")

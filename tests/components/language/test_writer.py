@@ -292,3 +292,13 @@ def test_a_folder_without_a_model_is_refused_with_words(tmp_path: Path) -> None:
         LocalWriter(tmp_path / "nowhere")
     with pytest.raises(WriterError, match="no causal model"):
         LocalWriter(tmp_path)
+
+
+def test_a_chat_template_that_refuses_the_messages_is_a_writers_error(folder: Path) -> None:
+    writer = LocalWriter(folder)
+    writer.tokenizer.chat_template = "{{ raise_exception('no system role') }}"
+    messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "a mug"}]
+    with pytest.raises(WriterError, match="chat template"):
+        list(writer.write(messages, 5.0))
+    with pytest.raises(WriterError, match="chat template"):
+        writer.fill(messages, {"type": "object"}, 5.0)

@@ -60,6 +60,12 @@ def test_what_it_does_not_say_is_dropped_and_refusals_and_limits_stay() -> None:
     assert (found.max_price, found.currency) == (5, "GBP")
 
 
+def test_a_part_of_a_word_is_not_said_and_refusals_are_compared_by_their_plain_form() -> None:
+    assert checked(Reading(things=["mug"]), Reading(), "a book on smugglers").things == []
+    found = checked(Reading(details=["Rote"]), Reading(refused=["rote"]), "keine rote Tasse")
+    assert found.details == []
+
+
 @pytest.mark.parametrize(
     "said",
     [WriterError("slow"), "", "{", "nonsense", '{"intent": "buy"}', '{"things": "mug"}', "[]",

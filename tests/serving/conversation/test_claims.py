@@ -96,6 +96,26 @@ def test_anything_else_does_not(sentence: str) -> None:
     assert not passes(sentence)
 
 
+JOINED = MUG | {
+    "reason": "suits gift for him or her",
+    "attributes": {"age": "3 to 6", "made for": "indoor and outdoor"},
+}
+
+
+@pytest.mark.parametrize(
+    ("true", "wrong"),
+    [
+        ("is for age 3 to 6", ("is for age 3 and 6", "is for age 3 or 6", "is for age 3, 6")),
+        ("is made for indoor and outdoor", ("is made for indoor or outdoor",)),
+        ("suits gift for him or her", ("suits gift for him and her", "suits gift for her or him")),
+    ],
+)
+def test_the_words_within_a_fact_are_part_of_it(true: str, wrong: tuple[str, ...]) -> None:
+    assert passes(f"The Red Retrospot Mug {true}.", JOINED)
+    for sentence in wrong:
+        assert not passes(f"The Red Retrospot Mug {sentence}.", JOINED), sentence
+
+
 def test_a_sentence_without_a_title_belongs_to_the_one_before() -> None:
     assert passes("It is red, as you asked.", named=True)
     assert not passes("It is blue, as you asked.", named=True)
