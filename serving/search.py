@@ -93,10 +93,12 @@ class Search:
             return empty
         said = self._analyser.of_query(query)
         words, spelling = self._words.cosines(said.terms), self._letters.cosines(said.text)
-        matches = self._words.cosines(said.content) > 0
+        same = said.content == said.terms  # the usual query has no stop word and no number
+        matches = (words if same else self._words.cosines(said.content)) > 0
         if not (matches & mask).any() and translated and (other := translated(query)):
             known = self._analyser.of_query(other)
-            if (in_words := self._words.cosines(known.content) > 0).any():
+            in_words = self._words.cosines(known.content) > 0
+            if (in_words & mask).any():
                 words, spelling = (
                     self._words.cosines(known.terms),
                     self._letters.cosines(known.text),

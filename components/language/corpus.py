@@ -237,6 +237,8 @@ def in_unspaced(text: str, offsets: list[tuple[int, int]], marked: BoolArray) ->
     first = np.array([start for start, _ in offsets])
     last = np.maximum(first + 1, [end for _, end in offsets])
     found = np.array([begins[a:b].any() for a, b in zip(first, last, strict=True)], dtype=bool)
+    # Of the byte tokens of one character, which have its offset, the first one starts the word.
+    found &= np.append(True, first[1:] != first[:-1])[: len(found)]
     before = np.append(False, inside[:-1])[first]  # a word after one without a space
     return np.where(inside[first], found, marked | found | before)
 

@@ -31,7 +31,7 @@ _CURRENCY = {
 }
 _CENTS = frozenset(words("p pence cent cents centimes centavos centimos ct rappen"))
 _DIGITS = re.compile(r"\d{1,3}(?:[ ,.'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.,]\d{1,2})?")
-_HAN = re.compile("[零〇一二两三四五六七八九十百千万亿]{1,16}")
+_HAN = re.compile("[零〇一二两三四五六七八九十百千万亿廿卅点]{1,16}")
 _COUNTED = re.compile(rf"(?:\d|{_HAN.pattern}) ?[个只件套张条人岁号厘]")
 """A number of things, or an age."""
 _NAMED = {
@@ -151,8 +151,8 @@ _ARTICLES = frozenset(words("a one ein eine einen einem un une una"))
 
 def _number(said: str, parts: list[str], code: str) -> float | None:
     if found := _DIGITS.search(said):
-        thousands = re.match("k(?![^\\W_])", said[found.end() :])
-        return _decimal(found[0]) * (1000 if thousands else 1)
+        unit = re.match(r"k(?![^\W_])|[十百千万亿]", said[found.end() :])
+        return _decimal(found[0]) * (_UNITS[unit[0]] if unit else 1)
     for word, value in _NAMED.items():
         if word in parts:
             return value
@@ -164,6 +164,7 @@ def _number(said: str, parts: list[str], code: str) -> float | None:
     return 1.0 if _ARTICLES & set(parts) and _CURRENCY.keys() & set(parts) else None
 
 
+_UNITS = {"k": 1e3, "十": 10.0, "百": 100.0, "千": 1e3, "万": 1e4, "亿": 1e8}
 _LARGE = {
     **dict.fromkeys(words("hundred hundert cent cents cien ciento"), 100.0),
     **dict.fromkeys(words("thousand tausend mille mil"), 1000.0),

@@ -72,7 +72,10 @@ class Words:
         self.languages = languages or {"en": 1.0}
         self._stems = {code: _Stems(code, self.languages) for code in self.languages}
         self._plain = {code: _Stems(code, self.languages, "en") for code in self.languages}
-        self._japanese = "ja" in self.languages and "zh" not in self.languages
+        # The kana の is usual in Chinese titles, too: it makes no Japanese of them.
+        self._japanese: bool | None = "ja" in self.languages
+        if self._japanese and "zh" in self.languages:
+            self._japanese = None
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Self:

@@ -1,6 +1,6 @@
 """Numbers in words and signs, and words for currencies, in several languages.
 
-In: a text. Out: the number that it says; the ISO 4217 code of a currency.
+In: a text. Out: the number that it says. ``CURRENCY_WORDS``: what currencies are called.
 """
 
 from __future__ import annotations
@@ -38,20 +38,6 @@ CURRENCY_WORDS = {
     "BRL": "r$ reais real brl",
 }
 """ISO 4217 code → its words and signs. "¥" is left out: it is of China and of Japan."""
-_CURRENCY_OF = {
-    simplified(normalise(word)): code
-    for code, said in CURRENCY_WORDS.items()
-    for word in said.split()
-}
-
-
-def currency_of(word: str) -> str | None:
-    """Return the ISO 4217 code of a word or sign for a currency, None if it is none.
-
-    >>> currency_of("块"), currency_of("欧元"), currency_of("Euros"), currency_of("mug")
-    ('CNY', 'EUR', 'EUR', None)
-    """
-    return _CURRENCY_OF.get(simplified(normalise(word)))
 
 
 def number_of(text: str) -> float | None:
@@ -65,7 +51,8 @@ def number_of(text: str) -> float | None:
     >>> number_of("３５０"), number_of("١٢"), number_of("茶壶")
     (350.0, 12.0, None)
     """
-    plain = simplified(normalise(text.strip())).translate(_FORMAL).replace(",", "")
+    plain = simplified(normalise(text.strip())).translate(_FORMAL)
+    plain = regex.sub(r",(?=\d{3}(?!\d))", "", plain)
     plain = plain.replace("廿", "二十").replace("卅", "三十")
     if mixed := _MIXED.fullmatch(plain):
         unit = {**_UNITS, **_GROUPS, "k": 1000}[mixed[2]]
@@ -97,6 +84,9 @@ def _of_chinese(text: str) -> float | None:
         elif one in _UNITS:
             group += (digit or 1) * _UNITS[one]
             digit, last = 0, _UNITS[one]
+        elif _GROUPS[one] > 10_000:  # of all before it: 一万亿
+            total = (total + group + digit or 1) * _GROUPS[one]
+            group, digit, last = 0, 0, _GROUPS[one]
         else:
             total += (group + digit or 1) * _GROUPS[one]
             group, digit, last = 0, 0, _GROUPS[one]

@@ -99,18 +99,21 @@ def simplified(text: str) -> str:
     return text if text.isascii() else text.translate(_simplified())
 
 
-def words(text: str, japanese: bool = False, parts: bool = False) -> list[str]:
+def words(text: str, japanese: bool | None = None, parts: bool = False) -> list[str]:
     """Return the words of a normalised text in order, Chinese characters simplified.
 
-    japanese: Chinese characters without kana are Japanese. parts: after a Chinese word its parts,
-    too, down to characters, so that a query finds compounds by them.
+    japanese: whether Chinese characters are Japanese; None: in a text with kana they are. parts:
+    after a Chinese word its parts, too, down to characters, so that a query finds compounds by
+    them.
 
     >>> words("日式手绘陶瓷马克杯 350ml")
     ['日式', '手绘', '陶瓷', '马克杯', '350ml']
     """
     if text.isascii():
         return _ASCII.findall(text)
-    return list(_words(text, japanese or _HAS_KANA.search(text) is not None, parts))
+    if japanese is None:
+        japanese = _HAS_KANA.search(text) is not None
+    return list(_words(text, japanese, parts))
 
 
 def _words(text: str, japanese: bool, parts: bool) -> Iterator[str]:

@@ -6,7 +6,7 @@ that Snowball's stemmers know (Porter 2001), Korean ones a particle.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from threading import Lock
 
@@ -100,6 +100,18 @@ def stemmer(language: str) -> Callable[[str], str]:
     return stemmed
 
 
+_CONTENT = {
+    "en": "fire top bottom thick thin side front back full mill bill system empty fill",
+    "de": "uhr ei tag teil mann frau kind lang lange kurz rund groß große großen großer großes "
+    "klein kleine kleinen kleiner kleines",
+    "fr": "haut bas tente pièce mince",
+    "es": "ante cuenta dado grande grandes largo alto bajo sal",
+    "zh": "大 小",
+    "ru": "дверь дом окно ребенок глаз",
+}
+"""Words of the lists of stop words that name products or say what they are like."""
+
+
 @cache
 def stop_words(language: str) -> frozenset[str]:
     """Return the normalised words of a language that say nothing about a product.
@@ -108,14 +120,17 @@ def stop_words(language: str) -> frozenset[str]:
     (True, True, frozenset())
     """
     if language == "en":
-        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS as listed
+    else:
+        import stopwordsiso
 
-        return frozenset(ENGLISH_STOP_WORDS)
-    import stopwordsiso
+        listed = stopwordsiso.stopwords(language) if stopwordsiso.has_lang(language) else ()
+    content = _normal(_CONTENT.get(language, "").split())
+    return _normal(listed) - content
 
-    if not stopwordsiso.has_lang(language):
-        return frozenset()
-    return frozenset(simplified(normalise(word)) for word in stopwordsiso.stopwords(language))
+
+def _normal(listed: Iterable[str]) -> frozenset[str]:
+    return frozenset(simplified(normalise(word)) for word in listed)
 
 
 def is_function_word(word: str) -> bool:

@@ -96,3 +96,29 @@ def test_new_products_are_read_by_the_same_words() -> None:
     grown = search.extended(table, np.array([8, 9]), None)
     assert 8 in found(grown, "紫砂壶", 10)
     assert found(grown, "mugs", 10) == [9]
+
+
+@pytest.mark.parametrize(
+    ("titles", "query", "code"),
+    [
+        (
+            ["Wanduhr schwarz", "Uhr schwarz aus Holz", "Tasse rote Blumen mit Henkel"],
+            "rote Uhr",
+            1,
+        ),
+        (["FIRE PIT STEEL", "wooden spoon", "tea towel"], "fire basket", 0),
+        (["thick wool blanket", "thin scarf", "mug"], "thick socks", 0),
+        (["vestido largo rojo con flores", "taza para el té", "falda"], "algo largo", 0),
+    ],
+)
+def test_products_are_found_by_words_that_lists_of_stop_words_hold(
+    titles: list[str], query: str, code: int
+) -> None:
+    assert code in found(Search(catalogue(titles * 4)), query, 12)
+
+
+def test_a_translation_of_products_that_are_filtered_out_takes_no_spelling() -> None:
+    search = Search(catalogue(["wooden fire bowl black", "steel pan", "glass vase"]))
+    mask = np.array([True, False, False])
+    codes, _ = search.find("bowll", mask, lambda query: "steel")
+    assert codes.tolist() == [0]

@@ -41,7 +41,7 @@ _FEATURES = {
     "set",
     "zh": "黑色 白色 红色 蓝色 绿色 粉色 粉红 黄色 橙色 紫色 灰色 棕色 米色 银色 金色 透明 彩色 "
     "小号 中号 大号 迷你 套装 礼盒 系列 新款 两件套 三件套 四件套",
-    "ja": "黒 白 赤 青 緑 ピンク 黄色 オレンジ 紫 グレー ブラウン ベージュ シルバー ゴールド "
+    "ja": "ピンク 黄色 オレンジ グレー ブラウン ベージュ シルバー ゴールド "
     "ブラック ホワイト レッド ブルー グリーン セット",
 }
 """Colours and sizes, which name no category, by language."""
@@ -96,5 +96,5 @@ def _phrases(title: str) -> list[list[str]]:
 
 def _no_categories(languages: tuple[str, ...]) -> frozenset[str]:
     """Return the stop words, colours and sizes of the languages."""
-    features = " ".join(_FEATURES.get(code, "") for code in languages)
+    features = simplified(normalise(" ".join(_FEATURES.get(code, "") for code in languages)))
     return frozenset(features.split()).union(*map(stop_words, languages))

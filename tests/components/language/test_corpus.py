@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from components.data.dataset import load_prepared
 from components.language import corpus
@@ -66,6 +67,18 @@ def test_tokens_of_one_chinese_word_are_one_word() -> None:
     pieces = tokenizer.convert_ids_to_tokens(tokens)
     words = "".join(f" {one}" if start else one for one, start in zip(pieces, starts, strict=True))
     assert words.replace("##", "").split() == ["日本", "人", "red", "teapots", "tea", "日本", "tea"]
+
+
+def test_bytes_of_one_character_are_one_start() -> None:
+    tokenizer = Tokenizer(models.BPE(unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator([""], trainers.BpeTrainer(initial_alphabet=alphabet))
+    encoded = tokenizer.encode("陶瓷 cup")
+    marked = np.array([token.startswith("Ġ") for token in encoded.tokens])
+    starts = corpus.in_unspaced("陶瓷 cup", encoded.offsets, marked)
+    assert len(encoded.offsets) == 10  # three bytes a character, then " cup"
+    assert starts[:6].tolist() == [True, *[False] * 5]
 
 
 @given(st.lists(st.text(max_size=30), max_size=12), st.floats(0.5, 1))

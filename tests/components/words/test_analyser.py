@@ -126,3 +126,12 @@ def test_short_titles_of_a_script_have_its_language(titles: list[str], language:
     import pandas as pd
 
     assert shares(catalogue_languages(pd.Series(titles * 5))) == {language: 1.0}
+
+
+def test_a_kana_makes_no_japanese_of_a_chinese_title() -> None:
+    words = Words({"zh": 0.9, "en": 0.1})
+    (title,) = words.of_texts(["紫砂茶壶の礼盒"], for_search=True)
+    assert words.alternatives("礼盒")[0][0] in title
+    japanese = Words({"ja": 1.0})
+    (title,) = japanese.of_texts(["有田焼の急須セット"], for_search=True)
+    assert japanese.alternatives("急須")[0][0] in title
