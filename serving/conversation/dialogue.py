@@ -199,6 +199,13 @@ class Conversation:
             return self._why(turn)
         mask = self._finder.possible(advanced, history)
         if said.move == "goes_with" and (seeds := self._seeds(turn)):
+            # Only price and refusals count: the other wishes were said of other things.
+            after = turn.state
+            after.things, after.details, after.needs, after.shown = [], [], [], []
+            after.goes_with = [self.engine.ids[code] for code in seeds]
+            after.goes_with_thing = said.things[0] if said.things else None
+            return self._goes_with(turn, mask, seeds)
+        if seeds := self.shop.codes(turn.state.goes_with):
             return self._goes_with(turn, mask, seeds)
         known = said.things or said.details or said.needs or said.purpose or said.move
         if said.unknown and not known:
@@ -303,19 +310,19 @@ class Conversation:
 
     def _goes_with(self, turn: Turn, mask: Mask, seeds: list[int]) -> Reply:
         """Propose what goes with products, of other kinds than they are."""
-        state, message, templates = turn.state, turn.message, turn.templates
-        # Only price and refusals count: the other wishes were said of other things.
-        state.things, state.details, state.needs = [], [], []
+        state, templates = turn.state, turn.templates
         found = self.shop.satisfy(state, mask)
+        allowed = self._allowed(turn, found)
         titles = {self.engine.titles[code] for code in seeds}
         named = {kind for title in titles for kind in self._understanding.kinds(title)}
-        kinds = [self.shop.items.word(kind) for kind in {*named, *message.things}]
-        codes = complements(self.engine, seeds, found.allowed, kinds)[: turn.k].tolist()
+        thing = state.goes_with_thing
+        kinds = [self.shop.items.word(kind) for kind in {*named, *filter(None, [thing])}]
+        codes = complements(self.engine, seeds, allowed, kinds)[: turn.k].tolist()
         if not codes:
             return Reply(templates.gettext("I know of nothing that goes with it."), state)
         state.last = [self.engine.ids[code] for code in codes]
         state.shown = list(dict.fromkeys([*state.shown, *state.last]))[-MAX_SHOWN:]
-        what = message.things[0] if message.things else self.engine.titles[seeds[0]].lower()
+        what = thing or self.engine.titles[seeds[0]].lower()
         reasons = templates.reasons.of(codes, state, found, turn.history)
         goes = templates.gettext("This goes with {thing}:", thing=alternatives(what)[0])
         text = templates.text.sentences([*templates.text.relaxed(found), goes])

@@ -46,6 +46,10 @@ class ConversationState(Body):
         None, pattern="^[a-z]{2}$", description="ISO 639-1 code of the language of the answers"
     )
     like: Id | None = Field(None, description="the item that the proposals should be like")
+    goes_with: list[Id] = Field(
+        [], max_length=MAX_TERMS, description="the items that the proposals should go with"
+    )
+    goes_with_thing: Term | None = Field(None, description="the kind of these items, if named")
     last: list[Id] = Field([], max_length=MAX_PROPOSALS, description="shown last, in order")
     shown: list[Id] = Field([], max_length=MAX_SHOWN, description="shown for this need")
     rejected: list[Id] = Field([], max_length=MAX_SHOWN)

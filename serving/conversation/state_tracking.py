@@ -22,7 +22,8 @@ def new_state(before: ConversationState | None) -> ConversationState:
 
 def is_open(state: ConversationState) -> bool:
     """Return whether nothing says yet what is looked for."""
-    return not (state.things or state.details or state.needs or state.purpose or state.like)
+    wishes = (state.things, state.details, state.needs, state.purpose, state.like, state.goes_with)
+    return not any(wishes)
 
 
 def stamped(state: ConversationState, before: ConversationState) -> ConversationState:
@@ -54,6 +55,8 @@ class StateTracker:
         if message.fresh:
             new.things, new.details, new.purpose, new.needs = [], [], [], []
             new.like, new.level, new.shown = None, None, []
+        if message.fresh or message.things or message.needs or message.purpose:
+            new.goes_with, new.goes_with_thing = [], None
         new.things = list(message.things)[:MAX_TERMS] or new.things
         for name in ("details", "purpose", "needs", "refused"):
             merged = list(dict.fromkeys([*getattr(message, name), *getattr(new, name)]))
@@ -75,6 +78,7 @@ class StateTracker:
             # By its place it is like what was looked for; by its title it may be anything.
             new.things = [] if message.items else new.things
             new.like, new.needs, new.purpose = named[0], [], []
+            new.goes_with, new.goes_with_thing = [], None
             new.details = list(message.details)
         elif message.move in ("cheaper", "dearer"):
             self._critique_price(new, message.move == "cheaper", named or last)

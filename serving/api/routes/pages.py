@@ -7,7 +7,7 @@ has an ETag.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from html import escape
 from pathlib import Path
@@ -55,11 +55,16 @@ def messages(language: Language) -> bytes:
     return orjson.dumps(language.messages)
 
 
+@lru_cache(64)
+def _etag(content: bytes) -> str:
+    return f'"{sha256(content).hexdigest()[:32]}"'
+
+
 def unless_known(
     request: Request, content: bytes, media_type: str, headers: dict[str, str]
 ) -> Response:
     """Return ``content``, or 304 where the browser has it already."""
-    etag = f'"{sha256(content).hexdigest()[:32]}"'
+    etag = _etag(content)
     headers = {**headers, "etag": etag, "cache-control": "no-cache"}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)

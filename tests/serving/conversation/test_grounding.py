@@ -137,6 +137,24 @@ def test_what_goes_with_a_product_is_of_another_kind(shop: Shop) -> None:
     assert not any("mug" in found.split() for found in shop.titles(by_kind))
 
 
+def test_a_critique_of_what_goes_with_a_product_stays_with_it(shop: Shop) -> None:
+    companions = ("was passt zu Tassen", {"intent": "goes_with", "things": ["Tassen"]})
+    cheaper, more = ("billiger", {"intent": "cheaper"}), ("noch mehr", {"intent": "more"})
+    prices = shop.engine.prices
+    first, second = shop.say(companions), shop.say(companions, cheaper)
+    assert second.items
+    assert prices[second.items].max() < np.median(prices[first.items])
+    third = shop.say(companions, cheaper, more)
+    assert third.items
+    assert not {*third.items} & {*first.items, *second.items}
+    for reply in (second, third):
+        assert not any("mug" in title.split() for title in shop.titles(reply))
+        assert reply.state.goes_with == first.state.goes_with
+    other = shop.say(companions, MUGS)
+    assert other.state.goes_with == []
+    assert all("mug" in title for title in shop.titles(other))
+
+
 def test_similar_products_keep_the_kind_that_was_looked_for(shop: Shop) -> None:
     reply = shop.say(MUGS, ("so was wie das erste", {"intent": "similar_to", "places": [1]}))
     assert reply.items
