@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import orjson
 from fastapi import FastAPI
@@ -29,6 +30,15 @@ from serving.api.routes import (
 from serving.api.routing import Json
 
 
+class Revalidated(StaticFiles):
+    """Files that a browser keeps, and asks each time whether they changed."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        response = super().file_response(*args, **options)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
 def create_app(serve: Serve) -> FastAPI:
     """Return the application with the limits of ``serve``."""
     app = FastAPI(
@@ -46,7 +56,7 @@ def create_app(serve: Serve) -> FastAPI:
         app.include_router(router)
     for module in (recommend, feedback, search, chat, users, admin, operations, reports, pages):
         app.include_router(module.router)
-    app.mount("/web", StaticFiles(directory=pages.WEB), name="web")
+    app.mount("/web", Revalidated(directory=pages.WEB), name="web")
     app.add_middleware(Guard, max_body=serve.max_body, rate=serve.max_rate)
     add_handlers(app)
 

@@ -29,7 +29,7 @@ SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 SHOPPER = frozenset(
     (
         *("/recommend", "/feedback", "/feedback/batch", "/session"),
-        *("/search", "/facets", "/similar", "/conversation"),
+        *("/search", "/facets", "/similar", "/conversation", "/web/bowerbird.js"),
     )
 )
 """What pages of ``serve.allowed_origins`` may call."""

@@ -1,5 +1,5 @@
 // Functions of both pages. Text from outside only ever becomes a text node, never markup.
-import { _, language } from "/web/messages.js";
+import { _, language } from "./messages.js";
 
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -24,7 +24,8 @@ async function ask(path, body, method, more = {}) {
   if (visitor.token) headers["X-Session-Token"] = visitor.token;
   else if (key) headers["X-API-Key"] = bytes(key);
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const answer = await fetch(path, {
+  // Relative: a proxy may serve the pages below a path.
+  const answer = await fetch(`.${path}`, {
     method: method || (body === undefined ? "GET" : "POST"),
     headers,
     body: body === undefined ? undefined : JSON.stringify(body),

@@ -1,6 +1,6 @@
 // Facets of the shopper's page: the shop's attributes of products, with counts, as filters.
-import { api, element } from "/web/common.js";
-import { _, day, ngettext, number } from "/web/messages.js";
+import { api, element } from "./common.js";
+import { _, day, ngettext, number } from "./messages.js";
 
 const at = (id) => document.getElementById(id);
 const FIRST = 6; // values of a facet before "show all"

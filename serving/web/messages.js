@@ -8,7 +8,7 @@ export const locale = navigator.languages.find((one) => primary(one) === primary
 const isEnglish = primary(language) === "en"; // the language of the texts in the code
 const plural = new Intl.PluralRules(language);
 // Without the catalogue the page works, in English.
-const translations = await fetch(`/web/messages/${language}.json`).then((answer) => answer.json()).catch(() => ({}));
+const translations = await fetch(`./web/messages/${language}.json`).then((answer) => answer.json()).catch(() => ({}));
 
 const known = (text) => (Object.hasOwn(translations, text) ? translations[text] : null);
 const filled = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => (Object.hasOwn(values, name) ? String(values[name]) : whole));

@@ -1,8 +1,8 @@
 // The operator's page: the model in service, traffic, the newest drift verdict, what happened.
-import { api, element, say } from "/web/common.js";
-import { bars, lines } from "/web/charts.js";
-import { N_, _, clock, locale, moment, ngettext, number, percent, short } from "/web/messages.js";
-import { showTimeline } from "/web/timeline.js";
+import { api, element, say } from "./common.js";
+import { bars, lines } from "./charts.js";
+import { N_, _, clock, locale, moment, ngettext, number, percent, short } from "./messages.js";
+import { showTimeline } from "./timeline.js";
 
 const at = (id) => document.getElementById(id);
 const EVERY = 5000;
@@ -380,9 +380,9 @@ async function refresh() {
     at("latency").replaceChildren(...latency(found));
     alerts(status.alerts);
     holds(status.holds);
-    drift(status.drift, status.reports);
+    drift(status.drift, `.${status.reports}`);
     showTimeline(operate); // says itself what is wrong
-    quality(status.validation, status.reports);
+    quality(status.validation, `.${status.reports}`);
     if (Date.now() > heldUntil) say(at("message"), _("as of {time}", { time: new Date().toLocaleTimeString(locale) }));
   } catch (error) {
     at("key").hidden = error.status !== 401;

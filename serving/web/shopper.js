@@ -1,8 +1,8 @@
 // The shopper's page: a conversation, a shelf that changes with each click, search, similar items.
-import { api, element, say, stream, visitor } from "/web/common.js";
-import { _, calm, money, ngettext } from "/web/messages.js";
-import { Facets, facts } from "/web/facets.js";
-import { tile } from "/web/tile.js";
+import { api, element, say, stream, visitor } from "./common.js";
+import { _, calm, money, ngettext } from "./messages.js";
+import { Facets, facts } from "./facets.js";
+import { tile } from "./tile.js";
 
 const at = (id) => document.getElementById(id);
 const PAGE = 12;

@@ -1,6 +1,6 @@
 // The timeline: what happened, newest first, each entry with its evidence on demand.
-import { element } from "/web/common.js";
-import { N_, _, moment } from "/web/messages.js";
+import { element } from "./common.js";
+import { N_, _, moment } from "./messages.js";
 
 const at = (id) => document.getElementById(id);
 const PAGE = 25;

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,46 @@ def test_a_click_changes_the_shelf(browser: webdriver.Chrome, page: str) -> None
     assert "From one thing" in browser.find_element(By.ID, "shelf-note").text
     assert not browser.find_element(By.ID, "key").is_displayed()  # no key is needed here
     assert complaints(browser) == []
+
+
+@pytest.fixture
+def below(page: str) -> Iterator[str]:
+    """The URL of a proxy that serves the pages below a path."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def forward(self) -> None:
+            assert self.path.startswith("/reco/"), self.path
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            path = page + self.path.removeprefix("/reco")
+            answer = httpx.request(
+                self.command, path, content=body, headers=dict(self.headers), timeout=30
+            )
+            self.send_response(answer.status_code)
+            for name in ("content-type", "content-security-policy", "content-language"):
+                if name in answer.headers:
+                    self.send_header(name, answer.headers[name])
+            self.send_header("content-length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_GET = do_POST = forward
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/reco"
+        server.shutdown()
+
+
+def test_the_pages_work_below_a_path_of_a_proxy(browser: webdriver.Chrome, below: str) -> None:
+    visit(browser, f"{below}/")
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#log .chips button"))
+    browser.find_element(By.CSS_SELECTOR, "nav a[href=operator]").click()
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#model dd"))
+    links = [one.get_attribute("href") for one in browser.find_elements(By.TAG_NAME, "a")]
+    assert all(link.startswith(below) for link in links), links
+    assert [entry for entry in complaints(browser) if "favicon" not in entry] == []
 
 
 def test_text_from_the_catalogue_stays_text(browser: webdriver.Chrome, page: str) -> None:
