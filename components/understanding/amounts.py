@@ -173,27 +173,51 @@ _AND = frozenset(words("and und et y"))
 
 
 def _of_words(said: str, code: str) -> float | None:
-    """Return the number that a text says in words, None without one.
+    """Return the first number that a text says in words, None without one.
 
     >>> [_of_words(said, "en") for said in ("twenty-five", "two hundred and fifty pounds", "mug")]
     [25.0, 250.0, None]
     >>> _of_words("einundzwanzig euro", "de"), _of_words("deux cents", "fr")
     (21.0, 200.0)
+    >>> _of_words("between three and seven", "en"), _of_words("mille deux cents", "fr")
+    (3.0, 1200.0)
     """
     spelt = _spelt(code)
-    left, total = said.replace("-", " ").split(), None
+    left = said.replace("-", " ").split()
+    thousands = 0.0
+    group: float | None = None  # what is said so far, below a thousand
+    last = shorter = 0.0  # its last part; the group without it
     while left:
         value, n = _first(left, spelt, code)
         if value is None:
-            if total is not None and left[0] not in _AND:
+            if (group is not None or thousands) and left[0] not in _AND:
                 break
             n = 1
-        elif value in (100.0, 1000.0) and total:
-            total *= value
-        else:
-            total = (total or 0.0) + value
+        elif value == 1000.0 and thousands == 0.0:
+            thousands, group, last = 1000.0 * (group or 1.0), None, 1000.0
+        elif group is None:
+            if value >= 1000.0:
+                break
+            group, last, shorter = value, value, 0.0
+        elif value == 100.0 and group < 10.0:
+            group, last = 100.0 * group, 100.0
+        elif _fits(last, value, code):
+            group, last, shorter = group + value, value, group
+        else:  # another number; its first word was taken for a part of this one
+            group = shorter if value == 100.0 and last < 10.0 else group
+            break
         left = left[n:]
-    return total
+    return None if group is None and not thousands else thousands + (group or 0.0)
+
+
+def _fits(last: float, value: float, code: str) -> bool:
+    """Return whether a part of a number may follow another one: five follows twenty."""
+    if last >= 100.0:
+        return value < 100.0
+    if code == "de" and last < 10.0:  # drei und zwanzig
+        return value >= 20.0 and value % 10.0 == 0.0
+    most = 20.0 if code == "fr" and last in (60.0, 80.0) else 10.0
+    return last >= 20.0 and last % 10.0 == 0.0 and value < most
 
 
 @cache

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache
 
 import pandas as pd
+import yaml
 
-from components.understanding.plain import plain
+from components.understanding.plain import plain, words
 from components.understanding.utterances import FOLDER, lexicon
+from components.words.stems import stemmer
 
 _NO_THINGS = re.compile(
     r"\b(?:face|man|woman|men|women|person|people|boy|girl|flag|button|arrow|arrows|hand|hands|sign|"
@@ -26,9 +28,18 @@ _NO_THINGS = re.compile(
     r"|[^a-z' -]"
 )
 """English names of emoji that are no things."""
+_WORDS = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _FLAG = re.compile("[\U0001f1e6-\U0001f1ff]")
 HEAD_FIRST = frozenset({"ca", "es", "fr", "it", "pt", "ro", "th", "vi", "id", "ar", "he"})
 """Languages in which the noun comes before its details: "taza roja"."""
+SMALL = frozenset(
+    words(
+        """a an the of in on for to with and or de du des d la le les l un une en a au aux y el los
+        las una para con del al der die das den dem ein eine einen einem mit und oder aus fur im zum
+        zur e o 的 款 个 一 只 把 条"""
+    )
+)
+"""Words of the languages of the dictionary that no product is looked up by, in plain form."""
 RARE = 3
 """Titles that must end (or begin) with a phrase for it to be a kind of product."""
 SLIP = 0.82
@@ -65,6 +76,14 @@ def _emoji() -> Iterator[Concept]:
             yield {code: [name.replace("’", "'").casefold()] for code, name in names.items()}
 
 
+@cache
+def activities() -> list[Concept]:
+    """Return what people do: the forms by language, and by ``things`` the English names of what is
+    for it."""
+    text = (FOLDER / "activities.yaml").read_text(encoding="utf-8")
+    return list(yaml.safe_load(text).values())
+
+
 def names(code: str) -> list[str]:
     """Return the names of things in a language, empty if no dictionary has it."""
     return sorted({form for concept in things() for form in concept.get(code, ())})
@@ -93,9 +112,10 @@ class Dictionary:
     def __init__(self) -> None:
         self._concepts: list[Concept] = []
         self._by_form: dict[str, dict[str, list[int]]] = {}
+        self._by_stems: dict[str, dict[tuple[str, ...], list[int]]] = {}
         self._names: dict[int, tuple[str, str]] = {}
-        for kind, words in lexicon().items():
-            for name, forms in words.items():
+        for kind, by_name in lexicon().items():
+            for name, forms in by_name.items():
                 self._names[len(self._concepts)] = (kind, name)
                 self._add(forms)
         self._first_thing = len(self._concepts)
@@ -124,10 +144,48 @@ class Dictionary:
                 return self._names[number][1]
         return None
 
+    def detail(self, word: str, code: str) -> Concept | None:
+        """Return the concept of a colour, a material, a size or a style, None if the word is none
+        of them. A plural that is a thing's too, such as roses, is none."""
+        said = plain(word)
+        numbers = self._by_form.get(code, {}).get(said, ())
+        things = [self._concepts[one][code] for one in numbers if one >= self._first_thing]
+        if any(plain(forms[0]) != said for forms in things):
+            return None
+        details = (one for one in numbers if self._names.get(one, ("", ""))[0] == "details")
+        return next((self._concepts[one] for one in details), None)
+
+    def activity(self, text: str, code: str) -> list[str]:
+        """Return the English names of the things for the first activity that a text names, empty if
+        it names none."""
+        said = plain(text) if code == "zh" else f" {' '.join(_WORDS.findall(plain(text)))} "
+        around = "" if code == "zh" else " "
+        for one in activities():
+            if any(f"{around}{plain(form)}{around}" in said for form in one.get(code, ())):
+                return one["things"]
+        return []
+
     def is_thing(self, phrase: str, code: str) -> bool:
-        """Return whether a phrase, as it is written, names a thing."""
-        numbers = self._by_form.get(code, {}).get(plain(phrase), ())
-        return any(number >= self._first_thing for number in numbers)
+        """Return whether a phrase names a thing: as it is written or, of several words, in other
+        forms of them."""
+        return any(number >= self._first_thing for number in self._exact(plain(phrase), code))
+
+    def _exact(self, said: str, code: str) -> Sequence[int]:
+        """Return the concepts of a form, of a phrase also with other endings and small words."""
+        found = self._by_form.get(code, {}).get(said)
+        if found is None and " " in said:
+            found = self._phrases(code).get(_stems(said, code))
+        return found or ()
+
+    def _phrases(self, code: str) -> dict[tuple[str, ...], list[int]]:
+        """Return the forms of several words by the stems of their words."""
+        if code not in self._by_stems:
+            by_stems: dict[tuple[str, ...], list[int]] = {}
+            for form, numbers in self._by_form.get(code, {}).items():
+                if " " in form:
+                    by_stems.setdefault(_stems(form, code), []).extend(numbers)
+            self._by_stems[code] = by_stems
+        return self._by_stems[code]
 
     def compound(self, word: str, code: str) -> tuple[str, str] | None:
         """Return the two known words that a German compound is made of, None if it is none."""
@@ -144,8 +202,8 @@ class Dictionary:
 
     def _numbers(self, said: str, code: str) -> list[int]:
         known = self._by_form.get(code, {})
-        if said in known:
-            return known[said]
+        if exact := self._exact(said, code):
+            return list(exact)
         for ending in _PLURALS.get(code, ()):
             if said.endswith(ending) and (stem := said.removesuffix(ending)) in known:
                 return known[stem]
@@ -158,6 +216,11 @@ class Dictionary:
             close = get_close_matches(said, like, 1, SLIP)
             return known[close[0]] if close else []
         return []
+
+
+def _stems(phrase: str, code: str) -> tuple[str, ...]:
+    stem = stemmer(code)
+    return tuple(stem(word) for word in phrase.split() if word not in SMALL)
 
 
 _PLURALS = {

@@ -39,6 +39,8 @@ ARTICLES = frozenset(
         unos unas los las"""
     )
 )
+_JOINT = re.compile(r"\s*[-–—到至和]\s*|\s+(?:to|and|bis|und|à|a|et|y)\s+", re.IGNORECASE)
+"""What stands between the ends of a range."""
 LIMITS = ("MIN", "MAX", "ABOUT")
 """Labels of amounts."""
 UNSURE = 0.7
@@ -169,7 +171,8 @@ def _limits(tagged: Tagged, text: str) -> tuple[float | None, float | None, str 
 def _amounts(tagged: Tagged, text: str) -> Iterator[tuple[str, Amount]]:
     """Yield the labelled amounts with the label that the words around them say."""
     code = tagged.language
-    spans = _joined([span for span in tagged.spans if span.label in LIMITS], text)
+    labelled = _joined([span for span in tagged.spans if span.label in LIMITS], text)
+    spans = [part for span in labelled for part in _ends_of_range(span, code)]
     read = [(span, amount) for span in spans if (amount := read_amount(span.text, code))]
     priced = [span for span, amount in read if amount.currency is not None]
     for span, amount in read:
@@ -182,6 +185,21 @@ def _amounts(tagged: Tagged, text: str) -> Iterator[tuple[str, Amount]]:
             continue  # with money in the same message, a number alone is an age or a count
         one_of_a_range = any(_is_range(gap) for gap in between)
         yield (None if one_of_a_range else _limit(span, text, code)) or span.label, amount
+
+
+def _ends_of_range(span: Span, code: str) -> list[Span]:
+    """Return a span as its two amounts if it is a range: "three and seven pounds"."""
+    whole = read_amount(span.text, code)
+    for joint in _JOINT.finditer(span.text):
+        first, second = span.text[: joint.start()], span.text[joint.end() :]
+        low, high = read_amount(first, code), read_amount(second, code)
+        if low and high and whole and whole.value == low.value:
+            start = span.start + joint.end()
+            return [
+                replace(span, label="MIN", text=first, stop=span.start + joint.start()),
+                replace(span, label="MAX", text=second, start=start),
+            ]
+    return [span]
 
 
 def _is_range(gap: str) -> bool:

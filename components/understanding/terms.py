@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 
 from components.arrays import FloatArray
-from components.understanding.dictionary import HEAD_FIRST, Concept, Dictionary
+from components.understanding.dictionary import HEAD_FIRST, SMALL, Concept, Dictionary
 from components.understanding.plain import plain, words
 from components.words.stems import stem
 
-WIDEST = 3
+WIDEST = 4
 """Words by which a name of a thing may be longer than what was labelled."""
 LONGEST_NAME = 5
 """Words of a name of a thing, or characters of a Chinese one, that are looked up."""
@@ -34,16 +34,6 @@ Of 2,500 words of the dictionary in four languages, multilingual-e5-small answer
 10 of them rightly; at 0.55 it answers 12 %, half of them rightly.
 """
 _WORDS = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
-_SMALL = frozenset(
-    words(
-        """a an the of in on for to with and or de du des d la le les l un une en a au aux y el los
-        las una para con del al der die das den dem ein eine einen einem mit und oder aus fur im zum
-        zur e o 的 款 个 一 只 把 条"""
-    )
-)
-"""Words of the languages of the dictionary that no product is looked up by, in plain form."""
-
-
 _GENERAL = frozenset(
     words(
         """gift gifts present presents souvenir surprise set sets geschenk geschenke präsent
@@ -157,6 +147,21 @@ class Terms:
         if self._meaning and len(said) >= 5 and (near := self._meaning.nearest(text)):
             return Term((near,))
         return Term()
+
+    def detail(self, text: str, code: str) -> Term:
+        """Return what a labelled detail says: a colour, even if a thing has the same name, as the
+        rose in Spanish."""
+        said = " ".join(_WORDS.findall(text.casefold()))
+        concept = self._dictionary.detail(said, code)
+        forms = [] if concept is None else self._forms([concept])
+        return Term(_shortest(forms), known=True) if forms else self.term(text, code)
+
+    def activity(self, text: str, code: str) -> tuple[str, ...]:
+        """Return the catalogue's words of things for an activity, such as cooking, that a text
+        names, empty if it names none."""
+        names = self._dictionary.activity(text, code)
+        found = [word for name in names for word in self._whole(name, "en").words[:2]]
+        return tuple(dict.fromkeys(found))
 
     def widened(self, part: str, text: str, code: str) -> str:
         """Return the longest name of a thing in a text that holds ``part`` as its first or last
@@ -281,7 +286,7 @@ class Terms:
         while start < len(words):
             for stop in range(min(len(words), start + LONGEST_NAME), start, -1):
                 phrase = joint.join(words[start:stop])
-                small = plain(phrase) in _SMALL
+                small = plain(phrase) in SMALL
                 small |= code == "zh" and stop - start < 2 and len(words) > 3
                 found = Term() if small else self._whole(phrase, code)
                 if found.words:

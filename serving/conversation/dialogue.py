@@ -189,8 +189,9 @@ class Conversation:
         advanced.language = language.code if follow else None
         templates = Templates(self.shop, language)
         turn = Turn(said, before, stamped(advanced, before), history, k, templates)
-        if said.move in ("thanks", "hello") and advanced == before:
-            return self._polite(turn)
+        wishes = (said.things, said.details, said.needs, said.refused, said.max_price)
+        if said.move in ("thanks", "hello") and not any(wishes):
+            return self._polite(replace(turn, state=stamped(before, before)))
         if said.move == "not_my_field":
             return self._not_my_field(turn)
         if said.move in ("tell_more", "compare"):
@@ -201,9 +202,12 @@ class Conversation:
         if said.move == "goes_with" and (seeds := self._seeds(turn)):
             # Only price and refusals count: the other wishes were said of other things.
             after = turn.state
-            after.things, after.details, after.needs, after.shown = [], [], [], []
+            after.details, after.needs, after.shown = [], [], []
             after.goes_with = [self.engine.ids[code] for code in seeds]
-            after.goes_with_thing = said.things[0] if said.things else None
+            # Of a product that is named or was shown, things are what should go with it.
+            others = said.things if referenced(said, before) else ()
+            after.things = [thing for thing in others if not self.shop.is_one(seeds, thing)]
+            after.goes_with_thing = said.things[0] if said.things and not after.things else None
             return self._goes_with(turn, mask, seeds)
         if seeds := self.shop.codes(turn.state.goes_with):
             return self._goes_with(turn, mask, seeds)
@@ -317,7 +321,12 @@ class Conversation:
         named = {kind for title in titles for kind in self._understanding.kinds(title)}
         thing = state.goes_with_thing
         kinds = [self.shop.items.word(kind) for kind in {*named, *filter(None, [thing])}]
-        codes = complements(self.engine, seeds, allowed, kinds)[: turn.k].tolist()
+        ranked = complements(self.engine, seeds, allowed, kinds)
+        if state.things and not found.relaxed:  # also what nobody bought together
+            rest = self._finder.ranked(allowed, state, turn.history)
+            every = dict.fromkeys([*ranked.tolist(), *rest.tolist()])
+            ranked = self._heads_first(np.array([*every], dtype=np.int64), state)
+        codes = ranked[: turn.k].tolist()
         if not codes:
             return Reply(templates.gettext("I know of nothing that goes with it."), state)
         state.last = [self.engine.ids[code] for code in codes]
@@ -368,9 +377,12 @@ class Conversation:
                 else templates.gettext("I have nothing dearer that fits.")
             )
             found = self.shop.satisfy(state, mask)
+            turn = replace(turn, message=replace(message, move=None))
         allowed = self._allowed(turn, found)
         ranked = self._heads_first(self._finder.ranked(allowed, state, turn.history), state)
-        if price_relaxed(found):
+        if turn.message is not message:
+            ranked = self._finder.by_price(ranked, message.move == "cheaper")
+        elif price_relaxed(found):
             ranked = self._finder.nearest_in_price(ranked, state)
         exact: list[int] = ranked[: turn.k].tolist()
         few = min(FEW, turn.k)

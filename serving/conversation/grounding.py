@@ -86,7 +86,10 @@ class CatalogueUnderstanding:
         if not text.strip():
             return Message()
         reading = self._reader.read(text)
-        if reading.says_nothing and not items:  # then any thing that it names is looked for
+        activity = self._activity(reading, text, items)
+        if (
+            reading.says_nothing and not items and not activity
+        ):  # then any thing that it names is looked for
             guess = reading.model_copy(update={"things": [text[:LONGEST_TERM]], "intent": "find"})
             guessed = self._grounded(guess, text, items)
             if guessed.things:
@@ -104,7 +107,14 @@ class CatalogueUnderstanding:
         code = reading.language
         things = [self._terms.widened(thing, text, code)[:LONGEST_TERM] for thing in reading.things]
         whole = reading.model_copy(update={"things": things})
-        return _Grounding(self._terms, self._shop, whole).message(tuple(items))
+        activity = self._activity(whole, text, items)
+        return _Grounding(self._terms, self._shop, whole, activity).message(tuple(items))
+
+    def _activity(self, reading: Reading, text: str, items: Sequence[str]) -> tuple[str, ...]:
+        """Return words of things for an activity, such as cooking, of a message that names none."""
+        if reading.intent != "find" or reading.things or items:
+            return ()
+        return self._terms.activity(text, reading.language)
 
     def translated(self, query: str) -> str:
         """Return a query in the catalogue's words: the things and details that it names."""
@@ -127,9 +137,21 @@ class CatalogueUnderstanding:
 class _Grounding:
     """One reading, becoming a message in the catalogue's words."""
 
-    def __init__(self, terms: Terms, shop: ShopKnowledge, reading: Reading) -> None:
-        self._terms, self._shop, self._reading = terms, shop, reading
-        self._code = reading.language
+    def __init__(
+        self, terms: Terms, shop: ShopKnowledge, reading: Reading, activity: Sequence[str] = ()
+    ) -> None:
+        """activity: words of things for what the message says that somebody likes to do."""
+        self._terms, self._shop = terms, shop
+        self._code = code = reading.language
+        if activity:  # its things say more than its name
+            parts = {name: getattr(reading, name) for name in ("details", "occasions", "uses")}
+            reading = reading.model_copy(
+                update={
+                    name: [part for part in texts if not terms.activity(part, code)]
+                    for name, texts in parts.items()
+                }
+            )
+        self._reading, self._activity = reading, list(activity)
         self._details: list[str] = []
         self._unknown: list[str] = []
         self._needs: list[str] = []
@@ -137,7 +159,7 @@ class _Grounding:
     def message(self, items: tuple[str, ...]) -> Message:
         """items: ids of the products that the message names by their titles."""
         reading = self._reading
-        things = self._things()
+        things = self._things() or self._activity
         details = [self._word(text) for text in reading.details]
         if reading.intent == "refine" and things:  # "with roses on", of what was looked for
             details, things = [*details, *things], []
@@ -153,7 +175,11 @@ class _Grounding:
         if things and reading.sure < SURE and not (items or reading.places):
             move = None
         if items and move is None:  # a named product is what the others are like, or go with
-            move = "like" if things else "goes_with"
+            codes = self._shop.codes(items)
+            others = [thing for thing in things if not self._shop.is_one(codes, thing)]
+            others = others or [*self._uses()]
+            move = "goes_with" if others or not things else "like"
+            things = others or things
         looks = bool(things) or (reading.intent == "find" and bool(purpose))
         return Message(
             things=(_alternatives(things),) if things else (),
@@ -189,7 +215,7 @@ class _Grounding:
         return found
 
     def _word(self, text: str) -> str:
-        term = self._terms.term(text, self._code)
+        term = self._terms.detail(text, self._code)
         if not term.words and not term.details:
             self._unknown.append(text)
         return term.text or " ".join(term.details)
@@ -222,7 +248,11 @@ class _Grounding:
             need = next((by_word[word] for word in said if word in by_word), None)
             if need is None and kind == "occasions":
                 self._details.append(self._terms.term(text, self._code).text)
-            elif need is not None and (kind == "occasions" or not self._reading.things):
+            elif (
+                need is not None
+                and not self._activity
+                and (kind == "occasions" or not self._reading.things)
+            ):
                 # For a person only where no thing is named: a mug for a father is a mug.
                 self._needs.append(need)
             yield forms[0] if forms else name

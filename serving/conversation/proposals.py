@@ -85,6 +85,11 @@ class ProposalFinder:
         found = np.flatnonzero(allowed)
         return found[np.argsort(-fused[found], kind="stable")]
 
+    def by_price(self, ranked: NDArray[np.int64], cheapest: bool) -> NDArray[np.int64]:
+        """Return ``ranked`` with the cheapest items first, or the dearest."""
+        prices = self._engine.prices[ranked]
+        return ranked[np.argsort(prices if cheapest else -prices, kind="stable")]
+
     def nearest_in_price(
         self, ranked: NDArray[np.int64], state: ConversationState
     ) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from components.recommenders.base import ExplainsByRules
 from components.recommenders.models.rules import Found, Items, Request, Rules, satisfy
-from serving.conversation.dialogue_state import ConversationState
+from serving.conversation.dialogue_state import ConversationState, alternatives
 from serving.recommend.engine import Engine
 from serving.recommend.types import Filters, Mask
 
@@ -88,6 +88,10 @@ class ShopKnowledge:
         codes = self.engine.items.get_indexer(list(item_ids))
         known: list[int] = codes[codes >= 0].tolist()
         return known
+
+    def is_one(self, codes: list[int], thing: str) -> bool:
+        """Return whether one of the items is such a thing. thing: alternatives, "mug or cup"."""
+        return any(self.items.word(word)[codes].any() for word in alternatives(thing))
 
     def available(self) -> Mask:
         """Return bool (items,): the available items."""

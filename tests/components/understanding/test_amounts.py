@@ -79,7 +79,11 @@ def test_books_weights_and_pieces_are_no_money(text: str, code: str) -> None:
     [("moins de cent", "fr", 100), ("deux cents", "fr", 200), ("twenty-five pounds", "en", 25),
      ("hundred and fifty pounds", "en", 150), ("zwei hundert", "de", 200), ("1.2k", "en", 1200),
      ("5千元", "zh", 5000), ("1.5万", "zh", 15_000), ("廿一块", "zh", 21),
-     ("歐元三十", "zh", 30), ("einundzwanzig Euro", "de", 21), ("treinta y cinco euros", "es", 35)],
+     ("歐元三十", "zh", 30), ("einundzwanzig Euro", "de", 21), ("treinta y cinco euros", "es", 35),
+     ("entre vingt et trente euros", "fr", 20), ("between three and seven pounds", "en", 3),
+     ("soixante-quinze euros", "fr", 75), ("drei und zwanzig Euro", "de", 23),
+     ("one thousand two hundred pounds", "en", 1200), ("dos mil quinientos euros", "es", 2500),
+     ("between a hundred and two hundred pounds", "en", 100)],
 )  # fmt: skip
 def test_numbers_of_several_words(text: str, code: str, value: float) -> None:
     found = read_amount(text, code)

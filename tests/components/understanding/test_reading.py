@@ -61,6 +61,24 @@ def test_a_range_keeps_both_limits_in_order() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "code", "low", "high"),
+    [
+        ("three and seven pounds", "en", 3, 7),
+        ("vingt et trente euros", "fr", 20, 30),
+        ("zwischen 5 und 8,50 €", "de", 5, 8.5),
+        ("3到5镑", "zh", 3, 5),
+        ("two hundred and fifty pounds", "en", None, 250),  # one number
+        ("vingt et un euros", "fr", None, 21),
+    ],
+)
+def test_a_label_over_a_range_is_both_limits(
+    text: str, code: str, low: float | None, high: float
+) -> None:
+    found = reading_of(tagged(text, code, MAX=text), text)
+    assert (found.min_price, found.max_price) == (low, high)
+
+
+@pytest.mark.parametrize(
     ("text", "code", "places"),
     [
         ("the second one", "en", [2]),

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from components.recommenders.models.rules import Items
-from components.understanding.dictionary import Dictionary, kinds
+from components.understanding.dictionary import Dictionary, activities, kinds
 from components.understanding.terms import Meaning, Terms, phrases_of
+from components.understanding.utterances import languages
 
 TITLES = [
     "RED RETROSPOT MUG",
@@ -93,6 +94,49 @@ def test_a_name_is_widened_to_the_longest_thing(terms: Terms) -> None:
     assert terms.widened("frame", "a nice photo frame please", "en") == "photo frame"
     assert terms.widened("mug", "a mug for my desk", "en") == "mug"
     assert terms.widened("", "a mug", "en") == ""
+
+
+def test_a_phrase_is_known_in_its_other_forms(terms: Terms) -> None:
+    widened = terms.widened("bolsas", "bolsas para el agua caliente", "es")
+    assert widened == "bolsas para el agua caliente"
+    assert terms.term(widened, "es").words[0] == "hot water bottle"
+    assert terms.widened("bolsas", "bolsas de colores", "es") == "bolsas"
+
+
+def test_a_colour_that_is_a_flower_too_is_the_colour() -> None:
+    table = pd.DataFrame({"title": ["PINK FRAME", "ENGLISH ROSE FRAME"], "price": 1.0})
+    terms = Terms(Items(table), ["en"], Dictionary())
+    assert terms.detail("rosa", "es").words == ("pink",)
+    assert set(terms.detail("rosas", "es").words) >= {"pink", "rose"}  # colour or flowers
+    assert terms.detail("rose", "fr").words == ("pink",)
+    assert terms.detail("rose", "en").words == ("rose",)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "thing"),
+    [
+        ("my sister loves baking", "en", "apron"),
+        ("a mi suegra le encanta cocinar", "es", "apron"),
+        ("meine Tante backt gern", "de", "apron"),
+        ("elle adore faire des gâteaux", "fr", "apron"),
+        ("我妈妈喜欢烘焙", "zh", "apron"),
+        ("mein Opa ist Hobbygärtner", "de", "watering can"),
+    ],
+)
+def test_what_somebody_likes_to_do_names_things(text: str, code: str, thing: str) -> None:
+    table = pd.DataFrame({"title": ["RED APRON", "ZINC WATERING CAN", "MUG"], "price": 1.0})
+    assert thing in Terms(Items(table), ["en"], Dictionary()).activity(text, code)
+    table = pd.DataFrame({"title": ["GREEN MUG"], "price": 1.0})
+    assert Terms(Items(table), ["en"], Dictionary()).activity(text, code) == ()
+    assert Terms(Items(table), ["en"], Dictionary()).activity("a bakelite mug", "en") == ()
+
+
+def test_each_activity_has_forms_in_every_language_and_things_of_the_dictionary() -> None:
+    dictionary = Dictionary()
+    for one in activities():
+        assert one.keys() == {"things", *languages()}
+        unknown = [name for name in one["things"] if not dictionary.concepts(name, "en")]
+        assert len(unknown) <= len(one["things"]) // 2, unknown
 
 
 def test_kinds_of_titles() -> None:

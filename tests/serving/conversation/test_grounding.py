@@ -155,6 +155,41 @@ def test_a_critique_of_what_goes_with_a_product_stays_with_it(shop: Shop) -> Non
     assert all("mug" in title for title in shop.titles(other))
 
 
+def test_things_named_with_a_product_are_what_goes_with_it(shop: Shop) -> None:
+    mug = next(
+        code for code in shop.engine.by_popularity if "MUG" in shop.engine.titles[code].split()
+    )
+    text = f"ich habe {shop.engine.titles[mug]} und suche eine Kerze dazu"
+    shop.reader.readings[f"ich habe {TITLE} und suche eine Kerze dazu"] = Reading(
+        language="de", things=["Kerze"]
+    )
+    reply = shop.conversation.reply(text, None, NOBODY, 5)
+    assert reply.state.goes_with == [shop.engine.ids[mug]]
+    assert reply.items
+    assert all("candle" in title for title in shop.titles(reply))
+
+
+def test_without_anything_cheaper_the_cheapest_are_shown(shop: Shop) -> None:
+    replies = [shop.say(MUGS)]
+    for n in range(1, 6):
+        replies.append(
+            shop.say(MUGS, *[(f"billiger {i}", {"intent": "cheaper"}) for i in range(n)])
+        )
+    last = replies[-1]
+    prices = shop.engine.prices[last.items]
+    assert "nothing cheaper" in last.text
+    assert "cheaper idea" not in last.text
+    assert (np.diff(prices) >= 0).all()
+    assert prices[0] == min(shop.engine.prices[reply.items].min() for reply in replies)
+
+
+def test_thanks_with_other_words_show_no_products(shop: Shop) -> None:
+    reply = shop.say(MUGS, ("merci, bonne journée", {"intent": "thanks", "people": ["journée"]}))
+    assert reply.items == []
+    assert reply.state.purpose == []
+    assert reply.state.things
+
+
 def test_similar_products_keep_the_kind_that_was_looked_for(shop: Shop) -> None:
     reply = shop.say(MUGS, ("so was wie das erste", {"intent": "similar_to", "places": [1]}))
     assert reply.items
