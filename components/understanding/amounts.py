@@ -12,12 +12,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Literal, get_args
 
 from components.understanding.plain import plain, words
 from components.understanding.utterances import alternatives, language, languages
 from components.words.numerals import CURRENCY_WORDS, number_of
 
+Direction = Literal["at_most", "at_least", "around"]
+"""How an amount limits the price."""
 AROUND = 0.25
 """How far from the amount "around 10" reaches, as a share of it."""
 MOST = 1e7
@@ -124,19 +126,21 @@ def is_any_price(text: str, code: str) -> bool:
     )
 
 
-def direction(before: str, after: str, code: str) -> Literal["at_most", "at_least"] | None:
+def direction(before: str, after: str, code: str) -> Direction | None:
     """Return which limit of the price an amount is, by the words before and after it; None if they
     do not say.
 
     >>> direction("no more than ", "", "en"), direction("", " or more", "en")
     ('at_most', 'at_least')
+    >>> direction("roughly ", "", "en"), direction("", "左右", "zh")
+    ('around', 'around')
     """
     if code not in languages():
         return None
-    found: dict[int, Literal["at_most", "at_least"]] = {}
+    found: dict[int, Direction] = {}
     # Chinese separates no words by blanks.
     start, end = ("", "") if code == "zh" else (r"(?<![^\W_])", r"(?![^\W_])")
-    limits: tuple[Literal["at_most", "at_least"], ...] = ("at_most", "at_least")
+    limits: tuple[Direction, ...] = get_args(Direction)
     for limit in limits:
         for cue in alternatives(language(code)[limit]):
             said = re.escape(plain(cue))

@@ -212,7 +212,7 @@ def _limit(span: Span, text: str, code: str) -> str | None:
     digits = re.search(r"\d", span.text)  # a label may begin with the words before the amount
     start = span.start + (digits.start() if digits else 0)
     limit = direction(text[:start], text[span.stop :], code)
-    return {"at_most": "MAX", "at_least": "MIN"}[limit] if limit else None
+    return {"at_most": "MAX", "at_least": "MIN", "around": "ABOUT"}[limit] if limit else None
 
 
 def _places(text: str, code: str, labelled: bool = True) -> list[int]:

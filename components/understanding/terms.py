@@ -19,7 +19,7 @@ import pandas as pd
 from components.arrays import FloatArray
 from components.understanding.dictionary import HEAD_FIRST, SMALL, Concept, Dictionary
 from components.understanding.plain import plain, words
-from components.words.stems import stem
+from components.words.stems import stem, stop_words
 
 WIDEST = 4
 """Words by which a name of a thing may be longer than what was labelled."""
@@ -136,8 +136,8 @@ class Terms:
             first, last = (self._whole(part, code) for part in compound)
             if last.words or not found.known:
                 return Term(last.words, first.words[:1], known=True)
-        if found.known:
-            return found
+        if found.known or self._is_unsold(said, code):
+            return Term(known=True)
         parts = list(self._parts(said, code))
         if parts:
             head, *details = parts if code in HEAD_FIRST else parts[::-1]
@@ -147,6 +147,17 @@ class Terms:
         if self._meaning and len(said) >= 5 and (near := self._meaning.nearest(text)):
             return Term((near,))
         return Term()
+
+    def _is_unsold(self, said: str, code: str) -> bool:
+        """Return whether a phrase is about a known thing that no product has: "new sneakers"."""
+        words = list(said) if code == "zh" else said.split()
+        joint = "" if code == "zh" else " "
+        for at in range(1, len(words)):
+            part = words[: len(words) - at] if code in HEAD_FIRST else words[at:]
+            phrase = joint.join(part)
+            if self._dictionary.is_thing(phrase, code):
+                return not self._whole(phrase, code).words
+        return False
 
     def detail(self, text: str, code: str) -> Term:
         """Return what a labelled detail says: a colour, even if a thing has the same name, as the
@@ -205,7 +216,10 @@ class Terms:
         before "with" and its like. "Button box" is a box."""
         words = _WORDS.findall(title.casefold())
         cut = next((at for at, word in enumerate(words) if at and word in _AFTER), len(words))
-        found = self._things(words[:cut])[-1:]
+        things = self._things(words[:cut])
+        pair = f"{things[-2]} and {things[-1]}" if len(things) > 1 else ""
+        found = things[-2:] if pair and pair in " ".join(words) else things[-1:]
+        found = [part for phrase in found for part in phrase.split(" and ")]  # teacup and saucer
         code = self._languages[0]
         return [*found, *(word for phrase in found for word in self._whole(phrase, code).words)]
 
@@ -286,7 +300,7 @@ class Terms:
         while start < len(words):
             for stop in range(min(len(words), start + LONGEST_NAME), start, -1):
                 phrase = joint.join(words[start:stop])
-                small = plain(phrase) in SMALL
+                small = plain(phrase) in SMALL or stop_words(code).issuperset(words[start:stop])
                 small |= code == "zh" and stop - start < 2 and len(words) > 3
                 found = Term() if small else self._whole(phrase, code)
                 if found.words:

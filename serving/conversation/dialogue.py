@@ -69,8 +69,8 @@ HEADS = 60
 """Best-ranked products whose titles are read for what the product is."""
 
 
-def _stems(phrase: str) -> frozenset[str]:
-    return frozenset(stem(word) for word in phrase.casefold().replace("-", " ").split())
+def _stems(phrase: str) -> list[str]:
+    return [stem(word) for word in phrase.casefold().replace("-", " ").split()]
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class Conversation:
         advanced.language = language.code if follow else None
         templates = Templates(self.shop, language)
         turn = Turn(said, before, stamped(advanced, before), history, k, templates)
-        wishes = (said.things, said.details, said.needs, said.refused, said.max_price)
+        wishes = (said.things, said.needs, said.refused, said.max_price)
         if said.move in ("thanks", "hello") and not any(wishes):
             return self._polite(replace(turn, state=stamped(before, before)))
         if said.move == "not_my_field":
@@ -393,7 +393,8 @@ class Conversation:
         options = suggestions.refinements(allowed, state, more=len(ranked) > turn.k)
         if not exact and not close:
             options = suggestions.without_result(state)
-        notes += self._proposal_notes(turn, found, exact, close)
+        only_named = self._only_named(ranked, turn)
+        notes += self._proposal_notes(turn, found, exact, close, only_named)
         shown = exact + close
         if shown:
             state.last = [self.engine.ids[code] for code in shown]
@@ -406,7 +407,7 @@ class Conversation:
             None,
             options,
             templates.text.understood(state),
-            templates.text.wishes(found.relaxed),
+            [*templates.text.wishes(found.relaxed), *only_named],
         )
 
     def _heads_first(
@@ -414,13 +415,31 @@ class Conversation:
     ) -> NDArray[np.int64]:
         """Return ``ranked`` with those of the first HEADS first that are what was looked for: a box
         for buttons is no button."""
-        wanted = {_stems(word) for thing in state.things for word in alternatives(thing)}
-        first = ranked[:HEADS] if wanted else ranked[:0]
-        heads = [self._understanding.heads(self.engine.titles[code]) for code in first]
-        is_one = np.array(
-            [not wanted.isdisjoint(map(_stems, names)) for names in heads], dtype=bool
-        )
-        return np.concatenate([first[is_one], first[~is_one], ranked[len(first) :]])
+        first = ranked[:HEADS]
+        order = np.argsort(self._kinship(first, state) < 2, kind="stable")
+        return np.concatenate([first[order], ranked[len(first) :]])
+
+    def _kinship(self, codes: NDArray[np.int64], state: ConversationState) -> NDArray[np.int8]:
+        """Return of each product 2 if it is one of the state's things, 1 if it is a kind of one, as
+        an oven glove is a glove, 0 if its title only names one."""
+        wanted = [_stems(word) for thing in state.things for word in alternatives(thing)]
+        found = np.zeros(len(codes), dtype=np.int8)
+        for place, code in enumerate(codes if wanted else ()):
+            heads = [_stems(head) for head in self._understanding.heads(self.engine.titles[code])]
+            if any(head in wanted for head in heads):
+                found[place] = 2
+            elif any(head[-len(one) :] == one for head in heads for one in wanted):
+                found[place] = 1
+        return found
+
+    def _only_named(self, ranked: NDArray[np.int64], turn: Turn) -> list[str]:
+        """Return the things that a message names if they are known, and no product is one: a tray
+        for the TV is no TV."""
+        things = [word for thing in turn.message.things for word in alternatives(thing)]
+        known = [word for word in things if self._understanding.heads(word)]
+        if not known or not len(ranked) or self._kinship(ranked[:HEADS], turn.state).any():
+            return []
+        return known[:1]
 
     def _allowed(self, turn: Turn, found: Found) -> Mask:
         """Return the items to propose from: of the price level, and new after "show more"."""
@@ -431,14 +450,22 @@ class Conversation:
         return allowed
 
     def _proposal_notes(
-        self, turn: Turn, found: Found, exact: list[int], close: list[int]
+        self,
+        turn: Turn,
+        found: Found,
+        exact: list[int],
+        close: list[int],
+        only_named: list[str],
     ) -> list[str]:
-        """Return the sentences before the proposals. exact: meet all wishes that were kept."""
+        """Return the sentences before the proposals. exact: meet all wishes that were kept.
+        only_named: things that the titles of the proposals name, and none is."""
         text, gettext = turn.templates.text, turn.templates.gettext
         notes = text.relaxed(found) if exact else []
         if not exact and not close:
             all_shown = gettext("That was all I have for this.")
             notes.append(all_shown if turn.state.shown else gettext("Nothing fits that."))
+        elif only_named:
+            notes = [*notes, text.close_ones(0)]
         elif close:
             notes.append(text.close_ones(len(exact)))
         elif not found.relaxed:

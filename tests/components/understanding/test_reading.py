@@ -40,6 +40,11 @@ def test_parts_and_price_of_a_german_message() -> None:
         ("相框九镑以下", "zh", "ABOUT", "九镑", None, 9.0),
         ("mugs from at least £4", "en", "MAX", "£4", 4.0, None),
         ("tazas de unas 10 libras", "es", "ABOUT", "10 libras", 7.5, 12.5),
+        ("earrings, roughly £4 give or take", "en", "MIN", "£4", 3.0, 5.0),
+        ("Deko, ca 2 pfund", "de", "MAX", "2 pfund", 1.5, 2.5),
+        ("耳环,4英镑左右", "zh", "MAX", "4英镑", 3.0, 5.0),
+        ("tazas, unas 4 libras", "es", "MAX", "4 libras", 3.0, 5.0),
+        ("un sac, environ 4 livres", "fr", "MAX", "4 livres", 3.0, 5.0),
     ],
 )
 def test_the_words_around_an_amount_decide_which_limit_it_is(

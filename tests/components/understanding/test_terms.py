@@ -96,6 +96,28 @@ def test_a_name_is_widened_to_the_longest_thing(terms: Terms) -> None:
     assert terms.widened("", "a mug", "en") == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("red sneakers", "en"), ("zapatillas rojas", "es"), ("rote Turnschuhe", "de")],
+)
+def test_a_detail_does_not_stand_for_a_thing_that_is_not_sold(
+    terms: Terms, text: str, code: str
+) -> None:
+    found = terms.term(text, code)
+    assert (found.words, found.known) == ((), True)
+
+
+def test_words_that_say_nothing_are_no_things() -> None:
+    table = pd.DataFrame({"title": ["DINNER IS SERVED SIGN", "WHAT ELSE MUG"], "price": 1.0})
+    terms = Terms(Items(table), ["en"], Dictionary())
+    assert terms.term("not keen, what else is there", "en").words == ()
+
+
+def test_both_of_a_pair_are_what_a_product_is(terms: Terms) -> None:
+    assert {"teacup", "saucer"} <= set(terms.heads("ROSES TEACUP AND SAUCER"))
+    assert "saucer" not in terms.heads("TEACUP WITH SAUCER")
+
+
 def test_a_phrase_is_known_in_its_other_forms(terms: Terms) -> None:
     widened = terms.widened("bolsas", "bolsas para el agua caliente", "es")
     assert widened == "bolsas para el agua caliente"

@@ -183,6 +183,16 @@ def test_without_anything_cheaper_the_cheapest_are_shown(shop: Shop) -> None:
     assert prices[0] == min(shop.engine.prices[reply.items].min() for reply in replies)
 
 
+def test_a_thing_that_titles_only_name_is_relaxed(shop: Shop) -> None:
+    reply = shop.say(("einen Fernseher", {"language": "de", "things": ["Fernseher"]}))
+    assert reply.items
+    assert all("tv" in title.split() for title in shop.titles(reply))
+    assert reply.relaxed == ["tv"]
+    assert "come close" in reply.text
+    mugs = shop.say(MUGS)
+    assert (mugs.relaxed, "come close" in mugs.text) == ([], False)
+
+
 def test_thanks_with_other_words_show_no_products(shop: Shop) -> None:
     reply = shop.say(MUGS, ("merci, bonne journée", {"intent": "thanks", "people": ["journée"]}))
     assert reply.items == []
