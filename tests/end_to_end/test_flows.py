@@ -199,6 +199,7 @@ def test_the_training_flow_without_news_only_looks(
     assert registration["version"] == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # a whole training, on a machine that may do other things too
 def test_drift_in_the_feedback_ends_in_a_judged_challenger(
     trained_house: Any, prefect: httpx.Client, endpoint: httpx.Client, ports: dict[str, str]

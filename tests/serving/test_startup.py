@@ -100,6 +100,7 @@ def launch(trained: tuple[Path, Settings], tmp_path: Path) -> Iterator[Callable[
         one.close()
 
 
+@pytest.mark.slow
 def test_two_endpoints_one_of_them_with_a_damaged_champion(
     launch: Callable[..., Endpoint], shop_root: Path, tmp_path: Path
 ) -> None:

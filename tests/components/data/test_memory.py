@@ -75,6 +75,7 @@ def write_raw(root: Path, n: int) -> None:
         pq.write_table(table, root / "data/raw" / f"{name}.parquet")
 
 
+@pytest.mark.slow
 def test_300_000_lines_need_the_memory_of_a_batch(tmp_path: Path) -> None:
     """It grew by 307 MB when whole tables were read, and grows by 141 MB now."""
     write_raw(tmp_path, 300_000)

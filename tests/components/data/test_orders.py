@@ -346,6 +346,7 @@ def test_a_line_of_a_return_takes_back_whatever_its_price(
     assert report["reasons"] == {"returned": 2, BACK: 2, "price not positive": 1}
 
 
+@pytest.mark.slow
 def test_equal_lines_of_an_order_are_pieces_where_the_shop_says_so(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -406,6 +407,7 @@ def test_a_newer_version_that_says_the_same_counts(settings: Settings, tmp_path:
     assert (report["kept"], report["reasons"]) == (4, {orders.REPLACED: 4})
 
 
+@pytest.mark.slow
 def test_states_of_orders(settings: Settings, tmp_path: Path) -> None:
     words = ["paid", "Refunded", "VOIDED", "", "wc-completed", "on hold", "canceled", "shipped"]
     frame = bought(8, s=words)

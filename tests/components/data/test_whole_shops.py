@@ -90,6 +90,7 @@ def test_old_orders_bring_no_removed_product_back(
     assert "4 not in the catalogue (for example lines.csv row 7)" in printed
 
 
+@pytest.mark.slow
 def test_products_of_put_items_add_to_those_of_the_lines(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -136,6 +137,7 @@ def test_a_value_that_cannot_be_read_quarantines_its_row_and_says_where(
     assert report["empty"]["rating"] == 17
 
 
+@pytest.mark.slow
 def test_purchases_of_a_product_in_quarantine_say_so(settings: Settings, tmp_path: Path) -> None:
     listed = catalogue(["a", "b", "c", "d", "e"], p=["2", "2", "2", "2", "free"])
     report = run(settings, tmp_path, lines(list("abcde") * 4), listed, {"max_bad_share": 0.5})
@@ -220,6 +222,7 @@ def test_nothing_is_left_of_the_copies(settings: Settings, tmp_path: Path) -> No
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["raw"]
 
 
+@pytest.mark.slow
 def test_reviews_of_other_products_are_counted(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,6 +238,7 @@ def test_reviews_of_other_products_are_counted(
     assert report["reviews"]["kept"] == 17
 
 
+@pytest.mark.slow
 def test_what_a_reader_should_look_at_is_printed_and_in_the_report(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,7 @@ def texts(many_titles: list[str]) -> list[str]:
     return [*many_titles[:60], *reviews.sample(6, random_state=3), "a"]
 
 
+@pytest.mark.slow
 @needs_vnni
 def test_vectors_are_those_of_full_precision(
     texts: list[str], many_titles: list[str], tmp_path: Path

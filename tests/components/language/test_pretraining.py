@@ -75,7 +75,10 @@ def fresh(root: Path, settings: Settings, name: str, base: Path) -> Path:
     return place
 
 
-@pytest.mark.parametrize("family", list(FAMILIES))
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(one, marks=[pytest.mark.slow] if one == "roberta" else []) for one in FAMILIES],
+)
 def test_each_family_learns_from_scratch_and_encodes(family: str, shops) -> None:
     root, settings = shops(family)
     pretraining.run(settings, root)

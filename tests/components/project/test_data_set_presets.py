@@ -107,6 +107,7 @@ def test_amazon_reviews_2023(settings: Settings, tmp_path: Path) -> None:
 # MovieLens
 
 
+@pytest.mark.slow
 def test_movielens_1m(settings: Settings, tmp_path: Path) -> None:
     ratings = "1::1193::5::978300760\n1::661::3::978302109\n2::1193::1::978298413\n"
     movies = (
@@ -202,6 +203,7 @@ def retailrocket() -> Files:
     }
 
 
+@pytest.mark.slow
 def test_retailrocket(settings: Settings, tmp_path: Path) -> None:
     shop = run(settings, tmp_path, "retailrocket", retailrocket())
     first, later = at("2015-06-02 05:02:12.117"), at("2015-06-10 05:02:12.117")
@@ -229,6 +231,7 @@ def test_retailrocket(settings: Settings, tmp_path: Path) -> None:
 # H&M
 
 
+@pytest.mark.slow
 def test_hm(settings: Settings, tmp_path: Path) -> None:
     transactions = (
         "t_dat,customer_id,article_id,price,sales_channel_id\n"
@@ -377,6 +380,7 @@ def olist() -> Files:
     }
 
 
+@pytest.mark.slow
 def test_olist(settings: Settings, tmp_path: Path) -> None:
     shop = run(settings, tmp_path, "olist", olist())
     assert shop.events("user_id", "item_id", "timestamp", "order_id", "quantity") == [
@@ -403,6 +407,7 @@ def test_olist(settings: Settings, tmp_path: Path) -> None:
     assert review["timestamp"] == at("2017-10-10 03:00")
 
 
+@pytest.mark.slow
 def test_olist_without_reviews(settings: Settings, tmp_path: Path) -> None:
     files = olist()
     del files["olist_order_reviews_dataset.csv"]
@@ -412,6 +417,7 @@ def test_olist_without_reviews(settings: Settings, tmp_path: Path) -> None:
 # Taobao
 
 
+@pytest.mark.slow
 def test_taobao(settings: Settings, tmp_path: Path) -> None:
     rows = (
         "1,2268318,2520377,pv,1511544070\n"
@@ -437,6 +443,7 @@ def test_taobao(settings: Settings, tmp_path: Path) -> None:
 # Diginetica
 
 
+@pytest.mark.slow
 def test_diginetica(settings: Settings, tmp_path: Path) -> None:
     files: Files = {
         "train-item-views.csv": (
@@ -479,6 +486,7 @@ def test_diginetica(settings: Settings, tmp_path: Path) -> None:
 # Yoochoose
 
 
+@pytest.mark.slow
 def test_yoochoose(settings: Settings, tmp_path: Path) -> None:
     clicks = (
         "1,2014-04-07T10:51:09.277Z,214536502,0\n"
@@ -515,6 +523,7 @@ def test_yoochoose(settings: Settings, tmp_path: Path) -> None:
 # Instacart
 
 
+@pytest.mark.slow
 def test_instacart(settings: Settings, tmp_path: Path) -> None:
     files: Files = {
         "orders.csv": (
@@ -554,6 +563,7 @@ def test_instacart(settings: Settings, tmp_path: Path) -> None:
 # Complete Journey
 
 
+@pytest.mark.slow
 def test_complete_journey(settings: Settings, tmp_path: Path) -> None:
     def bought(product: int, quantity: int, value: float) -> dict[str, Any]:
         return {

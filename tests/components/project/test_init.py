@@ -302,6 +302,7 @@ def test_a_preset_makes_a_folder_of_its_files(tmp_path: Path) -> None:
     assert bowerbird(tmp_path / "mine", "check").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_grocers_preset_recommends_what_was_bought_before(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
@@ -322,6 +323,7 @@ def test_a_grocers_preset_recommends_what_was_bought_before(tmp_path: Path) -> N
     assert train.candidates == [*kept, "repeat"]
 
 
+@pytest.mark.slow
 def test_the_currency_of_the_files_is_that_of_the_shop(tmp_path: Path) -> None:
     days = pd.date_range("2022-01-01", periods=400, freq="D").astype(str)
     frame = {
@@ -337,6 +339,7 @@ def test_the_currency_of_the_files_is_that_of_the_shop(tmp_path: Path) -> None:
     assert load_settings(tmp_path / "mine/params.yaml").ingest.currency == "USD"
 
 
+@pytest.mark.slow
 def test_a_header_with_a_line_break_and_a_folder_with_new_columns(tmp_path: Path) -> None:
     days = tmp_path / "days"
     days.mkdir()
@@ -364,6 +367,7 @@ def test_a_new_shop_has_its_own_rules_for_orders(shop: tuple[Path, str]) -> None
     assert (validate.returns, validate.cancelled_orders) == ("take_back", "")
 
 
+@pytest.mark.slow
 def test_each_table_finds_its_sheet_or_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -422,6 +426,7 @@ def test_a_check_leaves_files_above_the_shops_folder_as_they_are(tmp_path: Path)
         shutil.rmtree(out)
 
 
+@pytest.mark.slow
 def test_an_archive_of_several_parts_is_checked(tmp_path: Path) -> None:
     lines = [f"u{n % 9},s{n % 7},2024-01-{n % 28 + 1:02d}\n" for n in range(200)]
     parts = ["user,sku,date\n", "".join(lines[:100]), "".join(lines[100:])]
@@ -530,6 +535,7 @@ def test_an_archive_of_several_files_is_to_be_unpacked(tmp_path: Path) -> None:
     assert not (tmp_path / "mine").exists()
 
 
+@pytest.mark.slow
 def test_text_of_any_ending_and_files_in_another_language_than_a_preset(tmp_path: Path) -> None:
     rows = [f"u{n}\ts{n % 20}\t2024-01-{n % 28 + 1:02}" for n in range(60)]
     (tmp_path / "orders.txt").write_text("\n".join(["buyer\tsku\tdate", *rows]))
@@ -578,6 +584,7 @@ def test_keys_of_folders_are_columns(tmp_path: Path) -> None:
     assert written["ingest"]["interactions"][0]["columns"]["item_id"] == "sku"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("language", "encoder"),
     [("de", "multilingual-e5-small"), ("zh", "multilingual-e5-small"), ("en", None)],
@@ -621,6 +628,7 @@ def test_words_stay_texts_in_the_settings() -> None:
     assert written["ingest"]["interactions"] == [source]
 
 
+@pytest.mark.slow
 def test_a_shop_of_clicks_alone_has_clicks_for_successes(tmp_path: Path) -> None:
     days = pd.date_range("2022-01-01", periods=400, freq="D").astype(str)
     frame = pd.DataFrame({"user": range(400), "item": ["a", "b"] * 200, "day": days})

@@ -209,6 +209,7 @@ def test_shopify(settings: Settings, tmp_path: Path) -> None:
     assert shop.report["items"]["quarantined"] == 0
 
 
+@pytest.mark.slow
 def test_shopify_newer_names_of_the_products_columns(settings: Settings, tmp_path: Path) -> None:
     header = (
         "Title,URL handle,Description,Vendor,Product category,Type,Tags,Published on online store,"
@@ -242,6 +243,7 @@ def test_shopify_newer_names_of_the_products_columns(settings: Settings, tmp_pat
     assert [item for (item,) in shop.events("item_id")] == ["tea-mug", "tea-mug"]
 
 
+@pytest.mark.slow
 def test_shopify_takes_an_order_from_the_last_file_that_has_it(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -256,6 +258,7 @@ def test_shopify_takes_an_order_from_the_last_file_that_has_it(
     assert orders == {"#1002", "#1006", "#1007", "#1009"}
 
 
+@pytest.mark.slow
 def test_shopify_takes_products_from_the_last_file_and_knows_a_second_download(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -287,6 +290,7 @@ def test_shopify_takes_products_from_the_last_file_and_knows_a_second_download(
     assert (shop.item("tea")["title"], shop.item("tea")["price"]) == ("New Tea", 4)
 
 
+@pytest.mark.slow
 def test_shopify_orders_in_another_currency_need_rates(settings: Settings, tmp_path: Path) -> None:
     files = shopify()
     header, first, rest = str(files["orders_export_1.csv"]).split("\n", 2)
@@ -483,6 +487,7 @@ def test_woocommerce(settings: Settings, tmp_path: Path) -> None:
     assert available == {"93": True, "22": True, "25": False, "26": True}
 
 
+@pytest.mark.slow
 def test_woocommerce_variations_find_their_parent_by_id_or_by_sku(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -514,6 +519,7 @@ AOE_ORDERS = (
 )
 
 
+@pytest.mark.slow
 def test_woocommerce_orders_as_csv(settings: Settings, tmp_path: Path) -> None:
     def head(number: int, status: str) -> dict[str, Any]:
         return {
@@ -547,6 +553,7 @@ def test_woocommerce_orders_as_csv(settings: Settings, tmp_path: Path) -> None:
     assert shop.item("93")["categories"] == ["Music", "Singles"]
 
 
+@pytest.mark.slow
 def test_woocommerce_orders_as_csv_are_taken_from_the_last_download(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -697,6 +704,7 @@ def magento() -> Files:
     }
 
 
+@pytest.mark.slow
 def test_magento(settings: Settings, tmp_path: Path) -> None:
     shop = run(settings, tmp_path, "magento", magento())
     guest, time = f"guest-{hashed('guest@shop.example')}", at("2024-05-01 10:00")
@@ -725,6 +733,7 @@ def test_magento(settings: Settings, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_magento_orders_of_the_rest_api(settings: Settings, tmp_path: Path) -> None:
     files = magento()
     orders, lines = (
@@ -861,6 +870,7 @@ def ga4_files(kind: str, folder: Path) -> Files:
     return {"events_20240501.json": as_lines([without_nulls(one) for one in ga4_events()])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["json", "parquet"])
 def test_ga4(settings: Settings, tmp_path: Path, kind: str) -> None:
     shop = run(settings, tmp_path, "ga4", ga4_files(kind, tmp_path))
@@ -887,6 +897,7 @@ def test_ga4(settings: Settings, tmp_path: Path, kind: str) -> None:
     assert set(shop.valid["users"]["country"]) == {"Germany"}
 
 
+@pytest.mark.slow
 def test_ga4_refunds_find_products_by_their_names(settings: Settings, tmp_path: Path) -> None:
     """Items have a name, or nothing, instead of an id."""
     template = {event["event_name"]: event for event in ga4_events()}
@@ -916,6 +927,7 @@ def test_ga4_refunds_find_products_by_their_names(settings: Settings, tmp_path: 
     assert found == [("T1", "Pot"), ("T2", "Pot"), ("T3", "Cup")]
 
 
+@pytest.mark.slow
 def test_ga4_without_any_user_id(settings: Settings, tmp_path: Path) -> None:
     lines = as_lines([without_nulls(one) for one in ga4_events() if one["user_id"] is None])
     shop = run(settings, tmp_path, "ga4", {"events_20240501.json.gz": gzipped(lines)})

@@ -82,6 +82,7 @@ def test_it_finds_better_values_and_gives_up_bad_ones(shop: tuple[Path, Settings
     type(popularity).model_validate(pasted)
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_where_it_was(shop: tuple[Path, Settings]) -> None:
     root, settings = shop
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}

@@ -132,6 +132,7 @@ def test_versions_are_compared_by_their_evaluated_models(shop) -> None:
     assert "preprocess.test_days" in describe(third)
 
 
+@pytest.mark.slow
 def test_the_baseline_stays_while_nothing_better_was_promoted(shop) -> None:
     """Versions as good as the champion are promoted, and compared with the first one too."""
     root, settings = shop
@@ -221,6 +222,7 @@ def three_versions(shop: tuple[Path, Settings]) -> Registry:
     return registry
 
 
+@pytest.mark.slow
 def test_a_rollback_killed_anywhere_ends_on_the_earlier_champion_or_says_what_to_do(shop) -> None:
     root, settings = shop
     registry = three_versions(shop)
@@ -277,6 +279,7 @@ def released(version: str) -> Release:
     return Release(version, f"var/serving/models/{version}", version)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_canary", [True, False])
 def test_a_rollback_brings_the_baseline_back(shop, in_canary: bool) -> None:
     """Without it, small losses of many promotions would add up unseen."""
@@ -291,6 +294,7 @@ def test_a_rollback_brings_the_baseline_back(shop, in_canary: bool) -> None:
     assert registry.alias("baseline") == "1"
 
 
+@pytest.mark.slow
 def test_a_champion_in_its_canary_goes_back_to_the_version_that_serves_all(shop) -> None:
     registry = three_versions(shop)
     root = registry.root
@@ -313,6 +317,7 @@ def test_a_champion_in_its_canary_goes_back_to_the_version_that_serves_all(shop)
         rollback(registry)
 
 
+@pytest.mark.slow
 def test_a_canary_that_was_just_refreshed_is_rolled_back_with_its_lineage(shop) -> None:
     registry = three_versions(shop)
     write_rollout(registry.root, following(Rollout(released("1")), released("2"), 5.0))
@@ -323,6 +328,7 @@ def test_a_canary_that_was_just_refreshed_is_rolled_back_with_its_lineage(shop) 
     assert rollback(registry) == "1"
 
 
+@pytest.mark.slow
 def test_an_operator_skips_the_canary_or_allows_another_one(shop) -> None:
     registry = three_versions(shop)
     root = registry.root
@@ -347,6 +353,7 @@ def test_an_operator_skips_the_canary_or_allows_another_one(shop) -> None:
         promote(registry, "3", now=True)
 
 
+@pytest.mark.slow
 def test_the_files_of_what_is_served_stay(shop) -> None:
     registry = three_versions(shop)
     write_rollout(registry.root, following(Rollout(released("1")), released("2"), 5.0))

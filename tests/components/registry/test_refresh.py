@@ -122,6 +122,7 @@ def test_a_product_of_yesterday_is_recommended_after_the_refresh_and_not_before(
     assert rollback(registry) == champion(root) == "1"
 
 
+@pytest.mark.slow
 def test_old_refreshed_versions_go_and_the_evaluated_one_is_compared(served_shop: Shop) -> None:
     root, settings = served_shop
     registry = Registry(settings, root)

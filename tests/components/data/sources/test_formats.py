@@ -25,7 +25,7 @@ from components.data.sources.files import connect, files_of
 from components.data.sources.sql import identifier, literal
 from components.settings import Source
 
-CASES = int(os.environ.get("FORMAT_CASES", "4"))
+CASES = int(os.environ.get("FORMAT_CASES", "2"))
 """Cases of the property; each is read in every format."""
 NAMES = ("user", "item", "when", "kind", "price", "quantity", "name", "group")
 COLUMNS = {
