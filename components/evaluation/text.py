@@ -293,11 +293,15 @@ def catalogue_map(vectors: FloatArray, groups: pd.Series, seed: int) -> str:
     return picture(figure)
 
 
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Language model</title>
+PAGE = """{% macro mean(one, name, cases, of) %}{% if cases %}{{ "%.4f" | format(one[name]) }}
+({{ "%.4f" | format(one[name + "_low"]) }} – {{ "%.4f" | format(one[name + "_high"]) }})<br>
+{{ "{:,}".format(cases) }} {{ of }}{{ ": few" if cases < few }}{% else %}no {{ of }}{% endif %}
+{%- endmacro %}<!doctype html><html lang="en"><meta charset="utf-8"><title>Language model</title>
 <meta name="viewport" content="width=device-width">
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;font-size:.85rem}td,th{padding:.25rem .6rem;text-align:left;
-vertical-align:top;border-bottom:1px solid #ddd}img{max-width:100%}.wide{overflow-x:auto}</style>
+vertical-align:top;border-bottom:1px solid #ddd}img{max-width:100%}.wide{overflow-x:auto}
+.figures td{white-space:nowrap}</style>
 <h1>What does the language model contribute?</h1>
 <h2>Recommendations from text only</h2>
 <p>The content recommender on the newest weeks, {{ users }} users; {{ new_item_users }} of them
@@ -311,13 +315,14 @@ and their purchases.</p>{% endif %}
 ({{ "%.4f" | format(one[name + "_low"]) }} – {{ "%.4f" | format(one[name + "_high"]) }})</td>
 {% endfor %}</tr>{% endfor %}</table>
 {% if languages %}<h2>By language</h2>
-<p>The products are in {{ spoken }}: a product's language is the most probable one of its text. A
-column has the NDCG@10 of the purchases of a language's products, in lists over the whole catalogue,
-and the share of searches that find their product among the first {{ first }}: a search is up to
-three words of the text of a product of this language. Below {{ few }} users or searches the
-intervals are wide, and a figure is marked as of few.</p>
-<div class="wide"><table><tr><th>language</th><th>vectors</th><th>all</th><th>new products</th>
-<th>search</th></tr>
+<p>The products are in {{ spoken }}: a product's language is the most probable one of its text.
+<em>All</em> and <em>new products</em> are the NDCG@10 of the purchases of a language's products, in
+lists over the whole catalogue. <em>Search</em> is the share of searches that find their product
+among the first {{ first }}; a search is one to three words of the text of a product of this
+language. With fewer than {{ few }} users or searches, marked as few, the intervals are wide, and
+those of NDCG@10 still too narrow.</p>
+<div class="wide figures"><table><tr><th>language</th><th>vectors</th><th>all</th>
+<th>new products</th><th>search</th></tr>
 {% for name, code in languages.items() %}{% for title, one in figures.items() %}
 {% set own = one.languages[code] %}<tr><td>{{ name if loop.first }}</td><td>{{ title }}</td>
 <td>{{ mean(own, "ndcg@10", own.users, "users") }}</td>
@@ -328,7 +333,7 @@ intervals are wide, and a figure is marked as of few.</p>
 <p>The tagger of the conversation on new sentences that are made like those that it was trained on:
 the share whose intent is right, and the share of which every labelled part is, with 95 % intervals.
 Real shoppers write otherwise: <code>python -m benchmarks.needs</code> measures that.</p>
-<div class="wide"><table><tr><th>language</th><th>intent</th><th>parts</th></tr>
+<div class="wide figures"><table><tr><th>language</th><th>intent</th><th>parts</th></tr>
 {% for name, one in understood.items() %}<tr><td>{{ name }}</td>
 <td>{{ mean(one, "intent_accuracy", one.sentences, "sentences") }}</td>
 <td>{{ mean(one, "parts_accuracy", one.sentences, "sentences") }}</td></tr>{% endfor %}
@@ -338,9 +343,10 @@ Real shoppers write otherwise: <code>python -m benchmarks.needs</code> measures 
 {{ "{:,.1f}".format(after) }} after pre-training. An encoder without stored weights of its
 pre-training head, such as the packaged one, starts with random predictions.</p>
 {% if perplexity %}<p>By the language of the text, with 95 % intervals over parts of the documents;
-perplexities of two languages do not compare, since their words are of different numbers of tokens.
-</p>
-<div class="wide"><table><tr><th>language</th><th>documents</th><th>before</th><th>after</th></tr>
+texts whose language is not clear are left out. Compare before and after, not two languages, whose
+words are of different numbers of tokens.</p>
+<div class="wide figures"><table><tr><th>language</th><th>documents</th><th>before</th>
+<th>after</th></tr>
 {% for name, one in perplexity.items() %}<tr><td>{{ name }}</td>
 <td>{{ "{:,}".format(one.documents) }}{{ ": few" if one.documents < few }}</td>
 {% for each in (one.before, one.after) %}<td>{{ "{:,.1f}".format(each.perplexity) }}
@@ -369,14 +375,6 @@ purchases of the validation window: NDCG@10 with the 95 % interval of the gain. 
 <tr><th>product</th><th>without further training</th><th>fine-tuned</th></tr>
 {% for row in near %}<tr><td>{{ row.product }}</td>{% for titles in (row.before, row.after) %}
 <td>{{ titles | join("; ") }}</td>{% endfor %}</tr>{% endfor %}</table></div></html>"""
-
-
-def _mean(one: dict[str, Any], name: str, cases: int, of: str) -> str:
-    """Return a mean and its interval, of how many cases, and whether these are few."""
-    if not cases:
-        return f"no {of}"
-    text = f"{one[name]:.4f} ({one[f'{name}_low']:.4f} – {one[f'{name}_high']:.4f})"
-    return f"{text}, {cases:,} {of}" + (": few" if cases < FEW else "")
 
 
 def _perplexities(pretrain: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -483,7 +481,6 @@ def run(settings: Settings, root: Path) -> None:
             spoken=", ".join(f"{language_name(code)} ({n:,})" for code, n in spoken.items()),
             perplexity=_perplexities(pretrain),
             understood=_understood(reports / "understanding.json"),
-            mean=_mean,
             first=FIRST,
             few=FEW,
         )
