@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -188,9 +188,8 @@ def queries_by_language(texts: list[str], languages: TextArray, seed: int) -> di
     """Return queries for at most SEARCHED products of each language, drawn at random."""
     found = {}
     for code in _largest_first(languages):
-        drawn = np.random.default_rng(seed).permutation(np.flatnonzero(languages == code))[
-            :SEARCHED
-        ]
+        inside = np.flatnonzero(languages == code)
+        drawn = np.random.default_rng(seed).permutation(inside)[:SEARCHED]
         queries = made_queries([texts[item] for item in drawn], seed)
         text_words, query_words = count_words(texts, queries)
         found[code] = Queries(queries, drawn, having_all(query_words, text_words))
@@ -377,8 +376,9 @@ purchases of the validation window: NDCG@10 with the 95 % interval of the gain. 
 <td>{{ titles | join("; ") }}</td>{% endfor %}</tr>{% endfor %}</table></div></html>"""
 
 
-def _perplexities(pretrain: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the perplexities of a ``pretrain.json`` by language; none of a corpus in one."""
+def _perplexities(pretrain: dict[str, Any], spoken: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return the perplexities of a ``pretrain.json`` by language, of those of the catalogue: a
+    classifier takes some short texts for other languages."""
     by_language = pretrain.get("languages", {"before": {}, "after": {}})
     return {
         language_name(code): {
@@ -387,6 +387,7 @@ def _perplexities(pretrain: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "after": by_language["after"][code],
         }
         for code, before in by_language["before"].items()
+        if code in spoken
     }
 
 
@@ -479,7 +480,7 @@ def run(settings: Settings, root: Path) -> None:
             augmented=settings.augment.purchases,
             languages={language_name(code): code for code in spoken},
             spoken=", ".join(f"{language_name(code)} ({n:,})" for code, n in spoken.items()),
-            perplexity=_perplexities(pretrain),
+            perplexity=_perplexities(pretrain, spoken),
             understood=_understood(reports / "understanding.json"),
             first=FIRST,
             few=FEW,
