@@ -18,6 +18,8 @@ import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.data.attributes import kind_of
+from components.data.dataset import item_text
+from components.language.meaning import Meaning
 from components.words.analyser import Words
 from components.words.segmentation import letters
 
@@ -26,6 +28,9 @@ NEAR = 0.35
 
 MEANING = 50
 """Items that the encoder may add to those that share a word with the query."""
+
+READ = 8
+"""Products whose texts are encoded to compare meanings before the encoder's head."""
 
 
 class Search:
@@ -38,9 +43,8 @@ class Search:
         encoder: Any | None = None,
         shown: Sequence[str] = (),
     ) -> None:
-        """``encoder``: has ``encode(list of texts, kind=) -> (texts, width)`` in the vectors'
-        space. shown: columns of the attributes whose texts are searched; other columns are
-        ignored."""
+        """encoder: that of the vectors, see ``Meaning``. shown: columns of the attributes whose
+        texts are searched; other columns are ignored."""
         self._attributes = [column for column in shown if kind_of(column) == "text"]
         texts, titles = _texts(table, self._attributes)
         self._analyser = Words.of(texts)
@@ -48,8 +52,10 @@ class Search:
             TfidfVectorizer(sublinear_tf=True, analyzer=list), self._terms(texts)
         )
         self._letters = _Index.of(TfidfVectorizer(analyzer=letters), titles)
-        self._vectors = vectors
         self.encoder = encoder
+        self._meaning: Meaning | None = None
+        if encoder is not None and vectors is not None:
+            self._meaning = Meaning(encoder, np.asarray(vectors), item_text(table.head(READ)))
 
     @classmethod
     def load(cls, folder: str | Path, table: pd.DataFrame, vectors: np.ndarray | None) -> Search:
@@ -69,7 +75,8 @@ class Search:
         texts, titles = _texts(table.iloc[codes], self._attributes)
         search._words = self._words.extended(len(table), codes, [*self._terms(texts)])
         search._letters = self._letters.extended(len(table), codes, titles)
-        search._vectors = vectors
+        if self._meaning is not None and vectors is not None:
+            search._meaning = self._meaning.extended(codes, np.asarray(vectors))
         return search
 
     def _terms(self, texts: pd.Series) -> Iterable[list[str]]:
@@ -109,9 +116,8 @@ class Search:
             matches = spelling >= NEAR
         # Of items that match by neither, the spelling is chance, more so of another language's.
         scores = np.where(matches, words + 0.5 * spelling, 0.0)
-        if self.encoder is not None and self._vectors is not None:
-            asked = np.asarray(self.encoder.encode([query], kind="query"))[0]
-            meaning = np.asarray(self._vectors) @ asked
+        if self._meaning is not None:
+            meaning = self._meaning.cosines(query)
             near = np.argsort(np.where(mask, -meaning, np.inf), kind="stable")[:MEANING]
             scores = scores + 0.3 * meaning
             matches[near] = True

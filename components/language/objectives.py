@@ -14,8 +14,9 @@ returns the number of targets, so the parts add up to the loss of the whole batc
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -53,6 +54,12 @@ class Texts:
         self.sentences = np.asarray(corpus.sentences)
         self.bounds = np.asarray(corpus.documents)
         self.max_length, self.mask_probability, self.seed = max_length, mask_probability, seed
+
+    def only(self, documents: IntArray) -> Self:
+        """Return the same objective over other documents of the corpus."""
+        part = copy.copy(self)
+        part.documents = documents
+        return part
 
     def target_counts(self, batch: Batch) -> dict[str, int]:
         """Return the number of targets in ``batch``, by loss."""
@@ -164,10 +171,18 @@ class MaskedPairs(Texts):
     def __init__(self, *args: Any, wanted: Sequence[str]) -> None:
         super().__init__(*args)
         self.wanted = wanted
+        self.paired = self._paired()
+
+    def _paired(self) -> IntArray:
         # A product with only a title has no second sentence: it is used for masked words only. As
         # the second of a pair it would reveal the label.
-        many = np.diff(self.bounds)[self.documents] > 1
-        self.paired = self.documents[many]
+        return self.documents[np.diff(self.bounds)[self.documents] > 1]
+
+    def only(self, documents: IntArray) -> Self:
+        """Return the same objective over other documents of the corpus."""
+        part = super().only(documents)
+        part.paired = part._paired()
+        return part
 
     def draw(self, step: int, size: int) -> Batch:
         """Return batch number ``step`` of ``size`` rows."""

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import sem, t
 from transformers import AutoTokenizer, PreTrainedModel
 
+from components.arrays import DoubleArray, TextArray
 from components.language.corpus import load_corpus
 from components.language.families import (
     SCRATCH,
@@ -41,6 +44,8 @@ from components.language.loop import (
 from components.language.objectives import Batch, Objective, objective_of
 from components.language.prompts import read_prompts
 from components.settings import Pretrain, Settings
+from components.words.analyser import LEAST_SHARE
+from components.words.languages import shares
 
 HELD_OUT_BATCHES = 8
 
@@ -83,20 +88,64 @@ def perplexity(
     For masked and permuted words it is the pseudo-perplexity, which is comparable only within one
     family and tokenizer.
     """
+    found = _held_out_losses(model, [objective] * HELD_OUT_BATCHES, size, precision)
+    loss, targets = found.sum(axis=0)
+    return float(np.exp(loss / max(1, targets)))
+
+
+def _held_out_losses(
+    model: PreTrainedModel, objectives: Sequence[Objective], size: int, precision: Precision
+) -> DoubleArray:
+    """Return float64 (batches, 2): summed loss and number of targets of batch n of objective n."""
     was_training = model.training
     model.eval()
-    targets, loss = 0, 0.0
+    found = []
     device = next(model.parameters()).device
     with (
         torch.no_grad(),
         torch.autocast(device.type, torch.bfloat16, enabled=low_precision(device, precision)),
     ):
-        for number in range(HELD_OUT_BATCHES):
+        for number, objective in enumerate(objectives):
             batch = objective.draw(number, size)
-            targets += objective.target_counts(batch)[objective.loss]
-            loss += objective.losses(model, _to(batch, model))[objective.loss].item()
+            loss = objective.losses(model, _to(batch, model))[objective.loss].item()
+            found.append((loss, objective.target_counts(batch)[objective.loss]))
     model.train(was_training)
-    return float(np.exp(loss / max(1, targets)))
+    return np.array(found, dtype=np.float64)
+
+
+def perplexity_by_language(
+    model: PreTrainedModel,
+    objective: Objective,
+    languages: TextArray,
+    size: int,
+    precision: Precision = "auto",
+) -> dict[str, dict[str, float | None]]:
+    """Return the perplexity on the documents of each language of an objective.
+
+    languages: of each document of the corpus. Languages of fewer than ``LEAST_SHARE`` of the
+    documents are left out, as are documents whose language is not clear; with one language nothing
+    is returned. A record: documents, perplexity, and low and high of its 95 % interval. The
+    documents are drawn into HELD_OUT_BATCHES parts of the same size; the interval is Student's,
+    over the mean losses of the parts (None of fewer documents than parts).
+    """
+    found = {}
+    spoken = languages[objective.documents]
+    codes = [code for code, share in shares(spoken).items() if share >= LEAST_SHARE]
+    for code in codes if len(codes) > 1 else []:
+        documents = objective.documents[spoken == code]
+        documents = np.random.default_rng(objective.seed).permutation(documents)
+        parts = np.array_split(documents, min(HELD_OUT_BATCHES, len(documents)))
+        loss, targets = _held_out_losses(
+            model, [objective.only(np.sort(part)) for part in parts], size, precision
+        ).T
+        means = loss / np.maximum(1, targets)
+        low, high = None, None
+        if len(parts) == HELD_OUT_BATCHES:
+            ends_of_log = t.interval(0.95, len(means) - 1, means.mean(), sem(means))
+            low, high = np.exp(ends_of_log).tolist()
+        value = float(np.exp(means.mean()))
+        found[code] = {"documents": len(documents), "perplexity": value, "low": low, "high": high}
+    return found
 
 
 def _to(batch: Batch, model: PreTrainedModel) -> Batch:
@@ -133,6 +182,10 @@ def run(settings: Settings, root: Path) -> None:
     objective = objective_of(settings, corpus, tokenizer, held_out=False)
     unseen = objective_of(settings, corpus, tokenizer, held_out=True)
     before = perplexity(model, unseen, s.batch_size, s.precision)
+    languages = np.load(root / "data/corpus/languages.npy")
+    by_language = {
+        "before": perplexity_by_language(model, unseen, languages, s.batch_size, s.precision)
+    }
     if s.lora_rank:
         add_adapters(model, untrained, s.lora_rank, settings.seed)
     share = accelerator.process_index, accelerator.num_processes
@@ -154,14 +207,22 @@ def run(settings: Settings, root: Path) -> None:
     if s.lora_rank:
         merge_adapters(model)
     after = perplexity(model, unseen, s.batch_size, s.precision)
+    by_language["after"] = perplexity_by_language(
+        model, unseen, languages, s.batch_size, s.precision
+    )
     if accelerator.is_main_process:
         save_model(model, tokenizer, root / "models/language/pretrained", prompts)
-        _report(log, before, after, s, root / "reports")
+        _report(log, before, after, by_language, s, root / "reports")
     accelerator.wait_for_everyone()
 
 
 def _report(
-    log: list[dict[str, float]], before: float, after: float, s: Pretrain, folder: Path
+    log: list[dict[str, float]],
+    before: float,
+    after: float,
+    by_language: dict[str, dict[str, Any]],
+    s: Pretrain,
+    folder: Path,
 ) -> None:
     start, end = ends(log)
     report = {
@@ -173,6 +234,8 @@ def _report(
         "steps": len(log),
         "stopped_early": len(log) < s.steps,
     }
+    if by_language["before"]:
+        report["languages"] = by_language
     table = pd.DataFrame(log)
     logged = (np.arange(len(table)) % s.log_every == 0) | table["held_out"].notna()
     table[logged].to_csv(folder / "pretrain.csv", index=False)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from sklearn.feature_extraction.text import CountVectorizer
 from torch.nn import functional as F
 
+from components.arrays import BoolArray
 from components.language.batches import whole_passes
 from components.language.encoder import TextEncoder
 from components.words.segmentation import has_unspaced, normalise, words
@@ -51,6 +53,29 @@ def words_of(text: str) -> list[str]:
     return [word for word in words(normalise(text)) if len(word) > 1 and word.isalpha()]
 
 
+def count_words(texts: list[str], queries: list[str]) -> tuple[sp.csc_matrix, sp.csr_matrix]:
+    """Return 1 for each word of a text, CSC (words, texts), and of a query, CSR (queries, words).
+
+    Raises:
+        ValueError: no text has a word.
+    """
+    vectoriser = CountVectorizer(analyzer=words_of, binary=True)
+    text_words = vectoriser.fit_transform(texts).T.tocsc()
+    return text_words, vectoriser.transform(queries)
+
+
+def having_all(query_words: sp.csr_matrix, text_words: sp.csc_matrix) -> BoolArray:
+    """Return bool (queries, texts): whether the text has all words of the query.
+
+    >>> text_words, query_words = count_words(["red mug", "blue mug"], ["mug", "blue mug"])
+    >>> having_all(query_words, text_words).tolist()
+    [[True, True], [False, True]]
+    """
+    common = (query_words @ text_words).toarray()
+    found: BoolArray = common == np.asarray(query_words.sum(axis=1))
+    return found
+
+
 class Retrieval:
     """Loss of finding a query's product among all products.
 
@@ -63,12 +88,10 @@ class Retrieval:
         self.encoder, self.negatives, self.seed = encoder, negatives, seed
         self.products = np.random.default_rng(seed).permutation(len(texts))[:QUERIES]
         self.queries = made_queries([texts[row] for row in self.products], seed)
-        vectoriser = CountVectorizer(analyzer=words_of, binary=True)
         try:
-            self.text_words = vectoriser.fit_transform(texts).T.tocsc()  # (words, products)
+            self.text_words, self.query_words = count_words(texts, self.queries)
         except ValueError as error:  # scikit-learn's error for an empty vocabulary
             raise ValueError("finetune: retrieval needs products with titles") from error
-        self.query_words = vectoriser.transform(self.queries)  # (queries, words)
         self.vectors = encoder.tensor(encoder.encode(self.queries, with_head=False, kind="query"))
 
     def loss(
@@ -93,8 +116,7 @@ class Retrieval:
             target = np.searchsorted(chosen, target)
         logits = self.encoder.project(vectors) @ self.encoder.project(bank).T
         logits = logits.float() / temperature  # (queries, products)
-        common = (self.query_words[rows] @ text_words).toarray()
-        answers = common == np.asarray(self.query_words[rows].sum(axis=1))
+        answers = having_all(self.query_words[rows], text_words)
         answers[np.arange(len(rows)), target] = False
         others = logits.masked_fill(self.encoder.tensor(answers), -torch.inf)
         return F.cross_entropy(others, self.encoder.tensor(target))

@@ -2,7 +2,8 @@
 
 In: the catalogue's titles and categories, the rules' words, ``understanding`` of params.yaml. Out:
 ``models/understanding`` and ``reports/understanding.json`` with the tagger's accuracy on new
-sentences of the same frames; ``python -m benchmarks.needs`` measures other people's.
+sentences of the same frames, in all and by language; ``python -m benchmarks.needs`` measures other
+people's.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from components.json_files import write_json
@@ -126,19 +127,29 @@ def opened(encoder: str) -> FrozenEncoder:
         ) from error
 
 
-def accuracy(tagger: Tagger, sentences: Sequence[Utterance]) -> dict[str, float]:
-    """Return the shares of sentences whose intent, and whose labelled parts, are all right."""
+def accuracy(tagger: Tagger, sentences: Sequence[Utterance]) -> dict[str, Any]:
+    """Return the shares of sentences whose intent, and whose labelled parts, are all right, and
+    under ``languages`` the same of each language."""
     tagged = tagger.tag_all([one.text for one in sentences])
-    intents = [found.intent == one.intent for found, one in zip(tagged, sentences, strict=True)]
-    parts = [
-        {(span.label, span.start, span.stop) for span in found.spans}
-        == {(label, start, stop) for start, stop, label in one.spans}
+    rows = [
+        {
+            "language": one.language,
+            "intent": found.intent == one.intent,
+            "parts": {(span.label, span.start, span.stop) for span in found.spans}
+            == {(label, start, stop) for start, stop, label in one.spans},
+        }
         for found, one in zip(tagged, sentences, strict=True)
     ]
+    table = pd.DataFrame(rows)
+    of_language = {code: _shares(part) for code, part in table.groupby("language", sort=False)}
+    return {**_shares(table), "languages": of_language}
+
+
+def _shares(judged: pd.DataFrame) -> dict[str, float]:
     return {
-        "sentences": len(sentences),
-        "intent_accuracy": round(float(np.mean(intents)), 4),
-        "parts_accuracy": round(float(np.mean(parts)), 4),
+        "sentences": len(judged),
+        "intent_accuracy": round(float(judged["intent"].mean()), 4),
+        "parts_accuracy": round(float(judged["parts"].mean()), 4),
     }
 
 

@@ -6,6 +6,7 @@ and of queries, in every language of the catalogue. It is saved as its shares (J
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,6 +43,21 @@ _OTHERS = regex.compile(
     r"|(?P<Grek>\p{Greek})|(?P<Hang>\p{Hangul})|(?P<Hebr>\p{Hebrew})|(?P<Taml>\p{Tamil})"
     r"|(?P<Unspaced>[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}])"
 )
+
+
+def _script_of(language: str) -> str:
+    return _SCRIPT_OF_LANGUAGE.get(language, _LATIN)
+
+
+def _script(text: str) -> str:
+    """Return the script of most of a text; a character of those without spaces counts as four
+    letters."""
+    if text.isascii():
+        return _LATIN
+    found = Counter(str(match.lastgroup) for match in _OTHERS.finditer(text))
+    found[_LATIN] = sum(map(str.isalpha, text)) - found.total()
+    found["Unspaced"] *= 4
+    return found.most_common(1)[0][0]
 
 
 @dataclass(frozen=True)
@@ -105,20 +121,25 @@ class Words:
             yield list(map(stems.__getitem__, words(normal, self._japanese, for_search)))
 
     def language(self, text: str) -> str:
-        """Return the most probable language of the catalogue for a text.
+        """Return the most probable language of the catalogue for a text, of those with its script.
 
         >>> Words({"de": 0.5, "en": 0.5}).language("Tasse mit Henkel und Deckel")
         'de'
+        >>> chinese = Words({"zh": 0.9, "en": 0.1})
+        >>> chinese.language("mug"), chinese.language("陶瓷马克杯 350ml with lid")
+        ('en', 'zh')
         """
-        if not self._several:
-            return next(iter(self.languages))
-        odds = probabilities(text, tuple(self.languages))
-        return max(self.languages, key=lambda code: odds[code] * self.languages[code])
+        script = _script(text)
+        fitting = [code for code in self.languages if _script_of(code) == script]
+        if len(fitting or self.languages) == 1:
+            return next(iter(fitting or self.languages))
+        odds = probabilities(text.lower(), tuple(self.languages))
+        return max(fitting or self.languages, key=lambda code: odds[code] * self.languages[code])
 
     @cached_property
     def _several(self) -> bool:
         """Whether two languages have one script, so that a word's script does not say its own."""
-        scripts = [_SCRIPT_OF_LANGUAGE.get(code, _LATIN) for code in self.languages]
+        scripts = [_script_of(code) for code in self.languages]
         spaced = [script for script in scripts if script != "Unspaced"]
         return len(set(spaced)) < len(spaced)
 
@@ -161,7 +182,7 @@ class _Stems(dict[str, str]):
         by_share = [language, *sorted(shares, key=lambda code: -shares[code])]
         self._stemmers: dict[str, Any] = {}
         for code in by_share:
-            script = _SCRIPT_OF_LANGUAGE.get(code, _LATIN)
+            script = _script_of(code)
             self._stemmers.setdefault(script, stemmer("und" if code == unstemmed else code))
 
     def __missing__(self, word: str) -> str:

@@ -32,7 +32,7 @@ CHINESE = [
 
 def catalogue(titles: list[str]) -> pd.DataFrame:
     table = pd.DataFrame({"title": titles, "brand": None, "description": None})
-    return table.assign(categories=[[]] * len(titles))
+    return table.assign(categories=[[]] * len(titles), categories_inferred=False)
 
 
 def found(search: Search, query: str, n: int) -> list[int]:
@@ -76,6 +76,8 @@ def test_chinese_is_found_by_words_parts_and_either_script(query: str, codes: se
 
 class Encoder:
     """A query "Schal" means item 5, whatever the letters say."""
+
+    head = None
 
     def encode(self, texts: list[str], kind: str) -> np.ndarray:
         return np.eye(len(TITLES))[[5]]

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from components.language.corpus import starts_of_words
 from components.language.encoder import TextEncoder
 from components.language.families import FAMILIES, open_model, save_model
 from components.language.objectives import IGNORED, Objective, objective_of
+from components.language.pretraining import perplexity_by_language
 from components.settings import Settings
 from tests.conftest import REPOSITORY
 
@@ -94,6 +96,39 @@ def test_each_family_learns_from_scratch_and_encodes(family: str, shops) -> None
     alone = np.concatenate([encoder.encode([text]) for text in texts])
     assert (vectors * alone).sum(axis=1) == pytest.approx(1, abs=1e-4)
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-4  # a brief training, far from a good one
+
+
+def test_perplexity_by_language_is_that_of_its_documents(shops) -> None:
+    root, settings = shops("bert")
+    made = corpus.load_corpus(root / "data/corpus")
+    tokenizer = AutoTokenizer.from_pretrained(root / "data/corpus/tokenizer")
+    whole = objective_of(settings, made, tokenizer, held_out=True)
+    long = np.diff(made.sentences[np.asarray(made.documents)]) > 12  # as if it were the language
+    languages = np.where(long, "de", "en")
+    languages[whole.documents[:1]] = "fr"
+    model, _ = open_model(settings.pretrain.encoder, tokenizer, settings.seed)
+    found = perplexity_by_language(model, whole, languages, 8, "fp32")
+    assert set(found) == {"de", "en"}  # one document is no language
+    for code, one in found.items():
+        inside = np.flatnonzero(
+            (languages == code) & np.isin(np.arange(len(long)), whole.documents)
+        )
+        assert one["documents"] == len(inside)
+        parts = np.array_split(np.random.default_rng(settings.seed).permutation(inside), 8)
+        means = []
+        for number, part in enumerate(parts):
+            # An objective made of nothing but these documents.
+            alone = replace(made, held_out=np.isin(np.arange(len(long)), part))
+            ours = objective_of(settings, alone, tokenizer, held_out=True)
+            batch = ours.draw(number, 8)
+            with torch.no_grad():
+                loss = ours.losses(model.eval(), batch)["mlm"].item()
+            means.append(loss / int((batch["labels"] != IGNORED).sum()))
+        assert one["perplexity"] == pytest.approx(np.exp(np.mean(means)), rel=1e-4)
+        spread = 2.3646 * np.std(means, ddof=1) / np.sqrt(8)  # Student's, 7 degrees of freedom
+        assert one["high"] == pytest.approx(np.exp(np.mean(means) + spread), rel=1e-3)
+        assert one["low"] < one["perplexity"] < one["high"]
+    assert perplexity_by_language(model, whole, np.full(len(long), "en"), 8) == {}
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "xlnet"])

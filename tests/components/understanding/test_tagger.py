@@ -43,6 +43,11 @@ def test_it_learns_intents_and_parts(model: UnderstandingModel) -> None:
     assert most_common < 0.5
     assert found["intent_accuracy"] > most_common + 0.2
     assert found["parts_accuracy"] > 0.35
+    german = write(TITLES, ["en"], ["de"], 100, seed=99)  # which the tagger never read
+    by_language = accuracy(model.tagger, [*german, *new])["languages"]
+    assert by_language["en"] == {name: one for name, one in found.items() if name != "languages"}
+    assert by_language["de"]["sentences"] == len(german)
+    assert by_language["de"]["parts_accuracy"] < found["parts_accuracy"] - 0.1
 
 
 def test_it_reads_what_it_was_not_trained_on(model: UnderstandingModel) -> None:
