@@ -2,7 +2,8 @@
 
 In: ``models/language/finetuned``, ``data/prepared/items.parquet``. Out: ``models/vectors``:
 ``items.npy`` (float32 (items, width), row = code) and a cache keyed by content, so that only texts
-that changed are encoded again.
+that changed are encoded again. With ``augment.texts``: ``generated.parquet``, the pseudo-texts that
+the vectors are mixed with, and ``written.jsonl``, what the model wrote (``pseudo_texts.py``).
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ class TextEncoder:
         kind: Kind = "document",
     ) -> FloatArray:
         """Return float32 (texts, width) of length 1."""
+        if not texts:  # tokenizers fail
+            return np.zeros((0, self.width), dtype=np.float32)
         ids = self._ids(list(dict.fromkeys(texts)), kind)
         row = {text: n for n, text in enumerate(dict.fromkeys(texts))}
         out = np.zeros((len(ids), self.width), dtype=np.float32)
@@ -224,8 +227,20 @@ def run(settings: Settings, root: Path) -> None:
     model, out = root / "models/language/finetuned", root / "models/vectors"
     encoder = TextEncoder(model, s.max_length, s.batch_tokens, s.precision)
     digest = encoder_digest(model)
-    texts = item_text(pd.read_parquet(root / "data/prepared/items.parquet"))
-    vectors = encode_cached(encoder, digest, texts, out)
+    table = pd.read_parquet(root / "data/prepared/items.parquet")
+    texts, generated = item_text(table), out / "generated.parquet"
+    generated.unlink(missing_ok=True)
+    if settings.augment.texts:
+        from components.language.pseudo_texts import mixed, pseudo_texts
+
+        made = pseudo_texts(
+            *(table, encoder, settings.augment, settings.seed, out / "written.jsonl", root)
+        )
+        made.to_parquet(generated)
+        vectors = encode_cached(encoder, digest, [*texts, *made["text"]], out)
+        vectors = mixed(vectors[: len(texts)], made, vectors[len(texts) :])
+    else:
+        vectors = encode_cached(encoder, digest, texts, out)
     partial = out / ".items.npy"
     np.save(partial, vectors)
     partial.rename(out / "items.npy")
