@@ -4,8 +4,8 @@
 
 FOLDER: a shop's, with ``data/prepared``, split by time. ``augment.texts`` (SmolLM2) writes kind,
 material and use of the products with the poorest texts; the packaged encoder's vectors are mixed
-with those of what it wrote. Only the validation window is looked at, all its users, the whole catalogue
-is ranked.
+with those of what it wrote. Only the validation window is looked at, with all its users; the whole
+catalogue is ranked.
 
 - **As it is**: models learn from all purchases before the window.
 - **Cold**: half of the products with a pseudo-text, drawn at random, are taken out of what models
@@ -31,11 +31,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from benchmarks.leave_one_out import vectors as cached_vectors
 from benchmarks.text_recommenders import BASE, RESULTS
 from benchmarks.two_shops import SAMPLES, SEED, Shop
-from components.arrays import BoolArray, DoubleArray, FloatArray, Int32Array
+from components.arrays import BoolArray, DoubleArray, FloatArray, Int32Array, IntArray
 from components.data.dataset import Catalogue, Prepared, item_text, load_prepared
 from components.data.holdout import Task, window_task
 from components.evaluation.metrics import ndcg
@@ -115,7 +116,7 @@ class Case(Shop):
     def hybrid_lists(self, changed: dict[str, Catalogue]) -> Int32Array:
         """Return int32 (users, 10): the hybrid's lists. changed: catalogues of some models."""
         again = {name: self.fitted(name, catalogue) for name, catalogue in changed.items()}
-        self.candidates = lambda _: self.fixed | again  # type: ignore[method-assign]
+        self.candidates = lambda _: self.fixed | again  # type: ignore[assignment]
         model = self.hybrid(self.settings.rank, "validation", list(BASE))
         ids = np.empty((len(self.asked.users), 10), dtype=np.int32)
         for learned, judged in self.halves():
@@ -161,6 +162,7 @@ def rows_of(case: Case, texts: Texts) -> Iterator[tuple[str, str, Int32Array]]:
 
 def measured(case: Case, texts: Texts, cold: BoolArray) -> list[str]:
     """Return the lines of a table."""
+    users: dict[str, tuple[IntArray, sp.csr_matrix]]
     users = {"all": (np.arange(len(case.asked.users)), case.asked.targets)}
     if cold.any():
         users["cold"] = case.asked.only(cold)
