@@ -207,7 +207,7 @@ def main() -> None:
     changed = {"texts": WRITER, "most_texts": given.products}
     augment = settings.augment.model_copy(update=changed)
     encoder = TextEncoder(ENGLISH)
-    made = pseudo_texts(table, encoder, augment, settings.seed, cache / "written.jsonl")
+    made = pseudo_texts(table, encoder.encode, augment, settings.seed, cache / "written.jsonl")
     texts = Texts(prepared.catalogue, made, encoder.encode(made["text"].tolist()))
     cold = np.zeros(len(table), dtype=bool)
     cold[made["item"]] = np.random.default_rng(SEED).random(len(made)) < 0.5

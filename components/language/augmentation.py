@@ -60,10 +60,10 @@ def categories(catalogue: Catalogue, encoder: TextEncoder, settings: Augment) ->
     known, names = pd.factorize(catalogue.table["main_category"])
     rows = np.flatnonzero(known < 0)
     if not len(rows) or not len(names):
-        return marked({"item": rows[:0], "category": [], "confidence": []})
+        return _marked({"item": rows[:0], "category": [], "confidence": []})
     label, confidence = zero_shot(catalogue.vectors, list(names), encoder, known)
     rows = rows[confidence[rows] >= settings.min_confidence]
-    return marked({"item": rows, "category": names[label[rows]], "confidence": confidence[rows]})
+    return _marked({"item": rows, "category": names[label[rows]], "confidence": confidence[rows]})
 
 
 def summaries(reviews: pd.DataFrame, encoder: TextEncoder, sentences: int = 2) -> pd.DataFrame:
@@ -76,7 +76,7 @@ def summaries(reviews: pd.DataFrame, encoder: TextEncoder, sentences: int = 2) -
     flat = pd.DataFrame({"item_id": reviews["item_id"], "text": parts}).explode("text")
     flat = flat[flat["text"].str.len() > 0].reset_index(drop=True)
     if flat.empty:
-        return marked({"item_id": [], "text": [], "confidence": []})
+        return _marked({"item_id": [], "text": [], "confidence": []})
     item, ids = pd.factorize(flat["item_id"])
     vectors = encoder.encode(flat["text"].tolist(), progress=True)
     centre = np.zeros((len(ids), vectors.shape[1]), dtype=np.float32)
@@ -87,7 +87,7 @@ def summaries(reviews: pd.DataFrame, encoder: TextEncoder, sentences: int = 2) -
     best = flat.sort_values("confidence", ascending=False, kind="stable")
     best = best.groupby("item_id", sort=False).head(sentences).sort_index()
     made = best.groupby("item_id", sort=False).agg({"text": " ".join, "confidence": "mean"})
-    return marked(made.reset_index())
+    return _marked(made.reset_index())
 
 
 def purchases(
@@ -107,7 +107,7 @@ def purchases(
     sold = np.bincount(bought.items, minlength=train.n_items)
     rare, rich = np.flatnonzero(sold < settings.rare), np.flatnonzero(sold >= settings.rare)
     if not len(rare) or not len(rich):
-        return train, marked({"user": [], "item": [], "time": [], "confidence": []})
+        return train, _marked({"user": [], "item": [], "time": [], "confidence": []})
     near = np.concatenate(
         [
             _best(catalogue.vectors[rare[start : start + 1024]], catalogue.vectors[rich])
@@ -135,7 +135,7 @@ def purchases(
     ).drop_duplicates(["user", "item"])
     made["weight"] = (settings.weight * made["confidence"]).clip(0, 1)
     made = made[np.random.default_rng(seed).random(len(made)) < made["weight"]]
-    return _joined(train, made), marked(made)
+    return _joined(train, made), _marked(made)
 
 
 def with_summaries(catalogue: Catalogue, made: pd.DataFrame, settings: Augment) -> list[str]:
@@ -185,5 +185,5 @@ def _joined(train: Interactions, made: pd.DataFrame) -> Interactions:
     )
 
 
-def marked(made: object) -> pd.DataFrame:
+def _marked(made: object) -> pd.DataFrame:
     return pd.DataFrame(made).assign(generated=True)

@@ -234,7 +234,9 @@ def run(settings: Settings, root: Path) -> None:
         from components.language.pseudo_texts import mixed, pseudo_texts
 
         made = pseudo_texts(
-            *(table, encoder, settings.augment, settings.seed, out / "written.jsonl", root)
+            table,
+            lambda some: encoder.encode(some, with_head=False),
+            *(settings.augment, settings.seed, out / "written.jsonl", root),
         )
         made.to_parquet(generated)
         vectors = encode_cached(encoder, digest, [*texts, *made["text"]], out)

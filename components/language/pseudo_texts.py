@@ -14,17 +14,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from components.arrays import FloatArray, IntArray
 from components.data.dataset import item_text
-from components.language.augmentation import marked
 from components.language.corpus import clean
 from components.language.families import weights_digest
 from components.language.packaged import WRITERS, packaged_folder
@@ -33,9 +31,6 @@ from components.progress import progress
 from components.settings import Augment
 from components.words.languages import UNDETERMINED, languages_of
 from components.words.segmentation import words
-
-if TYPE_CHECKING:
-    from components.language.encoder import TextEncoder
 
 FIELDS = ("kind", "material", "use")
 TASK = "Name the kind, the material and the use of the product."
@@ -187,7 +182,7 @@ def _phrases(parts: list[str]) -> Iterator[str]:
 
 def pseudo_texts(
     table: pd.DataFrame,
-    encoder: TextEncoder,
+    encode: Callable[[list[str]], FloatArray],
     settings: Augment,
     seed: int,
     file: Path,
@@ -195,9 +190,10 @@ def pseudo_texts(
 ) -> pd.DataFrame:
     """Return item (code), kind, material, use, text, confidence, weight and generated.
 
-    ``text`` is what passes the filter. Confidence: its cosine to the product's own text, by
-    ``encoder`` without its head; below ``augment.min_confidence`` the row is left out. Weight:
-    ``augment.weight`` times the confidence; the own text has 1. file: see ``written``.
+    ``text`` is what passes the filter. Confidence: its cosine to the product's own text; below
+    ``augment.min_confidence`` the row is left out. Weight: ``augment.weight`` times the confidence;
+    the own text has 1. encode: texts to unit vectors (texts, width) of an encoder without its head,
+    whose whitening makes cosines small. file: see ``written``.
     """
     codes = chosen(table, settings, seed)
     own = clean(pd.Series(item_text(table))).iloc[codes].tolist()
@@ -208,12 +204,12 @@ def pseudo_texts(
     made = pd.DataFrame(values, columns=list(FIELDS), dtype=str)
     made.insert(0, "item", codes)
     made["text"] = [", ".join(filter(None, row)) for row in values]
-    pair = [encoder.encode(texts, with_head=False) for texts in (own, made["text"].tolist())]
+    pair = encode(own), encode(made["text"].tolist())
     made["confidence"] = (pair[0] * pair[1]).sum(axis=1).clip(0, 1)
     made["weight"] = settings.weight * made["confidence"]
     sure = (made["text"] != "") & (made["confidence"] >= settings.min_confidence)
     print(f"{len(made):,} products with poor texts, {sure.sum():,} pseudo-texts")
-    return marked(made[sure].reset_index(drop=True))
+    return made[sure].reset_index(drop=True).assign(generated=True)
 
 
 def mixed(vectors: FloatArray, made: pd.DataFrame, generated: FloatArray) -> FloatArray:

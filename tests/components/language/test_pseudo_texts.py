@@ -204,7 +204,7 @@ def test_real_pseudo_texts_move_vectors_and_nothing_else(tmp_path: Path) -> None
 def test_nothing_poor_nothing_made(tmp_path: Path) -> None:
     table = table_of(["a red enamel mug with a lid"])
     encoder = TextEncoder(ENCODER)
-    made = pseudo_texts(table, encoder, Augment(texts=SMOLLM), 0, tmp_path / "written.jsonl")
+    made = pseudo_texts(table, encoder.encode, Augment(texts=SMOLLM), 0, tmp_path / "written.jsonl")
     assert made.empty
     assert {"item", "text", "confidence", "weight", "generated"} <= set(made.columns)
     vectors = encoder.encode(item_text(table))
