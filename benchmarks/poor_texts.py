@@ -1,6 +1,6 @@
 """Do pseudo-texts of products with poor texts help?
 
-    python -m benchmarks.poor_texts FOLDER [--products 1000]    # results/poor_texts_NAME.md
+    python -m benchmarks.poor_texts FOLDER [--products 500]     # results/poor_texts_NAME.md
 
 FOLDER: a shop's, with ``data/prepared``, split by time. ``augment.texts`` (SmolLM2) writes kind,
 material and use of the products with the poorest texts; the packaged encoder's vectors are mixed
@@ -16,8 +16,8 @@ Rows: ``content`` and the hybrid over BASE of ``benchmarks.text_recommenders``, 
 another one with the same weight, so that a gain must come from what is written. The weight is
 ``augment.weight`` times the confidence; *chosen*: ``augment.weight`` is the best of WEIGHTS on one
 half of the users and judged on the other, and the reverse. The hybrid's ranker learns from one half
-and is judged on the other, and the reverse. *As words*: TF-IDF and CEASE read the pseudo-text
-after the own text, unweighted; no stage does that.
+and is judged on the other, and the reverse. *As words*: TF-IDF reads the pseudo-text after the own
+text, unweighted; no stage does that.
 
 NDCG@10 with 95 % intervals by a bootstrap over users; p by Fisher's randomisation test.
 """
@@ -49,7 +49,7 @@ from components.recommenders.factory import build
 from components.settings import Settings, load_settings
 
 WRITER = "smollm2-135m-instruct"
-PRODUCTS, WEIGHTS = 1000, (0.1, 0.25, 0.5)
+PRODUCTS, WEIGHTS = 500, (0.1, 0.25, 0.5)
 NONE = "without"
 
 
@@ -148,16 +148,12 @@ def rows_of(case: Case, texts: Texts) -> Iterator[tuple[str, str, Int32Array]]:
         for learned, judged in case.halves():
             ids[judged] = found[int(each[:, learned].mean(axis=1).argmax())][judged]
         yield "content", f"{name}, weight chosen", ids
-    for model in ("tfidf", "cease"):
-        yield model, NONE, lists(case.fixed[model], case.asked, 10, case.exclude)
-        for name, one in variants.items():
-            yield model, f"{name}, as words", case.single(model, one.in_words())
+    yield "tfidf", NONE, lists(case.fixed["tfidf"], case.asked, 10, case.exclude)
+    for name, one in variants.items():
+        yield "tfidf", f"{name}, as words", case.single("tfidf", one.in_words())
     yield "hybrid", NONE, case.hybrid_lists({})
     for name, one in variants.items():
         yield "hybrid", name, case.hybrid_lists({"content": one.in_vectors()})
-    for name, one in variants.items():
-        words = dict.fromkeys(("cease", "tfidf"), one.in_words())
-        yield "hybrid", f"{name}, as words", case.hybrid_lists(words)
 
 
 def measured(case: Case, texts: Texts, cold: BoolArray) -> list[str]:
