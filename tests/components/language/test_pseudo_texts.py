@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from components.data.dataset import item_text
-from components.language import encoder as encode_stage
+from components.language import encoding
 from components.language.encoder import TextEncoder
 from components.language.families import locate
 from components.language.packaged import packaged_folder
@@ -168,13 +168,13 @@ def test_real_pseudo_texts_move_vectors_and_nothing_else(tmp_path: Path) -> None
     TextEncoder(ENCODER, training=True).save(tmp_path / "models/language/finetuned")
     plain = load_settings()
     out = tmp_path / "models/vectors"
-    encode_stage.run(plain, tmp_path)
+    encoding.run(plain, tmp_path)
     own = np.load(out / "items.npy")
     assert not (out / "generated.parquet").exists()
 
     augment = plain.augment.model_copy(update={"texts": SMOLLM, "poor_words": 7})
     settings = plain.model_copy(update={"augment": augment})
-    encode_stage.run(settings, tmp_path)
+    encoding.run(settings, tmp_path)
     made = pd.read_parquet(out / "generated.parquet")
     moved = np.load(out / "items.npy")
     assert made["generated"].all()
@@ -191,12 +191,12 @@ def test_real_pseudo_texts_move_vectors_and_nothing_else(tmp_path: Path) -> None
     assert item_text(pd.read_parquet(items))[0] == "coffee mug"
 
     responses = (out / "written.jsonl").read_bytes()
-    encode_stage.run(settings, tmp_path)
+    encoding.run(settings, tmp_path)
     assert (out / "written.jsonl").read_bytes() == responses
     assert (np.load(out / "items.npy") == moved).all()
     assert len(json.loads(responses.splitlines()[0])) == 2
 
-    encode_stage.run(plain, tmp_path)  # switched off again
+    encoding.run(plain, tmp_path)  # switched off again
     assert not (out / "generated.parquet").exists()
     assert np.load(out / "items.npy") == pytest.approx(own)
 
