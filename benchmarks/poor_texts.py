@@ -1,6 +1,8 @@
 """Do pseudo-texts of products with poor texts help?
 
-    python -m benchmarks.poor_texts FOLDER [--products 500]     # results/poor_texts_NAME.md
+    python -m benchmarks.poor_texts FOLDER [--products 500] [--hybrid]
+
+Result: benchmarks/results/poor_texts_NAME.md.
 
 FOLDER: a shop's, with ``data/prepared``, split by time. ``augment.texts`` (SmolLM2) writes kind,
 material and use of the products with the poorest texts; the packaged encoder's vectors are mixed
@@ -11,13 +13,13 @@ catalogue is ranked.
 - **Cold**: half of the products with a pseudo-text, drawn at random, are taken out of what models
   learn from and out of the histories. ``cold`` counts only targets among them.
 
-Rows: ``content`` and the hybrid over BASE of ``benchmarks.text_recommenders``, without pseudo-texts
-(the base of the differences), with them, and with *shuffled* ones: each product has the text of
-another one with the same weight, so that a gain must come from what is written. The weight is
-``augment.weight`` times the confidence; *chosen*: ``augment.weight`` is the best of WEIGHTS on one
-half of the users and judged on the other, and the reverse. The hybrid's ranker learns from one half
-and is judged on the other, and the reverse. *As words*: TF-IDF reads the pseudo-text after the own
-text, unweighted; no stage does that.
+Rows: ``content`` and, with ``--hybrid``, the hybrid over BASE of ``benchmarks.text_recommenders``:
+without pseudo-texts (the base of the differences), with them, and with *shuffled* ones: each
+product has the text of another one with the same weight, so that a gain must come from what is
+written. The weight is ``augment.weight`` times the confidence; *chosen*: ``augment.weight`` is the
+best of WEIGHTS on one half of the users and judged on the other, and the reverse. The hybrid's
+ranker learns from one half and is judged on the other, and the reverse. *As words*: TF-IDF reads
+the pseudo-text after the own text, unweighted; no stage does that.
 
 NDCG@10 with 95 % intervals by a bootstrap over users; p by Fisher's randomisation test.
 """
@@ -133,7 +135,7 @@ class Case(Shop):
         return ids
 
 
-def rows_of(case: Case, texts: Texts) -> Iterator[tuple[str, str, Int32Array]]:
+def rows_of(case: Case, texts: Texts, hybrid: bool) -> Iterator[tuple[str, str, Int32Array]]:
     """Yield model, variant and lists; ``NONE`` comes first of each model."""
     shuffled = texts.shuffled()
     variants = {"pseudo-texts": texts, "shuffled": shuffled}
@@ -151,12 +153,14 @@ def rows_of(case: Case, texts: Texts) -> Iterator[tuple[str, str, Int32Array]]:
     yield "tfidf", NONE, lists(case.fixed["tfidf"], case.asked, 10, case.exclude)
     for name, one in variants.items():
         yield "tfidf", f"{name}, as words", case.single("tfidf", one.in_words())
+    if not hybrid:
+        return
     yield "hybrid", NONE, case.hybrid_lists({})
     for name, one in variants.items():
         yield "hybrid", name, case.hybrid_lists({"content": one.in_vectors()})
 
 
-def measured(case: Case, texts: Texts, cold: BoolArray) -> list[str]:
+def measured(case: Case, texts: Texts, cold: BoolArray, hybrid: bool) -> list[str]:
     """Return the lines of a table."""
     users: dict[str, tuple[IntArray, sp.csr_matrix]]
     users = {"all": (np.arange(len(case.asked.users)), case.asked.targets)}
@@ -168,7 +172,7 @@ def measured(case: Case, texts: Texts, cold: BoolArray) -> list[str]:
     ]
     out = [f"| model | {' | '.join(columns)} |", f"|---|{'---|---|---|' * len(users)}"]
     base: dict[str, DoubleArray] = {}
-    for model, variant, ids in rows_of(case, texts):
+    for model, variant, ids in rows_of(case, texts, hybrid):
         cells = []
         for name, (rows, targets) in users.items():
             each = ndcg(ids[rows], targets)
@@ -193,6 +197,7 @@ def main() -> None:
     parser.add_argument(
         "--products", type=int, default=PRODUCTS, help="most that are written about"
     )
+    parser.add_argument("--hybrid", action="store_true", help="also the hybrid: minutes a row")
     given = parser.parse_args()
     folder = given.folder
     settings, cache = load_settings(), Path("var/benchmarks") / folder.name
@@ -221,7 +226,7 @@ def main() -> None:
     nothing = np.zeros_like(cold)
     for title, taken_out in (("As it is", nothing), ("Cold", cold)):
         case = Case(prepared, settings, taken_out)
-        lines += ["", f"## {title}", "", *measured(case, texts, taken_out)]
+        lines += ["", f"## {title}", "", *measured(case, texts, taken_out, given.hybrid)]
         (RESULTS / f"poor_texts_{folder.name}.md").write_text("\n".join([*lines, ""]))
 
 
