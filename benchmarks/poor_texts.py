@@ -12,6 +12,8 @@ catalogue is ranked.
 - **As it is**: models learn from all purchases before the window.
 - **Cold**: half of the products with a pseudo-text, drawn at random, are taken out of what models
   learn from and out of the histories. ``cold`` counts only targets among them.
+- **Cold, among themselves**: the same models rank those products alone, for users with a target
+  among them.
 
 Rows: ``content`` and, with ``--hybrid``, the hybrid over BASE of ``benchmarks.text_recommenders``:
 without pseudo-texts (the base of the differences), with them, and with *shuffled* ones: each
@@ -42,7 +44,7 @@ from components.arrays import BoolArray, DoubleArray, FloatArray, Int32Array, In
 from components.data.dataset import Catalogue, Prepared, item_text, load_prepared
 from components.data.holdout import Task, window_task
 from components.evaluation.metrics import ndcg
-from components.evaluation.protocol import interval, lists, paired_p_value
+from components.evaluation.protocol import interval, paired_p_value
 from components.language.encoder import TextEncoder
 from components.language.packaged import ENGLISH
 from components.language.pseudo_texts import FIELDS, chosen, mixed, pseudo_texts
@@ -88,7 +90,11 @@ class Texts:
 class Case(Shop):
     """A shop of ``two_shops`` without some products' purchases."""
 
-    def __init__(self, prepared: Prepared, settings: Settings, cold: BoolArray) -> None:
+    def __init__(
+        self, prepared: Prepared, settings: Settings, cold: BoolArray, among: bool = False
+    ) -> None:
+        """among: only the cold products are ranked."""
+        self.available = cold if among else None
         self.settings, self.exclude = settings, settings.train.exclude_seen
         whole = window_task(prepared, "validation", self.exclude)
         x = prepared.interactions
@@ -98,8 +104,11 @@ class Case(Shop):
         )
         histories = early.histories(whole.users, whole.histories.now)
         self.asked = Task(whole.users, histories, whole.targets)
+        if among:
+            rows, targets = self.asked.only(cold)
+            self.asked = Task(whole.users[rows], histories.pick(rows), targets)
         self.train = early
-        self.fixed = {name: self.fitted(name, prepared.catalogue) for name in BASE}
+        self.catalogue = prepared.catalogue
 
     def fitted(self, name: str, catalogue: Catalogue) -> Recommender:
         """Return a model over a catalogue."""
@@ -111,14 +120,19 @@ class Case(Shop):
         yield ~first, first
         yield first, ~first
 
+    def lists(self, model: Recommender, task: Task) -> Int32Array:
+        """Return int32 (users, 10): the lists of a model."""
+        return model.recommend(task.histories, 10, self.exclude, self.available)[0]
+
     def single(self, name: str, catalogue: Catalogue) -> Int32Array:
         """Return int32 (users, 10): the lists of one model."""
-        return lists(self.fitted(name, catalogue), self.asked, 10, self.exclude)
+        return self.lists(self.fitted(name, catalogue), self.asked)
 
     def hybrid_lists(self, changed: dict[str, Catalogue]) -> Int32Array:
         """Return int32 (users, 10): the hybrid's lists. changed: catalogues of some models."""
-        again = {name: self.fitted(name, catalogue) for name, catalogue in changed.items()}
-        self.candidates = lambda _: self.fixed | again  # type: ignore[assignment]
+        over = dict.fromkeys(BASE, self.catalogue) | changed
+        found = {name: self.fitted(name, catalogue) for name, catalogue in over.items()}
+        self.candidates = lambda _: found  # type: ignore[assignment]
         model = self.hybrid(self.settings.rank, "validation", list(BASE))
         ids = np.empty((len(self.asked.users), 10), dtype=np.int32)
         for learned, judged in self.halves():
@@ -131,7 +145,7 @@ class Case(Shop):
                 for rows in (np.flatnonzero(learned), np.flatnonzero(judged))
             ]
             model.fit_ranker(parts[0].histories, parts[0].targets, self.exclude)
-            ids[judged] = lists(model, parts[1], 10, self.exclude)
+            ids[judged] = self.lists(model, parts[1])
         return ids
 
 
@@ -150,7 +164,7 @@ def rows_of(case: Case, texts: Texts, hybrid: bool) -> Iterator[tuple[str, str, 
         for learned, judged in case.halves():
             ids[judged] = found[int(each[:, learned].mean(axis=1).argmax())][judged]
         yield "content", f"{name}, weight chosen", ids
-    yield "tfidf", NONE, lists(case.fixed["tfidf"], case.asked, 10, case.exclude)
+    yield "tfidf", NONE, case.single("tfidf", texts.catalogue)
     for name, one in variants.items():
         yield "tfidf", f"{name}, as words", case.single("tfidf", one.in_words())
     if not hybrid:
@@ -164,7 +178,7 @@ def measured(case: Case, texts: Texts, cold: BoolArray, hybrid: bool) -> list[st
     """Return the lines of a table."""
     users: dict[str, tuple[IntArray, sp.csr_matrix]]
     users = {"all": (np.arange(len(case.asked.users)), case.asked.targets)}
-    if cold.any():
+    if cold.any() and case.available is None:
         users["cold"] = case.asked.only(cold)
     columns = [
         f"NDCG@10, {name} targets, {len(rows):,} users | minus without | p"
@@ -224,8 +238,12 @@ def main() -> None:
         f"have a confidence of {augment.min_confidence} or more; of these have {shares}.",
     ]
     nothing = np.zeros_like(cold)
-    for title, taken_out in (("As it is", nothing), ("Cold", cold)):
-        case = Case(prepared, settings, taken_out)
+    for title, taken_out, among in (
+        ("As it is", nothing, False),
+        ("Cold", cold, False),
+        ("Cold, among themselves", cold, True),
+    ):
+        case = Case(prepared, settings, taken_out, among)
         lines += ["", f"## {title}", "", *measured(case, texts, taken_out, given.hybrid)]
         (RESULTS / f"poor_texts_{folder.name}.md").write_text("\n".join([*lines, ""]))
 

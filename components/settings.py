@@ -901,7 +901,7 @@ class Augment(Section):
     """Causal model that writes attributes of products with poor texts; "" = none.
 
     A packaged one (`smollm2-135m-instruct`, needs `make models`) or a folder. What it writes moves
-    the products' vectors and is shown nowhere. 0.3 to 0.6 s a product on one core, once.
+    the products' vectors and is shown nowhere. About 0.2 s a product on one core, once.
     """
     poor_words: PositiveInt = 5
     """Products whose text has fewer words get one."""
