@@ -114,13 +114,14 @@ def written(texts: list[str], model: str, file: Path, root: Path = Path()) -> li
             responses = writer.write_all([messages(one) for _, one in batch], TOKENS)
             found = {key: said for (key, _), said in zip(batch, responses, strict=True)}
             with file.open("a", encoding="utf-8") as lines:
-                lines.writelines(json.dumps(pair) + "\n" for pair in found.items())
+                # The newline comes first, so that a torn line spoils no other.
+                lines.writelines("\n" + json.dumps(pair) for pair in found.items())
             known |= found
     return [known[key] for key in keys]
 
 
 def _saved(file: Path) -> dict[str, str]:
-    """Return the responses of a file by key, without a line that a killed run left torn."""
+    """Return the responses of a file by key, without blank lines and one that a kill left torn."""
     found = {}
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
         try:

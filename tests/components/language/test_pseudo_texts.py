@@ -84,13 +84,17 @@ def test_a_killed_run_continues_and_new_texts_alone_are_written(
     assert len(texts) > BATCH
     whole, resumed = tmp_path / "whole.jsonl", tmp_path / "resumed.jsonl"
     expected = written(texts, str(folder), whole)
-    lines = whole.read_text().splitlines()
+    lines = [line for line in whole.read_text().splitlines() if line]
     assert len(lines) == len(texts)
-    resumed.write_text("\n".join(lines[:BATCH]) + "\n" + lines[BATCH][:20])  # torn by the kill
+    torn = "\n".join([*lines[:BATCH], lines[BATCH][:20]])
+    resumed.write_text(torn)
     assert written(texts, str(folder), resumed) == expected
-    assert resumed.read_text().splitlines()[:BATCH] == lines[:BATCH]
+    assert resumed.read_text().startswith(torn + "\n")
+    assert [json.loads(line) for line in resumed.read_text().splitlines()[BATCH + 1 :]] == [
+        json.loads(line) for line in lines[BATCH:]
+    ]
     written([*texts, "one more"], str(folder), whole)
-    assert len(whole.read_text().splitlines()) == len(texts) + 1
+    assert len(whole.read_text().split("\n")) == 1 + len(texts) + 1  # begins with a blank line
     with pytest.raises(ValueError, match=r"augment.texts: there is no folder .*smollm2"):
         written(texts, "no/such/folder", whole)
 
@@ -194,7 +198,7 @@ def test_real_pseudo_texts_move_vectors_and_nothing_else(tmp_path: Path) -> None
     encoding.run(settings, tmp_path)
     assert (out / "written.jsonl").read_bytes() == responses
     assert (np.load(out / "items.npy") == moved).all()
-    assert len(json.loads(responses.splitlines()[0])) == 2
+    assert len(json.loads(responses.splitlines()[-1])) == 2
 
     encoding.run(plain, tmp_path)  # switched off again
     assert not (out / "generated.parquet").exists()
