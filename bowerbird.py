@@ -231,7 +231,7 @@ def finetune() -> None:
 @app.command()
 def encode() -> None:
     """Encode every product."""
-    _stage("components.language.encoder")
+    _stage("components.language.encoding")
 
 
 @app.command()

@@ -5,8 +5,8 @@
 
 FOLDER: a shop's, with ``data/prepared``, split by time; or one as ``benchmarks.leave_one_out``
 reads it, judged by its protocol. Vectors of the texts: the packaged encoder's. At most USERS users
-with a target in the window, CAUSAL_USERS with ``--causal``, drawn at random; the whole catalogue is
-ranked.
+with a target in the window, CAUSAL_USERS with ``--causal``, or ``--users``, drawn at random; the
+whole catalogue is ranked.
 
 Each row is the hybrid over BASE with one candidate more:
 
@@ -146,8 +146,8 @@ class StateCosine:
 class Case(Shop):
     """A shop of ``two_shops`` whose candidates are fitted here."""
 
-    def __init__(self, folder: Path, causal: bool) -> None:
-        self.root, self.causal = folder.absolute(), causal
+    def __init__(self, folder: Path, causal: bool, users: int, n_purchases: int) -> None:
+        self.root, self.causal, self.users = folder.absolute(), causal, users
         settings = load_settings()
         if (folder / "data/prepared").exists():
             found = load_prepared(folder / "data/prepared")
@@ -159,7 +159,7 @@ class Case(Shop):
             settings = chosen_settings(settings)
             last = int(x.times.max())  # the validation item of each user lies a day before it
             self.prepared = Prepared(x, catalogue, pd.DataFrame(), last - DAY, last, last + DAY)
-        sized = {"purchases": PURCHASES, "distilled": PURCHASES, "past": PAST}
+        sized = {"purchases": n_purchases, "distilled": n_purchases, "past": PAST}
         sized["max_length"] = TOKENS
         self.settings = with_values(settings, "cross_encoder", sized)
         self.candidates = cache(self._fitted)
@@ -168,8 +168,7 @@ class Case(Shop):
         self.facts: list[str] = []
 
     def _task(self, window: Window, exclude_seen: bool) -> Task:
-        most = CAUSAL_USERS if self.causal else USERS
-        return some_users(window_task(self.prepared, window, exclude_seen), most, SEED)
+        return some_users(window_task(self.prepared, window, exclude_seen), self.users, SEED)
 
     def _fitted(self, window: Window) -> dict[str, Recommender]:
         start = {"validation": self.prepared.validation_start, "test": self.prepared.test_start}
@@ -193,7 +192,8 @@ class Case(Shop):
         cross = found["cross_encoder"]
         assert isinstance(cross, DistilledCrossEncoder)
         self._note(
-            f"{window}: the cross-encoder's loss is {np.mean(cross.losses[:40]):.3f} in the first "
+            f"{window}: trained on {cross.settings.purchases:,} purchases, the cross-encoder's "
+            f"loss is {np.mean(cross.losses[:40]):.3f} in the first "
             f"and {np.mean(cross.losses[-40:]):.3f} in the last 40 of {len(cross.losses)} steps; "
             f"agreement of the vector pair {cross.agreement:.2f}."
         )
@@ -248,9 +248,8 @@ def measured(case: Case) -> None:
     candidates = case.candidates("validation")
     parts = [name for name in PARTS if name in candidates]
     singles = [
-        judged(f"{name} alone", candidates[name], task, exclude)
+        judged(f"{PARTS.get(name, name)}, alone", candidates[name], task, exclude)
         for name in (FIRST, "content", "tfidf", *parts)
-        if name in base or not isinstance(candidates[name], FirstItems)
     ]
     rows: list[Row] = []
     gains: list[tuple[Row, list[str], Hybrid]] = []
@@ -305,8 +304,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--causal", action="store_true", help="the causal model's parts")
+    parser.add_argument("--users", type=int, help="most users of a window")
+    parser.add_argument(
+        "--purchases", type=int, default=PURCHASES, help="that the cross-encoder learns from"
+    )
     given = parser.parse_args()
-    measured(Case(given.folder, given.causal))
+    users = given.users or (CAUSAL_USERS if given.causal else USERS)
+    measured(Case(given.folder, given.causal, users, given.purchases))
 
 
 if __name__ == "__main__":

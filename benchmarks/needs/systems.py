@@ -6,9 +6,11 @@ A further system (a tagger, a language model) is a class with ``name`` and ``rep
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,6 +25,8 @@ from serving.search import Search
 
 K = 5
 """Products of an answer."""
+PATIENCE = 90.0
+"""Seconds for a language model to read a message."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,23 @@ class Dialogue:
         assert state is None or isinstance(state, ConversationState)
         reply = self._conversation.reply(message, state, self._nobody, K)
         return Answer(reply.items, reply.question is not None, bool(reply.relaxed), reply.state)
+
+
+class Patient:
+    """A language model that has PATIENCE seconds for a message. seconds: that each took."""
+
+    def __init__(self, model: FillsSchema) -> None:
+        self._model = model
+        self.seconds: list[float] = []
+
+    def fill(
+        self, messages: Iterable[Mapping[str, str]], schema: Mapping[str, Any], seconds: float
+    ) -> str:
+        began = time.perf_counter()
+        try:
+            return self._model.fill(messages, schema, PATIENCE)
+        finally:
+            self.seconds.append(time.perf_counter() - began)
 
 
 def open_systems(

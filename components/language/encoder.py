@@ -1,14 +1,12 @@
-"""Texts → unit vectors, and one for each product: the stage ``encode``.
+"""Texts → unit vectors, by a transformer with or without a fine-tuned head.
 
-In: ``models/language/finetuned``, ``data/prepared/items.parquet``. Out: ``models/vectors``:
-``items.npy`` (float32 (items, width), row = code) and a cache keyed by content, so that only texts
-that changed are encoded again.
+In: texts and an encoder's folder or name. Out: float32 (texts, width), and a cache of them keyed by
+content, so that only texts that changed are encoded again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -20,13 +18,11 @@ from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
 from components.arrays import AnyArray, FloatArray, Int64Array
-from components.data.dataset import item_text
 from components.device import best_device, fast_at_bf16
 from components.language.families import locate, save_model, weights_digest
 from components.language.int8 import Int8Encoder
 from components.language.prompts import Kind, read_prompts
 from components.progress import progress as with_progress
-from components.settings import Settings
 
 HEAD = "head.safetensors"
 
@@ -83,6 +79,8 @@ class TextEncoder:
         kind: Kind = "document",
     ) -> FloatArray:
         """Return float32 (texts, width) of length 1."""
+        if not texts:  # tokenizers fail
+            return np.zeros((0, self.width), dtype=np.float32)
         ids = self._ids(list(dict.fromkeys(texts)), kind)
         row = {text: n for n, text in enumerate(dict.fromkeys(texts))}
         out = np.zeros((len(ids), self.width), dtype=np.float32)
@@ -216,18 +214,3 @@ def encode_cached(encoder: TextEncoder, digest: str, texts: list[str], folder: P
     partial.rename(file)
     print(f"{len(texts):,} products, {int(missing.sum()):,} texts encoded")
     return vectors[place]
-
-
-def run(settings: Settings, root: Path) -> None:
-    """The stage ``encode``."""
-    s = settings.encode
-    model, out = root / "models/language/finetuned", root / "models/vectors"
-    encoder = TextEncoder(model, s.max_length, s.batch_tokens, s.precision)
-    digest = encoder_digest(model)
-    texts = item_text(pd.read_parquet(root / "data/prepared/items.parquet"))
-    vectors = encode_cached(encoder, digest, texts, out)
-    partial = out / ".items.npy"
-    np.save(partial, vectors)
-    partial.rename(out / "items.npy")
-    facts = {"items": len(vectors), "width": vectors.shape[1], "weights": digest}
-    (out / "encoder.json").write_text(json.dumps(facts))

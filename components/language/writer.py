@@ -20,7 +20,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -412,6 +412,48 @@ class LocalWriter:
         finally:
             self._turn.release()
         return str(self.tokenizer.decode(written[0, n_prompt:], skip_special_tokens=True))
+
+    def write_all(
+        self, conversations: Sequence[Iterable[Mapping[str, str]]], tokens: int
+    ) -> list[str]:
+        """Return the response to each conversation, of at most ``tokens`` tokens, generated
+        greedily as one batch. What all prompts begin with is read once.
+
+        Raises:
+            WriterError: the model's chat template refuses the messages.
+        """
+        import torch
+        from transformers import DynamicCache
+
+        prompts = [self._inputs(one)["input_ids"][0].tolist() for one in conversations]
+        if not prompts:
+            return []
+        first, shortest = prompts[0], min(map(len, prompts))
+        same = min(shortest - 1, *(_same_beginning(first, one) for one in prompts))
+        longest, padding = max(map(len, prompts)), self.tokenizer.eos_token_id or 0
+        ids, mask = [], []
+        for one in prompts:  # padded between what is the same and what differs
+            blank = longest - len(one)
+            ids.append(one[:same] + [padding] * blank + one[same:])
+            mask.append([1] * same + [0] * blank + [1] * (len(one) - same))
+        cache = DynamicCache(config=self.model.config)
+        with self._turn, torch.inference_mode():
+            if same:
+                beginning = torch.tensor([first[:same]], device=self.model.device)
+                self.model(input_ids=beginning, cache=cache, use_cache=True, logits_to_keep=1)
+                cache.batch_repeat_interleave(len(prompts))
+            written = self.model.generate(
+                input_ids=torch.tensor(ids, device=self.model.device),
+                attention_mask=torch.tensor(mask, device=self.model.device),
+                cache=cache,
+                max_new_tokens=tokens,
+                do_sample=False,
+                pad_token_id=padding,
+            )
+        found: list[str] = self.tokenizer.batch_decode(
+            written[:, longest:], skip_special_tokens=True
+        )
+        return found
 
     @cached_property
     def _guide(self) -> Any:

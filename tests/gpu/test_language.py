@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from components.language import corpus, encoder, families, loop
+from components.language import corpus, encoding, families, loop
 from components.language.encoder import TextEncoder
 from components.language.families import FAMILIES, open_model, save_model
 from components.language.ratings import predict
@@ -155,8 +155,8 @@ def test_fine_tuning_and_encoding_are_those_of_the_cpu(starts, on_cpu) -> None:
         products=16, queries=8, reviews=8, learning_rate=1e-4, head_learning_rate=1e-3,
         negatives=300, log_every=1,
     )  # fmt: skip
-    encoding = settings.encode.model_copy(update={"precision": "fp32"})
-    settings = settings.model_copy(update={"finetune": section, "encode": encoding})
+    exact = settings.encode.model_copy(update={"precision": "fp32"})
+    settings = settings.model_copy(update={"finetune": section, "encode": exact})
     ours, theirs = place(root, "tuned_gpu"), place(root, "tuned_cpu")
     for one in (ours, theirs):
         (one / "models/language").mkdir(parents=True)
@@ -168,10 +168,10 @@ def test_fine_tuning_and_encoding_are_those_of_the_cpu(starts, on_cpu) -> None:
         assert log[name].to_numpy() == pytest.approx(
             expected[name].to_numpy(), rel=NEAR, nan_ok=True
         )
-    encoder.run(settings, ours)
+    encoding.run(settings, ours)
     vectors = np.load(ours / "models/vectors/items.npy")
     # The same folder on the CPU; the head's whitening amplifies rounding.
-    on_cpu(encoder.run, settings, place_with(ours, "encoded_cpu"))
+    on_cpu(encoding.run, settings, place_with(ours, "encoded_cpu"))
     encoded = np.load(ours.with_name("encoded_cpu") / "models/vectors/items.npy")
     assert (vectors * encoded).sum(axis=1).min() > 1 - 1e-4
     facts = json.loads((ours / "models/vectors/encoder.json").read_text())

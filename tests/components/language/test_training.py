@@ -13,7 +13,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from components.data.dataset import item_text
-from components.language import corpus, encoder, finetuning, loop, pretraining
+from components.language import corpus, encoding, finetuning, loop, pretraining
 from components.language.encoder import TextEncoder, encode_cached
 from components.language.families import locate
 from components.settings import Settings
@@ -154,7 +154,7 @@ def test_an_inferred_category_is_not_read_as_text() -> None:
 
 def test_the_stage_encode_gives_a_unit_vector_for_each_product(shop) -> None:
     root, settings = shop
-    encoder.run(settings, root)
+    encoding.run(settings, root)
     vectors = np.load(root / "models/vectors/items.npy")
     items = pd.read_parquet(root / "data/prepared/items.parquet")
     assert vectors.shape == (len(items), 384)

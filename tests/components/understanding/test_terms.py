@@ -187,3 +187,12 @@ def test_meaning_finds_the_nearest_phrase_or_none() -> None:
 def test_phrases_of_titles() -> None:
     titles = pd.Series(["red mug", "red mug tree", "blue mug"])
     assert phrases_of(titles) == ["mug", "red", "red mug"]
+    assert phrases_of(titles, most=2) == ["mug", "red"]
+
+
+def test_of_many_titles_a_sample_is_read() -> None:
+    titles = pd.Series(["red mug"] * 500 + ["blue lamp"] * 500 + ["old clock"] * 2)
+    found = phrases_of(titles, at_least=10, read=50)
+    assert set(found) == {"red", "mug", "red mug", "blue", "lamp", "blue lamp"}
+    assert phrases_of(titles, at_least=51, read=50) == []
+    assert found == phrases_of(titles, at_least=10, read=50)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from benchmarks.needs.__main__ import report
+from benchmarks.needs.__main__ import report, sample, with_sample
 from benchmarks.needs.data import FILE, Need, Needs, Shop
 from benchmarks.needs.scoring import Figures, figures, references, run
 from benchmarks.needs.systems import Answer, K, open_systems
@@ -228,6 +228,21 @@ def test_the_page_names_every_language_half_and_system(shop: Shop) -> None:
         assert page.count(f"| {language} | random | 15 |") == 2
     assert page.count("| all | asks back | 75 |") == 2
     assert page.count("| not_my_field | 5 | 0 | 0 |") == 2
+
+
+def test_a_sample_is_balanced_and_has_its_own_section(shop: Shop) -> None:
+    needs = sample(NEEDS.needs, 40)
+    assert Counter(need.language for need in needs) == dict.fromkeys(
+        ("en", "zh", "de", "fr", "es"), 8
+    )
+    assert {need.half for need in needs} == {"held_out"}
+    assert len({need.id for need in needs}) == 40
+    rows = run([AsksBack()], needs, shop)
+    once = with_sample("# Page\n\nof all needs\n", rows, 3, 50)
+    assert once.startswith("# Page\n\nof all needs\n\n## Sample")
+    assert "| all | asks back | 40 |" in once
+    assert "3 of its 50 messages" in once
+    assert with_sample(once, rows, 3, 50) == once
 
 
 def test_the_real_systems_answer_whole_conversations(trained: Any, engine: Engine) -> None:
