@@ -39,7 +39,8 @@ def spark_session() -> Any:
         ValueError: pyspark or Java is missing, or no session can be opened.
     """
     try:
-        import pyspark.errors
+        from py4j.protocol import Py4JError
+        from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
     except ImportError as error:
         raise ValueError(
@@ -48,7 +49,7 @@ def spark_session() -> Any:
         ) from error
     try:
         return SparkSession.builder.getOrCreate()
-    except (pyspark.errors.PySparkException, OSError, ImportError) as error:
+    except (PySparkException, Py4JError, ImportError) as error:
         raise ValueError(
             f"preprocess.engine is spark, but no Spark session can be opened ({error}): Spark "
             "needs Java 17 or 21 on the PATH or in JAVA_HOME, and the master or SPARK_REMOTE must "
@@ -82,15 +83,37 @@ class Spark:
 
     def batches(self, table: ir.Table) -> Iterator[pa.RecordBatch]:
         # Ibis' own way holds the whole table in memory.
-        folder = self._folder / gen_name("batches")
-        self._write(table, folder)
         schema = table.schema().to_pyarrow()
-        for file in sorted(folder.glob("part-*"), key=_place):
+        for file in self._write(table, self._folder / gen_name("batches")):
             for batch in pq.ParquetFile(file).iter_batches():
                 yield batch.cast(schema)
 
-    def _write(self, table: ir.Table, folder: Path) -> None:
-        self._con.to_parquet(table, _address(folder))
+    def _write(self, table: ir.Table, folder: Path) -> list[Path]:
+        """Write a table to a new folder; return its files in the order of the rows."""
+        from pyspark.sql import Observation
+        from pyspark.sql.functions import count, lit
+
+        written = Observation()
+        rows = self._session.sql(self._con.compile(table))
+        rows.observe(written, count(lit(1)).alias("rows")).write.parquet(_address(folder))
+        return files_of(folder, written.get["rows"])
+
+
+def files_of(folder: Path, rows: int) -> list[Path]:
+    """Return the files of a table that Spark wrote, in the order of its rows.
+
+    Raises:
+        ValueError: they have not as many ``rows`` as Spark wrote: the others are on other machines.
+    """
+    files = sorted(folder.glob("part-*"), key=_place)
+    found = sum(pq.read_metadata(file).num_rows for file in files)
+    if found != rows:
+        raise ValueError(
+            f"Spark wrote {rows:,} rows to {folder}, and {found:,} of them are on this machine: "
+            "the shop's folder must be at the same path on the driver and all executors, or set "
+            "preprocess.engine to duckdb"
+        )
+    return files
 
 
 def _address(file: Path) -> str:

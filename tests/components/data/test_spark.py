@@ -25,7 +25,7 @@ from components.data.attributes import with_attributes
 from components.data.engine import DuckDB, staging
 from components.data.features import DAY
 from components.data.schema import EVENTS, ITEMS, TABLES
-from components.data.spark import Spark, _place
+from components.data.spark import Spark, files_of
 from components.settings import Preprocess, Settings
 from tests.conftest import absent
 
@@ -190,11 +190,17 @@ def test_without_pyspark_the_error_names_the_extra_and_the_setting(
     assert not staging(tmp_path).exists()
 
 
-def test_files_of_a_sorted_table_are_read_in_their_order() -> None:
+def test_files_of_a_sorted_table_are_read_in_their_order_and_none_is_missing(
+    tmp_path: Path,
+) -> None:
     places = [(0, 0), (0, 999), (0, 1000), (1, 0), (99_999, 3), (100_000, 0)]
-    files = [Path(f"part-{task:05}-2a-c{own:03}.snappy.parquet") for task, own in places]
-    random = np.random.default_rng(0)
-    assert sorted(random.permutation(np.array(files)), key=_place) == files
+    files = [tmp_path / f"part-{task:05}-2a-c{own:03}.snappy.parquet" for task, own in places]
+    for file in files:
+        pq.write_table(pa.table({"n": [1, 2]}), file)
+    assert files_of(tmp_path, 12) == files
+    files[1].unlink()  # as if another machine had written it to its own disk
+    with pytest.raises(ValueError, match=r"wrote 12 rows .* 10 of them .* all executors"):
+        files_of(tmp_path, 12)
 
 
 @pytest.fixture(scope="module")
