@@ -50,8 +50,9 @@ def spark_session() -> Any:
     try:
         return SparkSession.builder.getOrCreate()
     except (PySparkException, Py4JError, ImportError) as error:
+        reason = str(error).partition("\n\tat ")[0]  # without Java's stack
         raise ValueError(
-            f"preprocess.engine is spark, but no Spark session can be opened ({error}): Spark "
+            f"preprocess.engine is spark, but no Spark session can be opened ({reason}): Spark "
             "needs Java 17 or 21 on the PATH or in JAVA_HOME, and the master or SPARK_REMOTE must "
             "be reachable; or set preprocess.engine to duckdb"
         ) from error
