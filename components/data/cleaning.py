@@ -26,8 +26,8 @@ def clean_items(items: ir.Table) -> ir.Table:
 def _tidy(text: ir.StringValue) -> ir.StringValue:
     """Return a text with single spaces, none at its ends.
 
-    In forms that DuckDB and Spark compute alike: Java's ``\\s`` has the vertical tab, RE2's has it
-    not, and Ibis' ``strip`` takes the letters v and f off on Spark.
+    In forms that mean the same on DuckDB and Spark: Java's ``\\s`` includes the vertical tab, RE2's
+    does not, and on Spark Ibis' ``strip`` removes the letters v and f.
     """
     return text.re_replace(r"[\s\x0b]+", " ").re_replace(r"\A | \z", "")
 

@@ -2,8 +2,8 @@
 
 DuckDB's tables lie in a file below ``data/.staging``, and what a query cannot hold in memory goes
 there, too, so large tables need disk and not memory. ``preprocess`` can run on Spark instead
-(``open_engine``): its expressions are in forms that both compute alike, which
-``tests/components/data/test_portable.py`` checks.
+(``open_engine``): its expressions are in forms that mean the same on both, which
+``tests/components/data/test_spark.py`` checks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from components.settings import Settings
 
 
 class Engine(Protocol):
-    """What a stage asks of the engine of its tables, besides Ibis expressions."""
+    """What a stage needs of its engine, besides Ibis expressions."""
 
     def read(self, file: Path) -> ir.Table:
         """Return the table of a Parquet file."""
