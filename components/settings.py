@@ -746,6 +746,13 @@ class EventWeights(Section):
 
 
 class Preprocess(Section):
+    engine: Literal["duckdb", "spark"] = "duckdb"
+    """What computes the tables of `preprocess`: `duckdb` in the command's own process, or `spark`.
+
+    Spark needs `pip install 'bowerbird[spark]'`, Java 17 or 21, and the shop's folder at the same
+    path on all of its machines; where it runs is Spark's own configuration. Both engines write the
+    same rows. `ingest` and `validate` run on DuckDB.
+    """
     validation_days: PositiveInt = 28
     """Days before the test window, on which the ranker is trained and models are chosen."""
     test_days: PositiveInt = 28

@@ -18,14 +18,14 @@ from pathlib import Path
 from components.lockfile import FILES, exact_requirements
 
 HERE = Path(__file__).parent
+FURTHER = ("models.txt", "datasets.txt", "spark.txt")
+"""Locks of packages that are installed for some commands only."""
 
 
 def main() -> int:
     accepted = tomllib.loads((HERE / "accepted.toml").read_text(encoding="utf-8"))
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as locked:
-        locked.write(
-            "\n".join(exact_requirements([*FILES, HERE / "models.txt", HERE / "datasets.txt"]))
-        )
+        locked.write("\n".join(exact_requirements([*FILES, *(HERE / name for name in FURTHER)])))
         locked.flush()
         done = subprocess.run(
             [

@@ -17,7 +17,7 @@ from components.language.packaged import ENCODERS, ENGLISH, WRITERS
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
 PYTHON = PROJECT["requires-python"]
-UNLOCKED = {"gs"}  # extras that neither a run nor a test needs
+UNLOCKED = {"gs", "spark"}  # extras that neither a run nor a fast test needs
 EXTRAS = PROJECT["optional-dependencies"]
 LISTS = [PROJECT["dependencies"], *(EXTRAS[name] for name in sorted(EXTRAS.keys() - UNLOCKED))]
 DEPENDENCIES = [Requirement(one) for listed in LISTS for one in listed]
@@ -61,6 +61,16 @@ def test_packages_that_carry_models_are_locked_with_digests() -> None:
     converted = [one for one in (ENCODERS | WRITERS).values() if one.convert]
     assert locked == {name for one in converted for name in one.files}
     assert f"{ENGLISH}=={LOCKED[ENGLISH]}" in ENCODERS[ENGLISH].files
+
+
+def test_spark_is_locked_within_the_range_of_its_extra() -> None:
+    text = Path("requirements/spark.txt").read_text(encoding="utf-8")
+    locked = dict(
+        re.findall(r"^([a-z0-9]+)==(\S+) \\\n +--hash=sha256:\w{64}$", text, re.MULTILINE)
+    )
+    assert locked.keys() == {"pyspark", "py4j"}
+    (spark,) = map(Requirement, EXTRAS["spark"])
+    assert locked["pyspark"] in spark.specifier
 
 
 def test_what_the_packages_of_models_need_is_locked() -> None:

@@ -1,7 +1,9 @@
-"""The database that a stage works in: an embedded DuckDB with a limit of memory.
+"""The engine that computes a stage's tables: an embedded DuckDB with a limit of memory, or Spark.
 
-Its tables lie in a file below ``data/.staging``, and what a query cannot hold in memory goes there,
-too, so large tables need disk and not memory.
+DuckDB's tables lie in a file below ``data/.staging``, and what a query cannot hold in memory goes
+there, too, so large tables need disk and not memory. ``preprocess`` can run on Spark instead
+(``open_engine``): its expressions are in forms that mean the same on both, which
+``tests/components/data/test_spark.py`` checks.
 """
 
 from __future__ import annotations
@@ -12,11 +14,46 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
 
+from components.data.spark import Spark, spark_session
 from components.file_lock import folder_lock
+from components.settings import Settings
+
+
+class Engine(Protocol):
+    """What a stage needs of its engine, besides Ibis expressions."""
+
+    def read(self, file: Path) -> ir.Table:
+        """Return the table of a Parquet file."""
+
+    def keep(self, name: str, table: ir.Table) -> ir.Table:
+        """Compute a table once and return it by its name, which is free; it is there until the
+        engine is closed."""
+
+    def batches(self, table: ir.Table) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a table in their order, a part of them in memory at a time."""
+
+
+class DuckDB:
+    """Tables computed in this process; see ``Engine``."""
+
+    def __init__(self, con: ibis.BaseBackend) -> None:
+        self._con = con
+
+    def read(self, file: Path) -> ir.Table:
+        return self._con.read_parquet(str(file))
+
+    def keep(self, name: str, table: ir.Table) -> ir.Table:
+        return self._con.create_table(name, table)
+
+    def batches(self, table: ir.Table) -> Iterator[pa.RecordBatch]:
+        yield from table.to_pyarrow_batches()
 
 
 def staging(root: Path) -> Path:
@@ -106,3 +143,23 @@ def database(root: Path, memory_gb: float) -> Iterator[ibis.BaseBackend]:
     con.raw_sql("SET TimeZone = 'UTC'")
     with on_disk(con, root, memory_gb):
         yield con
+
+
+@contextmanager
+def open_engine(settings: Settings, root: Path) -> Iterator[Engine]:
+    """Yield the engine that ``preprocess.engine`` names, without tables.
+
+    Raises:
+        ValueError: another command works in the folder; Spark cannot be started; the memory or the
+            disk is too small for DuckDB.
+    """
+    if settings.preprocess.engine == "duckdb":
+        with database(root, settings.ingest.memory_gb) as con:
+            yield DuckDB(con)
+        return
+    with tables_of_one_command(root):
+        clear_staging(root)
+        try:
+            yield Spark(spark_session(), staging(root))
+        finally:
+            clear_staging(root)

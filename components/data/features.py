@@ -32,8 +32,11 @@ def item_features(items: ir.Table, interactions: ir.Table, start: int) -> ir.Tab
     return joined.mutate(
         popularity=joined.popularity.fill_null(0),
         age_days=((start - joined.first_seen) / DAY).cast("float32"),
+        # Spark knows no index from the end.
         main_category=ibis.ifelse(
-            joined.categories.length() > 0, joined.categories[-1], ibis.null("string")
+            joined.categories.length() > 0,
+            joined.categories[joined.categories.length() - 1],
+            ibis.null("string"),
         ),
     ).order_by("item_id")
 
@@ -58,6 +61,6 @@ def user_features(users: ir.Table, interactions: ir.Table, start: int) -> ir.Tab
     joined = joined.left_join(known, "user").drop("user_right")
     return joined.mutate(
         frequency=joined.frequency.fill_null(0),
-        spend=joined.spend.fill_null(0.0),
+        spend=joined.spend.fill_null(0.0).cast("float32"),
         verified=joined.verified.fill_null(False),
     ).order_by("user_id")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import ibis
@@ -24,7 +25,7 @@ from ibis import _
 from components.arrays import Int64Array
 from components.data.attributes import attribute_columns
 from components.data.cleaning import at_least, clean_interactions, clean_items, numbered
-from components.data.engine import database
+from components.data.engine import Engine, open_engine
 from components.data.event_kinds import EventKinds, check_targets
 from components.data.features import DAY, item_features, user_features
 from components.data.influence import counts
@@ -100,8 +101,8 @@ def run(settings: Settings, root: Path) -> None:
     partial = root / "data/.prepared"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    with database(root, settings.ingest.memory_gb) as con:
-        sizes = _prepare(con, settings.preprocess, root / "data/valid", partial)
+    with open_engine(settings, root) as engine:
+        sizes = _prepare(engine, settings.preprocess, root / "data/valid", partial)
     out = root / "data/prepared"
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
@@ -111,18 +112,17 @@ def run(settings: Settings, root: Path) -> None:
     )
 
 
-def _prepare(con: ibis.BaseBackend, settings: Preprocess, valid: Path, out: Path) -> Int64Array:
+def _prepare(engine: Engine, settings: Preprocess, valid: Path, out: Path) -> Int64Array:
     """Write the prepared tables to ``out``; return the number of interactions of each split."""
     given = {
-        name: con.read_parquet(str(valid / f"{name}.parquet"))
-        for name in ("interactions", "items", "users")
+        name: engine.read(valid / f"{name}.parquet") for name in ("interactions", "items", "users")
     }
-    items = con.create_table("items", numbered(clean_items(given["items"]), "item_id", "item"))
-    users = con.create_table("users", numbered(given["users"], "user_id", "user"))
+    items = engine.keep("items", numbered(clean_items(given["items"]), "item_id", "item"))
+    users = engine.keep("users", numbered(given["users"], "user_id", "user"))
     clean = clean_interactions(given["interactions"], users, items)
     clean = at_least(clean, "item", settings.min_item_interactions)
     clean = at_least(clean, "user", settings.min_user_interactions)
-    interactions = con.create_table("interactions", clean)
+    interactions = engine.keep("interactions", clean)
 
     span = interactions.aggregate(first=_.seconds.min(), last=_.seconds.max()).execute()
     if span["first"].isna()[0]:
@@ -135,26 +135,37 @@ def _prepare(con: ibis.BaseBackend, settings: Preprocess, valid: Path, out: Path
 
     # The row number in these two files is the code: they are the vocabularies.
     active = users.semi_join(interactions, "user")
-    user_features(active, interactions, start).drop("user").to_parquet(str(out / "users.parquet"))
+    features = user_features(active, interactions, start).drop("user")
+    _write(engine, features, out / "users.parquet")
     if attributes := attribute_columns(users.columns):
         others = users.anti_join(interactions, "user").select("user_id", *attributes)
         known = ibis.or_(*(others[name].notnull() for name in attributes))
-        others.filter(known).order_by("user_id").to_parquet(str(out / NEWCOMERS))
-    item_features(items, interactions, start).drop("item").to_parquet(str(out / "items.parquet"))
-    codes = con.create_table("codes", numbered(active.select("user"), "user", "code"))
+        _write(engine, others.filter(known).order_by("user_id"), out / NEWCOMERS)
+    features = item_features(items, interactions, start).drop("item")
+    _write(engine, features, out / "items.parquet")
+    codes = engine.keep("codes", numbered(active.select("user"), "user", "code"))
     (out / "split.json").write_text(json.dumps(times))
     prepared = coded(interactions, codes, times, settings)
     codes = interactions.event.value_counts(name="n").execute()
     counts = {EVENTS[code]: int(n) for code, n in zip(codes["event"], codes["n"], strict=True)}
     check_targets(counts, settings.targets)
-    return _write(prepared, EventKinds.of(settings), out / "interactions.parquet")
+    batches = engine.batches(prepared)
+    return _write_interactions(batches, EventKinds.of(settings), out / "interactions.parquet")
 
 
-def _write(interactions: ir.Table, kinds: EventKinds, file: Path) -> Int64Array:
-    """Write the prepared interactions in batches; return the number of rows of each split."""
+def _write(engine: Engine, table: ir.Table, file: Path) -> None:
+    with pq.ParquetWriter(file, table.schema().to_pyarrow()) as writer:
+        for batch in engine.batches(table):
+            writer.write_batch(batch)
+
+
+def _write_interactions(
+    batches: Iterator[pa.RecordBatch], kinds: EventKinds, file: Path
+) -> Int64Array:
+    """Write the prepared interactions with ``MEANINGS``; return the rows of each split."""
     sizes = np.zeros(len(SPLITS), dtype=np.int64)
     with pq.ParquetWriter(file, PREPARED_INTERACTIONS) as writer:
-        for batch in interactions.to_pyarrow_batches():
+        for batch in batches:
             writer.write_table(_with_meanings(pa.Table.from_batches([batch]), kinds))
             sizes += np.bincount(batch["split"].to_numpy(), minlength=len(SPLITS))
     return sizes
