@@ -528,8 +528,7 @@ def summary() -> None:
     from components.summary import summary as text
 
     try:
-        settings = load_settings()
-        typer.echo(text(ROOT, settings.serve.host, settings.serve.port))
+        typer.echo(text(ROOT, load_settings()))
     except (SettingsError, FileNotFoundError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error

@@ -90,10 +90,10 @@ class Verdict:
     """What kind of change a window shows, and why.
 
     kind: decides about the act, see ``run``. drifted: the kind is drift. enough: false if there
-    were too few visits to judge drift and attack. score: the largest scaled statistic of drift.
-    threshold: of the score. age: windows between the reference's end and the window. reasons: one
-    sentence each. broken: the findings by day. attack_score: see ``Attack``. start, end: first and
-    last event of the window, ISO 8601. rows: valid events of days that are not broken, of which
+    were too few visits to judge drift and attack, or the alarm is not calibrated. score: the
+    largest scaled statistic of drift. threshold: of the score. age: windows between the reference's
+    end and the window. reasons: one sentence each. broken: the findings by day. attack_score: see
+    ``Attack``. start, end: first and last event of the window, ISO 8601. rows: valid events of days that are not broken, of which
     ``rows_used`` entered the statistics (``sampled``). rows_left_out: without user, item or time,
     duplicate, of a broken day, or of an event type that the reference does not have. scores: see
     ``scores.compare_scores``; empty without a model. outcomes, rows_held, clicks: filled in by the
@@ -183,7 +183,8 @@ def judge(
         reference = load_reference(reference)
     users = reference.known_users(traffic.earlier)
     frame = _of_reference(clean_window(traffic.window), reference)
-    broken = _broken(traffic, reference, users)
+    calibrated = reference.not_calibrated is None
+    broken = _broken(traffic, reference, users) if calibrated else []
     bad_days = pd.DatetimeIndex([one.day for one in broken], tz="UTC")
     frame = frame[~frame["timestamp"].dt.floor("D").isin(bad_days)].reset_index(drop=True)
     table = feature_table(frame, reference.vocabulary)
@@ -193,7 +194,7 @@ def judge(
     verdict = Verdict(
         kind="broken" if broken else "none",
         drifted=False,
-        enough=visits >= reference.scales[0].visits,
+        enough=calibrated and visits >= reference.scales[0].visits,
         score=None,
         threshold=None,
         reasons=[one.sentence for one in broken],
@@ -210,6 +211,9 @@ def judge(
         false_alarm_rate=reference.false_alarm_rate,
         broken=broken,
     )
+    if not calibrated:
+        reason = f"there is no alarm yet: {reference.not_calibrated}"
+        return replace(verdict, reasons=[reason]), NO_ATTACK
     if not verdict.enough:
         kinds = ", ".join(reference.events)
         least = reference.scales[0].visits

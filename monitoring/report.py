@@ -171,11 +171,12 @@ def _plot(verdict: Verdict, reference: Reference, earlier: list[dict[str, Any]])
         if points:
             when = pd.to_datetime([start for start, _ in points], utc=True, format="ISO8601")
             axes.plot(when, [score for _, score in points], style, ms=4, lw=1, label=label)
-    threshold = verdict.threshold or reference.scales[-1].threshold
-    axes.axhline(threshold, color="crimson", lw=1, ls="--", label="alarm")
+    if reference.not_calibrated is None:
+        threshold = verdict.threshold or reference.scales[-1].threshold
+        axes.axhline(threshold, color="crimson", lw=1, ls="--", label="alarm")
+        axes.legend(frameon=False, loc="upper left")
     axes.set_ylabel("score")
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(axes.xaxis.get_major_locator()))
-    axes.legend(frameon=False, loc="upper left")
     return _png(figure)
 
 
