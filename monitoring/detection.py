@@ -93,11 +93,11 @@ class Verdict:
     were too few visits to judge drift and attack, or the alarm is not calibrated. score: the
     largest scaled statistic of drift. threshold: of the score. age: windows between the reference's
     end and the window. reasons: one sentence each. broken: the findings by day. attack_score: see
-    ``Attack``. start, end: first and last event of the window, ISO 8601. rows: valid events of days that are not broken, of which
-    ``rows_used`` entered the statistics (``sampled``). rows_left_out: without user, item or time,
-    duplicate, of a broken day, or of an event type that the reference does not have. scores: see
-    ``scores.compare_scores``; empty without a model. outcomes, rows_held, clicks: filled in by the
-    caller.
+    ``Attack``. start, end: first and last event of the window, ISO 8601. rows: valid events of days
+    that are not broken, of which ``rows_used`` entered the statistics (``sampled``). rows_left_out:
+    without user, item or time, duplicate, of a broken day, or of an event type that the reference
+    does not have. scores: see ``scores.compare_scores``; empty without a model. outcomes,
+    rows_held, clicks: filled in by the caller.
     """
 
     kind: Kind
