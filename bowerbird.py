@@ -652,6 +652,7 @@ def ui() -> None:
     """Start Prefect's and MLflow's servers on this machine, and run the scheduled flows."""
     from components.settings import SettingsError, load_settings
     from flows.access import AccessError, check_host, how_to_log_in, load_login
+    from flows.children import ended_with_this_process
     from flows.servers import servers, url
 
     try:
@@ -671,7 +672,7 @@ def ui() -> None:
     from flows.deployments import serve_flows
 
     try:
-        with servers(settings, ROOT) as (prefect, mlflow):
+        with ended_with_this_process(), servers(settings, ROOT) as (prefect, mlflow):
             typer.echo(f"Prefect {prefect}   MLflow {mlflow}   stop with Ctrl-C")
             typer.echo(how_to_log_in(ROOT))
             serve_flows(settings, own_server=True)

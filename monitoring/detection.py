@@ -28,7 +28,7 @@ from monitoring.click_rate import ClickRate
 from monitoring.features import cap_rows, clean_window, feature_table
 from monitoring.reference import Reference, load_reference
 from monitoring.scores import compare_scores, load_model, score_users
-from monitoring.statistics import INFORMATIVE, LABELS, statistics
+from monitoring.statistics import INFORMATIVE, LABELS, MIN_VALUES, statistics
 
 Kind = Literal["broken", "attack", "drift", "none"]
 
@@ -236,7 +236,7 @@ def judge(
     elif verdict.kind == "none":
         calm = "every statistic is within the range of ordinary weeks"
         verdict = replace(verdict, reasons=[calm])
-    return verdict, attack
+    return replace(verdict, reasons=[*verdict.reasons, *_not_compared(verdict)]), attack
 
 
 def _of_reference(frame: pd.DataFrame, reference: Reference) -> pd.DataFrame:
@@ -374,6 +374,15 @@ def _reasons_of_drift(verdict: Verdict) -> list[str]:
         f"(ordinary windows of this size and age: {one.ordinary:.3f})"
         for one in sorted(moved, key=lambda one: -(one.score or 0.0))
     ]
+
+
+def _not_compared(verdict: Verdict) -> list[str]:
+    """Return the sentence about the statistics that could alarm and cannot be compared."""
+    unknown = [
+        one.label for one in verdict.statistics if one.value is None and one.name not in INFORMATIVE
+    ]
+    few = f"fewer than {MIN_VALUES} known values"
+    return [f"not compared, because of {few}: {', '.join(unknown)}"] if unknown else []
 
 
 def _scores(

@@ -1,0 +1,49 @@
+"""Runs of flows whose process died with Prefect's server: nothing told Prefect of their end.
+
+In: the runs that Prefect has as running or pending. Out: those without a process are crashed. That
+frees their concurrency slot, which otherwise would block every later run, and raises an alert
+(``flows.notifications``).
+"""
+
+from __future__ import annotations
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.states import Crashed
+
+from flows.children import RUN, marked
+
+MESSAGE = "its process died together with the server, which learned of it at its next start"
+
+
+def crash_dead_runs() -> list[str]:
+    """Mark the runs of deployments without a process on this machine as crashed.
+
+    Returns their names. Call it when the server has started, before a runner starts runs.
+    """
+    alive = set(marked(RUN).values())
+    unfinished = FlowRunFilter(
+        state=FlowRunFilterState(
+            type=FlowRunFilterStateType(
+                any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+            )
+        ),
+        deployment_id=FlowRunFilterDeploymentId(
+            is_null_=False
+        ),  # others run where they were called
+    )
+    with get_client(sync_client=True) as client:
+        dead = [
+            run
+            for run in client.read_flow_runs(flow_run_filter=unfinished)
+            if str(run.id) not in alive
+        ]
+        for run in dead:
+            client.set_flow_run_state(run.id, Crashed(message=MESSAGE), force=True)
+    return [run.name for run in dead]
