@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Switch off the libraries' usage statistics. Waiting OpenMP threads sleep instead of spinning:
 # otherwise training on two cores took twice as long while an endpoint ran.
@@ -32,12 +32,34 @@ if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_DISABLE", "1")
 
 import typer  # noqa: E402
+import typer.core  # noqa: E402
 
 if TYPE_CHECKING:
     from components.registry import Registry
 
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+
+
+class Commands(typer.core.TyperGroup):
+    """The commands; a full disk or a folder that cannot be written ends each with one line."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            place = error.filename or "the folder"
+            typer.secho(f"error: {place}: {error.strerror}", fg="red", err=True)
+            raise typer.Exit(1) from error
+
+
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help=__doc__,
 )
 ROOT = Path()
 
@@ -162,8 +184,20 @@ def _repro(*arguments: str) -> None:
     """Run the stages whose inputs changed: ``dvc repro`` with ``arguments``."""
     import subprocess
 
+    from components.settings import SettingsError, load_settings
+    from flows.inputs import missing_settings
     from flows.repair import remove_damaged
 
+    try:
+        if missing := missing_settings(load_settings(), ROOT):
+            raise SettingsError(
+                f"dvc.yaml reads {', '.join(missing)}, which params.yaml lacks: add the lines "
+                + ", ".join(f"`{name}: {value}`" for name, value in missing.items())
+                + " in their sections"
+            )
+    except SettingsError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
     remove_damaged()
     # Stages are commands of this environment, even if it is not activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
