@@ -739,6 +739,7 @@ def serve(
                 "BOWERBIRD_OPERATOR_KEY first"
             )
         _check_free(host, port, "serve.port")
+        from flows.children import ended_with_this_process
         from serving.languages import check_setting
         from serving.launch import LaunchError, check_model, launch
 
@@ -750,8 +751,9 @@ def serve(
     try:
         check_model(ROOT)
         check_store(settings.serve.events_url.get_secret_value(), ROOT)
-        # In this process, so that signals reach the server.
-        launch(ROOT, host, port, workers)
+        # In this process, so that signals reach the server. Workers that survive it keep the port.
+        with ended_with_this_process():
+            launch(ROOT, host, port, workers)
     except (LaunchError, StoreError, FileNotFoundError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error

@@ -1,7 +1,7 @@
-"""The processes of ``bowerbird ui``: its servers, the runs of flows, and their stages.
+"""The processes of ``bowerbird ui`` (its servers, the runs of flows, their stages) and ``serve``.
 
 They are found by a mark in their environment, which each passes on to those that it starts. Run as
-a module, it ends all of them once the command that started it has ended, also by ``kill -9``.
+a program, it ends all of them once the command that started it has ended, also by ``kill -9``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
-MARK = "BOWERBIRD_UI"
+MARK = "_BOWERBIRD_COMMAND"
 RUN = "PREFECT__FLOW_RUN_ID"
 """Variable of the environment in which Prefect names the run to the process that it starts for
 it."""
@@ -46,7 +46,7 @@ def ended_with_this_process() -> Iterator[None]:
     mark = uuid.uuid4().hex
     # It gets its own environment, without the mark, and reads until this process has ended.
     watcher = subprocess.Popen(
-        [sys.executable, "-m", "flows.children", mark],
+        [sys.executable, "-P", __file__, mark],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )

@@ -1,8 +1,8 @@
 """Runs of flows whose process died with Prefect's server: nothing told Prefect of their end.
 
-In: the runs that Prefect has as running or pending. Out: those without a process are crashed. That
-frees their concurrency slot, which otherwise would block every later run, and raises an alert
-(``flows.notifications``).
+In: the runs that Prefect has as running or pending. Out: those without a process are crashed, which
+frees their concurrency slot, that otherwise would block every later run; and an alert, which is
+raised here: a server that has just started does not run its automations yet.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import Crashed
 
 from flows.children import RUN, marked
+from flows.notifications import raise_flow_alert
 
 MESSAGE = "its process died together with the server, which learned of it at its next start"
 
@@ -46,4 +47,6 @@ def crash_dead_runs() -> list[str]:
         ]
         for run in dead:
             client.set_flow_run_state(run.id, Crashed(message=MESSAGE), force=True)
+            flow = client.read_flow(run.flow_id).name
+            raise_flow_alert(flow, f"the run {run.name} of {flow} ended as Crashed: {MESSAGE}")
     return [run.name for run in dead]
