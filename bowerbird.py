@@ -665,6 +665,7 @@ def flows() -> None:
     """Run the scheduled flows against the Prefect server of $PREFECT_API_URL."""
     from components.settings import SettingsError, load_settings
     from flows.access import AccessError, known_login
+    from flows.children import ended_with_this_process
     from flows.servers import url
 
     try:
@@ -675,7 +676,8 @@ def flows() -> None:
             os.environ.setdefault("PREFECT_API_AUTH_STRING", login)
         from flows.deployments import serve_flows
 
-        serve_flows(settings)
+        with ended_with_this_process():
+            serve_flows(settings)
     except (SettingsError, AccessError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error

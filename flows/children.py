@@ -1,4 +1,4 @@
-"""The processes of ``bowerbird ui`` (its servers, the runs of flows, their stages) and ``serve``.
+"""The processes of ``bowerbird ui`` and ``flows`` (servers, runs, their stages) and ``serve``.
 
 They are found by a mark in their environment, which each passes on to those that it starts. Run as
 a program, it ends all of them once the command that started it has ended, also by ``kill -9``.

@@ -35,9 +35,8 @@ def crash_dead_runs() -> list[str]:
                 any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
             )
         ),
-        deployment_id=FlowRunFilterDeploymentId(
-            is_null_=False
-        ),  # others run where they were called
+        # Other runs are in the processes that called the flow, which Prefect does not name.
+        deployment_id=FlowRunFilterDeploymentId(is_null_=False),
     )
     with get_client(sync_client=True) as client:
         dead = [

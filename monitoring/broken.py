@@ -263,8 +263,8 @@ def limits_of(days: pd.DataFrame, feed: pd.Series, baseline_visits: pd.Series) -
     days: ``measure_days`` of each, against a reference as old as it gets. feed, baseline_visits:
     visits and expected visits of each day, 0 included.
 
-    A limit is twice the largest ordinary value, the floor at least; that of a share is at most
-    halfway from there to 1, and that of unknown ids is halfway. feed_low: half of the lowest
+    A limit is twice the largest ordinary value, the floor at least. That of unknown ids is halfway
+    from that value to 1, and that of missing values is at most halfway. feed_low: half of the lowest
     ordinary share of the expected visits. feed_gap: the longest ordinary run of open days without
     an event.
     """
@@ -272,9 +272,11 @@ def limits_of(days: pd.DataFrame, feed: pd.Series, baseline_visits: pd.Series) -
     for name in (*OF_ROWS, *OF_VISITS):
         most = _judged(days, name)[name].max()
         if np.isfinite(most):
-            halfway, twice = (1 + most) / 2, 2 * most
-            beyond = halfway if name.startswith("unknown") else twice
-            beyond = min(beyond, halfway) if name.startswith("missing") else beyond
+            halfway, beyond = (1 + most) / 2, 2 * most
+            if name.startswith("unknown"):
+                beyond = halfway
+            elif name.startswith("missing"):
+                beyond = min(beyond, halfway)
             limits[name] = max(limits[name], float(beyond))
     open_days = baseline_visits >= MIN_VISITS
     some = feed[open_days & (feed > 0)] / baseline_visits[open_days & (feed > 0)]

@@ -6,6 +6,11 @@ where users have attributes, ``newcomers.parquet`` with those of users without a
 The split is global in time: the events of all users before ``validation_start`` are training data,
 so nothing that is learned has seen the future. (A split by user, as leave-one-out, leaks: other
 users' later events reveal what became popular. Meng et al., RecSys 2020.)
+
+A *gap* is a run of days without an event that is longer than half of the shorter window, such as
+that between the data of a past year and a click today. It counts as that half, so no window lies
+within it. Models weigh events by their age, so a few events after a gap would decide alone what is
+popular: they are left out, and the stage says so, until they are enough (``last_day``).
 """
 
 from __future__ import annotations
@@ -244,10 +249,10 @@ def _late(days: pd.DataFrame, last: int) -> str:
     if days.empty:
         return ""
     first, newest = days["day"].iloc[[0, -1]]
+    when = f"{_date(first)}" if first == newest else f"{_date(first)} to {_date(newest)}"
     return (
-        f"{days['events'].sum():,} events of {_date(first)} to {_date(newest)} are not learned "
-        f"from yet: there was none in the {first - last - 1:,} days before them, and they are too "
-        "few to show what is popular now"
+        f"not learned from yet: the events of {when} ({days['events'].sum():,}); none was in the "
+        f"{first - last - 1:,} days before them, and they are too few to show what is popular now"
     )
 
 

@@ -113,7 +113,7 @@ def test_a_click_today_on_the_data_of_a_past_year_is_left_out_in_words(
     without = json.loads((root / "data/prepared/split.json").read_text())
     times, prepared = with_late(root, settings, tmp_path, 1, "click")
     said = capsys.readouterr().out
-    assert "1 events of 2026-11-28 to 2026-11-28 are not learned from yet" in said
+    assert "not learned from yet: the events of 2026-11-28 (1); none was in the" in said
     assert times.pop("note") in said
     assert times == without
     assert len(prepared) == len(pd.read_parquet(root / "data/prepared/interactions.parquet"))
