@@ -58,7 +58,7 @@ def summary(root: Path, settings: Settings) -> str:
         for name, counts in validation.items()
         for note in counts.get("notes", [])  # reports of earlier releases have none
     ]
-    notes += [f"    {one}" for one in _note(root / "data/prepared/split.json", "note")]
+    notes += [f"    {one}" for one in _note(reports / "preprocess.json", "note")]
     no_alarm = _note(reports / "calibration.json", "not_calibrated")
     lines += [
         *(["", "  to look at in the data", *notes] if notes else []),

@@ -264,9 +264,9 @@ def limits_of(days: pd.DataFrame, feed: pd.Series, baseline_visits: pd.Series) -
     visits and expected visits of each day, 0 included.
 
     A limit is twice the largest ordinary value, the floor at least. That of unknown ids is halfway
-    from that value to 1, and that of missing values is at most halfway. feed_low: half of the lowest
-    ordinary share of the expected visits. feed_gap: the longest ordinary run of open days without
-    an event.
+    from that value to 1, and that of missing values is at most halfway. feed_low: half of the
+    lowest ordinary share of the expected visits. feed_gap: the longest ordinary run of open days
+    without an event.
     """
     limits = dict(FLOORS)
     for name in (*OF_ROWS, *OF_VISITS):

@@ -1,7 +1,8 @@
 """Clean tables → dense codes, features and a split by time: the stage ``preprocess``.
 
 In: ``data/valid``. Out: ``data/prepared/{interactions,items,users}.parquet`` and ``split.json``;
-where users have attributes, ``newcomers.parquet`` with those of users without an interaction.
+where users have attributes, ``newcomers.parquet`` with those of users without an interaction; and
+``reports/preprocess.json``.
 
 The split is global in time: the events of all users before ``validation_start`` are training data,
 so nothing that is learned has seen the future. (A split by user, as leave-one-out, leaks: other
@@ -35,6 +36,7 @@ from components.data.event_kinds import EventKinds, check_targets
 from components.data.features import DAY, item_features, user_features
 from components.data.influence import counts
 from components.data.schema import EVENTS, NEWCOMERS, PREPARED_INTERACTIONS, SPLITS
+from components.json_files import write_json
 from components.settings import Preprocess, Settings
 
 MEANINGS = ("strength", "target", "excluding")
@@ -170,18 +172,24 @@ def run(settings: Settings, root: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     with database(root, settings.ingest.memory_gb) as con:
-        sizes = _prepare(con, settings.preprocess, root / "data/valid", partial)
+        sizes, note = _prepare(con, settings.preprocess, root / "data/valid", partial)
     out = root / "data/prepared"
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
+    # Not in data/prepared: a click that is left out must not change what later stages read.
+    report = dict(zip(SPLITS, sizes.tolist(), strict=True)) | ({"note": note} if note else {})
+    write_json(root / "reports/preprocess.json", report)
     print(
         f"{sizes.sum():,} interactions: "
         + ", ".join(f"{name} {n:,}" for name, n in zip(SPLITS, sizes, strict=True))
     )
 
 
-def _prepare(con: ibis.BaseBackend, settings: Preprocess, valid: Path, out: Path) -> Int64Array:
-    """Write the prepared tables to ``out``; return the number of interactions of each split."""
+def _prepare(
+    con: ibis.BaseBackend, settings: Preprocess, valid: Path, out: Path
+) -> tuple[Int64Array, str]:
+    """Write the prepared tables to ``out``; return the number of interactions of each split, and
+    the sentence of ``_late``."""
     given = {
         name: con.read_parquet(str(valid / f"{name}.parquet"))
         for name in ("interactions", "items", "users")
@@ -219,9 +227,9 @@ def _prepare(con: ibis.BaseBackend, settings: Preprocess, valid: Path, out: Path
         others.filter(known).order_by("user_id").to_parquet(str(out / NEWCOMERS))
     item_features(items, interactions, start).drop("item").to_parquet(str(out / "items.parquet"))
     codes = con.create_table("codes", numbered(active.select("user"), "user", "code"))
-    (out / "split.json").write_text(json.dumps({**times, **({"note": note} if note else {})}))
+    (out / "split.json").write_text(json.dumps(times))
     prepared = coded(interactions, codes, times, settings)
-    return _write(prepared, EventKinds.of(settings), out / "interactions.parquet")
+    return _write(prepared, EventKinds.of(settings), out / "interactions.parquet"), note
 
 
 def _frequent(interactions: ir.Table, settings: Preprocess) -> ir.Table:

@@ -50,8 +50,7 @@ def test_the_summary_names_what_to_look_at_in_the_data(
 def test_the_summary_says_what_a_stage_left_out(
     finished, tmp_path: Path, settings: Settings
 ) -> None:
-    (tmp_path / "data/prepared").mkdir(parents=True)
-    (tmp_path / "data/prepared/split.json").write_text('{"end": 1, "note": "1 event is late"}')
+    (tmp_path / "reports/preprocess.json").write_text('{"test": 1, "note": "1 event is late"}')
     (tmp_path / "reports/calibration.json").write_text('{"not_calibrated": "only 3 weeks"}')
     text = summary(tmp_path, settings)
     assert "1 event is late" in text
