@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Switch off the libraries' usage statistics. Waiting OpenMP threads sleep instead of spinning:
 # otherwise training on two cores took twice as long while an endpoint ran.
@@ -32,12 +32,34 @@ if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_DISABLE", "1")
 
 import typer  # noqa: E402
+import typer.core  # noqa: E402
 
 if TYPE_CHECKING:
     from components.registry import Registry
 
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+
+
+class Commands(typer.core.TyperGroup):
+    """The commands; a full disk or a folder that cannot be written ends each with one line."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            place = error.filename or "the folder"
+            typer.secho(f"error: {place}: {error.strerror}", fg="red", err=True)
+            raise typer.Exit(1) from error
+
+
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help=__doc__,
 )
 ROOT = Path()
 
@@ -162,8 +184,20 @@ def _repro(*arguments: str) -> None:
     """Run the stages whose inputs changed: ``dvc repro`` with ``arguments``."""
     import subprocess
 
+    from components.settings import SettingsError, load_settings
+    from flows.inputs import missing_settings
     from flows.repair import remove_damaged
 
+    try:
+        if missing := missing_settings(load_settings(), ROOT):
+            raise SettingsError(
+                f"dvc.yaml reads {', '.join(missing)}, which params.yaml lacks: add the lines "
+                + ", ".join(f"`{name}: {value}`" for name, value in missing.items())
+                + " in their sections"
+            )
+    except SettingsError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
     remove_damaged()
     # Stages are commands of this environment, even if it is not activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -528,8 +562,7 @@ def summary() -> None:
     from components.summary import summary as text
 
     try:
-        settings = load_settings()
-        typer.echo(text(ROOT, settings.serve.host, settings.serve.port))
+        typer.echo(text(ROOT, load_settings()))
     except (SettingsError, FileNotFoundError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
@@ -632,6 +665,7 @@ def flows() -> None:
     """Run the scheduled flows against the Prefect server of $PREFECT_API_URL."""
     from components.settings import SettingsError, load_settings
     from flows.access import AccessError, known_login
+    from flows.children import ended_with_this_process
     from flows.servers import url
 
     try:
@@ -642,7 +676,8 @@ def flows() -> None:
             os.environ.setdefault("PREFECT_API_AUTH_STRING", login)
         from flows.deployments import serve_flows
 
-        serve_flows(settings)
+        with ended_with_this_process():
+            serve_flows(settings)
     except (SettingsError, AccessError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
@@ -653,6 +688,7 @@ def ui() -> None:
     """Start Prefect's and MLflow's servers on this machine, and run the scheduled flows."""
     from components.settings import SettingsError, load_settings
     from flows.access import AccessError, check_host, how_to_log_in, load_login
+    from flows.children import ended_with_this_process
     from flows.servers import servers, url
 
     try:
@@ -672,7 +708,7 @@ def ui() -> None:
     from flows.deployments import serve_flows
 
     try:
-        with servers(settings, ROOT) as (prefect, mlflow):
+        with ended_with_this_process(), servers(settings, ROOT) as (prefect, mlflow):
             typer.echo(f"Prefect {prefect}   MLflow {mlflow}   stop with Ctrl-C")
             typer.echo(how_to_log_in(ROOT))
             serve_flows(settings, own_server=True)
@@ -705,6 +741,7 @@ def serve(
                 "BOWERBIRD_OPERATOR_KEY first"
             )
         _check_free(host, port, "serve.port")
+        from flows.children import ended_with_this_process
         from serving.languages import check_setting
         from serving.launch import LaunchError, check_model, launch
 
@@ -716,8 +753,9 @@ def serve(
     try:
         check_model(ROOT)
         check_store(settings.serve.events_url.get_secret_value(), ROOT)
-        # In this process, so that signals reach the server.
-        launch(ROOT, host, port, workers)
+        # In this process, so that signals reach the server. Workers that survive it keep the port.
+        with ended_with_this_process():
+            launch(ROOT, host, port, workers)
     except (LaunchError, StoreError, FileNotFoundError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error

@@ -23,7 +23,7 @@ def keep_private(root: Path) -> None:
     os.umask(0o077)
     for name in PRIVATE:
         folder = root / name
-        with suppress(FileNotFoundError, PermissionError):  # not there, or another user's
+        with suppress(OSError):  # not there, another user's, or on a disk that is read only
             _close(folder)
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from components.settings import Settings
+
 NEXT = """\
 What to do next
   {serve:<34} the endpoint and its pages on http://{host}:{port}
-  {ui:<34} Prefect :4200, MLflow :5000 and the scheduled flows
+  {ui:<34} Prefect :{prefect}, MLflow :{mlflow} and the scheduled flows
   open reports/evaluation/report.html   every model, with plots
   open reports/data_docs/index.html     what was expected of the data, and what came
   bowerbird init FOLDER …            the same for your own shop (docs/bring-your-own-data.md)"""
@@ -23,7 +25,13 @@ def _read(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text())
 
 
-def summary(root: Path, host: str, port: int) -> str:
+def _note(file: Path, key: str) -> list[str]:
+    """Return the sentence that a stage left in a file for the reader, [] without one."""
+    found = json.loads(file.read_text()).get(key) if file.exists() else None
+    return [] if found is None else [found]
+
+
+def summary(root: Path, settings: Settings) -> str:
     """Return the text that ends ``make run``.
 
     Raises:
@@ -50,6 +58,8 @@ def summary(root: Path, host: str, port: int) -> str:
         for name, counts in validation.items()
         for note in counts.get("notes", [])  # reports of earlier releases have none
     ]
+    notes += [f"    {one}" for one in _note(reports / "preprocess.json", "note")]
+    no_alarm = _note(reports / "calibration.json", "not_calibrated")
     lines += [
         *(["", "  to look at in the data", *notes] if notes else []),
         "",
@@ -69,8 +79,16 @@ def summary(root: Path, host: str, port: int) -> str:
         "",
         f"  registered as version {registration['version']}, alias {alias}",
         *([f"  {one}" for one in decision.split("; ")] if decision else []),
+        *[f"  no drift alarm yet: {one}" for one in no_alarm],
         "",
-        NEXT.format(host=host, port=port, serve=f"{command} serve", ui=f"{command} ui"),
+        NEXT.format(
+            host=settings.serve.host,
+            port=settings.serve.port,
+            prefect=settings.flows.prefect_port,
+            mlflow=settings.flows.mlflow_port,
+            serve=f"{command} serve",
+            ui=f"{command} ui",
+        ),
         "",
     ]
     return "\n".join(lines)

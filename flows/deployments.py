@@ -12,6 +12,7 @@ from prefect.deployments.runner import EntrypointType, RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 
 from components.settings import Settings
+from flows.dead_runs import crash_dead_runs
 from flows.monitoring import DRIFT, monitoring
 from flows.notifications import notify_failures
 from flows.operations import resource
@@ -71,8 +72,11 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
 def serve_flows(settings: Settings, own_server: bool = False) -> None:
     """Run the scheduled flows until interrupted. $PREFECT_API_URL names the server.
 
-    own_server: it is that of ``bowerbird ui``, which knows the operator's notification block.
+    own_server: it is that of ``bowerbird ui``, which has just started and knows the operator's
+    notification block.
     """
     if own_server:
         notify_failures()
+        for name in crash_dead_runs():
+            print(f"the run {name} had died with the last server: it is marked as crashed")
     serve(*deployments(settings), limit=1 + len(deployments(settings)))

@@ -1,12 +1,22 @@
-"""Inputs of a stage that are missing because the stage that makes them has not run."""
+"""Inputs of a stage that are missing: files whose stage has not run, and settings."""
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 from dvc.exceptions import DvcException, OutputNotFoundError
 from dvc.repo import Repo
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from components.settings import Settings
+
+SETTING = re.compile(r"\$\{(?!item\b)([\w.]+)\}")
+"""A setting that ``dvc.yaml`` takes from ``params.yaml``; ``item`` is of a matrix."""
 
 
 def missing_inputs(command: str, root: Path) -> dict[str, str]:
@@ -32,6 +42,29 @@ def missing_inputs(command: str, root: Path) -> dict[str, str]:
         name, _, _ = made[0].stage.addressing.partition("@")  # of a matrix: all of it
         found[str(Path(dep.fs_path).relative_to(root.resolve()))] = name
     return found
+
+
+def missing_settings(settings: Settings, root: Path) -> dict[str, str]:
+    """Return the settings that ``dvc.yaml`` takes from ``params.yaml`` and are not there, with
+    their defaults as YAML.
+
+    The other settings have their defaults where they are missing; DVC does not know these.
+    """
+    try:
+        read = (root / "dvc.yaml").read_text(encoding="utf-8")
+        given = YAML(typ="safe").load((root / "params.yaml").read_text(encoding="utf-8"))
+    except (OSError, YAMLError):
+        return {}
+    defaults = settings.model_dump(mode="json", by_alias=True)
+    names = dict.fromkeys(SETTING.findall(read))
+    return {name: json.dumps(_at(defaults, name)) for name in names if _at(given, name) is None}
+
+
+def _at(values: Any, name: str) -> Any:
+    """Return the setting of this name, None where it is missing."""
+    for part in name.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
 
 
 def _runs(stage_command: str | None, command: str) -> bool:

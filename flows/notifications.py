@@ -37,10 +37,11 @@ class OperatorAlert(NotificationBlock):
 
     async def notify(self, body: str, subject: str | None = None) -> None:
         """Raise the alert and send it."""
-        await asyncio.to_thread(_raise, subject or "unknown", body)
+        await asyncio.to_thread(raise_flow_alert, subject or "unknown", body)
 
 
-def _raise(flow: str, body: str) -> None:
+def raise_flow_alert(flow: str, body: str) -> None:
+    """Raise the alert of a flow and send it; the first line of ``body`` says what happened."""
     first, _, _ = body.strip().partition("\n")  # the rest is the stage's output
     raise_alert(Path(), "flow", {flow: first}, BY)
     deliver(Path(), load_settings())

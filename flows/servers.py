@@ -12,11 +12,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from components.settings import Settings
 from flows.access import check_host, environment, load_login, private_folder
@@ -33,7 +34,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: flo
     log: log file of the process, for the error message.
 
     Raises:
-        RuntimeError: the process ended, or ``seconds`` have passed.
+        RuntimeError: the process ended, another program answers, or ``seconds`` have passed.
     """
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -41,11 +42,32 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: flo
             raise RuntimeError(f"the server of {url} ended with {process.returncode}: see {log}")
         try:
             if httpx.get(url, timeout=2).status_code == 200:
+                check_listens(process, httpx.URL(url))
                 return
         except httpx.HTTPError:
             pass
         time.sleep(0.3)
     raise RuntimeError(f"{url} did not answer within {seconds:.0f} s: see {log}")
+
+
+def check_listens(process: subprocess.Popen[bytes], url: httpx.URL) -> None:
+    """Check that what answers at ``url`` is this process or one that it started.
+
+    Otherwise the server of another shop, which took the port first, would get this shop's flows.
+
+    Raises:
+        RuntimeError: it is another program.
+    """
+    with suppress(psutil.NoSuchProcess):
+        own = psutil.Process(process.pid)
+        for one in (own, *own.children(recursive=True)):
+            with suppress(psutil.Error):
+                for socket in one.net_connections("tcp"):
+                    if socket.status == psutil.CONN_LISTEN and socket.laddr.port == url.port:
+                        return
+    raise RuntimeError(
+        f"another program answers at {url}: stop it, or set another port in params.yaml (flows)"
+    )
 
 
 @dataclass(frozen=True)

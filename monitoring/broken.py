@@ -263,16 +263,20 @@ def limits_of(days: pd.DataFrame, feed: pd.Series, baseline_visits: pd.Series) -
     days: ``measure_days`` of each, against a reference as old as it gets. feed, baseline_visits:
     visits and expected visits of each day, 0 included.
 
-    A limit is twice the largest ordinary value, the floor at least, so a share of which ordinary
-    days have half is not checked; that of unknown ids is halfway to 1. feed_low: half of the lowest
-    ordinary share of the expected visits. feed_gap: the longest ordinary run of open days without
-    an event.
+    A limit is twice the largest ordinary value, the floor at least. That of unknown ids is halfway
+    from that value to 1, and that of missing values is at most halfway. feed_low: half of the
+    lowest ordinary share of the expected visits. feed_gap: the longest ordinary run of open days
+    without an event.
     """
     limits = dict(FLOORS)
     for name in (*OF_ROWS, *OF_VISITS):
         most = _judged(days, name)[name].max()
         if np.isfinite(most):
-            beyond = (1 + most) / 2 if name.startswith("unknown") else 2 * most
+            halfway, beyond = (1 + most) / 2, 2 * most
+            if name.startswith("unknown"):
+                beyond = halfway
+            elif name.startswith("missing"):
+                beyond = min(beyond, halfway)
             limits[name] = max(limits[name], float(beyond))
     open_days = baseline_visits >= MIN_VISITS
     some = feed[open_days & (feed > 0)] / baseline_visits[open_days & (feed > 0)]
@@ -318,6 +322,8 @@ def find_broken(
         failed = judged[judged[name] > limits[name]]
         shown = failed["factor"] if name == "price_scale" else failed[name]
         found += [(day, name, value, limits[name]) for day, value in shown.items()]
+    if len(measured):
+        found += _missing_on_small_days(measured, limits)
     found += _feed(measured["visits"], baseline, limits, days)
     parts = set(partial)
     found = [one for one in found if one[1] not in OF_WHOLE_DAYS or one[0] not in parts]
@@ -339,6 +345,21 @@ def find_broken(
         for day, name, value, limit in sorted(found, key=lambda one: one[:2])
         if day not in skipped
     ]
+
+
+def _missing_on_small_days(
+    measured: pd.DataFrame, limits: dict[str, float]
+) -> Sequence[tuple[pd.Timestamp, str, float, float]]:
+    """Return the days with too few rows to be judged alone that miss a value, judged together."""
+    small = measured[measured["rows"] < MIN_VISITS]
+    found = []
+    for name in OF_ROWS:
+        if name.startswith("missing") and small["rows"].sum() >= MIN_VISITS:
+            known = small[name].dropna()
+            if len(known) and np.average(known, weights=small["rows"][known.index]) > limits[name]:
+                failed = known[known > limits[name]]
+                found += [(day, name, value, limits[name]) for day, value in failed.items()]
+    return found
 
 
 def _feed(

@@ -56,6 +56,10 @@ LEAST_SPREAD = 0.02
 """Least spread: a nearly constant statistic must not raise an alarm at its first change."""
 
 
+class TooFewWeeks(ValueError):
+    """The data has too few ordinary weeks for an alarm."""
+
+
 @dataclass(frozen=True)
 class Scale:
     """Ordinary values of the statistics, for one size of the window and age of the reference.
@@ -102,7 +106,7 @@ def measure(history: History) -> tuple[pd.DataFrame, dict[int, pd.DataFrame]]:
     with the columns end (day), week, age, visits and STATISTICS. Subsampled: one window a week.
 
     Raises:
-        ValueError: fewer than MIN_WEEKS weeks.
+        TooFewWeeks: fewer than MIN_WEEKS weeks.
     """
     days, oldest = history.settings.window_days, oldest_age(history)
     ends = history.ends(0, SIZES[0])
@@ -143,17 +147,18 @@ def oldest_age(history: History) -> int:
     MIN_WEEKS weeks for.
 
     Raises:
-        ValueError: it has fewer for a reference that ends where the window begins.
+        TooFewWeeks: it has fewer for a reference that ends where the window begins.
     """
     settings = history.settings
     for age in range(settings.reference_age, -1, -1):
         weeks = len({history.week(end) for end in history.ends(age, SIZES[0])})
         if weeks >= MIN_WEEKS:
             return age
-    raise ValueError(
+    raise TooFewWeeks(
         f"data/prepared has {weeks} windows of {settings.window_days} days that have "
         f"{SIZES[0]} visits or more and {settings.reference_weeks} windows before them; the "
-        f"calibration needs {MIN_WEEKS}: lower monitor.window_days or monitor.reference_weeks"
+        f"alarm needs {MIN_WEEKS}: bring older data, lower monitor.window_days or "
+        "monitor.reference_weeks, or wait for more traffic"
     )
 
 
@@ -350,6 +355,11 @@ class Calibration:
     windows: pd.DataFrame
     figures: dict[str, float]
 
+    @classmethod
+    def none(cls) -> Calibration:
+        """Return the calibration of data with too few weeks: nothing is judged."""
+        return cls([], AttackScale({}, 0.0), {}, pd.DataFrame({"age": [], "end": []}), {})
+
 
 def calibrate(history: History, frame: pd.DataFrame) -> Calibration:
     """Return the calibration; frame: the ``clean_window`` of the history.
@@ -359,7 +369,7 @@ def calibrate(history: History, frame: pd.DataFrame) -> Calibration:
     ``false_alarms``, and ``…_worst`` the largest of an age.
 
     Raises:
-        ValueError: too few weeks.
+        TooFewWeeks: see ``oldest_age``.
     """
     rate = NOMINAL * history.settings.false_alarm_rate
     whole, thinned = measure(history)

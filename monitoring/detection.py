@@ -28,7 +28,7 @@ from monitoring.click_rate import ClickRate
 from monitoring.features import cap_rows, clean_window, feature_table
 from monitoring.reference import Reference, load_reference
 from monitoring.scores import compare_scores, load_model, score_users
-from monitoring.statistics import INFORMATIVE, LABELS, statistics
+from monitoring.statistics import INFORMATIVE, LABELS, MIN_VALUES, statistics
 
 Kind = Literal["broken", "attack", "drift", "none"]
 
@@ -90,14 +90,14 @@ class Verdict:
     """What kind of change a window shows, and why.
 
     kind: decides about the act, see ``run``. drifted: the kind is drift. enough: false if there
-    were too few visits to judge drift and attack. score: the largest scaled statistic of drift.
-    threshold: of the score. age: windows between the reference's end and the window. reasons: one
-    sentence each. broken: the findings by day. attack_score: see ``Attack``. start, end: first and
-    last event of the window, ISO 8601. rows: valid events of days that are not broken, of which
-    ``rows_used`` entered the statistics (``sampled``). rows_left_out: without user, item or time,
-    duplicate, of a broken day, or of an event type that the reference does not have. scores: see
-    ``scores.compare_scores``; empty without a model. outcomes, rows_held, clicks: filled in by the
-    caller.
+    were too few visits to judge drift and attack, or the alarm is not calibrated. score: the
+    largest scaled statistic of drift. threshold: of the score. age: windows between the reference's
+    end and the window. reasons: one sentence each. broken: the findings by day. attack_score: see
+    ``Attack``. start, end: first and last event of the window, ISO 8601. rows: valid events of days
+    that are not broken, of which ``rows_used`` entered the statistics (``sampled``). rows_left_out:
+    without user, item or time, duplicate, of a broken day, or of an event type that the reference
+    does not have. scores: see ``scores.compare_scores``; empty without a model. outcomes,
+    rows_held, clicks: filled in by the caller.
     """
 
     kind: Kind
@@ -183,7 +183,8 @@ def judge(
         reference = load_reference(reference)
     users = reference.known_users(traffic.earlier)
     frame = _of_reference(clean_window(traffic.window), reference)
-    broken = _broken(traffic, reference, users)
+    calibrated = reference.not_calibrated is None
+    broken = _broken(traffic, reference, users) if calibrated else []
     bad_days = pd.DatetimeIndex([one.day for one in broken], tz="UTC")
     frame = frame[~frame["timestamp"].dt.floor("D").isin(bad_days)].reset_index(drop=True)
     table = feature_table(frame, reference.vocabulary)
@@ -193,7 +194,7 @@ def judge(
     verdict = Verdict(
         kind="broken" if broken else "none",
         drifted=False,
-        enough=visits >= reference.scales[0].visits,
+        enough=calibrated and visits >= reference.scales[0].visits,
         score=None,
         threshold=None,
         reasons=[one.sentence for one in broken],
@@ -210,6 +211,9 @@ def judge(
         false_alarm_rate=reference.false_alarm_rate,
         broken=broken,
     )
+    if not calibrated:
+        reason = f"there is no alarm yet: {reference.not_calibrated}"
+        return replace(verdict, reasons=[reason]), NO_ATTACK
     if not verdict.enough:
         kinds = ", ".join(reference.events)
         least = reference.scales[0].visits
@@ -232,7 +236,7 @@ def judge(
     elif verdict.kind == "none":
         calm = "every statistic is within the range of ordinary weeks"
         verdict = replace(verdict, reasons=[calm])
-    return verdict, attack
+    return replace(verdict, reasons=[*verdict.reasons, *_not_compared(verdict)]), attack
 
 
 def _of_reference(frame: pd.DataFrame, reference: Reference) -> pd.DataFrame:
@@ -370,6 +374,15 @@ def _reasons_of_drift(verdict: Verdict) -> list[str]:
         f"(ordinary windows of this size and age: {one.ordinary:.3f})"
         for one in sorted(moved, key=lambda one: -(one.score or 0.0))
     ]
+
+
+def _not_compared(verdict: Verdict) -> list[str]:
+    """Return the sentence about the statistics that could alarm and cannot be compared."""
+    unknown = [
+        one.label for one in verdict.statistics if one.value is None and one.name not in INFORMATIVE
+    ]
+    few = f"fewer than {MIN_VALUES} known values"
+    return [f"not compared, because of {few}: {', '.join(unknown)}"] if unknown else []
 
 
 def _scores(

@@ -26,7 +26,14 @@ from components.data.dataset import Prepared, load_prepared
 from components.data.schema import EVENTS
 from components.settings import Settings
 from monitoring.broken import Baseline
-from monitoring.calibration import AttackScale, Calibration, Scale, calibrate, interpolated
+from monitoring.calibration import (
+    AttackScale,
+    Calibration,
+    Scale,
+    TooFewWeeks,
+    calibrate,
+    interpolated,
+)
 from monitoring.features import (
     ITEM,
     USER,
@@ -67,6 +74,7 @@ class Reference:
     false_alarm_rate: float
     scores: pd.DataFrame | None = None
     targets: tuple[str, ...] = EVENTS
+    not_calibrated: str | None = None
 
     def scale(self, visits: int, age: float = 0.0) -> Scale:
         """Return the scale for a window of ``visits`` against a reference of ``age`` windows."""
@@ -123,15 +131,19 @@ def vocabulary_of(
 def run(settings: Settings, root: Path) -> None:
     """The stage ``reference``: → models/reference and reports/calibration.json.
 
-    Raises:
-        ValueError: the data has too few weeks to calibrate the alert.
+    With too few weeks to calibrate the alarm, the reference says so and nothing is judged by it.
     """
     monitor = settings.monitor
     prepared = load_prepared(root / "data/prepared", root / "models/vectors")
     vocabulary, arrays = vocabulary_of(prepared, monitor.embedding_components, settings.seed)
     frame = clean_window(by_shop_ids(prepared))
     history = History.of(frame, vocabulary, prepared.end, monitor, settings.seed)
-    found = calibrate(history, frame)
+    not_calibrated = None
+    try:
+        found = calibrate(history, frame)
+    except TooFewWeeks as error:
+        found, not_calibrated = Calibration.none(), str(error)
+        print(f"no drift alarm yet: {error}")
     length = pd.Timedelta(days=monitor.window_days)
     end = pd.Timestamp(prepared.end, unit="s", tz="UTC")
     start = end - monitor.reference_weeks * length
@@ -139,6 +151,7 @@ def run(settings: Settings, root: Path) -> None:
     visits = history.visits_by_day()
     calibration = {
         **found.figures,
+        "not_calibrated": not_calibrated,
         "target_false_alarm_rate": monitor.false_alarm_rate,
         "window_days": monitor.window_days,
         "reference_weeks": monitor.reference_weeks,
@@ -176,7 +189,8 @@ def run(settings: Settings, root: Path) -> None:
     report = root / "reports/calibration.json"
     report.parent.mkdir(parents=True, exist_ok=True)
     temporary = report.with_suffix(".partial")
-    temporary.write_text(json.dumps(found.figures, indent=1, allow_nan=False))
+    figures = found.figures if not_calibrated is None else {"not_calibrated": not_calibrated}
+    temporary.write_text(json.dumps(figures, indent=1, allow_nan=False))
     temporary.rename(report)
 
 
@@ -282,6 +296,7 @@ def load_reference(folder: str | Path) -> Reference:
         calibration["target_false_alarm_rate"],
         pd.read_parquet(scores) if scores.exists() else None,
         tuple(calibration.get("targets", EVENTS)),  # those of earlier versions name none
+        calibration.get("not_calibrated"),
     )
 
 

@@ -29,6 +29,7 @@ from evidently.metrics import ValueDrift
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
+from components.file_lock import folder_lock
 from monitoring.counts import CATEGORICAL, NUMERIC
 from monitoring.detection import Verdict
 from monitoring.features import attributes_of, cap_rows, clean_window, components_of, feature_table
@@ -59,14 +60,23 @@ def write_report(
     """Write index.html, report.html and verdict.json to ``folder`` atomically; return it.
 
     window: the interactions that ``detect`` checked. The plot shows the verdicts of sibling folders
-    as the windows before this one.
+    as the windows before this one. A second report at the same time waits for the first.
     """
     if not isinstance(reference, Reference):
         reference = load_reference(reference)
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder_lock(folder.parent):
+        _write(verdict, window, reference, folder, seed)
+    return folder
+
+
+def _write(
+    verdict: Verdict, window: pd.DataFrame, reference: Reference, folder: Path, seed: int
+) -> None:
     frame = clean_window(window)
     frame = frame[frame["event"].isin(reference.events)].reset_index(drop=True)
     current = cap_rows(feature_table(frame, reference.vocabulary), reference.sample_rows, seed)
-    folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -101,7 +111,6 @@ def write_report(
     (partial / "verdict.json").write_text(verdict.to_json(), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
-    return folder
 
 
 def _statistic_of(column: str) -> str:
@@ -171,11 +180,12 @@ def _plot(verdict: Verdict, reference: Reference, earlier: list[dict[str, Any]])
         if points:
             when = pd.to_datetime([start for start, _ in points], utc=True, format="ISO8601")
             axes.plot(when, [score for _, score in points], style, ms=4, lw=1, label=label)
-    threshold = verdict.threshold or reference.scales[-1].threshold
-    axes.axhline(threshold, color="crimson", lw=1, ls="--", label="alarm")
+    if reference.not_calibrated is None:
+        threshold = verdict.threshold or reference.scales[-1].threshold
+        axes.axhline(threshold, color="crimson", lw=1, ls="--", label="alarm")
+        axes.legend(frameon=False, loc="upper left")
     axes.set_ylabel("score")
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(axes.xaxis.get_major_locator()))
-    axes.legend(frameon=False, loc="upper left")
     return _png(figure)
 
 

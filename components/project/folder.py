@@ -23,16 +23,22 @@ def refuse_taken(folder: Path) -> None:
     """Return if ``folder`` can become a shop's folder.
 
     Raises:
-        ValueError: it has a params.yaml or dvc.yaml already, or is a file.
+        ValueError: it has a params.yaml or a dvc.yaml of its own already, or is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: name another folder")
     for name in ("params.yaml", "dvc.yaml"):
-        if (folder / name).exists():
+        if (folder / name).exists() and not _is_of_template(folder / name):
             raise ValueError(
                 f"{folder / name} is there already: name another folder, or edit that file and run "
                 "`bowerbird check` there"
             )
+
+
+def _is_of_template(file: Path) -> bool:
+    """Return whether an earlier ``bowerbird init``, which was interrupted, wrote the file."""
+    template = TEMPLATE / file.name
+    return template.exists() and template.read_bytes() == file.read_bytes()
 
 
 def write_folder(folder: Path, params: str) -> None:

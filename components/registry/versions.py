@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from components.credentials import mask_credentials
 from components.file_lock import file_lock
 from components.registry.folders import SERVING, VersionFolders
+from components.registry.moved import follow_moved
 from components.settings import Settings
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -93,6 +94,9 @@ class Registry:
             if not file.exists():
                 with self.lock():
                     self._make_database(file)
+            within = settings.register_.artifacts
+            if not within.is_absolute():
+                follow_moved(file, self.artifacts, within, self.name)
         self.uri = uri = _without_login(uri)
         mlflow.set_tracking_uri(uri)
         self.client = MlflowClient(uri)

@@ -2,7 +2,7 @@
 
 In this order: items nearest to the history by text ("content"), popular items in the history's
 categories ("segment"), popular items ("popular"). While any item meets the filters, the list is not
-empty.
+empty, unless the client itself asked not to see the history again (``Request.never_seen``).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Fallbacks:
             self._append_popular(ranked, inside, k, "segment")
             free[ranked.items] = False
         self._append_popular(ranked, free, k, "popular")
-        if not ranked.items:
+        if not ranked.items and not request.never_seen:
             # Only items of the history are left: better than an empty list.
             seen = mask.copy()
             seen[list(request.exclude)] = False

@@ -35,7 +35,7 @@ class ImpressionLog:
         version: str,
         source: str,
     ) -> str:
-        """Log an impression, unless ``shopper.logged`` is false, and return its id.
+        """Log an impression, unless ``shopper.logged`` is false or nothing is shown; return its id.
 
         item_ids, scores, propensities: JSON lists of one length.
         """
@@ -43,7 +43,7 @@ class ImpressionLog:
         # Ids that grow with time, as UUIDs of version 7: an index appends them at its end.
         unsigned = f"{now // 1000:012x}{_random.getrandbits(80):020x}"
         impression_id = self._sign(unsigned, shopper.profile, shopper.client)
-        if shopper.logged:
+        if shopper.logged and item_ids != "[]":
             self._store.log_impression(
                 {
                     "impression_id": impression_id,

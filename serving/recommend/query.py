@@ -173,7 +173,9 @@ class RecommendRequest(Filtered):
     k: int = Field(10, ge=1, le=MAX_K)
     exclude: list[Id] = Field([], max_length=MAX_LIST, description="item ids not to show")
     exclude_seen: bool | None = Field(
-        None, description="leave out what is in the history; null: as the model was trained"
+        None,
+        description="leave out what is in the history: true always, so the list may be short or "
+        "empty; null as the model was trained, and rather than an empty list the history again",
     )
     reasons: bool = Field(True, description="say why each item is shown")
     page: Literal["home", "product", "basket"] = Field(

@@ -206,8 +206,10 @@ class RecommendationService:
         finally:
             del self._computing[key]
         if assigned.canary is not None:
-            # Where filters are set, a list without the model's items is no failure of the model.
-            without = "hybrid" not in dict(response.sources) and not body.is_filtered
+            # Where filters are set or all was seen, a list without the model's items is no
+            # failure of the model.
+            limited = body.is_filtered or request.never_seen
+            without = "hybrid" not in dict(response.sources) and not limited
             result = "failed" if without else "made"
             metrics.CANARY_LISTS.labels(*assigned.canary, result).inc()
             metrics.CANARY_SECONDS.labels(*assigned.canary).observe(response.seconds)
@@ -260,6 +262,7 @@ class RecommendationService:
             arm_name=assigned.arm_name,
             popular=assigned.popular,
             language=shopper.language,
+            never_seen=seen is True,
         )
 
 

@@ -63,9 +63,10 @@ class Filters:
 class Request:
     """A request for ``k`` items, in the codes of one model.
 
-    exclude: not to be shown. recent: chosen in this session, for the reasons. unknown: item ids of
-    the request that the model does not know. arm_name: of the experiment's arm, if any. popular:
-    the holdout's popular products are wanted instead of the model's. language: code of the
+    never_seen: no item that ``exclude_seen`` leaves out is shown, not even in place of an empty
+    list. exclude: not to be shown. recent: chosen in this session, for the reasons. unknown: item
+    ids of the request that the model does not know. arm_name: of the experiment's arm, if any.
+    popular: the holdout's popular products are wanted instead of the model's. language: code of the
     reasons' language.
     """
 
@@ -80,6 +81,7 @@ class Request:
     arm_name: str | None = None
     popular: bool = False
     language: str = SOURCE
+    never_seen: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as plain values, at a tenth of the cost of the objects."""
@@ -91,7 +93,7 @@ class Request:
             *(filters.category, filters.min_price, filters.max_price, filters.available_only),
             filters.attributes,
             *(self.k, self.exclude_seen, self.exclude, self.recent, self.unknown),
-            *(self.reasons, self.arm_name, self.popular, self.language),
+            *(self.reasons, self.arm_name, self.popular, self.language, self.never_seen),
         )
 
 

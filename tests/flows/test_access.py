@@ -380,3 +380,74 @@ def test_flows_and_events_use_the_login(tmp_path: Path) -> None:
     finally:
         for process in started:
             end(process, signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_a_run_that_died_with_its_server_blocks_no_other(tmp_path: Path) -> None:
+    """A machine that lost power in the middle of a retraining, and the next start."""
+    prefect, mlflow = free_port(), free_port()
+    environment = make_folder(tmp_path, prefect, mlflow)
+    address = f"http://127.0.0.1:{prefect}/api"
+    pages = Pages(tmp_path, address.removesuffix("/api"), "", environment)
+    log = tmp_path / "ui.log"
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("wb") as file:
+            command = [sys.executable, "-m", "bowerbird", "ui"]
+            process = subprocess.Popen(
+                command, cwd=tmp_path, env=environment, stdout=file, stderr=subprocess.STDOUT
+            )
+        served = "Your deployments are being served"
+        wait_until(lambda: process.poll() is not None or served in log.read_text(), 240, "ui")
+        assert process.poll() is None, log.read_text()
+        return process
+
+    def post(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = httpx.post(address + path, json=body, auth=pages.login, timeout=30)
+        return answer.raise_for_status().json()
+
+    def scheduled() -> str:
+        """Return a new run of the retraining."""
+        (deployment,) = (
+            one for one in pages.deployments() if one["entrypoint"].endswith("retraining")
+        )
+        body = {"state": {"type": "SCHEDULED"}}
+        return post(f"/deployments/{deployment['id']}/create_flow_run", body)["id"]
+
+    def state(run: str, kind: str) -> str:
+        return post(f"/flow_runs/{run}/set_state", {"state": {"type": kind}})["status"]
+
+    def flow_run(run: str) -> dict[str, Any]:
+        answer = httpx.get(f"{address}/flow_runs/{run}", auth=pages.login, timeout=30)
+        return answer.raise_for_status().json()
+
+    process = start()
+    try:
+        children = psutil.Process(process.pid).children(recursive=True)
+        dead = scheduled()
+        assert state(dead, "PENDING") == "ACCEPT"  # as a runner does, whose process then dies
+        assert state(dead, "RUNNING") == "ACCEPT"
+        waiting = scheduled()
+        assert state(waiting, "PENDING") == "REJECT", "one retraining at a time"
+        process.kill()
+        process.wait()
+        _, left = psutil.wait_procs(children, timeout=30)
+        assert left == [], "children outlive the command"
+
+        process = start()
+        run = flow_run(dead)
+        assert run["state"]["type"] == "CRASHED"
+        assert "its process died together with the server" in run["state"]["message"]
+        assert f"the run {run['name']} had died with the last server" in log.read_text()
+
+        def alerts() -> str:
+            command = [sys.executable, "-m", "bowerbird", "alerts"]
+            return subprocess.run(
+                command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+            ).stdout
+
+        wait_until(lambda: "flow: retraining" in alerts(), 120, "the alert")
+        ended = ("FAILED", "COMPLETED")  # it fails in this folder, which has no data
+        wait_until(lambda: flow_run(waiting)["state"]["type"] in ended, 240, "the run that waited")
+    finally:
+        end(process, signal.SIGINT)

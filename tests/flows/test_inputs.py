@@ -64,3 +64,26 @@ def test_an_error_in_inputs_that_are_there_keeps_its_own_message(project: Path) 
 def test_outside_of_a_project_the_missing_file_is_named(project: Path) -> None:
     (project / "dvc.yaml").unlink()
     assert "error: data/prepared/items.parquet is missing" in run("corpus").stderr
+
+
+def test_a_setting_that_the_stages_read_and_params_lacks_is_named_with_its_default(
+    project: Path,
+) -> None:
+    """DVC's own message names neither the file nor the value."""
+    params = (project / "params.yaml").read_text()
+    lines = [one for one in params.splitlines() if not one.startswith("  feedback:")]
+    (project / "params.yaml").write_text("\n".join(lines))
+    assert run("run").stderr == (
+        "error: dvc.yaml reads ingest.feedback, which params.yaml lacks: add the lines "
+        '`ingest.feedback: "data/feedback"` in their sections\n'
+    )
+
+
+@pytest.mark.skipif(not Path("/sys").is_dir(), reason="a folder that root cannot write to either")
+@pytest.mark.parametrize("command", ["models", "export-feedback"])
+def test_a_folder_that_cannot_be_written_is_one_line(project: Path, command: str) -> None:
+    (project / "var").symlink_to("/sys")
+    said = run(command).stderr
+    assert said.startswith("error: ")
+    assert "var" in said
+    assert len(said.splitlines()) == 1

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from components.settings import Settings
+from monitoring.broken import limits_of, measure_days
 from monitoring.detection import Traffic, Verdict, judge
 from monitoring.features import clean_window
 from monitoring.reference import Reference
@@ -164,6 +165,34 @@ def test_one_address_of_the_shops_server_is_no_attack_and_of_another_client_is(
 def test_what_a_client_may_not_set_is_not_missing(reference: Reference, week: pd.DataFrame) -> None:
     sessions = week.assign(price=np.nan, authentication="none")
     assert "missing_price" not in failed(verdict(reference, sessions))
+
+
+def test_a_window_without_prices_is_broken_also_with_few_events_a_day(
+    reference: Reference, week: pd.DataFrame
+) -> None:
+    few = week.groupby(week["timestamp"].dt.date).sample(15, random_state=0)
+    assert "missing_price" not in failed(verdict(reference, few))
+    assert len(failed(verdict(reference, few.assign(price=np.nan)))["missing_price"]) == 7
+
+
+def test_a_shop_that_misses_many_prices_notices_when_all_are_missing(
+    reference: Reference, week: pd.DataFrame
+) -> None:
+    half = week.assign(price=week["price"].mask(week.index % 5 < 3))
+    days = measure_days(half, reference.baseline(reference.known_users()))
+    none = pd.Series([], index=pd.DatetimeIndex([], tz="UTC"), dtype=float)
+    own = replace(reference, limits=limits_of(days, none, none))
+    assert "missing_price" not in failed(verdict(own, half))
+    assert "missing_price" in failed(verdict(own, week.assign(price=np.nan)))
+
+
+def test_what_cannot_be_compared_is_named(reference: Reference, week: pd.DataFrame) -> None:
+    """A browser sends no prices, so that none is broken data; their drift is not seen either."""
+    sessions = week.assign(authentication="session", price=np.nan, client="c")
+    found = verdict(reference, sessions)
+    assert "missing_price" not in failed(found)
+    assert found.reasons[-1] == "not compared, because of fewer than 30 known values: unit price"
+    assert not any("not compared" in reason for reason in verdict(reference, week).reasons)
 
 
 def test_other_taste_and_a_new_range_are_drift(reference: Reference, week: pd.DataFrame) -> None:

@@ -13,7 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.data.dataset import load_prepared
+from components.data.held_days import load_held_days
+from monitoring import reference
+from monitoring.features import by_shop_ids
 from monitoring.reference import load_reference
+from monitoring.run import check_drift
 from tests.conftest import REPOSITORY
 
 
@@ -93,3 +98,29 @@ def test_the_old_name_of_the_stage_warns_and_runs_it(tmp_path: Path) -> None:
     shown = bowerbird("--help").stdout
     assert "reference" in shown
     assert "watch" not in shown
+
+
+def test_a_shop_of_less_than_a_few_months_has_a_reference_without_an_alarm(
+    trained, tmp_path: Path, capsys
+) -> None:
+    """The stage `register` needs the reference: a young shop must be able to train."""
+    source, settings = trained
+    for name in ("data", "models"):
+        shutil.copytree(source / name, tmp_path / name)
+    monitor = settings.monitor.model_copy(update={"reference_weeks": 52})
+    settings = settings.model_copy(update={"monitor": monitor})
+    reference.run(settings, tmp_path)
+    assert "no drift alarm yet: data/prepared has 1 windows of 7 days" in capsys.readouterr().out
+    report = json.loads((tmp_path / "reports/calibration.json").read_text())
+    assert "monitor.reference_weeks" in report["not_calibrated"]
+
+    prepared = load_prepared(tmp_path / "data/prepared")
+    window = by_shop_ids(prepared).tail(2000).assign(price=None)
+    window.to_parquet(tmp_path / "window.parquet")
+    found = check_drift(settings, tmp_path, tmp_path / "window.parquet")
+    assert found.verdict.kind == "none"
+    assert not found.verdict.enough
+    assert "there is no alarm yet" in found.verdict.reasons[0]
+    assert "there is no alarm yet" in (found.folder / "index.html").read_text()
+    assert not found.retrain
+    assert load_held_days(tmp_path).reasons() == {}

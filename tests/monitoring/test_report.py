@@ -1,12 +1,15 @@
-"""Drift report: ids that a stranger sent change nothing but their own text."""
+"""Drift report: ids that a stranger sent change nothing but their own text; one at a time."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from components.file_lock import folder_lock
 from monitoring.detection import detect
 from monitoring.report import write_report
 from tests.monitoring.weeks import END, purchases, reference_of, training
@@ -25,7 +28,14 @@ def test_ids_of_strangers_are_shown_as_text(tmp_path: Path) -> None:
     week["item_id"] = week["item_id"].mask(chosen, ids)
     verdict = detect(week, reference)
     assert any(one.name == "item" and one.drifted for one in verdict.statistics)
-    folder = write_report(verdict, week, reference, tmp_path / "report")
+    arguments = (verdict, week, reference, tmp_path / "report")
+    with ThreadPoolExecutor(1) as pool:
+        with folder_lock(tmp_path):  # as another `bowerbird monitor` at the same time has it
+            second = pool.submit(write_report, *arguments)
+            with pytest.raises(TimeoutError):
+                second.result(timeout=1)
+            assert list(tmp_path.iterdir()) == []
+        folder = second.result()
     page = (folder / "index.html").read_text()
     assert "$x^$" in page
     assert "{{ 7 * 7 }}" in page

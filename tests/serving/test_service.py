@@ -131,6 +131,27 @@ def test_filters_and_exclusions(served: Client, items: list[str], known_user: st
     assert again["items"][0]["reason"] is None
 
 
+def test_a_category_that_is_exhausted_returns_nothing_seen_where_that_is_asked(
+    served: Client,
+) -> None:
+    categories = served.get("/categories").json()["categories"]
+    smallest = min(categories, key=lambda one: one["items"])
+    query = {"user_id": "has it all", "category": smallest["name"], "k": 50}
+    owned = ids(recommended(served, **query))
+    assert len(owned) == smallest["items"]
+    rows = [{"user_id": "has it all", "item_id": item, "event": "purchase"} for item in owned]
+    assert served.post("/feedback/batch", json={"events": rows}).json()["accepted"] == len(owned)
+
+    def shown() -> int:
+        return len(served.get("/users/has it all/export").json()["impressions"])
+
+    assert ids(recommended(served, **query)), "by default the history rather than nothing"
+    before = shown()
+    assert recommended(served, **query, exclude_seen=True)["items"] == []
+    assert served.post("/rerank", json={"user_id": "has it all", "item_ids": ["x"]}).is_success
+    assert shown() == before, "an empty list is no impression"
+
+
 def test_similar_items(served: Client, items: list[str]) -> None:
     one = served.get(f"/similar/{items[0]}", params={"k": 4}).json()
     assert len(ids(one)) == 4

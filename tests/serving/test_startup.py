@@ -137,6 +137,13 @@ def test_two_endpoints_one_of_them_with_a_damaged_champion(
     assert [one.kind for one in open_alerts(shop_root)] == ["model"]
     assert second.client.get("/readyz").json() == {"status": "ready", "problems": {}}
 
+    workers = psutil.Process(first.process.pid).children(recursive=True)
+    first.process.kill()
+    first.process.wait()
+    _, left = psutil.wait_procs(workers, timeout=30)
+    assert left == [], "workers keep the port of an endpoint that was killed"
+    assert second.recommend().status_code == 200
+
 
 @pytest.mark.parametrize("what", ["a corrupt store", "a taken port"])
 def test_an_endpoint_that_cannot_start_ends_with_one_line(

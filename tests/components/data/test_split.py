@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from components.data.dataset import DAY, load_prepared
 from components.data.schema import EVENTS, PREPARED_INTERACTIONS, SPLITS
-from components.data.split import boundaries, run
+from components.data.split import boundaries, check_windows, run
 from components.settings import Preprocess, Settings
 
 
@@ -82,7 +83,64 @@ def test_features_know_the_training_window_only(prepared_folder: Path) -> None:
 
 def test_windows_that_leave_nothing_to_train_on_are_refused() -> None:
     with pytest.raises(ValueError, match="validation_days"):
-        boundaries(30 * DAY, 0, Preprocess(validation_days=28, test_days=28))
+        boundaries(np.arange(30), Preprocess(validation_days=28, test_days=28))
+
+
+def with_late(
+    root: Path, settings: Settings, folder: Path, n: int, event: str = "purchase"
+) -> tuple[dict[str, int], pd.DataFrame]:
+    """Preprocess the small shop with ``n`` events of today; return split.json and interactions."""
+    (folder / "data/valid").mkdir(parents=True)
+    for name in ("items", "users"):
+        file = f"data/valid/{name}.parquet"
+        (folder / file).symlink_to(root / file)
+    lines = pd.read_parquet(root / "data/valid/interactions.parquet")
+    today = pd.Timestamp("2026-11-28 12:00", tz="UTC") + pd.to_timedelta(np.arange(n), unit="s")
+    late = lines.tail(n).assign(timestamp=today.astype(lines["timestamp"].dtype), event=event)
+    schema = pq.read_schema(root / "data/valid/interactions.parquet")
+    table = pa.Table.from_pandas(pd.concat([lines, late]), schema, preserve_index=False)
+    pq.write_table(table, folder / "data/valid/interactions.parquet")
+    run(settings, folder)
+    times = json.loads((folder / "data/prepared/split.json").read_text())
+    return times, pd.read_parquet(folder / "data/prepared/interactions.parquet")
+
+
+def test_a_click_today_on_the_data_of_a_past_year_is_left_out_in_words(
+    small_shop: tuple[Path, Settings], tmp_path: Path, capsys
+) -> None:
+    """README's own path: a click today on the shop of 2010, then a training."""
+    root, settings = small_shop
+    with_late(root, settings, tmp_path, 1, "click")
+    said = capsys.readouterr().out
+    assert "not learned from yet: the events of 2026-11-28 (1); none was in the" in said
+    assert json.loads((tmp_path / "reports/preprocess.json").read_text())["note"] in said
+    # The same bytes: no later stage runs again for it.
+    for file in (root / "data/prepared").iterdir():
+        assert (tmp_path / "data/prepared" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_enough_late_events_are_learned_from_and_no_window_lies_in_the_gap(
+    small_shop: tuple[Path, Settings], tmp_path: Path
+) -> None:
+    root, settings = small_shop
+    times, prepared = with_late(root, settings, tmp_path, 300)
+    assert "note" not in json.loads((tmp_path / "reports/preprocess.json").read_text())
+    assert pd.Timestamp(times["end"], unit="s") == pd.Timestamp("2026-11-29")
+    assert pd.Timestamp(times["test_start"], unit="s").year == 2010
+    sizes = np.bincount(prepared["split"], minlength=3)
+    assert (sizes > 300).all()
+    assert prepared["timestamp"].max() < times["end"]
+
+
+def test_a_window_without_a_success_is_refused_in_words() -> None:
+    settings = Preprocess(validation_days=7, test_days=7)
+    days = np.arange(60)
+    times = boundaries(days, settings)
+    check_windows(days, np.ones(60, dtype=np.int64), times, settings)
+    with pytest.raises(ValueError, match=r"no purchase or rating is in the validation window"):
+        check_windows(days, np.where(days >= 53, 5, 0), times, settings)
+    with pytest.raises(ValueError, match=r"in the test window, 1970-02-23 to 1970-03-01"):
+        check_windows(days, np.where(days < 53, 5, 0), times, settings)
 
 
 def test_rare_items_and_users_can_be_left_out(

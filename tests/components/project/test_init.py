@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 import bowerbird as bowerbird_module
 from components.project.check import check
 from components.project.code import digests
+from components.project.folder import refuse_taken
 from components.project.init import Defaults, init, init_preset
 from components.project.params import params_text
 from components.project.sampling import sample
@@ -194,6 +195,14 @@ def test_a_taken_folder_stays_as_it_is(shop: tuple[Path, str]) -> None:
     assert done.returncode == 1
     assert "params.yaml is there already" in done.stderr
     assert (folder / "mine/params.yaml").read_text() == before
+
+
+def test_an_interrupted_init_can_be_run_again(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "components/project/template/dvc.yaml", tmp_path)
+    refuse_taken(tmp_path)
+    (tmp_path / "dvc.yaml").write_text("stages: {}")
+    with pytest.raises(ValueError, match=r"dvc\.yaml is there already"):
+        refuse_taken(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 
 from serving.recommend.engine import Engine
@@ -23,6 +26,11 @@ def test_there_is_an_answer_while_a_product_meets_the_filters(engine: Engine) ->
     seen_it_all = history(*left.tolist())
     (answer,) = engine.recommend([Request(seen_it_all, 10, only)])
     assert sorted(answer.items) == sorted(left.tolist())
+    strict = Request(seen_it_all, 10, only, never_seen=True)
+    (exhausted,) = engine.recommend([pickle.loads(pickle.dumps(strict))])
+    assert exhausted.items == []
+    holdout = replace(strict, popular=True)
+    assert engine.recommend([holdout])[0].items == []
     (nothing,) = engine.recommend([Request(history(), 10, Filters(min_price=price + 1))])
     assert nothing.items == []
 

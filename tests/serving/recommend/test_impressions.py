@@ -20,6 +20,7 @@ def test_impressions_are_written_signed_and_in_the_order_of_time(tmp_path: Path)
     first = log.log_items(ada, ["a", "b"], [2.0, 1.0], "3", "hybrid")
     robot = Shopper(None, None, None, "client", logged=False)
     unlogged = log.log_items(robot, ["a"], [1.0], "3", "popular")
+    log.log_items(ada, [], [], "3", "rerank")  # nothing is shown, so nothing was seen
     second = log.log(ada, '["c"]', "[1.5]", "[0.25]", "3", "hybrid")
     store.close()
     with sqlite3.connect(tmp_path / "events.db") as connection:
