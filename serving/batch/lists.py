@@ -58,10 +58,10 @@ from serving.events.retention import MARGIN, used_bytes
 from serving.events.store import EventStore, open_store
 from serving.events.tables import IMPRESSIONS
 from serving.json_files import read_json
-from serving.languages import AUTO, SOURCE, language
+from serving.languages import AUTO, SOURCE, languages
 from serving.models.catalogue import overlaid_engine
 from serving.models.loader import open_search
-from serving.models.versions import ModelVersion, find_served, profiles_file
+from serving.models.versions import ModelVersion, find_served, profiles_file, registered_versions
 from serving.profiles.profiles import LiveProfiles, Profiles
 from serving.recommend.coding import coded
 from serving.recommend.engine import Engine
@@ -143,7 +143,10 @@ def plan_of(
     body.check_attributes(types(settings.ingest.items))
     fixed = settings.serve.language
     code = code or (SOURCE if fixed == AUTO else fixed)
-    return Plan(body, segment, language(code).code, logged)
+    if code not in languages():
+        known = ", ".join(sorted(languages()))
+        raise ValueError(f"--language: no catalogue of {code!r}; choose one of {known}")
+    return Plan(body, segment, code, logged)
 
 
 def recommend_all(
@@ -153,12 +156,11 @@ def recommend_all(
     output: Output,
     sign: Callable[[str, str | None, str], str],
     has_api_key: bool = False,
-    data_version: str | None = None,
 ) -> dict[str, Any]:
     """Make the lists, publish them and return their manifest.
 
     sign: makes an impression's id, see ``ImpressionLog``. has_api_key: the endpoint has an API key,
-    so it has a holdout. data_version: of the model, for the manifest.
+    so it has a holdout.
 
     Raises:
         ValueError: the plan names an attribute that is not declared, the lists cannot be written
@@ -175,7 +177,7 @@ def recommend_all(
         with open_store(settings.serve.events_url.get_secret_value(), root) as store:
             run = _Run(settings, root, plan, output, store, source, folder, sign, has_api_key)
             run.rank()
-            manifest = run.publish(data_version)
+            manifest = run.publish()
         shutil.rmtree(folder)
     return manifest
 
@@ -196,6 +198,7 @@ class _Run:
         has_api_key: bool,
     ) -> None:
         self._settings = settings
+        self._root = root
         self._plan = plan
         self._output = output
         self._store = store
@@ -386,7 +389,7 @@ class _Run:
             "items": f"[{response.items.decode()}]",
         }
 
-    def publish(self, data_version: str | None) -> dict[str, Any]:
+    def publish(self) -> dict[str, Any]:
         """Log the impressions, write the rows, publish them and return the manifest."""
         parts = [self._file(number) for number in range(len(self._parts))]
         if self._plan.logged:
@@ -416,7 +419,7 @@ class _Run:
                 counts["without history"] += sum(one["cold"] for one in full)
                 counts["in the holdout"] += sum(one["arm"] == POPULAR for one in full)
                 bar.update(len(part))
-        manifest = self._manifest(counts, sources, left_out, data_version)
+        manifest = self._manifest(counts, sources, left_out)
         self._output.publish(manifest)
         return manifest
 
@@ -499,16 +502,19 @@ class _Run:
         counts: Mapping[str, int],
         sources: Mapping[str, int],
         left_out: Mapping[str, int],
-        data_version: str | None,
     ) -> dict[str, Any]:
         def moment(seconds: float | None) -> str | None:
             return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
 
         plan, settings = self._plan, self._settings.recommend_all
+        of_version = (
+            one for one in registered_versions(self._root) if one["version"] == self._source.version
+        )
+        listed = next(of_version, {})
         return {
             "format": 1,
             "model_version": self._source.version,
-            "data_version": data_version,
+            "data_version": listed.get("data_version"),
             "trained_until": moment(self._engine.model.trained_until),
             "started": moment(self._started),
             "finished": moment(time.time()),

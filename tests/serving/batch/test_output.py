@@ -88,10 +88,9 @@ def test_one_that_appeared_meanwhile_is_kept(tmp_path: Path) -> None:
 def test_no_cell_of_a_csv_file_is_a_formula(tmp_path: Path) -> None:
     output = Folder(tmp_path / "lists", "csv", overwrite=False)
     output.begin()
+    reason = 'with "quotes",\nlines'
     hostile = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"]
-    output.write(
-        [row(f"{text}u", 1, title=text, reason='with "quotes",\nlines') for text in hostile]
-    )
+    output.write([row(f"{text}u", 1, title=text, reason=reason) for text in hostile])
     output.publish(MADE)
     with (tmp_path / "lists/lists.csv").open(newline="", encoding="utf-8") as stream:
         found = list(csv.DictReader(stream))
