@@ -750,9 +750,9 @@ def recommend_all(
     from components.settings import load_settings
     from serving.api.auth import Auth, Keys, SecretError, load_secret
     from serving.batch.customers import Segment, read_ids
-    from serving.batch.lists import plan_of
     from serving.batch.lists import recommend_all as make
     from serving.batch.output import Folder, Output, OutputError, Table
+    from serving.batch.plan import plan_of
     from serving.events.errors import StoreError
 
     try:

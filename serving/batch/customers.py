@@ -148,23 +148,27 @@ class Histories:
             return [None] * len(self.users_with_attributes)
         return [as_json(column, cell) for cell in self._attributes[column].to_pandas()]
 
-    def of(self, users: pa.StringArray) -> BaseProfiles:
-        """Return the histories and attributes of some customers."""
-        base = BaseProfiles(self._rows(users).to_pandas(), self._items)
+    def places(self, users: pa.StringArray) -> pa.Int32Array:
+        """Return int32 (n,): where ``ids`` has each user, null where it has not."""
+        return pc.index_in(users, self.ids)
+
+    def of(self, users: pa.StringArray, places: pa.Int32Array) -> BaseProfiles:
+        """Return the histories and attributes of some customers. places: of them."""
+        rows = self._rows(users, pc.drop_null(places).to_numpy())
+        base = BaseProfiles(rows.to_pandas(), self._items)
         base.end = self.end
         if self._attributes is not None and self._vocabulary.values:
             mine = self._attributes.filter(pc.is_in(self._attributes["user_id"], users))
             base.attributes = BaseAttributes(mine.to_pandas(), self._vocabulary)
         return base
 
-    def _rows(self, users: pa.StringArray) -> pa.Table:
+    def _rows(self, users: pa.StringArray, places: NDArray[np.int32]) -> pa.Table:
         """Return the rows of some customers; one row group at a time is in memory."""
         names = ["user_id", "item_id", "timestamp"]
         if self._file is None:
             empty = {name: pa.array([], pa.string()) for name in names[:2]}
             return pa.table({**empty, "timestamp": pa.array([], pa.timestamp("us", "UTC"))})
         names += [name for name in COLUMNS if name in self._file.schema_arrow.names]
-        places = pc.drop_null(pc.index_in(users, self.ids)).to_numpy()
         ends = np.append(self._starts, self._file.metadata.num_rows)
         of_groups = map(self._file.metadata.row_group, range(self._file.num_row_groups))
         bounds = np.cumsum([0, *(one.num_rows for one in of_groups)])

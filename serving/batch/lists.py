@@ -16,12 +16,11 @@ exposure. The holdout (``serve.uplift``) gets popular products here too.
 from __future__ import annotations
 
 import hashlib
-import json
+import logging
 import shutil
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,54 +30,42 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
-from components.data.attributes import shown, types
+from components.data.attributes import types
 from components.data.event_kinds import EventKinds
-from components.data.schema import BATCH
 from components.file_erasure import write_table
 from components.file_lock import file_lock
 from components.json_files import write_json
 from components.progress import Progress, progress
-from components.settings import Serve, Settings
+from components.settings import Settings
 from serving.arms import POPULAR, Exposure, holdout_name, holdout_of
-from serving.batch.customers import Customers, Histories, Segment, customers
+from serving.batch.customers import Customers, Histories, customers
+from serving.batch.impressions import check_room, is_signed_elsewhere, log
 from serving.batch.output import Output, OutputError
-from serving.batch.ranker import OpensEngine, Ranker, local
+from serving.batch.plan import Plan
+from serving.batch.ranker import OpensEngine, local, ranker_of
 from serving.batch.spark import spark
-from serving.events.bulk_insert import insert_new
-from serving.events.catalogue_table import catalogue_revision, read_items
+from serving.events.catalogue_table import catalogue_revision
 from serving.events.database import Database
 from serving.events.errors import StoreError
 from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_erasures
-from serving.events.exposures import experiment_names, record_exposures
-from serving.events.retention import MARGIN, used_bytes
+from serving.events.exposures import experiment_names
 from serving.events.store import EventStore, open_store
-from serving.events.tables import IMPRESSIONS
+from serving.events.tables import SECOND
 from serving.json_files import read_json
-from serving.languages import AUTO, SOURCE, languages
-from serving.models.catalogue import overlaid_engine
-from serving.models.loader import open_search
 from serving.models.versions import ModelVersion, find_served, profiles_file, registered_versions
 from serving.profiles.profiles import LiveProfiles, Profiles
 from serving.recommend.coding import coded
-from serving.recommend.engine import Engine
 from serving.recommend.exploration import draw
 from serving.recommend.impressions import new_id
-from serving.recommend.query import RecommendRequest
 from serving.recommend.types import Request, Response, Shopper
+
+logger = logging.getLogger("bentoml.bowerbird")
 
 WORK = Path("var/recommend_all")
 RESUME_SECONDS = 24 * 3600
 """Age up to which a killed run is resumed; its histories are older otherwise than they need be."""
-ROWS_PER_COMMIT = 500
-"""Impressions of one transaction: the endpoint's events wait no longer than one takes."""
-ROW_BYTES = 400
-"""Of an impression in the event store besides its lists, with its index entries; rounded up."""
-OF_CUSTOMER = ("user_id", "session_id", "recent", "page", "page_items")
-"""Fields of ``POST /recommend`` that belong to one shopper."""
 ENGINES: dict[str, OpensEngine] = {"local": local, "spark": spark}
 
 PART = pa.schema(
@@ -92,61 +79,6 @@ PART = pa.schema(
         *((name, pa.string()) for name in ("item_ids", "scores", "propensities", "items")),  # JSON
     ]
 )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which lists are made.
-
-    request: what ``POST /recommend`` would be sent for each customer. language: of the reasons.
-    logged: the lists will be shown, so they are logged as impressions, and the holdout gets popular
-    products.
-    """
-
-    request: RecommendRequest
-    segment: Segment
-    language: str = SOURCE
-    logged: bool = True
-
-
-def plan_of(
-    settings: Settings,
-    k: int,
-    request: str,
-    segment: Segment,
-    code: str | None = None,
-    logged: bool = True,
-) -> Plan:
-    """Return the plan of the command's options.
-
-    request: further fields of ``POST /recommend``, as a JSON object. code: of the language; None:
-    ``serve.language``, English where it is "auto".
-
-    Raises:
-        ValueError: a field is wrong, or there is no such language.
-    """
-    try:
-        fields = json.loads(request)
-    except ValueError as error:
-        raise ValueError(f"--request is no JSON ({error})") from error
-    if not isinstance(fields, dict):
-        raise ValueError("--request must be a JSON object, such as '{\"max_price\": 20}'")
-    if theirs := [name for name in (*OF_CUSTOMER, "k") if name in fields]:
-        raise ValueError(f"--request has {theirs[0]}: the lists are for all customers, -k sets k")
-    try:
-        body = RecommendRequest(**fields, k=k)
-    except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        raise ValueError(f"--request: {'; '.join(wrong)}") from error
-    if k > settings.serve.max_k:
-        raise ValueError(f"-k {k}: serve.max_k is {settings.serve.max_k}")
-    body.check_attributes(types(settings.ingest.items))
-    fixed = settings.serve.language
-    code = code or (SOURCE if fixed == AUTO else fixed)
-    if code not in languages():
-        known = ", ".join(sorted(languages()))
-        raise ValueError(f"--language: no catalogue of {code!r}; choose one of {known}")
-    return Plan(body, segment, code, logged)
 
 
 def recommend_all(
@@ -175,11 +107,27 @@ def recommend_all(
         if not mine:
             raise OutputError(f"another run makes the lists of {output.place} now")
         with open_store(settings.serve.events_url.get_secret_value(), root) as store:
+            if plan.logged and is_signed_elsewhere(store.database, sign):
+                logger.warning(
+                    "the endpoint signs impressions with another secret, so it will not recognise "
+                    "those of these lists: set BOWERBIRD_TOKEN_SECRET as for the endpoint"
+                )
             run = _Run(settings, root, plan, output, store, source, folder, sign, has_api_key)
+            output.begin()  # before the work: it may not be writable
             run.rank()
             manifest = run.publish()
         shutil.rmtree(folder)
     return manifest
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Customers that are ranked together. exposures: to the holdout, None outside it. read_at:
+    microseconds since 1970, not after their histories were read."""
+
+    users: list[str]
+    exposures: list[Exposure | None]
+    read_at: int
 
 
 class _Run:
@@ -216,7 +164,8 @@ class _Run:
             and (has_api_key or experiment_names(store.database, period))
         )
         self._revision = catalogue_revision(self._database)
-        self._ranker, self._engine = self._load()
+        self._ranker = ranker_of(settings, store.database, source)
+        self._engine = self._ranker.pipeline().engine
         vocabulary = self._engine.model.attributes.users
         file = profiles_file(root, source)
         self._histories = Histories(file, self._engine.items, vocabulary)
@@ -225,38 +174,14 @@ class _Run:
         self._live = LiveProfiles(
             store, settings.serve.max_history, EventKinds.of(settings.preprocess)
         )
+        self._customers, self._started = self._begin()
+        ids = self._customers.ids
+        self._places = self._histories.places(ids)
+        # Its base is that of the customers who are ranked next.
         self._profiles = Profiles(
-            self._histories.of(pa.array([], pa.string())),
+            self._histories.of(ids.slice(0, 0), self._places.slice(0, 0)),
             *(self._live, self._engine.items, settings.serve.max_history),
         )
-        self._customers, self._started = self._begin()
-
-    def _load(self) -> tuple[Ranker, Engine]:
-        """Return the ranker, and its engine in this process: the model with the products of
-        ``PUT /items``, as the endpoint serves it."""
-        serve = self._settings.serve
-        columns = shown(self._settings)
-        engine = Engine.load(self._source.folder, self._source.version, columns)
-        products, vectors = read_items(self._database), None
-        if products:
-            damaged = dict(engine.model.damaged)
-            _, vectors_of = open_search(engine, self._source.folder, columns, damaged)
-            trained = engine
-            engine, _ = overlaid_engine(trained, products, vectors_of)
-            if engine.vectors is not None:
-                vectors = engine.vectors[trained.n_items :]
-        ranker = Ranker(
-            uuid.uuid4().hex,
-            self._source.folder.resolve(),
-            self._source.version,
-            columns,
-            # Without the event store's address and other credentials: it is sent to executors.
-            Serve(rules=serve.rules, exploration=serve.exploration),
-            tuple(products),
-            vectors,
-        )
-        ranker.use(engine)
-        return ranker, engine
 
     def _begin(self) -> tuple[Customers, float]:
         """Return the customers and the start (seconds since 1970) of the run that is resumed, else
@@ -272,11 +197,11 @@ class _Run:
             return Customers(ids.combine_chunks(), known["left_out"]), known["started"]
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
+        started = time.time()
         found = customers(
             *(self._histories, self._database, self._plan.segment),
             *(types(self._settings.ingest.users), self._live.erased_at),
         )
-        started = time.time()
         write_table(self._folder / "customers.parquet", pa.table({"user_id": found.ids}))
         # Last: without it the folder is not resumed.
         write_json(
@@ -307,10 +232,10 @@ class _Run:
         return hashlib.sha256(orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     @property
-    def _parts(self) -> list[pa.StringArray]:
-        size = self._settings.recommend_all.part
-        ids = self._customers.ids
-        return [ids.slice(start, size) for start in range(0, len(ids), size)]
+    def _parts(self) -> list[slice]:
+        """The places of each part's customers."""
+        size, n = self._settings.recommend_all.part, len(self._customers.ids)
+        return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
     def _file(self, part: int) -> Path:
         return self._folder / f"part-{part:06d}.parquet"
@@ -320,13 +245,13 @@ class _Run:
         settings = self._settings.recommend_all
         parts = self._parts
         missing = [number for number in range(len(parts)) if not self._file(number).exists()]
-        n_missing = sum(len(parts[number]) for number in missing)
-        read_at: dict[int, int] = {}
+        n_missing = sum(parts[number].stop - parts[number].start for number in missing)
+        asked: dict[int, _Asked] = {}
 
         def requests() -> Iterator[list[Request]]:
             for number in missing:
-                read_at[number] = time.time_ns() // 1000
-                yield self._requests(parts[number])
+                asked[number] = self._asked(parts[number])
+                yield self._requests(asked[number], parts[number])
 
         if not missing:
             return
@@ -336,49 +261,53 @@ class _Run:
             closing(_progress("lists", n, n - n_missing)) as bar,
         ):
             for number, responses in zip(missing, ranks(requests()), strict=True):
-                users = parts[number].to_pylist()
+                of_part = asked.pop(number)
                 rows = [
-                    self._row(user, response, read_at[number])
-                    for user, response in zip(users, responses, strict=True)
+                    self._row(*one, of_part.read_at)
+                    for one in zip(of_part.users, of_part.exposures, responses, strict=True)
                 ]
                 write_table(self._file(number), pa.Table.from_pylist(rows, schema=PART))
-                bar.update(len(users))
+                bar.update(len(rows))
 
-    def _requests(self, users: pa.StringArray) -> list[Request]:
+    def _asked(self, part: slice) -> _Asked:
+        users = self._customers.ids[part].to_pylist()
+        uplift = self._settings.serve.uplift
+        exposures: list[Exposure | None] = [None] * len(users)
+        if self._has_holdout:
+            exposures = [holdout_of(uplift, f"user:{one}") for one in users]
+        return _Asked(users, exposures, time.time_ns() // 1000)
+
+    def _requests(self, asked: _Asked, part: slice) -> list[Request]:
         """Return the requests of some customers, with their histories as they are now."""
-        ids = users.to_pylist()
         self._live.refresh_erasures()
         if self._live.erasures is None:  # then every customer would count as erased
-            raise StoreError(
-                "the event store could not be read: run again, finished parts are kept"
+            raise StoreError("the event store cannot be read: run again, finished parts are kept")
+        self._live.hold_only([f"user:{one}" for one in asked.users])
+        self._profiles.base = self._histories.of(self._customers.ids[part], self._places[part])
+        return [
+            coded(
+                self._plan.request,
+                Shopper(user, None, f"user:{user}", "", language=self._plan.language),
+                *(self._profiles, self._settings.train.exclude_seen),
+                popular=exposure is not None and exposure.arm == POPULAR,
             )
-        self._live.hold_only([f"user:{one}" for one in ids])
-        self._profiles.base = self._histories.of(users)
-        return [self._request(one) for one in ids]
+            for user, exposure in zip(asked.users, asked.exposures, strict=True)
+        ]
 
-    def _request(self, user: str) -> Request:
-        profile = f"user:{user}"
-        exposure = self._exposure(profile)
-        popular = exposure is not None and exposure.arm == POPULAR
-        shopper = Shopper(user, None, profile, "", language=self._plan.language)
-        exclude_seen = self._settings.train.exclude_seen
-        return coded(self._plan.request, shopper, self._profiles, exclude_seen, popular=popular)
-
-    def _exposure(self, profile: str) -> Exposure | None:
-        return holdout_of(self._settings.serve.uplift, profile) if self._has_holdout else None
-
-    def _row(self, user: str, response: Response, read_at: int) -> dict[str, Any]:
+    def _row(
+        self, user: str, exposure: Exposure | None, response: Response, read_at: int
+    ) -> dict[str, Any]:
         """Return a list as a part keeps it."""
-        profile = f"user:{user}"
         if response.exploration_pool is not None:
             explorer = self._ranker.pipeline().arm(None).explorer
             assert explorer is not None
             response = draw(response, explorer, self._engine.ids, self._random)
-        exposure = self._exposure(profile)
-        now = time.time_ns() // 1000
+        impression_id = None
+        if self._plan.logged:
+            impression_id = self._sign(new_id(time.time_ns() // 1000), f"user:{user}", "")
         return {
             "user_id": user,
-            "impression_id": self._sign(new_id(now), profile, "") if self._plan.logged else None,
+            "impression_id": impression_id,
             "made_at": read_at,
             "experiment": exposure and exposure.experiment,
             "arm": exposure and exposure.arm,
@@ -393,12 +322,11 @@ class _Run:
         """Log the impressions, write the rows, publish them and return the manifest."""
         parts = [self._file(number) for number in range(len(self._parts))]
         if self._plan.logged:
-            self._check_room(parts)
+            check_room(self._database, self._settings.serve.retention, parts)
         counts: Counter[str] = Counter()
         sources: Counter[str] = Counter()
         left_out = Counter(self._customers.left_out)
         erasures = ErasureSnapshot({}, 0)
-        self._output.begin()
         with closing(_progress("publishing", len(self._customers.ids))) as bar:
             for file in parts:
                 part = pq.read_table(file).to_pylist()
@@ -409,7 +337,7 @@ class _Run:
                 full = [one for one in lists if one["item_ids"] != "[]"]
                 left_out["no product passes the filters"] += len(lists) - len(full)
                 if self._plan.logged:
-                    self._log(full)
+                    log(self._database, self._source.version, full)
                 rows = [row for one in full for row in _rows(one)]
                 if rows:
                     self._output.write(rows)
@@ -424,78 +352,11 @@ class _Run:
         return manifest
 
     def _is_erased(self, row: Mapping[str, Any], erasures: ErasureSnapshot) -> bool:
-        """Return whether the customer was erased after the history was read."""
+        """Return whether the customer was erased since the customers were listed."""
         if not erasures.times:
             return False
         moment = erasures.times.get(self._database.profile_hash(f"user:{row['user_id']}"))
-        return moment is not None and moment >= row["made_at"]
-
-    def _check_room(self, parts: Iterable[Path]) -> None:
-        """Raise OutputError if retention would soon remove impressions to make room for these."""
-        lists = ["item_ids", "scores", "propensities"]
-        needed = 0
-        for file in parts:
-            table = pq.read_table(file, columns=lists)
-            needed += sum(pc.sum(pc.binary_length(table[one])).as_py() or 0 for one in lists)
-            needed += ROW_BYTES * len(table)
-        retention = self._settings.serve.retention
-        with self._database.connected(timeout=None) as connection:
-            used = used_bytes(connection, self._database.is_postgres)
-        free = MARGIN * retention.max_store_mb * 1e6 - used
-        what = "serve.retention.max_store_mb leaves"
-        if not self._database.is_postgres:
-            disk = shutil.disk_usage(Path(self._database.location).parent).free
-            if disk - retention.min_free_mb * 1e6 < free:
-                free, what = disk - retention.min_free_mb * 1e6, "its disk leaves"
-        if needed > free:
-            raise OutputError(
-                f"the impressions of the lists need about {needed / 1e6:,.0f} MB of the event "
-                f"store, {what} {max(free, 0) / 1e6:,.0f} MB: make room and run again (finished "
-                "parts are kept), or use --no-log for lists that nobody is shown"
-            )
-
-    def _log(self, lists: Sequence[dict[str, Any]]) -> None:
-        """Write the impressions and the exposures to the holdout; durable on return.
-
-        Those that a killed run wrote already stay as they are.
-        """
-        for start in range(0, len(lists), ROWS_PER_COMMIT):
-            some = lists[start : start + ROWS_PER_COMMIT]
-            rows = [
-                {
-                    "profile": f"user:{one['user_id']}",
-                    "session_id": None,
-                    "model_version": self._source.version,
-                    "source": BATCH,
-                    "timestamp": one["made_at"],
-                    **{
-                        name: one[name]
-                        for name in (
-                            "impression_id",
-                            "user_id",
-                            "item_ids",
-                            "scores",
-                            "propensities",
-                        )
-                    },
-                }
-                for one in some
-            ]
-            with self._database.writing() as connection:
-                insert_new(connection, IMPRESSIONS, "impression_id", rows)
-            exposed = [
-                {
-                    "experiment": one["experiment"],
-                    "profile": f"user:{one['user_id']}",
-                    "arm": one["arm"],
-                    "model_version": self._source.version,
-                    "timestamp": one["made_at"],
-                }
-                for one in some
-                if one["experiment"] is not None
-            ]
-            if exposed:
-                record_exposures(self._database, exposed)
+        return moment is not None and moment >= self._started * SECOND
 
     def _manifest(
         self,

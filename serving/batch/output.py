@@ -87,7 +87,7 @@ class Folder:
     """
 
     def __init__(self, folder: Path, form: Format, overwrite: bool) -> None:
-        self.place = str(folder)
+        self.place = str(folder.absolute())
         self._folder = folder
         self._partial = folder.with_name(f".{folder.name}.partial")
         self._form = form
@@ -101,7 +101,7 @@ class Folder:
         if not os.path.lexists(there):
             return
         if not self._overwrite:
-            raise OutputError(f"{there} is there already: name another, or use --overwrite")
+            raise OutputError(f"{self.place} is there already: name another, or use --overwrite")
         if there.is_symlink() or not (there / MANIFEST).is_file():
             raise OutputError(
                 f"{there} is no folder of earlier lists (it has no {MANIFEST}): name another"

@@ -8,6 +8,7 @@ sent has no credentials: the event store stays with the process that sends.
 from __future__ import annotations
 
 import multiprocessing
+import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -18,8 +19,13 @@ from typing import Any, Protocol
 
 from threadpoolctl import threadpool_limits
 
-from components.settings import Serve
+from components.data.attributes import shown
+from components.settings import Serve, Settings
+from serving.events.catalogue_table import read_items
+from serving.events.database import Database
 from serving.models.catalogue import overlaid_engine
+from serving.models.loader import open_search
+from serving.models.versions import ModelVersion
 from serving.recommend.engine import Engine
 from serving.recommend.pipeline import Pipeline
 from serving.recommend.types import Request, Response
@@ -79,6 +85,33 @@ def _responses(pipeline: Pipeline, chunk: Chunk) -> list[Response]:
         for start in range(0, len(chunk), size)
         for response in pipeline.run(chunk[start : start + size])
     ]
+
+
+def ranker_of(settings: Settings, database: Database, source: ModelVersion) -> Ranker:
+    """Return the ranker of a model version with the products of ``PUT /items``, as the endpoint
+    serves it; loaded in this process.
+
+    Raises:
+        ManifestError: the model folder is damaged.
+        StoreError: the database failed.
+    """
+    serve, columns = settings.serve, shown(settings)
+    engine = Engine.load(source.folder, source.version, columns)
+    products, vectors = read_items(database), None
+    if products:
+        trained = engine
+        _, vectors_of = open_search(engine, source.folder, columns, dict(engine.model.damaged))
+        engine, _ = overlaid_engine(trained, products, vectors_of)
+        if engine.vectors is not None:
+            vectors = engine.vectors[trained.n_items :]
+    ranker = Ranker(
+        *(uuid.uuid4().hex, source.folder.resolve(), source.version, columns),
+        # Without the event store's address and other credentials: it is sent to executors.
+        Serve(rules=serve.rules, exploration=serve.exploration),
+        *(tuple(products), vectors),
+    )
+    ranker.use(engine)
+    return ranker
 
 
 class Ranks(Protocol):

@@ -95,7 +95,7 @@ def test_a_command_killed_goes_on_and_its_lists_are_the_endpoints(
     done = subprocess.run(
         command, cwd=shop_root, env=environment, capture_output=True, text=True, check=True
     )
-    assert f"{n_users:,} lists of {7 * n_users:,} products: mails" in done.stdout
+    assert f"{n_users:,} lists of {7 * n_users:,} products: {shop_root / 'mails'}" in done.stdout
     found = pd.read_csv(shop_root / "mails/lists.csv", dtype={"user_id": str, "item_id": str})
     assert (found.groupby("user_id").size() == 7).all()
     of_kept = found[found["user_id"].isin(parts["user_id"])]

@@ -26,8 +26,9 @@ from serving.arms import POPULAR, holdout_of
 from serving.backend import Backend
 from serving.batch import lists as batch
 from serving.batch.customers import Segment
-from serving.batch.lists import plan_of, recommend_all
+from serving.batch.lists import recommend_all
 from serving.batch.output import Folder, OutputError
+from serving.batch.plan import plan_of
 from serving.batch.ranker import Chunk, Ranker, Ranks, local
 from serving.events.catalogue_table import put_items
 from serving.events.event_erasure import erase
