@@ -84,7 +84,7 @@ def test_a_command_killed_goes_on_and_its_lists_are_the_endpoints(
         )
     work = shop_root / "var/recommend_all"
     try:
-        wait_until(lambda: len([*work.glob("*/part-*.parquet")]) >= 3, 120, "three parts")
+        wait_until(lambda: len([*work.glob("*/part-*.parquet")]) >= 3, 300, "three parts")
     finally:
         end(process, signal.SIGKILL)
     kept = sorted(work.glob("*/part-*.parquet"))

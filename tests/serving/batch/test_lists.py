@@ -246,6 +246,24 @@ def test_sessions_and_erased_people_are_left_out(root: Path, shop: Callable[...,
     assert set(found[found["user_id"] == "u3"]["item_id"]) == {f"i{n}" for n in range(60)} - {"i7"}
 
 
+def test_a_secret_that_is_not_the_endpoints_is_warned_of(
+    root: Path, shop: Callable[..., Settings], caplog: pytest.LogCaptureFixture
+) -> None:
+    shown = {"user_id": "u1", "session_id": None, "item_ids": "[]", "scores": "[]"}
+    shown |= {"propensities": "[]", "model_version": "1", "source": "hybrid", "timestamp": NOW}
+    with opened(root) as store:
+        signed = AUTH.impression_id("0" * 32, "user:u1", "")
+        store.log_impression({**shown, "impression_id": signed})
+        store.flush()
+    write(shop(), root)
+    assert not caplog.records
+    other = Auth(Keys(), b"another secret").impression_id
+    output = Folder(root / "lists", "parquet", True)
+    recommend_all(shop(), root, plan_of(shop(), 3, "{}", Segment()), output, other)
+    (record,) = caplog.records
+    assert "set BOWERBIRD_TOKEN_SECRET as for the endpoint" in record.getMessage()
+
+
 def test_lists_without_products_are_left_out(root: Path, shop: Callable[..., Settings]) -> None:
     found, made = write(shop(), root, {"min_price": 2})
     assert (len(found), made["lists"]) == (0, 0)
@@ -331,14 +349,15 @@ def test_a_killed_run_goes_on_with_the_missing_parts(
     assert not (root / "lists").exists()
     assert not len(impressions(root))  # nobody can have seen a list
     with opened(root) as store:
-        store.submit([event("u0", "i1")]).result()
-        erase(store, "user:u0")  # from a finished part, too
+        erase(store, "user:u0")  # of a finished part
+        erase(store, "user:u390")  # of one that is not
     with monkeypatch.context() as patched:
         patched.setitem(batch.ENGINES, "local", counted(ranked, 99))
         found, made = write(shop(), root)
     assert ranked == [150, 150, 101]
-    assert made["left_out"] == {"erased": 1}
-    assert found["user_id"].nunique() == len(impressions(root)) == 400
+    assert made["left_out"] == {"erased": 2}
+    assert found["user_id"].nunique() == len(impressions(root)) == 399
+    assert not {"u0", "u390"} & set(found["user_id"])
     assert not list((root / "var/recommend_all").rglob("*.parquet"))
     with monkeypatch.context() as patched:  # another question begins from nothing
         patched.setitem(batch.ENGINES, "local", counted(ranked, 4))
