@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 
 from components.data.attributes import types
 from components.data.event_kinds import EventKinds
-from components.file_erasure import write_table
+from components.file_erasure import UNFINISHED_LISTS, write_table
 from components.file_lock import file_lock
 from components.json_files import write_json
 from components.progress import Progress, progress
@@ -63,7 +63,6 @@ from serving.recommend.types import Request, Response, Shopper
 
 logger = logging.getLogger("bentoml.bowerbird")
 
-WORK = Path("var/recommend_all")
 RESUME_SECONDS = 24 * 3600
 """Age up to which a killed run is resumed; its histories are older otherwise than they need be."""
 ENGINES: dict[str, OpensEngine] = {"local": local, "spark": spark}
@@ -102,7 +101,7 @@ def recommend_all(
     """
     output.check()
     source, _ = find_served(root)
-    folder = root / WORK / hashlib.sha256(output.place.encode()).hexdigest()[:16]
+    folder = root / UNFINISHED_LISTS / hashlib.sha256(output.place.encode()).hexdigest()[:16]
     with file_lock(folder.with_suffix(".lock"), wait=False) as mine:
         if not mine:
             raise OutputError(f"another run makes the lists of {output.place} now")
@@ -149,7 +148,6 @@ class _Run:
         self._root = root
         self._plan = plan
         self._output = output
-        self._store = store
         self._database: Database = store.database
         self._source = source
         self._folder = folder
@@ -228,6 +226,8 @@ class _Run:
             "exploration": serve.exploration.model_dump(mode="json"),
             "max_history": serve.max_history,
             "part": self._settings.recommend_all.part,
+            "events": self._settings.preprocess.model_dump(mode="json"),
+            "secret": self._sign("", None, ""),
         }
         return hashlib.sha256(orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)).hexdigest()
 

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from components.data.dataset import Prepared
 from components.data.profiles import write_profiles
+from components.file_erasure import erase_exports
 from components.settings import Exploration, Settings, Uplift
 from serving.api.auth import Auth, Keys
 from serving.arms import POPULAR, holdout_of
@@ -359,11 +360,20 @@ def test_a_killed_run_goes_on_with_the_missing_parts(
     assert found["user_id"].nunique() == len(impressions(root)) == 399
     assert not {"u0", "u390"} & set(found["user_id"])
     assert not list((root / "var/recommend_all").rglob("*.parquet"))
-    with monkeypatch.context() as patched:  # another question begins from nothing
+    with monkeypatch.context() as patched:
         patched.setitem(batch.ENGINES, "local", counted(ranked, 4))
         with pytest.raises(Killed):
             write(shop(), root)
+        assert list((root / "var/recommend_all").rglob("part-*"))
+        places = {one.place: one for one in erase_exports(shop(), root, ["u5"])}
+        assert places["var/recommend_all"].state == "erased"
+        assert not list((root / "var/recommend_all").rglob("*.parquet"))
+        patched.setitem(
+            batch.ENGINES, "local", counted(ranked, 5)
+        )  # another question starts from nothing
         with pytest.raises(Killed):
+            write(shop(), root)
+        with pytest.raises(Killed):  # another question starts from nothing
             write(shop(), root, {"max_price": 1})
     assert not list((root / "var/recommend_all").rglob("part-*"))
 
