@@ -14,6 +14,7 @@ peak, and the highest of each quarter of the run, which shows whether it grows w
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -127,6 +128,18 @@ def report(rows: pd.DataFrame) -> str:
             f"| {each[0]} | {each[1]} | {row['peak']:,.0f} | {quarters} "
             f"| {row['lists_mb']:.1f} | {row['store_mb']:.1f} |"
         )
+    most = rows[rows["workers"] == least["workers"]].iloc[-1]
+    if most["customers"] > least["customers"]:
+        each = (most["cpu"] - least["cpu"]) / (most["customers"] - least["customers"])
+        lines += [
+            "",
+            f"Extrapolated from {most['customers']:,} customers: a million take "
+            f"{1e6 * each / 60:.0f} minutes of one processor, "
+            f"{1000 * most['store_mb'] / most['customers']:.2f} GB of the event store and "
+            f"{1000 * most['lists_mb'] / most['customers']:.2f} GB of Parquet. The machine is shared: "
+            f"its load was {os.getloadavg()[2]:.0f} on {os.cpu_count()} processors at the end, so "
+            "compare the seconds of the processor.",
+        ]
     return "\n".join(lines) + "\n"
 
 
