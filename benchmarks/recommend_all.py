@@ -137,8 +137,8 @@ def report(rows: pd.DataFrame) -> str:
             f"{1e6 * each / 60:.0f} minutes of one processor, "
             f"{1000 * most['store_mb'] / most['customers']:.2f} GB of the event store and "
             f"{1000 * most['lists_mb'] / most['customers']:.2f} GB of Parquet. The machine is "
-            f"shared: its load was {os.getloadavg()[2]:.0f} on {os.cpu_count()} processors at the end, so "
-            "compare the seconds of the processor.",
+            f"shared: its load was {os.getloadavg()[2]:.0f} on {os.cpu_count()} processors at the "
+            "end, so compare the seconds of the processor.",
         ]
     return "\n".join(lines) + "\n"
 
