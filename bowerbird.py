@@ -762,6 +762,67 @@ def serve(
 
 
 @app.command()
+def recommend_all(
+    to: Path = typer.Option(None, help="a new folder for the lists and their manifest"),
+    table: str = typer.Option(None, help="instead: a new table of recommend_all.database"),
+    csv: bool = typer.Option(False, "--csv", help="write CSV, not Parquet, into the folder"),
+    k: int = typer.Option(10, "-k", min=1, help="products of a list"),
+    request: str = typer.Option(
+        "{}", help='further fields of POST /recommend as JSON, such as {"max_price": 20}'
+    ),
+    customers: Path = typer.Option(
+        None, help="only these: one id a line, or Parquet with a column user_id"
+    ),
+    where: list[str] = typer.Option(
+        [], help="NAME=VALUE, only customers with this attribute; repeatable"
+    ),
+    language: str = typer.Option(None, help="of the reasons; default: serve.language"),
+    log: bool = typer.Option(
+        True, "--log/--no-log", help="the lists are shown to customers: log them as impressions"
+    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="replace earlier lists there"),
+) -> None:
+    """Write lists for all customers, as the endpoint would answer; continues a killed run."""
+    from concurrent.futures import BrokenExecutor
+
+    from components.settings import load_settings
+    from serving.api.auth import Auth, Keys, SecretError, load_secret
+    from serving.batch.customers import Segment, read_ids
+    from serving.batch.lists import recommend_all as make
+    from serving.batch.output import Folder, Output, OutputError, Table
+    from serving.batch.plan import plan_of
+    from serving.events.errors import StoreError
+
+    try:
+        settings = load_settings()
+        if (to is None) == (table is None):
+            raise OutputError("say where the lists go: --to FOLDER, or --table NAME")
+        output: Output
+        if table is not None:
+            output = Table(settings.recommend_all.database.get_secret_value(), table, overwrite)
+        else:
+            output = Folder(to, "csv" if csv else "parquet", overwrite)
+        if wrong := [one for one in where if "=" not in one]:
+            raise ValueError(f"--where {wrong[0]}: write NAME=VALUE")
+        values = dict(one.split("=", 1) for one in where)
+        segment = Segment(None if customers is None else read_ids(customers), values)
+        plan = plan_of(settings, k, request, segment, language, log)
+        keys = Keys.from_environment()
+        sign = Auth(keys, load_secret(ROOT)).impression_id
+        made = make(settings, ROOT, plan, output, sign, keys.api is not None)
+    except BrokenExecutor as error:
+        reason = "a ranking process ended, perhaps for lack of memory: run again with fewer"
+        typer.secho(f"error: {reason} recommend_all.workers", fg="red", err=True)
+        raise typer.Exit(1) from error
+    except (StoreError, SecretError, ValueError, OSError) as error:
+        typer.secho(f"error: {_what_to_do(error) or error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"{made['lists']:,} lists of {made['products']:,} products: {output.place}")
+    for reason, n in made["left_out"].items():
+        typer.echo(f"{n:,} customers left out: {reason}")
+
+
+@app.command()
 def package() -> None:
     """Package the champion as a Bento and print its tag."""
     from components.settings import SettingsError, load_settings

@@ -308,6 +308,24 @@ def no_training(root: Path) -> Iterator[None]:
         yield
 
 
+UNFINISHED_LISTS = Path("var/recommend_all")
+"""Folders of runs of `bowerbird recommend-all`, each with a lock file next to it."""
+
+
+def _remove_unfinished_lists(root: Path) -> Place:
+    """Remove what killed runs left. One that is running leaves the person out of what it publishes,
+    and then removes its folder."""
+    removed = False
+    for lock in sorted((root / UNFINISHED_LISTS).glob("*.lock")):
+        folder = lock.with_suffix("")
+        with file_lock(lock, wait=False) as mine:
+            if mine and folder.exists():
+                shutil.rmtree(folder)
+                removed = True
+    todo = "lists that recommend-all published: write them again, or delete the person's rows"
+    return Place(str(UNFINISHED_LISTS), "erased" if removed else "nothing kept", None, todo)
+
+
 def erase_exports(settings: Settings, root: Path, user_ids: Collection[str]) -> list[Place]:
     """Remove a person from the exported events, impressions and attributes and the served profiles
     below ``root``."""
@@ -322,6 +340,7 @@ def erase_exports(settings: Settings, root: Path, user_ids: Collection[str]) -> 
             (file for pattern in PROFILES for file in sorted(root.glob(pattern))),
             user_ids,
         ),
+        *([_remove_unfinished_lists(root)] if (root / UNFINISHED_LISTS).exists() else []),
     ]
 
 

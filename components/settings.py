@@ -1607,6 +1607,20 @@ class Serve(Section):
     """What recommendations earn, against popular products."""
 
 
+class RecommendAll(Section):
+    engine: Literal["local", "spark"] = "local"
+    """Where lists are ranked: `local`, or `spark` (the extra `spark`).
+
+    Spark's executors need this package, and the model folder at the same path.
+    """
+    workers: PositiveInt = 1
+    """Processes of `local`, each with the model in memory; tasks at once of `spark`."""
+    part: PositiveInt = 1000
+    """Customers ranked together; a killed run loses the parts that were not finished."""
+    database: CredentialUrl = Credential("")
+    """Database of `--table` (PostgreSQL or SQLite); set BOWERBIRD_RECOMMEND_ALL__DATABASE."""
+
+
 WEBHOOK_REPLACED = (
     "monitor.webhook is now monitor.alert_urls, set by BOWERBIRD_MONITOR__ALERT_URLS: write "
     "https:// as jsons://, http:// as json:// (docs/operations.md)"
@@ -1695,6 +1709,8 @@ class Settings(Section):
     """MLflow registry and promotion."""
     serve: Serve = Serve()
     """The endpoint."""
+    recommend_all: RecommendAll = RecommendAll()
+    """Lists for all customers: `bowerbird recommend-all`."""
     monitor: Monitor = Monitor()
     """Drift detection."""
     flows: Flows = Flows()

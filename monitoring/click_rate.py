@@ -26,8 +26,8 @@ from scipy.stats import t as student
 from components.arrays import DoubleArray
 from components.data.feedback import day_of, read_columns
 from components.data.impressions import read_exported
+from components.data.schema import BATCH, SHOP
 from components.data.schema import SESSION as SIGNED_SESSION
-from components.data.schema import SHOP
 from components.file_erasure import SESSION
 from monitoring.outcomes import FOLLOWED
 
@@ -242,7 +242,8 @@ def read_click_rate(
 
 def _sampled(lists: pd.DataFrame) -> pd.DataFrame:
     """Return LISTS_A_DAY lists of a day at most: all that count of a shopper, or none."""
-    lists = lists[_of_customers(lists)].assign(age=0)
+    # Whether a list of `bowerbird recommend-all` was seen is not known.
+    lists = lists[_of_customers(lists) & (lists["source"] != BATCH)].assign(age=0)
     lists = _capped(lists).drop(columns="age")
     order = pd.util.hash_array(lists["user_id"].astype(object).to_numpy())
     return lists.iloc[np.argsort(order, kind="stable")[:LISTS_A_DAY]]

@@ -28,6 +28,7 @@ from components.data.feedback import (
 )
 from components.data.held_days import hold_days, load_held_days
 from components.data.impressions import read_exported
+from components.data.schema import BATCH
 from components.evaluation.promotion_hold import hold_promotions, write_suspects
 from components.notifications import deliver
 from components.settings import Settings, Validate
@@ -255,6 +256,8 @@ def _on_days(frame: pd.DataFrame, days: Collection[date]) -> pd.Series:
 def served_impressions(folder: Path, frame: pd.DataFrame) -> pd.DataFrame | None:
     """Return the exported impressions in the time range of ``frame``, None without any.
 
+    Without the lists of `bowerbird recommend-all`: whether they were seen is not known.
+
     Files for other days, by their names, are not opened.
 
     Raises:
@@ -268,6 +271,7 @@ def served_impressions(folder: Path, frame: pd.DataFrame) -> pd.DataFrame | None
     files = [file for file, day in days.items() if day is None or first.floor("D") <= day <= last]
     if not files:
         return None
-    served = read_exported(files, ("impression_id", "model_version", "timestamp"))
+    served = read_exported(files, ("impression_id", "model_version", "source", "timestamp"))
+    served = served[served["source"] != BATCH]
     shown = pd.to_datetime(served["timestamp"], utc=True)
     return served[(shown >= first) & (shown <= last)].reset_index(drop=True)

@@ -84,6 +84,10 @@ ITEMS = pa.schema(
     ]
 )
 
+BATCH = "batch"
+"""``list_source`` of the lists of `bowerbird recommend-all`; many of them are never seen, as in an
+e-mail that is not opened."""
+
 ATTRIBUTION = ("impression_id", "list_source", "position")
 """Columns that say which served list led to an event, and from which place."""
 

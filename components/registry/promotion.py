@@ -339,6 +339,7 @@ def write_pointers(registry: Registry) -> None:
             "aliases": list(one.aliases),
             "created": one.created.isoformat(),
             "ndcg": one.ndcg,
+            "data_version": one.data_version,
             "refreshed_from": one.refreshed_from,
         }
         for one in registry.versions()

@@ -21,6 +21,7 @@ from sqlalchemy.dialects import sqlite
 from serving.events.database import Database
 from serving.events.postgres import NoAnswer, set_answer_timeout
 from serving.events.tables import EVENTS
+from serving.events.user_table import MOST_PARAMETERS
 
 CHECK_INTERVAL = 1.0
 """Seconds after which ``change_marker`` looks for events of another process even though there
@@ -204,6 +205,42 @@ class HistoryReader:
             with contextlib.suppress(sa.exc.SQLAlchemyError):
                 self._postgres.invalidate()  # it may hang: it must not return to the pool
             self._postgres = None
+
+
+def newest_events_of(database: Database, profiles: Sequence[str], limit: int) -> list[Event]:
+    """Return the newest ``limit`` events of each profile and its newest JUDGEMENTS, ordered by
+    profile, the oldest first.
+
+    Raises:
+        StoreError: the database failed.
+    """
+    judged = sa.or_(*(EVENTS.c.event == one for one in JUDGEMENTS))
+    newest = (EVENTS.c.timestamp.desc(), EVENTS.c.row_id.desc())
+    profile = EVENTS.c.profile
+    found: list[Event] = []
+    with database.connected(timeout=None) as connection:
+        for start in range(0, len(profiles), MOST_PARAMETERS):
+            place = sa.func.row_number()
+            ranked = (
+                sa.select(
+                    *_COLUMNS,
+                    judged.label("judged"),
+                    place.over(partition_by=profile, order_by=newest).label("place"),
+                    place.over(partition_by=(profile, judged), order_by=newest).label("of_kind"),
+                )
+                .where(profile.in_(profiles[start : start + MOST_PARAMETERS]))
+                .subquery()
+            )
+            wanted = sa.or_(
+                ranked.c.place <= limit, sa.and_(ranked.c.judged, ranked.c.of_kind <= limit)
+            )
+            rows = connection.execute(
+                sa.select(*(ranked.c[column.name] for column in _COLUMNS))
+                .where(wanted)
+                .order_by(ranked.c.profile, ranked.c.timestamp, ranked.c.row_id)
+            )
+            found += (tuple(row) for row in rows)
+    return found
 
 
 @cache

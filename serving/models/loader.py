@@ -7,6 +7,7 @@ that are damaged are reported to ``Health`` and left out.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,12 +70,7 @@ class ModelLoader:
         damaged = dict(engine.model.damaged)
         damaged.pop("profiles.parquet", None)  # of earlier versions; an erasure rewrites it
         base = self._base_profiles(source, engine)
-        encoder = None
-        if engine.vectors is not None and "encoder" not in damaged:
-            try:
-                encoder = open_encoder(source.folder)
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
-                damaged["encoder"] = f"it cannot be read: {error}"
+        search, new_product_vectors = open_search(engine, source.folder, self._shown, damaged)
         understanding = None
         if "understanding" not in damaged:
             try:
@@ -90,10 +86,6 @@ class ModelLoader:
                 damaged["understanding"] = f"it cannot be read: {error}"
         for part, problem in damaged.items():
             logger.error("%s of version %s is damaged: %s", part, source.version, problem)
-        search = Search(engine.model.catalogue.table, engine.vectors, encoder, self._shown)
-        new_product_vectors = None
-        if engine.vectors is not None:
-            new_product_vectors = NewProductVectors(search, engine.vectors, search.encoder)
         loaded = LoadedModel(
             source=source,
             engine=engine,
@@ -141,3 +133,22 @@ class ModelLoader:
                 problem = f"users' histories of version {source.version} cannot be read: see log"
         self._health.report("profiles", problem)
         return BaseProfiles.empty(engine.items, engine.model.trained_until or 0)
+
+
+def open_search(
+    engine: Engine, folder: Path, shown: Sequence[str], damaged: dict[str, str]
+) -> tuple[Search, NewProductVectors | None]:
+    """Return the text search of a model, and what gives new products their vectors, None without.
+
+    damaged: the folder's damaged parts; an encoder that cannot be read is added and left out.
+    """
+    encoder = None
+    if engine.vectors is not None and "encoder" not in damaged:
+        try:
+            encoder = open_encoder(folder)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            damaged["encoder"] = f"it cannot be read: {error}"
+    search = Search(engine.model.catalogue.table, engine.vectors, encoder, shown)
+    if engine.vectors is None:
+        return search, None
+    return search, NewProductVectors(search, engine.vectors, search.encoder)

@@ -30,7 +30,7 @@ from components.data.schema import EVENTS
 from components.file_erasure import change_table, profiles_named
 from serving.events.errors import StoreError
 from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_erasures
-from serving.events.history_reader import CHECK_INTERVAL, JUDGEMENTS
+from serving.events.history_reader import CHECK_INTERVAL, JUDGEMENTS, Event, newest_events_of
 from serving.events.store import EventStore
 from serving.events.tables import SECOND
 from serving.events.user_table import attributes_of, changed_after, users_revision
@@ -175,6 +175,15 @@ class _Live:
     last_row: int = 0
     attributes: dict[str, Any] = field(default_factory=dict)
     revision: int = 0
+
+    def append(self, row: Event) -> None:
+        """Add an event that is not older than those that are there."""
+        row_id, _, item, event, time, rating = row
+        self.items.append(item)
+        self.times.append(time)
+        self.events.append(event)
+        self.ratings.append(np.nan if rating is None else rating)
+        self.last_row = max(self.last_row, row_id)
 
 
 class LiveProfiles:
@@ -352,17 +361,34 @@ class LiveProfiles:
             except StoreError:
                 return _Live()  # not kept: it is read when the store is back
             live = _Live(attributes=attributes, revision=self._revision)
-            for row_id, _, item, event, time, rating in rows:
-                live.items.append(item)
-                live.times.append(time)
-                live.events.append(event)
-                live.ratings.append(np.nan if rating is None else rating)
-                live.last_row = max(live.last_row, row_id)
+            for row in rows:
+                live.append(row)
             with self._lock:
                 live = self._live.setdefault(profile, live)
                 if len(self._live) > self.max_profiles:
                     self._live.popitem(last=False)
         return live
+
+    def hold_only(self, profiles: Sequence[str]) -> None:
+        """Have these profiles in memory and no others, read by few queries.
+
+        Raises:
+            StoreError: the store cannot be read. Unlike a request, lists of many customers must not
+                be made without it.
+        """
+        with self._reading:
+            if self._last_row is None:
+                self._last_row = self.store.history.last_row_id()
+            rows = newest_events_of(self.store.database, profiles, self.max_history)
+            known = attributes_of(self.store.database, profiles)
+            held = OrderedDict(
+                (one, _Live(attributes=known.get(one, {}), revision=self._revision))
+                for one in profiles
+            )
+            for row in rows:
+                held[row[1]].append(row)
+            with self._lock:
+                self._live = held
 
     def follow(self, profile: str | None) -> None:
         """Take in what was stored since, and have a profile in memory."""

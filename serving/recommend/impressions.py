@@ -16,6 +16,14 @@ _random = random.Random()
 each id would cost a switch of threads each time."""
 
 
+def new_id(now: int) -> str:
+    """Return a new id without its signature. now: microseconds since 1970.
+
+    Ids grow with time, as UUIDs of version 7: an index appends them at its end.
+    """
+    return f"{now // 1000:012x}{_random.getrandbits(80):020x}"
+
+
 class ImpressionLog:
     """Writes impressions to the event store.
 
@@ -40,9 +48,7 @@ class ImpressionLog:
         item_ids, scores, propensities: JSON lists of one length.
         """
         now = time.time_ns() // 1000
-        # Ids that grow with time, as UUIDs of version 7: an index appends them at its end.
-        unsigned = f"{now // 1000:012x}{_random.getrandbits(80):020x}"
-        impression_id = self._sign(unsigned, shopper.profile, shopper.client)
+        impression_id = self._sign(new_id(now), shopper.profile, shopper.client)
         if shopper.logged and item_ids != "[]":
             self._store.log_impression(
                 {

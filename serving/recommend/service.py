@@ -21,9 +21,9 @@ from serving.events.exposures import ExposureLog
 from serving.models.assignment import Assignment
 from serving.models.loaded import LoadedModel
 from serving.models.store import ModelStore
-from serving.profiles.history import History
 from serving.profiles.profiles import LiveProfiles
 from serving.recommend.batching import TooManyWaiting
+from serving.recommend.coding import coded
 from serving.recommend.exploration import draw
 from serving.recommend.impressions import ImpressionLog
 from serving.recommend.page_cache import Key, PageCache, cache_key
@@ -34,9 +34,6 @@ from serving.recommend.types import Filters, RankedList, Request, Response, Shop
 from serving.shadow import Shadow
 
 logger = logging.getLogger("bentoml.bowerbird")
-
-PAGE_HISTORY = 10
-"""Events of the history that still count on a product or basket page."""
 
 
 class RecommendationService:
@@ -237,38 +234,10 @@ class RecommendationService:
 
     def _request(self, body: RecommendRequest, shopper: Shopper, assigned: Assignment) -> Request:
         """Return the request in the codes of a model."""
-        loaded = assigned.loaded
-        named = [*body.recent, *body.exclude, *body.page_items]
-        codes = loaded.profiles.codes(named)
-        n_recent, n_page = len(body.recent), len(body.page_items)
-        in_session, excluded, page = np.split(codes, [n_recent, n_recent + len(body.exclude)])
-        recent = np.concatenate([in_session, page])
-        # The items of the page are not recommended on it.
-        excluded = np.concatenate([excluded, page])
-        history = loaded.profiles.history(shopper.user_id, shopper.profile, recent)
-        if n_page:
-            history = _newest(history, n_page + PAGE_HISTORY)
-        unknown = dict.fromkeys(named[at] for at in np.flatnonzero(codes < 0))
-        seen = body.exclude_seen
-        return Request(
-            history=history,
-            k=body.k,
-            filters=body.filters(),
-            exclude_seen=self._exclude_seen if seen is None else seen,
-            exclude=tuple(excluded[excluded >= 0].tolist()),
-            recent=tuple(recent[recent >= 0].tolist()),
-            unknown=tuple(unknown),
-            reasons=body.reasons,
-            arm_name=assigned.arm_name,
-            popular=assigned.popular,
-            language=shopper.language,
-            never_seen=seen is True,
+        return coded(
+            *(body, shopper, assigned.loaded.profiles, self._exclude_seen),
+            *(assigned.arm_name, assigned.popular),
         )
-
-
-def _newest(history: History, n: int) -> History:
-    """Return the newest ``n`` events: what the shopper looks at says more than older ones."""
-    return history.newest(n)
 
 
 def _known(loaded: LoadedModel, item_ids: Sequence[str]) -> tuple[list[int], list[str]]:

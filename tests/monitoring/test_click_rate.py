@@ -183,7 +183,10 @@ def test_a_shopper_with_most_lists_of_a_day_leaves_those_of_the_others() -> None
     day = pd.Timestamp("2026-01-05", tz="UTC")
     users = ["robot"] * 50_000 + [f"u{k}" for k in range(3000)] + [None] * 1000
     lists = pd.DataFrame({"user_id": users, "timestamp": day, "impression_id": range(len(users))})
-    found = _sampled(lists)
+    lists["source"] = "hybrid"
+    mailed = lists.assign(source="batch", user_id=[f"m{k}" for k in range(len(users))])
+    found = _sampled(pd.concat([mailed, lists]))
+    assert not found["user_id"].str.startswith("m").any()
     assert len(found) == LISTS_A_DAY
     assert found["user_id"].nunique() > LISTS_A_DAY - 20
     assert (found["user_id"] == "robot").sum() <= LISTS_A_SHOPPER

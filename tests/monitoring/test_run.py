@@ -113,9 +113,14 @@ def test_only_impressions_of_the_windows_days_are_opened(tmp_path: Path) -> None
     for day in ("2023-11-17", "2023-11-21"):
         (tmp_path / f"impressions-{day}.parquet").write_bytes(b"PAR1 torn")
     for day in ("2023-11-18", "2023-11-19", "2023-11-20"):
-        times = pd.to_datetime([f"{day} 11:00", f"{day} 13:00"], utc=True)
+        times = pd.to_datetime([f"{day} 11:00", f"{day} 13:00", f"{day} 11:30"], utc=True)
         pd.DataFrame(
-            {"impression_id": [f"{day} 11", f"{day} 13"], "model_version": "1", "timestamp": times}
+            {
+                "impression_id": [f"{day} 11", f"{day} 13", f"{day} 14"],
+                "model_version": "1",
+                "source": ["hybrid", "hybrid", "batch"],  # an e-mail may never be opened
+                "timestamp": times,
+            }
         ).to_parquet(tmp_path / f"impressions-{day}.parquet")
     served = served_impressions(tmp_path, window)
     assert served is not None
