@@ -27,6 +27,7 @@ from components.data.attribute_codes import Vocabulary
 from components.data.event_kinds import EventKinds
 from components.data.profiles import attributes_file
 from components.data.schema import EVENTS
+from components.data.sources.ids import ItemSpelling
 from components.file_erasure import change_table, profiles_named
 from serving.events.errors import StoreError
 from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_erasures
@@ -389,23 +390,47 @@ class LiveProfiles:
 
 
 class Profiles:
-    """The histories of users in the codes of one loaded model."""
+    """The histories of users in the codes of one loaded model.
+
+    items: the model's item ids, position = code. spelling: of other spellings of these ids.
+    """
 
     def __init__(
-        self, base: BaseProfiles, live: LiveProfiles, items: pd.Index, max_history: int
+        self,
+        base: BaseProfiles,
+        live: LiveProfiles,
+        items: pd.Index,
+        max_history: int,
+        spelling: ItemSpelling,
     ) -> None:
         self.base = base
         self.live = live
         self.max_history = max_history
+        self.spelling = spelling
+        self._items = items
         self._code = {item: code for code, item in enumerate(items)}
 
     def code(self, item_id: str) -> int:
-        """Return the item's code, -1 when the model does not know it."""
-        return self._code.get(item_id, -1)
+        """Return the item's code, -1 when the model does not know it, however it is spelled."""
+        found = self._code.get(item_id, -1)
+        return found if found >= 0 else self._code_of_spelling(item_id)
 
     def codes(self, item_ids: Sequence[str]) -> NDArray[np.int32]:
         """Return int32 (n,): as ``code``."""
-        return np.fromiter(map(self._code.get, item_ids, repeat(-1)), np.int32, len(item_ids))
+        codes = np.fromiter(map(self._code.get, item_ids, repeat(-1)), np.int32, len(item_ids))
+        for at in np.flatnonzero(codes < 0).tolist():
+            codes[at] = self._code_of_spelling(item_ids[at])
+        return codes
+
+    def item_id(self, item_id: str) -> str:
+        """Return the id as the model has it, else as ingest would spell it."""
+        code = self.code(item_id)
+        found: str = self.spelling.spellings(item_id)[0] if code < 0 else self._items[code]
+        return found
+
+    def _code_of_spelling(self, item_id: str) -> int:
+        spellings = self.spelling.spellings(item_id)
+        return next((self._code[one] for one in spellings if one in self._code), -1)
 
     def history(
         self, user_id: str | None, profile: str | None, recent: Codes = NO_CODES

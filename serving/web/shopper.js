@@ -1,8 +1,8 @@
 // The shopper's page: a conversation, a shelf that changes with each click, search, similar items.
 import { api, element, say, stream, visitor } from "/web/common.js";
-import { _, calm, money, ngettext } from "/web/messages.js";
+import { _, calm, money, ngettext, titled } from "/web/messages.js";
 import { Facets, facts } from "/web/facets.js";
-import { tile } from "/web/tile.js";
+import { tile, webAddress } from "/web/tile.js";
 
 const at = (id) => document.getElementById(id);
 const PAGE = 12;
@@ -12,10 +12,7 @@ let offset = 0;
 let talk = null;
 let hush = 0;
 
-const named = (item) => {
-  const title = calm(item.title) || item.item_id;
-  return title.charAt(0).toUpperCase() + title.slice(1);
-};
+const named = (item) => titled(item.title) || item.item_id;
 
 // The user of the form, if any: a visitor is identified by the token sent with each request.
 function who() {
@@ -47,7 +44,8 @@ function card(item, isNew, impression) {
   const name = named(item);
   return element("li", { class: isNew ? "new" : null, "data-new": isNew ? _("New") : null, "data-item": item.item_id },
     tile(item),
-    element("span", { class: "title" }, name),
+    element("span", { class: "title" }, webAddress(item.url)
+      ? element("a", { href: item.url, rel: "noopener noreferrer" }, name) : name),
     element("span", { class: "meta" }, element("span", { class: "price" }, money(item.price, item.currency)),
       item.categories.length ? ` · ${item.categories.join(" › ")}` : ""),
     facts(item),

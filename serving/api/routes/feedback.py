@@ -38,6 +38,8 @@ async def session(request: Request, body: SessionRequest | None = None) -> Sessi
 async def keep(request: Request, events: list[FeedbackEvent], place: str = "") -> Response:
     """Return when the events are durable."""
     backend, validator = backend_of(request), request.app.state.feedback
+    for event in events:
+        event.item_id = backend.item_id(event.item_id)
     valid = validator.validate(auth_of(request).check_sender(request), events, place)
     written = backend.store.submit(valid.rows)
     flags = await asyncio.wrap_future(written)
@@ -47,6 +49,8 @@ async def keep(request: Request, events: list[FeedbackEvent], place: str = "") -
         metrics.EVENTS.labels(event.event, "accepted" if new else "duplicate").inc()
         if loaded is not None and loaded.profiles.code(event.item_id) < 0:
             unknown[event.item_id] = None
+            if new:
+                metrics.UNKNOWN_ITEMS.inc()
     kept = FeedbackResponse(
         accepted=sum(flags),
         duplicates=len(flags) - sum(flags),
