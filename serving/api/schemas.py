@@ -241,11 +241,27 @@ class ConversationText(BaseModel):
 
 
 class SessionRequest(Body):
-    """The user of a new session."""
+    """The user of a new session, and the session that this person had before signing in."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"user_id": "13085", "session_id": "pX0mVfKq7b5Yw3Zt"}]},
+    )
 
     user_id: UserId | None = Field(
         None, description="a signed-in user: needs the API key, if one is set"
     )
+    session_id: Id | None = Field(
+        None,
+        description="the session before signing in: its events become the user's, and the new "
+        "token is of the same session, so feedback may name the lists that it was shown",
+    )
+
+    @model_validator(mode="after")
+    def _signs_in(self) -> Self:
+        if self.session_id is not None and self.user_id is None:
+            raise ValueError("session_id needs the user_id of the person who signs in")
+        return self
 
 
 class SessionResponse(BaseModel):
@@ -255,6 +271,7 @@ class SessionResponse(BaseModel):
     session_id: str
     user_id: str | None
     expires_at: int = Field(description="seconds since 1970")
+    moved_events: int = Field(0, description="events of the session that are the user's now")
 
 
 class FeedbackEvent(Body):
@@ -286,7 +303,10 @@ class FeedbackEvent(Body):
     user_id: UserId | None = None
     session_id: Id | None = None
     item_id: Id
-    event: Event
+    event: Event | Literal["hide"] = Field(
+        description="dislike, hide: the product is not shown to this shopper again, and similar "
+        "ones go down; so do ratings of preprocess.low_rating stars or less"
+    )
     rating: float | None = Field(None, ge=1, le=5, allow_inf_nan=False)
     quantity: float = Field(1, gt=0, le=1e6, allow_inf_nan=False)
     price: float | None = Field(None, gt=0, le=1e9, allow_inf_nan=False, description="of one unit")
@@ -330,6 +350,11 @@ class FeedbackResponse(BaseModel):
     event_ids: list[str]
     unknown_items: list[str] = Field(
         [], description="item ids that the model does not know yet; the events are stored"
+    )
+    pushed_away: list[str] = Field(
+        [],
+        description="item ids that the shopper is not shown again because of a dislike, a hide or "
+        "few stars; similar products go down in the lists that follow",
     )
     unknown_impressions: list[str] = Field(
         [], description="unknown impression ids; the events are stored without them"

@@ -46,15 +46,12 @@ _AFTER_ROW = (
     .order_by(EVENTS.c.row_id)
     .limit(sa.bindparam("most"))
 )
-JUDGEMENTS = ("dislike", "rating")
-"""Events that may exclude their item for good."""
 _OF_PROFILE = (
     sa.select(*_COLUMNS)
     .where(EVENTS.c.profile == sa.bindparam("profile"))
     .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.row_id.desc())
     .limit(sa.bindparam("most"))
 )
-_JUDGEMENTS_OF_PROFILE = _OF_PROFILE.where(sa.or_(*(EVENTS.c.event == one for one in JUDGEMENTS)))
 
 
 class HistoryReader:
@@ -134,13 +131,18 @@ class HistoryReader:
         """
         return self._read(_OF_PROFILE, profile=profile, most=limit)[::-1]
 
-    def newest_judgements(self, profile: str, limit: int) -> list[Event]:
-        """Return the newest ``limit`` JUDGEMENTS of a profile, the oldest first.
+    def excluding_events(
+        self, profile: str, kinds: tuple[str, ...], low_rating: float
+    ) -> list[Event]:
+        """Return the newest event of each item, kind and rating of a profile, the oldest first.
+
+        Of all its events of these kinds, and all with a rating up to ``low_rating``: those that may
+        exclude their item, however old they are.
 
         Raises:
             StoreError: the database failed.
         """
-        return self._read(_JUDGEMENTS_OF_PROFILE, profile=profile, most=limit)[::-1]
+        return self._read(_excluding_of_profile(kinds, low_rating), profile=profile)
 
     def close(self) -> None:
         """Close the connection."""
@@ -204,6 +206,19 @@ class HistoryReader:
             with contextlib.suppress(sa.exc.SQLAlchemyError):
                 self._postgres.invalidate()  # it may hang: it must not return to the pool
             self._postgres = None
+
+
+@cache
+def _excluding_of_profile(kinds: tuple[str, ...], low_rating: float) -> sa.Select[Any]:
+    newest = (sa.func.max(EVENTS.c.row_id), sa.func.max(EVENTS.c.timestamp))
+    same = (EVENTS.c.profile, EVENTS.c.item_id, EVENTS.c.event, EVENTS.c.rating)
+    excludes = (EVENTS.c.rating <= low_rating, *(EVENTS.c.event == kind for kind in kinds))
+    return (
+        sa.select(newest[0], *same[:3], newest[1], EVENTS.c.rating)
+        .where(EVENTS.c.profile == sa.bindparam("profile"), sa.or_(*excludes))
+        .group_by(*same)
+        .order_by(newest[1], newest[0])
+    )
 
 
 @cache

@@ -31,7 +31,7 @@ from components.data.sources.ids import ItemSpelling
 from components.file_erasure import change_table, profiles_named
 from serving.events.errors import StoreError
 from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_erasures
-from serving.events.history_reader import CHECK_INTERVAL, JUDGEMENTS
+from serving.events.history_reader import CHECK_INTERVAL
 from serving.events.store import EventStore
 from serving.events.tables import SECOND
 from serving.events.user_table import attributes_of, changed_after, users_revision
@@ -178,8 +178,17 @@ class _Live:
     revision: int = 0
 
 
+def _meaning(live: _Live, at: int) -> tuple[str, float | None]:
+    """Return the kind and the rating of an event; two of one item exclude it alike."""
+    rating = live.ratings[at]
+    return live.events[at], None if np.isnan(rating) else rating
+
+
 class LiveProfiles:
     """The stored events of recently requested profiles, kept up to date.
+
+    Of each, the newest ``max_history`` events are in memory, and of those before them one for each
+    item that they exclude, so that no bought item is recommended however long ago it was bought.
 
     A profile is read from the store at its first request; later events are added by ``refresh``. At
     most ``max_profiles`` are in memory; the least recently requested is evicted first.
@@ -197,6 +206,8 @@ class LiveProfiles:
     ) -> None:
         self.store = store
         self.kinds = kinds
+        excluding = [event for event, code in CODES.items() if kinds.excluding[code]]
+        self._excluding = (*excluding, "dislike")
         self.max_history = max_history
         self.max_profiles = max_profiles
         self._live: OrderedDict[str, _Live] = OrderedDict()
@@ -292,9 +303,18 @@ class LiveProfiles:
         live.ratings.insert(at, np.nan if rating is None else rating)
         live.last_row = row_id
         if len(live.items) > self.max_history:
-            # The oldest, but what was disliked stays excluded.
-            at = next((n for n, event in enumerate(live.events) if event not in JUDGEMENTS), 0)
-            del live.items[at], live.times[at], live.events[at], live.ratings[at]
+            self._leave_out(live, len(live.items) - self.max_history - 1)
+
+    def _leave_out(self, live: _Live, at: int) -> None:
+        """Forget the event at ``at``, no longer one of the newest, unless it alone excludes its
+        item."""
+        is_low = live.ratings[at] <= self.kinds.low_rating
+        if live.events[at] in self._excluding or is_low:
+            one = _meaning(live, at)
+            places = (n for n, item in enumerate(live.items) if n != at and item == live.items[at])
+            if not any(_meaning(live, n) == one for n in places):
+                return
+        del live.items[at], live.times[at], live.events[at], live.ratings[at]
 
     def refresh_erasures(self) -> bool:
         """Forget the profiles that any worker erased since the last call; return if one was."""
@@ -343,10 +363,12 @@ class LiveProfiles:
                 if self._last_row is None:  # before the profile: ``refresh`` adds what comes after
                     self._last_row = self.store.history.last_row_id()
                 rows = self.store.history.newest_events(profile, self.max_history)
-                if len(rows) == self.max_history:  # what was disliked earlier stays excluded
-                    judged = self.store.history.newest_judgements(profile, self.max_history)
-                    known = {row[0] for row in rows}
-                    rows = [*(row for row in judged if row[0] not in known), *rows]
+                if len(rows) == self.max_history:  # what was bought earlier stays excluded
+                    older = self.store.history.excluding_events(
+                        profile, self._excluding, self.kinds.low_rating
+                    )
+                    known = {(item, event, rating) for _, _, item, event, _, rating in rows}
+                    rows = [*(row for row in older if (*row[2:4], row[5]) not in known), *rows]
                 attributes = {}
                 if self._revision:
                     attributes = attributes_of(self.store.database, [profile]).get(profile, {})
@@ -364,6 +386,15 @@ class LiveProfiles:
                 if len(self._live) > self.max_profiles:
                     self._live.popitem(last=False)
         return live
+
+    def is_dislike(self, event: str, rating: float | None) -> bool:
+        """Return whether an event says that its item, and similar ones, are not wanted."""
+        return event == "dislike" or (rating is not None and rating <= self.kinds.low_rating)
+
+    def forget(self, profile: str) -> None:
+        """Remove a profile from memory: its events are another profile's now."""
+        with self._lock:
+            self._live.pop(profile, None)
 
     def follow(self, profile: str | None) -> None:
         """Take in what was stored since, and have a profile in memory."""
@@ -401,7 +432,7 @@ class Profiles:
         live: LiveProfiles,
         items: pd.Index,
         max_history: int,
-        spelling: ItemSpelling,
+        spelling: ItemSpelling = ItemSpelling([]),
     ) -> None:
         self.base = base
         self.live = live
@@ -436,6 +467,8 @@ class Profiles:
         self, user_id: str | None, profile: str | None, recent: Codes = NO_CODES
     ) -> History:
         """Return the newest ``max_history`` events of a user or session, then ``recent`` items.
+
+        Before them come the older items that the history excludes (``Events.newest``).
 
         recent: int32 (n,) codes, the newest last; unknown items, -1, are left out. ``now`` is the
         shopper's newest event, but not before the model's newest: a model's features count days

@@ -25,11 +25,25 @@ async function begin(again = false) {
   visitor.token = null;
   if (sessionStorage.getItem("user")) return;
   if (again || Number(sessionStorage.getItem("until")) < Date.now() / 1000 + 60) {
-    const { token, expires_at } = await api("/session", {});
+    const { token, session_id, expires_at } = await api("/session", {});
     sessionStorage.setItem("token", token);
+    sessionStorage.setItem("session", session_id);
     sessionStorage.setItem("until", expires_at);
   }
   visitor.token = sessionStorage.getItem("token");
+}
+
+// What this tab's session did becomes the user's; with an API key set only the key may say so.
+async function signIn(user) {
+  const session = sessionStorage.getItem("session");
+  if (!session) return;
+  try {
+    await api("/session", { user_id: user, session_id: session });
+  } catch (error) {
+    if (error.status === 401) return;
+    throw error;
+  }
+  for (const name of ["session", "token", "until"]) sessionStorage.removeItem(name);
 }
 
 function toast(text, isError = false) {
@@ -52,7 +66,8 @@ function card(item, isNew, impression) {
     item.reason ? element("span", { class: "reason" }, calm(item.reason)) : null,
     element("span", { class: "row" },
       element("button", { type: "button", class: "look", "aria-label": _("Look at {name}", { name }), onclick: act("click") }, _("Look")),
-      element("button", { type: "button", class: "buy", "aria-label": _("Buy {name}", { name }), onclick: act("purchase") }, _("Buy"))));
+      element("button", { type: "button", class: "buy", "aria-label": _("Buy {name}", { name }), onclick: act("purchase") }, _("Buy")),
+      element("button", { type: "button", class: "hide", title: _("Not for me"), "aria-label": _("Do not show {name} again", { name }), onclick: act("hide") }, "×")));
 }
 
 async function guarded(work) {
@@ -67,6 +82,7 @@ async function guarded(work) {
 async function shelf() {
   const user = sessionStorage.getItem("user");
   await begin();
+  if (user) await signIn(user);
   const body = () => ({ ...who(), k: 8, attributes: facets.filters() });
   let answer = await api("/recommend", body());
   if (!user && !answer.identified) {
@@ -99,8 +115,14 @@ function send(item, event, impression) {
     });
     const isBought = event === "purchase";
     const name = named(item);
-    at("trail").prepend(element("li", {}, isBought ? _("bought {name}", { name }) : _("looked at {name}", { name })));
+    const done = { purchase: _("bought {name}", { name }), click: _("looked at {name}", { name }), hide: _("hid {name}", { name }) };
+    at("trail").prepend(element("li", {}, done[event]));
     at("trail-empty").hidden = true;
+    if (event === "hide") {
+      await shelf();
+      toast(_("{name} is not shown to you again, and things like it less.", { name }));
+      return;
+    }
     const [changed] = await Promise.all([shelf(), goesWith(item)]);
     if (isBought) {
       toast(changed ? ngettext("You bought {name}: {n} new on your shelf.", "You bought {name}: {n} new on your shelf.", changed, { name })
