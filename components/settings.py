@@ -1516,7 +1516,7 @@ class Serve(Section):
     max_k: PositiveInt = 100
     """Most items of a response."""
     max_history: PositiveInt = 500
-    """Most events of a history that are used."""
+    """Most events of a history that are used; older ones still exclude what was bought."""
     max_body: PositiveInt = 1_000_000
     """Bytes of a request body."""
     max_rate: Annotated[float, Field(ge=0)] = 1000.0

@@ -135,7 +135,7 @@ def test_a_long_history_is_excluded_after_a_restart_too(
 def test_a_dislike_pushes_away_the_product_and_says_so(
     client: httpx.Client, kind: dict[str, Any]
 ) -> None:
-    """That what is like it goes down is held by tests/serving/recommend/test_dislikes.py."""
+    """That what is like it goes down is held by tests/serving/recommend/test_exclusion.py."""
     user = f"critic-{kind['event']}"
     act(client, user, "view", 0, 3)
     assert {"i0", "i3"} <= set(shown(client, user))

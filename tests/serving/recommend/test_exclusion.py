@@ -1,4 +1,4 @@
-"""A dislike pushes down what is like the product, in the lists of the whole model."""
+"""What a history excludes and pushes down, in the lists of the whole model."""
 
 from __future__ import annotations
 
@@ -39,3 +39,18 @@ def test_what_is_like_a_disliked_product_goes_down(
         changes.append([len(near & set(one.items)) for one in (before, after)])
     hidden_alone, with_dislike_too = np.mean(changes, axis=0)
     assert with_dislike_too < 0.85 * hidden_alone
+
+
+def test_old_products_are_excluded_and_change_no_score(engine: Engine) -> None:
+    """A history of 40 events that is cut to 10: models score as without the older ones."""
+    items = engine.by_popularity[:40].astype(np.int32)
+    whole = History(items, np.arange(40), now=40)
+    cut = whole.newest(10)
+    assert (cut.length, len(cut.items), set(cut.excluded)) == (10, 40, set(items))
+    newest = whole.pick(np.arange(40) >= 30)
+    newest = replace(newest, now=40)
+    for name, model in engine.model.candidates.items():
+        one, other = (model.score(engine.stacked([history])) for history in (cut, newest))
+        np.testing.assert_allclose(one, other, rtol=1e-5, err_msg=name)
+    (first,) = engine.recommend([Request(cut, 30)])
+    assert not set(items) & set(first.items)
