@@ -139,7 +139,7 @@ def test_a_dislike_pushes_away_the_product_and_says_so(
     user = f"critic-{kind['event']}"
     act(client, user, "view", 0, 3)
     assert {"i0", "i3"} <= set(shown(client, user))
-    answer = act(client, user, "", 0, 3, 57, **kind)
+    answer = act(client, user, kind["event"], 0, 3, 57, rating=kind.get("rating"))
     assert answer["pushed_away"] == ["i0", "i3", "i57"]
     for exclude_seen in (True, False):
         assert not {"i0", "i3", "i57"} & set(shown(client, user, exclude_seen=exclude_seen))
