@@ -140,6 +140,10 @@ def _network(value: str) -> str:
         ) from error
 
 
+ImageSource = Annotated[
+    str, StringConstraints(pattern=r"^(https:|https?://(\*\.)?[a-z0-9._-]+(:[0-9]+)?)$")
+]
+"""An origin, one with ``*.`` for all hosts of a domain, or ``https:`` for all with https."""
 Network = Annotated[str, AfterValidator(_network)]
 """An address, or a network in CIDR notation."""
 
@@ -303,6 +307,10 @@ WriterLanguage = Literal["en", "de", "fr", "es", "zh"]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Columns = dict[str, str | Annotated[list[str], Field(min_length=1)]]
+
+
+ADDED = Path("data/catalogue")
+"""Folder of the products that came in by ``PUT /items``: they add to the shop's catalogue."""
 
 
 class FileFormat(Section):
@@ -547,6 +555,12 @@ class Source(FileFormat):
     def shown(self) -> str:
         """The source in messages."""
         return ", ".join(self.places)
+
+    @property
+    def only_adds(self) -> bool:
+        """Whether the path lies in a folder ADDED."""
+        path = self.path or Path()
+        return any(one.parts[-len(ADDED.parts) :] == ADDED.parts for one in (path, *path.parents))
 
     @model_validator(mode="after")
     def _path_or_tables(self) -> Self:
@@ -1496,6 +1510,10 @@ class Serve(Section):
     """
     allowed_origins: list[Origin] = []
     """Origins whose pages may call the shopper's routes, such as https://www.shop.example."""
+    image_sources: list[ImageSource] = ["https:"]
+    """Origins whose images of products the shopper's page loads, such as
+    https://images.shop.example; `https:` = all with https. Those of the endpoint's own are always
+    loaded."""
     trusted_proxies: list[Network] = []
     """Addresses or networks whose X-Forwarded-For is believed."""
     session_hours: PositiveFloat = 168
@@ -1515,7 +1533,7 @@ class Serve(Section):
     max_k: PositiveInt = 100
     """Most items of a response."""
     max_history: PositiveInt = 500
-    """Most events of a history that are used."""
+    """Most events of a history that are used; older ones still exclude what was bought."""
     max_body: PositiveInt = 1_000_000
     """Bytes of a request body."""
     max_rate: Annotated[float, Field(ge=0)] = 1000.0

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.data.event_kinds import EventKinds
+from components.data.sources.ids import ItemSpelling
 from components.language.writer import FillsSchema, open_writer
 from components.notifications import deliver
 from components.settings import Settings
@@ -57,6 +58,7 @@ class Backend:
         check_setting(serve.language)
         self.settings = settings
         self.root = root
+        self._spelling = ItemSpelling.of(settings.ingest)
         self.health = Health()
         self.store = EventStore(
             serve.events_url.get_secret_value(),
@@ -152,6 +154,13 @@ class Backend:
         self.ranking.close()
         self.shadow.close()
         self.store.close()
+
+    def item_id(self, item_id: str) -> str:
+        """Return the id as the model in service has it, else as ingest would spell it."""
+        champion = self.models.champion
+        if champion is not None:
+            return champion.profiles.item_id(item_id)
+        return self._spelling.spellings(item_id)[0]
 
     def report_writer(self, problem: str | None) -> None:
         """Set what is wrong with the language model that words answers; None: nothing."""

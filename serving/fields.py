@@ -34,9 +34,10 @@ MAX_PROPOSALS = 20
 MAX_SHOWN = 200
 """Hard limits; ``serve.max_k`` and ``serve.max_history`` of params.yaml may be lower."""
 
-LONGEST_VALUE, MOST_VALUES = 200, 20
-"""Characters of an attribute's value that answers show, and values of a set of one product. Further
-values and longer ones are left out: cut short they would match no filter."""
+LONGEST_VALUE, LONGEST_TEXT, MOST_VALUES = 200, 2000, 20
+"""Characters of an attribute's value that answers show, of one of the type text, and values of a
+set of one product. Further values and longer ones are left out: cut short they would match no
+filter."""
 
 
 class Body(BaseModel):

@@ -102,6 +102,9 @@ WORDED = Counter(
     "bowerbird_worded", "sentences of the language model that words replies", ["result"]
 )
 EVENTS = Counter("bowerbird_events", "feedback events", ["event", "result"])
+UNKNOWN_ITEMS = Counter(
+    "bowerbird_unknown_item_events", "feedback events of an id that is no product, which are kept"
+)
 REFUSED = Counter("bowerbird_refused", "requests and connections refused", ["why"])
 CONNECTIONS = Gauge("bowerbird_connections", "open connections", multiprocess_mode="livesum")
 IMPRESSIONS_DROPPED = Counter(

@@ -123,6 +123,23 @@ class Histories:
         return self.where(self._evidence > 0)
 
     @cached_property
+    def telling(self) -> Histories:
+        """The histories without the events of strength 0 before all others: no model learns from
+        them, they only exclude their items.
+
+        >>> zero_first = np.array([0, 0, 1, 0], dtype=np.float32)
+        >>> histories = replace(Histories.from_lists([[3, 1, 2, 1], []]), strengths=zero_first)
+        >>> histories.telling.items.tolist()
+        [2, 1]
+        """
+        if self.strengths is None:
+            return self
+        told = np.cumsum(self.strengths != 0)
+        before = np.concatenate([[0], told])[self.offsets[:-1]]
+        keep = told > before[self.rows()]
+        return self if keep.all() else self.where(keep)
+
+    @cached_property
     def _evidence(self) -> FloatArray | None:
         if self.strengths is None:
             return None

@@ -19,6 +19,10 @@ from components.data.held_days import HELD
 from components.data.orders import NO_FAULT
 from components.data.schema import ATTRIBUTION, UNREADABLE
 
+UNKNOWN_PRODUCT = "unknown product"
+"""Reason of feedback of an id that is no product."""
+MOST_UNKNOWN = 5
+"""Ids that a message names."""
 NOT_IN_CATALOGUE = "not in the catalogue"
 """Reason of the shop's own events of products that no item file has: old ones, mostly."""
 
@@ -92,6 +96,24 @@ class Outcome:
         """Return the rows that came through serving, or those of the shop's own files."""
         given = [table.authentication.notnull() == feedback for table in (self.good, self.bad)]
         return Outcome(self.good.filter(given[0]), self.bad.filter(given[1]))
+
+
+def unknown_products(bad: ir.Table) -> str:
+    """Return a sentence on feedback of ids that are no products, "" without any.
+
+    bad: quarantined rows of feedback.
+    """
+    events = bad.filter(bad.reasons.contains(UNKNOWN_PRODUCT))
+    ids = events.group_by("item_id").aggregate(n=_.count()).order_by([ibis.desc("n"), "item_id"])
+    found = ids.execute()
+    if found.empty:
+        return ""
+    most = found.head(MOST_UNKNOWN).itertuples()
+    shown = ", ".join(f"{one.item_id!r} ({one.n:,})" for one in most)
+    return (
+        f"feedback: {found['n'].sum():,} events name {len(found):,} ids that are no products, most "
+        f"often {shown}: nothing is learned from them; look at the item_id that the pages send"
+    )
 
 
 def _single(bad: ir.Table) -> ir.Table:

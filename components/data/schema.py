@@ -77,6 +77,8 @@ ITEMS = pa.schema(
         ("price", pa.float32()),
         ("currency", pa.string()),
         ("available", pa.bool_()),
+        ("image", pa.string()),  # address of its picture, see ``web_addresses``
+        ("url", pa.string()),  # and of its page
         # True: the categories are a set of tags, no path. Their order does not come from the shop:
         # the last one is the one that stands for the item where a single one is needed
         ("categories_set", pa.bool_()),

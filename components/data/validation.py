@@ -51,6 +51,7 @@ from components.data.quarantine import (
     print_counts,
     remedy,
     states_of_orders,
+    unknown_products,
 )
 from components.data.schema import NOTES, TABLES
 from components.data.table_check import Places, check_table
@@ -177,7 +178,10 @@ def _products(con: ibis.BaseBackend, root: Path) -> tuple[ir.Table, ir.Table]:
 
 
 def _add_feedback(report: dict[str, Any], feedback: Outcome | None) -> None:
-    """Add to the report of the interactions, and print, what became of the feedback."""
+    """Add to the report of the interactions, and print, what became of the feedback.
+
+    Ids that are no products are among its notes: pages that send them learn nothing.
+    """
     if feedback is None:
         nothing = {"rows": 0, "kept": 0, "quarantined": 0, "reasons": {}}
         report["feedback"] = {**nothing, "bad_clients": 0, "false_profiles": 0}
@@ -191,6 +195,9 @@ def _add_feedback(report: dict[str, Any], feedback: Outcome | None) -> None:
         "false_profiles": int(profiles.count().execute()),
     }
     print_counts("  feedback", feedback.counts, feedback.counts["reasons"], feedback.examples)
+    if note := unknown_products(feedback.bad):
+        print(f"    {note}")
+        report["notes"].append(note)
 
 
 def _add_products_of_reviews(

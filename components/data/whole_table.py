@@ -27,12 +27,10 @@ from components.data.orders import (
     carried_impressions,
     order_problems,
 )
-from components.data.quarantine import NOT_IN_CATALOGUE
+from components.data.quarantine import NOT_IN_CATALOGUE, UNKNOWN_PRODUCT
 from components.data.schema import ORDER_COLUMNS, RAW, SAME_EVENT, UNREADABLE
 from components.data.sources.sql import literal
 from components.settings import Validate
-
-UNKNOWN_PRODUCT = "unknown product"
 
 SAME_ROW = {
     # Shops send one file twice, and feedback may repeat what the shop's own export has: equal

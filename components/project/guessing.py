@@ -16,6 +16,7 @@ from typing import Any
 import ibis.expr.types as ir
 import pandas as pd
 
+from components.data.sources.addresses import ADDRESSES
 from components.data.sources.booleans import FALSE, TRUE
 from components.data.sources.cells import Cells, of_text
 from components.data.sources.columns import LINE_CATALOGUE, MAPPABLE
@@ -43,6 +44,7 @@ from components.project.facts import MOST, Facts
 from components.project.inspection import LIST_SIGN, Inspected
 from components.project.refusals import refusals
 from components.settings import Source
+from components.web_addresses import is_web_address
 
 LEAST_TIMES = 0.5
 """Share of a column's values that must be times for its name to make it one of times."""
@@ -231,6 +233,8 @@ def _fits(table: str, name: str, column: str, found: Inspected, facts: Facts) ->
         return float(facts.share(column, "available") >= 0.5)
     if name == "currency":
         return float(found.values[column].dropna().str.fullmatch(r"[A-Za-z]{3}").mean() > MOST)
+    if name in ADDRESSES:
+        return float(found.values[column].dropna().map(is_web_address).mean() >= MOST)
     if name in ("title", "description", "text", "brand", "categories", "category", "country"):
         fits = 0.0 if _only_time(column, facts, found) else 1.0
         if name == "title" and facts.few(column):

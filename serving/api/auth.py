@@ -309,19 +309,27 @@ class Auth:
 
     # --- sessions ---
 
-    def issue(self, request: Request, user_id: str | None) -> Session:
-        """Return a new session; for a user only to the shop's own key, where one is set."""
+    def issue(
+        self, request: Request, user_id: str | None, session_id: str | None = None
+    ) -> Session:
+        """Return a new session; for a user only to the shop's own key, where one is set.
+
+        session_id: that of the user's session before signing in. The new one has the same id, if
+        the id is one of ours.
+        """
         caller = self.caller(request)
         if user_id is not None:
             self.check_api(request)
         if not caller.is_shop and not self._sessions.allows(request.scope["peer"].network):
             raise Refused(429, N_("too many sessions of one client"), retry_after=60)
-        return self.sign_session(user_id)
+        return self.sign_session(user_id, identity=_identity(session_id))
 
-    def sign_session(self, user_id: str | None, now: float | None = None) -> Session:
-        """Return a new session, valid for ``session_seconds``."""
+    def sign_session(
+        self, user_id: str | None, now: float | None = None, identity: bytes | None = None
+    ) -> Session:
+        """Return a new session, valid for ``session_seconds``. identity: None: a new one."""
         expires = int(time.time() if now is None else now) + self.session_seconds
-        identity = secrets.token_bytes(_ID)
+        identity = secrets.token_bytes(_ID) if identity is None else identity
         payload = expires.to_bytes(_EXPIRY, "big") + identity + (user_id or "").encode()
         token = base64.urlsafe_b64encode(payload + self._session_mac(payload)).rstrip(b"=")
         return Session(token.decode(), _text(identity), user_id, expires)
@@ -392,6 +400,15 @@ class Auth:
 
 def _text(identity: bytes) -> str:
     return base64.urlsafe_b64encode(identity).decode()
+
+
+def _identity(session_id: str | None) -> bytes | None:
+    """Return the bytes of a session id that ``_text`` made, None of another one."""
+    try:
+        identity = base64.urlsafe_b64decode((session_id or "").encode())
+    except (binascii.Error, UnicodeEncodeError):
+        return None
+    return identity if len(identity) == _ID and _text(identity) == session_id else None
 
 
 def _check_json(request: Request) -> None:

@@ -21,16 +21,23 @@ from serving.api.rate_limit import RateLimit
 
 logger = logging.getLogger("bentoml.bowerbird")
 
+
+def content_policy(images: Sequence[str] = ()) -> bytes:
+    """Return the Content-Security-Policy of pages that may load images of these sources."""
+    sources = " ".join(("'self'", "data:", *images))
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; "
+        f"img-src {sources}; connect-src 'self'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    ).encode()
+
+
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        b"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    ),
+    (b"content-security-policy", content_policy()),
     (b"cache-control", b"no-store"),
 ]
 

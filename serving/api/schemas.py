@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -18,7 +19,9 @@ from pydantic import (
 
 from components.clock import CLOCK_SKEW
 from components.settings import Event
+from components.web_addresses import LONGEST_ADDRESS, WEB_ADDRESSES, is_web_address
 from serving.conversation.dialogue_state import ConversationState
+from serving.events.tables import SECOND
 from serving.fields import MAX_BATCH, MAX_K, MAX_LIST, MAX_PROPOSALS, Body, Id, Price, Text, UserId
 from serving.recommend.query import Filtered
 
@@ -112,11 +115,13 @@ class Item(BaseModel):
     price: float | None
     currency: str
     categories: list[str]
+    image: str | None = Field(None, description=f"of its picture; {WEB_ADDRESSES}")
+    url: str | None = Field(None, description=f"of its page; {WEB_ADDRESSES}")
     attributes: dict[str, float | str | list[str]] = Field(
         {},
         description="those known, by the names that ingest.items declares and in that order, "
-        "without texts and serve.hidden_attributes; a date as ISO 8601; values of at most 200 "
-        "characters, of a set at most 20",
+        "without serve.hidden_attributes; a date as ISO 8601; values of at most 200 characters, "
+        "texts of at most 2000, of a set at most 20 values",
     )
 
 
@@ -146,6 +151,8 @@ class RecommendResponse(Answered):
                             "price": 12.75,
                             "currency": "GBP",
                             "categories": ["Kitchen"],
+                            "image": "https://shop.example/images/22423.jpg",
+                            "url": "https://shop.example/products/22423",
                             "attributes": {"colour": "red"},
                             "score": 1.7,
                             "source": "hybrid",
@@ -234,11 +241,27 @@ class ConversationText(BaseModel):
 
 
 class SessionRequest(Body):
-    """The user of a new session."""
+    """The user of a new session, and the session that this person had before signing in."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"user_id": "13085", "session_id": "pX0mVfKq7b5Yw3Zt"}]},
+    )
 
     user_id: UserId | None = Field(
         None, description="a signed-in user: needs the API key, if one is set"
     )
+    session_id: Id | None = Field(
+        None,
+        description="the session before signing in: its events become the user's, and the new "
+        "token is of the same session, so feedback may name the lists that it was shown",
+    )
+
+    @model_validator(mode="after")
+    def _signs_in(self) -> Self:
+        if self.session_id is not None and self.user_id is None:
+            raise ValueError("session_id needs the user_id of the person who signs in")
+        return self
 
 
 class SessionResponse(BaseModel):
@@ -248,6 +271,7 @@ class SessionResponse(BaseModel):
     session_id: str
     user_id: str | None
     expires_at: int = Field(description="seconds since 1970")
+    moved_events: int = Field(0, description="events of the session that are the user's now")
 
 
 class FeedbackEvent(Body):
@@ -279,7 +303,10 @@ class FeedbackEvent(Body):
     user_id: UserId | None = None
     session_id: Id | None = None
     item_id: Id
-    event: Event
+    event: Event | Literal["hide"] = Field(
+        description="dislike, hide: the product is not shown to this shopper again, and similar "
+        "ones go down; so do ratings of preprocess.low_rating stars or less"
+    )
     rating: float | None = Field(None, ge=1, le=5, allow_inf_nan=False)
     quantity: float = Field(1, gt=0, le=1e6, allow_inf_nan=False)
     price: float | None = Field(None, gt=0, le=1e9, allow_inf_nan=False, description="of one unit")
@@ -323,6 +350,11 @@ class FeedbackResponse(BaseModel):
     event_ids: list[str]
     unknown_items: list[str] = Field(
         [], description="item ids that the model does not know yet; the events are stored"
+    )
+    pushed_away: list[str] = Field(
+        [],
+        description="item ids that the shopper is not shown again because of a dislike, a hide or "
+        "few stars; similar products go down in the lists that follow",
     )
     unknown_impressions: list[str] = Field(
         [], description="unknown impression ids; the events are stored without them"
@@ -435,6 +467,13 @@ class StatusResponse(BaseModel):
     impressions_today: int
     events_pending: int
     impressions_dropped: int
+    unknown_item_events: int = Field(
+        description="events of ids that are no products of the model in service: they are kept, "
+        "and count only once a product has the id"
+    )
+    unknown_items: list[dict[str, Any]] = Field(
+        description="the ids of most of them: item_id, events"
+    )
     store: StoreStatus
     activity: list[dict[str, Any]] = Field(
         description="of each hour: start, impressions, events by kind, and followed: the events "
@@ -470,8 +509,21 @@ class CategoriesResponse(BaseModel):
     categories: list[dict[str, str | int]]
 
 
+def _web_address(value: str) -> str:
+    if not is_web_address(value):
+        raise ValueError(WEB_ADDRESSES)
+    return value
+
+
+WebAddress = Annotated[Text, Field(max_length=LONGEST_ADDRESS), AfterValidator(_web_address)]
+
+
 class ItemUpdate(Body):
-    """A new product (with a title at least), or the changed fields of one; the others stay."""
+    """A new product (with a title at least), or the changed fields of one.
+
+    A field that is left out stays as it is; null clears it: the product then has no such value,
+    whatever the shop's files say.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -484,8 +536,11 @@ class ItemUpdate(Body):
                     "categories": ["Kitchen", "Bag"],
                     "price": 4.95,
                     "currency": "GBP",
+                    "image": "https://shop.example/images/23999.jpg",
+                    "url": "https://shop.example/products/23999",
+                    "expires_at": "2030-12-24T18:00:00Z",
                 },
-                {"item_id": "85123A", "price": 2.75, "available": False},
+                {"item_id": "85123A", "price": 2.75, "available": False, "image": None},
             ]
         },
     )
@@ -500,9 +555,30 @@ class ItemUpdate(Body):
     price: Price | None = None
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
     available: bool | None = None
-    attributes: Attributes | None = Field(
-        None, description=ATTRIBUTES.format("ingest.items"), max_length=MAX_ATTRIBUTES
+    image: WebAddress | None = Field(None, description=f"of its picture; {WEB_ADDRESSES}")
+    url: WebAddress | None = Field(None, description=f"of its page; {WEB_ADDRESSES}")
+    expires_at: AwareDatetime | None = Field(
+        None,
+        description="with time zone: from then on it is gone as after DELETE /items; null: never",
     )
+    attributes: Attributes | None = Field(
+        None,
+        description=ATTRIBUTES.format("ingest.items") + "; null instead of all: none is known",
+        max_length=MAX_ATTRIBUTES,
+    )
+
+    @model_validator(mode="after")
+    def _keeps_its_title(self) -> Self:
+        if self.title is None and "title" in self.model_fields_set:
+            raise ValueError("a product needs a title: leave the field out to keep the one it has")
+        return self
+
+    def change(self) -> dict[str, Any]:
+        """Return the fields that the request names, as ``put_items`` takes them."""
+        given = self.model_dump(exclude_unset=True)
+        if self.expires_at is not None:
+            given["expires_at"] = int(self.expires_at.timestamp() * SECOND)
+        return given
 
 
 class ItemsRequest(Body):
@@ -510,7 +586,7 @@ class ItemsRequest(Body):
 
 
 class ItemsResponse(BaseModel):
-    """The products are durable when this arrives."""
+    """The change of the products is durable when this arrives."""
 
     items: int
     revision: int = Field(description="of the catalogue; it grows with every change")

@@ -13,6 +13,7 @@ from components.recommenders.models.rules import Found
 from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.message import Message
 from serving.conversation.shop_knowledge import ShopKnowledge
+from serving.conversation.titles import readable
 from serving.languages import ENGLISH, Language
 
 PRICE_WISH = re.compile(r"(from|up to) (\d\S*)")
@@ -54,7 +55,7 @@ class AnswerText:
         said = {word for need in needs for word in need.said_as}
         parts += [gettext("for {word}", word=word) for word in state.purpose if word not in said]
         for code in self._shop.codes(filter(None, [state.like])):
-            parts.append(gettext("like {title}", title=self._shop.engine.titles[code].lower()))
+            parts.append(gettext("like {title}", title=readable(self._shop.engine.titles[code])))
         if state.min_price is not None:
             parts.append(self.at_least(state.min_price))
         if state.max_price is not None:

@@ -47,6 +47,7 @@ from serving.conversation.suggestions import (
     Suggestion,
     Suggestions,
 )
+from serving.conversation.titles import readable
 from serving.conversation.understanding import GrammarUnderstanding, Understanding
 from serving.fields import MAX_SHOWN
 from serving.languages import ENGLISH, Language, languages
@@ -268,7 +269,7 @@ class Conversation:
             return Reply(templates.gettext("That product is no longer in the shop."), state)
         found = self.shop.satisfy(state, self.shop.available())
         reasons = templates.reasons.of(codes, state, found, turn.history)
-        title = self.engine.titles[codes[0]].capitalize()
+        title = readable(self.engine.titles[codes[0]])
         text = templates.gettext("{title}: {reason}.", title=title, reason=reasons[0])
         return Reply(text, state, codes, reasons, understood=templates.text.understood(state))
 
@@ -331,7 +332,7 @@ class Conversation:
             return Reply(templates.gettext("I know of nothing that goes with it."), state)
         state.last = [self.engine.ids[code] for code in codes]
         state.shown = list(dict.fromkeys([*state.shown, *state.last]))[-MAX_SHOWN:]
-        what = thing or self.engine.titles[seeds[0]].lower()
+        what = thing or readable(self.engine.titles[seeds[0]])
         reasons = templates.reasons.of(codes, state, found, turn.history)
         goes = templates.gettext("This goes with {thing}:", thing=alternatives(what)[0])
         text = templates.text.sentences([*templates.text.relaxed(found), goes])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from serving.conversation.answer_text import AnswerText
 from serving.conversation.shop_knowledge import ShopKnowledge
+from serving.conversation.titles import readable
+from serving.fields import LONGEST_VALUE
 
 MOST = 6
 """Attributes that an answer names."""
@@ -23,7 +25,12 @@ class Facts:
         facts = [] if known["price"] is None else [self._text.money(known["price"])]
         if known["categories"]:
             facts.append(gettext("in {categories}", categories=listed(known["categories"])))
-        for name, value in list(known["attributes"].items())[:MOST]:
+        short = [
+            (name, value)
+            for name, value in known["attributes"].items()
+            if not isinstance(value, str) or len(value) <= LONGEST_VALUE
+        ]
+        for name, value in short[:MOST]:
             values = value if isinstance(value, list) else [value]
             facts.append(f"{name}: {listed([str(one) for one in values])}")
         if not engine.available[code]:
@@ -36,7 +43,7 @@ class Facts:
 
     def described(self, code: int) -> str:
         """Return a sentence about a product."""
-        title = self._shop.engine.titles[code].capitalize()
+        title = readable(self._shop.engine.titles[code])
         gettext = self._text.language.gettext
         return gettext("{title}: {reason}.", title=title, reason=self.joined(code))
 
@@ -47,7 +54,7 @@ class Facts:
         order = prices.argsort()
         low, high = prices[order[0]], prices[order[-1]]
         if high > low:  # false without a price
-            cheaper = self._shop.engine.titles[codes[order[0]]].capitalize()
+            cheaper = readable(self._shop.engine.titles[codes[order[0]]])
             amount = self._text.money(float(high - low))
             gettext = self._text.language.gettext
             sentences.append(gettext("{title} costs {amount} less.", title=cheaper, amount=amount))

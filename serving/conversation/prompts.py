@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving.conversation.claim_words import NAMES
+from serving.conversation.titles import readable
 from serving.languages import SYMBOLS
 
 LONGEST = 200
@@ -59,7 +60,7 @@ def messages_about(product: Mapping[str, Any], language: str) -> list[dict[str, 
 
     product: title, price (None: unknown), currency (ISO 4217 or "") and reason.
     """
-    lines = [f"Title: {_title(product['title'])}"]
+    lines = [f"Title: {readable(inert(product['title']))}"]
     if product["price"] is not None:
         lines.append(f"Price: {_money(float(product['price']), product['currency'])}")
     lines.append(f"Facts: {inert(product['reason'])}")
@@ -82,11 +83,6 @@ def inert(text: str) -> str:
     """
     plain = _UNSAFE.sub(" ", unicodedata.normalize("NFKC", text))
     return " ".join(plain.split())[:LONGEST]
-
-
-def _title(title: str) -> str:
-    title = inert(title)
-    return title.capitalize() if title.isupper() else title
 
 
 def _money(amount: float, currency: str | None) -> str:

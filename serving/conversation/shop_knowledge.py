@@ -60,6 +60,8 @@ class ShopKnowledge:
         """The titles of two words and more, in plain form → item codes."""
         found: dict[str, list[int]] = {}
         for code, title in enumerate(self.engine.titles):
+            if not self.engine.listed[code]:
+                continue
             words = _TITLE_WORD.findall(title.casefold())
             if len(words) > 1:
                 found.setdefault(" ".join(words[:LONGEST_TITLE]), []).append(code)
@@ -84,9 +86,10 @@ class ShopKnowledge:
         return out + text[at:], items
 
     def codes(self, item_ids: Iterable[str]) -> list[int]:
-        """Return the codes of those items that the model knows."""
+        """Return the codes of those items that the model knows and that were not deleted."""
         codes = self.engine.items.get_indexer(list(item_ids))
-        known: list[int] = codes[codes >= 0].tolist()
+        codes = codes[codes >= 0]
+        known: list[int] = codes[self.engine.listed[codes]].tolist()
         return known
 
     def is_one(self, codes: list[int], thing: str) -> bool:

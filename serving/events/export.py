@@ -42,6 +42,8 @@ ITEM_FILE = pa.schema(
         ("price", pa.float32()),
         ("currency", pa.string()),
         ("available", pa.bool_()),
+        ("image", pa.string()),
+        ("url", pa.string()),
     ]
 )
 IMPRESSION_FILE = pa.schema(
@@ -124,14 +126,16 @@ def export_items(
     """Write the products of ``PUT /items`` that have a title to ``folder``/items.parquet.
 
     types: of the attributes that the shop declares, each of which is a column; others are left out.
+    Products that were deleted or have expired are left out.
 
-    Return the file, or an empty list if there is no such product.
+    Return the file, or an empty list if there never was such a product.
 
     Raises:
         StoreError: the database failed.
     """
-    rows = [row for row in read_items(database) if row["title"]]
-    if not rows:
+    rows = [row for row in read_items(database) if row["title"] and not row["deleted"]]
+    file = Path(folder) / "items.parquet"
+    if not rows and not file.exists():
         return []
     columns = {name: [row[name] for row in rows] for name in ITEM_FILE.names if name != "category"}
     columns["category"] = [row["categories"] for row in rows]
@@ -141,7 +145,6 @@ def export_items(
         kind = (types or {})[one.name]
         columns[one.name] = [valid(kind, (row["attributes"] or {}).get(one.name)) for row in rows]
     schema = pa.schema([*ITEM_FILE, *attributes])
-    file = Path(folder) / "items.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
     file_erasure.replace_table(file, pa.Table.from_pydict(columns, schema=schema))
     return [file]

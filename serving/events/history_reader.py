@@ -47,15 +47,12 @@ _AFTER_ROW = (
     .order_by(EVENTS.c.row_id)
     .limit(sa.bindparam("most"))
 )
-JUDGEMENTS = ("dislike", "rating")
-"""Events that may exclude their item for good."""
 _OF_PROFILE = (
     sa.select(*_COLUMNS)
     .where(EVENTS.c.profile == sa.bindparam("profile"))
     .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.row_id.desc())
     .limit(sa.bindparam("most"))
 )
-_JUDGEMENTS_OF_PROFILE = _OF_PROFILE.where(sa.or_(*(EVENTS.c.event == one for one in JUDGEMENTS)))
 
 
 class HistoryReader:
@@ -135,13 +132,18 @@ class HistoryReader:
         """
         return self._read(_OF_PROFILE, profile=profile, most=limit)[::-1]
 
-    def newest_judgements(self, profile: str, limit: int) -> list[Event]:
-        """Return the newest ``limit`` JUDGEMENTS of a profile, the oldest first.
+    def excluding_events(
+        self, profile: str, kinds: tuple[str, ...], low_rating: float
+    ) -> list[Event]:
+        """Return the newest event of each item, kind and rating of a profile, the oldest first.
+
+        Of all its events of these kinds, and all with a rating up to ``low_rating``: those that may
+        exclude their item, however old they are.
 
         Raises:
             StoreError: the database failed.
         """
-        return self._read(_JUDGEMENTS_OF_PROFILE, profile=profile, most=limit)[::-1]
+        return self._read(_excluding_of_profile(kinds, low_rating), profile=profile)
 
     def close(self) -> None:
         """Close the connection."""
@@ -207,14 +209,20 @@ class HistoryReader:
             self._postgres = None
 
 
-def newest_events_of(database: Database, profiles: Sequence[str], limit: int) -> list[Event]:
-    """Return the newest ``limit`` events of each profile and its newest JUDGEMENTS, ordered by
+def newest_events_of(
+    database: Database,
+    profiles: Sequence[str],
+    limit: int,
+    kinds: tuple[str, ...],
+    low_rating: float,
+) -> list[Event]:
+    """Return the newest ``limit`` events of each profile and its ``excluding_events``, ordered by
     profile, the oldest first.
 
     Raises:
         StoreError: the database failed.
     """
-    judged = sa.or_(*(EVENTS.c.event == one for one in JUDGEMENTS))
+    same = (EVENTS.c.profile, EVENTS.c.item_id, EVENTS.c.event, EVENTS.c.rating)
     newest = (EVENTS.c.timestamp.desc(), EVENTS.c.row_id.desc())
     profile = EVENTS.c.profile
     found: list[Event] = []
@@ -224,15 +232,15 @@ def newest_events_of(database: Database, profiles: Sequence[str], limit: int) ->
             ranked = (
                 sa.select(
                     *_COLUMNS,
-                    judged.label("judged"),
+                    _excludes(kinds, low_rating).label("excludes"),
                     place.over(partition_by=profile, order_by=newest).label("place"),
-                    place.over(partition_by=(profile, judged), order_by=newest).label("of_kind"),
+                    place.over(partition_by=same, order_by=newest).label("of_same"),
                 )
                 .where(profile.in_(profiles[start : start + MOST_PARAMETERS]))
                 .subquery()
             )
             wanted = sa.or_(
-                ranked.c.place <= limit, sa.and_(ranked.c.judged, ranked.c.of_kind <= limit)
+                ranked.c.place <= limit, sa.and_(ranked.c.excludes, ranked.c.of_same == 1)
             )
             rows = connection.execute(
                 sa.select(*(ranked.c[column.name] for column in _COLUMNS))
@@ -241,6 +249,24 @@ def newest_events_of(database: Database, profiles: Sequence[str], limit: int) ->
             )
             found += (tuple(row) for row in rows)
     return found
+
+
+def _excludes(kinds: tuple[str, ...], low_rating: float) -> sa.ColumnElement[bool]:
+    """Return the condition that an event may exclude its item, however old it is."""
+    is_kind = [EVENTS.c.event == kind for kind in kinds]
+    return sa.or_(EVENTS.c.rating <= low_rating, *is_kind)
+
+
+@cache
+def _excluding_of_profile(kinds: tuple[str, ...], low_rating: float) -> sa.Select[Any]:
+    newest = (sa.func.max(EVENTS.c.row_id), sa.func.max(EVENTS.c.timestamp))
+    same = (EVENTS.c.profile, EVENTS.c.item_id, EVENTS.c.event, EVENTS.c.rating)
+    return (
+        sa.select(newest[0], *same[:3], newest[1], EVENTS.c.rating)
+        .where(EVENTS.c.profile == sa.bindparam("profile"), _excludes(kinds, low_rating))
+        .group_by(*same)
+        .order_by(newest[1], newest[0])
+    )
 
 
 @cache

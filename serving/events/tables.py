@@ -117,6 +117,11 @@ CATALOGUE = sa.Table(
     sa.Column("available", sa.Boolean),
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.Column("attributes", sa.Text),  # JSON object: name → value
+    sa.Column("image", sa.Text),
+    sa.Column("url", sa.Text),
+    sa.Column("cleared", sa.Text),  # JSON list: fields that have no value, whatever the training's
+    sa.Column("expires_at", sa.BigInteger),  # from then on as if deleted
+    sa.Column("deleted", sa.Boolean),  # no product until it is put again
     sa.Index("catalogue_revision", "revision"),
 )
 USERS = sa.Table(

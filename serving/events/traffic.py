@@ -7,12 +7,16 @@ otherwise.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
 
 from serving.events.database import Database
 from serving.events.tables import EVENTS, HOUR, IMPRESSION_COUNTS, IMPRESSIONS, SECOND
+
+MOST_UNKNOWN = 10
+"""Ids that ``unknown_items`` names."""
 
 
 def count_events(database: Database, since: int = 0) -> dict[str, int]:
@@ -28,6 +32,27 @@ def count_events(database: Database, since: int = 0) -> dict[str, int]:
     )
     with database.connected() as connection:
         return {row[0]: row[1] for row in connection.execute(statement)}
+
+
+def unknown_items(
+    database: Database, since: int, is_known: Callable[[str], bool]
+) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many events received since a time name no product, and the MOST_UNKNOWN ids of
+    most of them: item_id, events.
+
+    Raises:
+        StoreError: the database failed.
+    """
+    statement = (
+        sa.select(EVENTS.c.item_id, sa.func.count())
+        .where(EVENTS.c.received_at >= since)
+        .group_by(EVENTS.c.item_id)
+    )
+    with database.connected() as connection:
+        found = [(n, one) for one, n in connection.execute(statement) if not is_known(one)]
+    found.sort(key=lambda pair: (-pair[0], pair[1]))
+    ids = [{"item_id": one, "events": n} for n, one in found[:MOST_UNKNOWN]]
+    return sum(n for n, _ in found), ids
 
 
 def count_impressions(database: Database, since: int = 0) -> int:

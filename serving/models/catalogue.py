@@ -1,12 +1,13 @@
-"""Catalogue overlay: products added or changed since the model was trained.
+"""Catalogue overlay: products added, changed or deleted since the model was trained.
 
-In: the model's ``Hybrid`` and the products kept by ``PUT /items``. Out: a hybrid over all of them:
-a new product is found by its text at once, without training.
+In: the model's ``Hybrid`` and the rows of ``PUT /items`` and ``DELETE /items``. Out: a hybrid over
+all of them: a new product is found by its text at once, without training. A deleted one keeps its
+code, since histories have it, but not its categories, and no list has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ import pandas as pd
 from components.data.attributes import attribute_columns, kind_of, name_of
 from components.data.dataset import Catalogue
 from components.recommenders.two_stage.hybrid import Hybrid
-from serving.recommend.engine import Engine
+from serving.recommend.engine import DELETED, Engine
 
-FIELDS = ("title", "description", "brand", "categories", "price", "currency", "available")
+FIELDS = (
+    *("title", "description", "brand", "categories", "price", "currency", "available"),
+    *("image", "url"),
+)
 
 
 def overlaid(
@@ -28,36 +32,46 @@ def overlaid(
     """Return ``model`` with the changes of ``rows`` (as ``read_items``) and its new products.
 
     vectors_of: new products' table → float32 (products, width), in the space of the model's
-    vectors. A new product without a title is left out. A known product keeps its place among the
-    texts even if its title changed: its vector was trained.
+    vectors. A new product without a title is left out, and so is a deleted one. A known product
+    keeps its place among the texts even if its title changed: its vector was trained.
     """
     old = model.catalogue.table
     place = pd.Index(old["item_id"].astype(str)).get_indexer([row["item_id"] for row in rows])
-    changed = [(at, row) for at, row in zip(place, rows, strict=True) if at >= 0]
-    fresh = [row for at, row in zip(place, rows, strict=True) if at < 0 and row["title"]]
+    changed = {at: row for at, row in zip(place, rows, strict=True) if at >= 0}
+    fresh = [
+        row
+        for at, row in zip(place, rows, strict=True)
+        if at < 0 and row["title"] and not row["deleted"]
+    ]
     table = old.copy(deep=False)
     for name in FIELDS:
-        values = [(at, row[name]) for at, row in changed if row[name] is not None]
+        values = {
+            at: row[name]
+            for at, row in changed.items()
+            if row[name] is not None or name in (row["cleared"] or ())
+        }
+        if name == "categories":
+            values |= {at: [] for at, row in changed.items() if row["deleted"]}
         if values:
-            column = table[name].astype(object) if name == "available" else table[name].copy()
-            column = column.reset_index(drop=True)
-            column.iloc[[at for at, _ in values]] = pd.Series(
-                [value for _, value in values], dtype=column.dtype
-            ).to_numpy()
-            table[name] = column.to_numpy()
+            table[name] = _with_values(_column(table, name), values)
+            if name == "categories":
+                table["main_category"] = table[name].map(
+                    lambda names: names[-1] if names is not None and len(names) else None
+                )
     attributes = attribute_columns(old.columns)
     for column in attributes:
-        put = {at: row["attributes"] for at, row in changed if row.get("attributes")}
-        values = [(at, one[name_of(column)]) for at, one in put.items() if name_of(column) in one]
+        name = name_of(column)
+        values = {
+            at: (row["attributes"] or {}).get(name)
+            for at, row in changed.items()
+            if name in (row["attributes"] or ()) or "attributes" in (row["cleared"] or ())
+        }
         if values:
-            cells = table[column].astype(object).reset_index(drop=True)
-            for at, value in values:
-                cells.iat[at] = value
+            cells = pd.Series(_with_values(table[column].astype(object), values))
             table[column] = _typed(column, cells).to_numpy()
-    if any(row["categories"] is not None for _, row in changed):
-        table["main_category"] = table["categories"].map(
-            lambda names: names[-1] if names is not None and len(names) else None
-        )
+    gone = np.zeros(len(table), dtype=bool)
+    gone[[at for at, row in changed.items() if row["deleted"]]] = True
+    table[DELETED] = gone
     new = pd.DataFrame(
         {
             "item_id": [row["item_id"] for row in fresh],
@@ -72,10 +86,13 @@ def overlaid(
             "price": np.array([row["price"] for row in fresh], dtype=np.float32),
             "currency": [row["currency"] for row in fresh],
             "available": [row["available"] is not False for row in fresh],
+            "image": [row["image"] for row in fresh],
+            "url": [row["url"] for row in fresh],
+            DELETED: [False] * len(fresh),
         }
     )
     for column in attributes:
-        cells = [(row.get("attributes") or {}).get(name_of(column)) for row in fresh]
+        cells = [(row["attributes"] or {}).get(name_of(column)) for row in fresh]
         new[column] = _typed(column, pd.Series(cells, dtype=object))
     vectors = model.catalogue.vectors
     if fresh:
@@ -84,6 +101,21 @@ def overlaid(
             assert vectors_of is not None
             vectors = np.vstack([vectors, vectors_of(new)])
     return model.extended(Catalogue(table, vectors))
+
+
+def _column(table: pd.DataFrame, name: str) -> pd.Series:
+    """Return a column of the catalogue; models of earlier versions have no image and no url."""
+    if name not in table:
+        return pd.Series(None, index=table.index, dtype=object)
+    return table[name].astype(object) if name == "available" else table[name]
+
+
+def _with_values(column: pd.Series, values: Mapping[int, Any]) -> np.ndarray:
+    """Return the column's values with those of ``values`` at their places; None: no value."""
+    cells = column.reset_index(drop=True).copy()
+    cells.iloc[list(values)] = pd.Series([*values.values()], dtype=column.dtype).to_numpy()
+    found: np.ndarray = cells.to_numpy()
+    return found
 
 
 def _typed(column: str, cells: pd.Series) -> pd.Series:

@@ -1,4 +1,4 @@
-"""Keep a loaded model's catalogue up to date with the products of ``PUT /items``.
+"""Keep a loaded model's catalogue up to date with ``PUT /items``, ``DELETE /items`` and expiry.
 
 In: a ``LoadedModel`` and the event store's table of products. Out: the same model over the changed
 catalogue, in this worker and in its ranking process, without training.
@@ -7,6 +7,7 @@ catalogue, in this worker and in its ranking process, without training.
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +29,7 @@ logger = logging.getLogger("bentoml.bowerbird")
 
 
 class CatalogueRefresh:
-    """Takes products that were added or changed into loaded models."""
+    """Takes products that were added, changed or deleted, or that expired, into loaded models."""
 
     def __init__(self, serve: Serve, database: Database, ranking: Ranking, health: Health) -> None:
         self._serve = serve
@@ -46,7 +47,9 @@ class CatalogueRefresh:
         revision = -1
         try:
             revision = catalogue_revision(self._database)
-            if loaded.revision == revision:
+            expires = loaded.expires
+            has_expired = expires is not None and expires <= time.time_ns() // 1000
+            if loaded.revision == revision and not has_expired:
                 made = loaded
             elif not self._retry.is_due(revision):
                 return loaded
@@ -69,7 +72,9 @@ class CatalogueRefresh:
     def _with_products(self, loaded: LoadedModel) -> LoadedModel:
         """Return the trained model with the products of the store laid over its catalogue."""
         revision = catalogue_revision(self._database)
-        rows = read_items(self._database)
+        now = time.time_ns() // 1000
+        rows = read_items(self._database, now)
+        later = [row["expires_at"] for row in rows if not row["deleted"] and row["expires_at"]]
         engine, codes = overlaid_engine(loaded.trained, rows, loaded.new_product_vectors)
         number = next_number()
         new = None if engine.vectors is None else engine.vectors[loaded.trained.n_items :]
@@ -83,11 +88,14 @@ class CatalogueRefresh:
             loaded,
             engine=engine,
             facets=facets,
-            profiles=Profiles(known.base, known.live, engine.items, known.max_history),
+            profiles=Profiles(
+                known.base, known.live, engine.items, known.max_history, known.spelling
+            ),
             search=search,
             conversation=loaded.conversation.extended(engine, search),
             pipeline=Pipeline(engine, self._serve),
             revision=revision,
+            expires=min(later, default=None),
             number=number,
             covered=np.zeros(engine.n_items, dtype=bool),
         )

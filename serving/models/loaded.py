@@ -37,6 +37,7 @@ class LoadedModel:
     engine, facets, profiles, search, conversation, pipeline: with the products of ``PUT /items``.
     trained: the engine without them, and trained_number its number. covered: bool (items,), which
     items were recommended since. revision: of the catalogue, 0 without products of ``PUT /items``.
+    expires: when the next of these expires, microseconds since 1970; None: none does.
     """
 
     source: ModelVersion
@@ -53,6 +54,7 @@ class LoadedModel:
     trained_number: int
     covered: NDArray[np.bool_]
     revision: int = 0
+    expires: int | None = None
 
     @property
     def version(self) -> str:

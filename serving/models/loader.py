@@ -15,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 
 from components.data.attributes import shown
+from components.data.sources.ids import ItemSpelling
 from components.language.writer import FillsSchema
 from components.recommenders.two_stage.hybrid import OPTIONAL
 from components.settings import Settings
@@ -51,6 +52,7 @@ class ModelLoader:
         """language_model: reads shoppers' messages."""
         self._serve = settings.serve
         self._shown = shown(settings)
+        self._spelling = ItemSpelling.of(settings.ingest)
         self._language_model = language_model
         self._root = root
         self._live = live
@@ -90,7 +92,9 @@ class ModelLoader:
             source=source,
             engine=engine,
             facets=Facets(engine),
-            profiles=Profiles(base, self._live, engine.items, self._serve.max_history),
+            profiles=Profiles(
+                base, self._live, engine.items, self._serve.max_history, self._spelling
+            ),
             search=search,
             conversation=Conversation(
                 *(engine, search, understanding),

@@ -47,11 +47,34 @@ class Events:
         return replace(self, items=self.items[index], times=self.times[index], **given)
 
     def newest(self, n: int) -> Self:
-        """Return the newest ``n`` events, and all dislikes: what was disliked stays excluded."""
+        """Return the newest ``n`` events, all dislikes, and one event for each other older item
+        that is excluded, with strength 0: it says nothing any more, but excludes its item."""
         if len(self.items) <= n:
             return self
-        keep = np.arange(len(self.items)) >= len(self.items) - n
-        return self.pick(keep if self.strengths is None else keep | (self.strengths < 0))
+        start = len(self.items) - n
+        disliked = np.zeros(start, dtype=bool)
+        if self.strengths is not None:
+            disliked = self.strengths[:start] < 0
+        owned = ~disliked if self.excluding is None else self.excluding[:start] & ~disliked
+        places = np.flatnonzero(owned)
+        # Reversed: the newest event of each.
+        _, last = np.unique(self.items[places[::-1]], return_index=True)
+        places = places[::-1][last]
+        keep = np.ones(len(self.items), dtype=bool)
+        keep[:start] = disliked
+        keep[places] = True
+        if not len(places):
+            return self.pick(keep)
+        strengths = self.whole("strengths").astype(np.float32)
+        strengths[places] = 0
+        return replace(self, strengths=strengths).pick(keep)
+
+    @property
+    def length(self) -> int:
+        """The number of events that say something, which are those that ``newest`` counts."""
+        if self.strengths is None:
+            return len(self.items)
+        return int(np.count_nonzero(self.strengths))
 
     def whole(self, name: str) -> np.ndarray:
         """Return an optional array, with what ``ABSENT`` says where it is None."""

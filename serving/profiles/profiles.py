@@ -27,10 +27,11 @@ from components.data.attribute_codes import Vocabulary
 from components.data.event_kinds import EventKinds
 from components.data.profiles import attributes_file
 from components.data.schema import EVENTS
+from components.data.sources.ids import ItemSpelling
 from components.file_erasure import change_table, profiles_named
 from serving.events.errors import StoreError
 from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_erasures
-from serving.events.history_reader import CHECK_INTERVAL, JUDGEMENTS, Event, newest_events_of
+from serving.events.history_reader import CHECK_INTERVAL, Event, newest_events_of
 from serving.events.store import EventStore
 from serving.events.tables import SECOND
 from serving.events.user_table import attributes_of, changed_after, users_revision
@@ -186,8 +187,17 @@ class _Live:
         self.last_row = max(self.last_row, row_id)
 
 
+def _meaning(live: _Live, at: int) -> tuple[str, float | None]:
+    """Return the kind and the rating of an event; two of one item exclude it alike."""
+    rating = live.ratings[at]
+    return live.events[at], None if np.isnan(rating) else rating
+
+
 class LiveProfiles:
     """The stored events of recently requested profiles, kept up to date.
+
+    Of each, the newest ``max_history`` events are in memory, and of those before them one for each
+    item that they exclude, so that no bought item is recommended however long ago it was bought.
 
     A profile is read from the store at its first request; later events are added by ``refresh``. At
     most ``max_profiles`` are in memory; the least recently requested is evicted first.
@@ -205,6 +215,8 @@ class LiveProfiles:
     ) -> None:
         self.store = store
         self.kinds = kinds
+        excluding = [event for event, code in CODES.items() if kinds.excluding[code]]
+        self._excluding = (*excluding, "dislike")
         self.max_history = max_history
         self.max_profiles = max_profiles
         self._live: OrderedDict[str, _Live] = OrderedDict()
@@ -300,9 +312,18 @@ class LiveProfiles:
         live.ratings.insert(at, np.nan if rating is None else rating)
         live.last_row = row_id
         if len(live.items) > self.max_history:
-            # The oldest, but what was disliked stays excluded.
-            at = next((n for n, event in enumerate(live.events) if event not in JUDGEMENTS), 0)
-            del live.items[at], live.times[at], live.events[at], live.ratings[at]
+            self._leave_out(live, len(live.items) - self.max_history - 1)
+
+    def _leave_out(self, live: _Live, at: int) -> None:
+        """Forget the event at ``at``, no longer one of the newest, unless it alone excludes its
+        item."""
+        is_low = live.ratings[at] <= self.kinds.low_rating
+        if live.events[at] in self._excluding or is_low:
+            one = _meaning(live, at)
+            places = (n for n, item in enumerate(live.items) if n != at and item == live.items[at])
+            if not any(_meaning(live, n) == one for n in places):
+                return
+        del live.items[at], live.times[at], live.events[at], live.ratings[at]
 
     def refresh_erasures(self) -> bool:
         """Forget the profiles that any worker erased since the last call; return if one was."""
@@ -351,10 +372,12 @@ class LiveProfiles:
                 if self._last_row is None:  # before the profile: ``refresh`` adds what comes after
                     self._last_row = self.store.history.last_row_id()
                 rows = self.store.history.newest_events(profile, self.max_history)
-                if len(rows) == self.max_history:  # what was disliked earlier stays excluded
-                    judged = self.store.history.newest_judgements(profile, self.max_history)
-                    known = {row[0] for row in rows}
-                    rows = [*(row for row in judged if row[0] not in known), *rows]
+                if len(rows) == self.max_history:  # what was bought earlier stays excluded
+                    older = self.store.history.excluding_events(
+                        profile, self._excluding, self.kinds.low_rating
+                    )
+                    known = {(item, event, rating) for _, _, item, event, _, rating in rows}
+                    rows = [*(row for row in older if (*row[2:4], row[5]) not in known), *rows]
                 attributes = {}
                 if self._revision:
                     attributes = attributes_of(self.store.database, [profile]).get(profile, {})
@@ -379,7 +402,13 @@ class LiveProfiles:
         with self._reading:
             if self._last_row is None:
                 self._last_row = self.store.history.last_row_id()
-            rows = newest_events_of(self.store.database, profiles, self.max_history)
+            rows = newest_events_of(
+                self.store.database,
+                profiles,
+                self.max_history,
+                self._excluding,
+                self.kinds.low_rating,
+            )
             known = attributes_of(self.store.database, profiles)
             held = OrderedDict(
                 (one, _Live(attributes=known.get(one, {}), revision=self._revision))
@@ -389,6 +418,15 @@ class LiveProfiles:
                 held[row[1]].append(row)
             with self._lock:
                 self._live = held
+
+    def is_dislike(self, event: str, rating: float | None) -> bool:
+        """Return whether an event says that its item, and similar ones, are not wanted."""
+        return event == "dislike" or (rating is not None and rating <= self.kinds.low_rating)
+
+    def forget(self, profile: str) -> None:
+        """Remove a profile from memory: its events are another profile's now."""
+        with self._lock:
+            self._live.pop(profile, None)
 
     def follow(self, profile: str | None) -> None:
         """Take in what was stored since, and have a profile in memory."""
@@ -415,28 +453,54 @@ class LiveProfiles:
 
 
 class Profiles:
-    """The histories of users in the codes of one loaded model."""
+    """The histories of users in the codes of one loaded model.
+
+    items: the model's item ids, position = code. spelling: of other spellings of these ids.
+    """
 
     def __init__(
-        self, base: BaseProfiles, live: LiveProfiles, items: pd.Index, max_history: int
+        self,
+        base: BaseProfiles,
+        live: LiveProfiles,
+        items: pd.Index,
+        max_history: int,
+        spelling: ItemSpelling = ItemSpelling([]),
     ) -> None:
         self.base = base
         self.live = live
         self.max_history = max_history
+        self.spelling = spelling
+        self._items = items
         self._code = {item: code for code, item in enumerate(items)}
 
     def code(self, item_id: str) -> int:
-        """Return the item's code, -1 when the model does not know it."""
-        return self._code.get(item_id, -1)
+        """Return the item's code, -1 when the model does not know it, however it is spelled."""
+        found = self._code.get(item_id, -1)
+        return found if found >= 0 else self._code_of_spelling(item_id)
 
     def codes(self, item_ids: Sequence[str]) -> NDArray[np.int32]:
         """Return int32 (n,): as ``code``."""
-        return np.fromiter(map(self._code.get, item_ids, repeat(-1)), np.int32, len(item_ids))
+        codes = np.fromiter(map(self._code.get, item_ids, repeat(-1)), np.int32, len(item_ids))
+        for at in np.flatnonzero(codes < 0).tolist():
+            codes[at] = self._code_of_spelling(item_ids[at])
+        return codes
+
+    def item_id(self, item_id: str) -> str:
+        """Return the id as the model has it, else as ingest would spell it."""
+        code = self.code(item_id)
+        found: str = self.spelling.spellings(item_id)[0] if code < 0 else self._items[code]
+        return found
+
+    def _code_of_spelling(self, item_id: str) -> int:
+        spellings = self.spelling.spellings(item_id)
+        return next((self._code[one] for one in spellings if one in self._code), -1)
 
     def history(
         self, user_id: str | None, profile: str | None, recent: Codes = NO_CODES
     ) -> History:
         """Return the newest ``max_history`` events of a user or session, then ``recent`` items.
+
+        Before them come the older items that the history excludes (``Events.newest``).
 
         recent: int32 (n,) codes, the newest last; unknown items, -1, are left out. ``now`` is the
         shopper's newest event, but not before the model's newest: a model's features count days

@@ -22,8 +22,9 @@ from components.data.attributes import as_json, kind_of, name_of
 from components.data.dataset import Histories
 from components.recommenders.two_stage.features import ITEM_STATISTICS
 from components.recommenders.two_stage.hybrid import Hybrid
+from components.web_addresses import is_web_address
 from serving import metrics
-from serving.fields import LONGEST_VALUE, MOST_VALUES
+from serving.fields import LONGEST_TEXT, LONGEST_VALUE, MOST_VALUES
 from serving.profiles.history import History, stack
 from serving.recommend.attribute_index import AttributeIndex
 from serving.recommend.attribute_reasons import AttributeReasons
@@ -40,6 +41,9 @@ MASKS, DESCRIBED = 256, 100_000
 """Entries of the caches of filters' masks and of items' descriptions."""
 
 NO_FILTERS = Filters()
+
+DELETED = "deleted"
+"""Column of a catalogue with the products of ``DELETE /items``, bool: no product any more."""
 
 Codes = NDArray[np.int32] | NDArray[np.int64]
 
@@ -71,13 +75,18 @@ class Engine:
         self.titles: list[str] = table["title"].fillna("").astype(str).tolist()
         self.prices = table["price"].to_numpy(dtype=np.float64, na_value=np.nan)
         self.currencies: list[str] = table["currency"].fillna("").astype(str).tolist()
-        self.available = table["available"].fillna(True).to_numpy(dtype=bool)
+        # False of what was deleted: in no list, whatever the filters.
+        self.listed: Mask = np.ones(self.n_items, dtype=bool)
+        if DELETED in table:
+            self.listed = ~table[DELETED].to_numpy(dtype=bool)
+        self.available = table["available"].fillna(True).to_numpy(dtype=bool) & self.listed
         self.shown: tuple[str, ...] = tuple(shown) if before is None else before.shown
         self.attributes: AttributeIndex = AttributeIndex(
             table, None if before is None else before.attributes, changed
         )
+        self._described_attributes = [column for column in self.shown if column in table]
         self.shown_attributes = [
-            column for column in self.shown if kind_of(column) != "text" and column in table
+            column for column in self._described_attributes if kind_of(column) != "text"
         ]
         self.categories: list[list[str]]
         if before is None:
@@ -155,7 +164,7 @@ class Engine:
 
     def uncached_mask(self, filters: Filters) -> Mask:
         """Return ``mask(filters)``, computed and not kept."""
-        mask = self.available.copy() if filters.available_only else np.ones(self.n_items, bool)
+        mask = (self.available if filters.available_only else self.listed).copy()
         if filters.category is not None:
             inside = np.zeros(self.n_items, dtype=bool)
             inside[self._category_items.get(filters.category.casefold(), [])] = True
@@ -288,14 +297,27 @@ class Engine:
             "price": None if np.isnan(price) else round(float(price), 4),
             "currency": self.currencies[code],
             "categories": self.categories[code],
+            "image": self._address_of(code, "image"),
+            "url": self._address_of(code, "url"),
             "attributes": self._attributes_of(code),
         }
+
+    def _address_of(self, code: int, name: str) -> str | None:
+        """Return the address of an item's image or page, None where there is none to be shown."""
+        table = self.model.catalogue.table
+        found = table[name].iloc[code] if name in table else None
+        return found if isinstance(found, str) and is_web_address(found) else None
 
     def _attributes_of(self, code: int) -> dict[str, float | str | list[str]]:
         """Return the shown attributes that are known of an item, by their names."""
         table = self.model.catalogue.table
-        row = {column: table[column].iloc[code] for column in self.shown_attributes}
-        found = {name_of(column): _brief(as_json(column, cell)) for column, cell in row.items()}
+        row = {column: table[column].iloc[code] for column in self._described_attributes}
+        found = {
+            name_of(column): _brief(
+                as_json(column, cell), LONGEST_TEXT if kind_of(column) == "text" else LONGEST_VALUE
+            )
+            for column, cell in row.items()
+        }
         return {name: value for name, value in found.items() if value is not None}
 
 
@@ -313,11 +335,14 @@ def cached(cache: dict[Key, Made], key: Key, make: Callable[[Key], Made], most: 
     return found
 
 
-def _brief(value: float | str | list[str] | None) -> float | str | list[str] | None:
-    """Return an attribute's value within the limits of ``fields``, None if nothing is left."""
+def _brief(value: float | str | list[str] | None, longest: int) -> float | str | list[str] | None:
+    """Return an attribute's value within the limits of ``fields``, None if nothing is left.
+
+    longest: most characters of a text.
+    """
     if isinstance(value, list):
-        return [one for one in value if len(one) <= LONGEST_VALUE][:MOST_VALUES] or None
-    return None if isinstance(value, str) and len(value) > LONGEST_VALUE else value
+        return [one for one in value if len(one) <= longest][:MOST_VALUES] or None
+    return None if isinstance(value, str) and len(value) > longest else value
 
 
 def _names(names: Iterable[Any] | None) -> list[str]:

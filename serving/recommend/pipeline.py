@@ -104,7 +104,7 @@ class Pipeline:
         tail = {
             "model_version": self.engine.version,
             "unknown_items": request.unknown,
-            "history_length": len(request.history.items),
+            "history_length": request.history.length,
             "arm": request.arm_name,
         }
         return Response.of(

@@ -30,7 +30,7 @@ from serving.recommend.page_cache import Key, PageCache, cache_key
 from serving.recommend.profile_reader import ProfileReader
 from serving.recommend.query import RecommendRequest, RerankRequest
 from serving.recommend.ranking import Ranking
-from serving.recommend.types import Filters, RankedList, Request, Response, Shopper
+from serving.recommend.types import Filters, Mask, RankedList, Request, Response, Shopper
 from serving.shadow import Shadow
 
 logger = logging.getLogger("bentoml.bowerbird")
@@ -117,7 +117,7 @@ class RecommendationService:
         assigned = self._models.assign(shopper.profile if shopper.in_experiment else None)
         loaded = assigned.loaded
         self._live.follow(shopper.profile)
-        known, unknown = _known(loaded, body.item_ids)
+        known, unknown = _known(loaded, body.item_ids, loaded.engine.listed)
         ranked = RankedList([], [], [])
         if known:
             recent = loaded.profiles.codes(body.recent)
@@ -142,6 +142,7 @@ class RecommendationService:
             NotReady: no model is loaded yet.
         """
         loaded = self._models.current()
+        # A deleted product has similar ones, too: its page may still be open.
         known, unknown = _known(loaded, item_ids)
         if not known:
             return None
@@ -240,8 +241,15 @@ class RecommendationService:
         )
 
 
-def _known(loaded: LoadedModel, item_ids: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Return the distinct codes of the items that the model knows, and the ids of the others."""
+def _known(
+    loaded: LoadedModel, item_ids: Sequence[str], mask: Mask | None = None
+) -> tuple[list[int], list[str]]:
+    """Return the distinct codes of the items that the model knows, and the ids of the others.
+
+    mask: bool (items,), those that count as known; None: all.
+    """
     codes = {item: loaded.profiles.code(item) for item in item_ids}
-    known = [code for code in codes.values() if code >= 0]
-    return known, [item for item, code in codes.items() if code < 0]
+    if mask is not None:
+        codes = {item: code if mask[code] else -1 for item, code in codes.items()}
+    known = dict.fromkeys(code for code in codes.values() if code >= 0)
+    return list(known), [item for item, code in codes.items() if code < 0]

@@ -5,6 +5,7 @@ import { _, day, ngettext, number } from "./messages.js";
 const at = (id) => document.getElementById(id);
 const FIRST = 6; // values of a facet before "show all"
 const FACTS = 4; // attributes on a tile
+const LONGEST = 60; // characters of one; longer ones are descriptions
 
 const spoken = (name) => name.replaceAll("_", " ");
 // A number as the shopper writes it, a date as its day; other values as they are.
@@ -20,7 +21,8 @@ const same = (one, other) => one.toLowerCase() === other.toLowerCase();
 
 // The attributes of a product, for its tile; null where it has none.
 export function facts(item) {
-  const known = Object.entries(item.attributes || {}).slice(0, FACTS);
+  const isShort = ([, value]) => typeof value !== "string" || value.length <= LONGEST;
+  const known = Object.entries(item.attributes || {}).filter(isShort).slice(0, FACTS);
   return known.length ? element("span", { class: "facts" },
     ...known.map(([name, value]) => element("span", {}, `${spoken(name)}: ${readable(value)}`))) : null;
 }

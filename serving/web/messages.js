@@ -26,10 +26,14 @@ export function ngettext(one, many, n, values = {}) {
   return filled(forms ? forms[plural.select(n)] ?? forms.other ?? english : english, { n, ...values });
 }
 
-// Titles are often in capitals. Other languages than English keep the capitals of their nouns; the
-// code of a currency has a no-break space between itself and its amount.
-const CAPITALS = /(?<![\p{Lu}\d'’&-]|\d[\u00a0\u202f])\p{Lu}[\p{Lu}\d'’&-]+(?![\p{Lu}\d'’&-]|[\u00a0\u202f]\d)/gu;
-export const calm = (text) => (isEnglish ? text.toLowerCase() : text.replace(CAPITALS, (word) => word.toLowerCase()));
+// Names keep their spelling, but many shops write all of a title in capitals: a page of them shouts.
+const isShouted = (text) => text.includes(" ") && text === text.toUpperCase() && text !== text.toLowerCase();
+export const titled = (text) => (isShouted(text) ? text.charAt(0) + text.slice(1).toLowerCase() : text);
+
+// In a sentence, only several words in capitals are such a title: an iPhone or a LEGO keeps its letters.
+// The code of a currency has a no-break space between itself and its amount.
+const SHOUTED = /(?<![\p{L}\p{N}])[\p{Lu}\p{N}'’&.,/+-]+(?: [\p{Lu}\p{N}'’&.,/+-]+)+(?![\p{L}\p{N}])/gu;
+export const calm = (text) => text.replace(SHOUTED, (title) => title.toLowerCase());
 
 const SYMBOLS = ["GBP", "EUR", "USD"]; // known by their symbols: "£", where a locale would write "£GB"
 export function money(price, currency) {

@@ -1,8 +1,8 @@
 // The shopper's page: a conversation, a shelf that changes with each click, search, similar items.
 import { api, element, say, stream, visitor } from "./common.js";
-import { _, calm, money, ngettext } from "./messages.js";
+import { _, calm, money, ngettext, titled } from "./messages.js";
 import { Facets, facts } from "./facets.js";
-import { tile } from "./tile.js";
+import { tile, webAddress } from "./tile.js";
 
 const at = (id) => document.getElementById(id);
 const PAGE = 12;
@@ -12,10 +12,7 @@ let offset = 0;
 let talk = null;
 let hush = 0;
 
-const named = (item) => {
-  const title = calm(item.title) || item.item_id;
-  return title.charAt(0).toUpperCase() + title.slice(1);
-};
+const named = (item) => titled(item.title) || item.item_id;
 
 // The user of the form, if any: a visitor is identified by the token sent with each request.
 function who() {
@@ -28,11 +25,25 @@ async function begin(again = false) {
   visitor.token = null;
   if (sessionStorage.getItem("user")) return;
   if (again || Number(sessionStorage.getItem("until")) < Date.now() / 1000 + 60) {
-    const { token, expires_at } = await api("/session", {});
+    const { token, session_id, expires_at } = await api("/session", {});
     sessionStorage.setItem("token", token);
+    sessionStorage.setItem("session", session_id);
     sessionStorage.setItem("until", expires_at);
   }
   visitor.token = sessionStorage.getItem("token");
+}
+
+// What this tab's session did becomes the user's; with an API key set only the key may say so.
+async function signIn(user) {
+  const session = sessionStorage.getItem("session");
+  if (!session) return;
+  try {
+    await api("/session", { user_id: user, session_id: session });
+  } catch (error) {
+    if (error.status === 401) return;
+    throw error;
+  }
+  for (const name of ["session", "token", "until"]) sessionStorage.removeItem(name);
 }
 
 function toast(text, isError = false) {
@@ -47,14 +58,16 @@ function card(item, isNew, impression) {
   const name = named(item);
   return element("li", { class: isNew ? "new" : null, "data-new": isNew ? _("New") : null, "data-item": item.item_id },
     tile(item),
-    element("span", { class: "title" }, name),
+    element("span", { class: "title" }, webAddress(item.url)
+      ? element("a", { href: item.url, rel: "noopener noreferrer" }, name) : name),
     element("span", { class: "meta" }, element("span", { class: "price" }, money(item.price, item.currency)),
       item.categories.length ? ` · ${item.categories.join(" › ")}` : ""),
     facts(item),
     item.reason ? element("span", { class: "reason" }, calm(item.reason)) : null,
     element("span", { class: "row" },
       element("button", { type: "button", class: "look", "aria-label": _("Look at {name}", { name }), onclick: act("click") }, _("Look")),
-      element("button", { type: "button", class: "buy", "aria-label": _("Buy {name}", { name }), onclick: act("purchase") }, _("Buy"))));
+      element("button", { type: "button", class: "buy", "aria-label": _("Buy {name}", { name }), onclick: act("purchase") }, _("Buy")),
+      element("button", { type: "button", class: "hide", title: _("Not for me"), "aria-label": _("Do not show {name} again", { name }), onclick: act("hide") }, "×")));
 }
 
 async function guarded(work) {
@@ -69,6 +82,7 @@ async function guarded(work) {
 async function shelf() {
   const user = sessionStorage.getItem("user");
   await begin();
+  if (user) await signIn(user);
   const body = () => ({ ...who(), k: 8, attributes: facets.filters() });
   let answer = await api("/recommend", body());
   if (!user && !answer.identified) {
@@ -101,8 +115,14 @@ function send(item, event, impression) {
     });
     const isBought = event === "purchase";
     const name = named(item);
-    at("trail").prepend(element("li", {}, isBought ? _("bought {name}", { name }) : _("looked at {name}", { name })));
+    const done = { purchase: _("bought {name}", { name }), click: _("looked at {name}", { name }), hide: _("hid {name}", { name }) };
+    at("trail").prepend(element("li", {}, done[event]));
     at("trail-empty").hidden = true;
+    if (event === "hide") {
+      await shelf();
+      toast(_("{name} is not shown to you again, and things like it less.", { name }));
+      return;
+    }
     const [changed] = await Promise.all([shelf(), goesWith(item)]);
     if (isBought) {
       toast(changed ? ngettext("You bought {name}: {n} new on your shelf.", "You bought {name}: {n} new on your shelf.", changed, { name })

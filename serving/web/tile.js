@@ -1,4 +1,5 @@
-// A picture for a product that has none: its colour is in its title, its pattern is its category's.
+// The picture of a product: its image, else a drawn one, with the colour of its title and a pattern of
+// its category.
 const SVG = "http://www.w3.org/2000/svg";
 const HUES = { red: 4, cherry: 350, pink: 335, rose: 340, purple: 275, lilac: 270, lavender: 262, blue: 222,
   navy: 228, turquoise: 182, green: 140, garden: 130, yellow: 48, gold: 44, cream: 42, ivory: 42, orange: 25,
@@ -29,7 +30,7 @@ const PATTERNS = [
     { d: `M-10 ${18 + i * 24}q22.5 ${-20 - seed % 8} 45 0t45 0t45 0t45 0`, fill: "none", stroke: fill, "stroke-width": 8, "stroke-linecap": "round" })),
 ];
 
-export function tile(item) {
+function drawn(item) {
   const category = number(item.categories.join() || item.title.split(" ").pop());
   const word = item.title.toLowerCase().split(/[^a-z]+/).find((one) => one in HUES);
   const hue = word ? HUES[word] : category % 360;
@@ -38,4 +39,26 @@ export function tile(item) {
   picture.append(shape("rect", { width: 160, height: 100, fill: `hsl(${hue} ${tint}% 89%)` }),
     ...PATTERNS[category % PATTERNS.length](number(item.item_id), `hsl(${hue} ${tint}% 78%)`));
   return picture;
+}
+
+// The address if a page may lead to it; the endpoint gives out no other one, so this is the second lock.
+export function webAddress(text) {
+  try {
+    return text && ["https:", "http:"].includes(new URL(text, location.href).protocol) ? text : null;
+  } catch {
+    return null;
+  }
+}
+
+export function tile(item) {
+  const image = webAddress(item.image);
+  if (!image) return drawn(item);
+  const shown = document.createElement("img");
+  shown.className = "tile photo";
+  shown.alt = ""; // its name stands below it
+  shown.loading = "lazy";
+  shown.referrerPolicy = "no-referrer";
+  shown.addEventListener("error", () => shown.replaceWith(drawn(item)));
+  shown.src = image;
+  return shown;
 }

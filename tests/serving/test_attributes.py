@@ -25,6 +25,7 @@ from components.settings import Settings
 from serving.events.event_erasure import erase
 from serving.events.export import export_users
 from serving.events.store import EventStore
+from serving.events.tables import CATALOGUE
 from serving.events.user_table import (
     attributes_of,
     changed_after,
@@ -273,9 +274,7 @@ def test_changed_attributes_of_products_are_in_the_overlay(made: Path) -> None:
         {"item_id": "new", "title": "Cup", "attributes": {"use": ["garden"]}},
         {"item_id": "i2"},
     ]
-    nothing = dict.fromkeys(
-        ("title", "description", "brand", "categories", "price", "currency", "available")
-    )
+    nothing = dict.fromkeys(column.name for column in CATALOGUE.c)
     table = overlaid(model, [{**nothing, **row} for row in rows], None).catalogue.table
     table = table.set_index("item_id")
     assert table.loc["i0", ["category:colour", "number:margin"]].tolist() == ["red", 99.0]

@@ -14,13 +14,13 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
+from components.data.sources.ids import SPACE
 from components.data.sources.json_files import LIST, NESTED, NUMBER
 
 EXACT_FLOAT = 2**53
 """Whole numbers above this are not told apart by 64-bit floats."""
 
 _DECIMALS = r"\.\d*[1-9]|[eE]"
-_SPACE = " \t\n\r\v\f\u00a0\u2007\u202f\u200b\ufeff"  # the last two are invisible
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _trim(text: str, characters: str) -> ibis.dtype("string"):  # type: ignore[v
 
 
 def _stripped(text: ir.StringValue) -> ir.StringValue:
-    return _trim(text, _SPACE).nullif("")
+    return _trim(text, SPACE).nullif("")
 
 
 def joined(parts: list[Cells], separator: str) -> Cells:

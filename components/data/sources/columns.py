@@ -14,6 +14,7 @@ import ibis
 import ibis.expr.types as ir
 
 from components.data.attributes import column_of, kind_of, name_of
+from components.data.sources.addresses import ADDRESSES, unsafe_addresses, web_addresses
 from components.data.sources.booleans import availability
 from components.data.sources.categories import categories, several_paths
 from components.data.sources.cells import Cells, joined
@@ -76,7 +77,10 @@ MAPPABLE = {
     ),
     "items": Mappable(
         ("item_id", "title"),
-        ("description", "brand", "categories", "price", "currency", "available", "language"),
+        (
+            *("description", "brand", "categories", "price", "currency", "available", "image"),
+            *("url", "language"),
+        ),
         _CATEGORIES,
     ),
     "users": Mappable(("user_id",), ("country",), {}),
@@ -121,6 +125,7 @@ def read(con: ibis.BaseBackend, file: File, table: str) -> ir.Table:
         rows, columns = _as_view(con, rows, columns)
         check_columns(rows, columns, file)
         file.notes.update(several_paths(rows, columns, file.source))
+        file.notes.update(unsafe_addresses(rows, columns))
     except ValueError as error:
         raise ValueError(f"ingest.{table}: {error}") from error
     typed = rows.select(
@@ -198,6 +203,8 @@ def _column(
         value = numbers(cells, source)
     elif name == "available":
         value = availability(cells, source)
+    elif name in ADDRESSES:
+        value = web_addresses(cells.text)
     elif name == "event":
         value = events(cells, source)
     elif name in LEVELS:

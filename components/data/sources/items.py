@@ -7,8 +7,6 @@ categories gets one inferred from its title, marked ``categories_inferred``.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import ibis
 import ibis.expr.types as ir
 import pandas as pd
@@ -22,14 +20,12 @@ from components.data.sources.files import File
 from components.data.sources.inferred_categories import infer_categories
 from components.data.sources.languages import LANGUAGE, RANK, one_of_each_item, ranked
 from components.data.sources.lines import most_frequent
-from components.settings import Ingest, Source
+from components.settings import Ingest
 
 TAG_ITEMS = 10
 """Of a set, a category stands for its items only if at least this many have it."""
 
 _READ = [name for name in RAW["items"].names if name != "categories_inferred"]
-ADDED = Path("data/catalogue")
-"""Folder of the products that came in by ``PUT /items``: they add to the shop's catalogue."""
 
 
 def items_table(
@@ -96,19 +92,13 @@ def _print_unlisted(lines: ir.Table, known: pd.Series) -> None:
 def items_come_from_lines(ingest: Ingest) -> bool:
     """Return whether products that only the interactions have are items."""
     if ingest.items_from_lines == "auto":
-        return all(_only_adds(source) for source in ingest.items)
+        return all(source.only_adds for source in ingest.items)
     return ingest.items_from_lines == "always"
-
-
-def _only_adds(source: Source) -> bool:
-    """Return whether the source's path lies in a folder ADDED."""
-    path = source.path or Path()
-    return any(one.parts[-len(ADDED.parts) :] == ADDED.parts for one in (path, *path.parents))
 
 
 def _check_availability(found: list[pd.DataFrame], files: list[File]) -> None:
     """Raise if every item of the shop's catalogue is unavailable: nothing could be recommended."""
-    own = [n for n, file in enumerate(files) if not _only_adds(file.source)]
+    own = [n for n, file in enumerate(files) if not file.source.only_adds]
     available = pd.concat([found[n]["available"] for n in own]) if own else pd.Series()
     if len(available) and (available == False).all():  # noqa: E712  null is neither
         raise ValueError(
@@ -161,7 +151,7 @@ def _items_of(con: ibis.BaseBackend, file: File, rates: Rates, attributes: list[
     """Return the items of one item file; attributes that it lacks are null."""
     defaults = {
         **nulls(attributes),
-        **dict.fromkeys(("description", "brand"), ibis.null("string")),
+        **dict.fromkeys(("description", "brand", "image", "url"), ibis.null("string")),
         "categories": ibis.null("array<string>"),
         "price": ibis.null("float32"),
         "available": ibis.literal(True),
@@ -186,6 +176,8 @@ def catalogue_of(lines: ir.Table, currency: str) -> ir.Table:
         price_given=ibis.null("float32"),
         currency_given=ibis.null("string"),
         available=ibis.literal(True),
+        image=ibis.null("string"),
+        url=ibis.null("string"),
         source=ibis.literal(LINES),
         source_row=ibis.null("int64"),
         **{UNREADABLE: ibis.null("string")},

@@ -138,6 +138,17 @@ _NAMES = {
         verfügbarkeit, verfuegbarkeit, disponibilité, disponibilidad, disponibilità,
         beschikbaarheid, dostępność, 库存, 在庫, availability status, stock level, lagerstand
     """,
+    "image": """
+        image, image url, image link, image src, image source, variant image, images, main image,
+        picture, picture url, photo, photo url, thumbnail, thumbnail url, img, img url, bild,
+        bild url, bildlink, foto, imagen, immagine, afbeelding, obraz, zdjęcie, resim, görsel,
+        图片, 主图, 商品图片, 商品画像, 画像, изображение, картинка
+    """,
+    "url": """
+        url, product url, item url, page url, link, product link, item link, permalink, deeplink,
+        deep link, web url, produkt url, produktlink, lien, enlace, collegamento, 链接, 商品链接,
+        商品url, ссылка
+    """,
     "text": """
         text, review text, review, review body, body, comment, content, reviewtext,
         review content, review comment message, kommentar, bewertungstext, comentario,
@@ -210,6 +221,8 @@ OTHER_THINGS = {
     "available": "not out un min max reserved ordered incoming order managed manage tracked",
     "rating": "count helpful votes",
     "title": "seo meta review",
+    "image": "alt text name id position width height count type",
+    "url": "image picture photo img bild thumbnail video review key",
 }
 """Words of a name that make it another thing, by field."""
 

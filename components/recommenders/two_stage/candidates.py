@@ -224,7 +224,7 @@ class CandidateGenerator:
         forced_mask: BoolArray | None,
     ) -> Iterator[CandidateBatch]:
         vetoes = np.array([model.vetoes for model in self.models.values()])
-        scores = self.scores(histories, pool)
+        scores = self.scores(histories.telling, pool)
         proposed = np.zeros(len(self.models), dtype=np.int64)
         yield from select_candidates(
             scores,

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
@@ -45,7 +45,8 @@ from serving.api.schemas import (
 )
 from serving.backend import Backend
 from serving.events import catalogue_table
-from serving.events.traffic import activity, count_events, count_impressions
+from serving.events.traffic import activity, count_events, count_impressions, unknown_items
+from serving.fields import Id
 from serving.models.versions import registered_versions
 from serving.shadow import shadow_status
 
@@ -54,8 +55,16 @@ logger = logging.getLogger("bentoml.bowerbird")
 LIVE_SECONDS = 15
 """The longest that PUT /items waits until its products are in effect."""
 
-_taking_in = asyncio.Lock()
+_refreshing = asyncio.Lock()
 
+_NO_COUNTS: dict[str, Any] = {
+    **{"events_today": {}, "impressions_today": 0, "activity": []},
+    **{"unknown_item_events": 0, "unknown_items": []},
+}
+"""Of a store that could not be read yet."""
+_NO_ITEM: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorResponse, "description": "no such product"}
+}
 _JOB_ERRORS = {
     404: {"model": ErrorResponse, "description": "no such job"},
     **WRITE_ERRORS,
@@ -66,31 +75,59 @@ router = APIRouter(tags=["operation"])
 
 @router.put("/items", response_model=ItemsResponse, responses=OPERATOR_ERRORS)
 async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
-    """Add products or change them: recommendable, searchable and filtered at once."""
+    """Add products or change them: recommendable, searchable and filtered at once.
+
+    An id is spelled as ingest spells those of the shop's files (``item_ids`` of the sources).
+    """
     auth_of(request).check_catalogue(request)
     backend = backend_of(request)
     declared = types(backend.settings.ingest.items)
 
     def put() -> int:
         loaded = backend.models.champion
+        rows = [{**item.change(), "item_id": backend.item_id(item.item_id)} for item in body.items]
         stored: set[str] | None = None
-        for at, item in enumerate(body.items):
-            if item.title is not None:
-                continue
-            if loaded is not None and loaded.profiles.code(item.item_id) >= 0:
+        for at, (row, item) in enumerate(zip(rows, body.items, strict=True)):
+            if item.attributes:
+                row["attributes"] = checked_attributes(item.attributes, declared, f"items.{at}")
+            if item.title is not None or loaded is None or loaded.profiles.code(item.item_id) >= 0:
                 continue
             if stored is None:
                 known = catalogue_table.read_items(backend.store.database)
-                stored = {row["item_id"] for row in known if row["title"]}
-            if loaded is not None and item.item_id not in stored:
+                stored = {row["item_id"] for row in known if row["title"] and not row["deleted"]}
+            if row["item_id"] not in stored:
                 raise Refused(422, "a new product needs a title", f"items.{at}.title")
-        rows = [item.model_dump() for item in body.items]
-        for row, item, at in zip(rows, body.items, range(len(rows)), strict=True):
-            if item.attributes:
-                row["attributes"] = checked_attributes(item.attributes, declared, f"items.{at}")
         return catalogue_table.put_items(backend.store.database, rows)
 
     revision = await WRITING.run(put)
+    return await _taken_in(backend, revision, len(body.items))
+
+
+@router.delete(
+    "/items/{item_id:path}", response_model=ItemsResponse, responses={**_NO_ITEM, **OPERATOR_ERRORS}
+)
+async def delete_item(item_id: Annotated[Id, PathParameter()], request: Request) -> ItemsResponse:
+    """Take a product out of the shop: it is gone from lists, search and conversation at once.
+
+    It stays gone, also under models trained later, until PUT /items names it again. What customers
+    did with it stays in their histories.
+    """
+    auth_of(request).check_catalogue(request)
+    backend = backend_of(request)
+
+    def delete() -> int:
+        loaded, spelled = backend.models.champion, backend.item_id(item_id)
+        is_known = loaded is None or loaded.profiles.code(spelled) >= 0
+        if not is_known and not catalogue_table.is_stored(backend.store.database, spelled):
+            raise Refused(404, "there is no product of this id")
+        return catalogue_table.delete_items(backend.store.database, [spelled])
+
+    return await _taken_in(backend, await WRITING.run(delete), 1)
+
+
+async def _taken_in(backend: Backend, revision: int, items: int) -> ItemsResponse:
+    """Return the response once this worker's champion has the catalogue's revision, or after
+    LIVE_SECONDS."""
 
     def live() -> bool:
         champion = backend.models.champion
@@ -98,10 +135,10 @@ async def put_items(body: ItemsRequest, request: Request) -> ItemsResponse:
 
     # The products are durable. Concurrent requests share the refresh of the model.
     with suppress(TimeoutError):
-        async with asyncio.timeout(LIVE_SECONDS), _taking_in:
+        async with asyncio.timeout(LIVE_SECONDS), _refreshing:
             if not live():
                 await WRITING.go_on(look, backend)
-    return ItemsResponse(items=len(body.items), revision=revision, live=live())
+    return ItemsResponse(items=items, revision=revision, live=live())
 
 
 @router.get("/experiments", response_model=ExperimentsResponse, responses=OPERATOR_ERRORS)
@@ -216,18 +253,28 @@ async def status(request: Request) -> StatusResponse:
     def collect() -> StatusResponse:
         hour = 3600 * 1_000_000
         since = (time.time_ns() // 1000 // hour - 23) * hour
-        database = backend.store.database
+        database, loaded = backend.store.database, backend.models.champion
+
+        def unknown() -> dict[str, Any]:
+            if loaded is None:
+                return {"unknown_item_events": 0, "unknown_items": []}
+            events, ids = unknown_items(
+                database, since, lambda item_id: loaded.profiles.code(item_id) >= 0
+            )
+            return {"unknown_item_events": events, "unknown_items": ids}
+
         counts, note = backend.last_known.read(
             "status",
             lambda: {
                 "events_today": count_events(database, since),
                 "impressions_today": count_impressions(database, since),
                 "activity": activity(database, since, hour),
+                **unknown(),
             },
         )
         challenger = backend.shadow.challenger
         return StatusResponse(
-            **(counts or {"events_today": {}, "impressions_today": 0, "activity": []}),
+            **(counts or _NO_COUNTS),
             events_pending=backend.store.pending,
             impressions_dropped=backend.store.impressions_dropped,
             store=store_status(backend, note),

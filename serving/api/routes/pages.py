@@ -7,6 +7,7 @@ has an ETag.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from hashlib import sha256
 from html import escape
@@ -18,8 +19,8 @@ from fastapi.responses import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from serving.api.middleware import Refused
-from serving.api.routing import Json
+from serving.api.middleware import Refused, content_policy
+from serving.api.routing import Json, backend_of
 from serving.api.shopper import headers_of, language_of
 from serving.languages import Language, languages
 
@@ -71,16 +72,17 @@ def unless_known(
     return Response(content, media_type=media_type, headers=headers)
 
 
-def page(template: str, request: Request) -> Response:
-    """Return a page in the language of the request."""
+def page(template: str, request: Request, images: Sequence[str] = ()) -> Response:
+    """Return a page in the language of the request. images: sources of images that it may load."""
     language = language_of(request)
     content = rendered(template, language)
-    return unless_known(request, content, "text/html", headers_of(language.code))
+    policy = {"content-security-policy": content_policy(images).decode()}
+    return unless_known(request, content, "text/html", headers_of(language.code) | policy)
 
 
 @router.get("/")
 async def shopper_page(request: Request) -> Response:
-    return page("index.html", request)
+    return page("index.html", request, backend_of(request).settings.serve.image_sources)
 
 
 @router.get("/operator")

@@ -6,14 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from serving.events.tables import CATALOGUE
 from serving.models.catalogue import overlaid
 from serving.recommend.engine import Engine
 from serving.recommend.types import Filters
 from serving.search import Search
 
-NOTHING = dict.fromkeys(
-    ("title", "description", "brand", "categories", "price", "currency", "available")
-)
+NOTHING = dict.fromkeys(column.name for column in CATALOGUE.c)
 
 
 @pytest.fixture(scope="module")

@@ -113,12 +113,30 @@ def test_unknown_items_are_left_out_and_known_ones_are_not_shifted(store: EventS
     assert profiles.history("anna", "user:anna").kinds == {1: "purchase"}
 
 
-def test_only_the_newest_are_kept(store: EventStore) -> None:
+def test_only_the_newest_are_kept_and_what_older_ones_exclude(store: EventStore) -> None:
     profiles = profiles_of(store, max_history=3)
     for step in range(6):
-        add(store, "abcd"[step % 4], END + step + 1)
+        add(store, "abcd"[step % 4], END + step + 1, event="purchase" if step < 4 else "view")
         codes(profiles)
-    assert codes(profiles) == [3, 0, 1]
+    for known in (profiles, profiles_of(store, max_history=3)):  # in memory, and read now
+        anna = known.history("anna", "user:anna")
+        assert (anna.items[-3:].tolist(), anna.length) == ([3, 0, 1], 3)
+        assert anna.strengths is not None
+        assert not anna.strengths[:-3].any()
+        assert set(anna.excluded.tolist()) == {0, 1, 2, 3}
+
+
+def test_of_a_long_history_memory_holds_one_event_of_each_item(store: EventStore) -> None:
+    profiles = profiles_of(store, max_history=3)
+    profiles.history("anna", "user:anna")
+    for step in range(60):
+        add(store, "ab"[step % 2], END + step, event=("purchase", "view")[step // 2 % 2])
+        profiles.live.refresh()
+    held = profiles.live.get("user:anna")
+    assert len(held.items) <= 3 + 2
+    assert {"a", "b"} <= {
+        item for item, kind in zip(held.items, held.events, strict=True) if kind == "purchase"
+    }
 
 
 def test_an_erased_profile_is_empty_until_something_new(store: EventStore) -> None:
@@ -362,7 +380,7 @@ def test_a_dislike_stays_when_the_history_is_cut(store: EventStore) -> None:
     assert anna.disliked.tolist() == [0]
     assert anna.newest(2).disliked.tolist() == [0]
     assert anna.newest(2).liked.tolist() == [1, 1]
-    assert len(anna.items) <= 4
+    assert anna.length == 4
 
 
 def test_a_dislike_of_the_same_second_is_kept(store: EventStore) -> None:

@@ -209,7 +209,9 @@ def test_on_a_product_page_ratings_are_cut_with_the_history(start: Callable[...,
     backend.live.follow("user:rater")
     page = {"page": "product", "page_items": [ids[4], "no such product"]}
     request = backend.recommendations._request(*asked("rater", **page), Assignment(loaded))
-    assert request.history.items.tolist() == [*range(19, 30), 4]
+    assert request.history.items[-12:].tolist() == [*range(19, 30), 4]
+    assert request.history.length == 12
+    assert set(request.history.excluded) == set(range(30))
     assert request.history.ratings is not None
-    np.testing.assert_array_equal(request.history.ratings, [*ratings[19:], np.nan])
+    np.testing.assert_array_equal(request.history.ratings[-12:], [*ratings[19:], np.nan])
     assert (request.unknown, request.exclude, request.recent) == (("no such product",), (4,), (4,))

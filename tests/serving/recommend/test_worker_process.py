@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from components.settings import Settings
+from serving.events.tables import CATALOGUE
 from serving.recommend import worker_process
 from serving.recommend.batching import TooManyWaiting
 from serving.recommend.engine import Engine
@@ -22,9 +23,7 @@ from serving.recommend.types import Filters
 from serving.recommend.worker_process import WorkerExited, WorkerProcess
 from tests.serving.recommend.requests import ask_for
 
-NOTHING = dict.fromkeys(
-    ("title", "description", "brand", "categories", "price", "currency", "available")
-)
+NOTHING = dict.fromkeys(column.name for column in CATALOGUE.c)
 
 
 @pytest.fixture
