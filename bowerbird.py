@@ -174,10 +174,40 @@ def _repro(*arguments: str) -> None:
 
 
 @app.command()
-def run() -> None:
+def run(
+    pull: bool = typer.Option(
+        False, "--pull", help="copy what another machine made from DVC's remote, as it is needed"
+    ),
+) -> None:
     """Run all stages whose inputs changed, then print a summary."""
-    _repro()
+    _repro(*(["--pull"] if pull else []))
     summary()
+
+
+@app.command()
+def push(
+    remote: str = typer.Option(None, help="name of a DVC remote; default: the default one"),
+) -> None:
+    """Copy the stages' outputs and the run cache to DVC's remote, for other machines."""
+    _transfer("push", remote)
+
+
+@app.command()
+def pull(
+    remote: str = typer.Option(None, help="name of a DVC remote; default: the default one"),
+) -> None:
+    """Copy outputs and run cache from DVC's remote: `bowerbird run` continues after them."""
+    _transfer("pull", remote)
+
+
+def _transfer(direction: str, remote: str | None) -> None:
+    from flows import remote as dvc_remote
+
+    try:
+        getattr(dvc_remote, direction)(ROOT, remote)
+    except dvc_remote.RemoteError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
 
 
 @app.command()

@@ -25,6 +25,7 @@ from fsspec.callbacks import Callback
 from components.credentials import mask_credentials
 from components.data.sources.hints import did_you_mean
 from components.data.sources.patterns import is_pattern
+from components.object_store import failure
 from components.progress import Progress, progress
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -219,15 +220,8 @@ def _explained(url: str) -> Iterator[None]:
         if str(error).startswith("ingest:"):
             raise
         raise FileNotFoundError(f"ingest: there is nothing at {shown} ({error})") from error
-    except ImportError as error:
-        raise ValueError(f"ingest: {shown}: pip install 'bowerbird[gs]' to read gs://") from error
     except Exception as error:
-        lines = mask_credentials(str(error)).strip().splitlines() or [type(error).__name__]
-        advice = ""
-        denied = isinstance(error, PermissionError) or "credentials" in lines[0].lower()
-        if denied and url.startswith("s3:"):
-            advice = ": set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
-        raise ValueError(f"ingest: {shown} cannot be read ({lines[0]}){advice}") from error
+        raise ValueError(f"ingest: {shown} cannot be read ({failure(error, url)})") from error
 
 
 def _check_size(url: str, file: Path, size: int) -> None:

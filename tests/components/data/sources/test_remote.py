@@ -7,8 +7,6 @@ import json
 import socket
 import sqlite3
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,7 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-import boto3
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,60 +31,16 @@ from components.data.sources.columns import read
 from components.data.sources.files import connect, files_of
 from components.settings import Ingest, Settings, Source
 from tests.components.data.shop_files import ingest
-from tests.processes import end, free_port, wait_until
+from tests.object_store import KEYS, SECRET
+from tests.processes import free_port
 
 COLUMNS = {"user_id": "u", "item_id": "s", "timestamp": "t"}
 DAY = "2024-03-01"
-SECRET = "4711-secret"
-
-
 NO_GCSFS = (ValueError, "gs://shop/in/a.csv", r"pip install 'bowerbird\[gs\]'")
 
 
 def csv_of(*users: str) -> bytes:
     return ("u,s,t\n" + "".join(f"{user},x,{DAY}\n" for user in users)).encode()
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    """The URL of a server of S3's protocol."""
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    client = boto3.client("s3", "us-east-1", endpoint_url=url, **KEYS)
-    try:
-        wait_until(lambda: _made(client), 60, "moto_server")
-        yield url
-    finally:
-        end(process)
-
-
-KEYS = {"aws_access_key_id": "reader", "aws_secret_access_key": SECRET}
-
-
-def _made(client: Any) -> bool:
-    try:
-        client.create_bucket(Bucket="shop")
-    except Exception:
-        return False
-    return True
-
-
-@pytest.fixture
-def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The client of an empty bucket ``shop``, whose credentials the environment has."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name.upper(), value)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = boto3.client("s3")
-    yield client
-    for one in client.list_objects_v2(Bucket="shop").get("Contents", []):
-        client.delete_object(Bucket="shop", Key=one["Key"])
 
 
 def put(bucket: Any, **objects: bytes) -> None:
