@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from components.file_lock import file_lock, folder_lock
 from components.manifest import MANIFEST, sync, write_manifest
-from components.settings import Settings
+from components.settings import Settings, url_of
 
 FOLDER = Path("data/erasures")
 FILE = FOLDER / "erasures.parquet"
@@ -374,7 +374,8 @@ def erase_tables(settings: Settings, root: Path, user_ids: Collection[str]) -> l
     versions = [artifacts, root / "var/serving/models", root / "var/serving/judged"]
     files = sorted(file for folder in versions for file in folder.rglob("*.parquet"))
     places.append(erase_files("registered model versions: tables", files, user_ids))
-    if not settings.register_.tracking_uri.get_secret_value().startswith("sqlite"):
+    local = settings.register_.tracking_uri.get_secret_value().startswith("sqlite")
+    if not local or url_of(settings.register_.artifacts):
         todo = "versions from before 0.1.0 have profiles.parquet: delete it from MLflow's artifacts"
         places.append(Place("MLflow's server", "not erased", None, todo))
     places.append(_models(root, [root / "models", *versions]))

@@ -45,3 +45,10 @@ def failure(error: BaseException, url: str) -> str:
         cause = "denied"
     advice = _REMEDIES.get(scheme, {}).get(cause)
     return f"{lines[0]}: {advice}" if advice else lines[0]
+
+
+def is_storage_error(error: BaseException) -> bool:
+    """Return whether boto3 or a missing library of a store raised ``error``."""
+    if isinstance(error, ModuleNotFoundError):
+        return error.name in ("boto3", "google.cloud", "gcsfs")
+    return type(error).__module__.partition(".")[0] in ("boto3", "botocore")

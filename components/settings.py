@@ -1314,7 +1314,7 @@ class Register(Section):
     tracking_uri: CredentialUrl = Credential("sqlite:///var/mlflow/mlflow.db")
     """MLflow's database or server."""
     artifacts: Path = Path("var/mlflow/artifacts")
-    """Folder of MLflow's artifacts."""
+    """Folder of MLflow's artifacts, or `s3://bucket/folder` (`gs://…`)."""
     rule: Literal["non_inferior", "superior"] = "non_inferior"
     """`non_inferior`: promote what is not worse by more than `margin`; `superior`: what is better
     by more than `min_gain`. Both with 95 % confidence, one-sided."""
@@ -1326,6 +1326,14 @@ class Register(Section):
     """Evaluated users that a promotion needs."""
     guardrails: Guardrails = Guardrails()
     """Limits in addition to NDCG."""
+
+    @field_validator("artifacts")
+    @classmethod
+    def _artifacts_are_stored(cls, artifacts: Path) -> Path:
+        scheme = (url_of(artifacts) or "").partition("://")[0]
+        if scheme not in ("", "s3", "gs"):
+            raise ValueError(f"{scheme}:// keeps no artifacts; known are folders, s3:// and gs://")
+        return artifacts
 
     @model_validator(mode="after")
     def _min_gain_has_its_rule(self) -> Self:

@@ -24,8 +24,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from components.credentials import mask_credentials
 from components.file_lock import file_lock
+from components.object_store import failure, is_storage_error
 from components.registry.folders import SERVING, VersionFolders
-from components.settings import Settings
+from components.settings import Settings, url_of
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 BASELINE = "baseline"
@@ -45,10 +46,10 @@ class RegistryError(ValueError):
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Convert errors of MLflow and of its database into one line.
+    """Convert errors of MLflow, of its database and of its object store into one line.
 
     Raises:
-        RegistryError: MLflow cannot be reached or refused a request.
+        RegistryError: MLflow or the object store cannot be reached or refused a request.
     """
     try:
         yield
@@ -56,6 +57,12 @@ def reachable() -> Iterator[None]:
         reason = mask_credentials(str(error).strip().splitlines()[0])
         raise RegistryError(
             f"MLflow cannot be used (see register.tracking_uri): {reason:.300}"
+        ) from error
+    except Exception as error:
+        if not is_storage_error(error):
+            raise
+        raise RegistryError(
+            f"MLflow's artifacts cannot be used (see register.artifacts): {failure(error, 's3://')}"
         ) from error
 
 
@@ -84,7 +91,8 @@ class Registry:
         self.root = Path(root)
         self.folders = VersionFolders(self.root)
         self.name = settings.register_.model_name
-        self.artifacts = (self.root / settings.register_.artifacts).resolve()
+        artifacts = settings.register_.artifacts
+        self.artifacts = url_of(artifacts) or (self.root / artifacts).resolve().as_uri()
         uri = settings.register_.tracking_uri.get_secret_value()
         prefix = "sqlite:///"
         if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
@@ -93,7 +101,7 @@ class Registry:
             if not file.exists():
                 with self.lock():
                     self._make_database(file)
-        self.uri = uri = _without_login(uri)
+        self.uri = uri = _with_driver(_without_login(uri))
         mlflow.set_tracking_uri(uri)
         self.client = MlflowClient(uri)
 
@@ -105,16 +113,24 @@ class Registry:
         partial = file.parent / ".new" / file.name
         shutil.rmtree(partial.parent, ignore_errors=True)
         partial.parent.mkdir(parents=True)
-        SqlAlchemyStore(f"sqlite:///{partial}", self.artifacts.as_uri()).engine.dispose()
+        SqlAlchemyStore(f"sqlite:///{partial}", self.artifacts).engine.dispose()
         partial.rename(file)
         partial.parent.rmdir()
 
     def experiment(self) -> str:
-        """Return the id of the shop's experiment, created if it does not exist."""
-        found = self.client.get_experiment_by_name(self.name)
+        """Return the id of the shop's experiment, created if it does not exist.
+
+        An experiment keeps its place of artifacts, so object storage that is set later has one of
+        its own.
+        """
+        name, found = self.name, self.client.get_experiment_by_name(self.name)
+        stored = not self.artifacts.startswith("file:")
+        if found is not None and stored and found.artifact_location != self.artifacts:
+            name = f"{self.name} ({self.artifacts})"
+            found = self.client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        return str(self.client.create_experiment(self.name, self.artifacts.as_uri()))
+        return str(self.client.create_experiment(name, self.artifacts))
 
     def alias(self, alias: str) -> str | None:
         """Return the version that an alias names, or None."""
@@ -188,6 +204,12 @@ class Registry:
         """Lock the registry: two processes must not change the champion at the same time."""
         with file_lock(self.root / SERVING / ".lock"):
             yield
+
+
+def _with_driver(uri: str) -> str:
+    """Return the URI of a database with the driver that is installed, psycopg 3."""
+    scheme, _, rest = uri.partition("://")
+    return f"postgresql+psycopg://{rest}" if scheme in ("postgresql", "postgres") else uri
 
 
 def _without_login(uri: str) -> str:
