@@ -679,6 +679,41 @@ def flows() -> None:
 
 
 @app.command()
+def deploy(
+    work_pool: str = typer.Option(..., help="name of a Prefect work pool"),
+    image: str = typer.Option(None, help="image of its containers, which has bowerbird"),
+    source: str = typer.Option(None, help="git URL of this folder; default: its origin"),
+    branch: str = typer.Option(None, help="default: the branch that is checked out here"),
+    folder: str = typer.Option("", help="folder on the worker that keeps clone and cache"),
+) -> None:
+    """Deploy the flows to a work pool of the Prefect server of $PREFECT_API_URL."""
+    from components.settings import load_settings
+    from flows.work_pool import deploy_flows
+
+    try:
+        names = deploy_flows(load_settings(), ROOT, work_pool, image, source, branch, folder)
+    except ValueError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"deployed to {work_pool}: {', '.join(names)}")
+
+
+@app.command()
+def job_template() -> None:
+    """Print a base job template for a Prefect work pool of Kubernetes."""
+    import json
+
+    from flows.work_pool import DeployError, default_template, kubernetes_template
+
+    try:
+        template = kubernetes_template(default_template("kubernetes"))
+    except DeployError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(json.dumps(template, indent=1))
+
+
+@app.command()
 def ui() -> None:
     """Start Prefect's and MLflow's servers on this machine, and run the scheduled flows."""
     from components.settings import SettingsError, load_settings

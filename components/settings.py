@@ -1631,6 +1631,17 @@ class Monitor(Section):
         return {name: value for name, value in values.items() if name != "webhook"}
 
 
+class Resources(Section):
+    """What a run asks its work pool for; 0 = what the pool gives by default."""
+
+    memory_gb: Annotated[float, Field(ge=0)] = 0
+    """Memory of a run in GB: request and limit."""
+    cpus: Annotated[float, Field(ge=0)] = 0
+    """Processor cores of a run."""
+    gpus: Annotated[int, Field(ge=0)] = 0
+    """GPUs of a run that trains."""
+
+
 class Flows(Section):
     host: str = "127.0.0.1"
     """Address of Prefect and MLflow; beyond loopback also set BOWERBIRD_UI_PASSWORD."""
@@ -1651,6 +1662,10 @@ class Flows(Section):
     """Retries of a stage that fails."""
     retry_delay_seconds: Annotated[float, Field(ge=0)] = 10
     """Seconds between them."""
+    remote: bool = False
+    """A training copies outputs from DVC's remote and its own there: for workers elsewhere."""
+    resources: Resources = Resources()
+    """What a run of `bowerbird deploy` asks its work pool for."""
 
 
 class Settings(Section):

@@ -45,16 +45,18 @@ def push(root: Path, remote: str | None = None) -> int:
     return count
 
 
-def pull(root: Path, remote: str | None = None) -> int:
+def pull(root: Path, remote: str | None = None, force: bool = False) -> int:
     """Copy the outputs and the run cache from the remote to ``root``; return how many files.
 
     Outputs that ``dvc.lock`` names and the remote lacks are left out: their stages run again.
+
+    force: replace outputs in ``root`` that were changed, as those of a stage that was killed.
 
     Raises:
         RemoteError: there is no remote, it cannot be reached, or an output in ``root`` was changed.
     """
     with _remote(root, remote) as (repo, url):
-        found = repo.pull(remote=remote, run_cache=True, allow_missing=True)
+        found = repo.pull(remote=remote, run_cache=True, allow_missing=True, force=force)
     count = int(found["stats"]["fetched"])
     print(f"{count:,} files copied from {url}")
     return count
