@@ -114,4 +114,4 @@ docs: $(STAMP)   ## the documentation as a site: site/index.html
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 clean:           ## remove the outputs of runs, except the environment and DVC's cache
-	rm -rf data/sources.json data/raw data/valid data/quarantine data/prepared data/corpus data/inputs models reports var
+	rm -rf data/sources.json data/.sources data/raw data/valid data/quarantine data/prepared data/corpus data/inputs models reports var

@@ -278,8 +278,9 @@ USERS = Path("data/users")
 """Folder of the exported attributes of users (``PUT /users``)."""
 PREPARED = "data/prepared"
 TABLES = ("data/raw", "data/valid", "data/quarantine", PREPARED)
-INTERRUPTED = ("data/.raw", "data/.staging")
-"""Folders of copies that a killed ``ingest`` leaves; its next run removes them."""
+COPIES = ("data/.raw", "data/.staging", "data/.sources")
+"""Folders of copies: what a killed ``ingest`` leaves, and objects of a store, copied again by the
+next run."""
 REFERENCE = "models/reference"
 PROFILES = (
     # Sources before their copies: rows copied from an older source are found in the copy.
@@ -359,10 +360,9 @@ def erase_tables(settings: Settings, root: Path, user_ids: Collection[str]) -> l
     """Remove a person at once from the pipeline's outputs below ``root``.
 
     This includes the files of registered versions, if MLflow's artifacts are below ``root``. Models
-    are not changed: the next training replaces them. Copies that a killed ``ingest`` left are
-    removed whole.
+    are not changed: the next training replaces them. Copies of the shop's files are removed whole.
     """
-    for name in INTERRUPTED:
+    for name in COPIES:
         shutil.rmtree(root / name, ignore_errors=True)
     places = [
         erase_files(name, sorted((root / name).glob("*.parquet")), user_ids)

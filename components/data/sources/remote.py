@@ -12,7 +12,7 @@ import ipaddress
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -54,6 +54,10 @@ class Remote(Protocol):
 
     def fetch(self, out: Path) -> None:
         """Copy it to the file ``out``."""
+
+    @property
+    def version(self) -> str | None:
+        """What names its content until it changes, so that a copy can be kept; None: nothing."""
 
 
 def remote_files(url: str) -> tuple[list[Remote], bool]:
@@ -99,10 +103,20 @@ class StoredObject:
         own = {"etag": str(tag).strip('"')} if tag else {"modified": str(changed)}
         return {"size": int(self.about["size"]), **own}
 
+    @property
+    def version(self) -> str | None:
+        """The ETag."""
+        tag = self.state.get("etag")
+        return str(tag) if tag else None
+
     def fetch(self, out: Path) -> None:
         size = int(self.about["size"])
         with _explained(self.url), _Bar(self.url, size) as bar:
             self.store.get_file(self.about["name"], str(out), callback=bar)
+            now = replace(self, about=self.store.info(self.about["name"]))
+        if now.state != self.state:
+            shown = mask_credentials(self.url)
+            raise ValueError(f"ingest: {shown} changed while it was copied: run it again")
         _check_size(self.url, out, size)
 
 
@@ -111,6 +125,7 @@ class WebFile:
     """A file of a web server."""
 
     url: str
+    version = None  # its ETag would be another request for each file
 
     @property
     def state(self) -> State:

@@ -29,6 +29,8 @@ from cryptography.x509.oid import NameOID
 from components.data.sources import inventory
 from components.data.sources.columns import read
 from components.data.sources.files import connect, files_of
+from components.data.sources.places import COPIES
+from components.file_erasure import erase_tables
 from components.settings import Ingest, Settings, Source
 from tests.components.data.shop_files import ingest
 from tests.object_store import KEYS, SECRET
@@ -102,6 +104,29 @@ def test_the_inventory_changes_when_an_object_does(
     put(bucket, **{"in/c.csv": csv_of("4")})
     grown = listed(settings, tmp_path, "s3://shop/in")
     assert grown.keys() - before.keys() == {"s3://shop/in/c.csv"}
+
+
+def test_an_object_is_copied_once_until_it_changes(
+    bucket: Any, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(bucket, **{"in/a.csv": csv_of("1"), "in/b.csv": csv_of("2")})
+    assert users_of(tmp_path, path="s3://shop/in") == ["1", "2"]
+    assert capsys.readouterr().out.count("bytes copied") == 2
+    assert users_of(tmp_path, path="s3://shop/in") == ["1", "2"]
+    put(bucket, **{"in/b.csv": csv_of("3")})  # of the same size
+    assert users_of(tmp_path, path="s3://shop/in") == ["1", "3"]
+    assert capsys.readouterr().out.count("bytes copied") == 1
+    listed(settings, tmp_path, "s3://shop/in/b.csv")
+    (copy,) = (tmp_path / COPIES).rglob("*.csv")  # of what is read no more there is none
+    assert copy.read_bytes() == csv_of("3")
+
+    (file,) = files_of(Source(path="s3://shop/in/a.csv", columns=COLUMNS), tmp_path)
+    put(bucket, **{"in/a.csv": csv_of("4")})
+    with pytest.raises(ValueError, match=r"in/a\.csv changed while it was copied: run it again"):
+        read(connect("UTC"), file, "interactions")
+    assert users_of(tmp_path, path="s3://shop/in/a.csv") == ["4"]
+    erase_tables(settings, tmp_path, ["4"])
+    assert not (tmp_path / COPIES).exists()
 
 
 def test_what_is_not_in_the_store_is_refused(
