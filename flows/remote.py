@@ -21,7 +21,9 @@ from dvc.repo import Repo
 from components.credentials import mask_credentials
 from components.object_store import failure
 
-_SECRET = re.compile(r"secret|password|session_token|access_key|account_key|sas_token|connection_string")
+_SECRET = re.compile(
+    r"secret|password|session_token|access_key|account_key|sas_token|connection_string"
+)
 """In the names of a remote's options that hold credentials."""
 
 
