@@ -22,7 +22,7 @@ export OMP_WAIT_POLICY = PASSIVE
 .PHONY: help run models datasets s3 lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings messages docs clean
 
 help:            ## this list
-	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
 $(STAMP): requirements/lock.txt requirements/torch.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -699,18 +699,20 @@ def deploy(
 
 
 @app.command()
-def job_template() -> None:
-    """Print a base job template for a Prefect work pool of Kubernetes."""
+def job_template(
+    file: Path = typer.Argument(help="JSON file, made by this command"),
+) -> None:
+    """Write a base job template for a Prefect work pool of Kubernetes."""
     import json
 
     from flows.work_pool import DeployError, default_template, kubernetes_template
 
     try:
         template = kubernetes_template(default_template("kubernetes"))
-    except DeployError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
+        file.write_text(json.dumps(template, indent=1), encoding="utf-8")
+    except (DeployError, OSError) as error:
+        typer.secho(f"error: {_what_to_do(error) or error}", fg="red", err=True)
         raise typer.Exit(1) from error
-    typer.echo(json.dumps(template, indent=1))
 
 
 @app.command()

@@ -179,7 +179,7 @@ def job_variables(
     if missing := [name for name in wanted if name not in known]:
         raise DeployError(
             f"the work pool {pool.name} ({pool.type}) has no {', '.join(missing)}: leave it out, "
-            "or add it to its base job template (for kubernetes: `bowerbird job-template`)"
+            "or add it to its base job template (for kubernetes: `bowerbird job-template FILE`)"
         )
     unlimited = {name: value for name, value in resources if value}
     if pool.type == "docker":

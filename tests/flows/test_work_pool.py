@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.util import find_spec
@@ -219,6 +220,7 @@ class Machines:
         slots = []  # in use, of the limit for all machines
 
         def ended() -> str:
+            time.sleep(1)  # the server needs the processor too
             slots.append(client.get(limit).json()["active_slots"])
             kind = client.get(f"/flow_runs/{run}").json()["state"]["type"]
             return kind if kind in ("COMPLETED", "FAILED", "CRASHED") else ""
@@ -248,6 +250,7 @@ def machines(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_workers_train_from_a_clone_and_continue_each_others_work(machines: Machines) -> None:
     port = machines.url.rpartition(":")[2].partition("/")[0]
     machines.start(machines.base / "server", "prefect", "server", "start", "--port", port)
