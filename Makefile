@@ -6,6 +6,7 @@ STAMP  := $(VENV)/.installed
 MODELS := $(VENV)/.models
 DATASETS := $(VENV)/.datasets
 SPARK  := $(VENV)/.spark
+S3     := $(VENV)/.s3
 POT    := $(VENV)/messages.pot
 CODE   := components flows serving monitoring bowerbird.py
 
@@ -19,10 +20,10 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run models datasets spark lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings messages docs clean
+.PHONY: help run models datasets spark s3 lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings messages docs clean
 
 help:            ## this list
-	@grep -E '^[a-z-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
 $(STAMP): requirements/lock.txt requirements/torch.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -50,6 +51,12 @@ $(SPARK): $(STAMP) requirements/spark.txt
 
 spark: $(SPARK)  ## Spark, for preprocess.engine and slow tests (470 MB; Java 17 or 21 is up to you)
 
+$(S3): $(STAMP) requirements/s3.txt
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/s3.txt
+	touch $(S3)
+
+s3: $(S3)        ## what DVC needs for a remote on S3
+
 run: $(STAMP) $(MODELS) ## the whole pipeline on the embedded shop, then a summary
 	bowerbird run
 
@@ -68,7 +75,7 @@ test: $(STAMP) $(MODELS) ## all tests except the slow ones; one of them runs myp
 	$(CHECKS)
 	pytest -n 2 --no-loadscope-reorder
 
-test-slow: $(STAMP) $(MODELS) $(DATASETS) $(SPARK) ## the slow tests
+test-slow: $(STAMP) $(MODELS) $(DATASETS) $(SPARK) $(S3) ## the slow tests
 	bash tests/system-packages.sh java
 	pytest -m slow
 
@@ -114,4 +121,4 @@ docs: $(STAMP)   ## the documentation as a site: site/index.html
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 clean:           ## remove the outputs of runs, except the environment and DVC's cache
-	rm -rf data/sources.json data/raw data/valid data/quarantine data/prepared data/corpus data/inputs models reports var
+	rm -rf data/sources.json data/.sources data/raw data/valid data/quarantine data/prepared data/corpus data/inputs models reports var

@@ -208,10 +208,40 @@ def _repro(*arguments: str) -> None:
 
 
 @app.command()
-def run() -> None:
+def run(
+    pull: bool = typer.Option(
+        False, "--pull", help="copy what another machine made from DVC's remote, as it is needed"
+    ),
+) -> None:
     """Run all stages whose inputs changed, then print a summary."""
-    _repro()
+    _repro(*(["--pull"] if pull else []))
     summary()
+
+
+@app.command()
+def push(
+    remote: str = typer.Option(None, help="name of a DVC remote; default: the default one"),
+) -> None:
+    """Copy the stages' outputs and the run cache to DVC's remote, for other machines."""
+    _transfer("push", remote)
+
+
+@app.command()
+def pull(
+    remote: str = typer.Option(None, help="name of a DVC remote; default: the default one"),
+) -> None:
+    """Copy outputs and run cache from DVC's remote: `bowerbird run` continues after them."""
+    _transfer("pull", remote)
+
+
+def _transfer(direction: str, remote: str | None) -> None:
+    from flows import remote as dvc_remote
+
+    try:
+        getattr(dvc_remote, direction)(ROOT, remote)
+    except dvc_remote.RemoteError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -680,6 +710,43 @@ def flows() -> None:
             serve_flows(settings)
     except (SettingsError, AccessError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def deploy(
+    work_pool: str = typer.Option(..., help="name of a Prefect work pool"),
+    image: str = typer.Option(None, help="image of its containers, which has bowerbird"),
+    source: str = typer.Option(None, help="git URL of this folder; default: its origin"),
+    branch: str = typer.Option(None, help="default: the branch that is checked out here"),
+    folder: str = typer.Option("", help="folder on the worker that keeps clone and cache"),
+) -> None:
+    """Deploy the flows to a work pool of the Prefect server of $PREFECT_API_URL."""
+    from components.settings import load_settings
+    from flows.work_pool import deploy_flows
+
+    try:
+        names = deploy_flows(load_settings(), ROOT, work_pool, image, source, branch, folder)
+    except ValueError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"deployed to {work_pool}: {', '.join(names)}")
+
+
+@app.command()
+def job_template(
+    file: Path = typer.Argument(help="JSON file, made by this command"),
+) -> None:
+    """Write a base job template for a Prefect work pool of Kubernetes."""
+    import json
+
+    from flows.work_pool import DeployError, default_template, kubernetes_template
+
+    try:
+        template = kubernetes_template(default_template("kubernetes"))
+        file.write_text(json.dumps(template, indent=1), encoding="utf-8")
+    except (DeployError, OSError) as error:
+        typer.secho(f"error: {_what_to_do(error) or error}", fg="red", err=True)
         raise typer.Exit(1) from error
 
 

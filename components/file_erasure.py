@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from components.file_lock import file_lock, folder_lock
 from components.manifest import MANIFEST, sync, write_manifest
-from components.settings import Settings
+from components.settings import Settings, url_of
 
 FOLDER = Path("data/erasures")
 FILE = FOLDER / "erasures.parquet"
@@ -278,8 +278,9 @@ USERS = Path("data/users")
 """Folder of the exported attributes of users (``PUT /users``)."""
 PREPARED = "data/prepared"
 TABLES = ("data/raw", "data/valid", "data/quarantine", PREPARED)
-INTERRUPTED = ("data/.raw", "data/.staging")
-"""Folders of copies that a killed ``ingest`` leaves; its next run removes them."""
+COPIES = ("data/.raw", "data/.staging", "data/.sources")
+"""Folders of copies: what a killed ``ingest`` leaves, and objects of a store, copied again by the
+next run."""
 REFERENCE = "models/reference"
 PROFILES = (
     # Sources before their copies: rows copied from an older source are found in the copy.
@@ -378,10 +379,9 @@ def erase_tables(settings: Settings, root: Path, user_ids: Collection[str]) -> l
     """Remove a person at once from the pipeline's outputs below ``root``.
 
     This includes the files of registered versions, if MLflow's artifacts are below ``root``. Models
-    are not changed: the next training replaces them. Copies that a killed ``ingest`` left are
-    removed whole.
+    are not changed: the next training replaces them. Copies of the shop's files are removed whole.
     """
-    for name in INTERRUPTED:
+    for name in COPIES:
         shutil.rmtree(root / name, ignore_errors=True)
     places = [
         erase_files(name, sorted((root / name).glob("*.parquet")), user_ids)
@@ -393,7 +393,8 @@ def erase_tables(settings: Settings, root: Path, user_ids: Collection[str]) -> l
     versions = [artifacts, root / "var/serving/models", root / "var/serving/judged"]
     files = sorted(file for folder in versions for file in folder.rglob("*.parquet"))
     places.append(erase_files("registered model versions: tables", files, user_ids))
-    if not settings.register_.tracking_uri.get_secret_value().startswith("sqlite"):
+    local = settings.register_.tracking_uri.get_secret_value().startswith("sqlite")
+    if not local or url_of(settings.register_.artifacts):
         todo = "versions from before 0.1.0 have profiles.parquet: delete it from MLflow's artifacts"
         places.append(Place("MLflow's server", "not erased", None, todo))
     places.append(_models(root, [root / "models", *versions]))

@@ -1345,7 +1345,7 @@ class Register(Section):
     tracking_uri: CredentialUrl = Credential("sqlite:///var/mlflow/mlflow.db")
     """MLflow's database or server."""
     artifacts: Path = Path("var/mlflow/artifacts")
-    """Folder of MLflow's artifacts."""
+    """Folder of MLflow's artifacts, or `s3://bucket/folder` (`gs://…`)."""
     rule: Literal["non_inferior", "superior"] = "non_inferior"
     """`non_inferior`: promote what is not worse by more than `margin`; `superior`: what is better
     by more than `min_gain`. Both with 95 % confidence, one-sided."""
@@ -1357,6 +1357,14 @@ class Register(Section):
     """Evaluated users that a promotion needs."""
     guardrails: Guardrails = Guardrails()
     """Limits in addition to NDCG."""
+
+    @field_validator("artifacts")
+    @classmethod
+    def _artifacts_are_stored(cls, artifacts: Path) -> Path:
+        scheme = (url_of(artifacts) or "").partition("://")[0]
+        if scheme not in ("", "s3", "gs"):
+            raise ValueError(f"{scheme}:// keeps no artifacts; known are folders, s3:// and gs://")
+        return artifacts
 
     @model_validator(mode="after")
     def _min_gain_has_its_rule(self) -> Self:
@@ -1672,6 +1680,17 @@ class Monitor(Section):
         return {name: value for name, value in values.items() if name != "webhook"}
 
 
+class Resources(Section):
+    """What a run asks its work pool for; 0 = what the pool gives by default."""
+
+    memory_gb: Annotated[float, Field(ge=0)] = 0
+    """Memory of a run in GB: request and limit."""
+    cpus: Annotated[float, Field(ge=0)] = 0
+    """Processor cores of a run."""
+    gpus: Annotated[int, Field(ge=0)] = 0
+    """GPUs of a run that trains."""
+
+
 class Flows(Section):
     host: str = "127.0.0.1"
     """Address of Prefect and MLflow; beyond loopback also set BOWERBIRD_UI_PASSWORD."""
@@ -1692,6 +1711,10 @@ class Flows(Section):
     """Retries of a stage that fails."""
     retry_delay_seconds: Annotated[float, Field(ge=0)] = 10
     """Seconds between them."""
+    remote: bool = False
+    """A training copies outputs from DVC's remote and its own there: for workers elsewhere."""
+    resources: Resources = Resources()
+    """What a run of `bowerbird deploy` asks its work pool for."""
 
 
 class Settings(Section):

@@ -15,9 +15,11 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.events import emit_event
 
+from components.file_erasure import REFERENCE
 from components.settings import load_settings
 from flows.operations import ended, resource
-from flows.stages import run_command
+from flows.remote import pull
+from flows.stages import only_one, run_command
 
 if TYPE_CHECKING:
     from monitoring.run import MonitoringResult
@@ -63,6 +65,9 @@ def state_of(found: MonitoringResult) -> str:
 def monitoring() -> bool:
     """Return whether the newest traffic starts the retraining; emit the event of its kind."""
     export_feedback()
+    if load_settings().flows.remote and not Path(REFERENCE).exists():  # a new clone
+        with only_one():
+            pull(Path(), force=True)
     found = check_newest_window()
     verdict = found.verdict
     state = state_of(found)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import IO
@@ -22,10 +22,11 @@ from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.concurrency.sync import concurrency
 
 from components.credentials import mask_credentials
 from components.file_lock import file_lock
-from components.settings import load_settings
+from components.settings import Settings, load_settings
 from flows.repair import remove_damaged
 
 PERCENT = re.compile(r": (\d{1,3}) %, ")
@@ -148,6 +149,8 @@ def run_stage(stage: str, stale: bool, commit: bool = True) -> float:
         return 0.0
     began = time.perf_counter()
     options = ["--single-item"] if commit else ["--single-item", "--no-commit"]
+    if load_settings().flows.remote:
+        options.append("--pull")  # what another machine made, as the run cache has it
     run_command([sys.executable, "-m", "dvc", "repro", *options, stage], stage)
     return round(time.perf_counter() - began, 1)
 
@@ -167,13 +170,23 @@ def run_stages(wanted: Collection[str] | None = None, commit: bool = True) -> di
     return seconds
 
 
+def limit_name(settings: Settings) -> str:
+    """Return the name of Prefect's concurrency limit of one training or refresh at a time."""
+    return f"bowerbird.{settings.register_.model_name}.training"
+
+
 @contextmanager
 def only_one(file: Path = Path("var/flows/training.lock")) -> Iterator[None]:
-    """Lock this folder for a training or a refresh: wait for a running one, and block others."""
-    with file_lock(file, wait=False) as mine:
-        if mine:
-            yield
-            return
-    get_run_logger().info("another run is training or refreshing here: waiting for it")
-    with file_lock(file):
+    """Lock this folder for a training or a refresh: wait for a running one, and block others.
+
+    With ``flows.remote``, those of other folders and machines too, by Prefect's server.
+    """
+    settings = load_settings()
+    with ExitStack() as held:
+        if settings.flows.remote:
+            # A slot of a run that was killed is free again when its lease ends, after 5 minutes.
+            held.enter_context(concurrency(limit_name(settings)))
+        if not held.enter_context(file_lock(file, wait=False)):
+            get_run_logger().info("another run is training or refreshing here: waiting for it")
+            held.enter_context(file_lock(file))
         yield

@@ -11,7 +11,10 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from components.registry.model_card import comparison_section
+from components.settings import load_settings
+from flows.monitoring import export_feedback
 from flows.operations import ended
+from flows.remote import pull, push
 from flows.stages import only_one, run_stages
 
 
@@ -27,13 +30,26 @@ def training() -> dict[str, Any]:
     Stages whose inputs did not change are skipped, so the next run continues a killed one, and a
     run without changes ends at once.
     """
+    if load_settings().flows.remote:
+        export_feedback()  # a clone has none
     return train()
 
 
 def train() -> dict[str, Any]:
-    """Run all stages in the current flow run."""
+    """Run all stages in the current flow run.
+
+    With ``flows.remote``, the folder is a clone on a worker: outputs come from DVC's remote, also
+    those of a training that failed in a later stage.
+    """
+    remote = load_settings().flows.remote
     with only_one():
-        return publish(run_stages())
+        if remote:
+            pull(Path(), force=True)
+        try:
+            return publish(run_stages())
+        finally:
+            if remote:
+                push(Path())
 
 
 def publish(seconds: dict[str, float]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from components.recommenders import refit
 from components.recommenders import train as training
 from components.settings import Settings, load_settings
 from tests.mariadb import MariaDB, mariadb_programs
+from tests.object_store import KEYS, ObjectStore
 from tests.postgres import Postgres, postgres_programs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -174,6 +175,36 @@ def postgres() -> Iterator[str]:
         absent("no PostgreSQL server programs: run tests/system-packages.sh as root")
     with Postgres(programs) as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """A local server of S3's protocol."""
+    with ObjectStore() as store:
+        yield store
+
+
+@pytest.fixture
+def bucket(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The client of an empty bucket ``shop``, whose credentials the environment has."""
+    for name, value in object_store.environment.items():
+        monkeypatch.setenv(name, value)
+    client = object_store.client
+    client.create_bucket(Bucket="shop")
+    yield client
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket="shop")
+    for key in [one["Key"] for page in pages for one in page.get("Contents", [])]:
+        client.delete_object(Bucket="shop", Key=key)
+
+
+@pytest.fixture
+def no_credentials(bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bucket's server, without credentials for it."""
+    for name in KEYS:
+        monkeypatch.delenv(name.upper())
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
 
 
 @pytest.fixture(scope="session")

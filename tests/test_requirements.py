@@ -17,7 +17,7 @@ from components.language.packaged import ENCODERS, ENGLISH, WRITERS
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
 PYTHON = PROJECT["requires-python"]
-UNLOCKED = {"gs", "spark"}  # extras that neither a run nor a fast test needs
+UNLOCKED = {"gs", "s3", "spark"}  # extras that neither a run nor a fast test needs
 EXTRAS = PROJECT["optional-dependencies"]
 LISTS = [PROJECT["dependencies"], *(EXTRAS[name] for name in sorted(EXTRAS.keys() - UNLOCKED))]
 DEPENDENCIES = [Requirement(one) for listed in LISTS for one in listed]
@@ -53,6 +53,19 @@ def test_each_locked_file_has_a_digest() -> None:
     locked = [block for block in blocks if re.match(r"[\w.-]+==", block)]
     assert len(locked) > 300
     assert not [block.split()[0] for block in locked if "--hash=sha256:" not in block]
+
+
+def test_the_list_of_the_extra_s3_has_what_the_lock_lacks() -> None:
+    (name, version), *more = re.findall(
+        r"^([\w.-]+)==([\w.]+) \\\n    --hash=sha256:",
+        Path("requirements/s3.txt").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert not more
+    extra = {one.name: one.specifier for one in map(Requirement, EXTRAS["s3"])}
+    assert {one: spec for one, spec in extra.items() if one not in LOCKED}.keys() == {name}
+    found = LOCKED | {name: version}
+    assert all(found[one] in specifier for one, specifier in extra.items())
 
 
 def test_packages_that_carry_models_are_locked_with_digests() -> None:

@@ -24,9 +24,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from components.credentials import mask_credentials
 from components.file_lock import file_lock
+from components.object_store import failure, is_storage_error
 from components.registry.folders import SERVING, VersionFolders
 from components.registry.moved import follow_moved
-from components.settings import Settings
+from components.settings import Settings, url_of
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 BASELINE = "baseline"
@@ -46,10 +47,10 @@ class RegistryError(ValueError):
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Convert errors of MLflow and of its database into one line.
+    """Convert errors of MLflow, of its database and of its object store into one line.
 
     Raises:
-        RegistryError: MLflow cannot be reached or refused a request.
+        RegistryError: MLflow or the object store cannot be reached or refused a request.
     """
     try:
         yield
@@ -57,6 +58,12 @@ def reachable() -> Iterator[None]:
         reason = mask_credentials(str(error).strip().splitlines()[0])
         raise RegistryError(
             f"MLflow cannot be used (see register.tracking_uri): {reason:.300}"
+        ) from error
+    except Exception as error:
+        if not is_storage_error(error):
+            raise
+        raise RegistryError(
+            f"MLflow's artifacts cannot be used (see register.artifacts): {failure(error, 's3://')}"
         ) from error
 
 
@@ -85,7 +92,8 @@ class Registry:
         self.root = Path(root)
         self.folders = VersionFolders(self.root)
         self.name = settings.register_.model_name
-        self.artifacts = (self.root / settings.register_.artifacts).resolve()
+        artifacts = settings.register_.artifacts
+        self.artifacts = url_of(artifacts) or (self.root / artifacts).resolve().as_uri()
         uri = settings.register_.tracking_uri.get_secret_value()
         prefix = "sqlite:///"
         if uri.startswith(prefix) and not uri.startswith(prefix + "/"):
@@ -94,10 +102,10 @@ class Registry:
             if not file.exists():
                 with self.lock():
                     self._make_database(file)
-            within = settings.register_.artifacts
-            if not within.is_absolute():
-                follow_moved(file, self.artifacts, within, self.name)
-        self.uri = uri = _without_login(uri)
+            if not url_of(artifacts) and not Path(artifacts).is_absolute():
+                place = (self.root / artifacts).resolve()
+                follow_moved(file, place, Path(artifacts), self.name)
+        self.uri = uri = _with_driver(_without_login(uri))
         mlflow.set_tracking_uri(uri)
         self.client = MlflowClient(uri)
 
@@ -109,16 +117,24 @@ class Registry:
         partial = file.parent / ".new" / file.name
         shutil.rmtree(partial.parent, ignore_errors=True)
         partial.parent.mkdir(parents=True)
-        SqlAlchemyStore(f"sqlite:///{partial}", self.artifacts.as_uri()).engine.dispose()
+        SqlAlchemyStore(f"sqlite:///{partial}", self.artifacts).engine.dispose()
         partial.rename(file)
         partial.parent.rmdir()
 
     def experiment(self) -> str:
-        """Return the id of the shop's experiment, created if it does not exist."""
-        found = self.client.get_experiment_by_name(self.name)
+        """Return the id of the shop's experiment, created if it does not exist.
+
+        An experiment keeps its place of artifacts, so object storage that is set later has one of
+        its own.
+        """
+        name, found = self.name, self.client.get_experiment_by_name(self.name)
+        stored = not self.artifacts.startswith("file:")
+        if found is not None and stored and found.artifact_location != self.artifacts:
+            name = f"{self.name} ({self.artifacts})"
+            found = self.client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        return str(self.client.create_experiment(self.name, self.artifacts.as_uri()))
+        return str(self.client.create_experiment(name, self.artifacts))
 
     def alias(self, alias: str) -> str | None:
         """Return the version that an alias names, or None."""
@@ -192,6 +208,12 @@ class Registry:
         """Lock the registry: two processes must not change the champion at the same time."""
         with file_lock(self.root / SERVING / ".lock"):
             yield
+
+
+def _with_driver(uri: str) -> str:
+    """Return the URI of a database with the driver that is installed, psycopg 3."""
+    scheme, _, rest = uri.partition("://")
+    return f"postgresql+psycopg://{rest}" if scheme in ("postgresql", "postgres") else uri
 
 
 def _without_login(uri: str) -> str:

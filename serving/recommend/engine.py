@@ -79,7 +79,9 @@ class Engine:
         self.listed: Mask = np.ones(self.n_items, dtype=bool)
         if DELETED in table:
             self.listed = ~table[DELETED].to_numpy(dtype=bool)
-        self.available = table["available"].fillna(True).to_numpy(dtype=bool) & self.listed
+        self.available = (
+            table["available"].ne(False).fillna(True).to_numpy(dtype=bool) & self.listed
+        )
         self.shown: tuple[str, ...] = tuple(shown) if before is None else before.shown
         self.attributes: AttributeIndex = AttributeIndex(
             table, None if before is None else before.attributes, changed

@@ -82,7 +82,7 @@ def split(line: str) -> list[str]:
 def targets() -> set[str]:
     """Return the targets of the Makefile."""
     text = (REPOSITORY / "Makefile").read_text()
-    return set(re.findall(r"^([a-z-]+):", text, re.MULTILINE))
+    return set(re.findall(r"^([a-z0-9-]+):", text, re.MULTILINE))
 
 
 def check(command: str, whole: bool) -> None:

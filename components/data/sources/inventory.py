@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from components.data.sources.currencies import rates_file
 from components.data.sources.files import server_table, stored_files_of
+from components.data.sources.places import COPIES
 from components.data.sources.remote import State
 from components.data.sources.stored import StoredFile
 from components.settings import Settings, Source
@@ -39,6 +42,7 @@ def run(settings: Settings, root: Path) -> None:
     files = [file for source in sources for file in stored_files_of(source, root)]
     limit = int(ingest.hash_limit_mb * 1_000_000)
     found = {shown: state for file in files for shown, state in file_states(file, limit).items()}
+    _remove_old_copies(root / COPIES, files)
     size = sum(int(state["size"] or 0) for state in found.values())
     print(f"{len(found):,} files, {size:,} bytes")
     found |= {
@@ -49,6 +53,14 @@ def run(settings: Settings, root: Path) -> None:
     out = root / INVENTORY
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _remove_old_copies(folder: Path, files: Iterable[StoredFile]) -> None:
+    """Remove the copies of objects that changed or are not read any more."""
+    kept = {file.path.parent for file in files}
+    for copy in folder.glob("*"):
+        if copy not in kept:
+            shutil.rmtree(copy)
 
 
 def file_states(file: StoredFile, limit: int) -> dict[str, State]:

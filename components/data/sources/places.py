@@ -22,6 +22,9 @@ from components.data.sources.stored import (
 )
 from components.settings import FileFormat, url_of
 
+COPIES = Path("data/.sources")
+"""Copies of objects at ``s3://`` and ``gs://`` until they change, each in a folder of its own."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -94,8 +97,10 @@ class Place:
 
     def _copied(self, remote: Remote) -> StoredFile:
         path = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(remote.url).path))
-        digest = hashlib.sha256(remote.url.encode()).hexdigest()[:16]
-        copy = self.staging / "remote" / digest / (path.name or "file")
+        folder = self.root / COPIES if remote.version else self.staging / "remote"
+        content = f"{remote.url} {remote.version or ''}"
+        digest = hashlib.sha256(content.encode()).hexdigest()[:32]
+        copy = folder / digest / (path.name or "file")
         shown = mask_credentials(remote.url)
         return StoredFile(copy, shown, self.form, self.staging, _partitions(path.parent), remote)
 

@@ -12,7 +12,7 @@ import ipaddress
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from fsspec.callbacks import Callback
 from components.credentials import mask_credentials
 from components.data.sources.hints import did_you_mean
 from components.data.sources.patterns import is_pattern
+from components.object_store import failure
 from components.progress import Progress, progress
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -53,6 +54,10 @@ class Remote(Protocol):
 
     def fetch(self, out: Path) -> None:
         """Copy it to the file ``out``."""
+
+    @property
+    def version(self) -> str | None:
+        """What names its content until it changes, so that a copy can be kept; None: nothing."""
 
 
 def remote_files(url: str) -> tuple[list[Remote], bool]:
@@ -98,10 +103,20 @@ class StoredObject:
         own = {"etag": str(tag).strip('"')} if tag else {"modified": str(changed)}
         return {"size": int(self.about["size"]), **own}
 
+    @property
+    def version(self) -> str | None:
+        """The ETag."""
+        tag = self.state.get("etag")
+        return str(tag) if tag else None
+
     def fetch(self, out: Path) -> None:
         size = int(self.about["size"])
         with _explained(self.url), _Bar(self.url, size) as bar:
             self.store.get_file(self.about["name"], str(out), callback=bar)
+            now = replace(self, about=self.store.info(self.about["name"]))
+        if now.state != self.state:
+            shown = mask_credentials(self.url)
+            raise ValueError(f"ingest: {shown} changed while it was copied: run it again")
         _check_size(self.url, out, size)
 
 
@@ -110,6 +125,7 @@ class WebFile:
     """A file of a web server."""
 
     url: str
+    version = None  # its ETag would be another request for each file
 
     @property
     def state(self) -> State:
@@ -219,15 +235,8 @@ def _explained(url: str) -> Iterator[None]:
         if str(error).startswith("ingest:"):
             raise
         raise FileNotFoundError(f"ingest: there is nothing at {shown} ({error})") from error
-    except ImportError as error:
-        raise ValueError(f"ingest: {shown}: pip install 'bowerbird[gs]' to read gs://") from error
     except Exception as error:
-        lines = mask_credentials(str(error)).strip().splitlines() or [type(error).__name__]
-        advice = ""
-        denied = isinstance(error, PermissionError) or "credentials" in lines[0].lower()
-        if denied and url.startswith("s3:"):
-            advice = ": set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
-        raise ValueError(f"ingest: {shown} cannot be read ({lines[0]}){advice}") from error
+        raise ValueError(f"ingest: {shown} cannot be read ({failure(error, url)})") from error
 
 
 def _check_size(url: str, file: Path, size: int) -> None:

@@ -214,7 +214,9 @@ class StoredFile:
         """
         if self.remote and not self.path.exists():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.remote.fetch(self.path)
+            partial = self.path.with_name(f".{self.path.name}.partial")
+            self.remote.fetch(partial)
+            partial.replace(self.path)
         kind = kind_of(self.path, self.form)
         if not kind:
             raise ValueError(unknown_format(self.shown))

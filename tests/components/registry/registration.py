@@ -9,6 +9,7 @@ import lightgbm as lgb
 import numpy as np
 
 from components import registry
+from components.credentials import Credential
 from components.manifest import write_manifest
 from components.settings import Settings
 
@@ -17,6 +18,15 @@ def register(shop: tuple[Path, Settings]) -> dict:
     """Run the stage ``register`` and return what it reports."""
     registry.run(shop[1], shop[0])
     return json.loads((shop[0] / "reports/registration.json").read_text())
+
+
+def stored_at(settings: Settings, artifacts: Path, uri: str | None = None) -> Settings:
+    """Return the settings with another place of MLflow's artifacts and another database."""
+    values: dict[str, object] = {"artifacts": artifacts}
+    if uri is not None:
+        values["tracking_uri"] = Credential(uri)
+    section = settings.register_.model_copy(update=values)
+    return settings.model_copy(update={"register_": section})
 
 
 def spoil(root: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
 
@@ -14,9 +15,15 @@ from components.data.dataset import load_prepared
 from components.evaluation.compare import compare
 from components.manifest import MANIFEST, ManifestError, verify_manifest
 from components.registry import Registry, RegistryError, promote
-from components.registry.artifacts import commit
+from components.registry.artifacts import (
+    commit,
+    delete_version,
+    restore_evaluated,
+    restore_served,
+)
 from components.registry.folders import folder_digest
-from tests.components.registry.registration import register
+from tests.components.registry.registration import register, stored_at
+from tests.postgres import new_database
 
 
 def test_the_run_bears_parameters_metrics_and_versions(shop) -> None:
@@ -104,3 +111,31 @@ def test_the_commit_says_whether_files_were_changed(tmp_path: Path) -> None:
     assert commit(tmp_path) == head
     (tmp_path / "params.yaml").write_text("seed: 2")
     assert commit(tmp_path) == f"{head}+"
+
+
+@pytest.mark.slow
+def test_a_model_registers_to_s3_and_is_restored_on_another_machine(
+    shop, bucket, postgres: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = shop[0]
+    settings = stored_at(shop[1], Path("s3://shop/mlflow"), new_database(postgres))
+    shop = root, settings
+    inventory = {"s3://shop/orders.csv": {"etag": "4711", "size": 1}}
+    (root / "data/sources.json").write_text(json.dumps(inventory))
+    found = register(shop)
+    objects = [one["Key"] for one in bucket.list_objects_v2(Bucket="shop")["Contents"]]
+    assert any(key.startswith("mlflow/") and key.endswith("ranker.txt") for key in objects)
+    assert not list(root.glob("s3:*"))
+    with_sources = f"runs:/{found['run_id']}/data/sources.json"
+    assert json.loads(mlflow.artifacts.load_text(with_sources)) == inventory
+
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    registry = Registry(settings, elsewhere)
+    restore_served(registry, "1")
+    restore_evaluated(registry, "1")
+    for place in ("models/1", "judged/1"):
+        there, here = (one / "var/serving" / place for one in (root, elsewhere))
+        assert verify_manifest(here) == {}
+        assert folder_digest(here) == folder_digest(there)
+    delete_version(registry, registry.get("1"))
+    assert "Contents" not in bucket.list_objects_v2(Bucket="shop")

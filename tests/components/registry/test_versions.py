@@ -7,13 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
 from components.credentials import Credential
-from components.registry import Registry
+from components.registry import Registry, RegistryError, reachable
 from components.settings import Settings
+from tests.components.registry.registration import stored_at
 from tests.conftest import REPOSITORY
+from tests.object_store import KEYS, SECRET
 
 
 def test_an_unreachable_registry_ends_in_one_line_without_its_password(
@@ -75,3 +78,37 @@ def test_killed_while_mlflow_makes_its_database_the_next_makes_it(tmp_path: Path
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 9
     assert Registry(settings, tmp_path).versions() == []
     assert not (tmp_path / "var/mlflow/.new").exists()
+
+
+def test_object_storage_that_is_set_later_is_used(settings: Settings, tmp_path: Path) -> None:
+    local = Registry(settings, tmp_path)
+    first = local.client.get_experiment(local.experiment())
+    assert first.artifact_location == (tmp_path / "var/mlflow/artifacts").as_uri()
+    stored = Registry(stored_at(settings, Path("s3://shop/mlflow")), tmp_path)
+    second = stored.client.get_experiment(stored.experiment())
+    assert second.artifact_location == "s3://shop/mlflow"
+    assert stored.experiment() == second.experiment_id
+    assert local.experiment() == first.experiment_id
+
+
+def test_a_store_that_refuses_is_one_line_with_the_remedy(
+    no_credentials: None, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(bucket: str, words: str) -> None:
+        changed = stored_at(settings, Path(f"s3://{bucket}/mlflow"))
+        with pytest.raises(RegistryError, match=words) as caught, reachable():  # noqa: PT012
+            experiment = Registry(changed, tmp_path).experiment()
+            with mlflow.start_run(experiment_id=experiment):
+                mlflow.log_dict({}, "some.json")
+        assert "see register.artifacts" in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert SECRET not in str(caught.value)
+
+    # Another name of the server: MLflow keeps the client of the first, with its credentials.
+    url = os.environ["AWS_ENDPOINT_URL"].replace("127.0.0.1", "localhost")
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", url)
+    refused("shop", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name.upper(), value)
+    monkeypatch.delenv("MLFLOW_S3_ENDPOINT_URL")
+    refused("shops", "bucket does not exist: make the bucket")

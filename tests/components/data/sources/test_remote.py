@@ -7,8 +7,6 @@ import json
 import socket
 import sqlite3
 import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,7 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-import boto3
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,62 +29,20 @@ from cryptography.x509.oid import NameOID
 from components.data.sources import inventory
 from components.data.sources.columns import read
 from components.data.sources.files import connect, files_of
+from components.data.sources.places import COPIES
+from components.file_erasure import erase_tables
 from components.settings import Ingest, Settings, Source
 from tests.components.data.shop_files import ingest
-from tests.processes import end, free_port, wait_until
+from tests.object_store import KEYS, SECRET
+from tests.processes import free_port
 
 COLUMNS = {"user_id": "u", "item_id": "s", "timestamp": "t"}
 DAY = "2024-03-01"
-SECRET = "4711-secret"
-
-
 NO_GCSFS = (ValueError, "gs://shop/in/a.csv", r"pip install 'bowerbird\[gs\]'")
 
 
 def csv_of(*users: str) -> bytes:
     return ("u,s,t\n" + "".join(f"{user},x,{DAY}\n" for user in users)).encode()
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    """The URL of a server of S3's protocol."""
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    client = boto3.client("s3", "us-east-1", endpoint_url=url, **KEYS)
-    try:
-        wait_until(lambda: _made(client), 60, "moto_server")
-        yield url
-    finally:
-        end(process)
-
-
-KEYS = {"aws_access_key_id": "reader", "aws_secret_access_key": SECRET}
-
-
-def _made(client: Any) -> bool:
-    try:
-        client.create_bucket(Bucket="shop")
-    except Exception:
-        return False
-    return True
-
-
-@pytest.fixture
-def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The client of an empty bucket ``shop``, whose credentials the environment has."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name.upper(), value)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = boto3.client("s3")
-    yield client
-    for one in client.list_objects_v2(Bucket="shop").get("Contents", []):
-        client.delete_object(Bucket="shop", Key=one["Key"])
 
 
 def put(bucket: Any, **objects: bytes) -> None:
@@ -149,6 +104,29 @@ def test_the_inventory_changes_when_an_object_does(
     put(bucket, **{"in/c.csv": csv_of("4")})
     grown = listed(settings, tmp_path, "s3://shop/in")
     assert grown.keys() - before.keys() == {"s3://shop/in/c.csv"}
+
+
+def test_an_object_is_copied_once_until_it_changes(
+    bucket: Any, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(bucket, **{"in/a.csv": csv_of("1"), "in/b.csv": csv_of("2")})
+    assert users_of(tmp_path, path="s3://shop/in") == ["1", "2"]
+    assert capsys.readouterr().out.count("bytes copied") == 2
+    assert users_of(tmp_path, path="s3://shop/in") == ["1", "2"]
+    put(bucket, **{"in/b.csv": csv_of("3")})  # of the same size
+    assert users_of(tmp_path, path="s3://shop/in") == ["1", "3"]
+    assert capsys.readouterr().out.count("bytes copied") == 1
+    listed(settings, tmp_path, "s3://shop/in/b.csv")
+    (copy,) = (tmp_path / COPIES).rglob("*.csv")  # of what is read no more there is none
+    assert copy.read_bytes() == csv_of("3")
+
+    (file,) = files_of(Source(path="s3://shop/in/a.csv", columns=COLUMNS), tmp_path)
+    put(bucket, **{"in/a.csv": csv_of("4")})
+    with pytest.raises(ValueError, match=r"in/a\.csv changed while it was copied: run it again"):
+        read(connect("UTC"), file, "interactions")
+    assert users_of(tmp_path, path="s3://shop/in/a.csv") == ["4"]
+    erase_tables(settings, tmp_path, ["4"])
+    assert not (tmp_path / COPIES).exists()
 
 
 def test_what_is_not_in_the_store_is_refused(

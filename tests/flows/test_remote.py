@@ -1,0 +1,190 @@
+"""Outputs in DVC's remote: another machine continues where the first stopped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dvc.repo import Repo
+
+from components.project.folder import write_folder
+from components.settings import Settings
+from flows.remote import RemoteError, pull, push
+from tests.conftest import REPOSITORY, absent
+from tests.object_store import SECRET
+from tests.processes import free_port
+
+PIPELINE = """\
+stages:
+  one: {cmd: cp in one && echo one >> ran, deps: [in], outs: [one]}
+  two: {cmd: cp one two && echo two >> ran, deps: [one], outs: [two]}
+"""
+
+
+@pytest.fixture
+def dvc_s3() -> None:
+    """Be without the test, or fail, where DVC cannot use a remote on S3."""
+    if not find_spec("dvc_s3"):
+        absent("no dvc-s3: make s3")
+
+
+def git(folder: Path, *arguments: str) -> None:
+    user = ("-c", "user.name=shop", "-c", "user.email=shop@example.com")
+    subprocess.run(["git", *user, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def pipeline(folder: Path, remote: str = "s3://shop/dvc") -> Path:
+    """Make a repository of two small stages with a remote."""
+    folder.mkdir()
+    git(folder, "init", "--quiet")
+    Repo.init(str(folder)).close()
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / "in").write_text("data")
+    (folder / ".gitignore").write_text("/one\n/two\n/ran\n")
+    with Repo(str(folder)) as repo, repo.config.edit("repo") as config:
+        config["core"] = {"remote": "storage", "analytics": False}
+        config["remote"] = {"storage": {"url": remote}}
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "pipeline")
+    return folder
+
+
+def reproduce(folder: Path, *stages: str) -> list[str]:
+    """Run stages; return the commands that ran, without those that DVC took from its caches."""
+    (folder / "ran").unlink(missing_ok=True)
+    subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], cwd=folder, check=True)
+    return (folder / "ran").read_text().split() if (folder / "ran").exists() else []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("dvc_s3")
+def test_a_clone_continues_after_the_finished_stages(
+    bucket: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, clone = pipeline(tmp_path / "first"), tmp_path / "clone"
+    assert reproduce(first, "one") == ["one"]
+    assert push(first) == 2  # an output and a run
+    assert "dvc.lock has changes that git does not have" in capsys.readouterr().out
+    git(tmp_path, "clone", "--quiet", "first", "clone")  # without dvc.lock
+    assert pull(clone) == 0  # no dvc.lock that names an output
+    assert reproduce(clone, "--pull") == ["two"]  # the run cache has the first
+    push(clone)
+
+    git(first, "add", "dvc.lock")
+    git(first, "commit", "--quiet", "-m", "one")
+    push(first)
+    assert "dvc.lock has changes" not in capsys.readouterr().out.splitlines()[-1]
+    shutil.rmtree(clone)
+    git(tmp_path, "clone", "--quiet", "first", "clone")
+    pull(clone)
+    assert (clone / "one").read_text() == "data"
+    assert reproduce(clone, "--pull") == []  # the second was run, and pushed, elsewhere
+    assert (clone / "two").read_text() == "data"
+
+
+def test_what_a_clone_needs_is_in_the_cache() -> None:
+    """An output outside the cache is missing in a clone, where its stage would run again."""
+    uncached = set()
+    for stage in yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"].values():
+        for kind in ("outs", "metrics", "plots"):
+            for one in stage.get(kind, []):
+                if isinstance(one, dict) and not next(iter(one.values())).get("cache", True):
+                    uncached |= one.keys()
+    # What runs each time, and what each machine's registry needs.
+    assert uncached == {"data/code", "data/sources.json", "reports/registration.json"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("dvc_s3")
+def test_a_remote_that_cannot_be_used_is_one_line_with_the_remedy(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+
+    def refused(folder: Path, words: str) -> None:
+        with pytest.raises(RemoteError, match=words) as caught:
+            push(folder)
+        said.append(str(caught.value))
+
+    refused(tmp_path, "there is no DVC repository in")
+    with Repo.init(str(tmp_path), no_scm=True):
+        pass
+    refused(tmp_path, "there is no remote: dvc remote add --default")
+    shutil.rmtree(tmp_path / ".dvc")
+    refused(pipeline(tmp_path / "bucket", "s3://shops/dvc"), "s3://shops/dvc .*make the bucket, or")
+    refused(pipeline(tmp_path / "gs", "gs://shop/dvc"), r"pip install 'bowerbird\[gs\]'")
+    folder = pipeline(tmp_path / "first")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    refused(folder, "Could not connect .*: is AWS_ENDPOINT_URL right")
+    with Repo(str(folder)) as repo, repo.config.edit("repo") as config:
+        config["remote"]["storage"]["secret_access_key"] = SECRET
+    refused(folder, r"\.dvc/config holds a credential \(secret_access_key of storage\)")
+    assert SECRET not in " ".join([*said, *capfd.readouterr()])
+
+
+def test_missing_credentials_are_named(no_credentials: None, tmp_path: Path) -> None:
+    folder = pipeline(tmp_path / "first")
+    with pytest.raises(RemoteError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        pull(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("dvc_s3")
+def test_a_shop_is_handed_over_between_two_clones(
+    bucket: Any, small_shop: tuple[Path, Settings], tmp_path: Path
+) -> None:
+    source = small_shop[0]
+    first, clone = tmp_path / "first", tmp_path / "clone"
+    for name in ("lines.parquet", "reviews.csv.gz"):
+        (first / "datasets").mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / name, first / "datasets" / name)
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    params["ingest"]["interactions"][0]["path"] = "datasets/lines.parquet"
+    params["ingest"]["reviews"][0]["path"] = "datasets/reviews.csv.gz"
+    params["understanding"] |= {"encoder": ""}
+    write_folder(first, yaml.safe_dump(params, sort_keys=False))
+    shutil.copy(REPOSITORY / "rules.yaml", first)
+
+    def run(folder: Path, *command: str) -> str:
+        environment = {
+            **os.environ,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            # nothing of the first machine but git and the remote
+            "DVC_SITE_CACHE_DIR": str(folder / ".site"),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run(first, "dvc", "remote", "add", "--default", "storage", "s3://shop/dvc")
+    assert "Running stage 'ingest'" in run(first, "dvc", "repro", "ingest")
+    git(first, "add", ".")
+    git(first, "commit", "--quiet", "-m", "the shop")
+    run(first, "bowerbird", "push")
+
+    git(tmp_path, "clone", "--quiet", "first", "clone")
+    run(clone, "bowerbird", "pull")
+    said = run(clone, "dvc", "repro", "validate")
+    assert "Stage 'ingest' didn't change, skipping" in said
+    assert "Running stage 'validate'" in said
+    git(clone, "commit", "--quiet", "-am", "validated")
+    run(clone, "bowerbird", "push")
+
+    git(first, "pull", "--quiet", str(clone))
+    run(first, "bowerbird", "pull")
+    assert (first / "reports/validation.json").exists()
+    assert "Running stage 'validate'" not in run(first, "dvc", "repro", "validate")
