@@ -129,6 +129,8 @@ def test_a_remote_that_cannot_be_used_is_one_line_with_the_remedy(
     assert SECRET not in " ".join([*said, *capfd.readouterr()])
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("dvc_s3")
 def test_missing_credentials_are_named(no_credentials: None, tmp_path: Path) -> None:
     folder = pipeline(tmp_path / "first")
     with pytest.raises(RemoteError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
