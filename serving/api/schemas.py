@@ -18,7 +18,6 @@ from pydantic import (
 )
 
 from components.clock import CLOCK_SKEW
-from components.settings import Event
 from components.web_addresses import LONGEST_ADDRESS, WEB_ADDRESSES, is_web_address
 from serving.conversation.dialogue_state import ConversationState
 from serving.events.tables import SECOND
@@ -303,7 +302,8 @@ class FeedbackEvent(Body):
     user_id: UserId | None = None
     session_id: Id | None = None
     item_id: Id
-    event: Event | Literal["hide"] = Field(
+    # One literal: a union would be named by its parts where an event is refused.
+    event: Literal["view", "click", "cart", "purchase", "rating", "dislike", "hide"] = Field(
         description="dislike, hide: the product is not shown to this shopper again, and similar "
         "ones go down; so do ratings of preprocess.low_rating stars or less"
     )

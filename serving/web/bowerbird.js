@@ -86,8 +86,13 @@
     return made;
   }
 
+  const drawing = new Map(); // place → its newest request: an older answer may come later
+
   async function draw(place, { kind = "recommend", render = card, ...body }) {
-    const { items, impression_id } = await list(kind, body);
+    const request = list(kind, body);
+    drawing.set(place, request);
+    const { items, impression_id } = await request;
+    if (drawing.get(place) !== request) return;
     const rows = items.map((item) => {
       const row = part("li", "item");
       row.append(render(item));
@@ -206,6 +211,8 @@
 
   const event = (name) => (item_id, more = {}) => send({ ...more, item_id: String(item_id), event: name });
   window.bowerbird = { shelf, scan, consent, signIn, view: event("view"), cart: event("cart"), purchase: event("purchase") };
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", scan); else scan();
+  // After the page's own deferred scripts, which know of the consent.
+  for (const name of ["DOMContentLoaded", "load"]) window.addEventListener(name, scan);
+  if (document.readyState === "complete") scan();
   flush();
 })();

@@ -288,6 +288,7 @@ def test_answers_show_attributes(client: httpx.Client) -> None:
         "launched": "2026-01-08T12:00:00+00:00",
         "margin": 7,
         "use": ["kitchen", "garden"],
+        "care": "wash by hand",
     }
 
 

@@ -194,7 +194,8 @@ def test_no_text_of_a_template_is_without_a_mark(template: str) -> None:
 STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`')
 MARKED = re.compile(r'(?:\b_|\bN_|\bngettext)\(\s*$|\bngettext\(\s*"[^"]*",\s*$')
 TECHNICAL = {
-    *("Content-Type", "bounds date", "xMidYMid slice"),  # of headers, style and SVG
+    *("Content-Type", "bounds date", "tile photo", "xMidYMid slice"),  # of headers, style and SVG
+    "noopener noreferrer",
     *("rolled back", "taken over"),  # compared with
 }
 SCRIPTS = sorted((SERVING / "web").glob("*.js"))

@@ -113,7 +113,7 @@ def test_a_batch_is_kept_whole_or_not_at_all(served: Client, items: list[str]) -
     ]
     kept = served.post("/feedback/batch", json={"events": rows}).json()
     assert (kept["accepted"], kept["duplicates"]) == (4, 1)
-    assert kept["unknown_items"] == ["brand new"]
+    assert kept["unknown_items"] == ["BRAND NEW"]  # as ingest spells it
 
 
 def test_filters_and_exclusions(served: Client, items: list[str], known_user: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import chdir
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import numpy as np
@@ -20,7 +20,8 @@ import bowerbird
 from components.data import ingest, validation
 from components.data.dataset import Catalogue, Prepared
 from components.data.profiles import write_profiles
-from components.settings import Settings, load_settings
+from components.settings import Event, Settings, load_settings
+from serving.api.schemas import FeedbackEvent
 from serving.events.sign_in import move_session
 from serving.events.store import EventStore
 from tests.colour_shop import N_ITEMS, ages, colour_hybrid, colour_shop
@@ -83,6 +84,11 @@ def shown(client: httpx.Client, user_id: str, k: int = N_ITEMS, **body: Any) -> 
 def act(client: httpx.Client, user_id: str, event: str, *items: int, **more: Any) -> dict[str, Any]:
     events = [{"user_id": user_id, "item_id": f"i{one}", "event": event, **more} for one in items]
     return post(client, "/feedback/batch", events=events)
+
+
+def test_feedback_has_every_kind_of_event_and_hide() -> None:
+    given = get_args(FeedbackEvent.model_fields["event"].annotation)
+    assert given == (*get_args(Event), "hide")
 
 
 def test_what_was_bought_is_excluded_however_long_ago(client: httpx.Client) -> None:
