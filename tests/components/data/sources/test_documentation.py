@@ -30,6 +30,8 @@ VALUES = {
     "currency": "EUR",
     "status": "paid",
     "version": 2,
+    "image": "https://shop.example/cup.jpg",
+    "url": "/cup",
 }
 """A value of each contract column; a text for all others."""
 
