@@ -10,8 +10,9 @@ users' later events reveal what became popular. Meng et al., RecSys 2020.)
 
 A *gap* is a run of days without an event that is longer than half of the shorter window, such as
 that between the data of a past year and a click today. It counts as that half, so no window lies
-within it. Models weigh events by their age, so a few events after a gap would decide alone what is
-popular: they are left out, and the stage says so, until they are enough (``last_day``).
+within it, unless events are so rare that nothing would be left to train on. Models weigh events by
+their age, so a few events after a gap would decide alone what is popular: they are left out, and
+the stage says so, until they are enough (``last_day``).
 """
 
 from __future__ import annotations
@@ -95,12 +96,20 @@ def boundaries(days: Int64Array, settings: Preprocess) -> dict[str, int]:
     >>> times = boundaries(np.append(np.arange(30), 5000), settings)
     >>> {name: seconds // DAY for name, seconds in times.items()}
     {'validation_start': 19, 'test_start': 26, 'end': 5001}
+
+    unless that leaves nothing to train on:
+
+    >>> times = boundaries(np.array([0, 20, 29]), settings)
+    >>> {name: seconds // DAY for name, seconds in times.items()}
+    {'validation_start': 16, 'test_start': 23, 'end': 30}
     """
     counted = np.minimum(np.diff(days, prepend=days[:1]), longest_gap(settings)).cumsum()
     widths = np.array([settings.validation_days + settings.test_days, settings.test_days])
     wanted = counted[-1] + 1 - widths
     at = np.searchsorted(counted, wanted)
     starts = days[at] - (counted[at] - wanted)
+    if days[0] >= starts[0]:  # few days have events: their gaps count in full
+        starts = days[-1] + 1 - widths
     if days[0] >= starts[0]:
         raise ValueError(
             f"preprocess: the interactions span {days[-1] - days[0] + 1} days, but "

@@ -24,6 +24,7 @@ TEST = START + 72 * DAY
 def prepare(root: Path, settings: Settings, rows: list[tuple], **preprocess) -> Path:
     """Run ``preprocess`` on (user_id, item_id, event, day, rating) of a span of 100 days."""
     ends = [("first", "a", "purchase", 0, None), ("last", "a", "purchase", 99.5, None)]
+    ends.insert(1, ("first", "a", "purchase", 65, None))  # each window has a success
     frame = pd.DataFrame([*ends, *rows], columns=["user_id", "item_id", "event", "day", "rating"])
     frame["timestamp"] = pd.to_datetime(START + frame.pop("day") * DAY, unit="s", utc=True)
     frame["rating"] = frame["rating"].astype("float32")
@@ -147,7 +148,7 @@ def test_purchases_alone_carry_no_arrays(prepared_folder: Path) -> None:
 
 def test_without_a_success_preprocess_names_the_kinds(tmp_path: Path, settings: Settings) -> None:
     rows = [("anna", "lamp", "view", 60, None), ("ben", "lamp", "view", 61, None)]
-    with pytest.raises(ValueError, match=r"preprocess\.targets: .* cart.*purchase \(2\), view \(2"):
+    with pytest.raises(ValueError, match=r"preprocess\.targets: .* cart.*purchase \(3\), view \(2"):
         prepare(tmp_path, settings, rows, targets=["cart"])
 
 
