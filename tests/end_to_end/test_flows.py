@@ -253,6 +253,7 @@ def test_drift_in_the_feedback_ends_in_a_judged_challenger(
     assert caller.versions[-1] == champion
 
 
+@pytest.mark.slow  # version 2 is that of the drift
 def test_promote_and_rollback_reach_the_running_endpoint(
     trained_house: Any, endpoint: httpx.Client
 ) -> None:
