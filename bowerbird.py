@@ -64,6 +64,16 @@ app = typer.Typer(
 ROOT = Path()
 
 
+@contextmanager
+def errors_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
+    """Print an error of these kinds as one line, and end the command with status 1."""
+    try:
+        yield
+    except kinds as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
 _invoked: list[str] = []
 """The command that runs, once it is known."""
 
@@ -188,16 +198,13 @@ def _repro(*arguments: str) -> None:
     from flows.inputs import missing_settings
     from flows.repair import remove_damaged
 
-    try:
+    with errors_in_one_line(SettingsError):
         if missing := missing_settings(load_settings(), ROOT):
             raise SettingsError(
                 f"dvc.yaml reads {', '.join(missing)}, which params.yaml lacks: add the lines "
                 + ", ".join(f"`{name}: {value}`" for name, value in missing.items())
                 + " in their sections"
             )
-    except SettingsError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     remove_damaged()
     # Stages are commands of this environment, even if it is not activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -237,11 +244,8 @@ def pull(
 def _transfer(direction: str, remote: str | None) -> None:
     from flows import remote as dvc_remote
 
-    try:
+    with errors_in_one_line(dvc_remote.RemoteError):
         getattr(dvc_remote, direction)(ROOT, remote)
-    except dvc_remote.RemoteError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -352,16 +356,12 @@ def refresh(
     """Take the newest data into the champion without a training, and publish it as a version."""
     from components.file_erasure import no_training
 
-    try:
-        with no_training(ROOT):
-            if data:
-                export_feedback()
-                # Not into DVC's cache, which would grow with each refresh: the next training does.
-                _repro("--no-commit", "preprocess")
-            _stage("components.registry.refresh")
-    except ValueError as error:  # of the lock
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
+    with errors_in_one_line(ValueError), no_training(ROOT):
+        if data:
+            export_feedback()
+            # Not into DVC's cache, which would grow with each refresh: the next training does.
+            _repro("--no-commit", "preprocess")
+        _stage("components.registry.refresh")
 
 
 @app.command()
@@ -376,13 +376,10 @@ def tune(
     from components.recommenders.tuning import tune as search
     from components.settings import SettingsError, load_settings
 
-    try:
+    with errors_in_one_line(SettingsError, FileNotFoundError, ValueError):
         study = search(model, load_settings(), ROOT, trials, timeout, metric=ndcg)
         typer.echo(f"best on validation: NDCG@10 {study.best_value:.4f}, for params.yaml:")
         typer.echo(snippet(study, model))
-    except (SettingsError, FileNotFoundError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     typer.echo(f"report: {ROOT / 'var/search' / model}")
 
 
@@ -414,11 +411,8 @@ def monitor(
     from components.settings import SettingsError, load_settings
     from monitoring.run import check_drift
 
-    try:
+    with errors_in_one_line(SettingsError, FileNotFoundError, ValueError):
         found = check_drift(load_settings(), ROOT, window)
-    except (SettingsError, FileNotFoundError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     verdict = found.verdict
     states = {"broken": "broken data", "attack": "signs of an attack", "drift": "drift"}
     typer.echo(states.get(verdict.kind) or ("no drift" if verdict.enough else "not enough data"))
@@ -456,11 +450,8 @@ def hold(
     if promotion:
         typer.echo(str(hold_promotions(ROOT, reason)))
         return
-    try:
+    with errors_in_one_line(ValueError):
         days = hold_days(ROOT, first.date(), (last or first).date(), reason, "operator")
-    except ValueError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     typer.echo(f"{len(days)} days newly held; the next training leaves their events out")
 
 
@@ -485,11 +476,8 @@ def release(
             else "promotions were not held"
         )
         return
-    try:
+    with errors_in_one_line(ValueError):
         days = release_days(ROOT, first.date(), (last or first).date(), reason)
-    except ValueError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     _send_alerts()
     typer.echo(f"{len(days)} held days released; the next training learns from them")
 
@@ -511,11 +499,8 @@ def held() -> None:
     from components.data.held_days import load_held_days
     from components.evaluation.promotion_hold import SUSPECTS, read_promotion_hold
 
-    try:
+    with errors_in_one_line(ValueError):
         reasons = load_held_days(ROOT).reasons()
-    except ValueError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     for day, reason in sorted(reasons.items()):
         typer.echo(f"{day}  {reason}")
     promotions = read_promotion_hold(ROOT)
@@ -563,15 +548,12 @@ def alerts(
             times = f", {one.count} times until {one.last[:16]}" if one.count > 1 else ""
             typer.echo(f"{one.opened[:16]}  {one.kind}: {one.subject}{times}\n    {one.reason}")
         return
-    try:
+    with errors_in_one_line(SettingsError):
         settings = load_settings()
         if not settings.monitor.alert_urls.addresses:
             raise SettingsError(
                 "there is no address: set BOWERBIRD_MONITOR__ALERT_URLS, see docs/operations.md"
             )
-    except SettingsError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     sent = send_test(settings)
     for url, is_sent in sent.items():
         typer.echo(f"{url}: {'delivered' if is_sent else 'not delivered'}")
@@ -591,11 +573,8 @@ def summary() -> None:
     from components.settings import SettingsError, load_settings
     from components.summary import summary as text
 
-    try:
+    with errors_in_one_line(SettingsError, FileNotFoundError, ValueError):
         typer.echo(text(ROOT, load_settings()))
-    except (SettingsError, FileNotFoundError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
 
 
 @contextmanager
@@ -604,13 +583,10 @@ def _registry() -> Iterator[Registry]:
     from components.registry import Registry, RegistryError, reachable
     from components.settings import SettingsError, load_settings
 
-    try:
+    with errors_in_one_line(SettingsError, RegistryError):
         settings = load_settings()
         with reachable():
             yield Registry(settings, ROOT)
-    except (SettingsError, RegistryError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -659,12 +635,8 @@ def rebuild(
     from flows.rebuild import rebuild as train_again
     from flows.stages import StageFailed
 
-    try:
-        with _registry() as registry:
-            found = train_again(registry, version, folder)
-    except (ValueError, StageFailed) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
+    with errors_in_one_line(ValueError, StageFailed), _registry() as registry:
+        found = train_again(registry, version, folder)
     if found.code:
         stages = ", ".join(found.code)
         typer.echo(f"the installed code of {stages} is not the version's: install its commit first")
@@ -698,7 +670,7 @@ def flows() -> None:
     from flows.children import ended_with_this_process
     from flows.servers import url
 
-    try:
+    with errors_in_one_line(SettingsError, AccessError):
         settings = load_settings()
         # Send the login only to the server of `bowerbird ui` in this folder.
         own = f"{url(settings.flows.host, settings.flows.prefect_port)}/api"
@@ -708,9 +680,6 @@ def flows() -> None:
 
         with ended_with_this_process():
             serve_flows(settings)
-    except (SettingsError, AccessError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -725,11 +694,8 @@ def deploy(
     from components.settings import load_settings
     from flows.work_pool import deploy_flows
 
-    try:
+    with errors_in_one_line(ValueError):
         names = deploy_flows(load_settings(), ROOT, work_pool, image, source, branch, folder)
-    except ValueError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     typer.echo(f"deployed to {work_pool}: {', '.join(names)}")
 
 
@@ -758,30 +724,27 @@ def ui() -> None:
     from flows.children import ended_with_this_process
     from flows.servers import servers, url
 
-    try:
+    with errors_in_one_line(SettingsError, AccessError, OSError):
         settings = load_settings()
         f = settings.flows
         check_host(f.host)
         _check_free(f.host, f.prefect_port, "flows.prefect_port")
         _check_free(f.host, f.mlflow_port, "flows.mlflow_port")
         login = load_login(ROOT)
-    except (SettingsError, AccessError, OSError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     # Prefect reads these when it is imported. The project has its own database.
     os.environ.setdefault("PREFECT_HOME", str((ROOT / "var/prefect").resolve()))
     os.environ["PREFECT_API_URL"] = f"{url(f.host, f.prefect_port)}/api"
     os.environ["PREFECT_API_AUTH_STRING"] = login
     from flows.deployments import serve_flows
 
-    try:
-        with ended_with_this_process(), servers(settings, ROOT) as (prefect, mlflow):
-            typer.echo(f"Prefect {prefect}   MLflow {mlflow}   stop with Ctrl-C")
-            typer.echo(how_to_log_in(ROOT))
-            serve_flows(settings, own_server=True)
-    except RuntimeError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
+    with (
+        errors_in_one_line(RuntimeError),
+        ended_with_this_process(),
+        servers(settings, ROOT) as (prefect, mlflow),
+    ):
+        typer.echo(f"Prefect {prefect}   MLflow {mlflow}   stop with Ctrl-C")
+        typer.echo(how_to_log_in(ROOT))
+        serve_flows(settings, own_server=True)
 
 
 @app.command()
@@ -799,7 +762,7 @@ def serve(
     from serving.events.errors import StoreError
     from serving.events.store import check_store
 
-    try:
+    with errors_in_one_line(SettingsError, SecretError, ValueError):
         settings = load_settings()
         host, port = host or settings.serve.host, port or settings.serve.port
         if not Keys.from_environment().both and not (host == "localhost" or is_loopback(host)):
@@ -814,18 +777,12 @@ def serve(
 
         check_setting(settings.serve.language)
         load_secret(ROOT)
-    except (SettingsError, SecretError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
-    try:
+    with errors_in_one_line(LaunchError, StoreError, FileNotFoundError, ValueError):
         check_model(ROOT)
         check_store(settings.serve.events_url.get_secret_value(), ROOT)
         # In this process, so that signals reach the server. Workers that survive it keep the port.
         with ended_with_this_process():
             launch(ROOT, host, port, workers)
-    except (LaunchError, StoreError, FileNotFoundError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -895,11 +852,8 @@ def package() -> None:
     from components.settings import SettingsError, load_settings
     from serving.packaging import package as build
 
-    try:
+    with errors_in_one_line(SettingsError, FileNotFoundError, ValueError):
         tag = build(load_settings(), ROOT)
-    except (SettingsError, FileNotFoundError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     typer.echo(tag)
     typer.echo(f"serve it: bentoml serve {tag}    as a container: bentoml containerize {tag}")
 
@@ -920,7 +874,7 @@ def export_feedback() -> None:
     )
     from serving.events.store import open_store
 
-    try:
+    with errors_in_one_line(SettingsError, StoreError, ValueError):
         settings = load_settings()
         with open_store(settings.serve.events_url.get_secret_value(), ROOT) as store:
             files = export_events(store.database, ROOT / settings.ingest.feedback)
@@ -929,9 +883,6 @@ def export_feedback() -> None:
             files += export_items(store.database, ROOT / "data/catalogue", of_items)
             files += export_users(store.database, ROOT / USERS, of_users)
             files += export_erasures(store.database, ROOT)
-    except (SettingsError, StoreError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     for file in files:
         typer.echo(file)
     typer.echo(f"{len(files)} files written")
@@ -952,14 +903,11 @@ def erase(
     from serving.events.tables import profile_of
 
     profile = str(profile_of(None, person) if session else profile_of(person, None))
-    try:
+    with errors_in_one_line(SettingsError, StoreError, ValueError, OSError):
         settings = load_settings()
         url = settings.serve.events_url.get_secret_value()
         with no_training(ROOT), tables_of_one_command(ROOT), open_store(url, ROOT) as store:
             result = erase_person_offline(store, settings, ROOT, profile)
-    except (SettingsError, StoreError, ValueError, OSError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     for place in result.places:
         rows = "" if place.rows is None else f"{place.rows:,} rows"
         typer.echo(f"{place.place}: {place.state} {rows}".rstrip())

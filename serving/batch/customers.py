@@ -85,7 +85,7 @@ class Histories:
     """The users' histories of a model version, read a few customers at a time.
 
     file: None: there is none. items: ids of the model's products. The file stays open, so that one
-    that an erasure writes meanwhile changes nothing.
+    that an erasure writes at the same time changes nothing.
 
     ids: string (n,), the customers of the file in its order. end: seconds since 1970 of the newest
     event with a product of the model, 0 without one.

@@ -188,7 +188,7 @@ class _Live:
 
 
 def _meaning(live: _Live, at: int) -> tuple[str, float | None]:
-    """Return the kind and the rating of an event; two of one item exclude it alike."""
+    """Return the kind and the rating of an event: what it says of its item."""
     rating = live.ratings[at]
     return live.events[at], None if np.isnan(rating) else rating
 
