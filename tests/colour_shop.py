@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from components.data.attribute_codes import UserAttributes
-from components.data.dataset import Catalogue, Histories, Interactions
+from components.data.dataset import Catalogue, Histories, Interactions, Prepared
+from components.data.profiles import write_profiles
 from components.recommenders.factory import build
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
@@ -85,3 +87,13 @@ def colour_hybrid(
     model = Hybrid(rank, candidates, seed=1).fit(train, catalogue)
     users = np.arange(1, N_USERS)
     return model.fit_ranker(newcomers(train, users), train.matrix()[users], exclude_seen=False)
+
+
+def write_colour_model(root: Path, settings: Settings) -> None:
+    """Write the shop's model and profiles into a folder; of the user ``known`` only the age is
+    known."""
+    train, catalogue = colour_shop()
+    colour_hybrid(train, catalogue, settings).save(root / "models/hybrid")
+    newcomer = pd.DataFrame({"user_id": ["known"], "category:age": ["young"]})
+    prepared = Prepared(train, catalogue, ages(), 0, 0, 0, newcomer)
+    write_profiles(prepared, root / "models/profiles/profiles.parquet")

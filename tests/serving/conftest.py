@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -144,6 +145,16 @@ class Server:
         """Return a client of the server."""
         return httpx.Client(base_url=self.url, timeout=30)
 
+    @contextmanager
+    def serving(self) -> Iterator[httpx.Client]:
+        """Start the server and return a client of it; both end with the block."""
+        self.start()
+        try:
+            with self.client() as client:
+                yield client
+        finally:
+            self.stop()
+
     def stop(self, kill: bool = False) -> None:
         """End the process and its children, with SIGKILL if told so."""
         if self.process is None:
@@ -183,16 +194,23 @@ def make_server() -> type[Server]:
     return Server
 
 
-@pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The origin of an empty page of somebody else, on another port of this machine."""
-    folder = tmp_path_factory.mktemp("elsewhere")
-    (folder / "index.html").write_text("<!doctype html><title>elsewhere</title>")
+@contextmanager
+def static_pages(folder: Path) -> Iterator[str]:
+    """Serve a folder of static pages on a free port; return its origin."""
     handler = partial(SimpleHTTPRequestHandler, directory=folder)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://localhost:{server.server_port}"
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The origin of an empty page of somebody else, on another port of this machine."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (folder / "index.html").write_text("<!doctype html><title>elsewhere</title>")
+    with static_pages(folder) as origin:
+        yield origin
 
 
 @pytest.fixture(scope="session")
@@ -204,7 +222,5 @@ def served(
     for name in ("hybrid", "profiles"):
         shutil.copytree(trained[0] / "models" / name, root / "models" / name)
     shutil.copy(trained[0] / "params.yaml", root / "params.yaml")
-    server = Server(root).start()
-    with server.client() as client:
+    with Server(root).serving() as client:
         yield client
-    server.stop()

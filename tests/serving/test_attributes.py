@@ -18,8 +18,6 @@ from typer.testing import CliRunner
 
 import bowerbird
 from components.data.attribute_codes import Vocabulary
-from components.data.dataset import Prepared
-from components.data.profiles import write_profiles
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
 from serving.events.event_erasure import erase
@@ -34,7 +32,7 @@ from serving.events.user_table import (
     users_revision,
 )
 from serving.models.catalogue import overlaid
-from tests.colour_shop import ages, colour_hybrid, colour_shop
+from tests.colour_shop import write_colour_model
 from tests.conftest import REPOSITORY
 
 DATE = "must be a date of ISO 8601 in the years 1678 to 2261, such as 1990-05-31"
@@ -65,11 +63,7 @@ SOURCES: dict[str, Any] = {
 def made(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with a model, profiles and attributes of the colour shop."""
     root = tmp_path_factory.mktemp("colours")
-    train, catalogue = colour_shop()
-    colour_hybrid(train, catalogue, settings).save(root / "models/hybrid")
-    newcomer = pd.DataFrame({"user_id": ["known"], "category:age": ["young"]})
-    prepared = Prepared(train, catalogue, ages(), 0, 0, 0, newcomer)
-    write_profiles(prepared, root / "models/profiles/profiles.parquet")
+    write_colour_model(root, settings)
     values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     values["ingest"] |= SOURCES
     (root / "params.yaml").write_text(yaml.safe_dump(values))

@@ -4,13 +4,10 @@ fields, images."""
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import chdir
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +27,7 @@ from components.data.profiles import write_profiles
 from components.settings import Settings, load_settings
 from tests.colour_shop import N_ITEMS, ages, colour_hybrid, colour_shop
 from tests.conftest import REPOSITORY
+from tests.serving.conftest import static_pages
 
 JUNK = "junk-<b>1</b>"
 PIXEL = (
@@ -60,11 +58,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The origin of a server of pictures."""
     folder = tmp_path_factory.mktemp("images")
     (folder / "cup.png").write_bytes(PIXEL)
-    handler = partial(SimpleHTTPRequestHandler, directory=folder)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://localhost:{server.server_port}"
-        server.shutdown()
+    with static_pages(folder) as origin:
+        yield origin
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +93,9 @@ def root(settings: Settings, images: str, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def client(root: Path, make_server: Any) -> Iterator[httpx.Client]:
-    server = make_server(root, {"BOWERBIRD_API_KEY": "shop-key"}).start()
-    with server.client() as found:
+    with make_server(root, {"BOWERBIRD_API_KEY": "shop-key"}).serving() as found:
         found.headers["X-API-Key"] = "shop-key"
         yield found
-    server.stop()
 
 
 def post(client: httpx.Client, route: str, **body: Any) -> dict[str, Any]:

@@ -84,10 +84,8 @@ def table(root: Path) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def client(root: Path, make_server: Any) -> Iterator[httpx.Client]:
-    server = make_server(root, {"BOWERBIRD_API_KEY": "shop-key"}).start()
-    with server.client() as found:
+    with make_server(root, {"BOWERBIRD_API_KEY": "shop-key"}).serving() as found:
         yield found
-    server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +99,8 @@ def undeclared(
     values["ingest"]["items"][0]["attributes"] = TYPES
     values["serve"]["hidden_attributes"] = []
     (own / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
-    server = make_server(own, {"BOWERBIRD_API_KEY": "shop-key"}).start()
-    with server.client() as found:
+    with make_server(own, {"BOWERBIRD_API_KEY": "shop-key"}).serving() as found:
         yield found
-    server.stop()
 
 
 def secrets_in(answer: httpx.Response) -> set[str]:

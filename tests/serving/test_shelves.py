@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,7 @@ from sqlalchemy import create_engine, text
 
 from serving.api.routes.pages import WEB
 from tests.conftest import REPOSITORY
-from tests.serving.conftest import Server, with_hostile_title
+from tests.serving.conftest import Server, static_pages, with_hostile_title
 from tests.serving.test_web import complaints, until
 
 RECIPE = REPOSITORY / "docs/recipes/add-shelves-to-your-shop.md"
@@ -48,10 +45,7 @@ class Shop:
 def shop(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     root, pages = tmp_path_factory.mktemp("endpoint"), tmp_path_factory.mktemp("pages")
     with_hostile_title(trained[0], root, HOSTILE)
-    handler = partial(SimpleHTTPRequestHandler, directory=pages)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as static:
-        threading.Thread(target=static.serve_forever, daemon=True).start()
-        origin = f"http://localhost:{static.server_port}"
+    with static_pages(pages) as origin:
         server = Server(root, {**KEYS, "BOWERBIRD_SERVE__ALLOWED_ORIGINS": f"[{origin}]"}).start()
         blocks = BLOCK.findall(RECIPE.read_text())
         assert [name for name, _ in blocks] == ["index.html", "product.html", "shop.js", "shop.css"]
@@ -60,7 +54,6 @@ def shop(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sho
         (pages / "favicon.ico").touch()
         yield Shop(root, server, origin)
         server.stop()
-        static.shutdown()
 
 
 def ids(browser: webdriver.Chrome, shelf: str) -> list[str]:

@@ -63,10 +63,8 @@ def root(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(root: Path, make_server: Any) -> Iterator[httpx.Client]:
-    server = make_server(root, {"BOWERBIRD_API_KEY": "shop-key"}).start()
-    with server.client() as found:
+    with make_server(root, {"BOWERBIRD_API_KEY": "shop-key"}).serving() as found:
         yield found
-    server.stop()
 
 
 def post(client: httpx.Client, route: str, headers: Any = KEY, **body: Any) -> dict[str, Any]:

@@ -18,8 +18,6 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from components.data.dataset import Prepared
-from components.data.profiles import write_profiles
 from components.file_erasure import erase_exports
 from components.settings import Exploration, Settings, Uplift
 from serving.api.auth import Auth, Keys
@@ -40,7 +38,7 @@ from serving.events.tables import IMPRESSIONS
 from serving.events.user_table import put_users
 from serving.recommend.query import RecommendRequest
 from serving.recommend.types import Response, Shopper
-from tests.colour_shop import ages, colour_hybrid, colour_shop
+from tests.colour_shop import ages, write_colour_model
 
 AUTH = Auth(Keys(), b"secret")
 NOW = 1_780_000_000_000_000
@@ -50,11 +48,7 @@ NOW = 1_780_000_000_000_000
 def colours(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with a model, 400 customers and one of whom only the age is known. Read only."""
     root = tmp_path_factory.mktemp("colours")
-    train, catalogue = colour_shop()
-    colour_hybrid(train, catalogue, settings).save(root / "models/hybrid")
-    newcomer = pd.DataFrame({"user_id": ["known"], "category:age": ["young"]})
-    prepared = Prepared(train, catalogue, ages(), 0, 0, 0, newcomer)
-    write_profiles(prepared, root / "models/profiles/profiles.parquet")
+    write_colour_model(root, settings)
     return root
 
 
