@@ -1,31 +1,37 @@
 // Recommendations in a shop's own pages: shelves, and the events that shoppers cause. No dependency.
-// docs/recipes/add-shelves-to-your-shop.md shows how it is used.
+// How to: docs/recipes/add-shelves-to-your-shop.md
 (() => {
-  const script = document.currentScript;
+  const { currentScript: script, documentElement: page } = document;
   const endpoint = new URL("..", script.src).href; // also behind a path prefix
+  const link = script.dataset.link || "";
   const KEPT = 100; // events that wait, and clicks whose list is remembered
-  const LONGEST_WAIT = 23 * 3600e3; // the endpoint takes events of 24 hours
-  const links = script.dataset.link || "";
+  const HOUR = 3600e3;
   let consented = script.dataset.consent === "granted";
   let given = null; // the token of a signed-in user, from the shop's server
-  let sending = null;
+  let asking = null;
+  let sending = Promise.resolve();
 
-  // localStorage may be forbidden, or full.
+  // localStorage may be forbidden, or full: then memory keeps what is of this page.
+  const memory = {};
   function read(name, otherwise) {
-    try { return JSON.parse(localStorage.getItem(`bowerbird.${name}`)) || otherwise; } catch { return otherwise; }
+    try { return memory[name] || JSON.parse(localStorage.getItem(`bowerbird.${name}`)) || otherwise; } catch { return otherwise; }
   }
   function write(name, value) {
-    try { localStorage.setItem(`bowerbird.${name}`, JSON.stringify(value)); } catch { /* of this page only */ }
+    if (!consented) return;
+    delete memory[name];
+    try { localStorage.setItem(`bowerbird.${name}`, JSON.stringify(value)); } catch { memory[name] = value; }
   }
   function forget() {
-    try { for (const name of ["session", "pending", "clicked"]) localStorage.removeItem(`bowerbird.${name}`); } catch { /* nothing is there */ }
+    for (const name of ["session", "pending", "clicked"]) {
+      delete memory[name];
+      try { localStorage.removeItem(`bowerbird.${name}`); } catch { /* nothing is there */ }
+    }
   }
+  const warn = (error) => console.warn(`bowerbird: ${error.message}`);
 
   // keepalive: the browser sends the request although the page goes away.
   async function ask(path, body, token, keepalive = false) {
-    const headers = { "Content-Type": "application/json" };
-    if (token) headers["X-Session-Token"] = token;
-    if (document.documentElement.lang) headers["Accept-Language"] = document.documentElement.lang;
+    const headers = { "Content-Type": "application/json", ...(token && { "X-Session-Token": token }), ...(page.lang && { "Accept-Language": page.lang }) };
     const answer = await fetch(endpoint + path, {
       method: "POST", body: JSON.stringify(body), headers, keepalive, credentials: "omit", referrerPolicy: "no-referrer",
     });
@@ -33,20 +39,15 @@
     throw Object.assign(new Error(`${path}: ${answer.status}`), { status: answer.status });
   }
 
-  let asking = null;
   async function token(renew = false) {
-    if (!consented) return null;
-    if (given) return given;
+    if (!consented || given) return consented ? given : null;
     const known = read("session", {});
     if (!renew && known.expires_at > Date.now() / 1000 + 60) return known.token;
     asking = asking || ask("session", {}).finally(() => { asking = null; });
-    const { token: made, expires_at } = await asking;
-    if (!consented) return null; // it was withdrawn in between
-    write("session", { token: made, expires_at });
-    return made;
+    const made = await asking;
+    write("session", made);
+    return consented ? made.token : null; // withdrawn in between
   }
-
-  // --- shelves ---
 
   async function list(kind, body) {
     if (kind !== "recommend") return ask(kind, body);
@@ -56,54 +57,50 @@
       return await ask(kind, body, await token(true));
     } catch (error) {
       if (!error.status) throw error;
-      return ask(kind, body); // what is popular, where there is no session
+      return ask(kind, body); // popular products
     }
   }
 
   const isWeb = (url) => { try { return /^https?:$/.test(new URL(url, document.baseURI).protocol); } catch { return false; } };
-  const linkOf = (item) => [item.url, links.replace("{item_id}", encodeURIComponent(item.item_id))].find((url) => url && isWeb(url));
+  const linkOf = (item) => [item.url, link.replace("{item_id}", encodeURIComponent(item.item_id))].find((url) => url && isWeb(url));
 
   function part(tag, name, text) {
     const made = document.createElement(tag);
     made.className = `bowerbird-${name}`;
-    if (text) made.textContent = text; // text from outside never becomes markup
+    if (text) made.textContent = text; // text is never markup
     return made;
   }
 
   function priceOf({ price, currency }) {
     if (price === null) return "";
-    const language = document.documentElement.lang || navigator.language;
-    try { return new Intl.NumberFormat(language, { style: "currency", currency }).format(price); } catch { return `${price} ${currency || ""}`; }
+    try { return new Intl.NumberFormat(page.lang || navigator.language, { style: "currency", currency }).format(price); } catch { return `${price} ${currency || ""}`; }
   }
 
   function card(item) {
-    const link = linkOf(item);
-    const made = part(link ? "a" : "span", "link");
-    if (link) made.href = link;
+    const href = linkOf(item);
+    const made = part(href ? "a" : "span", "link");
+    if (href) made.href = href;
     if (item.image && isWeb(item.image)) made.append(Object.assign(part("img", "image"), { src: item.image, alt: "", loading: "lazy" }));
     made.append(part("span", "title", item.title || item.item_id), part("span", "price", priceOf(item)));
     if (item.reason) made.append(part("span", "reason", item.reason));
     return made;
   }
 
-  const drawing = new Map(); // place → its newest request: an older answer may come later
+  const drawing = new WeakMap(); // place → its newest request: an older answer may come later
 
   async function draw(place, { kind = "recommend", render = card, ...body }) {
     const request = list(kind, body);
     drawing.set(place, request);
     const { items, impression_id } = await request;
     if (drawing.get(place) !== request) return;
-    const rows = items.map((item) => {
+    const shelf = part("ul", "items");
+    for (const item of items) {
       const row = part("li", "item");
       row.append(render(item));
       // A middle click opens another tab, and is a click too.
-      for (const name of ["click", "auxclick"]) {
-        row.addEventListener(name, (event) => { if (event.button < 2) send({ item_id: item.item_id, event: "click", impression_id }); });
-      }
-      return row;
-    });
-    const shelf = part("ul", "items");
-    shelf.append(...rows);
+      row.onclick = row.onauxclick = ({ button }) => { if (button < 2) send({ item_id: item.item_id, event: "click", impression_id }); };
+      shelf.append(row);
+    }
     const old = place.querySelector(":scope > .bowerbird-items");
     if (old) old.replaceWith(shelf); else place.append(shelf);
     place.hidden = !items.length;
@@ -116,92 +113,98 @@
   const sight = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) if (isIntersecting) {
       sight.unobserve(target);
-      draw(target, shelves.get(target)).catch((error) => console.warn(`bowerbird: ${error.message}`));
+      draw(target, shelves.get(target)).catch(warn);
     }
   });
 
-  // Draw a shelf as soon as its place is seen. place: an element. options: kind ("recommend",
-  // "similar" or "search"), render(item) → Node, and fields of the request, such as k, item_ids or category.
+  // Draw a shelf when its place is seen. options: kind ("recommend", "similar" or "search"),
+  // render(item) → Node, and fields of the request, such as k or category.
   function shelf(place, options = {}) {
     shelves.set(place, options);
+    place.hidden = false; // a hidden place is never seen
     sight.unobserve(place);
     sight.observe(place);
   }
 
   function scan() {
+    for (const place of shelves.keys()) if (!place.isConnected) shelves.delete(place);
     for (const place of document.querySelectorAll("[data-bowerbird]")) if (!shelves.has(place)) {
-      const { bowerbird: kind, k, items, page, category } = place.dataset;
+      const { bowerbird: kind, k, items, category } = place.dataset;
       const options = { kind: kind || "recommend" };
       if (k) options.k = Number(k);
       if (items && kind === "similar") options.item_ids = items.split(" ");
-      else if (items) Object.assign(options, { page: page || "product", page_items: items.split(" ") });
+      else if (items) Object.assign(options, { page: place.dataset.page || "product", page_items: items.split(" ") });
       if (category) options.category = category;
       shelf(place, options);
     }
   }
 
-  // --- events ---
-
-  // Keep an event until the endpoint has it, on this page or a later one.
+  // Keep an event until the endpoint has it.
   function send(event) {
     if (!consented) return;
-    const clicked = read("clicked", {});
-    if (event.event === "click" && event.impression_id) {
-      delete clicked[event.item_id];
-      clicked[event.item_id] = event.impression_id;
-      write("clicked", Object.fromEntries(Object.entries(clicked).slice(-KEPT)));
-    } else if (!event.impression_id && clicked[event.item_id]) {
-      event.impression_id = clicked[event.item_id];
+    const now = Date.now();
+    const { [event.item_id]: last, ...others } = read("clicked", {});
+    if (event.event === "click") { // of its own list, if it has one
+      if (event.impression_id) others[event.item_id] = [event.impression_id, now];
+      write("clicked", Object.fromEntries(Object.entries(others).slice(-KEPT)));
+    } else if (last && now - last[1] < 24 * HOUR) {
+      event.impression_id = event.impression_id || last[0];
     }
-    const bytes = crypto.getRandomValues(new Uint8Array(16));
-    const event_id = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const event_id = crypto.getRandomValues(new Uint32Array(4)).join("-");
     write("pending", [...read("pending", []), { ...event, event_id, timestamp: new Date().toISOString() }].slice(-KEPT));
     flush();
   }
 
-  const isDone = ({ event_id }) => write("pending", read("pending", []).filter((other) => other.event_id !== event_id));
+  // Replace a waiting event by others: by none when it is done.
+  const settle = ({ event_id }, ...others) => write("pending", read("pending", []).flatMap((one) => (one.event_id === event_id ? others : [one])));
 
-  // The list of another session, such as that before the sign-in, is not this shopper's.
-  async function resend({ impression_id, ...event }) {
-    write("pending", [event, ...read("pending", [])]);
-    return deliver();
-  }
-
-  async function deliver() {
-    for (const event of read("pending", [])) {
+  // An event stays that of the session that it was first sent by, which the endpoint knows it by: so
+  // it counts once, also if the answer was lost and another shopper signed in since.
+  async function deliver(renewed = false) {
+    for (const kept of read("pending", [])) {
       if (!consented) return;
-      if (Date.now() - Date.parse(event.timestamp) > LONGEST_WAIT) { isDone(event); continue; }
+      // The endpoint takes events of 24 hours.
+      if (Date.now() - Date.parse(kept.timestamp) > 23 * HOUR) { settle(kept); continue; }
+      const sent = kept.token ? kept : { ...kept, token: await token() };
+      settle(kept, sent);
+      const { token: sender, ...event } = sent;
       try {
-        await ask("feedback", event, await token(), true);
-        isDone(event);
+        await ask("feedback", event, sender, true);
+        settle(sent);
       } catch (error) {
-        if (error.status === 401) { await token(true); return; }
         if (!error.status || error.status === 429 || error.status >= 500) return; // later
-        isDone(event); // it would be refused again
-        if (event.impression_id) return resend(event);
-        console.warn(`bowerbird: ${error.message}`);
+        if (error.status === 401 && sent !== kept && !given && !renewed) { // an unknown session
+          await token(true);
+          settle(sent, kept);
+          return deliver(true);
+        }
+        if (error.status !== 401 && event.impression_id) { // the list of another session
+          delete sent.impression_id;
+          settle(sent, sent);
+          return deliver(renewed);
+        }
+        settle(sent); // it would be refused again
+        warn(error);
       }
     }
   }
 
-  function flush() {
-    sending = (sending || Promise.resolve()).then(deliver).catch((error) => console.warn(`bowerbird: ${error.message}`));
-    return sending;
-  }
+  const flush = () => { sending = sending.then(() => deliver()).catch(warn); };
 
-  // --- consent and sign-in ---
-
-  function redraw() {
-    for (const [place, options] of shelves) shelf(place, options);
-  }
+  const redraw = () => shelves.forEach((options, place) => shelf(place, options));
 
   // Without consent nothing is stored and no event sent, and shelves show what is popular.
   function consent(granted) {
-    if (granted === consented) return;
+    const changed = granted !== consented;
     consented = granted;
-    if (granted) flush(); else forget();
+    if (!granted) forget(); // also what an earlier page kept
+    if (!changed) return;
+    if (granted) flush();
     redraw();
   }
+
+  // The visitor's session id, for POST /session of the shop's server; null without one.
+  const session = async () => ((await token()) && !given ? read("session", {}).session_id : null);
 
   // token: of POST /session with a user_id, which the shop's server requests with its key.
   function signIn(token) {
@@ -210,7 +213,7 @@
   }
 
   const event = (name) => (item_id, more = {}) => send({ ...more, item_id: String(item_id), event: name });
-  window.bowerbird = { shelf, scan, consent, signIn, view: event("view"), cart: event("cart"), purchase: event("purchase") };
+  window.bowerbird = { shelf, scan, consent, session, signIn, view: event("view"), cart: event("cart"), purchase: event("purchase") };
   // After the page's own deferred scripts, which know of the consent.
   for (const name of ["DOMContentLoaded", "load"]) window.addEventListener(name, scan);
   if (document.readyState === "complete") scan();

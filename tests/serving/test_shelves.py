@@ -150,6 +150,77 @@ def test_an_event_waits_for_the_endpoint_and_counts_once(
     assert (event["item_id"], event["order_id"]) == (shown[0], "7")
 
 
+LOSE = """
+const real = window.fetch;
+window.fetch = async (...given) => {
+  const answer = await real(...given);
+  if (String(given[0]).endsWith("feedback")) throw new TypeError("lost");
+  return answer;
+};
+"""
+
+
+def test_an_event_whose_answer_was_lost_counts_once_and_stays_its_shoppers(
+    browser: webdriver.Chrome, shop: Shop
+) -> None:
+    shown = arrive(browser, shop, consent=True)
+    before = len(shop.events())
+    browser.execute_script(LOSE)
+    browser.execute_script("bowerbird.purchase(arguments[0])", shown[1])
+    until(browser, lambda: len(shop.events()) == before + 1)
+    # Another shopper has the browser since.
+    browser.execute_script("localStorage.removeItem('bowerbird.session')")
+    browser.get(f"{shop.origin}/index.html")
+    pending = "return JSON.parse(localStorage['bowerbird.pending']).length"
+    until(browser, lambda: browser.execute_script(pending) == 0)
+    assert len(shop.events()) == before + 1
+
+
+def test_a_customer_who_signs_in_keeps_what_the_visitor_did(
+    browser: webdriver.Chrome, shop: Shop
+) -> None:
+    shown = arrive(browser, shop, consent=True)
+    before = len(shop.events())
+    browser.execute_script("bowerbird.purchase(arguments[0])", shown[4])
+    until(browser, lambda: len(shop.events()) == before + 1)
+    visitor = browser.execute_script("return bowerbird.session()")
+    with shop.server.client() as backend:
+        body = {"user_id": "ann", "session_id": visitor}
+        key = {"X-API-Key": KEYS["BOWERBIRD_API_KEY"]}
+        signed = backend.post("/session", json=body, headers=key).json()
+    browser.execute_script("bowerbird.signIn(arguments[0])", signed["token"])
+    until(browser, lambda: shown[4] not in ids(browser, FIRST) and len(ids(browser, FIRST)) == 6)
+    browser.execute_script("bowerbird.cart(arguments[0])", shown[0])
+    until(browser, lambda: shop.rows("events")[-1]["event"] == "cart")
+    ann = [row["event"] for row in shop.rows("events") if row["user_id"] == "ann"]
+    assert ann == ["purchase", "cart"]
+    assert browser.execute_script("return bowerbird.session()") is None
+
+
+def test_without_storage_events_are_sent_all_the_same(
+    browser: webdriver.Chrome, shop: Shop
+) -> None:
+    shown = arrive(browser, shop, consent=True)
+    before = len(shop.events())
+    browser.execute_script("Storage.prototype.setItem = () => { throw new Error('full'); }")
+    browser.execute_script(
+        "localStorage.clear(); bowerbird.cart(arguments[0]); bowerbird.cart(arguments[1])",
+        *shown[:2],
+    )
+    until(browser, lambda: len(shop.events()) == before + 2)
+    assert len({row["session_id"] for row in shop.events()[before:]}) == 1
+
+
+def test_a_shelf_that_was_empty_comes_back(browser: webdriver.Chrome, shop: Shop) -> None:
+    arrive(browser, shop, consent=False)
+    draw = "bowerbird.shelf(document.querySelector(arguments[0]), {category: arguments[1], k: 3})"
+    browser.execute_script(draw, FIRST, "no such category")
+    until(browser, lambda: not browser.find_element(By.CSS_SELECTOR, FIRST).is_displayed())
+    browser.execute_script(draw.replace("category: arguments[1], ", ""), FIRST)
+    until(browser, lambda: len(ids(browser, FIRST)) == 3)
+    complaints(browser)
+
+
 def test_a_list_of_another_session_is_left_out(browser: webdriver.Chrome, shop: Shop) -> None:
     shown = arrive(browser, shop, consent=True)
     before = len(shop.events())
@@ -174,6 +245,17 @@ def test_withdrawn_consent_forgets_the_session(browser: webdriver.Chrome, shop: 
     browser.execute_script("bowerbird.cart('85123A')")
     time.sleep(0.5)
     assert (len(shop.events()), kept_by_browser(browser)) == (before, [])
+
+
+def test_consent_withdrawn_elsewhere_forgets_what_earlier_pages_kept(
+    browser: webdriver.Chrome, shop: Shop
+) -> None:
+    arrive(browser, shop, consent=True)
+    assert kept_by_browser(browser)
+    browser.execute_script("localStorage.removeItem('consent')")
+    browser.get(f"{shop.origin}/index.html")
+    until(browser, lambda: len(ids(browser, FIRST)) == 6)
+    assert kept_by_browser(browser) == []
 
 
 def test_titles_are_text_and_the_file_is_small(browser: webdriver.Chrome, shop: Shop) -> None:
