@@ -46,7 +46,7 @@ from serving.batch.output import Output, OutputError
 from serving.batch.plan import Plan
 from serving.batch.ranker import OpensEngine, local, ranker_of
 from serving.batch.spark import spark
-from serving.events.catalogue_table import catalogue_revision
+from serving.events.catalogue_table import catalogue_revision, read_items
 from serving.events.database import Database
 from serving.events.errors import StoreError
 from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_erasures
@@ -215,6 +215,7 @@ class _Run:
         wanted = {
             "model": [self._source.version, str(self._source.folder), self._source.stamp],
             "products": self._revision,
+            "gone": [row["item_id"] for row in read_items(self._database) if row["deleted"]],
             "request": plan.request.model_dump(mode="json"),
             "exclude_seen": self._settings.train.exclude_seen,
             "ids": listed and listed.hexdigest(),

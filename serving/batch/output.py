@@ -172,7 +172,7 @@ class Table:
         self.place = f"table {name} of {mask_credentials(parsed.render_as_string())}"
         self._name = name
         self._overwrite = overwrite
-        self._staging = _table(f"{name}_new")
+        self._staging = _table(f"_bowerbird_{name}")
         self._manifest = sa.Table(
             f"{name}_manifest", sa.MetaData(), sa.Column("manifest", sa.Text, nullable=False)
         )
@@ -181,6 +181,9 @@ class Table:
     def _transaction(self) -> Any:
         try:
             with self._engine.begin() as connection:
+                if self._engine.dialect.name == "sqlite":
+                    # The driver begins none before a DROP or an ALTER.
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield connection
         except sa.exc.SQLAlchemyError as error:
             raise OutputError(
@@ -194,7 +197,16 @@ class Table:
 
     def _check(self, connection: sa.Connection) -> None:
         there = sa.inspect(connection)
+        staging = self._staging.name
+        if there.has_table(staging) and {one["name"] for one in there.get_columns(staging)} != set(
+            SCHEMA.names
+        ):
+            raise OutputError(f"{self.place} needs the name {staging}, which is another table's")
         if not there.has_table(self._name):
+            if there.has_table(self._manifest.name):
+                raise OutputError(
+                    f"{self.place} needs the name {self._manifest.name}, which is another table's"
+                )
             return
         if not self._overwrite:
             raise OutputError(f"{self.place} is there already: name another, or use --overwrite")
@@ -207,6 +219,7 @@ class Table:
     def begin(self) -> None:
         """Create an empty table for the rows."""
         with self._transaction() as connection:
+            self._check(connection)
             self._staging.drop(connection, checkfirst=True)
             self._staging.create(connection)
 

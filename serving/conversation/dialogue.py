@@ -190,7 +190,8 @@ class Conversation:
         advanced.language = language.code if follow else None
         templates = Templates(self.shop, language)
         turn = Turn(said, before, stamped(advanced, before), history, k, templates)
-        wishes = (said.things, said.needs, said.refused, said.max_price)
+        # Not details and purposes: "how was your day" has one.
+        wishes = (said.things, said.needs, said.refused, said.min_price, said.max_price, said.level)
         if said.move in ("thanks", "hello") and not any(wishes):
             return self._polite(replace(turn, state=stamped(before, before)))
         if said.move == "not_my_field":

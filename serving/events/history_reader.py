@@ -42,7 +42,7 @@ _COLUMNS = (
     EVENTS.c.rating,
 )
 _AFTER_ROW = (
-    sa.select(*_COLUMNS)
+    sa.select(*_COLUMNS, EVENTS.c.session_id)
     .where(EVENTS.c.row_id > sa.bindparam("row_id"))
     .order_by(EVENTS.c.row_id)
     .limit(sa.bindparam("most"))
@@ -116,8 +116,9 @@ class HistoryReader:
         with self.database.connected() as connection:
             return connection.scalar(sa.select(sa.func.max(EVENTS.c.row_id))) or 0
 
-    def events_after(self, row_id: int, limit: int = 10_000) -> list[Event]:
-        """Return the first ``limit`` events after ``row_id``, in the order of their rows.
+    def events_after(self, row_id: int, limit: int = 10_000) -> list[tuple[Any, ...]]:
+        """Return the first ``limit`` events after ``row_id``, in the order of their rows, each as
+        an ``Event`` and its session's id.
 
         Raises:
             StoreError: the database failed.
@@ -133,17 +134,18 @@ class HistoryReader:
         return self._read(_OF_PROFILE, profile=profile, most=limit)[::-1]
 
     def excluding_events(
-        self, profile: str, kinds: tuple[str, ...], low_rating: float
+        self, profile: str, kinds: tuple[str, ...], low_rating: float, limit: int
     ) -> list[Event]:
         """Return the newest event of each item, kind and rating of a profile, the oldest first.
 
         Of all its events of these kinds, and all with a rating up to ``low_rating``: those that may
-        exclude their item, however old they are.
+        exclude their item, however old they are. limit: the newest so many.
 
         Raises:
             StoreError: the database failed.
         """
-        return self._read(_excluding_of_profile(kinds, low_rating), profile=profile)
+        statement = _excluding_of_profile(kinds, low_rating)
+        return self._read(statement, profile=profile, most=limit)[::-1]
 
     def close(self) -> None:
         """Close the connection."""
@@ -265,7 +267,8 @@ def _excluding_of_profile(kinds: tuple[str, ...], low_rating: float) -> sa.Selec
         sa.select(newest[0], *same[:3], newest[1], EVENTS.c.rating)
         .where(EVENTS.c.profile == sa.bindparam("profile"), _excludes(kinds, low_rating))
         .group_by(*same)
-        .order_by(newest[1], newest[0])
+        .order_by(newest[1].desc(), newest[0].desc())
+        .limit(sa.bindparam("most"))
     )
 
 

@@ -2,7 +2,8 @@
 
 In: the event store, a session and a user. Out: the session's events, now the user's. They get new
 rows: every worker then adds them to the user's history as it adds new events, and the files that
-were exported before are written again.
+were exported before are written again. The arms of experiments that the session was in become the
+user's, too, where the user was in none: what it did counts for the arm that it saw.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from serving.events.store import EventStore
-from serving.events.tables import EVENTS, profile_of
+from serving.events.tables import EVENTS, EXPOSURES, profile_of
 
 
 def move_session(store: EventStore, session_id: str, user_id: str) -> int:
@@ -38,6 +39,17 @@ def move_session(store: EventStore, session_id: str, user_id: str) -> int:
         if rows:
             connection.execute(sa.delete(EVENTS).where(of_session))
             connection.execute(sa.insert(EVENTS), rows)
+        _move_exposures(connection, profile_of(None, session_id), profile_of(user_id, session_id))
     if rows:
         store.history.note_commit()
     return len(rows)
+
+
+def _move_exposures(connection: sa.Connection, session: str | None, user: str | None) -> None:
+    users = EXPOSURES.alias()
+    has_own = sa.exists().where(
+        users.c.experiment == EXPOSURES.c.experiment, users.c.profile == user
+    )
+    of_session = EXPOSURES.c.profile == session
+    connection.execute(sa.update(EXPOSURES).where(of_session, ~has_own).values(profile=user))
+    connection.execute(sa.delete(EXPOSURES).where(of_session))

@@ -25,13 +25,7 @@ def count_events(database: Database, since: int = 0) -> dict[str, int]:
     Raises:
         StoreError: the database failed.
     """
-    statement = (
-        sa.select(EVENTS.c.event, sa.func.count())
-        .where(EVENTS.c.received_at >= since)
-        .group_by(EVENTS.c.event)
-    )
-    with database.connected() as connection:
-        return {row[0]: row[1] for row in connection.execute(statement)}
+    return _counts(database, EVENTS.c.event, since)
 
 
 def unknown_items(
@@ -43,16 +37,20 @@ def unknown_items(
     Raises:
         StoreError: the database failed.
     """
-    statement = (
-        sa.select(EVENTS.c.item_id, sa.func.count())
-        .where(EVENTS.c.received_at >= since)
-        .group_by(EVENTS.c.item_id)
-    )
-    with database.connected() as connection:
-        found = [(n, one) for one, n in connection.execute(statement) if not is_known(one)]
+    counts = _counts(database, EVENTS.c.item_id, since)
+    found = [(n, one) for one, n in counts.items() if not is_known(one)]
     found.sort(key=lambda pair: (-pair[0], pair[1]))
     ids = [{"item_id": one, "events": n} for n, one in found[:MOST_UNKNOWN]]
     return sum(n for n, _ in found), ids
+
+
+def _counts(database: Database, column: sa.Column[str], since: int) -> dict[str, int]:
+    """Return the number of events received since a time by a column's values."""
+    statement = (
+        sa.select(column, sa.func.count()).where(EVENTS.c.received_at >= since).group_by(column)
+    )
+    with database.connected() as connection:
+        return {row[0]: row[1] for row in connection.execute(statement)}
 
 
 def count_impressions(database: Database, since: int = 0) -> int:

@@ -8,7 +8,7 @@ is read from the last row seen, so events that another worker accepted count too
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -164,6 +164,10 @@ class BaseProfiles:
         return slice(0, 0) if row < 0 else slice(self.offsets[row], self.offsets[row + 1])
 
 
+MOST_EXCLUDED = 5_000
+"""Items of a profile that events before the newest ``max_history`` exclude, at most."""
+
+
 @dataclass
 class _Live:
     """A profile's stored events, oldest first. ratings: NaN where an event has none. last_row: the
@@ -176,28 +180,38 @@ class _Live:
     last_row: int = 0
     attributes: dict[str, Any] = field(default_factory=dict)
     revision: int = 0
+    counts: Counter[tuple[str, str, float | None]] = field(default_factory=Counter)
+    """Events by item, kind and rating: those of one key exclude their item in the same way."""
 
-    def append(self, row: Event) -> None:
-        """Add an event that is not older than those that are there."""
+    def add(self, row: Event) -> int:
+        """Add an event at the place of its time, which is returned."""
         row_id, _, item, event, time, rating = row
-        self.items.append(item)
-        self.times.append(time)
-        self.events.append(event)
-        self.ratings.append(np.nan if rating is None else rating)
+        at = len(self.times)
+        while at and self.times[at - 1] > time:
+            at -= 1
+        self.items.insert(at, item)
+        self.times.insert(at, time)
+        self.events.insert(at, event)
+        self.ratings.insert(at, np.nan if rating is None else rating)
+        self.counts[item, event, rating] += 1
         self.last_row = max(self.last_row, row_id)
+        return at
 
+    def key(self, at: int) -> tuple[str, str, float | None]:
+        rating = self.ratings[at]
+        return self.items[at], self.events[at], None if np.isnan(rating) else rating
 
-def _meaning(live: _Live, at: int) -> tuple[str, float | None]:
-    """Return the kind and the rating of an event: what it says of its item."""
-    rating = live.ratings[at]
-    return live.events[at], None if np.isnan(rating) else rating
+    def remove(self, at: int) -> None:
+        self.counts[self.key(at)] -= 1
+        del self.items[at], self.times[at], self.events[at], self.ratings[at]
 
 
 class LiveProfiles:
     """The stored events of recently requested profiles, kept up to date.
 
     Of each, the newest ``max_history`` events are in memory, and of those before them one for each
-    item that they exclude, so that no bought item is recommended however long ago it was bought.
+    item that they exclude, at most MOST_EXCLUDED: so no bought item is recommended however long ago
+    it was bought.
 
     A profile is read from the store at its first request; later events are added by ``refresh``. At
     most ``max_profiles`` are in memory; the least recently requested is evicted first.
@@ -252,10 +266,14 @@ class LiveProfiles:
                     self._last_row = self.store.history.last_row_id()
                 while rows := self.store.history.events_after(self._last_row):
                     with self._lock:
-                        for row_id, profile, item, event, time, rating in rows:
+                        for *row, session_id in rows:
+                            row_id, profile = row[:2]
                             live = self._live.get(profile)
                             if live is not None and row_id > live.last_row:
-                                self._add(live, row_id, item, event, time, rating)
+                                self._add(live, tuple(row))
+                            if session_id is not None and profile != f"session:{session_id}":
+                                # A sign-in may have made its events the user's.
+                                self._live.pop(f"session:{session_id}", None)
                     self._last_row = rows[-1][0]
                     taken += len(rows)
             except StoreError:
@@ -294,36 +312,24 @@ class LiveProfiles:
             self._last_row, self._newest, self._revision = last, None, 0
         self._reconnects = reconnects
 
-    def _add(
-        self,
-        live: _Live,
-        row_id: int,
-        item: str,
-        event: str,
-        time: int,
-        rating: float | None,
-    ) -> None:
-        at = len(live.times)
-        while at and live.times[at - 1] > time:  # late events go where they belong
-            at -= 1
-        live.items.insert(at, item)
-        live.times.insert(at, time)
-        live.events.insert(at, event)
-        live.ratings.insert(at, np.nan if rating is None else rating)
-        live.last_row = row_id
+    def _add(self, live: _Live, row: Event) -> None:
+        at = live.add(row)
         if len(live.items) > self.max_history:
-            self._leave_out(live, len(live.items) - self.max_history - 1)
+            # The event that is no longer one of the newest; a late one never was.
+            self._leave_out(live, min(at, len(live.items) - self.max_history - 1))
 
     def _leave_out(self, live: _Live, at: int) -> None:
-        """Forget the event at ``at``, no longer one of the newest, unless it alone excludes its
-        item."""
-        is_low = live.ratings[at] <= self.kinds.low_rating
-        if live.events[at] in self._excluding or is_low:
-            one = _meaning(live, at)
-            places = (n for n, item in enumerate(live.items) if n != at and item == live.items[at])
-            if not any(_meaning(live, n) == one for n in places):
-                return
-        del live.items[at], live.times[at], live.events[at], live.ratings[at]
+        """Forget an event, unless it alone excludes its item."""
+        may_exclude = (
+            live.events[at] in self._excluding or live.ratings[at] <= self.kinds.low_rating
+        )
+        if not may_exclude or live.counts[live.key(at)] > 1:
+            live.remove(at)
+        self._without_too_many(live)
+
+    def _without_too_many(self, live: _Live) -> None:
+        for _ in range(len(live.items) - self.max_history - MOST_EXCLUDED):
+            live.remove(0)
 
     def refresh_erasures(self) -> bool:
         """Forget the profiles that any worker erased since the last call; return if one was."""
@@ -374,7 +380,8 @@ class LiveProfiles:
                 rows = self.store.history.newest_events(profile, self.max_history)
                 if len(rows) == self.max_history:  # what was bought earlier stays excluded
                     older = self.store.history.excluding_events(
-                        profile, self._excluding, self.kinds.low_rating
+                        *(profile, self._excluding, self.kinds.low_rating),
+                        self.max_history + MOST_EXCLUDED,  # some are among the newest
                     )
                     known = {(item, event, rating) for _, _, item, event, _, rating in rows}
                     rows = [*(row for row in older if (*row[2:4], row[5]) not in known), *rows]
@@ -385,7 +392,8 @@ class LiveProfiles:
                 return _Live()  # not kept: it is read when the store is back
             live = _Live(attributes=attributes, revision=self._revision)
             for row in rows:
-                live.append(row)
+                live.add(row)
+            self._without_too_many(live)
             with self._lock:
                 live = self._live.setdefault(profile, live)
                 if len(self._live) > self.max_profiles:
@@ -415,7 +423,9 @@ class LiveProfiles:
                 for one in profiles
             )
             for row in rows:
-                held[row[1]].append(row)
+                held[row[1]].add(row)
+            for live in held.values():
+                self._without_too_many(live)
             with self._lock:
                 self._live = held
 

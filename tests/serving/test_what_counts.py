@@ -19,11 +19,14 @@ from typer.testing import CliRunner
 import bowerbird
 from components.data import ingest, validation
 from components.data.dataset import Catalogue, Prepared
+from components.data.event_kinds import EventKinds
 from components.data.profiles import write_profiles
-from components.settings import Event, Settings, load_settings
+from components.settings import Event, Preprocess, Settings, load_settings
 from serving.api.schemas import FeedbackEvent
+from serving.events.exposures import arm_outcomes, record_exposures
 from serving.events.sign_in import move_session
 from serving.events.store import EventStore
+from serving.profiles.profiles import LiveProfiles
 from tests.colour_shop import N_ITEMS, ages, colour_hybrid, colour_shop
 from tests.conftest import REPOSITORY
 
@@ -227,5 +230,76 @@ def test_moved_events_are_exported_as_the_customers(url: str, tmp_path: Path) ->
         assert store.submit(rows[:1]).result(10) == [False]  # sent again: it is there
         assert [row[2] for row in store.history.newest_events("user:anna", 5)] == ["i0", "i1", "i2"]
         assert store.history.newest_events("session:s", 5) == []
+    finally:
+        store.close()
+
+
+def test_what_a_visitor_did_counts_for_the_arm_that_was_seen(url: str) -> None:
+    store, shown = EventStore(url), 1_700_000_000_000_000
+    try:
+        exposure = {"model_version": "1", "timestamp": shown}
+        arms = [("new", "session:s", "b"), ("old", "session:s", "b"), ("old", "user:anna", "a")]
+        record_exposures(
+            store.database,
+            [{**exposure, "experiment": x, "profile": who, "arm": arm} for x, who, arm in arms],
+        )
+        bought = {"session_id": "s", "event": "purchase", "timestamp": shown + 1_000_000}
+        store.submit([{**bought, "event_id": "e", "item_id": "i"}]).result(10)
+        move_session(store, "s", "anna")
+        found = {
+            name: [(one.arm, one.users, one.converted) for one in outcomes]
+            for name in ("new", "old")
+            if (outcomes := arm_outcomes(store.database, name, ["purchase"], 24))
+        }
+        assert found == {"new": [("b", 1, 1)], "old": [("a", 1, 1)]}
+    finally:
+        store.close()
+
+
+def test_another_worker_forgets_the_visitor_of_a_sign_in(url: str) -> None:
+    store = EventStore(url)
+    try:
+        kinds = EventKinds.of(Preprocess())
+        workers = [LiveProfiles(store, 10, kinds) for _ in range(2)]
+        event = {"session_id": "s", "event": "click", "timestamp": 1_700_000_000_000_000}
+        store.submit([{**event, "event_id": "e", "item_id": "i"}]).result(10)
+        for live in workers:
+            live.refresh()
+            assert live.hold("session:s").items == ["i"]
+        move_session(store, "s", "anna")
+        for live in workers:
+            live.refresh()
+            assert live.hold("session:s").items == []
+            assert live.hold("user:anna").items == ["i"]
+    finally:
+        store.close()
+
+
+def test_late_and_invented_events_do_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, start = EventStore(f"sqlite:///{tmp_path}/events.db"), 1_700_000_000_000_000
+    try:
+        monkeypatch.setattr("serving.profiles.profiles.MOST_EXCLUDED", 20)
+        live = LiveProfiles(store, 10, EventKinds.of(Preprocess()))
+        live.hold("user:anna")
+
+        def add(event: str, numbers: range, time: int) -> list[str]:
+            row = {"user_id": "anna", "event": event}
+            rows = [
+                {**row, "event_id": f"{event}{n}", "item_id": f"i{n}", "timestamp": time + n}
+                for n in numbers
+            ]
+            store.submit(rows).result(10)
+            live.refresh()
+            return live.hold("user:anna").items
+
+        bought = add("purchase", range(25), start)
+        assert len(bought) == 25  # ten newest, and fifteen that are excluded
+        assert add("view", range(100, 150), start - 10**9) == bought  # late ones say nothing more
+        many = add("purchase", range(25, 60), start)
+        assert many == [f"i{n}" for n in range(30, 60)]
+        again = LiveProfiles(store, 10, EventKinds.of(Preprocess())).hold("user:anna")
+        assert again.items == many  # as a worker reads them
     finally:
         store.close()

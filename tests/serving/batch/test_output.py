@@ -118,6 +118,34 @@ def test_a_table_is_replaced_in_one_transaction(url: str) -> None:
         Table(url, "mails", overwrite=False).check()
 
 
+def test_a_table_that_cannot_be_published_leaves_the_old_one(url: str) -> None:
+    for user, manifest in (("u1", MADE), ("u2", {"not JSON": object()})):
+        output = Table(url, "mails", overwrite=True)
+        output.begin()
+        output.write([row(user, 1)])
+        if user == "u1":
+            output.publish(manifest)
+        else:  # it fails after the old table was dropped
+            with pytest.raises(TypeError):
+                output.publish(manifest)
+    assert read(url, "SELECT user_id FROM mails") == [("u1",)]
+    assert len(read(url, "SELECT manifest FROM mails_manifest")) == 1
+
+
+@pytest.mark.parametrize("other", ["mails_manifest", "_bowerbird_mails"])
+def test_tables_of_another_program_with_the_names_it_needs_are_kept(url: str, other: str) -> None:
+    engine = sa.create_engine(sqlalchemy_url(url))
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE TABLE {other} (id INTEGER)"))
+        connection.execute(sa.text(f"INSERT INTO {other} VALUES (7)"))
+    output = Table(url, "mails", overwrite=True)
+    for step in (output.check, output.begin):
+        with pytest.raises(OutputError, match="another table's"):
+            step()
+    assert read(url, f"SELECT id FROM {other}") == [(7,)]
+    engine.dispose()
+
+
 def test_a_table_of_another_program_is_never_replaced(url: str) -> None:
     engine = sa.create_engine(sqlalchemy_url(url))
     with engine.begin() as connection:
