@@ -15,6 +15,7 @@ import io
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from components.evaluation.metrics import ndcg
 from components.evaluation.protocol import interval, lists
 from components.language.augmentation import purchases
 from components.language.encoder import TextEncoder
-from components.language.retrieval import count_words, having_all, made_queries
+from components.language.retrieval import count_words, having_all, made_queries, words_of
 from components.recommenders.factory import build
 from components.recommenders.models.content import Content
 from components.recommenders.models.tfidf import TFIDF
@@ -185,11 +186,15 @@ class Queries:
 
 
 def queries_by_language(texts: list[str], languages: TextArray, seed: int) -> dict[str, Queries]:
-    """Return queries for at most SEARCHED products of each language, drawn at random."""
+    """Return queries for at most SEARCHED products of each language, drawn at random from those
+    whose texts have a word."""
     found = {}
     for code in _largest_first(languages):
-        inside = np.flatnonzero(languages == code)
-        drawn = np.random.default_rng(seed).permutation(inside)[:SEARCHED]
+        order = np.random.default_rng(seed).permutation(np.flatnonzero(languages == code))
+        worded = (item for item in order if words_of(texts[item]))
+        drawn = np.fromiter(islice(worded, SEARCHED), int)
+        if not len(drawn):
+            continue
         queries = made_queries([texts[item] for item in drawn], seed)
         text_words, query_words = count_words(texts, queries)
         found[code] = Queries(queries, drawn, having_all(query_words, text_words))

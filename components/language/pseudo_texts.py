@@ -107,7 +107,7 @@ def written(texts: list[str], model: str, file: Path, root: Path = Path()) -> li
     if missing:
         # Batches of a similar length; a resumed run has the same ones.
         missing.sort(key=lambda pair: (len(pair[1]), pair[0]))
-        writer = LocalWriter(folder)
+        writer = LocalWriter(folder, setting="augment.texts")
         file.parent.mkdir(parents=True, exist_ok=True)
         for start in progress(range(0, len(missing), BATCH), desc="pseudo-texts", unit="batch"):
             batch = missing[start : start + BATCH]

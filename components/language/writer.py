@@ -246,7 +246,8 @@ class LocalWriter:
     """A causal model of transformers, in this process.
 
     tokens: most tokens of a response. timeout: seconds for what words one answer. languages: those
-    that the model writes. In bf16 where the processor is fast at it.
+    that the model writes. setting: the key that errors
+    name. In bf16 where the processor is fast at it.
 
     The keys and values of the last prompt are kept, so that of the next one only what differs from
     it is computed.
@@ -258,12 +259,14 @@ class LocalWriter:
         tokens: int = 256,
         timeout: float = 20.0,
         languages: frozenset[str] = ENGLISH_ONLY,
+        setting: str = "serve.writer",
     ) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        self._setting = setting
         if not Path(folder).is_dir():
-            raise WriterError(f"serve.writer: there is no folder {folder}")
+            raise WriterError(f"{setting}: there is no folder {folder}")
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             # Half the memory, and a token takes half the time: it is that of reading the weights.
@@ -273,7 +276,7 @@ class LocalWriter:
             ).eval()
         except (OSError, ValueError) as error:
             raise WriterError(
-                f"serve.writer: {folder} holds no causal model that transformers can open: "
+                f"{setting}: {folder} holds no causal model that transformers can open: "
                 f"{str(error).splitlines()[0]}"
             ) from error
         self.tokens, self.timeout, self.languages = tokens, timeout, languages
@@ -316,7 +319,7 @@ class LocalWriter:
         try:
             return self.prompt(messages)
         except Exception as error:  # a template is a program of the model's author
-            raise WriterError(f"serve.writer: the model's chat template: {error}") from error
+            raise WriterError(f"{self._setting}: the model's chat template: {error}") from error
 
     def write(
         self, messages: Iterable[Mapping[str, str]], seconds: float
@@ -408,7 +411,7 @@ class LocalWriter:
                 stopping_criteria=StoppingCriteriaList([late]),
             )
         except (RuntimeError, ValueError) as error:
-            raise WriterError(f"serve.writer: the model stopped: {error}") from error
+            raise WriterError(f"{self._setting}: the model stopped: {error}") from error
         finally:
             self._turn.release()
         return str(self.tokenizer.decode(written[0, n_prompt:], skip_special_tokens=True))

@@ -32,11 +32,17 @@ _CURRENCY = {
     if word not in ("real", "won")  # English words, too
 }
 _CENTS = frozenset(words("p pence cent cents centimes centavos centimos ct rappen"))
+_WITH_CENTS = re.compile(
+    rf"(?P<cents>\d{{1,2}}|[^\W\d_]+(?:[ -][^\W\d_]+)?) ?(?:{'|'.join(_CENTS)})\b"
+)
+_TENTHS = re.compile(r"[块元镑]([一二两三四五六七八九]|\d)(?:毛|角)?(?![\w])")
+_HALF = re.compile(r"\band a half\b|\beinhalb\b|\bet demie?s?\b|\by medi[oa]\b|[块元镑]半")
 _DIGITS = re.compile(r"\d{1,3}(?:[ ,.'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.,]\d{1,2})?")
 _HAN = re.compile("[零〇一二两三四五六七八九十百千万亿廿卅点]{1,16}")
 _COUNTED = re.compile(rf"(?:\d|{_HAN.pattern}) ?[个只件套张条人岁号厘]")
 """A number of things, or an age."""
 _NAMED = {
+    "anderthalb": 1.5,
     **{"fiver": 5.0, "tenner": 10.0},
     **{"funfer": 5.0, "zehner": 10.0, "zwanziger": 20.0, "funfziger": 50.0, "hunderter": 100.0},
     **{"dizaine": 10.0, "vingtaine": 20.0, "trentaine": 30.0, "cinquantaine": 50.0},
@@ -65,7 +71,7 @@ class Amount:
 
 def read_amount(text: str, code: str) -> Amount | None:
     """Return the amount in a text, None without a number. code: language, ISO 639-1."""
-    said = plain(text)
+    said = re.sub(r"\B(?:und)?einhalb\b", " einhalb", plain(text))
     if _COUNTED.search(said):
         return None
     parts = re.findall(r"[^\W\d_]+|[£€$¥]", said)
@@ -74,11 +80,33 @@ def read_amount(text: str, code: str) -> Amount | None:
         longest = sorted((word for word in _CURRENCY if not word.isascii()), key=len, reverse=True)
         currency = next((_CURRENCY[word] for word in longest if word in said), None)
     value = _number(said, parts, code)
-    if value is None or not 0 <= value <= MOST:
+    if value is None:
         return None
-    if not currency and _CENTS & set(parts) and any(sign.isdigit() for sign in said):
+    cents = _CENTS if any(sign.isdigit() for sign in said) else _CENTS - _LARGE.get(code, {}).keys()
+    if not currency and cents & set(parts):
         value /= 100
-    return Amount(value, currency)
+    elif value.is_integer():
+        value += _part(said, code) if currency else 0.5 * bool(_HALF.search(said))
+    return Amount(value, currency) if 0 <= value <= MOST else None
+
+
+def _part(said: str, code: str) -> float:
+    """Return what follows the whole pounds, as a share of one.
+
+    >>> _part("2 pounds and 50 pence", "en"), _part("two and a half pounds", "en")
+    (0.5, 0.5)
+    >>> _part("五块八", "zh")
+    0.8
+    """
+    if _HALF.search(said):
+        return 0.5
+    if found := _TENTHS.search(said):
+        return (number_of(found[1]) or 0.0) / 10
+    if found := _WITH_CENTS.search(said):
+        before = re.findall(r"[^\W\d_]+|[£€$¥]", said[: found.end("cents")])
+        cents = _number(found["cents"], [], code)
+        return cents / 100 if _CURRENCY.keys() & set(before) and cents and cents < 100 else 0.0
+    return 0.0
 
 
 def marked_amount(text: str, code: str) -> Amount | None:
@@ -101,7 +129,7 @@ def _in_words(said: str, code: str) -> Iterator[tuple[int, int]]:
     """Yield start and stop of the amounts that are all in words: "twenty five pounds"."""
     spelt = _spelt(code) if code in languages() else []
     numbers = {part for form, _ in spelt for part in form.replace("-", " ").split()}
-    numbers |= _LARGE.keys() | _AND | _ARTICLES
+    numbers |= _LARGE.get(code, {}).keys() | _AND | _ARTICLES
     found = list(re.finditer(r"[^\W\d_]+", said))
     for at, word in enumerate(found):
         first = at
@@ -170,8 +198,10 @@ def _number(said: str, parts: list[str], code: str) -> float | None:
 
 _UNITS = {"k": 1e3, "十": 10.0, "百": 100.0, "千": 1e3, "万": 1e4, "亿": 1e8}
 _LARGE = {
-    **dict.fromkeys(words("hundred hundert cent cents cien ciento"), 100.0),
-    **dict.fromkeys(words("thousand tausend mille mil"), 1000.0),
+    "en": {"hundred": 100.0, "thousand": 1000.0},
+    "de": {"hundert": 100.0, "tausend": 1000.0},
+    "fr": {"cent": 100.0, "cents": 100.0, "mille": 1000.0},
+    "es": {"cien": 100.0, "ciento": 100.0, "mil": 1000.0},
 }
 _AND = frozenset(words("and und et y"))
 
@@ -185,25 +215,28 @@ def _of_words(said: str, code: str) -> float | None:
     (21.0, 200.0)
     >>> _of_words("between three and seven", "en"), _of_words("mille deux cents", "fr")
     (3.0, 1200.0)
+    >>> _of_words("twelve hundred", "en"), _of_words("between twenty and five hundred", "en")
+    (1200.0, 20.0)
     """
     spelt = _spelt(code)
     left = said.replace("-", " ").split()
     thousands = 0.0
-    group: float | None = None  # what is said so far, below a thousand
+    group: float | None = None  # what is said so far, below a thousand or, of hundreds, above
+    is_joined = False  # the group has an "and"
     last = shorter = 0.0  # its last part; the group without it
     while left:
         value, n = _first(left, spelt, code)
         if value is None:
             if (group is not None or thousands) and left[0] not in _AND:
                 break
-            n = 1
+            is_joined, n = is_joined or group is not None, 1
         elif value == 1000.0 and thousands == 0.0:
             thousands, group, last = 1000.0 * (group or 1.0), None, 1000.0
         elif group is None:
             if value >= 1000.0:
                 break
             group, last, shorter = value, value, 0.0
-        elif value == 100.0 and group < 10.0:
+        elif value == 100.0 and (group < 10.0 or (not is_joined and group < 100.0 and group % 10)):
             group, last = 100.0 * group, 100.0
         elif _fits(last, value, code):
             group, last, shorter = group + value, value, group
@@ -242,7 +275,7 @@ def _first(left: list[str], spelt: list[tuple[str, float]], code: str) -> tuple[
     unit, joint, ten = left[0].partition("und")
     if code == "de" and joint and unit in known and ten in known:
         return known[unit] + known[ten], 1
-    return _LARGE.get(left[0]), 1
+    return _LARGE.get(code, {}).get(left[0]), 1
 
 
 def _decimal(digits: str) -> float:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache
+from operator import itemgetter
 
 import pandas as pd
 import yaml
@@ -160,10 +161,13 @@ class Dictionary:
         it names none."""
         said = plain(text) if code == "zh" else f" {' '.join(_WORDS.findall(plain(text)))} "
         around = "" if code == "zh" else " "
-        for one in activities():
-            if any(f"{around}{plain(form)}{around}" in said for form in one.get(code, ())):
-                return one["things"]
-        return []
+        found = [
+            (at, one["things"])
+            for one in activities()
+            for form in one.get(code, ())
+            if (at := said.find(f"{around}{plain(form)}{around}")) >= 0
+        ]
+        return min(found, key=itemgetter(0), default=(0, []))[1]
 
     def is_thing(self, phrase: str, code: str) -> bool:
         """Return whether a phrase names a thing: as it is written or, of several words, in other

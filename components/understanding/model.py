@@ -15,7 +15,7 @@ import numpy as np
 from components.arrays import FloatArray
 from components.understanding.dictionary import Dictionary
 from components.understanding.tagger import FrozenEncoder, Tagger
-from components.understanding.terms import Meaning, Terms, Vocabulary
+from components.understanding.terms import PhraseVectors, Terms, Vocabulary
 
 READER = "reader"
 PHRASES, VECTORS, CONFIG = "phrases.json", "phrases.npy", "config.json"
@@ -38,7 +38,7 @@ class UnderstandingModel:
     def terms(self, vocabulary: Vocabulary) -> Terms:
         """Return what translates shoppers' words into those of a catalogue."""
         reader = self.tagger.reader
-        meaning = Meaning(self.phrases, self.vectors.astype(np.float32), reader.encode)
+        meaning = PhraseVectors(self.phrases, self.vectors.astype(np.float32), reader.encode)
         return Terms(vocabulary, self.languages, self._dictionary, meaning)
 
     def save(self, folder: Path) -> None:

@@ -18,7 +18,9 @@ from pydantic import ValidationError
 from components.language.writer import FillsSchema, WriterError
 from components.understanding.plain import plain
 from components.understanding.reading import Reading
+from components.understanding.utterances import languages
 from components.words.segmentation import has_unspaced
+from components.words.stems import stemmer
 
 logger = logging.getLogger("bentoml.bowerbird")
 
@@ -105,12 +107,23 @@ def checked(reading: Reading, other: Reading, text: str) -> Reading:
 
 
 def _says(text: str, part: str) -> bool:
-    """Return whether a text has a part as whole words; of Chinese and its like as characters.
+    """Return whether a text has a part as whole words, in any form of them; of Chinese and its like
+    as characters.
 
-    >>> _says("a book on smugglers", "mug"), _says("我要马克杯", "马克杯")
+    >>> _says("a book on smugglers", "mug"), _says("two red mugs", "red mug")
     (False, True)
+    >>> _says("我要马克杯", "马克杯")
+    True
     """
     said, looked_for = plain(text), plain(part)
     if has_unspaced(said):
         return looked_for in said
-    return re.search(rf"(?<!\w){re.escape(looked_for)}(?!\w)", said) is not None
+
+    said_words, part_words = (re.findall(r"[^\W_]+", one) for one in (said, looked_for))
+
+    def stemmed(words: list[str], code: str) -> str:
+        return " ".join(["", *map(stemmer(code), words), ""])
+
+    return bool(part_words) and any(
+        stemmed(part_words, code) in stemmed(said_words, code) for code in languages()
+    )

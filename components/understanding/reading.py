@@ -193,7 +193,7 @@ def _ends_of_range(span: Span, code: str) -> list[Span]:
     for joint in _JOINT.finditer(span.text):
         first, second = span.text[: joint.start()], span.text[joint.end() :]
         low, high = read_amount(first, code), read_amount(second, code)
-        if low and high and whole and whole.value == low.value:
+        if low and high and whole and whole.value == low.value < high.value:
             start = span.start + joint.end()
             return [
                 replace(span, label="MIN", text=first, stop=span.start + joint.start()),

@@ -83,7 +83,7 @@ class Term:
         return " or ".join(self.words)
 
 
-class Meaning:
+class PhraseVectors:
     """Phrases of the catalogue by their meaning. vectors: float32 (phrases, width)."""
 
     def __init__(
@@ -132,7 +132,7 @@ class Terms:
         vocabulary: Vocabulary,
         languages: Sequence[str],
         dictionary: Dictionary,
-        meaning: Meaning | None = None,
+        meaning: PhraseVectors | None = None,
     ) -> None:
         self._vocabulary, self._languages = vocabulary, list(languages)
         self._dictionary, self._meaning = dictionary, meaning

@@ -228,3 +228,9 @@ def test_a_sample_keeps_what_was_done_with_its_products(tmp_path: Path) -> None:
     assert events(part) == [one for one in events(whole) if one[1] in kept]
     assert 0 < len(part.interactions) == part.interactions.offsets[-1]
     assert text.sample(whole, 40, seed=1) is whole
+
+
+def test_a_product_without_a_word_has_no_query() -> None:
+    texts = ["12", "a red mug", "?", "die blaue Tasse"]
+    found = text.queries_by_language(texts, np.array(["und", "en", "en", "de"]), 0)
+    assert {code: one.products.tolist() for code, one in found.items()} == {"en": [1], "de": [3]}

@@ -43,6 +43,21 @@ def test_digits_are_read_as_they_were_written(cents: int, code: str) -> None:
     assert read_amount(written, code) == Amount(cents / 100, "EUR")
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "value"),
+    [("2 pounds and 50 pence", "en", 2.5), ("two pounds fifty pence", "en", 2.5),
+     ("two and a half pounds", "en", 2.5), ("fifty pence", "en", 0.5), ("40 cents", "en", 0.4),
+     ("twenty five cents", "en", 0.25), ("zweieinhalb Euro", "de", 2.5),
+     ("anderthalb Euro", "de", 1.5), ("zwei Euro fünfzig Cent", "de", 2.5),
+     ("deux euros et demi", "fr", 2.5), ("2 euros 5 centimes", "fr", 2.05),
+     ("dos euros y medio", "es", 2.5), ("八十五块五", "zh", 85.5), ("两块半", "zh", 2.5)],
+)  # fmt: skip
+def test_parts_of_a_pound(text: str, code: str, value: float) -> None:
+    found = read_amount(text, code)
+    assert found is not None
+    assert found.value == value
+
+
 @pytest.mark.parametrize("code", ["en", "de", "fr", "es", "zh"])
 def test_the_words_of_numbers_are_read(code: str) -> None:
     for value, word in language(code)["numbers"].items():
@@ -83,7 +98,9 @@ def test_books_weights_and_pieces_are_no_money(text: str, code: str) -> None:
      ("entre vingt et trente euros", "fr", 20), ("between three and seven pounds", "en", 3),
      ("soixante-quinze euros", "fr", 75), ("drei und zwanzig Euro", "de", 23),
      ("one thousand two hundred pounds", "en", 1200), ("dos mil quinientos euros", "es", 2500),
-     ("between a hundred and two hundred pounds", "en", 100)],
+     ("between a hundred and two hundred pounds", "en", 100),
+     ("twelve hundred pounds", "en", 1200), ("twenty-five hundred pounds", "en", 2500),
+     ("between twenty and five hundred pounds", "en", 20), ("douze cents euros", "fr", 1200)],
 )  # fmt: skip
 def test_numbers_of_several_words(text: str, code: str, value: float) -> None:
     found = read_amount(text, code)

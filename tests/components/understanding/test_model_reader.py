@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from components.language.writer import LocalWriter, WriterError
 from components.understanding.model_reader import ModelReader, checked, messages_for, schema
 from components.understanding.plain import plain
 from components.understanding.reading import Reading
+from components.understanding.utterances import languages
+from components.words.stems import stemmer
 
 TEXT = "a red mug for my mum under 5 pounds, no plastic"
 TAGGED = Reading(things=["mug"], refused=["plastic"], max_price=5, currency="GBP")
@@ -80,8 +83,18 @@ def test_no_part_is_invented(text: str, parts: list[str]) -> None:
     parts = [part.strip() for part in parts if part.strip()]
     found = checked(Reading(things=parts, details=parts), Reading(), text)
     assert all(part.strip() in parts for part in found.things)
+    said = set(re.findall(r"\w+", plain(text)))
     for part in [*found.things, *found.details]:
-        assert plain(part) in plain(text)
+        assert plain(part) in plain(text) or any(
+            {stemmer(code)(word) for word in re.findall(r"\w+", plain(part))}
+            <= {stemmer(code)(word) for word in said}
+            for code in languages()
+        )
+
+
+def test_a_part_may_have_another_form_of_its_words() -> None:
+    found = checked(Reading(things=["mug", "Tasse"], details=["red"]), Reading(), "two red mugs")
+    assert (found.things, found.details) == (["mug"], ["red"])
 
 
 def test_the_examples_fit_the_schema_and_hold_no_limit() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from components.recommenders.models.rules import Items
 from components.understanding.dictionary import Dictionary, activities, kinds
-from components.understanding.terms import Meaning, Terms, phrases_of
+from components.understanding.terms import PhraseVectors, Terms, phrases_of
 from components.understanding.utterances import languages
 
 TITLES = [
@@ -153,6 +155,12 @@ def test_what_somebody_likes_to_do_names_things(text: str, code: str, thing: str
     assert Terms(Items(table), ["en"], Dictionary()).activity("a bakelite mug", "en") == ()
 
 
+def test_of_two_activities_the_first_that_is_named_counts() -> None:
+    dictionary, forms = Dictionary(), {one["en"][0]: one["things"] for one in activities()}
+    for first, second in permutations(list(forms)[:3], 2):
+        assert dictionary.activity(f"{first}, also {second}", "en") == forms[first]
+
+
 def test_each_activity_has_forms_in_every_language_and_things_of_the_dictionary() -> None:
     dictionary = Dictionary()
     for one in activities():
@@ -177,7 +185,7 @@ def test_meaning_finds_the_nearest_phrase_or_none() -> None:
     known = {"mug": [1.0, 0.1], "frame": [0.0, 1.0], "candle": [-1.0, 0.0]}
     vectors = np.array(list(known.values()), dtype=np.float32)
     said = {"cup": [0.9, 0.2], "noise": [0.0, 0.36]}  # the mean of all says nothing
-    meaning = Meaning(
+    meaning = PhraseVectors(
         list(known), vectors, lambda texts: np.array([said[one] for one in texts], np.float32)
     )
     assert meaning.nearest("cup") == "mug"
