@@ -290,6 +290,10 @@ def test_a_stage_that_fails_is_tried_again_and_leaves_the_champion(
     logs = prefect.post("/logs/filter", json={"logs": {"flow_run_id": {"any_": [run]}}}).json()
     assert any("No Such Column" in line["message"] for line in logs)
     assert (trained_house.root / "var/serving/champion.json").read_text() == pointer
+    # The alert's message: nothing answers at its address, and the log names it without its secret.
+    unsent = "a message was not delivered to address 1 (json)"
+    log = trained_house.root / "ui.log"
+    wait_until(lambda: unsent in log.read_text(), 60, "the attempt to send the alert")
 
 
 @pytest.mark.slow
