@@ -151,7 +151,7 @@ class Tagger:
         random = np.random.default_rng(seed)
         losses = []
         self.heads.train()
-        for _ in range(epochs):
+        for _ in progress(range(epochs), desc="training the tagger", unit="epoch"):
             total = 0.0
             for at in random.permutation(len(batches)):
                 states, mask, labels, intents, languages = batches[at]
@@ -189,9 +189,13 @@ class Tagger:
             )
 
     def tag_all(self, texts: Sequence[str], size: int = 64) -> list[Tagged]:
-        """Return what each text says, in batches of ``size`` texts."""
-        starts = range(0, len(texts), size)
-        return [one for start in starts for one in self.tag(texts[start : start + size])]
+        """Return what each text says, in batches of ``size`` texts of like length."""
+        order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
+        groups = [order[at : at + size] for at in range(0, len(order), size)]
+        found: dict[int, Tagged] = {}
+        for group in progress(groups, desc="tagging", unit="batch"):
+            found |= zip(group, self.tag([texts[at] for at in group]), strict=True)
+        return [found[at] for at in range(len(texts))]
 
     @torch.inference_mode()
     def tag(self, texts: Sequence[str]) -> list[Tagged]:
