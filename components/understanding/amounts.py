@@ -35,6 +35,10 @@ _CENTS = frozenset(words("p pence cent cents centimes centavos centimos ct rappe
 _WITH_CENTS = re.compile(
     rf"(?P<cents>\d{{1,2}}|[^\W\d_]+(?:[ -][^\W\d_]+)?) ?(?:{'|'.join(_CENTS)})\b"
 )
+_CENTS_ALONE = re.compile(
+    rf"\d ?(?:{'|'.join(word for word in _CURRENCY if word.isalpha())}) (\d{{2}})"
+    r"(?![\d.,%\w]| ?[^\W\d_])"
+)
 _TENTHS = re.compile(r"[块元镑]([一二两三四五六七八九]|\d)(?:毛|角)?(?![\w])")
 _HALF = re.compile(r"\band a half\b|\beinhalb\b|\bet demie?s?\b|\by medi[oa]\b|[块元镑]半")
 _DIGITS = re.compile(r"\d{1,3}(?:[ ,.'’]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.,]\d{1,2})?")
@@ -95,13 +99,15 @@ def _part(said: str, code: str) -> float:
 
     >>> _part("2 pounds and 50 pence", "en"), _part("two and a half pounds", "en")
     (0.5, 0.5)
-    >>> _part("五块八", "zh")
-    0.8
+    >>> _part("五块八", "zh"), _part("2 livres 50", "fr")
+    (0.8, 0.5)
     """
     if _HALF.search(said):
         return 0.5
     if found := _TENTHS.search(said):
         return (number_of(found[1]) or 0.0) / 10
+    if found := _CENTS_ALONE.search(said):
+        return int(found[1]) / 100
     if found := _WITH_CENTS.search(said):
         before = re.findall(r"[^\W\d_]+|[£€$¥]", said[: found.end("cents")])
         cents = _number(found["cents"], [], code)
@@ -162,10 +168,12 @@ def direction(before: str, after: str, code: str) -> Direction | None:
     ('at_most', 'at_least')
     >>> direction("roughly ", "", "en"), direction("", "左右", "zh")
     ('around', 'around')
+    >>> direction("it mustn't cost more than ", "", "en"), direction("no less than ", "", "en")
+    ('at_most', 'at_least')
     """
     if code not in languages():
         return None
-    found: dict[int, Direction] = {}
+    found: dict[int, tuple[Direction, re.Match[str] | None]] = {}
     # Chinese separates no words by blanks.
     start, end = ("", "") if code == "zh" else (r"(?<![^\W_])", r"(?![^\W_])")
     limits: tuple[Direction, ...] = get_args(Direction)
@@ -174,8 +182,23 @@ def direction(before: str, after: str, code: str) -> Direction | None:
             said = re.escape(plain(cue))
             ends = re.search(rf"{start}{said}\W{{0,3}}$", plain(before))
             if ends or re.search(rf"^\W{{0,2}}{said}{end}", plain(after)):
-                found[len(cue)] = limit
-    return found[max(found)] if found else None
+                found[len(cue)] = limit, ends
+    if not found:
+        return None
+    limit, ends = found[max(found)]
+    if ends is not None and _NOT.search(plain(before)[: ends.start()]):
+        return _OPPOSITE.get(limit, limit)
+    return limit
+
+
+_NOT = re.compile(
+    r"\b(?:not|never|cannot|nicht|kein\w*|nie|pas|jamais|no|nunca|"
+    r"(?:must|should|ca|wo|do|does|would|could|need)n['’]?t)"
+    r"(?: (?:want|to|be|cost|go|spend|pay|etre|couter|depenser|que|sea|cueste|gastar|costar))* ?$"
+    r"|[不别別勿][能要可]?$"
+)
+"""A negation shortly before: "it must not be more than"."""
+_OPPOSITE: dict[Direction, Direction] = {"at_least": "at_most", "at_most": "at_least"}
 
 
 _ARTICLES = frozenset(words("a one ein eine einen einem un une una"))

@@ -36,8 +36,8 @@ HEAD_FIRST = frozenset({"ca", "es", "fr", "it", "pt", "ro", "th", "vi", "id", "a
 SMALL = frozenset(
     words(
         """a an the of in on for to with and or de du des d la le les l un une en a au aux y el los
-        las una para con del al der die das den dem ein eine einen einem mit und oder aus fur im zum
-        zur e o 的 款 个 一 只 把 条"""
+        las una para pa pal con del al der die das den dem ein eine einen einem mit und oder aus fur
+        im zum zur e o 的 款 个 一 只 把 条"""
     )
 )
 """Words of the languages of the dictionary that no product is looked up by, in plain form."""

@@ -39,6 +39,16 @@ ARTICLES = frozenset(
         unos unas los las"""
     )
 )
+_FIRST_TWO = re.compile(
+    r"\bfirst (?:two|2)\b|\b(?:ersten (?:beiden|zwei|2)|(?:beiden|zwei|2) ersten)\b|"
+    r"\b(?:deux|2) premi[eè]re?s\b|\b(?:dos|2) primer[oa]s\b|"
+    r"\bprimer[oa]s (?:dos|2)\b|前(?:两|兩|2)[个個款种種件]"
+)
+_HALF_AFTER = re.compile(r"\s*(?:and a half|et demie?|y medi[oa]|半)(?![^\W\d_])", re.IGNORECASE)
+_REFUSED_AFTER = re.compile(r"\s*[的图圖案]*(?:就算了|就不要|不要|就免|免了|除外|不考虑|不考慮)")
+_REFUSED_BEFORE = re.compile(r"[别別](?:再|给我|給我)?(?:是|有|要|带|帶|来|來)$")
+NAMING = ("THING", "DETAIL")
+"""Labels of what a product is or has."""
 _JOINT = re.compile(r"\s*[-–—到至和]\s*|\s+(?:to|and|bis|und|à|a|et|y)\s+", re.IGNORECASE)
 """What stands between the ends of a range."""
 LIMITS = ("MIN", "MAX", "ABOUT")
@@ -87,21 +97,23 @@ class Reading(BaseModel):
 def reading_of(tagged: Tagged, text: str) -> Reading:
     """Return what the tagger's labels say of a text."""
     code = tagged.language
+    tagged = replace(tagged, spans=[_refusal(span, text, code) for span in tagged.spans])
     parts = {
         field: [part[:80] for part in _texts(tagged, label)][:8]
         for field, label in (
             ("details", "DETAIL"),
-            ("refused", "REFUSED"),
             ("people", "PERSON"),
             ("occasions", "OCCASION"),
         )
     }
+    refused = _joined(_spans(tagged, "REFUSED"), text)
+    parts["refused"] = [span.text[:80] for span in refused[:8]]
     parts["things"], parts["uses"] = _things(tagged, text)
     labels = {span.label for span in tagged.spans}
     low, high, currency = _limits(tagged, text)
     places = [at for span in _spans(tagged, "REF") for at in _places(span.text, code)]
-    if not places and tagged.intent in REFERRING:
-        places = _places(text, code, labelled=False)
+    if places in ([], [1]) and tagged.intent in REFERRING:  # "that" is the first, "that 2nd" is not
+        places = _places(text, code, labelled=False) or places
     return Reading(
         intent=tagged.intent,
         language=code,
@@ -114,6 +126,16 @@ def reading_of(tagged: Tagged, text: str) -> Reading:
         places=places[:8],
         sure=min(1.0, tagged.intent_sure),
     )
+
+
+def _refusal(span: Span, text: str, code: str) -> Span:
+    """Return a span as a refusal if the words after it refuse it: "圆点的就算了"."""
+    if code != "zh" or span.label not in NAMING:
+        return span
+    is_refused = _REFUSED_AFTER.match(text, span.stop) or _REFUSED_BEFORE.search(
+        text, 0, span.start
+    )
+    return replace(span, label="REFUSED") if is_refused else span
 
 
 def _things(tagged: Tagged, text: str) -> tuple[list[str], list[str]]:
@@ -173,7 +195,8 @@ def _amounts(tagged: Tagged, text: str) -> Iterator[tuple[str, Amount]]:
     code = tagged.language
     labelled = _joined([span for span in tagged.spans if span.label in LIMITS], text)
     spans = [part for span in labelled for part in _ends_of_range(span, code)]
-    read = [(span, amount) for span in spans if (amount := read_amount(span.text, code))]
+    halves = ((span, text[span.start : _end_of_half(span, text)]) for span in spans)
+    read = [(span, amount) for span, said in halves if (amount := read_amount(said, code))]
     priced = [span for span, amount in read if amount.currency is not None]
     for span, amount in read:
         between = [
@@ -185,6 +208,12 @@ def _amounts(tagged: Tagged, text: str) -> Iterator[tuple[str, Amount]]:
             continue  # with money in the same message, a number alone is an age or a count
         one_of_a_range = any(_is_range(gap) for gap in between)
         yield (None if one_of_a_range else _limit(span, text, code)) or span.label, amount
+
+
+def _end_of_half(span: Span, text: str) -> int:
+    """Return where an amount ends with the half that may follow it: "two pounds and a half"."""
+    half = _HALF_AFTER.match(text, span.stop)
+    return half.end() if half else span.stop
 
 
 def _ends_of_range(span: Span, code: str) -> list[Span]:
@@ -220,10 +249,14 @@ def _places(text: str, code: str, labelled: bool = True) -> list[int]:
 
     labelled: the text is a reference; otherwise it may hold one, and "that one" says nothing.
 
+    >>> _places("the first two", "en"), _places("前两款", "zh")
+    ([1, 2], [1, 2])
     >>> _places("the second one", "en"), _places("das da", "de"), _places("so is that", "en", False)
     ([2], [1], [])
     """
     said = plain(text).strip(" .?!")
+    if _FIRST_TWO.search(said):
+        return [1, 2]
     for known in dict.fromkeys([code, *languages()]):
         if known not in languages():
             continue

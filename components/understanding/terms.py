@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise, zip_longest
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
+from babel import Locale, UnknownLocaleError
 
 from components.arrays import FloatArray
 from components.understanding.dictionary import HEAD_FIRST, SMALL, Concept, Dictionary
@@ -156,7 +158,13 @@ class Terms:
             return Term(head.words, tuple(one.text for one in details), head.known)
         if (near := self._vocabulary.nearest(said)) and code in self._languages:
             return Term((near,))
-        if self._meaning and len(said) >= 5 and (near := self._meaning.nearest(text)):
+        is_place = said in _places(code)
+        if (
+            self._meaning
+            and not is_place
+            and len(said) >= 5
+            and (near := self._meaning.nearest(text))
+        ):
             return Term((near,))
         return Term()
 
@@ -169,7 +177,8 @@ class Terms:
             phrase = joint.join(part)
             if self._dictionary.is_thing(phrase, code):
                 return not self._whole(phrase, code).words
-        return False
+        head = (words[0] if code in HEAD_FIRST else words[-1]) if len(words) > 1 else ""
+        return not self._vocabulary.nearest(head) and self._whole(head, code) == Term(known=True)
 
     def detail(self, text: str, code: str) -> Term:
         """Return what a labelled detail says: a colour, even if a thing has the same name, as the
@@ -319,6 +328,16 @@ class Terms:
                     yield found
                     break
             start = stop if found.words else start + 1
+
+
+@cache
+def _places(code: str) -> frozenset[str]:
+    """Return the names of countries in a language, as CLDR has them."""
+    try:
+        names = Locale.parse(code).territories.values()
+    except (UnknownLocaleError, ValueError):
+        return frozenset()
+    return frozenset(name.casefold() for name in names)
 
 
 def _shortest(words: Sequence[str]) -> tuple[str, ...]:

@@ -214,7 +214,9 @@ class Conversation:
         if seeds := self.shop.codes(turn.state.goes_with):
             return self._goes_with(turn, mask, seeds)
         known = said.things or said.details or said.needs or said.purpose or said.move
-        if said.unknown and not known:
+        # Of what was shown before, "something Xish from £8" changes the limits, whatever X is.
+        limits = (said.refused, said.min_price is not None, said.max_price is not None)
+        if said.unknown and not known and not (before.things and any(limits)):
             return self._not_sold(turn)
         if said.move != "whatever" and is_open(advanced):
             return self._ask_back(turn, mask)

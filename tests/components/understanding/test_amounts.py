@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.understanding.amounts import Amount, marked_amount, read_amount
+from components.understanding.amounts import Amount, direction, marked_amount, read_amount
 from components.understanding.utterances import language
 
 
@@ -106,3 +106,15 @@ def test_numbers_of_several_words(text: str, code: str, value: float) -> None:
     found = read_amount(text, code)
     assert found is not None
     assert found.value == value
+
+
+@pytest.mark.parametrize(
+    ("before", "code", "limit"),
+    [("it mustnt be more than ", "en", "at_most"), ("it can't cost more than ", "en", "at_most"),
+     ("I want more than ", "en", "at_least"), ("no less than ", "en", "at_least"),
+     ("haven't you got any under ", "en", "at_most"), ("darf nicht über ", "de", "at_most"),
+     ("kein Problem, über ", "de", "at_least"), ("ne doit pas être plus de ", "fr", "at_most"),
+     ("¿no las hay por menos de ", "es", "at_most"), ("que no sea más de ", "es", "at_most")],
+)  # fmt: skip
+def test_a_negated_limit_is_the_other_one(before: str, code: str, limit: str) -> None:
+    assert direction(before, "", code) == limit

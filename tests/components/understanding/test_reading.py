@@ -150,3 +150,32 @@ def test_a_large_amount_is_cut() -> None:
 def test_any_price(text: str, code: str) -> None:
     assert reading_of(tagged(text, code), text).any_price
     assert not reading_of(tagged("a mug", code), "a mug").any_price
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "refused"),
+    [
+        ("有围裙吗?圆点的就算了", {"THING": "围裙", "DETAIL": "圆点"}, ["圆点"]),
+        ("送她礼物,别再是爱心图案了", {"DETAIL": "爱心"}, ["爱心"]),
+        ("带波点的不要", {"REFUSED": "波", "THING": "点"}, ["波点"]),
+        ("红色的马克杯,不要太大", {"DETAIL": "红色", "THING": "马克杯"}, []),
+    ],
+)
+def test_words_that_refuse_what_stands_before_or_after_them(
+    text: str, labels: dict[str, str], refused: list[str]
+) -> None:
+    found = reading_of(tagged(text, "zh", **labels), text)
+    assert found.refused == refused
+    assert not set(refused) & {*found.things, *found.details}
+
+
+def test_an_ordinal_counts_more_than_that() -> None:
+    text = "ooh that 2nd one, any details?"
+    assert reading_of(tagged(text, "en", "tell_more", REF="that"), text).places == [2]
+    text = "how do the first two differ?"
+    assert reading_of(tagged(text, "en", "compare", REF="the first two"), text).places == [1, 2]
+
+
+def test_a_half_after_the_label_belongs_to_the_amount() -> None:
+    text = "dos libras y media o menos"
+    assert reading_of(tagged(text, "es", MAX="dos libras"), text).max_price == 2.5

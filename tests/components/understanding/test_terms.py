@@ -10,7 +10,7 @@ import pytest
 
 from components.recommenders.models.rules import Items
 from components.understanding.dictionary import Dictionary, activities, kinds
-from components.understanding.terms import PhraseVectors, Terms, phrases_of
+from components.understanding.terms import PhraseVectors, Term, Terms, phrases_of
 from components.understanding.utterances import languages
 
 TITLES = [
@@ -204,3 +204,13 @@ def test_of_many_titles_a_sample_is_read() -> None:
     assert set(found) == {"red", "mug", "red mug", "blue", "lamp", "blue lamp"}
     assert phrases_of(titles, at_least=51, read=50) == []
     assert found == phrases_of(titles, at_least=10, read=50)
+
+
+def test_a_country_means_no_product_and_a_misspelt_thing_that_is_not_sold_is_none() -> None:
+    table = pd.DataFrame({"title": ["RED GAUZE BAG", "DOUBLE SHELF"], "price": 1.0})
+    vectors = np.eye(2, dtype=np.float32)
+    near = PhraseVectors(["gauze", "shelf"], vectors, lambda texts: vectors[:1])
+    terms = Terms(Items(table), ["en"], Dictionary(), near)
+    assert terms.term("Gazestoff", "de").words == ("gauze",)
+    assert terms.term("Schweiz", "de").words == terms.term("die Schweiz", "de").words == ()
+    assert terms.term("double matress", "en") == Term(known=True)
