@@ -12,6 +12,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from components.registry.model_card import comparison_section
 from components.settings import load_settings
+from flows.clone import in_use
 from flows.monitoring import export_feedback
 from flows.operations import ended
 from flows.remote import pull, push
@@ -30,9 +31,10 @@ def training() -> dict[str, Any]:
     Stages whose inputs did not change are skipped, so the next run continues a killed one, and a
     run without changes ends at once.
     """
-    if load_settings().flows.remote:
-        export_feedback()  # a clone has none
-    return train()
+    with in_use():
+        if load_settings().flows.remote:
+            export_feedback()  # a clone has none
+        return train()
 
 
 def train() -> dict[str, Any]:

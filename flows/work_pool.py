@@ -24,6 +24,7 @@ from prefect.settings import get_current_settings
 
 from components.credentials import mask_credentials
 from components.settings import Resources, Settings, url_of
+from flows.clone import update_clone
 from flows.deployments import deployments
 from flows.stages import limit_name
 
@@ -45,13 +46,12 @@ class ShopRepository(GitRepository):
         super().__init__(url, branch=branch)
         self.folder = folder
 
-    def to_pull_step(self) -> Any:
-        """Return the steps that a run begins with."""
-        clone = super().to_pull_step()
+    def to_pull_step(self) -> dict[str, Any]:
+        """Return the step that a run begins with."""
         if not self.folder:
-            return clone
-        name = "prefect.deployments.steps.set_working_directory"
-        return [{name: {"directory": self.folder}}, clone]
+            return super().to_pull_step()
+        inputs = {"repository": self._url, "branch": self._branch, "folder": self.folder}
+        return {f"{update_clone.__module__}.{update_clone.__name__}": inputs}
 
 
 def deploy_flows(

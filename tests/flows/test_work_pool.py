@@ -125,9 +125,12 @@ def test_what_a_worker_clones_is_a_url_without_a_credential(tmp_path: Path) -> N
     url = "https://git.example/shop.git"
     subprocess.run(["git", "remote", "add", "origin", url], cwd=tmp_path, check=True)
     assert repository(tmp_path, None, None) == (url, "live")
-    first, clone = ShopRepository(url, "live", "/srv").to_pull_step()
-    assert first == {"prefect.deployments.steps.set_working_directory": {"directory": "/srv"}}
-    assert clone["prefect.deployments.steps.git_clone"]["repository"] == url
+    step = ShopRepository(url, "live", "/srv").to_pull_step()
+    assert step == {
+        "flows.clone.update_clone": {"repository": url, "branch": "live", "folder": "/srv"}
+    }
+    step = ShopRepository(url, "live").to_pull_step()
+    assert step["prefect.deployments.steps.git_clone"]["repository"] == url
 
 
 STAGES = ("code", "sources", "ingest")
