@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from components.settings import load_settings
 from flows.clone import in_use
 from flows.monitoring import export_feedback
 from flows.operations import ended
-from flows.remote import pull, push
+from flows.remote import RemoteError, pull, push
 from flows.stages import only_one, run_stages
 
 
@@ -43,15 +45,30 @@ def train() -> dict[str, Any]:
     With ``flows.remote``, the folder is a clone on a worker: outputs come from DVC's remote, also
     those of a training that failed in a later stage.
     """
-    remote = load_settings().flows.remote
     with only_one():
-        if remote:
-            pull(Path(), force=True)
-        try:
+        if not load_settings().flows.remote:
             return publish(run_stages())
-        finally:
-            if remote:
-                push(Path())
+        pull(Path(), force=True)
+        with pushed_at_the_end():
+            return publish(run_stages())
+
+
+@contextmanager
+def pushed_at_the_end(root: Path = Path()) -> Iterator[None]:
+    """Push the outputs in ``root`` after a block, also if it fails.
+
+    Raises:
+        RemoteError: only the push failed. If both fail, the block's error has a note about it.
+    """
+    try:
+        yield
+    except Exception as error:
+        try:
+            push(root)
+        except RemoteError as second:
+            error.add_note(f"What was made before it is not in the remote: {second}")
+        raise
+    push(root)
 
 
 def publish(seconds: dict[str, float]) -> dict[str, Any]:

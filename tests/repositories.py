@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 from dvc.repo import Repo
@@ -35,3 +36,10 @@ def pipeline(folder: Path, remote: str = "s3://shop/dvc", stages: str = PIPELINE
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "-m", "pipeline")
     return folder
+
+
+def reproduce(folder: Path, *stages: str) -> list[str]:
+    """Run stages; return the commands that ran, without those that DVC took from its caches."""
+    (folder / "ran").unlink(missing_ok=True)
+    subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], cwd=folder, check=True)
+    return (folder / "ran").read_text().split() if (folder / "ran").exists() else []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -26,8 +25,8 @@ from flows.monitoring import pull_newest_models
 from flows.remote import SECRETS, RemoteError, pull, push
 from tests.conftest import REPOSITORY, absent
 from tests.object_store import SECRET
-from tests.processes import free_port
-from tests.repositories import git, pipeline
+from tests.processes import free_port, programs, run
+from tests.repositories import git, pipeline, reproduce
 
 
 @pytest.fixture
@@ -42,13 +41,6 @@ def no_run_logger() -> Iterator[None]:
     """Log to Prefect outside a run."""
     with disable_run_logger():
         yield
-
-
-def reproduce(folder: Path, *stages: str) -> list[str]:
-    """Run stages; return the commands that ran, without those that DVC took from its caches."""
-    (folder / "ran").unlink(missing_ok=True)
-    subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], cwd=folder, check=True)
-    return (folder / "ran").read_text().split() if (folder / "ran").exists() else []
 
 
 @pytest.mark.slow
@@ -218,39 +210,26 @@ def test_a_shop_is_handed_over_between_two_clones(
     write_folder(first, yaml.safe_dump(params, sort_keys=False))
     shutil.copy(REPOSITORY / "rules.yaml", first)
 
-    def run(folder: Path, *command: str) -> str:
-        environment = {
-            **os.environ,
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            # nothing of the first machine but git and the remote
-            "DVC_SITE_CACHE_DIR": str(folder / ".site"),
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    def python(folder: Path, *command: str) -> str:
+        # nothing of the first machine but git and the remote
+        own = {"PATH": programs(), "DVC_SITE_CACHE_DIR": str(folder / ".site")}
+        return run(folder, os.environ | own, sys.executable, "-m", *command).stdout
 
-    run(first, "dvc", "remote", "add", "--default", "storage", "s3://shop/dvc")
-    assert "Running stage 'ingest'" in run(first, "dvc", "repro", "ingest")
+    python(first, "dvc", "remote", "add", "--default", "storage", "s3://shop/dvc")
+    assert "Running stage 'ingest'" in python(first, "dvc", "repro", "ingest")
     git(first, "add", ".")
     git(first, "commit", "--quiet", "-m", "the shop")
-    run(first, "bowerbird", "push")
+    python(first, "bowerbird", "push")
 
     git(tmp_path, "clone", "--quiet", "first", "clone")
-    run(clone, "bowerbird", "pull")
-    said = run(clone, "dvc", "repro", "validate")
+    python(clone, "bowerbird", "pull")
+    said = python(clone, "dvc", "repro", "validate")
     assert "Stage 'ingest' didn't change, skipping" in said
     assert "Running stage 'validate'" in said
     git(clone, "commit", "--quiet", "-am", "validated")
-    run(clone, "bowerbird", "push")
+    python(clone, "bowerbird", "push")
 
     git(first, "pull", "--quiet", str(clone))
-    run(first, "bowerbird", "pull")
+    python(first, "bowerbird", "pull")
     assert (first / "reports/validation.json").exists()
-    assert "Running stage 'validate'" not in run(first, "dvc", "repro", "validate")
+    assert "Running stage 'validate'" not in python(first, "dvc", "repro", "validate")

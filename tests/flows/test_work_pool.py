@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from importlib.resources import files
@@ -33,11 +32,13 @@ from flows.work_pool import (
     default_template,
     job_variables,
     kubernetes_template,
+    not_limited,
     repository,
 )
 from tests.conftest import REPOSITORY, absent
 from tests.object_store import SECRET, ObjectStore
-from tests.processes import end, free_port, wait_until
+from tests.processes import end, free_port, programs, run, wait_until
+from tests.repositories import USER
 
 VIEW = files("prefect.server.api.collections_data") / "views/aggregate-worker-metadata.json"
 TEMPLATES = {
@@ -95,16 +96,19 @@ def test_a_kubernetes_job_has_the_resources_and_fits_the_apis_schema() -> None:
         jsonschema.validate(manifest(TEMPLATES["kubernetes"], {}), JOB)
 
 
-def test_a_pool_that_has_no_such_resource_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pool_that_has_no_such_resource_is_named() -> None:
     with pytest.raises(DeployError, match=r"shop \(kubernetes\) has no gpus: .* job-template"):
         job_variables(pool("kubernetes"), Resources(gpus=1), True, None, "")
     with pytest.raises(DeployError, match=r"shop \(process\) has no image"):
         job_variables(pool("process"), Resources(), True, "shop:1", "")
     docker = job_variables(pool("docker"), ASKED, True, "shop:1", "/srv/shop")
     assert docker == {"image": "shop:1", "volumes": ["/srv/shop:/srv/shop"], "mem_limit": "12000m"}
-    assert "docker does not limit cpus, gpus" in capsys.readouterr().out
+    assert not_limited(pool("docker"), ASKED) == ["a pool of type docker does not limit cpus, gpus"]
     assert job_variables(pool("process"), ASKED, True, None, "") == {}
-    assert "process does not limit memory_gb, cpus, gpus" in capsys.readouterr().out
+    (note,) = not_limited(pool("process"), ASKED)
+    assert "process does not limit memory_gb, cpus, gpus" in note
+    assert not_limited(pool("kubernetes"), ASKED) == []
+    assert not_limited(pool("process"), Resources()) == []
 
 
 def test_a_server_that_does_not_answer_is_named() -> None:
@@ -149,11 +153,10 @@ class Machines:
     def __init__(self, base: Path, source: Path, store: ObjectStore) -> None:
         self.base, self.shop = base, base / "shop"
         self.url = f"http://127.0.0.1:{free_port()}/api"
-        programs = str(Path(sys.executable).parent)
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "BOWERBIRD_"))},
             **store.environment,
-            "PATH": os.pathsep.join([programs, os.environ["PATH"]]),
+            "PATH": programs(),
             "PREFECT_HOME": str(base / "prefect"),
             "PREFECT_API_URL": self.url,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -170,7 +173,7 @@ class Machines:
         params["ingest"]["interactions"][0]["path"] = "datasets/lines.parquet"
         params["ingest"]["reviews"][0]["path"] = "datasets/reviews.csv.gz"
         params["flows"] |= {"remote": True, "retries": 0, "training": "", "refresh": ""}
-        params["flows"] |= {"monitoring": "", "retraining": ""}
+        params["flows"] |= {"monitoring": "", "retraining": "", "resources": {"memory_gb": 8}}
         write_folder(self.shop, yaml.safe_dump(params, sort_keys=False))
         shutil.copy(REPOSITORY / "rules.yaml", self.shop)
         stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
@@ -186,23 +189,16 @@ class Machines:
             (self.shop / "made" / name).write_text(text)
         self.run("dvc", "remote", "add", "--default", "storage", "s3://shop/dvc")
         self.run("git", "init", "--quiet", "--bare", str(self.base / "origin.git"))
-        user = ("-c", "user.name=shop", "-c", "user.email=shop@example.com")
-        self.run("git", "add", ".")
-        self.run("git", *user, "commit", "--quiet", "-m", "the shop")
         self.run("git", "remote", "add", "origin", f"file://{self.base / 'origin.git'}")
+        self.commit("the shop")
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", ".")
+        self.run("git", *USER, "commit", "--quiet", "-m", message)
         self.run("git", "push", "--quiet", "origin", "HEAD")
 
     def run(self, *command: str) -> str:
-        done = subprocess.run(
-            command,
-            cwd=self.shop,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return run(self.shop, self.environment, *command).stdout
 
     def start(self, folder: Path, *command: str) -> None:
         folder.mkdir(exist_ok=True)
@@ -265,6 +261,7 @@ def test_workers_train_from_a_clone_and_continue_each_others_work(machines: Mach
         kept.mkdir()
         said = machines.run("bowerbird", "deploy", "--work-pool", "shops", "--folder", str(kept))
         assert "training/shop" in said
+        assert said.count("note: a pool of type process does not limit memory_gb") == 1
         found = client.post("/deployments/filter", json={}).json()
         assert len(found) == 4
         assert {one["global_concurrency_limit"]["limit"] for one in found} == {1}
@@ -283,3 +280,19 @@ def test_workers_train_from_a_clone_and_continue_each_others_work(machines: Mach
         assert "Running stage 'ingest'" not in log
         assert (clone / "data/raw").is_dir()
         assert SECRET not in log
+
+        # A new dvc.lock upstream, before which Prefect's own step removed the whole clone.
+        kept_file = clone / "models/language/checkpoints/step"
+        kept_file.parent.mkdir(parents=True)
+        kept_file.touch()
+        shutil.copy(clone / "dvc.lock", machines.shop)
+        with (machines.shop / "dvc.lock").open("a") as file:
+            file.write("# by another\n")
+        machines.commit("another dvc.lock")
+        log = machines.trained(client)
+        assert kept_file.exists()
+        head = subprocess.run(
+            ["git", "log", "-1", "--format=%s"], cwd=clone, capture_output=True, check=True
+        )
+        assert head.stdout == b"another dvc.lock\n"
+        assert "Running stage 'ingest'" not in log
