@@ -10,6 +10,8 @@ from components.credentials import mask_credentials
 
 EXTRAS = {"s3": "s3", "gs": "gs"}
 """The extra of this package that has a store's libraries, by the scheme of its URLs."""
+_LIBRARIES = {"boto3": "s3", "botocore": "s3", "google": "gs", "gcsfs": "gs"}
+"""The scheme of the URLs that a library reads."""
 _REMEDIES = {
     "s3": {
         "bucket": "make the bucket, or correct its name",
@@ -47,8 +49,11 @@ def failure(error: BaseException, url: str) -> str:
     return f"{lines[0]}: {advice}" if advice else lines[0]
 
 
-def is_storage_error(error: BaseException) -> bool:
-    """Return whether boto3 or a missing library of a store raised ``error``."""
-    if isinstance(error, ModuleNotFoundError):
-        return error.name in ("boto3", "google.cloud", "gcsfs")
-    return type(error).__module__.partition(".")[0] in ("boto3", "botocore")
+def scheme_of(error: BaseException) -> str | None:
+    """Return the scheme of the store whose library raised ``error`` or is missing, else None.
+
+    >>> scheme_of(ModuleNotFoundError("No module named 'google.cloud'", name="google.cloud"))
+    'gs'
+    """
+    module = error.name if isinstance(error, ModuleNotFoundError) else type(error).__module__
+    return _LIBRARIES.get((module or "").partition(".")[0])

@@ -6,13 +6,15 @@ trigger of Prefect on the event ``bowerbird.drift`` starts the retraining.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prefect import serve
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import EntrypointType, RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 
 from components.settings import Settings
-from flows.dead_runs import crash_dead_runs
+from flows.dead_runs import crash_dead_runs, folder_tag
 from flows.monitoring import DRIFT, monitoring
 from flows.notifications import notify_failures
 from flows.operations import resource
@@ -77,6 +79,9 @@ def serve_flows(settings: Settings, own_server: bool = False) -> None:
     """
     if own_server:
         notify_failures()
-        for name in crash_dead_runs():
+        for name in crash_dead_runs(Path()):
             print(f"the run {name} had died with the last server: it is marked as crashed")
-    serve(*deployments(settings), limit=1 + len(deployments(settings)))
+    served = deployments(settings)
+    for one in served:
+        one.tags = [folder_tag(Path())]
+    serve(*served, limit=1 + len(served))

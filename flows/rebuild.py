@@ -70,7 +70,7 @@ def rebuild(registry: Registry, version: str, folder: Path) -> Rebuilt:
         )
     restore_served(registry, version)
     served = registry.folders.served(version)
-    lock = _lock(registry, registered)
+    lock = registered_lock(registry, registered)
     write_folder(folder, (served / "params.yaml").read_text(encoding="utf-8"))
     (folder / "dvc.lock").write_text(lock, encoding="utf-8")
     _checkout(registry, registered, folder)
@@ -92,13 +92,17 @@ def rebuild(registry: Registry, version: str, folder: Path) -> Rebuilt:
     )
 
 
-def _lock(registry: Registry, version: Version) -> str:
-    """Return the text of the version's ``dvc.lock``."""
+def registered_lock(registry: Registry, version: Version) -> str:
+    """Return the text of the ``dvc.lock`` that a version was registered with.
+
+    Raises:
+        RegistryError: it was registered without one.
+    """
     logged = registry.client.list_artifacts(version.run_id, Path(LOCK).parent.name)
     if LOCK not in [one.path for one in logged]:
         raise RegistryError(
             f"version {version.version} was registered without its dvc.lock, so it is not known "
-            "which data it learned from: it cannot be rebuilt"
+            "which data it learned from: train a new one"
         )
     return mlflow.artifacts.load_text(f"runs:/{version.run_id}/{LOCK}")
 

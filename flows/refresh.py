@@ -9,6 +9,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from components.settings import load_settings
+from flows.clone import in_use
 from flows.monitoring import export_feedback
 from flows.operations import ended
 from flows.stages import only_one, run_stages
@@ -33,8 +34,8 @@ def refresh_champion() -> dict[str, Any]:
 )
 def refresh() -> dict[str, Any]:
     """Publish the champion with the newest data, without a training; return the report."""
-    export_feedback()
-    with only_one():
+    with in_use(), only_one():
+        export_feedback()
         # Not into DVC's cache, which would grow with each refresh: the next training does.
         seconds = run_stages(TABLES, commit=False)
         report = refresh_champion()

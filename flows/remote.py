@@ -7,13 +7,13 @@ finished; with another ``dvc.lock``, the run cache has the outputs of every run 
 
 from __future__ import annotations
 
-import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from dvc.config import NoRemoteError
 from dvc.exceptions import CheckoutError, DvcException, NotDvcRepoError
 from dvc.repo import Repo
@@ -21,10 +21,16 @@ from dvc.repo import Repo
 from components.credentials import mask_credentials
 from components.object_store import failure
 
-_SECRET = re.compile(
-    r"secret|password|session_token|access_key|account_key|sas_token|connection_string"
+SECRETS = frozenset(
+    (
+        *("access_key_id", "secret_access_key", "session_token", "sse_customer_key"),  # s3
+        *("account_key", "client_secret", "connection_string", "sas_token"),  # azure
+        *("oss_key_id", "oss_key_secret", "gdrive_client_secret"),
+        *("password", "passphrase", "token"),  # ssh, http, webdav, webhdfs
+    )
 )
-"""In the names of a remote's options that hold credentials."""
+"""Options of remotes whose values are credentials. DVC has no such list; others name a file, an
+account or a header, or say that DVC shall ask."""
 
 
 class RemoteError(ValueError):
@@ -62,6 +68,37 @@ def pull(root: Path, remote: str | None = None, force: bool = False) -> int:
     count = int(found["stats"]["fetched"])
     print(f"{count:,} files copied from {url}")
     return count
+
+
+def pull_locked(root: Path, stages: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Copy the outputs of some stages from the remote to ``folder``, by another ``dvc.lock``.
+
+    stages: their entries of that file. folder: a new one; outputs have the same names in it.
+
+    Raises:
+        RemoteError: as ``pull``, or the remote lacks an output.
+    """
+    with _remote(root, None) as (repo, url):
+        config = {name: repo.config[name] for name in ("core", "remote")}
+        config["core"] = {**config["core"], "no_scm": True}
+        config["cache"] = {"dir": repo.cache.local_cache_dir}
+        Repo.init(str(folder), no_scm=True).close()
+        defined = {
+            name: {"cmd": entry["cmd"], "outs": [out["path"] for out in entry["outs"]]}
+            for name, entry in stages.items()
+        }
+        lock = {"schema": "2.0", "stages": dict(stages)}
+        (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": defined}))
+        (folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+        with Repo(str(folder), config=config) as other:
+            try:
+                other.pull()
+            except CheckoutError as error:
+                outputs = ", ".join(out for one in defined.values() for out in one["outs"])
+                raise RemoteError(
+                    f"the remote {url} lacks a part of {outputs}: run `bowerbird push` where they "
+                    "were made"
+                ) from error
 
 
 @contextmanager
@@ -107,7 +144,7 @@ def _checked(repo: Repo, name: str | None) -> dict[str, Any]:
     committed = repo.config.load_one("repo").get("remote", {})
     for remote, options in committed.items():
         for option, value in options.items():
-            if _SECRET.search(option) or mask_credentials(str(value)) != str(value):
+            if option in SECRETS or mask_credentials(str(value)) != str(value):
                 raise RemoteError(
                     f".dvc/config holds a credential ({option} of {remote}), which is committed "
                     "with the file: remove it there and set it in the environment "

@@ -9,6 +9,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 
+from flows.clone import in_use
 from flows.monitoring import export_feedback
 from flows.operations import ended
 from flows.training import train
@@ -26,5 +27,6 @@ def retraining(reason: str = "by hand") -> dict[str, Any]:
     reason: of the run, for the log.
     """
     get_run_logger().info("retraining: %s", reason)
-    export_feedback()
-    return train()
+    with in_use():
+        export_feedback()
+        return train()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from components.registry.model_card import comparison_section
 from components.settings import load_settings
+from flows.clone import in_use
 from flows.monitoring import export_feedback
 from flows.operations import ended
-from flows.remote import pull, push
+from flows.remote import RemoteError, pull, push
 from flows.stages import only_one, run_stages
 
 
@@ -30,9 +33,10 @@ def training() -> dict[str, Any]:
     Stages whose inputs did not change are skipped, so the next run continues a killed one, and a
     run without changes ends at once.
     """
-    if load_settings().flows.remote:
-        export_feedback()  # a clone has none
-    return train()
+    with in_use():
+        if load_settings().flows.remote:
+            export_feedback()  # a clone has none
+        return train()
 
 
 def train() -> dict[str, Any]:
@@ -41,15 +45,30 @@ def train() -> dict[str, Any]:
     With ``flows.remote``, the folder is a clone on a worker: outputs come from DVC's remote, also
     those of a training that failed in a later stage.
     """
-    remote = load_settings().flows.remote
     with only_one():
-        if remote:
-            pull(Path(), force=True)
-        try:
+        if not load_settings().flows.remote:
             return publish(run_stages())
-        finally:
-            if remote:
-                push(Path())
+        pull(Path(), force=True)
+        with pushed_at_the_end():
+            return publish(run_stages())
+
+
+@contextmanager
+def pushed_at_the_end(root: Path = Path()) -> Iterator[None]:
+    """Push the outputs in ``root`` after a block, also if it fails.
+
+    Raises:
+        RemoteError: only the push failed. If both fail, the block's error has a note about it.
+    """
+    try:
+        yield
+    except Exception as error:
+        try:
+            push(root)
+        except RemoteError as second:
+            error.add_note(f"What was made before it is not in the remote: {second}")
+        raise
+    push(root)
 
 
 def publish(seconds: dict[str, float]) -> dict[str, Any]:

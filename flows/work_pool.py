@@ -24,6 +24,7 @@ from prefect.settings import get_current_settings
 
 from components.credentials import mask_credentials
 from components.settings import Resources, Settings, url_of
+from flows.clone import update_clone
 from flows.deployments import deployments
 from flows.stages import limit_name
 
@@ -45,13 +46,12 @@ class ShopRepository(GitRepository):
         super().__init__(url, branch=branch)
         self.folder = folder
 
-    def to_pull_step(self) -> Any:
-        """Return the steps that a run begins with."""
-        clone = super().to_pull_step()
+    def to_pull_step(self) -> dict[str, Any]:
+        """Return the step that a run begins with."""
         if not self.folder:
-            return clone
-        name = "prefect.deployments.steps.set_working_directory"
-        return [{name: {"directory": self.folder}}, clone]
+            return super().to_pull_step()
+        inputs = {"repository": self._url, "branch": self._branch, "folder": self.folder}
+        return {f"{update_clone.__module__}.{update_clone.__name__}": inputs}
 
 
 def deploy_flows(
@@ -78,15 +78,16 @@ def deploy_flows(
             "DVC remote (dvc remote add --default storage s3://BUCKET/FOLDER)"
         )
     source, branch = repository(root, source, branch)
-    pool = read_pool(work_pool, settings)
+    pool = read_pool(work_pool)
     made = deployments(settings)
     for one in made:
         trains = one.flow_name in TRAINING
         one.storage = ShopRepository(source, branch, folder)
         one.concurrency_limit = 1
         one.job_variables = job_variables(pool, settings.flows.resources, trains, image, folder)
+    limit_trainings(settings)
     _apply(made, work_pool)
-    for note in local_state(settings):
+    for note in [*not_limited(pool, settings.flows.resources), *local_state(settings)]:
         print(f"note: {note}")
     return [f"{one.flow_name}/{one.name}" for one in made]
 
@@ -120,22 +121,26 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def read_pool(name: str, settings: Settings) -> WorkPool:
-    """Return a work pool; make the limit of one training at a time.
+def read_pool(name: str) -> WorkPool:
+    """Return a work pool.
 
     Raises:
         DeployError: there is none of this name.
     """
     with _client() as client:
         try:
-            pool = client.read_work_pool(name)
+            return client.read_work_pool(name)
         except ObjectNotFound as error:
             raise DeployError(
                 f"there is no work pool {name}: prefect work-pool create {name} --type process (or "
                 "docker; for kubernetes with --base-job-template, see `bowerbird job-template`)"
             ) from error
+
+
+def limit_trainings(settings: Settings) -> None:
+    """Make Prefect's concurrency limit of one training or refresh at a time."""
+    with _client() as client:
         client.upsert_global_concurrency_limit_by_name(limit_name(settings), 1)
-    return pool
 
 
 @contextmanager
@@ -181,12 +186,18 @@ def job_variables(
             f"the work pool {pool.name} ({pool.type}) has no {', '.join(missing)}: leave it out, "
             "or add it to its base job template (for kubernetes: `bowerbird job-template FILE`)"
         )
-    unlimited = {name: value for name, value in resources if value}
-    if pool.type == "docker":
-        unlimited.pop("memory_gb", None)
-    if unlimited and pool.type != "kubernetes":
-        print(f"note: a pool of type {pool.type} does not limit {', '.join(unlimited)}")
     return wanted
+
+
+def not_limited(pool: WorkPool, resources: Resources) -> list[str]:
+    """Return a sentence that names the resources that a pool of this type does not limit, if any.
+
+    >>> not_limited(WorkPool(name="shop", type="process"), Resources(cpus=4, gpus=1))
+    ['a pool of type process does not limit cpus, gpus']
+    """
+    limited = {"kubernetes": {"memory_gb", "cpus", "gpus"}, "docker": {"memory_gb"}}
+    left = [name for name, value in resources if value and name not in limited.get(pool.type, ())]
+    return [f"a pool of type {pool.type} does not limit {', '.join(left)}"] if left else []
 
 
 def _for_kubernetes(resources: Resources, trains: bool) -> dict[str, Any]:

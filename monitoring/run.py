@@ -61,12 +61,14 @@ def check_drift(
     window: Path | None = None,
     impressions: pd.DataFrame | None = None,
     now: pd.Timestamp | None = None,
+    models: Path | None = None,
 ) -> MonitoringResult:
     """Return the verdict on a window of traffic; write its report and act on it.
 
     window: a Parquet file of the contract's interactions, used as a whole; default: the newest
     ``monitor.window_days`` of the feedback folder. impressions: see ``outcomes``; by default the
-    exported ones. now: default: the present.
+    exported ones. now: default: the present. models: the folder of the reference and the served
+    model; default: that of ``root``.
 
     Raises:
         FileNotFoundError: there is no such window file, or no reference yet.
@@ -74,7 +76,8 @@ def check_drift(
             cannot be read.
     """
     now = pd.Timestamp.now(tz="UTC") if now is None else now
-    reference = load_reference(root / "models/reference")
+    models = root / "models" if models is None else models
+    reference = load_reference(models / "reference")
     held = load_held_days(root)
     traffic = (
         Traffic(read_window(window))
@@ -94,7 +97,7 @@ def check_drift(
     )
     # The served model was fitted until just before the traffic, as the evaluated model of the
     # reference was fitted until just before the test window.
-    model = root / "models/served"
+    model = models / "served"
     verdict, attack = judge(
         traffic, reference, model if (model / "model.json").exists() else None, settings.seed
     )

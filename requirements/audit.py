@@ -18,14 +18,18 @@ from pathlib import Path
 from components.lockfile import FILES, exact_requirements
 
 HERE = Path(__file__).parent
-FURTHER = ("models.txt", "datasets.txt", "spark.txt")
-"""Locks of packages that are installed for some commands only."""
+
+
+def locks() -> list[Path]:
+    """Return all locks: those of each installation, and of packages for some commands only."""
+    names = {file.name for file in FILES}
+    return [*FILES, *(one for one in sorted(HERE.glob("*.txt")) if one.name not in names)]
 
 
 def main() -> int:
     accepted = tomllib.loads((HERE / "accepted.toml").read_text(encoding="utf-8"))
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as locked:
-        locked.write("\n".join(exact_requirements([*FILES, *(HERE / name for name in FURTHER)])))
+        locked.write("\n".join(exact_requirements(locks())))
         locked.flush()
         done = subprocess.run(
             [

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -34,6 +37,22 @@ def wait_until(condition: Callable[[], Any], seconds: float = 30, what: str = ""
                 return found
         time.sleep(0.02)
     raise TimeoutError(f"not true after {seconds:.0f} seconds: {what or condition}")
+
+
+def run(
+    folder: Path, environment: Mapping[str, str], *command: str, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder to its end; its exit code must be 0, if ``check``."""
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def programs() -> str:
+    """Return a search path for programs that begins with those of this Python's environment."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
 def command_line(process: psutil.Process) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import sysconfig
 import tomllib
 from importlib.metadata import distributions, requires
@@ -14,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from components.language.packaged import ENCODERS, ENGLISH, WRITERS
+from components.lockfile import exact_requirements
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
 PYTHON = PROJECT["requires-python"]
@@ -53,6 +55,18 @@ def test_each_locked_file_has_a_digest() -> None:
     locked = [block for block in blocks if re.match(r"[\w.-]+==", block)]
     assert len(locked) > 300
     assert not [block.split()[0] for block in locked if "--hash=sha256:" not in block]
+
+
+def test_the_audit_looks_at_every_list_of_packages() -> None:
+    audit = runpy.run_path("requirements/audit.py")
+    audited = exact_requirements(audit["locks"]())
+    lists = list(Path("requirements").glob("*.txt"))
+    assert {"s3.txt", "spark.txt", "models.txt"} <= {one.name for one in lists}
+    for one in lists:
+        pinned = re.findall(r"^([\w.-]+==[\w.!+-]+)", one.read_text(), re.MULTILINE)
+        assert pinned
+        assert set(pinned) <= set(audited), one
+    assert len(audited) == len(set(audited))
 
 
 def test_the_list_of_the_extra_s3_has_what_the_lock_lacks() -> None:

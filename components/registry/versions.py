@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from components.credentials import mask_credentials
 from components.file_lock import file_lock
-from components.object_store import failure, is_storage_error
+from components.object_store import failure, scheme_of
 from components.registry.folders import SERVING, VersionFolders
 from components.registry.moved import follow_moved
 from components.settings import Settings, url_of
@@ -60,10 +60,11 @@ def reachable() -> Iterator[None]:
             f"MLflow cannot be used (see register.tracking_uri): {reason:.300}"
         ) from error
     except Exception as error:
-        if not is_storage_error(error):
+        if (scheme := scheme_of(error)) is None:
             raise
+        reason = failure(error, f"{scheme}://")
         raise RegistryError(
-            f"MLflow's artifacts cannot be used (see register.artifacts): {failure(error, 's3://')}"
+            f"MLflow's artifacts cannot be used (see register.artifacts): {reason}"
         ) from error
 
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,8 @@ import yaml
 
 from components.project.folder import write_folder
 from tests.conftest import REPOSITORY
-from tests.processes import end, free_port, wait_until
+from tests.processes import end, free_port, programs, run, wait_until
+from tests.repositories import USER
 
 SHARE = 4
 PRODUCTS = 1500
@@ -38,16 +38,7 @@ class House:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        return done
+        return run(self.root, self.environment, *command, check=check)
 
     def start(self, *command: str, log: str) -> subprocess.Popen[bytes]:
         """Start a command in a process group of its own."""
@@ -134,7 +125,6 @@ def build_house(root: Path) -> House:
     lines[lines["StockCode"].isin(best_sellers)].to_parquet(root / "datasets/lines.parquet")
     reviews = pd.read_csv(REPOSITORY / "datasets/clothing-reviews/reviews.csv.gz")
     reviews.head(600).to_csv(root / "datasets/reviews.csv.gz", index=False)
-    programs = str(Path(sys.executable).parent)
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -142,7 +132,7 @@ def build_house(root: Path) -> House:
     }
     environment |= {
         "BOWERBIRD_API_KEY": "shop",
-        "PATH": os.pathsep.join([programs, os.environ["PATH"]]),
+        "PATH": programs(),
         "BENTOML_HOME": str(root / "var/bentoml"),
         "DVC_NO_ANALYTICS": "true",
         "PREFECT_HOME": str(root / "var/prefect"),
@@ -157,8 +147,7 @@ def build_house(root: Path) -> House:
     house.run("git", "remote", "add", "origin", "https://bot:S3CRET-git@git.example/shop.git")
     house.run("git", "add", ".")
     house.run(
-        *("git", "-c", "user.name=shop", "-c", "user.email=shop@example.com"),
-        *("commit", "-qm", "the shop"),
+        *("git", *USER, "commit", "-qm", "the shop"),
     )
     return house
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,28 @@ class Pages:
     prefect: str
     mlflow: str
     environment: dict[str, str]
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, command: str, **environment: str) -> str:
+        """Start a command of ``bowerbird`` that serves the flows; return what it has printed."""
+        file = self.root / f"{command}.log"
+        with file.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "bowerbird", command],
+                cwd=self.root,
+                env=self.environment | environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.started.append(process)
+        served = "Your deployments are being served"
+        wait_until(lambda: process.poll() is not None or served in file.read_text(), 240, command)
+        assert process.poll() is None, file.read_text()
+        return file.read_text()
+
+    def end(self) -> None:
+        """End what was started last."""
+        end(self.started.pop(), signal.SIGINT)
 
     @property
     def login(self) -> tuple[str, str]:
@@ -330,30 +352,13 @@ def test_flows_and_events_use_the_login(tmp_path: Path) -> None:
     environment = make_folder(tmp_path, prefect, mlflow)
     address = f"http://127.0.0.1:{prefect}/api"
     pages = Pages(tmp_path, address.removesuffix("/api"), "", environment)
-    started = []
-
-    def start(command: str) -> Path:
-        file = tmp_path / f"{command}.log"
-        with file.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "bowerbird", command],
-                cwd=tmp_path,
-                env=environment | {"PREFECT_API_URL": address},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        started.append(process)
-        served = "Your deployments are being served"
-        wait_until(lambda: process.poll() is not None or served in file.read_text(), 240, command)
-        return file
-
     try:
-        printed = start("ui").read_text()
+        printed = pages.start("ui", PREFECT_API_URL=address)
         assert "log in to Prefect with the line in var/flows/login" in printed
         assert pages.login[1] not in printed
         assert {one["name"] for one in pages.deployments()} == {"shop"}
-        assert "being served" in start("flows").read_text()
-        end(started.pop(), signal.SIGINT)  # it pauses the deployments
+        assert "being served" in pages.start("flows", PREFECT_API_URL=address)
+        pages.end()  # it pauses the deployments
         for one in pages.deployments():
             url = f"{address}/deployments/{one['id']}/resume_deployment"
             httpx.post(url, auth=pages.login).raise_for_status()
@@ -378,8 +383,8 @@ def test_flows_and_events_use_the_login(tmp_path: Path) -> None:
         logs = httpx.post(f"{address}/logs/filter", json=body, auth=pages.login).json()
         assert any("retraining: drift: x" in line["message"] for line in logs)
     finally:
-        for process in started:
-            end(process, signal.SIGINT)
+        while pages.started:
+            pages.end()
 
 
 @pytest.mark.slow
@@ -389,18 +394,6 @@ def test_a_run_that_died_with_its_server_blocks_no_other(tmp_path: Path) -> None
     environment = make_folder(tmp_path, prefect, mlflow)
     address = f"http://127.0.0.1:{prefect}/api"
     pages = Pages(tmp_path, address.removesuffix("/api"), "", environment)
-    log = tmp_path / "ui.log"
-
-    def start() -> subprocess.Popen[bytes]:
-        with log.open("wb") as file:
-            command = [sys.executable, "-m", "bowerbird", "ui"]
-            process = subprocess.Popen(
-                command, cwd=tmp_path, env=environment, stdout=file, stderr=subprocess.STDOUT
-            )
-        served = "Your deployments are being served"
-        wait_until(lambda: process.poll() is not None or served in log.read_text(), 240, "ui")
-        assert process.poll() is None, log.read_text()
-        return process
 
     def post(path: str, body: dict[str, Any]) -> dict[str, Any]:
         answer = httpx.post(address + path, json=body, auth=pages.login, timeout=30)
@@ -421,8 +414,9 @@ def test_a_run_that_died_with_its_server_blocks_no_other(tmp_path: Path) -> None
         answer = httpx.get(f"{address}/flow_runs/{run}", auth=pages.login, timeout=30)
         return answer.raise_for_status().json()
 
-    process = start()
     try:
+        pages.start("ui")
+        process = pages.started[-1]
         children = psutil.Process(process.pid).children(recursive=True)
         dead = scheduled()
         assert state(dead, "PENDING") == "ACCEPT"  # as a runner does, whose process then dies
@@ -434,11 +428,11 @@ def test_a_run_that_died_with_its_server_blocks_no_other(tmp_path: Path) -> None
         _, left = psutil.wait_procs(children, timeout=30)
         assert left == [], "children outlive the command"
 
-        process = start()
+        printed = pages.start("ui")
         run = flow_run(dead)
         assert run["state"]["type"] == "CRASHED"
         assert "its process died together with the server" in run["state"]["message"]
-        assert f"the run {run['name']} had died with the last server" in log.read_text()
+        assert f"the run {run['name']} had died with the last server" in printed
 
         def alerts() -> str:
             command = [sys.executable, "-m", "bowerbird", "alerts"]
@@ -450,4 +444,5 @@ def test_a_run_that_died_with_its_server_blocks_no_other(tmp_path: Path) -> None
         ended = ("FAILED", "COMPLETED")  # it fails in this folder, which has no data
         wait_until(lambda: flow_run(waiting)["state"]["type"] in ended, 240, "the run that waited")
     finally:
-        end(process, signal.SIGINT)
+        while pages.started:
+            pages.end()

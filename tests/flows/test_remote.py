@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 import yaml
+from dvc.config_schema import REMOTE_SCHEMAS
 from dvc.repo import Repo
+from prefect.logging import disable_run_logger
 
 from components.project.folder import write_folder
-from components.settings import Settings
-from flows.remote import RemoteError, pull, push
+from components.registry import Registry
+from components.settings import Settings, load_settings
+from flows.monitoring import pull_newest_models
+from flows.remote import SECRETS, RemoteError, pull, push
 from tests.conftest import REPOSITORY, absent
 from tests.object_store import SECRET
-from tests.processes import free_port
-
-PIPELINE = """\
-stages:
-  one: {cmd: cp in one && echo one >> ran, deps: [in], outs: [one]}
-  two: {cmd: cp one two && echo two >> ran, deps: [one], outs: [two]}
-"""
+from tests.processes import free_port, programs, run
+from tests.repositories import git, pipeline, reproduce
 
 
 @pytest.fixture
@@ -35,32 +36,11 @@ def dvc_s3() -> None:
         absent("no dvc-s3: make s3")
 
 
-def git(folder: Path, *arguments: str) -> None:
-    user = ("-c", "user.name=shop", "-c", "user.email=shop@example.com")
-    subprocess.run(["git", *user, *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def pipeline(folder: Path, remote: str = "s3://shop/dvc") -> Path:
-    """Make a repository of two small stages with a remote."""
-    folder.mkdir()
-    git(folder, "init", "--quiet")
-    Repo.init(str(folder)).close()
-    (folder / "dvc.yaml").write_text(PIPELINE)
-    (folder / "in").write_text("data")
-    (folder / ".gitignore").write_text("/one\n/two\n/ran\n")
-    with Repo(str(folder)) as repo, repo.config.edit("repo") as config:
-        config["core"] = {"remote": "storage", "analytics": False}
-        config["remote"] = {"storage": {"url": remote}}
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "-m", "pipeline")
-    return folder
-
-
-def reproduce(folder: Path, *stages: str) -> list[str]:
-    """Run stages; return the commands that ran, without those that DVC took from its caches."""
-    (folder / "ran").unlink(missing_ok=True)
-    subprocess.run([sys.executable, "-m", "dvc", "repro", *stages], cwd=folder, check=True)
-    return (folder / "ran").read_text().split() if (folder / "ran").exists() else []
+@pytest.fixture
+def no_run_logger() -> Iterator[None]:
+    """Log to Prefect outside a run."""
+    with disable_run_logger():
+        yield
 
 
 @pytest.mark.slow
@@ -129,6 +109,82 @@ def test_a_remote_that_cannot_be_used_is_one_line_with_the_remedy(
     assert SECRET not in " ".join([*said, *capfd.readouterr()])
 
 
+def test_every_option_of_dvc_that_holds_a_credential_is_refused(tmp_path: Path) -> None:
+    found = {str(option) for kind in REMOTE_SCHEMAS.values() for option in kind}
+    assert found >= SECRETS
+    doubtful = {one for one in found if re.search("pass|secret|token|key|cred|auth", one)}
+    # Names of files, of headers and of algorithms, and whether to ask or to look somewhere.
+    harmless = {
+        *("ask_password", "ask_passphrase", "auth", "gss_auth", "custom_auth_header"),
+        *("bearer_token_command", "key_path", "keyfile", "credentialpath", "sse_kms_key_id"),
+        *("gdrive_user_credentials_file", "exclude_environment_credential"),
+        *("exclude_managed_identity_credential", "exclude_shared_token_cache_credential"),
+        "exclude_visual_studio_code_credential",
+    }
+    assert doubtful - harmless == SECRETS - {"connection_string"}
+
+    folder = pipeline(tmp_path / "shop", str(tmp_path / "store"))
+    push(folder)
+    settings = {"ask_password": "true", "passphrase": SECRET}
+    for option, value in settings.items():
+        with Repo(str(folder)) as repo, repo.config.edit("repo") as config:
+            config["remote"]["other"] = {"url": "ssh://host.example/dvc", option: value}
+        if option == "ask_password":
+            push(folder)
+            continue
+        with pytest.raises(RemoteError, match=r"credential \(passphrase of other\)") as caught:
+            push(folder)
+        assert SECRET not in str(caught.value)
+
+
+MODELS = """\
+stages:
+  reference:
+    cmd: mkdir -p models/reference && cp in models/reference
+    deps: [in]
+    outs: [models/reference]
+  refit: {cmd: mkdir -p models/served && cp in models/served, deps: [in], outs: [models/served]}
+"""
+
+
+@pytest.mark.usefixtures("no_run_logger")
+def test_the_monitoring_has_the_newest_reference_of_any_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = pipeline(tmp_path / "first", str(tmp_path / "store"), MODELS)
+    registry = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("BOWERBIRD_REGISTER__TRACKING_URI", registry)
+    monkeypatch.setenv("BOWERBIRD_REGISTER__ARTIFACTS", str(tmp_path / "artifacts"))
+    (first / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    git(first, "add", ".")
+    git(first, "commit", "--quiet", "-m", "settings")
+    reproduce(first)
+    git(tmp_path, "clone", "--quiet", "first", "clone")
+    clone = tmp_path / "clone"
+    shutil.copytree(first / "models", clone / "models")  # it trained the version before
+
+    (first / "in").write_text("newest")
+    reproduce(first)  # on another machine, which does not commit dvc.lock
+    register(first)
+    monkeypatch.chdir(clone)
+    with pytest.raises(RemoteError, match=r"lacks a part of models/reference.*: run `bowerbird pu"):
+        pull_newest_models.fn(tmp_path / "early")
+    push(first)
+    models = pull_newest_models.fn(tmp_path / "new")
+    assert (models / "reference/in").read_text() == "newest"
+    assert (models / "served/in").read_text() == "newest"
+    assert (clone / "models/reference/in").read_text() == "data"  # a training may be using it
+
+
+def register(folder: Path) -> None:
+    """Register a version with the folder's ``dvc.lock``."""
+    registry = Registry(load_settings(folder / "params.yaml"), folder)
+    with mlflow.start_run(experiment_id=registry.experiment()) as run:
+        mlflow.log_artifact(str(folder / "dvc.lock"), "data")
+    registry.client.create_registered_model(registry.name)
+    registry.client.create_model_version(registry.name, "none", run.info.run_id)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("dvc_s3")
 def test_missing_credentials_are_named(no_credentials: None, tmp_path: Path) -> None:
@@ -154,39 +210,26 @@ def test_a_shop_is_handed_over_between_two_clones(
     write_folder(first, yaml.safe_dump(params, sort_keys=False))
     shutil.copy(REPOSITORY / "rules.yaml", first)
 
-    def run(folder: Path, *command: str) -> str:
-        environment = {
-            **os.environ,
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            # nothing of the first machine but git and the remote
-            "DVC_SITE_CACHE_DIR": str(folder / ".site"),
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    def python(folder: Path, *command: str) -> str:
+        # nothing of the first machine but git and the remote
+        own = {"PATH": programs(), "DVC_SITE_CACHE_DIR": str(folder / ".site")}
+        return run(folder, os.environ | own, sys.executable, "-m", *command).stdout
 
-    run(first, "dvc", "remote", "add", "--default", "storage", "s3://shop/dvc")
-    assert "Running stage 'ingest'" in run(first, "dvc", "repro", "ingest")
+    python(first, "dvc", "remote", "add", "--default", "storage", "s3://shop/dvc")
+    assert "Running stage 'ingest'" in python(first, "dvc", "repro", "ingest")
     git(first, "add", ".")
     git(first, "commit", "--quiet", "-m", "the shop")
-    run(first, "bowerbird", "push")
+    python(first, "bowerbird", "push")
 
     git(tmp_path, "clone", "--quiet", "first", "clone")
-    run(clone, "bowerbird", "pull")
-    said = run(clone, "dvc", "repro", "validate")
+    python(clone, "bowerbird", "pull")
+    said = python(clone, "dvc", "repro", "validate")
     assert "Stage 'ingest' didn't change, skipping" in said
     assert "Running stage 'validate'" in said
     git(clone, "commit", "--quiet", "-am", "validated")
-    run(clone, "bowerbird", "push")
+    python(clone, "bowerbird", "push")
 
     git(first, "pull", "--quiet", str(clone))
-    run(first, "bowerbird", "pull")
+    python(first, "bowerbird", "pull")
     assert (first / "reports/validation.json").exists()
-    assert "Running stage 'validate'" not in run(first, "dvc", "repro", "validate")
+    assert "Running stage 'validate'" not in python(first, "dvc", "repro", "validate")

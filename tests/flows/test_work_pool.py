@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from importlib.resources import files
@@ -33,11 +31,14 @@ from flows.work_pool import (
     default_template,
     job_variables,
     kubernetes_template,
+    not_limited,
     repository,
 )
 from tests.conftest import REPOSITORY, absent
+from tests.kubernetes import check_manifest
 from tests.object_store import SECRET, ObjectStore
-from tests.processes import end, free_port, wait_until
+from tests.processes import end, free_port, programs, run, wait_until
+from tests.repositories import USER
 
 VIEW = files("prefect.server.api.collections_data") / "views/aggregate-worker-metadata.json"
 TEMPLATES = {
@@ -45,10 +46,6 @@ TEMPLATES = {
     for kinds in json.loads(VIEW.read_text(encoding="utf-8")).values()
     for kind, one in kinds.items()
 }
-JOB = json.loads(
-    gzip.decompress(Path(__file__).with_name("kubernetes-1.36-job.json.gz").read_bytes())
-)
-"""The API's schema of a Job, strict: an unknown field is an error."""
 ASKED = Resources(memory_gb=12, cpus=2.5, gpus=1)
 
 
@@ -72,7 +69,7 @@ def test_a_kubernetes_job_has_the_resources_and_fits_the_apis_schema() -> None:
     template = kubernetes_template(TEMPLATES["kubernetes"])
     asked = job_variables(pool("kubernetes", template), ASKED, True, "shop:1", "/mnt/shop")
     made = manifest(template, asked)
-    jsonschema.validate(made, JOB)
+    check_manifest(made)
     pod = made["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["image"] == "shop:1"
@@ -89,22 +86,25 @@ def test_a_kubernetes_job_has_the_resources_and_fits_the_apis_schema() -> None:
     plain = manifest(
         template, job_variables(pool("kubernetes", template), Resources(), True, None, "")
     )
-    jsonschema.validate(plain, JOB)
+    check_manifest(plain)
     assert "nvidia.com/gpu" not in json.dumps(plain)
     with pytest.raises(jsonschema.ValidationError, match="parallelism"):  # Prefect's own
-        jsonschema.validate(manifest(TEMPLATES["kubernetes"], {}), JOB)
+        check_manifest(manifest(TEMPLATES["kubernetes"], {}))
 
 
-def test_a_pool_that_has_no_such_resource_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pool_that_has_no_such_resource_is_named() -> None:
     with pytest.raises(DeployError, match=r"shop \(kubernetes\) has no gpus: .* job-template"):
         job_variables(pool("kubernetes"), Resources(gpus=1), True, None, "")
     with pytest.raises(DeployError, match=r"shop \(process\) has no image"):
         job_variables(pool("process"), Resources(), True, "shop:1", "")
     docker = job_variables(pool("docker"), ASKED, True, "shop:1", "/srv/shop")
     assert docker == {"image": "shop:1", "volumes": ["/srv/shop:/srv/shop"], "mem_limit": "12000m"}
-    assert "docker does not limit cpus, gpus" in capsys.readouterr().out
+    assert not_limited(pool("docker"), ASKED) == ["a pool of type docker does not limit cpus, gpus"]
     assert job_variables(pool("process"), ASKED, True, None, "") == {}
-    assert "process does not limit memory_gb, cpus, gpus" in capsys.readouterr().out
+    (note,) = not_limited(pool("process"), ASKED)
+    assert "process does not limit memory_gb, cpus, gpus" in note
+    assert not_limited(pool("kubernetes"), ASKED) == []
+    assert not_limited(pool("process"), Resources()) == []
 
 
 def test_a_server_that_does_not_answer_is_named() -> None:
@@ -125,9 +125,12 @@ def test_what_a_worker_clones_is_a_url_without_a_credential(tmp_path: Path) -> N
     url = "https://git.example/shop.git"
     subprocess.run(["git", "remote", "add", "origin", url], cwd=tmp_path, check=True)
     assert repository(tmp_path, None, None) == (url, "live")
-    first, clone = ShopRepository(url, "live", "/srv").to_pull_step()
-    assert first == {"prefect.deployments.steps.set_working_directory": {"directory": "/srv"}}
-    assert clone["prefect.deployments.steps.git_clone"]["repository"] == url
+    step = ShopRepository(url, "live", "/srv").to_pull_step()
+    assert step == {
+        "flows.clone.update_clone": {"repository": url, "branch": "live", "folder": "/srv"}
+    }
+    step = ShopRepository(url, "live").to_pull_step()
+    assert step["prefect.deployments.steps.git_clone"]["repository"] == url
 
 
 STAGES = ("code", "sources", "ingest")
@@ -146,11 +149,10 @@ class Machines:
     def __init__(self, base: Path, source: Path, store: ObjectStore) -> None:
         self.base, self.shop = base, base / "shop"
         self.url = f"http://127.0.0.1:{free_port()}/api"
-        programs = str(Path(sys.executable).parent)
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "BOWERBIRD_"))},
             **store.environment,
-            "PATH": os.pathsep.join([programs, os.environ["PATH"]]),
+            "PATH": programs(),
             "PREFECT_HOME": str(base / "prefect"),
             "PREFECT_API_URL": self.url,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -167,7 +169,7 @@ class Machines:
         params["ingest"]["interactions"][0]["path"] = "datasets/lines.parquet"
         params["ingest"]["reviews"][0]["path"] = "datasets/reviews.csv.gz"
         params["flows"] |= {"remote": True, "retries": 0, "training": "", "refresh": ""}
-        params["flows"] |= {"monitoring": "", "retraining": ""}
+        params["flows"] |= {"monitoring": "", "retraining": "", "resources": {"memory_gb": 8}}
         write_folder(self.shop, yaml.safe_dump(params, sort_keys=False))
         shutil.copy(REPOSITORY / "rules.yaml", self.shop)
         stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
@@ -183,23 +185,16 @@ class Machines:
             (self.shop / "made" / name).write_text(text)
         self.run("dvc", "remote", "add", "--default", "storage", "s3://shop/dvc")
         self.run("git", "init", "--quiet", "--bare", str(self.base / "origin.git"))
-        user = ("-c", "user.name=shop", "-c", "user.email=shop@example.com")
-        self.run("git", "add", ".")
-        self.run("git", *user, "commit", "--quiet", "-m", "the shop")
         self.run("git", "remote", "add", "origin", f"file://{self.base / 'origin.git'}")
+        self.commit("the shop")
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", ".")
+        self.run("git", *USER, "commit", "--quiet", "-m", message)
         self.run("git", "push", "--quiet", "origin", "HEAD")
 
     def run(self, *command: str) -> str:
-        done = subprocess.run(
-            command,
-            cwd=self.shop,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return run(self.shop, self.environment, *command).stdout
 
     def start(self, folder: Path, *command: str) -> None:
         folder.mkdir(exist_ok=True)
@@ -262,6 +257,7 @@ def test_workers_train_from_a_clone_and_continue_each_others_work(machines: Mach
         kept.mkdir()
         said = machines.run("bowerbird", "deploy", "--work-pool", "shops", "--folder", str(kept))
         assert "training/shop" in said
+        assert said.count("note: a pool of type process does not limit memory_gb") == 1
         found = client.post("/deployments/filter", json={}).json()
         assert len(found) == 4
         assert {one["global_concurrency_limit"]["limit"] for one in found} == {1}
@@ -280,3 +276,19 @@ def test_workers_train_from_a_clone_and_continue_each_others_work(machines: Mach
         assert "Running stage 'ingest'" not in log
         assert (clone / "data/raw").is_dir()
         assert SECRET not in log
+
+        # A new dvc.lock upstream, before which Prefect's own step removed the whole clone.
+        kept_file = clone / "models/language/checkpoints/step"
+        kept_file.parent.mkdir(parents=True)
+        kept_file.touch()
+        shutil.copy(clone / "dvc.lock", machines.shop)
+        with (machines.shop / "dvc.lock").open("a") as file:
+            file.write("# by another\n")
+        machines.commit("another dvc.lock")
+        log = machines.trained(client)
+        assert kept_file.exists()
+        head = subprocess.run(
+            ["git", "log", "-1", "--format=%s"], cwd=clone, capture_output=True, check=True
+        )
+        assert head.stdout == b"another dvc.lock\n"
+        assert "Running stage 'ingest'" not in log

