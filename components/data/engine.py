@@ -29,12 +29,21 @@ from components.settings import Settings
 class Engine(Protocol):
     """What a stage needs of its engine, besides Ibis expressions."""
 
-    def read(self, file: Path) -> ir.Table:
-        """Return the table of a Parquet file."""
+    any_case: str
+    """How a regular expression begins that ignores the case of all letters."""
+
+    def read(self, file: Path, row: str | None = None) -> ir.Table:
+        """Return the table of a Parquet file.
+
+        row: name of a further column, int64: the number of the row in the file, from 0.
+        """
 
     def keep(self, name: str, table: ir.Table) -> ir.Table:
         """Compute a table once and return it by its name, which is free; it is there until the
         engine is closed."""
+
+    def put(self, name: str, rows: pa.Table) -> ir.Table:
+        """Keep rows of this process as a table; see ``keep``."""
 
     def batches(self, table: ir.Table) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a table in their order, a part of them in memory at a time."""
@@ -43,14 +52,22 @@ class Engine(Protocol):
 class DuckDB:
     """Tables computed in this process; see ``Engine``."""
 
+    any_case = "(?i)"
+
     def __init__(self, con: ibis.BaseBackend) -> None:
         self._con = con
 
-    def read(self, file: Path) -> ir.Table:
-        return self._con.read_parquet(str(file))
+    def read(self, file: Path, row: str | None = None) -> ir.Table:
+        if row is None:
+            return self._con.read_parquet(str(file))
+        rows = self._con.read_parquet(str(file), file_row_number=True)
+        return rows.rename({row: "file_row_number"})
 
     def keep(self, name: str, table: ir.Table) -> ir.Table:
         return self._con.create_table(name, table)
+
+    def put(self, name: str, rows: pa.Table) -> ir.Table:
+        return self._con.create_table(name, rows)
 
     def batches(self, table: ir.Table) -> Iterator[pa.RecordBatch]:
         yield from table.to_pyarrow_batches()
