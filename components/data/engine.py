@@ -29,35 +29,28 @@ from components.settings import Settings
 class Engine(Protocol):
     """What a stage needs of its engine, besides Ibis expressions."""
 
-    any_case: str
-    """How a regular expression begins that ignores the case of all letters."""
-
-    def read(self, file: Path, row: str | None = None) -> ir.Table:
-        """Return the table of a Parquet file.
-
-        row: name of a further column, int64: the number of the row in the file, from 0.
-        """
+    def read(self, file: Path) -> ir.Table:
+        """Return the table of a Parquet file."""
 
     def keep(self, name: str, table: ir.Table) -> ir.Table:
         """Compute a table once and return it by its name, which is free; it is there until the
         engine is closed."""
-
-    def put(self, name: str, rows: pa.Table) -> ir.Table:
-        """Keep rows of this process as a table; see ``keep``."""
 
     def batches(self, table: ir.Table) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a table in their order, a part of them in memory at a time."""
 
 
 class DuckDB:
-    """Tables computed in this process; see ``Engine``."""
-
-    any_case = "(?i)"
+    """Tables computed in this process; see ``Engine``. ``validate`` needs more than that."""
 
     def __init__(self, con: ibis.BaseBackend) -> None:
         self._con = con
 
     def read(self, file: Path, row: str | None = None) -> ir.Table:
+        """Return the table of a Parquet file.
+
+        row: name of a further column, int64: the number of the row in the file, from 0.
+        """
         if row is None:
             return self._con.read_parquet(str(file))
         rows = self._con.read_parquet(str(file), file_row_number=True)
@@ -67,6 +60,7 @@ class DuckDB:
         return self._con.create_table(name, table)
 
     def put(self, name: str, rows: pa.Table) -> ir.Table:
+        """Keep rows of this process as a table; see ``keep``."""
         return self._con.create_table(name, rows)
 
     def batches(self, table: ir.Table) -> Iterator[pa.RecordBatch]:

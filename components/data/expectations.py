@@ -1,8 +1,8 @@
 """What each row of a raw table is checked for, and the reason for quarantine of those that fail.
 
 In: the settings of ``validate``. Out: the checks of a table. Each is two forms of one condition: an
-Ibis expression, by which ``validate`` finds the rows, on any engine; and an expectation of Great
-Expectations, which checks the expression on a sample and makes the pages (``data_docs``).
+Ibis expression, by which ``validate`` finds the rows; and an expectation of Great Expectations,
+which checks the expression on a sample and makes the pages (``data_docs``).
 """
 
 from __future__ import annotations
@@ -65,18 +65,16 @@ def checks(
     settings: Validate,
     now: pd.Timestamp,
     attributes: Iterable[str] = (),
-    any_case: str = "(?i)",
 ) -> list[Check]:
     """Return the checks of ``table``, in the order in which a row's reasons are listed.
 
     now: no event can be later (a day is allowed for clocks that are wrong). attributes: columns of
-    the table's attributes. any_case: how a pattern of the engine begins that ignores the case of
-    all letters.
+    the table's attributes.
     """
     typed = [label_of(one) for one in attributes if kind_of(one) in ("number", "date")]
     return [
         *(_readable(name) for name in (*READ_AS[table], *typed)),
-        *_of_values(table, settings, now, any_case),
+        *_of_values(table, settings, now),
     ]
 
 
@@ -95,7 +93,7 @@ def reasons_of(rows: ir.Table, made: Sequence[Check]) -> ir.Table:
     return bad.select("row", reasons=ibis.array(listed).filter(lambda one: one.notnull()))
 
 
-def _of_values(table: str, settings: Validate, now: pd.Timestamp, any_case: str) -> list[Check]:
+def _of_values(table: str, settings: Validate, now: pd.Timestamp) -> list[Check]:
     """Return the checks of values that could be read."""
     no_copy = Check(
         reason=DUPLICATE,
@@ -107,7 +105,7 @@ def _of_values(table: str, settings: Validate, now: pd.Timestamp, any_case: str)
     )
     of_item = [
         _given("item_id", "no item"),
-        _no_match("item_id", settings.non_product_codes, NOT_A_PRODUCT, any_case, "(?i)"),
+        _no_match("item_id", settings.non_product_codes, NOT_A_PRODUCT, "(?i)"),
     ]
     first, last = pd.Timestamp(settings.min_timestamp, tz="UTC"), now + pd.Timedelta(days=1)
     possible_time = _between("timestamp", "impossible time", first, last.floor("us"))
@@ -157,12 +155,10 @@ def _given(column: str, reason: str) -> Check:
     )
 
 
-def _no_match(
-    column: str, patterns: Sequence[str], reason: str, flags: str = "", of_python: str = ""
-) -> Check:
+def _no_match(column: str, patterns: Sequence[str], reason: str, flags: str = "") -> Check:
     """Return the check that no pattern matches the whole text, or that it is not empty without any.
 
-    flags, of_python: what the patterns of the engine and of Python begin with.
+    flags: what the patterns begin with.
     """
     # Python's $ is also before a last line end; \z means the same to all engines.
     either = "|".join(f"(?:{one})" for one in patterns)
@@ -174,7 +170,7 @@ def _no_match(
         expectation=gxe.ExpectColumnValuesToNotMatchRegexList(
             column=column,
             # Great Expectations refuses an empty list.
-            regex_list=[rf"{of_python}^(?:{one})$" for one in patterns] or [r"^$"],
+            regex_list=[rf"{flags}^(?:{one})$" for one in patterns] or [r"^$"],
             meta=_meta(reason),
         ),
     )

@@ -64,20 +64,15 @@ class Spark:
     folder: an empty one, where the tables lie that are kept.
     """
 
-    any_case = "(?iu)"
-
     def __init__(self, session: Any, folder: Path) -> None:
         self._session = session
         self._con = ibis.pyspark.connect(session, **OPTIONS)
         self._folder = folder
 
-    def read(self, file: Path, row: str | None = None) -> ir.Table:
+    def read(self, file: Path) -> ir.Table:
         name = gen_name("read")
         # Ibis' own way takes the scheme off.
-        rows = self._session.read.parquet(_address(file))
-        if row is not None:
-            rows = rows.selectExpr("*", f"_metadata.row_index AS `{row}`")
-        rows.createOrReplaceTempView(name)
+        self._session.read.parquet(_address(file)).createOrReplaceTempView(name)
         table = self._con.table(name)
         # Ibis takes Spark's timestamps, which are moments, for times without a zone.
         moments = [one for one, kind in table.schema().items() if kind.is_timestamp()]
@@ -86,12 +81,6 @@ class Spark:
     def keep(self, name: str, table: ir.Table) -> ir.Table:
         self._write(table, self._folder / name)
         return self.read(self._folder / name)
-
-    def put(self, name: str, rows: pa.Table) -> ir.Table:
-        file = self._folder / f"{name}.parquet"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(rows, file)
-        return self.read(file)
 
     def batches(self, table: ir.Table) -> Iterator[pa.RecordBatch]:
         # Ibis' own way holds the whole table in memory.

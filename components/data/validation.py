@@ -35,7 +35,7 @@ from ibis import _
 
 from components.data.charges import charges
 from components.data.data_docs import write_data_docs
-from components.data.engine import DuckDB, Engine, database
+from components.data.engine import DuckDB, database
 from components.data.expectations import NOT_A_PRODUCT
 from components.data.false_profiles import FALSE_PROFILE
 from components.data.feedback import BAD_CLIENT
@@ -123,7 +123,7 @@ def _record(root: Path, report: dict[str, dict[str, Any]], too_bad: list[str]) -
 
 
 def _validated(
-    engine: Engine, context: Any, settings: Validate, root: Path
+    engine: DuckDB, context: Any, settings: Validate, root: Path
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Check all tables; return the report, and why the run must stop."""
     now = pd.Timestamp.now(tz="UTC")
@@ -159,16 +159,16 @@ def _validated(
     return {table: report[table] for table in TABLES}, too_bad
 
 
-def _has_feedback(engine: Engine, raw: Path) -> bool:
+def _has_feedback(engine: DuckDB, raw: Path) -> bool:
     return bool(engine.read(raw).authentication.count().execute())
 
 
-def _quarantined(engine: Engine, places: Places) -> ir.Table:
+def _quarantined(engine: DuckDB, places: Places) -> ir.Table:
     """Return the quarantined rows with their number, from 0, as ``row``."""
     return engine.read(places.quarantine, "row")
 
 
-def _products(engine: Engine, root: Path) -> tuple[ir.Table, ir.Table]:
+def _products(engine: DuckDB, root: Path) -> tuple[ir.Table, ir.Table]:
     """Return (item_id) of the valid items, and (item_id, why) of the others."""
     places = Places.below(root, "items")
     products = engine.read(places.valid).select("item_id")
@@ -202,7 +202,7 @@ def _add_feedback(report: dict[str, Any], feedback: Outcome | None) -> None:
 
 
 def _add_products_of_reviews(
-    engine: Engine, root: Path, reviews: Outcome, report: dict[str, Any]
+    engine: DuckDB, root: Path, reviews: Outcome, report: dict[str, Any]
 ) -> None:
     """Add to ``report``, and print, how many reviews are of the shop's products."""
     items = engine.read(Places.below(root, "items").raw)
@@ -212,7 +212,7 @@ def _add_products_of_reviews(
 
 
 def _of_own_interactions(
-    engine: Engine, root: Path, own: Outcome, report: dict[str, Any], settings: Validate
+    engine: DuckDB, root: Path, own: Outcome, report: dict[str, Any], settings: Validate
 ) -> list[str]:
     """Add to ``report``, and print, what the shop's own interactions are checked for as a whole.
 
