@@ -246,7 +246,7 @@ def _regular_expression_of_sql(pattern: str) -> str:
     import duckdb  # not for the commands of shops without such a pattern
 
     try:
-        duckdb.execute("SELECT regexp_matches('', ?)", [f"^(?:{pattern})$"])
+        duckdb.execute("SELECT regexp_matches('', ?)", [f"(?i)^(?:{pattern})$"])
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
@@ -304,7 +304,9 @@ Language = Annotated[str, StringConstraints(pattern=r"^[a-z-]+$", to_lower=True)
 """A language as ISO 639 or BCP 47 write it: de, pt-br."""
 WriterLanguage = Literal["en", "de", "fr", "es", "zh"]
 """A language whose sentences `serving/conversation/claims.py` can check."""
-Pattern = Annotated[str, AfterValidator(_regular_expression)]
+Pattern = Annotated[
+    str, AfterValidator(_regular_expression), AfterValidator(_regular_expression_of_sql)
+]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Columns = dict[str, str | Annotated[list[str], Field(min_length=1)]]
 
@@ -701,8 +703,9 @@ class Validate(Section):
     the run continues.
     """
     non_product_codes: list[Pattern] = []
-    """Regular expressions on `item_id` of rows without a product, matched whole, ignoring case."""
-    cancelled_orders: Annotated[Pattern, AfterValidator(_regular_expression_of_sql)] = ""
+    """Regular expressions (RE2) on `item_id` of rows without a product, matched whole, ignoring
+    case."""
+    cancelled_orders: Pattern = ""
     """Regular expression on `order_id` of cancelled orders, matched whole; "" = none.
 
     A group in it is the id of the order that is cancelled: `C(\\d+)`.

@@ -41,16 +41,27 @@ class Engine(Protocol):
 
 
 class DuckDB:
-    """Tables computed in this process; see ``Engine``."""
+    """Tables computed in this process; see ``Engine``. ``validate`` needs more than that."""
 
     def __init__(self, con: ibis.BaseBackend) -> None:
         self._con = con
 
-    def read(self, file: Path) -> ir.Table:
-        return self._con.read_parquet(str(file))
+    def read(self, file: Path, row: str | None = None) -> ir.Table:
+        """Return the table of a Parquet file.
+
+        row: name of a further column, int64: the number of the row in the file, from 0.
+        """
+        if row is None:
+            return self._con.read_parquet(str(file))
+        rows = self._con.read_parquet(str(file), file_row_number=True)
+        return rows.rename({row: "file_row_number"})
 
     def keep(self, name: str, table: ir.Table) -> ir.Table:
         return self._con.create_table(name, table)
+
+    def put(self, name: str, rows: pa.Table) -> ir.Table:
+        """Keep rows of this process as a table; see ``keep``."""
+        return self._con.create_table(name, rows)
 
     def batches(self, table: ir.Table) -> Iterator[pa.RecordBatch]:
         yield from table.to_pyarrow_batches()

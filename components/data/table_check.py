@@ -1,8 +1,8 @@
 """The check of one raw table: its rows are divided into valid and quarantined ones.
 
 In: the Parquet file of a raw table. Out: that of the valid table and that of the quarantine. The
-table is read twice, in batches: for Great Expectations, and to divide the rows by the reasons that
-it and the whole-table checks found.
+engine finds the reasons, of single rows (``expectations``) and of whole tables (``whole_table``);
+then the table is read in batches, and its rows are divided by them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,8 +22,9 @@ import pyarrow.parquet as pq
 from ibis import _
 
 from components.data.attributes import attribute_columns, label_of, with_attributes
-from components.data.batches import BatchValidation
-from components.data.expectations import COPY, NO_PRICE, suite
+from components.data.data_docs import SHOWN, Found, store_result
+from components.data.engine import DuckDB
+from components.data.expectations import COPY, NO_PRICE, Check, checks, counted, reasons_of
 from components.data.feedback import without_untrusted_values
 from components.data.quarantine import NOT_THE_SHOPS
 from components.data.schema import ATTRIBUTION, RAW, TABLES
@@ -31,15 +33,16 @@ from components.data.whole_table import (
     Gate,
     apply_orders,
     copies,
-    listed,
-    pass_gates,
-    quarantine_false_profiles,
     raw_rows,
+    with_false_profiles,
+    with_gate,
 )
 from components.settings import Validate
 
 BATCH_ROWS = 250_000
 """Rows of a table that are in memory at a time."""
+SAMPLE_ROWS = 100_000
+"""Rows of a table that Great Expectations counts, too, at most."""
 
 
 @dataclass(frozen=True)
@@ -87,73 +90,71 @@ def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def find_reasons(
-    con: ibis.BaseBackend, context: Any, table: str, file: Path, expectations: list[Any]
-) -> str:
-    """Return the name of a table of the database with (row, place, reason) of what is wrong.
-
-    Only with what Great Expectations finds, which includes duplicates.
-    """
-    found_copies = con.create_table(
-        f"copies_of_{table}", copies(raw_rows(con, file, table), SAME_ROW[table])
-    )
-    validation = BatchValidation(context, table, expectations)
-    columns = {one.column for one in expectations} - {COPY}
-    name = f"reasons_of_{table}"
-    con.create_table(name, schema={"row": "int64", "place": "int32", "reason": "string"})
-    for start, rows in raw_batches(file, table):
-        batch = rows.select(sorted(columns)).to_pandas()
-        batch.index = pd.RangeIndex(start, start + rows.num_rows)
-        copy = _within(found_copies, batch.index).to_pandas().set_index("row")["copy"]
-        batch[COPY] = copy.reindex(batch.index, fill_value=0)
-        con.insert(name, validation.failures(batch))
-    validation.store()
-    return name
-
-
-def _within(table: ir.Table, rows: pd.RangeIndex) -> pa.Table:
-    """Return what a table of the database says of a range of rows, in their order."""
-    return table.filter(_.row >= rows.start, _.row < rows.stop).order_by("row").to_pyarrow()
-
-
 def divide(
-    con: ibis.BaseBackend,
+    engine: DuckDB,
     table: str,
     places: Places,
-    reasons: str,
+    reasons: ir.Table,
     settings: Validate,
     impressions: ir.Table | None = None,
 ) -> dict[str, int]:
     """Write the rows with reasons to quarantine and the others to the valid table.
 
-    impressions: (row, *ATTRIBUTION) of rows that get these values in the valid table.
+    reasons: (row, reasons). impressions: (row, *ATTRIBUTION) of rows that get these values in the
+    valid table.
 
     Returns: how many of the valid rows have no value, by column, where any has none. Values that
     are taken from valid rows of feedback are not among them.
     """
-    lists = con.create_table(f"lists_of_{table}", listed(con.table(reasons)).order_by("row"))
     attributes = attribute_columns(pq.read_schema(places.raw).names)
     raw, kept = (with_attributes(one[table], attributes) for one in (RAW, TABLES))
     with_reasons = raw.append(pa.field("reasons", pa.list_(pa.string())))
     empty = dict.fromkeys((n for n in raw.names if n not in NOT_THE_SHOPS), 0)
+    marked = reasons if impressions is None else reasons.outer_join(impressions, "row")
+    if impressions is not None:
+        marked = marked.mutate(row=ibis.coalesce(marked.row, marked.row_right))
+    marks = _InOrder(engine, marked)
     with (
         pq.ParquetWriter(places.valid, kept) as valid,
         pq.ParquetWriter(places.quarantine, with_reasons) as quarantine,
     ):
         for start, rows in raw_batches(places.raw, table):
-            of_batch = _within(lists, pd.RangeIndex(start, start + rows.num_rows))
-            bad = of_batch["row"].to_numpy() - start
-            good = rows if impressions is None else _with_impressions(rows, start, impressions)
+            found = marks.below(start + rows.num_rows)
+            quarantined = found.filter(found["reasons"].is_valid())
+            bad = quarantined["row"].to_numpy() - start
+            good = rows if impressions is None else _with_impressions(rows, start, found)
             good = good.filter(~pd.RangeIndex(rows.num_rows).isin(bad))
             good = _without_bad_prices(good) if table == "items" else good
             for name in empty:
                 empty[name] += good[name].null_count
             good = _as_trusted(good, settings) if table == "interactions" else good
             valid.write_table(good.select(kept.names))
+            lists = quarantined["reasons"].cast(pa.list_(pa.string()))
             quarantine.write_table(
-                rows.take(bad).append_column(with_reasons.field("reasons"), of_batch["reasons"])
+                rows.take(bad).append_column(with_reasons.field("reasons"), lists)
             )
     return {label_of(name): n for name, n in empty.items() if n}
+
+
+class _InOrder:
+    """The rows of a table in the order of its column ``row``, handed out part by part."""
+
+    def __init__(self, engine: DuckDB, table: ir.Table) -> None:
+        self._batches = engine.batches(table.order_by("row"))
+        self._rest = table.schema().to_pyarrow().empty_table()
+
+    def below(self, stop: int) -> pa.Table:
+        """Return the rows numbered below ``stop`` that were not returned before."""
+        parts = [self._rest]
+        while not parts[-1].num_rows or parts[-1]["row"][-1].as_py() < stop:
+            batch = next(self._batches, None)
+            if batch is None:
+                break
+            parts.append(pa.Table.from_batches([batch]))
+        rows = pa.concat_tables(parts)
+        n = int(np.searchsorted(rows["row"].to_numpy(), stop))
+        self._rest = rows.slice(n)
+        return rows.slice(0, n)
 
 
 def _without_bad_prices(items: pa.Table) -> pa.Table:
@@ -163,9 +164,9 @@ def _without_bad_prices(items: pa.Table) -> pa.Table:
     return items.set_column(at, items.schema.field(at), positive)
 
 
-def _with_impressions(rows: pa.Table, start: int, impressions: ir.Table) -> pa.Table:
+def _with_impressions(rows: pa.Table, start: int, marks: pa.Table) -> pa.Table:
     """Return the rows, whose first one has the number ``start``, with their impressions."""
-    found = _within(impressions, pd.RangeIndex(start, start + rows.num_rows))
+    found = marks.filter(marks["impression_id"].is_valid())
     if not found.num_rows:
         return rows
     mask = pd.RangeIndex(start, start + rows.num_rows).isin(found["row"].to_numpy())
@@ -190,45 +191,80 @@ def _as_trusted(rows: pa.Table, settings: Validate) -> pa.Table:
     return rows
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What a reader should know of a table that was divided.
+
+    empty: the empty cells of the valid rows (see ``divide``). kept: how many of them were kept
+    though something is wrong: ``without_price``, their price is not positive, of items;
+    ``partly_returned``, of interactions. notes: sentences.
+    """
+
+    empty: dict[str, int]
+    kept: dict[str, int]
+    notes: list[str]
+
+
 def check_table(
-    con: ibis.BaseBackend,
+    engine: DuckDB,
     context: Any,
     table: str,
     places: Places,
     settings: Validate,
     now: pd.Timestamp,
     gates: Sequence[Gate] = (),
-) -> tuple[dict[str, int], dict[str, int]]:
+) -> Checked:
     """Divide a raw table into its valid and its quarantined rows.
 
-    gates: further checks, in their order.
-
-    Returns: the empty cells of the valid rows (see ``divide``), and how many of them were kept
-    though something is wrong: ``without_price``, their price is not positive, of items;
-    ``partly_returned``, of interactions.
+    context: Great Expectations', which has the result of the table afterwards. gates: further
+    checks, in their order.
     """
     attributes = attribute_columns(pq.read_schema(places.raw).names)
-    expected = suite(table, settings, now, attributes)
-    reasons = find_reasons(con, context, table, places.raw, expected)
-    rows = raw_rows(con, places.raw, table)
-    kept = {}
+    made = checks(table, settings, now, attributes)
+    rows = raw_rows(engine, places.raw, table)
+    copied = engine.keep(f"copies_of_{table}", copies(rows, SAME_ROW[table]))
+    numbered = rows.left_join(copied, "row").drop("row_right").fill_null({COPY: 0})
+    notes = _document(engine, context, table, numbered, made)
+    reasons = engine.keep(f"reasons_of_{table}", reasons_of(numbered, made))
+    kept, impressions = {}, None
     if table == "items":
-        kept["without_price"] = _forgive_prices(con, reasons)
-    if table != "interactions":
-        pass_gates(con, rows, reasons, gates)
-        return divide(con, table, places, reasons, settings), kept
-    partly, impressions = apply_orders(con, rows, reasons, settings)
-    pass_gates(con, rows, reasons, gates)
-    if settings.false_profiles:
-        quarantine_false_profiles(con, rows, reasons)
-    kept["partly_returned"] = int(partly.anti_join(con.table(reasons), "row").count().execute())
-    return divide(con, table, places, reasons, settings, impressions), kept
+        price_alone = reasons.reasons == ibis.array([NO_PRICE])
+        kept["without_price"] = int(reasons.filter(price_alone).count().execute())
+        reasons = reasons.filter(~price_alone)
+    if table == "interactions":
+        found, partly, impressions = apply_orders(engine, rows, reasons, settings)
+        reasons = engine.keep("reasons_with_orders", found)
+    for n, gate in enumerate(gates):
+        reasons = engine.keep(f"reasons_{n}_of_{table}", with_gate(rows, reasons, gate))
+    if table == "interactions":
+        if settings.false_profiles:
+            found = with_false_profiles(engine, rows, reasons)
+            reasons = engine.keep("reasons_with_false_profiles", found)
+        kept["partly_returned"] = int(partly.anti_join(reasons, "row").count().execute())
+    return Checked(divide(engine, table, places, reasons, settings, impressions), kept, notes)
 
 
-def _forgive_prices(con: ibis.BaseBackend, reasons: str) -> int:
-    """Take away the reason of rows with no other one than their price; return how many."""
-    rows = listed(con.table(reasons))
-    forgiven = rows.filter(rows.reasons == ibis.array([NO_PRICE])).select("row").to_pyarrow()
-    con.create_table("forgiven", forgiven)
-    con.raw_sql(f"DELETE FROM {reasons} WHERE row IN (SELECT row FROM forgiven)")
-    return forgiven.num_rows
+def _document(
+    engine: DuckDB, context: Any, table: str, rows: ir.Table, made: Sequence[Check]
+) -> list[str]:
+    """Keep what the checks find in ``rows`` as Great Expectations' result; return its notes."""
+    counts = counted(rows, made)
+    found = []
+    for one, own in zip(made, counts, strict=True):
+        shown = pd.DataFrame({"row": [], "value": []})
+        if own.unexpected:
+            failing = rows.filter(one.fails(rows)).select("row", value=one.column)
+            shown = _fetched(engine, failing.order_by("row").limit(SHOWN))
+        found.append(Found(own, shown["row"].tolist(), shown["value"].tolist()))
+    n = max((one.elements for one in counts), default=0)
+    every = n // SAMPLE_ROWS + 1
+    chosen = rows.filter(_.row % every == 0)
+    columns = sorted({one.column for one in made} | {"event"} & set(rows.columns))
+    sample = _fetched(engine, chosen.select("row", *columns).order_by("row"))
+    of_sample = counts if every == 1 else counted(chosen, made)
+    return store_result(context, table, made, found, sample, of_sample)
+
+
+def _fetched(engine: DuckDB, table: ir.Table) -> pd.DataFrame:
+    batches = list(engine.batches(table))
+    return pa.Table.from_batches(batches, table.schema().to_pyarrow()).to_pandas()

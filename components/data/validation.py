@@ -16,9 +16,9 @@ held days (``held_days``) are quarantined whatever they are like. Feedback witho
 loses its price, and its quantity is capped. Too large a share of bad rows stops the run only in the
 shop's own files.
 
-No table is held in memory: Great Expectations sees one batch of rows after another (``batches``),
-the database finds what needs the whole table (``whole_table``), and the reasons of both divide the
-rows in a second pass.
+No table is held in memory: the engine finds the reasons, of single rows (``expectations``) and of
+whole tables (``whole_table``), and they divide the rows in a second pass. Great Expectations counts
+a sample for itself and makes the pages (``data_docs``).
 """
 
 from __future__ import annotations
@@ -29,14 +29,13 @@ from pathlib import Path
 from typing import Any
 
 import great_expectations as gx
-import ibis
 import ibis.expr.types as ir
 import pandas as pd
 from ibis import _
 
-from components.data.batches import write_data_docs
 from components.data.charges import charges
-from components.data.engine import database
+from components.data.data_docs import write_data_docs
+from components.data.engine import DuckDB, database
 from components.data.expectations import NOT_A_PRODUCT
 from components.data.false_profiles import FALSE_PROFILE
 from components.data.feedback import BAD_CLIENT
@@ -100,7 +99,7 @@ def run(settings: Settings, root: Path, pages: bool = True) -> None:
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     with database(root, settings.ingest.memory_gb) as con:
-        report, too_bad = _validated(con, context, settings.validate_, root)
+        report, too_bad = _validated(DuckDB(con), context, settings.validate_, root)
     docs = root / "reports/data_docs"
     shutil.rmtree(docs, ignore_errors=True)
     if pages:
@@ -124,7 +123,7 @@ def _record(root: Path, report: dict[str, dict[str, Any]], too_bad: list[str]) -
 
 
 def _validated(
-    con: ibis.BaseBackend, context: Any, settings: Validate, root: Path
+    engine: DuckDB, context: Any, settings: Validate, root: Path
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Check all tables; return the report, and why the run must stop."""
     now = pd.Timestamp.now(tz="UTC")
@@ -134,44 +133,46 @@ def _validated(
     notes = json.loads(file.read_text()) if file.exists() else {}  # tables of an earlier release
     for table in ("items", "users", "interactions", "reviews"):
         places = Places.below(root, table)
-        feedback = table == "interactions" and _has_feedback(con, places.raw)
+        feedback = table == "interactions" and _has_feedback(engine, places.raw)
         gates: tuple[Gate, ...] = ()
         if table == "interactions":
             held = load_held_days(root)
-            gates = gates_of_interactions(settings, *_products(con, root), feedback, held)
-        empty, kept = check_table(con, context, table, places, settings, now, gates)
-        found = Outcome(con.read_parquet(str(places.valid)), _quarantined(con, places))
+            gates = gates_of_interactions(settings, *_products(engine, root), feedback, held)
+        checked = check_table(engine, context, table, places, settings, now, gates)
+        found = Outcome(engine.read(places.valid), _quarantined(engine, places))
         own = found.part(feedback=False) if feedback else found
-        report[table] = {**found.counts, "examples": found.examples, "empty": empty, **kept}
-        report[table]["notes"] = notes.get(table, [])
+        report[table] = {**found.counts, "examples": found.examples}
+        report[table] |= {"empty": checked.empty, **checked.kept}
+        report[table]["notes"] = [*notes.get(table, []), *checked.notes]
         print_counts(table, report[table], own.counts["reasons"], own.examples)
-        for what, n in kept.items():
+        for what, n in checked.kept.items():
             if n:
                 print(f"    {n:>9,} {KEPT[what]}")
+        for note in checked.notes:
+            print(f"    {note}")
         if table == "interactions":
             _add_feedback(report[table], found.part(feedback=True) if feedback else None)
-            too_bad += _of_own_interactions(con, root, own, report[table], settings)
+            too_bad += _of_own_interactions(engine, root, own, report[table], settings)
         if table == "reviews":
-            _add_products_of_reviews(con, root, found, report[table])
+            _add_products_of_reviews(engine, root, found, report[table])
         too_bad += _too_bad(table, own, settings)
     return {table: report[table] for table in TABLES}, too_bad
 
 
-def _has_feedback(con: ibis.BaseBackend, raw: Path) -> bool:
-    return bool(con.read_parquet(str(raw)).authentication.count().execute())
+def _has_feedback(engine: DuckDB, raw: Path) -> bool:
+    return bool(engine.read(raw).authentication.count().execute())
 
 
-def _quarantined(con: ibis.BaseBackend, places: Places) -> ir.Table:
+def _quarantined(engine: DuckDB, places: Places) -> ir.Table:
     """Return the quarantined rows with their number, from 0, as ``row``."""
-    rows = con.read_parquet(str(places.quarantine), file_row_number=True)
-    return rows.rename(row="file_row_number")
+    return engine.read(places.quarantine, "row")
 
 
-def _products(con: ibis.BaseBackend, root: Path) -> tuple[ir.Table, ir.Table]:
+def _products(engine: DuckDB, root: Path) -> tuple[ir.Table, ir.Table]:
     """Return (item_id) of the valid items, and (item_id, why) of the others."""
     places = Places.below(root, "items")
-    products = con.read_parquet(str(places.valid)).select("item_id")
-    bad = _quarantined(con, places)
+    products = engine.read(places.valid).select("item_id")
+    bad = _quarantined(engine, places)
     bad = bad.filter(bad.item_id.notnull()).anti_join(products, "item_id")
     first = bad.group_by("item_id").aggregate(why=_.reasons.join(", ").argmin(_.row))
     return products, first
@@ -201,17 +202,17 @@ def _add_feedback(report: dict[str, Any], feedback: Outcome | None) -> None:
 
 
 def _add_products_of_reviews(
-    con: ibis.BaseBackend, root: Path, reviews: Outcome, report: dict[str, Any]
+    engine: DuckDB, root: Path, reviews: Outcome, report: dict[str, Any]
 ) -> None:
     """Add to ``report``, and print, how many reviews are of the shop's products."""
-    items = con.read_parquet(str(Places.below(root, "items").raw))
+    items = engine.read(Places.below(root, "items").raw)
     if found := join_of_reviews(reviews.good, items):
         print(f"    {found.line()}")
         report["known_items"] = found.report()
 
 
 def _of_own_interactions(
-    con: ibis.BaseBackend, root: Path, own: Outcome, report: dict[str, Any], settings: Validate
+    engine: DuckDB, root: Path, own: Outcome, report: dict[str, Any], settings: Validate
 ) -> list[str]:
     """Add to ``report``, and print, what the shop's own interactions are checked for as a whole.
 
@@ -222,12 +223,12 @@ def _of_own_interactions(
     ids = ["user_id", "item_id"]
     joins = joins_of(
         own.good.select(ids).union(of_products.select(ids)),
-        *(con.read_parquet(str(Places.below(root, name).raw)) for name in ("items", "users")),
+        *(engine.read(Places.below(root, name).raw) for name in ("items", "users")),
     )
     for name, found in joins.items():
         print(f"    {found.line()}")
         report[name] = found.report()
-    items = con.read_parquet(str(Places.below(root, "items").valid))
+    items = engine.read(Places.below(root, "items").valid)
     for note in (
         *frequent_ids(own.good),
         *charges(own.good, items),

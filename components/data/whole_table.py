@@ -1,7 +1,8 @@
 """What is wrong with a row only in the light of the whole table, found by the database.
 
 In: the rows of a raw table with their numbers. Out: row numbers with reasons. Nothing here holds a
-whole table in memory: the database spills to disk.
+whole table in memory: the engine spills to disk. (False profiles are found in arrays of numbers,
+where there is feedback without the shop's key.)
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
+from components.data.engine import DuckDB
 from components.data.expectations import DUPLICATE, NO_PRICE
 from components.data.false_profiles import false_profiles
 from components.data.feedback import BAD_CLIENT, above_limits, of_bad_clients
@@ -29,7 +31,6 @@ from components.data.orders import (
 )
 from components.data.quarantine import NOT_IN_CATALOGUE, UNKNOWN_PRODUCT
 from components.data.schema import ORDER_COLUMNS, RAW, SAME_EVENT, UNREADABLE
-from components.data.sources.sql import literal
 from components.settings import Validate
 
 SAME_ROW = {
@@ -49,14 +50,20 @@ reasons: array<string>, those found before, null if there are none. What a gate 
 has reasons already is not used."""
 
 
-def raw_rows(con: ibis.BaseBackend, file: Path, table: str) -> ir.Table:
-    """Return the rows of a raw table's Parquet file with their number, from 0, as ``row``."""
-    rows = con.sql(
-        f"SELECT *, file_row_number AS row FROM read_parquet({literal(file)}, file_row_number=true)"
-    ).drop("file_row_number")
+def raw_rows(engine: DuckDB, file: Path, table: str) -> ir.Table:
+    """Return the rows of a raw table's Parquet file with their number, from 0, as ``row``.
+
+    Columns that the file lacks are null, and so is a number that is not one (NaN).
+    """
+    rows = engine.read(file, "row")
     absent = [name for name in RAW[table].names if name not in rows.columns]
     nulls = {name: ibis.null(ibis.dtype(RAW[table].field(name).type)) for name in absent}
-    return rows.mutate(**nulls) if nulls else rows
+    numbers = {
+        name: ibis.ifelse(rows[name].isnan(), ibis.null(kind), rows[name])
+        for name, kind in rows.schema().items()
+        if kind.is_floating()
+    }
+    return rows.mutate(**numbers, **nulls)
 
 
 def copies(rows: ir.Table, same: Sequence[str]) -> ir.Table:
@@ -66,87 +73,61 @@ def copies(rows: ir.Table, same: Sequence[str]) -> ir.Table:
     copy of one that says nothing.
     """
     names = [*same, UNREADABLE]
-    values = {name: _without_nan(rows[name]) for name in names}
     # Numbers instead of rows: only those whose hash occurs twice are compared.
-    keyed = rows.select("row", key=ibis.struct(values).hash())
+    keyed = rows.select("row", key=ibis.struct({name: rows[name] for name in names}).hash())
     twice = keyed.group_by("key").having(_.count() > 1).aggregate()
     possible = keyed.semi_join(twice, "key").select("row")
-    equal = rows.select("row", **values).semi_join(possible, "row")
+    equal = rows.select("row", *names).semi_join(possible, "row")
     before = ibis.row_number().over(group_by=names, order_by="row")
     return equal.mutate(copy=before).filter(_.copy > 0).select("row", "copy")
 
 
-def _without_nan(column: ir.Value) -> ir.Value:
-    if not column.type().is_floating():
-        return column
-    return ibis.ifelse(column.isnan(), ibis.null(column.type()), column)
+def with_gate(rows: ir.Table, reasons: ir.Table, gate: Gate) -> ir.Table:
+    """Return the table ``reasons`` (row, reasons) with what a gate finds in the rows that have
+    none."""
+    marked = rows.left_join(reasons, "row").drop("row_right")
+    found = gate(marked).anti_join(reasons, "row")
+    return reasons.union(_single(found))
 
 
-def pass_gates(con: ibis.BaseBackend, rows: ir.Table, reasons: str, gates: Sequence[Gate]) -> None:
-    """Add to the table ``reasons`` (row, place, reason) what each gate finds, one after another."""
-    for statement in gate_statements(con, rows, reasons, gates):
-        con.raw_sql(statement)
+def with_false_profiles(engine: DuckDB, rows: ir.Table, reasons: ir.Table) -> ir.Table:
+    """Return the table ``reasons`` with the feedback of false profiles, of the rows without one."""
+    found = engine.put("false_profiles", false_profiles(rows.anti_join(reasons, "row")))
+    return reasons.union(_single(found))
 
 
-def quarantine_false_profiles(con: ibis.BaseBackend, rows: ir.Table, reasons: str) -> None:
-    """Add to the table ``reasons`` the feedback of false profiles, of the rows without one."""
-    good = rows.anti_join(con.table(reasons), "row")
-    con.create_table("false_profiles", false_profiles(good))
-    con.raw_sql(f"INSERT INTO {reasons} SELECT row, 0, reason FROM false_profiles")
-
-
-def gate_statements(
-    con: ibis.BaseBackend, rows: ir.Table, reasons: str, gates: Sequence[Gate]
-) -> list[str]:
-    """Return the SQL by which each gate adds to the table ``reasons``, to be run in this order."""
-    before = con.table(reasons)
-    marked = rows.left_join(listed(before), "row").drop("row_right")
-    statements = []
-    for gate in gates:
-        found = gate(marked).anti_join(before, "row")
-        found = found.select("row", place=ibis.literal(0, "int32"), reason=_.reason)
-        statements.append(f"INSERT INTO {reasons} {con.compile(found)}")
-    return statements
+def _single(found: ir.Table) -> ir.Table:
+    """Return (row, reasons) of (row, reason)."""
+    return found.select("row", reasons=ibis.array([found.reason]))
 
 
 def apply_orders(
-    con: ibis.BaseBackend, rows: ir.Table, reasons: str, settings: Validate
-) -> tuple[ir.Table, ir.Table]:
-    """Add to the table ``reasons`` what ``orders`` finds.
-
-    Returns: (row) of the purchases that were partly returned, and (row, *ATTRIBUTION) of those
-    whose list only feedback has.
+    engine: DuckDB, rows: ir.Table, reasons: ir.Table, settings: Validate
+) -> tuple[ir.Table, ir.Table, ir.Table]:
+    """Return the table ``reasons`` with what ``orders`` finds; (row) of the purchases that were
+    partly returned; and (row, *ATTRIBUTION) of those whose list only feedback has.
 
     Reasons that returns break follow from those of ``orders``, so they are removed from its rows.
     So is a price that is not positive of such a row: what a return cost does not matter.
     """
-    found = con.table(reasons)
-    of_returns = found.filter(_.reason.isin(RETURNS_BREAK)).select("row").distinct()
-    follows = found.reason.isin(RETURNS_BREAK) | (
-        (found.reason == NO_PRICE) & found.row.isin(of_returns.row)
-    )
-    broken = found.filter(~follows).select("row").distinct()
-    usable = ~rows.row.isin(broken.row)
-    marked = rows.select(*ORDER_PROBLEM_COLUMNS, "row", **{USABLE: usable})
-    con.create_table("found_in_orders", order_problems(marked, settings))
-    impressions = con.create_table("carried_impressions", carried_impressions(marked))
-    words = ", ".join(map(literal, RETURNS_BREAK))
-    con.raw_sql(
-        f"DELETE FROM {reasons} WHERE row IN (SELECT row FROM {reasons} WHERE reason IN ({words})) "
-        f"AND reason IN ({words}, {literal(NO_PRICE)}) AND row IN "
-        f"(SELECT row FROM found_in_orders WHERE reason <> {literal(PARTLY_RETURNED)})"
-    )
-    con.raw_sql(
-        f"INSERT INTO {reasons} SELECT row, 1000, reason FROM found_in_orders "
-        f"WHERE reason <> {literal(PARTLY_RETURNED)}"
-    )
-    partly = con.table("found_in_orders").filter(_.reason == PARTLY_RETURNED).select("row")
-    return con.create_table("partly_returned", partly), impressions
+    broken = reasons.filter(_others(reasons.reasons).length() > 0).select("row", broken=True)
+    marked = rows.select(*ORDER_PROBLEM_COLUMNS, "row").left_join(broken, "row")
+    marked = marked.mutate(**{USABLE: _.broken.isnull()}).drop("row_right", "broken")
+    found = engine.keep("found_in_orders", order_problems(marked, settings))
+    impressions = engine.keep("carried_impressions", carried_impressions(marked))
+    partly = found.filter(_.reason == PARTLY_RETURNED).select("row")
+    stopped = found.filter(_.reason != PARTLY_RETURNED)
+    joined = reasons.inner_join(stopped, "row")
+    both = joined.select("row", reasons=_others(joined.reasons).concat(ibis.array([joined.reason])))
+    new = _single(stopped.anti_join(reasons, "row"))
+    return ibis.union(reasons.anti_join(stopped, "row"), both, new), partly, impressions
 
 
-def listed(reasons: ir.Table) -> ir.Table:
-    """Return (row, reasons): the reasons of each row as a list, in the order of their places."""
-    return reasons.group_by("row").aggregate(reasons=_.reason.collect(order_by="place"))
+def _others(reasons: ir.ArrayValue) -> ir.ArrayValue:
+    """Return the reasons without those that returns break, and then without that of the price."""
+    of_return = ibis.or_(*(reasons.contains(one) for one in RETURNS_BREAK))
+    without = reasons.filter(lambda one: one.notin([*RETURNS_BREAK, NO_PRICE]))
+    return ibis.ifelse(of_return, without, reasons)
 
 
 def gates_of_interactions(

@@ -205,6 +205,7 @@ def test_a_registered_recommender_has_variables_too(monkeypatch: pytest.MonkeyPa
     ("setting", "value", "words"),
     [
         ("non_product_codes", ["POST", "("], "non_product_codes.1: '(' is no regular expression"),
+        ("non_product_codes", ["A(?!B)"], "'A(?!B)' is no regular expression of RE2"),
         ("cancelled_orders", "(", "cancelled_orders: '(' is no regular expression"),
         ("cancelled_orders", r"(?!A)C(\d+)", "cancelled_orders: '(?!A)C"),
         ("min_timestamp", "soon", "min_timestamp: 'soon' is no date or time of ISO 8601"),

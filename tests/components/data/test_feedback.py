@@ -21,7 +21,7 @@ from components.data.feedback import (
     without_untrusted_values,
 )
 from components.data.schema import AUTHENTICATIONS, EVENTS
-from components.data.whole_table import gate_statements, gates_of_interactions
+from components.data.whole_table import gates_of_interactions, with_gate
 from components.settings import Validate
 
 LIMITS = Validate(
@@ -118,30 +118,30 @@ def database() -> tuple[ibis.BaseBackend, list[str]]:
     con.raw_sql("SET TimeZone = 'UTC'")
     columns = {**dict.fromkeys(TEXTS, "string"), "timestamp": "timestamp('UTC')", "row": "int64"}
     rows = con.create_table("rows", schema=columns)
-    con.create_table("reasons", schema={"row": "int64", "place": "int32", "reason": "string"})
+    reasons = con.create_table("reasons", schema={"row": "int64", "reasons": "array<string>"})
     products = con.create_table("products", pd.DataFrame({"item_id": PRODUCTS}))
     others = con.create_table("others", schema={"item_id": "string", "why": "string"})
     gates = gates_of_interactions(LIMITS, products, others)
-    return con, gate_statements(con, rows, "reasons", gates)
+    found = [con.compile(with_gate(rows, reasons, gate)) for gate in gates]
+    return con, [f"CREATE OR REPLACE TABLE reasons AS {one}" for one in found]
 
 
 def problems(frame: pd.DataFrame, reasons: pd.Series) -> pd.Series:
     """Return why interactions that met every expectation are still bad.
 
-    frame: its index counts from 0. reasons: lists of what Great Expectations found, by row.
+    frame: its index counts from 0. reasons: lists of what they found in others, by row.
     """
     con, statements = database()
     for table in ("rows", "reasons"):
         con.raw_sql(f"DELETE FROM {table}")
     texts = frame[TEXTS].astype(object).where(frame[TEXTS].notna(), None)
     con.insert("rows", texts.assign(timestamp=frame["timestamp"], row=frame.index))
-    found = pd.DataFrame({"row": reasons.index, "place": 0, "reason": reasons.to_numpy()})
-    if len(found):
-        con.insert("reasons", found.explode("reason"))
+    if len(reasons):
+        found = pd.DataFrame({"row": reasons.index, "reasons": reasons.to_numpy()})
+        con.insert("reasons", found)
     for statement in statements:
         con.raw_sql(statement)
-    table = con.table("reasons").order_by("row").execute()
-    lists = table.groupby("row")["reason"].agg(list)
+    lists = con.table("reasons").order_by("row").execute().set_index("row")["reasons"].map(list)
     return lists[~lists.index.isin(reasons.index)]
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.data import validation
-from components.data.engine import database
+from components.data.engine import DuckDB, database
 from components.data.schema import INTERACTIONS, TABLES
 from components.data.table_check import Places, check_table
 from components.data.whole_table import gates_of_interactions
@@ -62,7 +62,7 @@ def check(settings: Settings, tmp_path: Path) -> Check:
             others = con.create_table("others", schema={"item_id": "string", "why": "string"})
             gates = gates_of_interactions(limits, products, others)
             context = gx.get_context(mode="ephemeral")
-            check_table(con, context, "interactions", places, limits, NOW, gates)
+            check_table(DuckDB(con), context, "interactions", places, limits, NOW, gates)
         return pd.read_parquet(places.valid), pd.read_parquet(places.quarantine)
 
     return checked
