@@ -778,7 +778,7 @@ def serve(
         check_setting(settings.serve.language)
         load_secret(ROOT)
     with errors_in_one_line(LaunchError, StoreError, FileNotFoundError, ValueError):
-        check_model(ROOT)
+        check_model(ROOT, settings.serve.follow_registry > 0)
         check_store(settings.serve.events_url.get_secret_value(), ROOT)
         # In this process, so that signals reach the server. Workers that survive it keep the port.
         with ended_with_this_process():

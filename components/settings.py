@@ -1627,6 +1627,9 @@ class Serve(Section):
     """A/B test of the champion against the challenger, or against other business rules."""
     canary: Canary = Canary()
     """A promoted version first serves a share of the shoppers."""
+    follow_registry: Annotated[float, Field(ge=0)] = 0
+    """Seconds between two looks at the registry's champion, whose files are copied into this folder
+    and served; 0 = the champion of this folder is served."""
     shadow: Shadow = Shadow()
     """The challenger makes lists in the background, without showing them."""
     uplift: Uplift = Uplift()

@@ -22,6 +22,7 @@ from serving.health import Health
 from serving.languages import check_setting
 from serving.models.catalogue_refresh import CatalogueRefresh
 from serving.models.loader import ModelLoader
+from serving.models.registry_watch import RegistryWatch
 from serving.models.store import ModelStore
 from serving.models.versions import IN_BENTO
 from serving.periodic import Periodic
@@ -118,6 +119,7 @@ class Backend:
             *(settings, self.models, self.live, self.ranking, self.exposures),
             *(self.impressions, self.shadow),
         )
+        self.registry = RegistryWatch(serve, root, self.health)
         self._periodic = Periodic("looking for changes", self._look)
         # Apart: reading a canary's outcomes must not delay a new model or an erasure.
         self._judging = Periodic("judging canary and uplift", self._judge)
@@ -131,6 +133,7 @@ class Backend:
             NotReady: there is no model that can be served.
         """
         self.ranking.watch()
+        self.registry.wait_for_champion()
         self.follow()
         self.models.current()
 
@@ -150,6 +153,7 @@ class Backend:
         self._periodic.stop()
         self._judging.stop()
         self._alerting.stop()
+        self.registry.close()
         self.recommendations.close()
         self.ranking.close()
         self.shadow.close()
@@ -175,6 +179,7 @@ class Backend:
 
     def _look(self) -> None:
         try:
+            self.registry.step()
             self.ranking.watch()
             self.models.refresh()
             self.shadow.refresh()

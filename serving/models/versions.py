@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.manifest import MANIFEST
-from components.rollout import Release, read_rollout
+from components.rollout import Promotion, Release, read_rollout
 from serving import PACKAGED
 from serving.json_files import read_json
 
@@ -68,6 +68,16 @@ def find_champion(root: Path) -> ModelVersion:
         if (place / UNREGISTERED / "model.json").exists():
             return _version(UNREGISTERED_VERSION, place / UNREGISTERED)
     raise FileNotFoundError(f"no model in {root / UNREGISTERED}: run `make run` first")
+
+
+def find_promotion(root: Path) -> Promotion:
+    """Return what the pointer file says of the champion's promotion; nothing without one."""
+    found = read_json(root / POINTER)
+    named = found.get("promotion") if isinstance(found, dict) else None
+    try:
+        return Promotion(**named) if named else Promotion()
+    except TypeError:  # written by a later release
+        return Promotion()
 
 
 def find_challenger(root: Path) -> ModelVersion | None:
