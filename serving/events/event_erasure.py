@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from components.file_erasure import ErasedPeople, Place, write_erasures
+from serving.events.changed_days import note_changed_days
 from serving.events.database import CHANGE_TIMEOUT, Database
 from serving.events.store import LINGER, EventStore
 from serving.events.tables import ERASURES, EVENTS, EXPOSURES, IMPRESSIONS, USERS
@@ -131,6 +132,7 @@ def erase(store: EventStore, profile: str) -> Erased:
 def _delete(connection: sa.Connection, profiles: list[str], rows: dict[str, int]) -> None:
     for table in (*_TABLES, USERS):
         for profile in profiles:
+            note_changed_days(connection, table, table.c.profile == profile)
             done = connection.execute(sa.delete(table).where(table.c.profile == profile))
             rows[table.name] += done.rowcount
 
