@@ -1540,6 +1540,9 @@ class Serve(Section):
     """
     max_k: PositiveInt = 100
     """Most items of a response."""
+    histories: Literal["memory", "store"] = "memory"
+    """Where the training data's histories are at request time: `memory` of each worker, or `store`:
+    read by customer from the database of `events_url`."""
     max_history: PositiveInt = 500
     """Most events of a history that are used; older ones still exclude what was bought."""
     max_body: PositiveInt = 1_000_000

@@ -9,7 +9,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from components.settings import load_settings
-from flows.monitoring import export_feedback
+from flows.monitoring import export_feedback, share_histories
 from flows.operations import ended
 from flows.stages import only_one, run_stages
 
@@ -38,6 +38,7 @@ def refresh() -> dict[str, Any]:
         # Not into DVC's cache, which would grow with each refresh: the next training does.
         seconds = run_stages(TABLES, commit=False)
         report = refresh_champion()
+        share_histories()
     lines = [
         f"# Version {report['version'] or report['source']}",
         "",

@@ -12,7 +12,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from components.registry.model_card import comparison_section
 from components.settings import load_settings
-from flows.monitoring import export_feedback
+from flows.monitoring import export_feedback, share_histories
 from flows.operations import ended
 from flows.remote import pull, push
 from flows.stages import only_one, run_stages
@@ -46,7 +46,9 @@ def train() -> dict[str, Any]:
         if remote:
             pull(Path(), force=True)
         try:
-            return publish(run_stages())
+            registration = publish(run_stages())
+            share_histories()
+            return registration
         finally:
             if remote:
                 push(Path())

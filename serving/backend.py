@@ -27,6 +27,7 @@ from serving.models.store import ModelStore
 from serving.models.versions import IN_BENTO
 from serving.periodic import Periodic
 from serving.profiles.profiles import LiveProfiles
+from serving.profiles.shared import SharedHistories
 from serving.recommend.impressions import ImpressionLog
 from serving.recommend.ranking import Ranking
 from serving.recommend.service import RecommendationService
@@ -69,7 +70,14 @@ class Backend:
             start_without_database=True,
             on_dropped=lambda reason, n: metrics.IMPRESSIONS_DROPPED.labels(reason).inc(n),
         )
-        self.live = LiveProfiles(self.store, serve.max_history, EventKinds.of(settings.preprocess))
+        by_customer = serve.histories == "store"
+        self.shared = SharedHistories(self.store) if by_customer else None
+        self.live = LiveProfiles(
+            self.store,
+            serve.max_history,
+            EventKinds.of(settings.preprocess),
+            past=self.shared,
+        )
         self.last_known = LastKnown()
         self.impressions = ImpressionLog(self.store, sign)
         self.exposures = ExposureLog(
@@ -100,7 +108,7 @@ class Backend:
         self.shadow = Shadow(
             serve,
             root,
-            ModelLoader(settings, root, self.live, shadow_ranking, self.health),
+            ModelLoader(settings, root, self.live, shadow_ranking, self.health, shared=self.shared),
             CatalogueRefresh(serve, self.store.database, shadow_ranking, self.health),
             shadow_ranking,
             self.health,
@@ -108,7 +116,7 @@ class Backend:
         self.models = ModelStore(
             settings,
             root,
-            ModelLoader(settings, root, self.live, self.ranking, self.health, reads),
+            ModelLoader(settings, root, self.live, self.ranking, self.health, reads, self.shared),
             CatalogueRefresh(serve, self.store.database, self.ranking, self.health),
             self.ranking,
             self.health,
@@ -180,6 +188,7 @@ class Backend:
     def _look(self) -> None:
         try:
             self.registry.step()
+            self._watch_histories()
             self.ranking.watch()
             self.models.refresh()
             self.shadow.refresh()
@@ -189,6 +198,22 @@ class Backend:
                 metrics.COVERAGE.set(self.models.champion.covered.mean())
         except StoreError:
             self._measure_store()  # the error was logged where it was raised
+
+    def _watch_histories(self) -> None:
+        """Take in versions whose histories came into the store, and report one that is missing."""
+        champion = self.models.champion
+        if self.shared is None or champion is None:
+            return
+        self.shared.watch()
+        missing = champion.version not in self.shared.versions
+        if missing and not len(champion.profiles.base):
+            problem = (
+                f"users' histories of version {champion.version} are not in the event store: "
+                "bowerbird share-histories writes them where it was trained"
+            )
+            self.health.report("profiles", problem)
+        elif not missing:
+            self.health.report("profiles", None)
 
     def _judge(self) -> None:
         self.canary.step()
