@@ -20,7 +20,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from components.file_lock import lock_descriptor
 from components.registry.artifacts import restore_served
@@ -44,6 +43,7 @@ from components.registry.versions import (
 from components.registry_state import LOCK, State, write_state
 from components.rollout import (
     TAKEN_OVER,
+    Promotion,
     Release,
     Rollout,
     following,
@@ -55,12 +55,13 @@ from components.settings import Settings, SettingsError, load_settings
 
 RETRY_SECONDS = 60.0
 """Seconds until files that could not be copied whole are copied again."""
-TIMEOUTS = {
+ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "PGCONNECT_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-"""MLflow's own would wait for a server that is gone for many minutes."""
+"""MLflow's own would wait for a server that is gone for many minutes, and draw bars in the log."""
 logger = logging.getLogger("bowerbird.registry")
 
 
@@ -74,13 +75,14 @@ class Follower:
 
         Follower(settings, root).look()
 
-    Each look opens nothing but the alias if nothing changed.
+    A look at an unchanged registry reads its aliases and tags alone.
     """
 
     settings: Settings
     root: Path
     _registry: Registry | None = None
-    _followed: tuple[Any, ...] | None = None
+    _champion: tuple[str, Promotion] | None = None
+    _challenger: str | None = None
     _failed: dict[str, tuple[float, CopyFailed]] = field(default_factory=dict)
 
     def look(self) -> str:
@@ -99,12 +101,13 @@ class Follower:
                 raise RegistryError(f"no version of {registry.name} is the champion yet")
             with registry.lock():
                 self._tell(registry, champion)
-                challenger = registry.alias(CHALLENGER) if self._serves_challenger() else None
-                found = (champion, challenger, promotion_of(registry, champion))
+                found = (champion, promotion_of(registry, champion))
                 in_place = registry.folders.served(champion).is_dir()
-                if found != self._followed or not in_place:
-                    self._take_over(registry, champion, challenger)
-                    self._followed = found
+                if found != self._champion or not in_place:
+                    self._follow_champion(registry, champion)
+                    self._champion = found
+                # After it: what is wrong with a challenger must not hold a champion up.
+                self._follow_challenger(registry)
         return champion
 
     def _serves_challenger(self) -> bool:
@@ -112,22 +115,25 @@ class Follower:
         tested = bool(serve.experiment.name) and serve.experiment.model == "challenger"
         return tested or serve.shadow.share > 0
 
-    def _take_over(self, registry: Registry, champion: str, challenger: str | None) -> None:
+    def _follow_champion(self, registry: Registry, champion: str) -> None:
         self._copy(registry, champion)
-        if challenger is not None:
-            self._copy(registry, challenger)
         if not pointer_file(self.root, CHAMPION).exists():
             self._join(registry, champion)
         write_pointer(registry, CHAMPION, champion)
-        if challenger is not None:
-            write_pointer(registry, CHALLENGER, challenger)
-        else:
-            pointer_file(self.root, CHALLENGER).unlink(missing_ok=True)
         write_versions(registry)
-        named = (registry.alias(alias) for alias in ALIASES)
+        kept = {one for one in map(registry.alias, ALIASES) if one is not None}
         with suppress(ValueError):  # a damaged rollout: the endpoint puts it aside first
-            registry.folders.prune([one for one in named if one is not None])
+            registry.folders.prune(kept | {registry.evaluated(one) for one in kept})
         logger.info("version %s is the registry's champion", champion)
+
+    def _follow_challenger(self, registry: Registry) -> None:
+        challenger = registry.alias(CHALLENGER) if self._serves_challenger() else None
+        if challenger is None:
+            pointer_file(self.root, CHALLENGER).unlink(missing_ok=True)
+        elif challenger != self._challenger or not registry.folders.served(challenger).is_dir():
+            self._copy(registry, challenger)
+            write_pointer(registry, CHALLENGER, challenger)
+        self._challenger = challenger
 
     def _copy(self, registry: Registry, version: str) -> None:
         """Copy a version's files, verified, unless that failed a moment ago."""
@@ -181,7 +187,7 @@ def _rollout(root: Path) -> Rollout | None:
 def problem_of(error: RegistryError, since: float) -> str:
     """Return what /readyz says of an error, without paths, hosts or users."""
     if isinstance(error, CopyFailed):
-        return "the champion's files cannot be copied, the version before is served: see the log"
+        return "a version's files cannot be copied, the one before is served: see the log"
     moment = datetime.fromtimestamp(since, UTC)
     return f"the registry cannot be read since {moment:%Y-%m-%dT%H:%M:%SZ}: see the log"
 
@@ -224,7 +230,7 @@ if __name__ == "__main__":
 
     logging.basicConfig(level=logging.INFO, format="registry: %(message)s", stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    for name, value in TIMEOUTS.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     keep_private(Path())
     threading.Thread(target=_end_with_parent, daemon=True).start()

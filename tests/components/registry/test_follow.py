@@ -22,7 +22,7 @@ from components.rollout import (
     read_rollout,
     write_rollout,
 )
-from components.settings import Settings
+from components.settings import Experiment, Settings
 from tests.components.registry.conftest import evaluated_shop
 from tests.components.registry.registration import change_served_model, register, stored_at
 from tests.processes import free_port
@@ -122,6 +122,29 @@ def test_files_that_are_not_whole_leave_the_last_good_version(
     assert is_whole(served(one, "2"))
 
 
+def test_a_challenger_that_cannot_be_copied_holds_no_champion_up(
+    trainer: Registry, tmp_path: Path
+) -> None:
+    tested = Experiment(name="spring", model="challenger")
+    serve = trainer.settings.serve.model_copy(update={"experiment": tested})
+    one = Follower(trainer.settings.model_copy(update={"serve": serve}), tmp_path / "one")
+    trainer.set_alias("challenger", "2")
+    source = trainer.client.get_model_version(trainer.name, "2").source.rsplit("/", 1)[-1]
+    (place,) = Path(trainer.settings.register_.artifacts).rglob(source)
+    away = place.rename(place.with_name("away"))
+    with pytest.raises(CopyFailed, match="version 2"):
+        one.look()
+    assert pointer(one)["version"] == "1"
+    away.rename(place)
+    one.look()
+    challenger = json.loads((one.root / "var/serving/challenger.json").read_text())
+    assert challenger["version"] == "2"
+    assert is_whole(served(one, "2"))
+    trainer.delete_alias("challenger")
+    one.look()
+    assert not (one.root / "var/serving/challenger.json").exists()
+
+
 def _is_of_version(registry: Registry, path: Path, version: str) -> bool:
     source = registry.client.get_model_version(registry.name, version).source
     return source.rsplit("/", 1)[-1] in path.parts
@@ -150,8 +173,8 @@ def test_a_registry_that_is_gone_is_named_and_followed_again_later(
 ) -> None:
     one = replica("one")
     one.look()
-    for name in follow.TIMEOUTS:
-        monkeypatch.setenv(name, "0")
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.setenv(name, "1")
     gone = stored_at(trainer.settings, Path("nowhere"), f"http://127.0.0.1:{free_port()}")
     with pytest.raises(RegistryError, match="MLflow cannot be used") as raised:
         Follower(gone, one.root).look()
