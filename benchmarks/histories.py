@@ -4,11 +4,11 @@
 
 Protocol: synthetic histories of ``--users`` customers (geometric lengths, 20 events on average)
 over the products of the root's model are version 1 of a folder of its own, and are written to the
-event store once. Then a worker's backend is made in a process of its own for each setting of
-``serve.histories``, in turn, ``ROUNDS`` times, with PostgreSQL as the event store and without a
-cache of pages. Memory is the process' proportional set size after loading; the difference of the
-two is what the histories take. Requests are of random customers, one at a time: *first* requests
-read the customer from the store, *again* the same customers in the same order.
+event store once. A worker's backend is made in a process of its own for each setting of
+``serve.histories``, with PostgreSQL as the event store and without a cache of pages; memory is its
+proportional set size after loading. Then one process has both backends, which answer the same
+random customers in turn, one request at a time: the *first* request of a customer reads the
+customer from the store, *again* is the same customers in the same order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import asyncio
 import json
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -40,8 +39,8 @@ from serving.recommend.query import RecommendRequest
 from serving.recommend.types import Shopper
 
 RESULTS = Path(__file__).parent / "results"
-REQUESTS = 1_000
-ROUNDS = 3
+REQUESTS = 500
+KINDS = ("memory", "store")
 MB = 1024**2
 
 
@@ -66,41 +65,57 @@ def make_histories(root: Path, file: Path, users: int) -> int:
     return n
 
 
-def measure(root: Path, histories: str, url: str, users: int) -> dict[str, Any]:
-    """Load a backend in this process; return its memory and the milliseconds of requests."""
+def open_backend(root: Path, histories: str, url: str) -> Backend:
+    """Return a loaded backend that ranks in a thread of this process, without cached pages."""
     settings = load_settings(root / "params.yaml")
     changed = {"ranking": "thread", "cache_mb": 0, "histories": histories}
     serve = settings.serve.model_copy(update={**changed, "events_url": Credential(url)})
     settings = settings.model_copy(update={"serve": serve})
     backend = Backend(settings, root, Auth(Keys(), b"secret").impression_id)
-    began = time.perf_counter()
     backend.load()
-    loaded = time.perf_counter() - began
-    memory = psutil.Process().memory_full_info().pss / MB
-    chosen = np.random.default_rng(1).integers(0, users, REQUESTS)
+    return backend
 
-    async def times() -> list[float]:
-        found = []
-        for one in chosen:
-            user = f"customer-{one}"
-            shopper = Shopper(user, None, f"user:{user}", "client", False, False)
-            start = time.perf_counter()
-            await backend.recommendations.recommend(RecommendRequest(k=10), shopper)
-            found.append(1000 * (time.perf_counter() - start))
-        return found
 
-    async def both() -> tuple[list[float], list[float]]:
-        return await times(), await times()
-
-    first, again = asyncio.run(both())
+def memory(root: Path, histories: str, url: str) -> dict[str, float]:
+    """Load a backend in this process; return its megabytes and the seconds that took."""
+    began = time.perf_counter()
+    backend = open_backend(root, histories, url)
+    seconds = time.perf_counter() - began
+    found = {"megabytes": psutil.Process().memory_full_info().pss / MB, "load seconds": seconds}
     backend.close()
-    return {
-        "load_seconds": loaded,
-        "memory_mb": memory,
-        **{f"first_p{q}": float(np.percentile(first, q)) for q in (50, 99)},
-        **{f"again_p{q}": float(np.percentile(again, q)) for q in (50, 99)},
-        "after_mb": psutil.Process().memory_full_info().pss / MB,
-    }
+    return found
+
+
+def latency(root: Path, url: str, users: int) -> dict[str, dict[str, float]]:
+    """Return the milliseconds of requests of two backends in this process, asked in turn."""
+    backends = {kind: open_backend(root, kind, url) for kind in KINDS}
+    chosen = np.random.default_rng(1).integers(0, users, REQUESTS)
+    found: dict[str, dict[str, float]] = {kind: {} for kind in KINDS}
+
+    async def ask() -> None:
+        for name in ("first", "again"):
+            times: dict[str, list[tuple[float, float]]] = {kind: [] for kind in KINDS}
+            for turn, one in enumerate(chosen):
+                user = f"customer-{one}"
+                shopper = Shopper(user, None, f"user:{user}", "client", False, False)
+                for kind in KINDS if turn % 2 else KINDS[::-1]:  # the second may wait longer
+                    backend = backends[kind]
+                    start, busy = time.perf_counter(), time.process_time()
+                    await backend.recommendations.recommend(RecommendRequest(k=10), shopper)
+                    took = time.perf_counter() - start, time.process_time() - busy
+                    times[kind].append(took)
+            for kind, taken in times.items():
+                wall, busy = 1000 * np.array(taken).T
+                found[kind] |= {
+                    f"{name}, 50th percentile, ms": float(np.percentile(wall, 50)),
+                    f"{name}, 99th percentile, ms": float(np.percentile(wall, 99)),
+                    f"{name}, processor ms": float(np.mean(busy)),
+                }
+
+    asyncio.run(ask())
+    for backend in backends.values():
+        backend.close()
+    return found
 
 
 def main() -> None:
@@ -110,8 +125,11 @@ def main() -> None:
     parser.add_argument("--events-url", required=True)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.one == "latency":
+        print(json.dumps(latency(given.root, given.events_url, given.users)))
+        return
     if given.one:
-        print(json.dumps(measure(given.root, given.one, given.events_url, given.users)))
+        print(json.dumps(memory(given.root, given.one, given.events_url)))
         return
     with tempfile.TemporaryDirectory(prefix="bowerbird-") as name:
         root = Path(name)
@@ -125,44 +143,38 @@ def main() -> None:
         with open_store(given.events_url) as store:
             share_histories(store.database, file, "1", ())
         shared = time.perf_counter() - began
-        found: dict[str, list[dict[str, Any]]] = {"memory": [], "store": []}
-        for _ in range(ROUNDS):
-            for kind, results in found.items():
-                done = subprocess.run(
-                    [
-                        *(sys.executable, "-m", "benchmarks.histories", "--root", str(root)),
-                        *("--users", str(given.users), "--events-url", given.events_url),
-                        *("--one", kind),
-                    ],
-                    check=True,
-                    capture_output=True,
-                    text=True,
-                )
-                results.append(json.loads(done.stdout.splitlines()[-1]))
-                print(kind, results[-1], flush=True)
-    names = list(found["memory"][0])
-    median = {
-        kind: {one: statistics.median(result[one] for result in results) for one in names}
-        for kind, results in found.items()
-    }
+
+        def measured(what: str) -> Any:
+            command = (sys.executable, "-m", "benchmarks.histories", "--root", str(root))
+            options = ("--users", str(given.users), "--events-url", given.events_url)
+            done = subprocess.run(
+                [*command, *options, "--one", what], check=True, stdout=subprocess.PIPE, text=True
+            )
+            found = json.loads(done.stdout.splitlines()[-1])
+            print(what, found, flush=True)
+            return found
+
+        found = {kind: measured(kind) for kind in KINDS}
+        for kind, times in measured("latency").items():
+            found[kind] |= times
     lines = [
         "# Histories of customers: in memory, and read from the event store",
         "",
         f"`python -m benchmarks.histories`: {given.users:,} customers, {events:,} events, "
-        f"{platform.machine()}, medians of {ROUNDS} rounds; load average "
+        f"{platform.machine()}, load average "
         f"{psutil.getloadavg()[1]:.0f} on {psutil.cpu_count()} cores.",
         f"Writing them to PostgreSQL took {shared:.0f} seconds.",
         "",
         "| | memory | store | ratio |",
         "|---|---|---|---|",
         *(
-            f"| {one} | {median['memory'][one]:.2f} | {median['store'][one]:.2f} | "
-            f"{median['store'][one] / median['memory'][one]:.2f} |"
-            for one in names
+            f"| {one} | {found['memory'][one]:.2f} | {found['store'][one]:.2f} | "
+            f"{found['store'][one] / found['memory'][one]:.2f} |"
+            for one in found["memory"]
         ),
         "",
-        "Milliseconds of a request at the 50th and the 99th percentile; megabytes of a worker that "
-        "ranks in a thread, the model included, before and after the requests.",
+        "Megabytes of a worker that ranks in a thread, the model included. Processor time: the "
+        "worker's, without PostgreSQL's.",
         "",
     ]
     (RESULTS / "histories.md").write_text("\n".join(lines), encoding="utf-8")
