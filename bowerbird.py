@@ -778,7 +778,7 @@ def serve(
         check_setting(settings.serve.language)
         load_secret(ROOT)
     with errors_in_one_line(LaunchError, StoreError, FileNotFoundError, ValueError):
-        check_model(ROOT)
+        check_model(ROOT, settings.serve.follow_registry > 0)
         check_store(settings.serve.events_url.get_secret_value(), ROOT)
         # In this process, so that signals reach the server. Workers that survive it keep the port.
         with ended_with_this_process():
@@ -886,6 +886,25 @@ def export_feedback() -> None:
     for file in files:
         typer.echo(file)
     typer.echo(f"{len(files)} files written")
+
+
+@app.command()
+def share_histories(
+    version: str = typer.Argument(None, help="a version with a file here; default: the champion"),
+) -> None:
+    """Write a version's histories to the event store, for endpoints with serve.histories: store."""
+    from components.settings import SettingsError, load_settings
+    from serving.events.errors import StoreError
+    from serving.events.history_table import share_histories as share
+    from serving.events.store import open_store
+    from serving.models.versions import histories_of, kept_versions
+
+    with errors_in_one_line(SettingsError, StoreError, ValueError, FileNotFoundError):
+        settings = load_settings()
+        version, file = histories_of(ROOT, version)
+        with open_store(settings.serve.events_url.get_secret_value(), ROOT) as store:
+            users = share(store.database, file, version, kept_versions(ROOT))
+    typer.echo(f"the event store has the histories of {users:,} customers of version {version}")
 
 
 @app.command()

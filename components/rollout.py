@@ -42,6 +42,18 @@ class Release:
 
 
 @dataclass(frozen=True)
+class Promotion:
+    """What the registry says of the champion's promotion, the same on each machine that follows it.
+
+    at: milliseconds since 1970 of the promotion, None: it is not known. for_all: it serves all
+    shoppers, because it was promoted so or because its canary took over on some machine.
+    """
+
+    at: int | None = None
+    for_all: bool = False
+
+
+@dataclass(frozen=True)
 class Canary:
     """A version that serves a share of the shoppers. started: seconds since 1970.
 
@@ -103,12 +115,16 @@ class Rollout:
         return replace(self, decisions=(*self.decisions, decision)[-KEPT:])
 
 
-def following(rollout: Rollout | None, wanted: Release, now: float) -> Rollout:
+def following(
+    rollout: Rollout | None, wanted: Release, now: float, promotion: Promotion = Promotion()
+) -> Rollout:
     """Return the rollout that follows a pointer.
 
     rollout: the one before, None if there is none: ``wanted`` is then served to all at once, since
     there is nothing that it could be compared with. A refreshed version replaces the one of its
-    lineage. Any other version starts a canary, and ends one that runs.
+    lineage. Any other version starts a canary, and ends one that runs, unless its promotion is for
+    all shoppers. The canary has the same name on all machines that know when it was promoted, so
+    they draw the same shoppers and share the evidence.
     """
     if rollout is None:
         return Rollout(wanted)
@@ -117,13 +133,19 @@ def following(rollout: Rollout | None, wanted: Release, now: float) -> Rollout:
         if canary is not None:
             rollout = rollout.decided(ENDED, "another version was made the champion", now)
         return rollout.serving_all(wanted)
+    if promotion.for_all:
+        if canary is not None:
+            why = f"version {wanted.version} serves all by the registry"
+            rollout = rollout.decided(ENDED, why, now)
+        return rollout.serving_all(wanted)
     if canary is not None and wanted.lineage == canary.release.lineage:
         return replace(rollout, canary=replace(canary, release=wanted))
     if rollout.rejected is not None and wanted.lineage == rollout.rejected.lineage:
         return rollout
     if canary is not None:
         rollout = rollout.decided(ENDED, f"version {wanted.version} was promoted", now)
-    name = f"{CANARIES} {wanted.lineage:.40} {int(1000 * now)}"
+    moment = int(1000 * now) if promotion.at is None else promotion.at
+    name = f"{CANARIES} {wanted.lineage:.40} {moment}"
     return replace(rollout, canary=Canary(wanted, name, now), rejected=None, evidence=None)
 
 

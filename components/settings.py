@@ -1543,6 +1543,9 @@ class Serve(Section):
     """
     max_k: PositiveInt = 100
     """Most items of a response."""
+    histories: Literal["memory", "store"] = "memory"
+    """Where the training data's histories are at request time: `memory` of each worker, or `store`:
+    read by customer from the database of `events_url`."""
     max_history: PositiveInt = 500
     """Most events of a history that are used; older ones still exclude what was bought."""
     max_body: PositiveInt = 1_000_000
@@ -1630,6 +1633,9 @@ class Serve(Section):
     """A/B test of the champion against the challenger, or against other business rules."""
     canary: Canary = Canary()
     """A promoted version first serves a share of the shoppers."""
+    follow_registry: Annotated[float, Field(ge=0)] = 0
+    """Seconds between two looks at the registry's champion, whose files are copied into this folder
+    and served; 0 = the champion of this folder is served."""
     shadow: Shadow = Shadow()
     """The challenger makes lists in the background, without showing them."""
     uplift: Uplift = Uplift()

@@ -70,6 +70,13 @@ def pull_newest_models(folder: Path) -> Path:
     return folder / "models"
 
 
+@task(retries=2, retry_delay_seconds=5)
+def share_histories() -> None:
+    """Write the champion's histories to the event store, if endpoints read them there."""
+    if load_settings().serve.histories == "store":
+        run_command([sys.executable, "-m", "bowerbird", "share-histories"], "share-histories")
+
+
 @task(retries=1, retry_delay_seconds=5)
 def check_newest_window(models: Path) -> MonitoringResult:
     """Check the newest window for drift: verdict, report, alert.

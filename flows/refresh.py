@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from components.settings import load_settings
 from flows.clone import in_use
-from flows.monitoring import export_feedback
+from flows.monitoring import export_feedback, share_histories
 from flows.operations import ended
 from flows.stages import only_one, run_stages
 
@@ -39,6 +39,7 @@ def refresh() -> dict[str, Any]:
         # Not into DVC's cache, which would grow with each refresh: the next training does.
         seconds = run_stages(TABLES, commit=False)
         report = refresh_champion()
+        share_histories()
     lines = [
         f"# Version {report['version'] or report['source']}",
         "",

@@ -15,7 +15,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from components.registry.model_card import comparison_section
 from components.settings import load_settings
 from flows.clone import in_use
-from flows.monitoring import export_feedback
+from flows.monitoring import export_feedback, share_histories
 from flows.operations import ended
 from flows.remote import RemoteError, pull, push
 from flows.stages import only_one, run_stages
@@ -47,10 +47,17 @@ def train() -> dict[str, Any]:
     """
     with only_one():
         if not load_settings().flows.remote:
-            return publish(run_stages())
+            return trained()
         pull(Path(), force=True)
         with pushed_at_the_end():
-            return publish(run_stages())
+            return trained()
+
+
+def trained() -> dict[str, Any]:
+    """Run the stages; return what was registered, its histories shared with other replicas."""
+    registration = publish(run_stages())
+    share_histories()
+    return registration
 
 
 @contextmanager

@@ -22,10 +22,12 @@ from serving.health import Health
 from serving.languages import check_setting
 from serving.models.catalogue_refresh import CatalogueRefresh
 from serving.models.loader import ModelLoader
+from serving.models.registry_watch import RegistryWatch
 from serving.models.store import ModelStore
 from serving.models.versions import IN_BENTO
 from serving.periodic import Periodic
 from serving.profiles.profiles import LiveProfiles
+from serving.profiles.shared import SharedHistories
 from serving.recommend.impressions import ImpressionLog
 from serving.recommend.ranking import Ranking
 from serving.recommend.service import RecommendationService
@@ -68,7 +70,14 @@ class Backend:
             start_without_database=True,
             on_dropped=lambda reason, n: metrics.IMPRESSIONS_DROPPED.labels(reason).inc(n),
         )
-        self.live = LiveProfiles(self.store, serve.max_history, EventKinds.of(settings.preprocess))
+        by_customer = serve.histories == "store"
+        self.shared = SharedHistories(self.store) if by_customer else None
+        self.live = LiveProfiles(
+            self.store,
+            serve.max_history,
+            EventKinds.of(settings.preprocess),
+            past=self.shared,
+        )
         self.last_known = LastKnown()
         self.impressions = ImpressionLog(self.store, sign)
         self.exposures = ExposureLog(
@@ -99,7 +108,7 @@ class Backend:
         self.shadow = Shadow(
             serve,
             root,
-            ModelLoader(settings, root, self.live, shadow_ranking, self.health),
+            ModelLoader(settings, root, self.live, shadow_ranking, self.health, shared=self.shared),
             CatalogueRefresh(serve, self.store.database, shadow_ranking, self.health),
             shadow_ranking,
             self.health,
@@ -107,7 +116,7 @@ class Backend:
         self.models = ModelStore(
             settings,
             root,
-            ModelLoader(settings, root, self.live, self.ranking, self.health, reads),
+            ModelLoader(settings, root, self.live, self.ranking, self.health, reads, self.shared),
             CatalogueRefresh(serve, self.store.database, self.ranking, self.health),
             self.ranking,
             self.health,
@@ -118,6 +127,7 @@ class Backend:
             *(settings, self.models, self.live, self.ranking, self.exposures),
             *(self.impressions, self.shadow),
         )
+        self.registry = RegistryWatch(serve, root, self.health)
         self._periodic = Periodic("looking for changes", self._look)
         # Apart: reading a canary's outcomes must not delay a new model or an erasure.
         self._judging = Periodic("judging canary and uplift", self._judge)
@@ -131,6 +141,7 @@ class Backend:
             NotReady: there is no model that can be served.
         """
         self.ranking.watch()
+        self.registry.wait_for_champion()
         self.follow()
         self.models.current()
 
@@ -150,6 +161,7 @@ class Backend:
         self._periodic.stop()
         self._judging.stop()
         self._alerting.stop()
+        self.registry.close()
         self.recommendations.close()
         self.ranking.close()
         self.shadow.close()
@@ -175,6 +187,8 @@ class Backend:
 
     def _look(self) -> None:
         try:
+            self.registry.step()
+            self._watch_histories()
             self.ranking.watch()
             self.models.refresh()
             self.shadow.refresh()
@@ -184,6 +198,22 @@ class Backend:
                 metrics.COVERAGE.set(self.models.champion.covered.mean())
         except StoreError:
             self._measure_store()  # the error was logged where it was raised
+
+    def _watch_histories(self) -> None:
+        """Take in versions whose histories came into the store, and report one that is missing."""
+        champion = self.models.champion
+        if self.shared is None or champion is None:
+            return
+        self.shared.watch()
+        missing = champion.version not in self.shared.versions
+        if missing and not len(champion.profiles.base):
+            problem = (
+                f"users' histories of version {champion.version} are not in the event store: "
+                "bowerbird share-histories writes them where it was trained"
+            )
+            self.health.report("profiles", problem)
+        elif not missing:
+            self.health.report("profiles", None)
 
     def _judge(self) -> None:
         self.canary.step()

@@ -25,13 +25,20 @@ class LaunchError(RuntimeError):
     """The endpoint could not start; the message says why and what to do."""
 
 
-def check_model(root: Path) -> None:
+def check_model(root: Path, follows_registry: bool = False) -> None:
     """Return if there is a model that can be served.
+
+    follows_registry: the first worker copies one where there is none.
 
     Raises:
         FileNotFoundError, ValueError: there is none; the message says what to do.
     """
-    champion = find_champion(root)
+    try:
+        champion = find_champion(root)
+    except FileNotFoundError:
+        if follows_registry:
+            return
+        raise
     try:
         verify_manifest(champion.folder, OPTIONAL)
     except ManifestError:

@@ -44,6 +44,7 @@ from components.registry.versions import (
 )
 from components.rollout import (
     ENDED,
+    Promotion,
     Release,
     Rollout,
     read_rollout,
@@ -54,6 +55,10 @@ from components.timeline import record
 
 BASELINE_BEFORE = "baseline_before"
 """Tag of a promoted version: the baseline until then, "" for none."""
+PROMOTED = "promoted_at"
+"""Tag of a champion's evaluated version: milliseconds since 1970 of its last promotion."""
+FOR_ALL = "for_all"
+"""Tag of it: the PROMOTED of the promotion that serves all shoppers, without a canary."""
 OPERATOR, TRAINING, ENDPOINT = "operator", "training", "endpoint"
 """Who decided, for the timeline."""
 
@@ -71,7 +76,7 @@ def promote(registry: Registry, version: str, now: bool = False) -> None:
         registry.get(version)
         if before != version:
             _note_baseline(registry, version)
-        _promote(registry, version)
+        _promote(registry, version, for_all=now)
         registry.delete_alias(BASELINE)
         write_pointers(registry)
         _roll_out(registry, version, now)
@@ -81,10 +86,12 @@ def promote(registry: Registry, version: str, now: bool = False) -> None:
         record(registry.root, "promotion", text, OPERATOR, facts)
 
 
-def _promote(registry: Registry, version: str, remember: bool = True) -> None:
+def _promote(
+    registry: Registry, version: str, remember: bool = True, for_all: bool = False
+) -> None:
     """As ``promote``, for a caller that holds the lock.
 
-    remember: a rollback may return to the current champion.
+    remember: a rollback may return to the current champion. for_all: no machine begins a canary.
     """
     registry.get(version)
     restore_served(registry, version)
@@ -93,11 +100,39 @@ def _promote(registry: Registry, version: str, remember: bool = True) -> None:
     before = registry.alias(CHAMPION)
     if remember and before is not None and before != version:
         registry.set_alias(PREVIOUS, before)
+    if before != version:
+        moment = str(time.time_ns() // 1_000_000)
+        _tag(registry, registry.evaluated(version), PROMOTED, moment)
+    if for_all or before is None:
+        serve_all(registry, version)
     registry.set_alias(CHAMPION, version)
     for alias in (CHALLENGER, BASELINE):
         if registry.alias(alias) == version:
             registry.delete_alias(alias)
     write_pointers(registry)
+
+
+def _tag(registry: Registry, version: str, name: str, value: str) -> None:
+    registry.client.set_model_version_tag(registry.name, version, name, value)
+
+
+def serve_all(registry: Registry, version: str) -> None:
+    """Note in the registry that the newest promotion of ``version`` serves all shoppers.
+
+    Other machines that follow the registry then serve it to all, without a canary of their own.
+    """
+    evaluated = registry.evaluated(version)
+    if (moment := registry.tags(evaluated).get(PROMOTED)) is not None:
+        _tag(registry, evaluated, FOR_ALL, moment)
+
+
+def promotion_of(registry: Registry, version: str) -> Promotion:
+    """Return what the registry says of the newest promotion of ``version``."""
+    tags = registry.tags(registry.evaluated(version))
+    moment = tags.get(PROMOTED)
+    if moment is None or not moment.isdecimal():
+        return Promotion()  # promoted by an earlier release of Bowerbird
+    return Promotion(int(moment), tags.get(FOR_ALL) == moment)
 
 
 def _note_baseline(registry: Registry, version: str) -> None:
@@ -120,7 +155,8 @@ def _restore_baseline(registry: Registry, rolled_back: str) -> None:
         registry.delete_alias(BASELINE)
 
 
-def _release(registry: Registry, version: str) -> Release:
+def release_of(registry: Registry, version: str) -> Release:
+    """Return a version as a rollout names it."""
     return Release(version, str(MODELS / version), registry.evaluated(version))
 
 
@@ -139,7 +175,7 @@ def _roll_out(registry: Registry, version: str, now: bool) -> None:
     if now:
         if rollout.canary is not None:
             rollout = rollout.decided(ENDED, f"version {version} is served to all", time.time())
-        rollout = rollout.serving_all(_release(registry, version))
+        rollout = rollout.serving_all(release_of(registry, version))
     write_rollout(registry.root, replace(rollout, rejected=None))
 
 
@@ -160,7 +196,7 @@ def rollback(registry: Registry, of: str | None = None) -> str:
         rollout = _rollout(registry)
         if champion and rollout and registry.evaluated(champion) in rollout.tried:
             registry.delete_alias(PREVIOUS)  # the next rollback must not return to ``champion``
-            _promote(registry, rollout.stable.version, remember=False)
+            _promote(registry, rollout.stable.version, remember=False, for_all=True)
             _restore_baseline(registry, registry.evaluated(champion))
             reason = rollout.decisions[-1]["reason"] if rollout.rejected else "by the operator"
             tag = "rolled_back"
@@ -170,7 +206,7 @@ def rollback(registry: Registry, of: str | None = None) -> str:
             return rollout.stable.version
         if version is None:
             raise RegistryError("there is no previous champion to go back to")
-        pointed = _pointed(registry.root)
+        pointed = pointed_version(registry.root)
         if champion is not None and pointed not in (None, champion):
             # A command was killed before it wrote the pointer: complete that one first.
             write_pointers(registry)
@@ -180,7 +216,7 @@ def rollback(registry: Registry, of: str | None = None) -> str:
                 f"an earlier command was killed, and the champion before {champion} is "
                 "not known: name it, bowerbird promote VERSION (bowerbird models lists them)"
             )
-        _promote(registry, version)
+        _promote(registry, version, for_all=True)
         if champion is not None:
             _restore_baseline(registry, champion)
         _roll_out(registry, version, now=True)
@@ -328,11 +364,24 @@ def write_pointers(registry: Registry) -> None:
     Each file is durable and replaced atomically.
     """
     for alias in (CHAMPION, CHALLENGER):
-        version, pointer = registry.alias(alias), _pointer(registry.root, alias)
+        version, pointer = registry.alias(alias), pointer_file(registry.root, alias)
         if version is not None:
-            write_json(pointer, asdict(_release(registry, version)))
+            write_pointer(registry, alias, version)
         elif alias == CHALLENGER:
             pointer.unlink(missing_ok=True)
+    write_versions(registry)
+
+
+def write_pointer(registry: Registry, alias: str, version: str) -> None:
+    """Write the file that makes the endpoint load ``version``, whose files are in place."""
+    facts = asdict(release_of(registry, version))
+    if alias == CHAMPION:
+        facts["promotion"] = asdict(promotion_of(registry, version))
+    write_json(pointer_file(registry.root, alias), facts)
+
+
+def write_versions(registry: Registry) -> None:
+    """Write the list of versions, which the endpoint shows."""
     shown = [
         {
             "version": one.version,
@@ -347,14 +396,15 @@ def write_pointers(registry: Registry) -> None:
     write_json(registry.root / SERVING / "versions.json", shown)
 
 
-def _pointer(root: Path, alias: str) -> Path:
+def pointer_file(root: Path, alias: str) -> Path:
+    """Return the file that names the version of an alias for the endpoint."""
     return root / SERVING / f"{alias}.json"
 
 
-def _pointed(root: Path) -> str | None:
+def pointed_version(root: Path) -> str | None:
     """Return the version that the endpoint follows, None if no pointer can be read."""
     try:
-        pointer = json.loads(_pointer(root, CHAMPION).read_text(encoding="utf-8"))
+        pointer = json.loads(pointer_file(root, CHAMPION).read_text(encoding="utf-8"))
         return str(pointer["version"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

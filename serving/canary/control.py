@@ -38,7 +38,13 @@ from serving.events.database import Database
 from serving.events.errors import StoreError
 from serving.events.exposures import delete_exposures, experiment_names
 from serving.health import Health
-from serving.models.versions import UNREGISTERED_VERSION, find_champion, find_release, release_of
+from serving.models.versions import (
+    UNREGISTERED_VERSION,
+    find_champion,
+    find_promotion,
+    find_release,
+    release_of,
+)
 
 logger = logging.getLogger("bentoml.bowerbird")
 
@@ -108,9 +114,10 @@ class CanaryControl:
             before = self._read()
         try:
             wanted = release_of(self._root, find_champion(self._root))
+            promotion = find_promotion(self._root)
         except (FileNotFoundError, ValueError):
             return  # the model store reports it
-        rollout = following(self._comparable(before), wanted, time.time())
+        rollout = following(self._comparable(before), wanted, time.time(), promotion)
         if rollout.canary is not None and _is_due(rollout):
             rollout = self._looked(rollout)
         if rollout != before:

@@ -16,9 +16,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from components.file_erasure import ErasedPeople, Place, write_erasures
+from serving.events.changed_days import note_changed_days
 from serving.events.database import CHANGE_TIMEOUT, Database
 from serving.events.store import LINGER, EventStore
-from serving.events.tables import ERASURES, EVENTS, EXPOSURES, IMPRESSIONS, USERS
+from serving.events.tables import ERASURES, EVENTS, EXPOSURES, HISTORIES, IMPRESSIONS, USERS
 from serving.events.user_table import attributes_of
 
 _TABLES = (EVENTS, IMPRESSIONS, EXPOSURES)
@@ -105,7 +106,7 @@ def erase(store: EventStore, profile: str) -> Erased:
     profiles = [profile]
     if profile.startswith("user:"):
         profiles += [f"session:{one}" for one in sessions_of(database, profile)]
-    rows = dict.fromkeys((*(table.name for table in (*_TABLES, USERS)), "sessions"), 0)
+    rows = dict.fromkeys((*(table.name for table in (*_TABLES, USERS, HISTORIES)), "sessions"), 0)
     moment = time.time_ns() // 1000
     with database.connected("written", CHANGE_TIMEOUT) as connection:
         if not database.is_postgres:  # else deleted rows stay readable in the file's free pages
@@ -131,8 +132,12 @@ def erase(store: EventStore, profile: str) -> Erased:
 def _delete(connection: sa.Connection, profiles: list[str], rows: dict[str, int]) -> None:
     for table in (*_TABLES, USERS):
         for profile in profiles:
+            note_changed_days(connection, table, table.c.profile == profile)
             done = connection.execute(sa.delete(table).where(table.c.profile == profile))
             rows[table.name] += done.rowcount
+    for profile in profiles:
+        of_user = HISTORIES.c.user_id == profile.removeprefix("user:")
+        rows["histories"] += connection.execute(sa.delete(HISTORIES).where(of_user)).rowcount
 
 
 def _clear_session(database: Database, connection: sa.Connection, session_id: str) -> int:
@@ -180,6 +185,7 @@ def places_of(database: Database, erased: Erased) -> list[Place]:
         "impressions": "event store: recommendations shown",
         "exposures": "event store: experiments",
         "users": "event store: attributes",
+        "histories": "event store: histories of the training data",
         "sessions": "event store: the session's id in users' rows",
     }
     return [

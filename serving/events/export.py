@@ -2,15 +2,22 @@
 
 In: the database. Out: events and impressions in one file a day, the products put by ``PUT /items``
 and the attributes put by ``PUT /users``. A file whose rows did not change is left as it is.
+
+The export goes on where the one before it ended: a small file in the folder has the newest row id
+that was exported, and only days with newer rows or removed rows (``changed_days``) are counted.
+Rows become visible in the order of their ids (``database.WRITER_LOCK``), so none is left behind.
+All days are counted where that file is missing or does not belong to this database.
 """
 
 from __future__ import annotations
 
+import calendar
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +31,10 @@ from components import file_erasure
 from components.data.attributes import ARROW, valid
 from components.data.schema import INTERACTIONS, UTC
 from components.file_lock import folder_lock
+from components.json_files import write_json
 from components.settings import AttributeType
 from serving.events.catalogue_table import read_items
+from serving.events.changed_days import day_of, days_changed_after, last_change
 from serving.events.database import Database
 from serving.events.event_erasure import ErasureSnapshot, read_erasures
 from serving.events.tables import DAY, EVENTS, IMPRESSION_COUNTS, IMPRESSIONS, SECOND
@@ -64,11 +73,12 @@ IMPRESSION_FILE = pa.schema(
 class _Dataset:
     """A table and its files ``<name>-<date>.parquet``, where the date is that of ``moment``.
 
-    rows: the table's columns, with those of other tables.
+    key: the table's own unique id of a row. rows: the table's columns, with those of other tables.
     """
 
     name: str
     table: sa.Table
+    key: sa.Column[str]
     rows: sa.Select[Any]
     moment: sa.Column[int]
     schema: pa.Schema
@@ -99,7 +109,7 @@ def export_events(database: Database, folder: str | Path) -> list[Path]:
     Raises:
         StoreError: the database failed.
     """
-    with database.connected(timeout=None) as connection:
+    with _snapshot(database) as connection:
         return _export(connection, _EVENTS, Path(folder), {}, ErasureSnapshot({}, 0), "")
 
 
@@ -113,7 +123,7 @@ def export_impressions(database: Database, folder: str | Path) -> list[Path]:
         StoreError: the database failed.
     """
     erasures = read_erasures(database)
-    with database.connected(timeout=None) as connection:
+    with _snapshot(database) as connection:
         removed = _removed_until(connection)
         return _export(
             connection, _IMPRESSIONS, Path(folder), removed, erasures, database.erasure_key
@@ -175,6 +185,20 @@ def export_users(
     return [file]
 
 
+@contextmanager
+def _snapshot(database: Database) -> Iterator[sa.Connection]:
+    """Yield a connection whose statements all see the store as at the first of them.
+
+    A session's events that become a user's in between would else be in two days' files or in none.
+    """
+    with database.connected(timeout=None) as connection:
+        if database.is_postgres:
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        else:
+            connection.exec_driver_sql("BEGIN")
+        yield connection
+
+
 def _user_file(types: Mapping[str, AttributeType]) -> pa.Schema:
     return pa.schema([("user_id", pa.string()), *_attribute_fields(types)])
 
@@ -212,44 +236,157 @@ def _export_days(
     erasures: ErasureSnapshot,
     key: str,
 ) -> list[Path]:
-    changed, current = [], set()
-    for day in _days(connection, dataset, removed):
-        date = time.strftime("%Y-%m-%d", time.gmtime(day.number * DAY // SECOND))
-        file = folder / f"{dataset.name}-{date}.parquet"
-        current.add(file)
+    position = _read_position(folder, dataset)
+    if position is None or not _is_of(connection, dataset, position):
+        position = _Position()
+    days = _days(connection, dataset, removed, position, folder, erasures)
+    reached = _reached(connection, dataset, erasures)
+    changed, states = [], dict(position.days)
+    for day in days:
+        file = _file(folder, dataset, day.number)
+        states.pop(_date(day.number), None)
         state = {b"bowerbird.rows": b"%d" % day.rows, b"bowerbird.last": b"%d" % day.last_row}
         if day.removed_until is not None:  # rows that only the file has change by an erasure alone
             state[b"bowerbird.erasures"] = b"%d" % erasures.last_row
-        if file.exists() and state.items() <= _metadata(file).items():
-            continue
-        kept = dataset.schema.empty_table()
-        if day.removed_until is not None and file.exists():
-            kept = _until(file, dataset.schema, day.removed_until)
-            kept = _without_erased(kept, file_erasure.ErasedPeople(erasures.times, key))
-        if day.rows or kept.num_rows:
-            _write_day(connection, dataset, day, file, kept, state)
-        elif file.exists():
-            file.unlink()
-        else:
-            continue
-        changed.append(file)
-    for file in set(folder.glob(f"{dataset.name}-????-??-??.parquet")) - current:
-        if b"bowerbird.last" in _metadata(file):
-            file.unlink()  # every row of its day was erased
+        if not (file.exists() and state.items() <= _metadata(file).items()):
+            kept = dataset.schema.empty_table()
+            if day.removed_until is not None and file.exists():
+                kept = _until(file, dataset.schema, day.removed_until)
+                kept = _without_erased(kept, file_erasure.ErasedPeople(erasures.times, key))
+            if day.rows or kept.num_rows:
+                _write_day(connection, dataset, day, file, kept, state)
+            elif file.exists():
+                file.unlink()
+            else:
+                continue
             changed.append(file)
+        if file.exists():
+            states[_date(day.number)] = (day.rows, day.last_row)
+    if not position.days:  # all days were counted
+        current = {_file(folder, dataset, day.number) for day in days}
+        for file in set(folder.glob(f"{dataset.name}-????-??-??.parquet")) - current:
+            if b"bowerbird.last" in _metadata(file):
+                file.unlink()  # every row of its day was erased
+                changed.append(file)
+    _write_position(folder, dataset, replace(reached, days=states))
     return sorted(changed)
 
 
-def _days(connection: sa.Connection, dataset: _Dataset, removed: dict[int, int]) -> list[_Day]:
-    """Return the days that have rows in the store or had rows that retention removed."""
-    day = dataset.moment.op("/")(sa.literal(DAY, sa.BigInteger)).label("day")
-    statement = sa.select(day, sa.func.count(), sa.func.max(dataset.table.c.row_id)).group_by(day)
-    found = [
-        _Day(number, rows, last_row, removed.get(number))
-        for number, rows, last_row in connection.execute(statement)
+@dataclass(frozen=True)
+class _Position:
+    """Up to where a folder was exported.
+
+    row_id, key: of the newest row. change: of ``changed_days``. erasure: the newest erasure. days:
+    rows and newest row by date of each file; none: nothing was exported.
+    """
+
+    row_id: int = 0
+    key: str = ""
+    change: int = 0
+    erasure: int = 0
+    days: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def _position_file(folder: Path, dataset: _Dataset) -> Path:
+    return folder / f".{dataset.name}.position.json"
+
+
+def _read_position(folder: Path, dataset: _Dataset) -> _Position | None:
+    """Return where the last export ended, None where it is not known."""
+    try:
+        found = json.loads(_position_file(folder, dataset).read_text(encoding="utf-8"))
+        days = {str(date): (int(rows), int(last)) for date, (rows, last) in found["days"].items()}
+        numbers = (int(found[name]) for name in ("row_id", "change", "erasure"))
+        row_id, change, erasure = numbers
+        return _Position(row_id, str(found["key"]), change, erasure, days)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _write_position(folder: Path, dataset: _Dataset, position: _Position) -> None:
+    """Write where the export ended, after all of its files."""
+    file = _position_file(folder, dataset)
+    if position.days:
+        write_json(file, asdict(position))
+    else:
+        file.unlink(missing_ok=True)
+
+
+def _is_of(connection: sa.Connection, dataset: _Dataset, position: _Position) -> bool:
+    """Return whether the database still has the row at which the export ended.
+
+    A restored backup has another one of this id, or none; an erasure of it costs one count of all
+    days.
+    """
+    table = dataset.table
+    key = connection.scalar(sa.select(dataset.key).where(table.c.row_id == position.row_id))
+    return bool(key == position.key)
+
+
+def _reached(connection: sa.Connection, dataset: _Dataset, erasures: ErasureSnapshot) -> _Position:
+    table = dataset.table
+    newest = sa.select(table.c.row_id, dataset.key).order_by(table.c.row_id.desc()).limit(1)
+    row_id, key = next(iter(connection.execute(newest)), (0, ""))
+    return _Position(row_id, key, last_change(connection), erasures.last_row)
+
+
+def _date(day: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(day * DAY // SECOND))
+
+
+def _file(folder: Path, dataset: _Dataset, day: int) -> Path:
+    return folder / f"{dataset.name}-{_date(day)}.parquet"
+
+
+def _days(
+    connection: sa.Connection,
+    dataset: _Dataset,
+    removed: dict[int, int],
+    position: _Position,
+    folder: Path,
+    erasures: ErasureSnapshot,
+) -> list[_Day]:
+    """Return the days that may have changed since ``position``, of the first export all days.
+
+    A day has rows in the store, or had rows that retention removed or that were erased.
+    """
+    table, day = dataset.table, day_of(dataset.moment)
+    counted = sa.select(day.label("day"), sa.func.count(), sa.func.max(table.c.row_id)).group_by(
+        sa.text("day")
+    )
+    if not position.days:
+        found = {number: (rows, last) for number, rows, last in connection.execute(counted)}
+        numbers = found.keys() | removed.keys()
+    else:
+        newer = sa.select(day).where(table.c.row_id > position.row_id).distinct()
+        numbers = set(connection.scalars(newer))
+        numbers |= days_changed_after(connection, table, position.change)
+        numbers |= _outdated_files(folder, dataset, position)
+        if erasures.last_row != position.erasure:
+            numbers |= removed.keys()  # rows that only the files have
+        found = {}
+        for number in numbers:
+            of_day = _is_on(dataset, number)
+            found |= {
+                n: (rows, last) for n, rows, last in connection.execute(counted.where(of_day))
+            }
+    return [
+        _Day(number, *found.get(number, (0, 0)), removed.get(number)) for number in sorted(numbers)
     ]
-    gone = removed.keys() - {day.number for day in found}
-    return found + [_Day(number, 0, 0, removed[number]) for number in sorted(gone)]
+
+
+def _outdated_files(folder: Path, dataset: _Dataset, position: _Position) -> set[int]:
+    """Return the days whose files are not those that the export left there."""
+    numbers = set()
+    for date, (rows, last) in position.days.items():
+        state = {b"bowerbird.rows": b"%d" % rows, b"bowerbird.last": b"%d" % last}
+        if not state.items() <= _metadata(folder / f"{dataset.name}-{date}.parquet").items():
+            numbers.add(calendar.timegm(time.strptime(date, "%Y-%m-%d")) * SECOND // DAY)
+    return numbers
+
+
+def _is_on(dataset: _Dataset, day: int) -> sa.ColumnElement[bool]:
+    return sa.and_(dataset.moment >= day * DAY, dataset.moment < (day + 1) * DAY)
 
 
 def _write_day(
@@ -262,9 +399,7 @@ def _write_day(
 ) -> None:
     """Write ``kept`` and the day's rows of the store to ``file``, with ``state`` as metadata."""
     statement = (
-        dataset.rows.where(
-            dataset.moment >= day.number * DAY, dataset.moment < (day.number + 1) * DAY
-        )
+        dataset.rows.where(_is_on(dataset, day.number))
         .where(dataset.table.c.row_id <= day.last_row)
         .order_by(dataset.table.c.row_id)
         .execution_options(yield_per=ROWS_PER_READ)
@@ -362,11 +497,13 @@ _ATTRIBUTED = sa.select(
     EVENTS, IMPRESSIONS.c.item_ids, IMPRESSIONS.c.source.label("list_source")
 ).select_from(EVENTS.outerjoin(IMPRESSIONS, EVENTS.c.impression_id == IMPRESSIONS.c.impression_id))
 _EVENTS = _Dataset(
-    "events", EVENTS, _ATTRIBUTED, EVENTS.c.received_at, INTERACTIONS, _event_columns
+    *("events", EVENTS, EVENTS.c.event_id, _ATTRIBUTED, EVENTS.c.received_at),
+    *(INTERACTIONS, _event_columns),
 )
 _IMPRESSIONS = _Dataset(
     "impressions",
     IMPRESSIONS,
+    IMPRESSIONS.c.impression_id,
     sa.select(IMPRESSIONS),
     IMPRESSIONS.c.timestamp,
     IMPRESSION_FILE,

@@ -20,7 +20,7 @@ from sqlalchemy.dialects import sqlite
 
 from serving.events.database import Database
 from serving.events.postgres import NoAnswer, set_answer_timeout
-from serving.events.tables import EVENTS
+from serving.events.tables import EVENTS, HISTORIES
 from serving.events.user_table import MOST_PARAMETERS
 
 CHECK_INTERVAL = 1.0
@@ -52,6 +52,9 @@ _OF_PROFILE = (
     .where(EVENTS.c.profile == sa.bindparam("profile"))
     .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.row_id.desc())
     .limit(sa.bindparam("most"))
+)
+_TRAINED = sa.select(HISTORIES.c.model_version, HISTORIES.c.events, HISTORIES.c.attributes).where(
+    HISTORIES.c.user_id == sa.bindparam("user_id")
 )
 
 
@@ -133,6 +136,14 @@ class HistoryReader:
         """
         return self._read(_OF_PROFILE, profile=profile, most=limit)[::-1]
 
+    def trained(self, user_id: str) -> list[tuple[str, str, str | None]]:
+        """Return a customer's histories in the training data: version, events and attributes.
+
+        Raises:
+            StoreError: the database failed.
+        """
+        return self._read(_TRAINED, user_id=user_id)
+
     def excluding_events(
         self, profile: str, kinds: tuple[str, ...], low_rating: float, limit: int
     ) -> list[Event]:
@@ -152,7 +163,7 @@ class HistoryReader:
         with self._lock:
             self._disconnect()
 
-    def _read(self, statement: sa.Select[Any], **values: Any) -> list[Event]:
+    def _read(self, statement: sa.Select[Any], **values: Any) -> list[Any]:
         self.database.check_up("read")
         try:
             with self._lock:
@@ -189,7 +200,7 @@ class HistoryReader:
 
     def _read_postgres(
         self, statement: sa.Select[Any], values: dict[str, Any], retry: bool = True
-    ) -> list[Event]:
+    ) -> list[Any]:
         connection = self._postgres_connection()
         try:
             return [tuple(row) for row in connection.execute(statement, values)]

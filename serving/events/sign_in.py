@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from serving.events.changed_days import note_changed_days
 from serving.events.store import EventStore
 from serving.events.tables import EVENTS, EXPOSURES, profile_of
 
@@ -37,6 +38,7 @@ def move_session(store: EventStore, session_id: str, user_id: str) -> int:
         for row in rows:
             del row["row_id"]
         if rows:
+            note_changed_days(connection, EVENTS, of_session)
             connection.execute(sa.delete(EVENTS).where(of_session))
             connection.execute(sa.insert(EVENTS), rows)
         _move_exposures(connection, profile_of(None, session_id), profile_of(user_id, session_id))

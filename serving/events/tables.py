@@ -133,6 +133,32 @@ USERS = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False),
     sa.Index("users_revision", "revision"),
 )
+CHANGED_DAYS = sa.Table(  # of rows that an erasure or a sign-in removed: their files are outdated
+    "changed_days",
+    metadata,
+    sa.Column("row_id", _RowId, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.String(32), nullable=False),  # of the table
+    sa.Column("day", sa.BigInteger, nullable=False),  # since 1970, of received_at or timestamp
+    sqlite_autoincrement=True,
+)
+HISTORIES = sa.Table(  # of the training data, for ``serve.histories: store``
+    "histories",
+    metadata,
+    sa.Column("user_id", sa.String(220), primary_key=True),  # as the training data name it
+    sa.Column("model_version", sa.String(200), primary_key=True),
+    sa.Column("events", sa.Text, nullable=False),  # JSON object of lists, the oldest event first
+    sa.Column("attributes", sa.Text),  # JSON object: column → value
+    sa.Index("histories_version", "model_version"),
+)
+SHARED_VERSIONS = sa.Table(  # versions whose histories are all in the table
+    "shared_versions",
+    metadata,
+    sa.Column("model_version", sa.String(200), primary_key=True),
+    sa.Column("users", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),  # the newest event, seconds since 1970
+    sa.Column("has_strengths", sa.Boolean, nullable=False),
+    sa.Column("shared_at", sa.BigInteger, nullable=False),
+)
 
 
 def profile_of(user_id: str | None, session_id: str | None) -> str | None:

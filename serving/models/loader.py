@@ -16,16 +16,26 @@ from safetensors import SafetensorError
 
 from components.data.attributes import shown
 from components.data.sources.ids import ItemSpelling
+from components.file_lock import file_lock
 from components.language.writer import FillsSchema
 from components.recommenders.two_stage.hybrid import OPTIONAL
 from components.settings import Settings
 from serving.conversation.dialogue import Conversation
 from serving.conversation.grounding import open_understanding
+from serving.events.errors import StoreError
+from serving.events.history_table import share_histories
 from serving.health import Health
 from serving.models.loaded import LoadedModel, next_number
 from serving.models.new_product_vectors import NewProductVectors
-from serving.models.versions import PROFILES, ModelVersion, profiles_file
-from serving.profiles.profiles import BaseProfiles, LiveProfiles, Profiles
+from serving.models.versions import (
+    PROFILES,
+    UNREGISTERED_VERSION,
+    ModelVersion,
+    kept_versions,
+    profiles_file,
+)
+from serving.profiles.profiles import BaseProfiles, LiveProfiles, PastHistories, Profiles
+from serving.profiles.shared import SharedHistories, SharedProfiles
 from serving.recommend.engine import Engine
 from serving.recommend.facets import Facets
 from serving.recommend.pipeline import Pipeline
@@ -48,8 +58,10 @@ class ModelLoader:
         ranking: Ranking,
         health: Health,
         language_model: FillsSchema | None = None,
+        shared: SharedHistories | None = None,
     ) -> None:
-        """language_model: reads shoppers' messages."""
+        """language_model: reads shoppers' messages. shared: histories that are read by customer."""
+        self._shared = shared
         self._serve = settings.serve
         self._shown = shown(settings)
         self._spelling = ItemSpelling.of(settings.ingest)
@@ -71,7 +83,7 @@ class ModelLoader:
         engine = Engine.load(source.folder, source.version, self._shown)
         damaged = dict(engine.model.damaged)
         damaged.pop("profiles.parquet", None)  # of earlier versions; an erasure rewrites it
-        base = self._base_profiles(source, engine)
+        base = self._past(source, engine)
         search, new_product_vectors = open_search(engine, source.folder, self._shown, damaged)
         understanding = None
         if "understanding" not in damaged:
@@ -114,8 +126,31 @@ class ModelLoader:
             self._health.report(part, problem if part in damaged else None)
         return loaded
 
+    def _past(self, source: ModelVersion, engine: Engine) -> PastHistories:
+        """Return the users' histories for a model, empty without a readable file.
+
+        With ``serve.histories: store`` they are written to the store first, where a file here has
+        those of a version that the store has not.
+        """
+        shared = self._shared
+        if shared is None or source.version == UNREGISTERED_VERSION:
+            return self._base_profiles(source, engine)
+        file = profiles_file(self._root, source)
+        if source.version not in shared.versions and file is not None:
+            try:
+                with file_lock(self._root / PROFILES / ".share.lock"):
+                    kept = kept_versions(self._root)
+                    share_histories(self._live.store.database, file, source.version, kept)
+                shared.watch()
+            except (StoreError, *UNREADABLE) as error:
+                logger.error("the histories of version %s: %s", source.version, error)
+                return self._base_profiles(source, engine)
+        trained_until = engine.model.trained_until or 0
+        vocabulary = engine.model.attributes.users
+        return SharedProfiles(shared, source.version, vocabulary, trained_until)
+
     def _base_profiles(self, source: ModelVersion, engine: Engine) -> BaseProfiles:
-        """Return the users' histories for a model, empty without a readable file."""
+        """Return the users' histories in memory, empty without a readable file."""
         erasures = self._live.erasures
         erased_at = self._live.erased_at if erasures is not None and erasures.times else None
         file, problem = profiles_file(self._root, source), None

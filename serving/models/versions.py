@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.manifest import MANIFEST
-from components.rollout import Release, read_rollout
+from components.rollout import Promotion, Release, read_rollout
 from serving import PACKAGED
 from serving.json_files import read_json
 
@@ -68,6 +68,16 @@ def find_champion(root: Path) -> ModelVersion:
         if (place / UNREGISTERED / "model.json").exists():
             return _version(UNREGISTERED_VERSION, place / UNREGISTERED)
     raise FileNotFoundError(f"no model in {root / UNREGISTERED}: run `make run` first")
+
+
+def find_promotion(root: Path) -> Promotion:
+    """Return what the pointer file says of the champion's promotion; nothing without one."""
+    found = read_json(root / POINTER)
+    named = found.get("promotion") if isinstance(found, dict) else None
+    try:
+        return Promotion(**named) if named else Promotion()
+    except TypeError:  # written by a later release
+        return Promotion()
 
 
 def find_challenger(root: Path) -> ModelVersion | None:
@@ -128,6 +138,16 @@ def registered_versions(root: Path) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict) and isinstance(one.get("version"), str)]
 
 
+def kept_versions(root: Path) -> set[str]:
+    """Return the versions that are served, or may be served again by one command."""
+    found = {one["version"] for one in registered_versions(root) if one.get("aliases")}
+    try:
+        rollout = read_rollout(root)
+    except ValueError:  # the canary's control reports it
+        return found
+    return found | (rollout.versions if rollout else set())
+
+
 def profiles_file(root: Path, model: ModelVersion) -> Path | None:
     """Return the file of the users' histories for a model version, None if there is none.
 
@@ -142,6 +162,21 @@ def profiles_file(root: Path, model: ModelVersion) -> Path | None:
         if file.exists():
             return file
     return None
+
+
+def histories_of(root: Path, version: str | None) -> tuple[str, Path]:
+    """Return a registered version, by default the champion, and the file of its histories.
+
+    Raises:
+        FileNotFoundError: there is no champion, or no such file.
+    """
+    version = version or find_champion(root).version
+    file = root / PROFILES / f"{version}.parquet"
+    if not file.exists():
+        raise FileNotFoundError(
+            f"{file} is missing: call this where version {version} was trained or refreshed"
+        )
+    return version, file
 
 
 def _registered_names(root: Path) -> list[str]:

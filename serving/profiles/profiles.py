@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,47 @@ from serving.profiles.history import ABSENT, EXPLAINED, NO_CODES, Codes, Events,
 
 ErasedAt = Callable[[str], int | None]
 """Profile → microseconds since 1970 of its erasure, None if it was not erased."""
+CodesOf = Callable[[Sequence[str]], NDArray[np.int32]]
+"""Item ids → int32 (n,), -1 for those that the model does not know."""
+
+
+class PastAttributes(Protocol):
+    """Codes of the users' attributes in the training data."""
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    def get(self, user_id: str | None) -> Codes: ...
+
+
+class PastHistories(Protocol):
+    """Users' histories in the training data of one model.
+
+    end: seconds since 1970 of the newest event. has_strengths: events differ in strength.
+    """
+
+    @property
+    def attributes(self) -> PastAttributes: ...
+
+    @property
+    def end(self) -> int: ...
+
+    @property
+    def has_strengths(self) -> bool: ...
+
+    def __len__(self) -> int: ...
+
+    def get(self, user_id: str | None, codes: CodesOf) -> Events: ...
+
+    def forget(self, erased_at: ErasedAt) -> None: ...
+
+
+class KeepsRows(Protocol):
+    """Histories that are read by customer, where a request may wait for them."""
+
+    def hold(self, user_id: str) -> None: ...
+
+    def clear(self) -> None: ...
 
 
 COLUMNS = {"rating": "ratings", "strength": "strengths", "excluding": "excluding"}
@@ -152,8 +193,13 @@ class BaseProfiles:
             for name, array in self.events.optional().items():
                 array[part] = ABSENT[name]
 
-    def get(self, user_id: str | None) -> Events:
-        """Return the events of a user; none when unknown."""
+    @property
+    def has_strengths(self) -> bool:
+        """Whether events differ in strength."""
+        return self.events.strengths is not None
+
+    def get(self, user_id: str | None, codes: CodesOf | None = None) -> Events:
+        """Return the events of a user; none when unknown. codes: not needed, they are in memory."""
         found = self.events.pick(self._part(user_id))
         if found.ratings is not None and np.isnan(found.ratings).all():
             return replace(found, ratings=None)
@@ -226,7 +272,10 @@ class LiveProfiles:
         max_history: int,
         kinds: EventKinds,
         max_profiles: int = 100_000,
+        past: KeepsRows | None = None,
     ) -> None:
+        """past: histories of the training data that are read from the store by customer."""
+        self.past = past
         self.store = store
         self.kinds = kinds
         excluding = [event for event, code in CODES.items() if kinds.excluding[code]]
@@ -345,6 +394,8 @@ class LiveProfiles:
         with self._lock:
             self.erasures = erasures
             self._live.clear()
+        if self.past is not None:
+            self.past.clear()
         return True
 
     def get(self, profile: str) -> _Live:
@@ -368,6 +419,8 @@ class LiveProfiles:
 
     def hold(self, profile: str) -> _Live:
         """Have a profile in memory, if the store can be read, and return it; it may change."""
+        if self.past is not None:
+            self.past.hold(profile.removeprefix("user:"))
         with self._lock:
             held = self._live.get(profile)
             if held is not None:
@@ -470,7 +523,7 @@ class Profiles:
 
     def __init__(
         self,
-        base: BaseProfiles,
+        base: PastHistories,
         live: LiveProfiles,
         items: pd.Index,
         max_history: int,
@@ -505,6 +558,10 @@ class Profiles:
         spellings = self.spelling.spellings(item_id)
         return next((self._code[one] for one in spellings if one in self._code), -1)
 
+    def past(self, user_id: str | None) -> Events:
+        """Return a user's events in the training data."""
+        return self.base.get(user_id, self.codes)
+
     def history(
         self, user_id: str | None, profile: str | None, recent: Codes = NO_CODES
     ) -> History:
@@ -517,7 +574,7 @@ class Profiles:
         from the end of its training data, and nothing else is known of the time since. An event
         that the model was trained with and the store still holds counts once.
         """
-        found, kinds = self.base.get(user_id), {}
+        found, kinds = self.past(user_id), {}
         attributes = NO_CODES
         if profile is not None:
             live = self.live.get(profile)
@@ -546,7 +603,7 @@ class Profiles:
     def _strength_of_named(self) -> float:
         """Return the strength of an item that a request names: of a view if events of several
         strengths were learned from, else 1, as all events."""
-        if self.base.events.strengths is None:
+        if not self.base.has_strengths:
             return 1.0
         return float(self.live.kinds.weights[CODES["view"]])
 

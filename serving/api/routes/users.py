@@ -61,8 +61,9 @@ def export(backend: Backend, profile: str) -> ExportResponse:
     found["tables"] = personal_rows(backend.settings, backend.root, profile.removeprefix("user:"))
     if profile.startswith("user:"):
         user_id = profile.removeprefix("user:")
+        backend.live.hold(profile)
         for loaded in backend.models.in_service():
-            past = loaded.profiles.base.get(user_id)
+            past = loaded.profiles.past(user_id)
             kept = past.pick(past.times * SECOND > (backend.live.erased_at(profile) or -1))
             found["history"] += [
                 {
@@ -127,7 +128,8 @@ async def erase_session(
 def history_response(backend: Backend, user_id: str, limit: int) -> HistoryResponse:
     loaded = backend.models.current()
     profile = f"user:{user_id}"
-    history = loaded.profiles.base.get(user_id)
+    backend.live.hold(profile)
+    history = loaded.profiles.past(user_id)
     erased = backend.live.erased_at(profile)
     events = [
         HistoryEvent(

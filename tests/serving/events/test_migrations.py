@@ -119,7 +119,7 @@ def test_a_new_database_has_the_schema_of_the_tables(url: str) -> None:
         assert schema_differences(store.database) == []
         with store.database.engine.connect() as connection:
             revisions = connection.execute(sa.text(f"SELECT * FROM {VERSION_TABLE}")).all()
-    assert [tuple(row) for row in revisions] == [("0004",)]
+    assert [tuple(row) for row in revisions] == [("0005",)]
 
 
 OPEN = """
