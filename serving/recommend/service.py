@@ -18,6 +18,8 @@ from components.settings import Settings
 from serving import metrics
 from serving.arms import TREATMENT
 from serving.events.exposures import ExposureLog
+from serving.filters.conditions import TRUE, Condition
+from serving.filters.expression import compiled, schema_of
 from serving.models.assignment import Assignment
 from serving.models.loaded import LoadedModel
 from serving.models.store import ModelStore
@@ -51,6 +53,7 @@ class RecommendationService:
     ) -> None:
         self.cache = PageCache(settings.serve.cache_mb * 1e6)
         self._exclude_seen = settings.train.exclude_seen
+        self._schema = schema_of(settings)
         self._models = models
         self._live = live
         self._ranking = ranking
@@ -149,6 +152,22 @@ class RecommendationService:
         ranked = loaded.engine.similar(known, k, filters)
         return loaded.engine.json_of(ranked, model_version=loaded.version, unknown_items=unknown)
 
+    def condition(
+        self, text: str | None, user_id: str | None, profile: str | None, loaded: LoadedModel
+    ) -> Condition:
+        """Return the condition of a filter expression for one shopper, whose profile is in memory.
+
+        text: None: no filter.
+
+        Raises:
+            FilterError: the expression cannot be used.
+        """
+        if text is None:
+            return TRUE
+        found = compiled(text, self._schema)
+        values = loaded.profiles.attribute_values(user_id, profile) if found.users else {}
+        return found.bound(values)
+
     def close(self) -> None:
         """Stop the thread that reads profiles."""
         self._reader.close()
@@ -229,15 +248,17 @@ class RecommendationService:
             state = self._live.state(shopper.profile) or object()
         loaded, arm_name = assigned.loaded, assigned.arm_name
         rules = loaded.pipeline.arm(arm_name).rules
-        today = datetime.now(UTC).date() if rules.settings.boosts else None
+        dated = body.filter is not None and compiled(body.filter, self._schema).dated
+        today = datetime.now(UTC).date() if rules.settings.boosts or dated else None
         arm = (arm_name, assigned.popular)
         return cache_key(body, shopper.profile, state, loaded.number, arm, today, shopper.language)
 
     def _request(self, body: RecommendRequest, shopper: Shopper, assigned: Assignment) -> Request:
         """Return the request in the codes of a model."""
+        where = self.condition(body.filter, shopper.user_id, shopper.profile, assigned.loaded)
         return coded(
             *(body, shopper, assigned.loaded.profiles, self._exclude_seen),
-            *(assigned.arm_name, assigned.popular),
+            *(assigned.arm_name, assigned.popular, where),
         )
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from serving.filters.conditions import TRUE, Bound, Condition, Has, Within, conjuncts
+from serving.filters.expression import DECLARED
 from serving.languages import SOURCE
 from serving.profiles.history import ABSENT, History
 
@@ -42,21 +43,38 @@ class Shopper:
     language: str = SOURCE
 
 
-Bound = float | datetime
 AttributeFilter = tuple[str, tuple[str, ...], Bound | None, Bound | None]
 """Name of an attribute, the values of which an item needs one, and bounds of a number or date."""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What an item must meet to be shown. category: compared without case, any level. attributes:
-    all of them are met; values are compared without case."""
+    """What an item must meet to be shown: the condition ``where`` and all other fields, which are
+    short for conditions. category: compared without case, any level. attributes: all of them are
+    met; values are compared without case."""
 
     category: str | None = None
     min_price: float | None = None
     max_price: float | None = None
     available_only: bool = True
     attributes: tuple[AttributeFilter, ...] = ()
+    where: Condition = TRUE
+
+    def conditions(self) -> list[Condition]:
+        """Return the conditions that must all be met, without ``available_only``.
+
+        >>> Filters(category="Mugs", max_price=5.0).conditions()
+        [Has(attribute='category', values=('mugs',)), Within(attribute='price', low=None, high=5.0)]
+        """
+        found: list[Condition] = []
+        if self.category is not None:
+            found.append(Has("category", (self.category.casefold(),)))
+        if self.min_price is not None or self.max_price is not None:
+            found.append(Within("price", self.min_price, self.max_price))
+        for name, values, low, high in self.attributes:
+            attribute = DECLARED + name
+            found.append(Has(attribute, values) if values else Within(attribute, low, high))
+        return [*found, *conjuncts(self.where)]
 
 
 @dataclass(frozen=True)
@@ -91,7 +109,7 @@ class Request:
             {name: array.tobytes() for name, array in history.optional().items()},
             None if history.attributes is None else history.attributes.tobytes(),
             *(filters.category, filters.min_price, filters.max_price, filters.available_only),
-            filters.attributes,
+            *(filters.attributes, filters.where),
             *(self.k, self.exclude_seen, self.exclude, self.recent, self.unknown),
             *(self.reasons, self.arm_name, self.popular, self.language, self.never_seen),
         )
@@ -114,8 +132,8 @@ def _unpickle_request(
         kinds=kinds,
         attributes=None if attributes is None else np.frombuffer(attributes, np.int32),
     )
-    k, *rest = others[5:]
-    return Request(history, k, Filters(*others[:5]), *rest)
+    k, *rest = others[6:]
+    return Request(history, k, Filters(*others[:6]), *rest)
 
 
 @dataclass(frozen=True)
