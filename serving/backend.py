@@ -18,8 +18,10 @@ from serving.events.last_known import LastKnown
 from serving.events.quotas import ImpressionQuotas, ShopperQuotas
 from serving.events.retention import Retention
 from serving.events.store import EventStore
+from serving.filters.expression import schema_of
 from serving.health import Health
 from serving.languages import check_setting
+from serving.merchandising.rulebook import RulebookReader
 from serving.models.catalogue_refresh import CatalogueRefresh
 from serving.models.loader import ModelLoader
 from serving.models.store import ModelStore
@@ -114,9 +116,10 @@ class Backend:
             follows_rollout=self.canary.enabled,
             has_holdout=self.uplift.enabled,
         )
+        self.rulebook = RulebookReader(self.store.database, schema_of(settings), self.health)
         self.recommendations = RecommendationService(
             *(settings, self.models, self.live, self.ranking, self.exposures),
-            *(self.impressions, self.shadow),
+            *(self.impressions, self.shadow, self.rulebook),
         )
         self._periodic = Periodic("looking for changes", self._look)
         # Apart: reading a canary's outcomes must not delay a new model or an erasure.
@@ -131,6 +134,7 @@ class Backend:
             NotReady: there is no model that can be served.
         """
         self.ranking.watch()
+        self.rulebook.refresh()
         self.follow()
         self.models.current()
 
@@ -176,6 +180,7 @@ class Backend:
     def _look(self) -> None:
         try:
             self.ranking.watch()
+            self.rulebook.refresh()
             self.models.refresh()
             self.shadow.refresh()
             self.forget_erased()

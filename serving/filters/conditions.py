@@ -78,6 +78,17 @@ Condition = Leaf | Not | All | AnyOf
 TRUE, FALSE = All(()), AnyOf(())
 
 
+def both(one: Condition, other: Condition) -> Condition:
+    """Return the condition that both are met.
+
+    >>> both(TRUE, Flag("new"))
+    Flag(attribute='new')
+    """
+    if one == TRUE or other == TRUE:
+        return other if one == TRUE else one
+    return All((one, other))
+
+
 def conjuncts(condition: Condition) -> tuple[Condition, ...]:
     """Return the conditions that must all be met.
 

@@ -131,9 +131,10 @@ class AttributeIndex:
         return self._before.values(column).changed(self.table[column], self._changed)
 
     def numbers(self, column: str) -> FloatArray:
-        """Return float64 (items,): a number, or a date in days since 1970; NaN where unknown."""
+        """Return float64 (items,): a number, or a date in days since 1970; NaN where unknown or
+        infinite."""
         if (found := self._numbers.get(column)) is None:
-            found = self._numbers[column] = numbers_of(self.table[column])
+            found = self._numbers[column] = finite(numbers_of(self.table[column]))
         return found
 
     def has(self, columns: Sequence[str], values: Sequence[str]) -> Mask:
@@ -178,6 +179,11 @@ class AttributeIndex:
         return np.full(len(self.table), np.nan) if column is None else self.numbers(column)
 
 
+def finite(numbers: FloatArray) -> FloatArray:
+    """Return the numbers with NaN for infinite ones."""
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
 def columns_of(name: str, kinds: Sequence[AttributeType]) -> list[str]:
     """Return the columns that an attribute may have."""
     return [column_of(name, kind) for kind in kinds]
@@ -191,14 +197,18 @@ def kinds_of(low: Bound | None, high: Bound | None) -> tuple[AttributeType, ...]
 
 
 def within(numbers: FloatArray, low: Bound | None, high: Bound | None) -> Mask:
-    """Return bool (items,): true where a number is known and within the bounds, both included."""
-    inside: Mask = np.isfinite(numbers)
+    """Return bool (items,): true where a number is known and within the bounds, both included.
+
+    numbers: NaN where unknown, which meets no bound; never infinite.
+    """
+    inside: Mask | None = None
     with np.errstate(invalid="ignore"):
         if low is not None:
-            inside &= numbers >= _comparable(low)
+            inside = numbers >= _comparable(low)
         if high is not None:
-            inside &= numbers <= _comparable(high)
-    return inside
+            below: Mask = numbers <= _comparable(high)
+            inside = below if inside is None else inside & below
+    return np.isfinite(numbers) if inside is None else inside
 
 
 def _comparable(bound: Bound) -> float:

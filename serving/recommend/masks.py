@@ -24,7 +24,7 @@ from serving.filters.conditions import (
     Not,
 )
 from serving.filters.expression import DECLARED
-from serving.recommend.attribute_index import AttributeIndex, columns_of, kinds_of, within
+from serving.recommend.attribute_index import AttributeIndex, columns_of, finite, kinds_of, within
 from serving.recommend.types import Mask
 
 VALUES: tuple[AttributeType, ...] = ("category", "set")
@@ -49,7 +49,7 @@ class Masks:
         self._items = items
         self._attributes = attributes
         self._categories = categories
-        self._prices = prices
+        self._prices = finite(prices)
         self._flags = flags
 
     def of(self, condition: Condition) -> Mask:

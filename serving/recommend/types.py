@@ -20,6 +20,10 @@ from serving.filters.conditions import TRUE, Bound, Condition, Has, Within, conj
 from serving.filters.expression import DECLARED
 from serving.languages import SOURCE
 from serving.profiles.history import ABSENT, History
+from serving.recommend.steps import NO_STEPS, Steps
+
+RULE = "rule"
+"""Source of products that a merchandising rule put into a list."""
 
 Mask = NDArray[np.bool_]
 """Of the items of a catalogue."""
@@ -85,7 +89,8 @@ class Request:
     list. exclude: not to be shown. recent: chosen in this session, for the reasons. unknown: item
     ids of the request that the model does not know. arm_name: of the experiment's arm, if any.
     popular: the holdout's popular products are wanted instead of the model's. language: code of the
-    reasons' language.
+    reasons' language. steps: the merchandising rules that apply; what they exclude is in the
+    filters too.
     """
 
     history: History
@@ -100,6 +105,7 @@ class Request:
     popular: bool = False
     language: str = SOURCE
     never_seen: bool = False
+    steps: Steps = NO_STEPS
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as plain values, at a tenth of the cost of the objects."""
@@ -112,6 +118,7 @@ class Request:
             *(filters.attributes, filters.where),
             *(self.k, self.exclude_seen, self.exclude, self.recent, self.unknown),
             *(self.reasons, self.arm_name, self.popular, self.language, self.never_seen),
+            self.steps,
         )
 
 
@@ -141,7 +148,8 @@ class RankedList:
     """items: int codes, best first. scores: float, comparable within a source.
 
     sources: "hybrid", "content", "segment" (popular in the history's categories), "popular",
-    "similar" or "holdout", one an item. rendered: each item's JSON, once the list was rendered.
+    "similar", "holdout" or "rule", one an item. rendered: each item's JSON, once the list was
+    rendered.
     """
 
     items: list[int]
@@ -174,6 +182,7 @@ class Response:
 
     Where the last ``n_explored`` places are drawn at random for each answer, exploration_pool is
     the rendered list that they are drawn from: first the places that stay, then the candidates.
+    rules: as ``IMPRESSIONS.rules``.
     """
 
     codes: list[int]
@@ -189,6 +198,7 @@ class Response:
     seconds: float = 0.0
     n_explored: int = 0
     exploration_pool: RankedList | None = None
+    rules: str | None = None
 
     @classmethod
     def of(
@@ -208,7 +218,8 @@ class Response:
             _json([item_ids[code] for code in ranked.items]),
             _json(ranked.scores),
             _json(propensities),
-            ranked.sources[0] if ranked.sources else "none",
+            # What a rule put first is not what made the list.
+            next(one for one in (*ranked.sources, "none") if one != RULE),
             tuple(Counter(ranked.sources).items()),
             **rest,
         )

@@ -66,19 +66,19 @@ def check_expression(text: str | None, request: Request) -> None:
         raise Refused(422, str(error), "filter") from error
 
 
-def filters_of(body: Filtered, request: Request, loaded: LoadedModel) -> Filters:
-    """Return the filters of a request that was checked, with the attributes of its shopper.
+def filters_of(body: Filtered, request: Request, loaded: LoadedModel, surface: str) -> Filters:
+    """Return the filters of a request that was checked, with the attributes of its shopper, and
+    what merchandising rules exclude on a surface.
 
-    Reads the event store where the filter names the shopper.
+    Reads the event store where the request names a shopper.
     """
-    if body.filter is None:
-        return body.filters()
     backend, auth = backend_of(request), auth_of(request)
     auth.identify(auth.caller(request), body)
     profile = profile_of(body.user_id, body.session_id)
-    backend.live.follow(profile)
-    where = backend.recommendations.condition(body.filter, body.user_id, profile, loaded)
-    return body.filters(where)
+    if profile is not None:
+        backend.live.follow(profile)
+    find = backend.recommendations.condition
+    return body.filters(find(body.filter, body.user_id, profile, loaded, surface))
 
 
 def _declared(request: Request) -> dict[str, AttributeType]:

@@ -39,7 +39,9 @@ def converse(
     backend.live.follow(shopper.profile)
     history = loaded.profiles.history(shopper.user_id, shopper.profile)
     follow = backend.settings.serve.language == AUTO
-    where = backend.recommendations.condition(body.filter, shopper.user_id, shopper.profile, loaded)
+    where = backend.recommendations.condition(
+        body.filter, shopper.user_id, shopper.profile, loaded, "conversation"
+    )
     reply = loaded.conversation.reply(
         body.message, state, history, body.k, language(shopper.language), follow, where
     )

@@ -85,7 +85,7 @@ async def similar(body: SimilarRequest, request: Request) -> Response:
     within(len(body.item_ids), backend.settings.serve.max_history, "item_ids")
 
     def find() -> bytes | None:
-        filters = filters_of(body, request, backend.models.current())
+        filters = filters_of(body, request, backend.models.current(), "similar")
         return backend.recommendations.similar(body.item_ids, body.k, filters)
 
     found = await READING.run(find)

@@ -46,7 +46,7 @@ async def search(body: SearchRequest, request: Request) -> Response:
     loaded = backend.models.current()
 
     def find() -> bytes:
-        return search_response(loaded, body, filters_of(body, request, loaded))
+        return search_response(loaded, body, filters_of(body, request, loaded, "search"))
 
     return Json(await READING.run(find))
 
@@ -57,7 +57,9 @@ async def facets(body: FacetsRequest, request: Request) -> Response:
     backend = backend_of(request)
     check_filters(body, request)
     loaded = backend.models.current()
-    return Json(await READING.run(lambda: loaded.facets.json(filters_of(body, request, loaded))))
+    return Json(
+        await READING.run(lambda: loaded.facets.json(filters_of(body, request, loaded, "search")))
+    )
 
 
 @router.get("/categories", response_model=CategoriesResponse, responses=ERRORS)
