@@ -18,8 +18,10 @@ from serving.events.last_known import LastKnown
 from serving.events.quotas import ImpressionQuotas, ShopperQuotas
 from serving.events.retention import Retention
 from serving.events.store import EventStore
+from serving.filters.expression import schema_of
 from serving.health import Health
 from serving.languages import check_setting
+from serving.merchandising.rulebook import RulebookReader
 from serving.models.catalogue_refresh import CatalogueRefresh
 from serving.models.loader import ModelLoader
 from serving.models.registry_watch import RegistryWatch
@@ -123,9 +125,10 @@ class Backend:
             follows_rollout=self.canary.enabled,
             has_holdout=self.uplift.enabled,
         )
+        self.rulebook = RulebookReader(self.store.database, schema_of(settings), self.health)
         self.recommendations = RecommendationService(
             *(settings, self.models, self.live, self.ranking, self.exposures),
-            *(self.impressions, self.shadow),
+            *(self.impressions, self.shadow, self.rulebook),
         )
         self.registry = RegistryWatch(serve, root, self.health)
         self._periodic = Periodic("looking for changes", self._look)
@@ -142,6 +145,7 @@ class Backend:
         """
         self.ranking.watch()
         self.registry.wait_for_champion()
+        self.rulebook.refresh()
         self.follow()
         self.models.current()
 
@@ -190,6 +194,7 @@ class Backend:
             self.registry.step()
             self._watch_histories()
             self.ranking.watch()
+            self.rulebook.refresh()
             self.models.refresh()
             self.shadow.refresh()
             self.forget_erased()

@@ -20,6 +20,7 @@ from serving.api.routes import (
     admin,
     chat,
     feedback,
+    merchandising,
     operations,
     pages,
     recommend,
@@ -54,7 +55,8 @@ def create_app(serve: Serve) -> FastAPI:
     # The most frequent routes first: a request is matched against the routes in order.
     for router in (recommend.hot, feedback.hot):
         app.include_router(router)
-    for module in (recommend, feedback, search, chat, users, admin, operations, reports, pages):
+    shopper, operation = (recommend, feedback, search, chat, users), (admin, operations, reports)
+    for module in (*shopper, *operation, merchandising, pages):
         app.include_router(module.router)
     app.mount("/web", Revalidated(directory=pages.WEB), name="web")
     app.add_middleware(Guard, max_body=serve.max_body, rate=serve.max_rate)

@@ -53,28 +53,32 @@ class SecretError(RuntimeError):
 
 @dataclass(frozen=True)
 class Keys:
-    """api: of the shop's backend. operator: for operations. As bytes: headers arrive as such."""
+    """api: of the shop's backend. operator: for operations. merchandiser: for merchandising rules
+    alone. As bytes: headers arrive as such."""
 
     api: bytes | None = field(default=None, repr=False)
     operator: bytes | None = field(default=None, repr=False)
+    merchandiser: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls) -> Keys:
-        """Return the keys of $BOWERBIRD_API_KEY and $BOWERBIRD_OPERATOR_KEY."""
+        """Return the keys of $BOWERBIRD_API_KEY, $BOWERBIRD_OPERATOR_KEY and
+        $BOWERBIRD_MERCHANDISER_KEY."""
 
         def key(name: str) -> bytes | None:
             return os.fsencode(os.environ.get(name, "")) or None
 
-        return cls(key("BOWERBIRD_API_KEY"), key("BOWERBIRD_OPERATOR_KEY"))
+        names = ("BOWERBIRD_API_KEY", "BOWERBIRD_OPERATOR_KEY", "BOWERBIRD_MERCHANDISER_KEY")
+        return cls(*map(key, names))
 
     @property
     def some(self) -> bool:
         """Whether any key is set."""
-        return self.api is not None or self.operator is not None
+        return any(one is not None for one in (self.api, self.operator, self.merchandiser))
 
     @property
     def both(self) -> bool:
-        """Whether both are set, as they must be beyond loopback."""
+        """Whether those of the shop and the operator are set, as they must be beyond loopback."""
         return self.api is not None and self.operator is not None
 
 
@@ -83,13 +87,15 @@ class Caller:
     """The sender of a request.
 
     client: a keyed hash of what sent it, 24 hex characters: of the key, else of the address.
-    user_id, session_id: of a session token; a key may act for every user.
+    user_id, session_id: of a session token; a key may act for every user. is_merchandiser: the
+    sender has the merchandiser's key, which is none for anything else.
     """
 
     authentication: Literal["operator", "shop", "session", "none"]
     client: str
     user_id: str | None = None
     session_id: str | None = None
+    is_merchandiser: bool = False
 
     @property
     def is_shop(self) -> bool:
@@ -186,6 +192,9 @@ class Auth:
             self._by_key.append((keys.operator, Caller("operator", self._key_id(keys.operator))))
         if keys.api is not None:
             self._by_key.append((keys.api, Caller("shop", self._key_id(keys.api))))
+        if (key := keys.merchandiser) is not None:
+            caller = Caller("none", self._key_id(key), is_merchandiser=True)
+            self._by_key.append((key, caller))
 
         @lru_cache(50_000)
         def anonymous(network: str) -> Caller:
@@ -297,6 +306,23 @@ class Auth:
         elif self.caller(request).authentication != "operator":
             raise Refused(403, N_("this needs the operator key: send it as X-API-Key"))
         _check_json(request)
+
+    def check_merchandiser(self, request: Request) -> str:
+        """Refuse a request without the merchandiser or operator key; return the role.
+
+        Without any key set only the page of this machine's operator may.
+        """
+        caller = self.caller(request)
+        if not self.keys.some:
+            self._check_local(request)
+        elif self.keys.operator is None and self.keys.merchandiser is None:
+            raise Refused(403, N_("rules are off: set BOWERBIRD_MERCHANDISER_KEY and restart"))
+        elif not (caller.is_merchandiser or caller.authentication == "operator"):
+            raise Refused(
+                403, N_("this needs the merchandiser or operator key: send it as X-API-Key")
+            )
+        _check_json(request)
+        return "merchandiser" if caller.is_merchandiser else "operator"
 
     def _check_local(self, request: Request) -> None:
         """Refuse a request that the operator's page did not send.

@@ -22,7 +22,7 @@ from components.web_addresses import LONGEST_ADDRESS, WEB_ADDRESSES, is_web_addr
 from serving.conversation.dialogue_state import ConversationState
 from serving.events.tables import SECOND
 from serving.fields import MAX_BATCH, MAX_K, MAX_LIST, MAX_PROPOSALS, Body, Id, Price, Text, UserId
-from serving.recommend.query import Filtered
+from serving.recommend.query import Filtered, FilterText
 
 IDENTIFIED = (
     "the answer is for the user or session of the request; false: it named none, or had neither "
@@ -55,7 +55,12 @@ class SearchRequest(Filtered):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"query": "red retrospot bag", "max_price": 5, "k": 5}]},
+        json_schema_extra={
+            "examples": [
+                {"query": "red retrospot bag", "max_price": 5, "k": 5},
+                {"query": "bag", "filter": 'not category = "Kitchen" and price >= 2'},
+            ]
+        },
     )
 
     query: str = Field("", max_length=500)
@@ -204,6 +209,7 @@ class ConversationRequest(Body):
     )
 
     message: str = Field(min_length=1, max_length=500)
+    filter: FilterText | None = None
     state: ConversationState | None = Field(None, description="null: a new conversation")
     user_id: UserId | None = None
     session_id: Id | None = None

@@ -78,6 +78,7 @@ def log(database: Database, version: str, lists: Sequence[Mapping[str, Any]]) ->
                 "model_version": version,
                 "source": BATCH,
                 "timestamp": one["made_at"],
+                "rules": None,
             }
             for one in some
         ]

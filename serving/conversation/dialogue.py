@@ -50,6 +50,7 @@ from serving.conversation.suggestions import (
 from serving.conversation.titles import readable
 from serving.conversation.understanding import GrammarUnderstanding, Understanding
 from serving.fields import MAX_SHOWN
+from serving.filters.conditions import TRUE, Condition
 from serving.languages import ENGLISH, Language, languages
 from serving.profiles.history import History
 from serving.recommend.complements import complements
@@ -175,11 +176,12 @@ class Conversation:
         k: int,
         language: Language = ENGLISH,
         follow: bool = False,
+        where: Condition = TRUE,
     ) -> Reply:
         """Return the reply to ``message``.
 
         state: of the last reply, None to begin. language: of the reply's texts; with ``follow``
-        that of the message where it is known.
+        that of the message where it is known. where: what all proposals must meet.
         """
         said = self._in_own_currency(self._understanding.read(message))
         if follow:
@@ -200,7 +202,7 @@ class Conversation:
             return self._about(turn)
         if said.move == "why" and advanced.last:
             return self._why(turn)
-        mask = self._finder.possible(advanced, history)
+        mask = self._finder.possible(advanced, history, where)
         if said.move == "goes_with" and (seeds := self._seeds(turn)):
             # Only price and refusals count: the other wishes were said of other things.
             after = turn.state

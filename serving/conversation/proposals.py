@@ -16,8 +16,9 @@ from components.recommenders.models.rules import Found
 from serving.conversation.answer_text import PRICE_WISH
 from serving.conversation.dialogue_state import ConversationState
 from serving.conversation.shop_knowledge import ShopKnowledge
+from serving.filters.conditions import TRUE, Condition
 from serving.profiles.history import History, stack
-from serving.recommend.types import Mask
+from serving.recommend.types import Filters, Mask
 from serving.search import Search
 
 TEXT, LIKE, TASTE, POPULAR = 1.0, 2.0, 0.7, 0.3
@@ -38,9 +39,10 @@ class ProposalFinder:
         self._engine = shop.engine
         self._search = search
 
-    def possible(self, state: ConversationState, history: History) -> Mask:
-        """Return bool (items,): available, not rejected, not forbidden by a rule."""
-        mask = self._shop.available().copy()
+    def possible(self, state: ConversationState, history: History, where: Condition = TRUE) -> Mask:
+        """Return bool (items,): available, meets ``where``, not rejected, not forbidden by a
+        rule."""
+        mask = self._engine.mask(Filters(where=where)).copy()
         mask[history.disliked] = False
         mask[self._shop.codes([*state.rejected, *filter(None, [state.like])])] = False
         rule_based = self._shop.rule_based

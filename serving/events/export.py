@@ -65,6 +65,7 @@ IMPRESSION_FILE = pa.schema(
         ("model_version", pa.string()),
         ("source", pa.string()),
         ("timestamp", UTC),
+        ("rules", pa.string()),  # as in the table
     ]
 )
 
@@ -433,10 +434,16 @@ def _removed_until(connection: sa.Connection) -> dict[int, int]:
 def _until(file: Path, schema: pa.Schema, until: int) -> pa.Table:
     """Return the impressions of an exported file up to a time: those that only the file has.
 
+    Columns that the file of an earlier version lacks are null.
+
     A damaged file is put aside, so that the rows that the store still has are exported.
     """
     try:
-        table = pq.read_table(file, columns=schema.names).cast(schema)
+        table = pq.read_table(file)
+        for field in schema:
+            if field.name not in table.column_names:
+                table = table.append_column(field, pa.nulls(len(table), field.type))
+        table = table.select(schema.names).cast(schema)
     except (OSError, pa.ArrowException) as error:
         damaged = file.with_name(f"{file.name}.damaged")
         file.replace(damaged)
@@ -484,7 +491,7 @@ def _position(row: Any) -> int | None:
 
 def _impression_columns(rows: Sequence[Any]) -> dict[str, list[Any]]:
     """Return the columns of IMPRESSION_FILE for stored impressions."""
-    same = ("impression_id", "model_version", "source", "timestamp")
+    same = ("impression_id", "model_version", "source", "timestamp", "rules")
     lists = ("item_ids", "scores", "propensities")
     return {
         "user_id": [_user_of(row) for row in rows],

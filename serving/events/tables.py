@@ -59,6 +59,9 @@ IMPRESSIONS = sa.Table(
     sa.Column("model_version", sa.String(200), nullable=False),
     sa.Column("source", sa.String(32), nullable=False),
     sa.Column("timestamp", sa.BigInteger, nullable=False),
+    # JSON object, null where none applied: rules: revisions of the merchandising rules that
+    # applied, placed: places, from 1, that a rule decided.
+    sa.Column("rules", sa.Text),
     sa.Index("impressions_profile", "profile"),
     sa.Index("impressions_timestamp", "timestamp"),
     sqlite_autoincrement=True,
@@ -123,6 +126,20 @@ CATALOGUE = sa.Table(
     sa.Column("expires_at", sa.BigInteger),  # from then on as if deleted
     sa.Column("deleted", sa.Boolean),  # no product until it is put again
     sa.Index("catalogue_revision", "revision"),
+)
+MERCHANDISING_RULES = sa.Table(  # a row for each change; none is ever changed or removed
+    "merchandising_rules",
+    metadata,
+    sa.Column("row_id", _RowId, primary_key=True, autoincrement=True),
+    sa.Column("rule_id", sa.String(64), nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("content", sa.Text),  # JSON object; null: deleted
+    sa.Column("role", sa.String(16), nullable=False),  # of the key
+    sa.Column("author", sa.String(100), nullable=False),  # as the request says
+    sa.Column("note", sa.String(200), nullable=False),
+    sa.Column("timestamp", sa.BigInteger, nullable=False),
+    sa.Index("merchandising_rules_version", "rule_id", "version", unique=True),
+    sqlite_autoincrement=True,
 )
 USERS = sa.Table(
     "users",

@@ -636,6 +636,17 @@ class Profiles:
             known = known[(known < part.start) | (known >= part.stop)]
         return np.array([*known.tolist(), *chain(*given.values())], dtype=np.int32)
 
+    def attribute_values(self, user_id: str | None, profile: str | None) -> dict[str, Any]:
+        """Return the values of a user's attributes by name, those put since the training first.
+
+        profile: None: of nobody, so none. None: cleared.
+        """
+        if profile is None:
+            return {}
+        is_erased = self.live.erased_at(profile) is not None
+        known = {} if is_erased else self.base.attributes.values_of(user_id)
+        return {**known, **self.live.get(profile).attributes}
+
 
 def _followed_by(events: Events, codes: Codes, now: int, strength: float) -> Events:
     """Return the events, then ``codes``, which count as an event of this strength each."""

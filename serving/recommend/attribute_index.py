@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from components.arrays import FloatArray
 from components.data.attribute_codes import DAY, numbers_of
-from components.data.attributes import column_of
+from components.data.attributes import column_of, kind_of
 from components.settings import AttributeType
-from serving.recommend.types import AttributeFilter, Bound, Mask
+from serving.filters.conditions import Bound
+from serving.recommend.types import AttributeFilter, Mask
 
 Items = NDArray[np.int32]
 
@@ -130,36 +131,84 @@ class AttributeIndex:
         return self._before.values(column).changed(self.table[column], self._changed)
 
     def numbers(self, column: str) -> FloatArray:
-        """Return float64 (items,): a number, or a date in days since 1970; NaN where unknown."""
+        """Return float64 (items,): a number, or a date in days since 1970; NaN where unknown or
+        infinite."""
         if (found := self._numbers.get(column)) is None:
-            found = self._numbers[column] = numbers_of(self.table[column])
+            found = self._numbers[column] = finite(numbers_of(self.table[column]))
         return found
+
+    def has(self, columns: Sequence[str], values: Sequence[str]) -> Mask:
+        """Return bool (items,): true where an item has one of the values in the first of the
+        columns that the table has; without one no item has."""
+        inside = np.zeros(len(self.table), dtype=bool)
+        column = self._first(columns)
+        if column is not None:  # else declared since the training
+            index = self.values(column)
+            for value in values:
+                inside[index.items_of(value)] = True
+        return inside
+
+    def known(self, columns: Sequence[str]) -> Mask:
+        """Return bool (items,): true where an item has a value."""
+        column = self._first(columns)
+        if column is None:
+            return np.zeros(len(self.table), dtype=bool)
+        if kind_of(column) in ("number", "date"):
+            return np.isfinite(self.numbers(column))
+        inside = np.zeros(len(self.table), dtype=bool)
+        index = self.values(column)
+        inside[index.items] = True
+        inside[index.items_of("")] = False  # as a file may say that there is no brand
+        return inside
+
+    def _first(self, columns: Sequence[str]) -> str | None:
+        return next((column for column in columns if column in self.table), None)
 
     def meets(self, wanted: AttributeFilter) -> Mask:
         """Return bool (items,): true where an item has one of the values, or is within the
         bounds."""
         name, values, low, high = wanted
-        kinds: tuple[AttributeType, ...] = ("category", "set") if values else ("number", "date")
-        if isinstance(low, datetime) or isinstance(high, datetime):
-            kinds = ("date",)
-        elif low is not None or high is not None:
-            kinds = ("number",)
-        inside = np.zeros(len(self.table), dtype=bool)
-        column = next((one for kind in kinds if (one := column_of(name, kind)) in self.table), None)
-        if column is None:  # declared since the training
-            return inside
         if values:
-            for value in values:
-                inside[self.values(column).items_of(value)] = True
-            return inside
-        numbers = self.numbers(column)
-        inside = np.isfinite(numbers)
-        with np.errstate(invalid="ignore"):
-            if low is not None:
-                inside &= numbers >= _comparable(low)
-            if high is not None:
-                inside &= numbers <= _comparable(high)
-        return inside
+            return self.has(columns_of(name, ("category", "set")), values)
+        numbers = self.first_numbers(columns_of(name, kinds_of(low, high)))
+        return within(numbers, low, high)
+
+    def first_numbers(self, columns: Sequence[str]) -> FloatArray:
+        """Return ``numbers`` of the first of the columns that the table has, else NaN."""
+        column = self._first(columns)
+        return np.full(len(self.table), np.nan) if column is None else self.numbers(column)
+
+
+def finite(numbers: FloatArray) -> FloatArray:
+    """Return the numbers with NaN for infinite ones."""
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def columns_of(name: str, kinds: Sequence[AttributeType]) -> list[str]:
+    """Return the columns that an attribute may have."""
+    return [column_of(name, kind) for kind in kinds]
+
+
+def kinds_of(low: Bound | None, high: Bound | None) -> tuple[AttributeType, ...]:
+    """Return the types of attributes that bounds fit."""
+    if isinstance(low, datetime) or isinstance(high, datetime):
+        return ("date",)
+    return ("number",) if low is not None or high is not None else ("number", "date")
+
+
+def within(numbers: FloatArray, low: Bound | None, high: Bound | None) -> Mask:
+    """Return bool (items,): true where a number is known and within the bounds, both included.
+
+    numbers: NaN where unknown, which meets no bound; never infinite.
+    """
+    inside: Mask | None = None
+    with np.errstate(invalid="ignore"):
+        if low is not None:
+            inside = numbers >= _comparable(low)
+        if high is not None:
+            below: Mask = numbers <= _comparable(high)
+            inside = below if inside is None else inside & below
+    return np.isfinite(numbers) if inside is None else inside
 
 
 def _comparable(bound: Bound) -> float:

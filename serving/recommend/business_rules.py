@@ -27,8 +27,8 @@ class BusinessRules:
     def __init__(self, settings: Rules, table: pd.DataFrame, vectors: NDArray[Any] | None) -> None:
         self.settings = settings
         self.vectors = vectors
-        self.category = _codes(table["main_category"]) if "main_category" in table else None
-        self.brand = _codes(table["brand"]) if "brand" in table else None
+        self.category = group_codes(table["main_category"]) if "main_category" in table else None
+        self.brand = group_codes(table["brand"]) if "brand" in table else None
         self._boosts = [
             (boost.until, boost.weight, _boosted(boost, table)) for boost in settings.boosts
         ]
@@ -115,7 +115,7 @@ class BusinessRules:
         return ((own[:, None] == own) & (own[:, None] >= 0)).astype(np.float64)
 
 
-def _codes(column: pd.Series) -> NDArray[np.int64]:
+def group_codes(column: pd.Series) -> NDArray[np.int64]:
     """Return int64 (items,): one number for each value, -1 where there is none (never capped)."""
     return pd.factorize(column.replace("", None))[0]
 

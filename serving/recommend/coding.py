@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from serving.filters.conditions import TRUE, Condition
 from serving.profiles.profiles import Profiles
 from serving.recommend.query import RecommendRequest
 from serving.recommend.types import Request, Shopper
@@ -23,10 +24,12 @@ def coded(
     exclude_seen: bool,
     arm_name: str | None = None,
     popular: bool = False,
+    where: Condition = TRUE,
 ) -> Request:
     """Return the request in the codes of the model that ``profiles`` belong to.
 
-    exclude_seen: where the body leaves it open. arm_name, popular: as in ``Request``.
+    exclude_seen: where the body leaves it open. arm_name, popular: as in ``Request``. where: the
+    condition of the body's ``filter``.
     """
     named = [*body.recent, *body.exclude, *body.page_items]
     codes = profiles.codes(named)
@@ -44,7 +47,7 @@ def coded(
     return Request(
         history=history,
         k=body.k,
-        filters=body.filters(),
+        filters=body.filters(where),
         exclude_seen=exclude_seen if seen is None else seen,
         exclude=tuple(excluded[excluded >= 0].tolist()),
         recent=tuple(recent[recent >= 0].tolist()),

@@ -30,6 +30,7 @@ from serving.recommend.attribute_index import AttributeIndex
 from serving.recommend.attribute_reasons import AttributeReasons
 from serving.recommend.explanations import Explanations
 from serving.recommend.fallbacks import HOLDOUT, Fallbacks
+from serving.recommend.masks import Masks
 from serving.recommend.types import Filters, Mask, RankedList, Request
 
 logger = logging.getLogger("bentoml.bowerbird")
@@ -117,6 +118,8 @@ class Engine:
         )
         self.fallbacks = Fallbacks(model, self.by_popularity, pd.factorize(main)[0])
         model.count_proposed(lambda name, n: metrics.CANDIDATES.labels(name).inc(n))
+        flags = {"available": self.available, "new": ~self.sold}
+        self.masks = Masks(self.items, self.attributes, self._category_items, self.prices, flags)
         self._masks: dict[Filters, Mask] = {}
         self._described: dict[int, bytes] = {}
         scored = model.settings.exact_items if model.generator.indexes else self.n_items
@@ -167,18 +170,8 @@ class Engine:
     def uncached_mask(self, filters: Filters) -> Mask:
         """Return ``mask(filters)``, computed and not kept."""
         mask = (self.available if filters.available_only else self.listed).copy()
-        if filters.category is not None:
-            inside = np.zeros(self.n_items, dtype=bool)
-            inside[self._category_items.get(filters.category.casefold(), [])] = True
-            mask &= inside
-        # A product without a price is not known to meet a limit.
-        with np.errstate(invalid="ignore"):
-            if filters.min_price is not None:
-                mask &= self.prices >= filters.min_price
-            if filters.max_price is not None:
-                mask &= self.prices <= filters.max_price
-        for attribute in filters.attributes:
-            mask &= self.attributes.meets(attribute)
+        for condition in filters.conditions():
+            mask &= self.masks.of(condition)
         mask.flags.writeable = False
         return mask
 

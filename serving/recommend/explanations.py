@@ -6,7 +6,7 @@ value of an attribute that the shopper often chooses, popularity, newness.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from components.recommenders.base import KnowsRepeats
 from serving.languages import ENGLISH, Language
 from serving.profiles.history import EXPLAINED, History, stack
 from serving.recommend.attribute_reasons import AttributeReasons
-from serving.recommend.types import RankedList
+from serving.recommend.types import RULE, RankedList
 
 RELATED = 0.5
 """Cosine from which on two products' texts are called similar in a reason."""
@@ -53,8 +53,13 @@ class Explanations:
         history: History,
         recent: Iterable[int] = (),
         language: Language = ENGLISH,
+        promoted: Collection[int] = (),
     ) -> list[str]:
-        """Return one reason an item. recent: codes that were chosen in this session."""
+        """Return one reason an item.
+
+        recent: codes that were chosen in this session. promoted: codes that merchandising rules put
+        higher: the history alone did not choose them.
+        """
         texts = ["" for _ in ranked.items]
         if not ranked.items:
             return texts
@@ -80,7 +85,10 @@ class Explanations:
             )
         ]
         for row, (item, source) in enumerate(zip(ranked.items, ranked.sources, strict=True)):
-            texts[row] = texts[row] or self._general(item, source, len(own) > 0, language)
+            by_history = len(own) > 0 and item not in promoted
+            texts[row] = texts[row] or self._general(item, source, by_history, language)
+            if source == RULE:
+                texts[row] = language.gettext("selected by the shop")
         return texts
 
     def _regular(self, items: list[int], history: History, language: Language) -> dict[int, str]:

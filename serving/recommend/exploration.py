@@ -42,4 +42,5 @@ def draw(
         json_tail=response.json_tail,
         version=response.version,
         cold=response.cold,
+        rules=response.rules,
     )

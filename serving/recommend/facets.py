@@ -8,7 +8,6 @@ the other values too. Of products only; nothing of a user is counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,8 @@ import orjson
 
 from components.data.attributes import as_json, kind_of, name_of
 from serving.fields import LONGEST_VALUE
+from serving.filters.conditions import Has, attributes_in
+from serving.filters.expression import DECLARED
 from serving.recommend.engine import Engine, cached
 from serving.recommend.types import Filters, Mask
 
@@ -55,9 +56,22 @@ class Facets:
 
     def _make(self, filters: Filters) -> bytes:
         # Not ``Engine.mask``: the masks of facets would evict those of recommendations.
-        unfiltered = self._engine.uncached_mask(replace(filters, attributes=()))
-        meets = {one[0]: self._engine.attributes.meets(one) for one in filters.attributes}
-        chosen = {name: values for name, values, _, _ in filters.attributes}
+        bare = Filters(available_only=filters.available_only)
+        unfiltered = self._engine.uncached_mask(bare).copy()
+        own: dict[str, list[Mask]] = {}
+        chosen: dict[str, tuple[str, ...]] = {}
+        for condition in filters.conditions():
+            mask, names = self._engine.masks.of(condition), attributes_in(condition)
+            declared = [name for name in names if name.startswith(DECLARED)]
+            if len(names) == 1 and declared:
+                name = declared[0].removeprefix(DECLARED)
+                own.setdefault(name, []).append(mask)
+                chosen.setdefault(name, ())
+                if isinstance(condition, Has):
+                    chosen[name] += condition.values
+            else:
+                unfiltered &= mask
+        meets = {name: np.logical_and.reduce(masks) for name, masks in own.items()}
         total = np.logical_and.reduce([unfiltered, *meets.values()])
         facets = []
         for column in self._engine.shown_attributes:

@@ -42,10 +42,11 @@ class ImpressionLog:
         propensities: str,
         version: str,
         source: str,
+        rules: str | None = None,
     ) -> str:
         """Log an impression, unless ``shopper.logged`` is false or nothing is shown; return its id.
 
-        item_ids, scores, propensities: JSON lists of one length.
+        item_ids, scores, propensities: JSON lists of one length. rules: as ``IMPRESSIONS.rules``.
         """
         now = time.time_ns() // 1000
         impression_id = self._sign(new_id(now), shopper.profile, shopper.client)
@@ -61,6 +62,7 @@ class ImpressionLog:
                     "model_version": version,
                     "source": source,
                     "timestamp": now,
+                    "rules": rules,
                 }
             )
         return impression_id

@@ -71,7 +71,8 @@ def cache_key(
     """Return what the response to a request depends on.
 
     state: changes with the shopper's stored history. model: number of the model in memory. arm: of
-    the shopper, where the pipeline depends on it. today: the date, where business rules do.
+    the shopper, where the pipeline depends on it. today: the date, where business rules or
+    the filter do.
     language: of the reasons; without them a response is the same in all languages.
     """
     return (
@@ -93,10 +94,11 @@ def cache_key(
 
 
 def _digest(request: RecommendRequest) -> bytes:
-    """Return a digest of the item ids and the filters by attributes of a request: they may take 400
-    kB, and a key stays."""
-    if not (request.recent or request.exclude or request.page_items or request.attributes):
+    """Return a digest of the item ids, the filters by attributes and the filter expression of a
+    request: they may take 400 kB, and a key stays."""
+    lists = (request.recent, request.exclude, request.page_items, request.attributes)
+    if not (any(lists) or request.filter):
         return b""
     attributes = request.filters().attributes
-    named = orjson.dumps([request.recent, request.exclude, request.page_items, attributes])
+    named = orjson.dumps([*lists[:3], attributes, request.filter])
     return blake2b(named, digest_size=16).digest()

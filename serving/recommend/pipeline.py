@@ -23,7 +23,8 @@ from serving.recommend.business_rules import BusinessRules
 from serving.recommend.engine import Engine
 from serving.recommend.exploration import explorer_of
 from serving.recommend.fallbacks import HOLDOUT
-from serving.recommend.types import RankedList, Request, Response
+from serving.recommend.merchandising import Arranged, Merchandiser
+from serving.recommend.types import RULE, RankedList, Request, Response
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class Arm:
     exploration: Exploration
     explorer: Explorer | None
 
-    def width(self, k: int) -> int:
+    def width(self, k: int, has_steps: bool = False) -> int:
         """Return how many ranked items the rules and the exploration choose ``k`` from."""
-        wanted = k if self.rules.idle else max(k, self.rules.settings.pool)
+        idle = self.rules.idle and not has_steps
+        wanted = k if idle else max(k, self.rules.settings.pool)
         if self.explorer is not None:
             wanted = max(wanted, k + self.exploration.candidates)
         return wanted
@@ -55,6 +57,7 @@ class Pipeline:
     def __init__(self, engine: Engine, serve: Serve) -> None:
         self.engine = engine
         self.serve = serve
+        self._merchandiser = Merchandiser(engine)
         experiment = serve.experiment
 
         def arm(rules: Rules, exploration: Exploration) -> Arm:
@@ -74,7 +77,7 @@ class Pipeline:
         """Return the response to each request; they are ranked in one batch."""
         started = time.perf_counter()
         with metrics.STAGE["rank"].time():
-            widths = [self.arm(request.arm_name).width(request.k) for request in requests]
+            widths = [self.arm(one.arm_name).width(one.k, one.steps.arranges) for one in requests]
             wider = [
                 request if k == request.k else replace(request, k=k)
                 for request, k in zip(requests, widths, strict=True)
@@ -90,13 +93,14 @@ class Pipeline:
         total = k
         if arm.explorer is not None:
             total = k - arm.n_explored(k) + arm.exploration.candidates
-        chosen = self._chosen(arm, request, ranked, total)
-        for source in sorted(set(chosen.sources[:k]) - {"hybrid", HOLDOUT}):
+        chosen, placed, promoted = self._chosen(arm, request, ranked, total)
+        for source in sorted(set(chosen.sources[:k]) - {"hybrid", HOLDOUT, RULE}):
             metrics.FALLBACKS.labels(source).inc()
         reasons = None
         if request.reasons:
             reasons = self.engine.explanations.reasons(
-                chosen, request.history, request.recent, language(request.language)
+                *(chosen, request.history, request.recent, language(request.language)),
+                promoted,
             )
         chosen = self.engine.render(chosen, reasons)
         n_shown = min(k, len(chosen.items))
@@ -116,9 +120,19 @@ class Pipeline:
             cold=not len(request.history.items),
             n_explored=n_explored,
             exploration_pool=chosen if n_explored else None,
+            rules=_logged(request, placed),
         )
 
-    def _chosen(self, arm: Arm, request: Request, ranked: RankedList, n: int) -> RankedList:
+    def _chosen(self, arm: Arm, request: Request, ranked: RankedList, n: int) -> Arranged:
+        """Return the ``n`` items that the business rules and the merchandisers' choose."""
+        if not request.steps.arranges:
+            return Arranged(self._ordered(arm, request, ranked, n), [], frozenset())
+        boosted = self._merchandiser.boosted(request, ranked, _comparable(ranked))
+        pool = self._ordered(arm, request, boosted, len(ranked.items))
+        fixed = request.k - arm.n_explored(request.k)
+        return self._merchandiser.arrange(request, pool, fixed, n)
+
+    def _ordered(self, arm: Arm, request: Request, ranked: RankedList, n: int) -> RankedList:
         """Return the ``n`` items that the business rules choose, in their order."""
         if arm.rules.idle:
             return ranked.first(n)
@@ -129,6 +143,14 @@ class Pipeline:
             one_category=request.filters.category is not None,
         )
         return replace(ranked.take(order.tolist()), scores=scores.tolist())
+
+
+def _logged(request: Request, placed: list[int]) -> str | None:
+    """Return what the impression says of the rules that applied, None without any."""
+    if not request.steps.all:
+        return None
+    revisions = [one.revision for one in request.steps.all]
+    return orjson.dumps({"rules": revisions, "placed": placed}).decode()
 
 
 def _comparable(ranked: RankedList) -> NDArray[np.float64]:

@@ -20,9 +20,29 @@ from pydantic import (
 
 from components.settings import AttributeType
 from serving.fields import MAX_K, MAX_LIST, Body, Id, Price, Text, UserId
-from serving.recommend.types import AttributeFilter, Bound, Filters
+from serving.filters.conditions import TRUE, Bound, Condition
+from serving.filters.syntax import LONGEST
+from serving.recommend.types import AttributeFilter, Filters
 
 MAX_FILTERS, MAX_VALUES = 10, 50
+
+FilterText = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=LONGEST,
+        examples=[
+            'category in ["Kitchen", "Garden"] and price < 10',
+            'not brand = "Acme" and (use = "tea" or launched >= days_ago(30))',
+            "size in user.sizes and user.region in regions",
+        ],
+        description="an expression over attributes of products (`available`, `brand`, `category` "
+        "of any level, `currency`, `item_id`, `new`, `price`, and those that ingest.items of "
+        "params.yaml declares) and of the shopper (`user.` and a name that ingest.users declares): "
+        "`= != < <= > >= in [...]`, `is null`, `and`, `or`, `not`, parentheses, `days_ago(n)`; "
+        "a comparison with a value that is not known is false",
+    ),
+]
 
 
 def _bound(value: object) -> object:
@@ -107,7 +127,11 @@ ValuesOrRange = Annotated[
 
 
 class Filtered(Body):
-    """The filters that recommend, similar and search share."""
+    """The filters that recommend, similar and search share, and whose attributes they read."""
+
+    user_id: UserId | None = None
+    session_id: Id | None = Field(None, description="of a shopper who is not signed in")
+    filter: FilterText | None = None
 
     category: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         None, description="only products of this category, at any level; case does not matter"
@@ -123,8 +147,8 @@ class Filtered(Body):
         "without the attribute do not meet it",
     )
 
-    def filters(self) -> Filters:
-        """Return the filters as the engine takes them."""
+    def filters(self, where: Condition = TRUE) -> Filters:
+        """Return the filters as the engine takes them. where: the condition of ``filter``."""
         attributes: list[AttributeFilter] = [
             (name, (), *one.bounds())
             if isinstance(one, Range)
@@ -134,6 +158,7 @@ class Filtered(Body):
         return Filters(
             *(self.category, self.min_price, self.max_price, self.available_only),
             tuple(attributes),
+            where,
         )
 
     def check_attributes(self, declared: Mapping[str, AttributeType]) -> None:
@@ -159,12 +184,11 @@ class RecommendRequest(Filtered):
             "examples": [
                 {"user_id": "13085", "k": 5},
                 {"recent": ["85123A", "22423"], "k": 5, "max_price": 10, "exclude": ["21232"]},
+                {"user_id": "13085", "filter": 'category in ["Kitchen", "Bag"] and price < 10'},
             ]
         },
     )
 
-    user_id: UserId | None = None
-    session_id: Id | None = Field(None, description="of a shopper who is not signed in")
     recent: list[Id] = Field(
         [],
         max_length=MAX_LIST,
@@ -188,7 +212,7 @@ class RecommendRequest(Filtered):
     @property
     def is_filtered(self) -> bool:
         """Whether the request may leave few products to choose from."""
-        given = (self.category, self.min_price, self.max_price)
+        given = (self.category, self.min_price, self.max_price, self.filter)
         return bool(self.exclude or self.attributes) or any(one is not None for one in given)
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -18,6 +19,9 @@ from components.settings import Settings
 from serving import metrics
 from serving.arms import TREATMENT
 from serving.events.exposures import ExposureLog
+from serving.filters.conditions import TRUE, Condition, both
+from serving.filters.expression import compiled
+from serving.merchandising.rulebook import Rulebook, RulebookReader
 from serving.models.assignment import Assignment
 from serving.models.loaded import LoadedModel
 from serving.models.store import ModelStore
@@ -30,6 +34,7 @@ from serving.recommend.page_cache import Key, PageCache, cache_key
 from serving.recommend.profile_reader import ProfileReader
 from serving.recommend.query import RecommendRequest, RerankRequest
 from serving.recommend.ranking import Ranking
+from serving.recommend.steps import NO_STEPS, Steps
 from serving.recommend.types import Filters, Mask, RankedList, Request, Response, Shopper
 from serving.shadow import Shadow
 
@@ -48,9 +53,12 @@ class RecommendationService:
         exposures: ExposureLog,
         impressions: ImpressionLog,
         shadow: Shadow,
+        rulebook: RulebookReader,
     ) -> None:
         self.cache = PageCache(settings.serve.cache_mb * 1e6)
         self._exclude_seen = settings.train.exclude_seen
+        self._schema = rulebook.schema
+        self._rulebook = rulebook
         self._models = models
         self._live = live
         self._ranking = ranking
@@ -98,6 +106,7 @@ class RecommendationService:
             response.propensities,
             response.version,
             response.source,
+            response.rules,
         )
         # json_tail begins inside the object and closes it.
         return b'{"items":[%b],"impression_id":"%b","source":"%b","identified":%b,%b' % (
@@ -149,6 +158,67 @@ class RecommendationService:
         ranked = loaded.engine.similar(known, k, filters)
         return loaded.engine.json_of(ranked, model_version=loaded.version, unknown_items=unknown)
 
+    def preview(
+        self,
+        body: RecommendRequest,
+        shopper: Shopper,
+        surface: str,
+        books: Sequence[Rulebook],
+        now: datetime | None,
+    ) -> list[bytes]:
+        """Return the JSON of a shopper's list under each rulebook; nothing is kept of it.
+
+        Raises:
+            NotReady: no model is loaded yet.
+        """
+        assigned = Assignment(self._models.current())
+        self._live.follow(shopper.profile)
+        profiles = assigned.loaded.profiles
+        found = []
+        for book in books:
+            steps = book.steps(
+                surface, lambda: profiles.attribute_values(shopper.user_id, shopper.profile), now
+            )
+            request = self._request(body, shopper, assigned, steps)
+            (response,) = assigned.loaded.pipeline.run([request])
+            found.append(response.items)
+        return found
+
+    def steps(
+        self, surface: str, user_id: str | None, profile: str | None, loaded: LoadedModel
+    ) -> Steps:
+        """Return the merchandising rules for a shopper, whose profile is in memory."""
+        book = self._rulebook.book
+        return book.steps(surface, lambda: loaded.profiles.attribute_values(user_id, profile))
+
+    def condition(
+        self,
+        text: str | None,
+        user_id: str | None,
+        profile: str | None,
+        loaded: LoadedModel,
+        surface: str,
+    ) -> Condition:
+        """Return the condition of a filter expression for one shopper, whose profile is in memory,
+        and of the merchandising rules that exclude products on a surface.
+
+        text: None: no filter.
+
+        Raises:
+            FilterError: the expression cannot be used.
+        """
+        where = self._condition(text, user_id, profile, loaded)
+        return both(where, self.steps(surface, user_id, profile, loaded).excluded)
+
+    def _condition(
+        self, text: str | None, user_id: str | None, profile: str | None, loaded: LoadedModel
+    ) -> Condition:
+        if text is None:
+            return TRUE
+        found = compiled(text, self._schema)
+        values = loaded.profiles.attribute_values(user_id, profile) if found.users else {}
+        return found.bound(values)
+
     def close(self) -> None:
         """Stop the thread that reads profiles."""
         self._reader.close()
@@ -180,47 +250,56 @@ class RecommendationService:
         self, body: RecommendRequest, shopper: Shopper, assigned: Assignment, started: float
     ) -> Response:
         """Return the response from the cache, else computed; concurrent requests share one."""
-        key = self._key(body, shopper, assigned)
+        # Once, so that a list is kept under the rules that it was made with.
+        steps = self.steps(surface_of(body), shopper.user_id, shopper.profile, assigned.loaded)
+        key = self._key(body, shopper, assigned, steps)
         response = self.cache.get(key)
         if response is not None:
             metrics.CACHED.inc()
             return response
         computing = self._computing.get(key)
         if computing is None:
-            computing = asyncio.ensure_future(self._compute(key, body, shopper, assigned))
+            computing = asyncio.ensure_future(self._compute(key, body, shopper, assigned, steps))
             self._computing[key] = computing
         response = await asyncio.shield(computing)  # others may wait when this client left
         metrics.STAGE["page"].observe(time.perf_counter() - started)
         return response
 
     async def _compute(
-        self, key: Key, body: RecommendRequest, shopper: Shopper, assigned: Assignment
+        self,
+        key: Key,
+        body: RecommendRequest,
+        shopper: Shopper,
+        assigned: Assignment,
+        steps: Steps,
     ) -> Response:
         """Have a response computed by the ranking process, and cache it."""
         loaded = assigned.loaded
         try:
-            request = self._request(body, shopper, assigned)
+            request = self._request(body, shopper, assigned, steps)
             response = await self._ranking.respond(loaded.number, loaded.pipeline, request)
         finally:
             del self._computing[key]
         if assigned.canary is not None:
-            # Where filters are set or all was seen, a list without the model's items is no
-            # failure of the model.
-            limited = body.is_filtered or request.never_seen
+            # Where filters or rules are set or all was seen, a list without the model's items is
+            # no failure of the model.
+            limited = body.is_filtered or request.never_seen or bool(steps.all)
             without = "hybrid" not in dict(response.sources) and not limited
             result = "failed" if without else "made"
             metrics.CANARY_LISTS.labels(*assigned.canary, result).inc()
             metrics.CANARY_SECONDS.labels(*assigned.canary).observe(response.seconds)
         if not assigned.popular:
             self._shadow.offer(
-                lambda challenger: self._request(body, shopper, Assignment(challenger)), response
+                lambda other: self._request(body, shopper, Assignment(other), steps), response
             )
         models = frozenset(one.number for one in self._models.in_service())
         erasures = self._live.erasures  # None until the event store was read once
         self.cache.put(key, response, models, erasures.last_row if erasures else 0)
         return response
 
-    def _key(self, body: RecommendRequest, shopper: Shopper, assigned: Assignment) -> Key:
+    def _key(
+        self, body: RecommendRequest, shopper: Shopper, assigned: Assignment, steps: Steps
+    ) -> Key:
         """Return the cache key. Made before the history is read: a response may be newer than its
         key says, not older."""
         state: object = None
@@ -229,16 +308,30 @@ class RecommendationService:
             state = self._live.state(shopper.profile) or object()
         loaded, arm_name = assigned.loaded, assigned.arm_name
         rules = loaded.pipeline.arm(arm_name).rules
-        today = datetime.now(UTC).date() if rules.settings.boosts else None
-        arm = (arm_name, assigned.popular)
+        dated = body.filter is not None and compiled(body.filter, self._schema).dated
+        today = datetime.now(UTC).date() if rules.settings.boosts or dated else None
+        arm = (arm_name, assigned.popular, steps.key)
         return cache_key(body, shopper.profile, state, loaded.number, arm, today, shopper.language)
 
-    def _request(self, body: RecommendRequest, shopper: Shopper, assigned: Assignment) -> Request:
+    def _request(
+        self,
+        body: RecommendRequest,
+        shopper: Shopper,
+        assigned: Assignment,
+        steps: Steps = NO_STEPS,
+    ) -> Request:
         """Return the request in the codes of a model."""
-        return coded(
+        where = self._condition(body.filter, shopper.user_id, shopper.profile, assigned.loaded)
+        made = coded(
             *(body, shopper, assigned.loaded.profiles, self._exclude_seen),
-            *(assigned.arm_name, assigned.popular),
+            *(assigned.arm_name, assigned.popular, both(where, steps.excluded)),
         )
+        return replace(made, steps=steps) if steps.all else made
+
+
+def surface_of(body: RecommendRequest) -> str:
+    """Return the surface that a request is for, by which merchandising rules apply."""
+    return str(getattr(body, "surface", None) or body.page)
 
 
 def _known(

@@ -10,15 +10,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from serving.filters.conditions import TRUE, Bound, Condition, Has, Within, conjuncts
+from serving.filters.expression import DECLARED
 from serving.languages import SOURCE
 from serving.profiles.history import ABSENT, History
+from serving.recommend.steps import NO_STEPS, Steps
+
+RULE = "rule"
+"""Source of products that a merchandising rule put into a list."""
 
 Mask = NDArray[np.bool_]
 """Of the items of a catalogue."""
@@ -42,21 +47,38 @@ class Shopper:
     language: str = SOURCE
 
 
-Bound = float | datetime
 AttributeFilter = tuple[str, tuple[str, ...], Bound | None, Bound | None]
 """Name of an attribute, the values of which an item needs one, and bounds of a number or date."""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What an item must meet to be shown. category: compared without case, any level. attributes:
-    all of them are met; values are compared without case."""
+    """What an item must meet to be shown: the condition ``where`` and all other fields, which are
+    short for conditions. category: compared without case, any level. attributes: all of them are
+    met; values are compared without case."""
 
     category: str | None = None
     min_price: float | None = None
     max_price: float | None = None
     available_only: bool = True
     attributes: tuple[AttributeFilter, ...] = ()
+    where: Condition = TRUE
+
+    def conditions(self) -> list[Condition]:
+        """Return the conditions that must all be met, without ``available_only``.
+
+        >>> Filters(category="Mugs", max_price=5.0).conditions()
+        [Has(attribute='category', values=('mugs',)), Within(attribute='price', low=None, high=5.0)]
+        """
+        found: list[Condition] = []
+        if self.category is not None:
+            found.append(Has("category", (self.category.casefold(),)))
+        if self.min_price is not None or self.max_price is not None:
+            found.append(Within("price", self.min_price, self.max_price))
+        for name, values, low, high in self.attributes:
+            attribute = DECLARED + name
+            found.append(Has(attribute, values) if values else Within(attribute, low, high))
+        return [*found, *conjuncts(self.where)]
 
 
 @dataclass(frozen=True)
@@ -67,7 +89,8 @@ class Request:
     list. exclude: not to be shown. recent: chosen in this session, for the reasons. unknown: item
     ids of the request that the model does not know. arm_name: of the experiment's arm, if any.
     popular: the holdout's popular products are wanted instead of the model's. language: code of the
-    reasons' language.
+    reasons' language. steps: the merchandising rules that apply; what they exclude is in the
+    filters too.
     """
 
     history: History
@@ -82,6 +105,7 @@ class Request:
     popular: bool = False
     language: str = SOURCE
     never_seen: bool = False
+    steps: Steps = NO_STEPS
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as plain values, at a tenth of the cost of the objects."""
@@ -91,9 +115,10 @@ class Request:
             {name: array.tobytes() for name, array in history.optional().items()},
             None if history.attributes is None else history.attributes.tobytes(),
             *(filters.category, filters.min_price, filters.max_price, filters.available_only),
-            filters.attributes,
+            *(filters.attributes, filters.where),
             *(self.k, self.exclude_seen, self.exclude, self.recent, self.unknown),
             *(self.reasons, self.arm_name, self.popular, self.language, self.never_seen),
+            self.steps,
         )
 
 
@@ -114,8 +139,8 @@ def _unpickle_request(
         kinds=kinds,
         attributes=None if attributes is None else np.frombuffer(attributes, np.int32),
     )
-    k, *rest = others[5:]
-    return Request(history, k, Filters(*others[:5]), *rest)
+    k, *rest = others[6:]
+    return Request(history, k, Filters(*others[:6]), *rest)
 
 
 @dataclass(frozen=True)
@@ -123,7 +148,8 @@ class RankedList:
     """items: int codes, best first. scores: float, comparable within a source.
 
     sources: "hybrid", "content", "segment" (popular in the history's categories), "popular",
-    "similar" or "holdout", one an item. rendered: each item's JSON, once the list was rendered.
+    "similar", "holdout" or "rule", one an item. rendered: each item's JSON, once the list was
+    rendered.
     """
 
     items: list[int]
@@ -156,6 +182,7 @@ class Response:
 
     Where the last ``n_explored`` places are drawn at random for each answer, exploration_pool is
     the rendered list that they are drawn from: first the places that stay, then the candidates.
+    rules: as ``IMPRESSIONS.rules``.
     """
 
     codes: list[int]
@@ -171,6 +198,7 @@ class Response:
     seconds: float = 0.0
     n_explored: int = 0
     exploration_pool: RankedList | None = None
+    rules: str | None = None
 
     @classmethod
     def of(
@@ -190,7 +218,8 @@ class Response:
             _json([item_ids[code] for code in ranked.items]),
             _json(ranked.scores),
             _json(propensities),
-            ranked.sources[0] if ranked.sources else "none",
+            # What a rule put first is not what made the list.
+            next(one for one in (*ranked.sources, "none") if one != RULE),
             tuple(Counter(ranked.sources).items()),
             **rest,
         )

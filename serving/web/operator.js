@@ -2,6 +2,7 @@
 import { api, element, say } from "./common.js";
 import { bars, lines } from "./charts.js";
 import { N_, _, clock, locale, moment, ngettext, number, percent, short } from "./messages.js";
+import { showRules } from "./rules.js";
 import { showTimeline } from "./timeline.js";
 
 const at = (id) => document.getElementById(id);
@@ -338,6 +339,7 @@ function experiments(found) {
 }
 
 async function refresh() {
+  showRules(operate); // says itself what is wrong, and needs no other key
   try {
     const [text, status, model, tests] = await Promise.all(
       ["/metrics", "/status", "/model", "/experiments"].map((path) => api(path)));

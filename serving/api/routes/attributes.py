@@ -11,7 +11,12 @@ from components.data.attributes import checked, types
 from components.settings import AttributeType
 from serving.api.middleware import Refused
 from serving.api.routing import auth_of, backend_of
+from serving.events.tables import profile_of
+from serving.filters.expression import Schema, compiled
+from serving.filters.syntax import FilterError
+from serving.models.loaded import LoadedModel
 from serving.recommend.query import Filtered
+from serving.recommend.types import Filters
 
 
 def checked_attributes(
@@ -39,16 +44,48 @@ def checked_attributes(
 
 def check_filters(body: Filtered, request: Request) -> None:
     """Raise ``Refused`` if a filter's attribute is not declared, is of another type, or is hidden
-    from the caller."""
+    from the caller, or if the filter expression is none."""
+    check_expression(body.filter, request)
     if not body.attributes:
         return
-    settings = backend_of(request).settings
-    declared = types(settings.ingest.items)
-    auth = auth_of(request)
-    if auth.keys.api is not None and not auth.caller(request).is_shop:
-        hidden = settings.serve.hidden_attributes
-        declared = {name: kind for name, kind in declared.items() if name not in hidden}
     try:
-        body.check_attributes(declared)
+        body.check_attributes(_declared(request))
     except ValueError as error:
         raise Refused(422, *error.args) from error
+
+
+def check_expression(text: str | None, request: Request) -> None:
+    """Raise ``Refused`` if a filter expression cannot be used, or names what is hidden from the
+    caller."""
+    if text is None:
+        return
+    users = types(backend_of(request).settings.ingest.users)
+    try:
+        compiled(text, Schema.of(_declared(request), users))
+    except FilterError as error:
+        raise Refused(422, str(error), "filter") from error
+
+
+def filters_of(body: Filtered, request: Request, loaded: LoadedModel, surface: str) -> Filters:
+    """Return the filters of a request that was checked, with the attributes of its shopper, and
+    what merchandising rules exclude on a surface.
+
+    Reads the event store where the request names a shopper.
+    """
+    backend, auth = backend_of(request), auth_of(request)
+    auth.identify(auth.caller(request), body)
+    profile = profile_of(body.user_id, body.session_id)
+    if profile is not None:
+        backend.live.follow(profile)
+    find = backend.recommendations.condition
+    return body.filters(find(body.filter, body.user_id, profile, loaded, surface))
+
+
+def _declared(request: Request) -> dict[str, AttributeType]:
+    """Return the attributes of products that the caller may filter by: type by name."""
+    settings, auth = backend_of(request).settings, auth_of(request)
+    declared = types(settings.ingest.items)
+    if auth.keys.api is None or auth.caller(request).is_shop:
+        return declared
+    hidden = settings.serve.hidden_attributes
+    return {name: kind for name, kind in declared.items() if name not in hidden}

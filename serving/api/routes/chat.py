@@ -11,6 +11,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from serving import metrics
 from serving.api.pools import CONVERSATION
+from serving.api.routes.attributes import check_expression
 from serving.api.routing import ACCEPT_LANGUAGE, ERRORS, IN_LANGUAGE, Json, backend_of
 from serving.api.schemas import (
     ConversationRequest,
@@ -38,8 +39,11 @@ def converse(
     backend.live.follow(shopper.profile)
     history = loaded.profiles.history(shopper.user_id, shopper.profile)
     follow = backend.settings.serve.language == AUTO
+    where = backend.recommendations.condition(
+        body.filter, shopper.user_id, shopper.profile, loaded, "conversation"
+    )
     reply = loaded.conversation.reply(
-        body.message, state, history, body.k, language(shopper.language), follow
+        body.message, state, history, body.k, language(shopper.language), follow, where
     )
     items = [
         {**loaded.engine.describe(code), "score": 0.0, "source": "conversation", "reason": reason}
@@ -100,6 +104,7 @@ async def conversation(body: ConversationRequest, request: Request) -> Response:
     """Find by need: describe what you look for, then refine the proposals."""
     backend = backend_of(request)
     backend.models.current()
+    check_expression(body.filter, request)
     shopper = shopper_of(request, body)
     if body.stream:
         parts = converse(backend, body, shopper)

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from serving.api.middleware import Refused
 from serving.api.pools import READING
-from serving.api.routes.attributes import check_filters
+from serving.api.routes.attributes import check_filters, filters_of
 from serving.api.routing import (
     ACCEPT_LANGUAGE,
     ERRORS,
@@ -83,8 +83,12 @@ async def similar(body: SimilarRequest, request: Request) -> Response:
     within(body.k, backend.settings.serve.max_k, "k")
     check_filters(body, request)
     within(len(body.item_ids), backend.settings.serve.max_history, "item_ids")
-    find = backend.recommendations.similar
-    found = await READING.run(find, body.item_ids, body.k, body.filters())
+
+    def find() -> bytes | None:
+        filters = filters_of(body, request, backend.models.current(), "similar")
+        return backend.recommendations.similar(body.item_ids, body.k, filters)
+
+    found = await READING.run(find)
     if found is None:
         raise Refused(404, "the model knows none of these items", "item_ids")
     return Json(found)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving.api.pools import READING
-from serving.api.routes.attributes import check_filters
+from serving.api.routes.attributes import check_filters, filters_of
 from serving.api.routing import ERRORS, Json, backend_of, within
 from serving.api.schemas import (
     CategoriesResponse,
@@ -17,15 +17,15 @@ from serving.api.schemas import (
     SearchResponse,
 )
 from serving.models.loaded import LoadedModel
-from serving.recommend.types import RankedList
+from serving.recommend.types import Filters, RankedList
 
 router = APIRouter(tags=["shopper"])
 
 
-def search_response(loaded: LoadedModel, body: SearchRequest) -> bytes:
+def search_response(loaded: LoadedModel, body: SearchRequest, filters: Filters) -> bytes:
     """Return the JSON of a ``SearchResponse``."""
     engine = loaded.engine
-    mask = engine.mask(body.filters())
+    mask = engine.mask(filters)
     if body.query.strip():
         codes, scores = loaded.search.find(body.query, mask, loaded.conversation.translated)
     else:
@@ -43,7 +43,12 @@ async def search(body: SearchRequest, request: Request) -> Response:
     backend = backend_of(request)
     within(body.k, backend.settings.serve.max_k, "k")
     check_filters(body, request)
-    return Json(await READING.run(search_response, backend.models.current(), body))
+    loaded = backend.models.current()
+
+    def find() -> bytes:
+        return search_response(loaded, body, filters_of(body, request, loaded, "search"))
+
+    return Json(await READING.run(find))
 
 
 @router.post("/facets", response_model=FacetsResponse, responses=ERRORS)
@@ -52,7 +57,9 @@ async def facets(body: FacetsRequest, request: Request) -> Response:
     backend = backend_of(request)
     check_filters(body, request)
     loaded = backend.models.current()
-    return Json(await READING.run(loaded.facets.json, body.filters()))
+    return Json(
+        await READING.run(lambda: loaded.facets.json(filters_of(body, request, loaded, "search")))
+    )
 
 
 @router.get("/categories", response_model=CategoriesResponse, responses=ERRORS)

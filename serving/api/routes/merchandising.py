@@ -1,0 +1,191 @@
+"""Routes of merchandising rules: list, change, delete, preview, audit trail.
+
+In: HTTP with the merchandiser's or the operator's key. Out: rows of the event store, which all
+workers read within a second or two.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi import Path as PathParameter
+from fastapi.responses import Response
+
+from serving.api.merchandising_schemas import (
+    Author,
+    Note,
+    PreviewRequest,
+    PreviewResponse,
+    RuleChanges,
+    RuleEntry,
+    RuleRequest,
+    RulesResponse,
+)
+from serving.api.middleware import Refused
+from serving.api.pools import OPERATION, WRITING
+from serving.api.routing import OPERATOR_ERRORS, Json, auth_of, backend_of
+from serving.api.schemas import ErrorResponse
+from serving.events import rules_table
+from serving.events.rules_table import RuleConflict, StoredRule
+from serving.events.tables import SECOND, profile_of
+from serving.filters.expression import BUILT_IN, KINDS, Schema
+from serving.languages import SOURCE
+from serving.merchandising.rulebook import parsed
+from serving.merchandising.rules import Rule, RuleId
+from serving.recommend.query import RecommendRequest
+from serving.recommend.types import Shopper
+
+router = APIRouter(tags=["operation"])
+LONGEST = 500
+"""Changes of one answer."""
+_CONFLICT: dict[int | str, dict[str, Any]] = {
+    409: {"model": ErrorResponse, "description": "the rule is of another version, or is not there"},
+    **OPERATOR_ERRORS,
+}
+RulePath = Annotated[RuleId, PathParameter()]
+
+
+def entry(stored: StoredRule, schema: Schema) -> RuleEntry:
+    """Return a stored change as an answer shows it."""
+    rule, problem = None, ""
+    if stored.content is not None:
+        rule, problem = parsed(stored, schema)
+        if rule is None:  # it may still be read: a filter of it names what is gone
+            try:
+                rule = Rule.model_validate_json(stored.content)
+            except ValueError:
+                rule = None
+    return RuleEntry(
+        rule_id=stored.rule_id,
+        version=stored.version,
+        revision=stored.revision,
+        rule=rule,
+        problem=problem,
+        role=stored.role,
+        author=stored.author,
+        note=stored.note,
+        changed_at=datetime.fromtimestamp(stored.timestamp / SECOND, UTC),
+    )
+
+
+def checked(rule: Rule, schema: Schema, place: str) -> None:
+    """Raise ``Refused`` if a rule names what does not exist. place: of it in the request."""
+    try:
+        rule.check(schema)
+    except ValueError as error:
+        message, field = error.args
+        raise Refused(422, str(message), f"{place}.{field}") from error
+
+
+@router.get("/merchandising/rules", response_model=RulesResponse, responses=OPERATOR_ERRORS)
+async def get_rules(request: Request) -> RulesResponse:
+    """The merchandising rules, and what they may name; needs the merchandiser or operator key."""
+    auth_of(request).check_merchandiser(request)
+    backend = backend_of(request)
+    schema = backend.rulebook.schema
+    stored = await OPERATION.run(rules_table.read_rules, backend.store.database)
+    entries = [entry(one, schema) for one in stored]
+    entries.sort(key=lambda one: (-(one.rule.priority if one.rule else 0), -one.revision))
+    own = [name for name, kind in schema.items if kind in KINDS]
+    return RulesResponse(
+        rules=entries,
+        attributes=[*BUILT_IN, *(name for name in own if name not in BUILT_IN)],
+        user_attributes=[f"user.{name}" for name, kind in schema.users if kind in KINDS],
+    )
+
+
+@router.put("/merchandising/rules/{rule_id}", response_model=RuleEntry, responses=_CONFLICT)
+async def put_rule(rule_id: RulePath, body: RuleRequest, request: Request) -> RuleEntry:
+    """Make or change a rule: in force here when this arrives, on other workers within seconds."""
+    role = auth_of(request).check_merchandiser(request)
+    backend = backend_of(request)
+    schema = backend.rulebook.schema
+    checked(body.rule, schema, "rule")
+    content = body.rule.model_dump_json(exclude_defaults=True)
+    return await _changed(request, rule_id, content, role, body.author, body.note, body.version)
+
+
+@router.delete("/merchandising/rules/{rule_id}", response_model=RuleEntry, responses=_CONFLICT)
+async def delete_rule(
+    rule_id: RulePath,
+    request: Request,
+    author: Annotated[Author, Query()] = "",
+    note: Annotated[Note, Query()] = "",
+    version: Annotated[int | None, Query(ge=1, le=1_000_000_000)] = None,
+) -> RuleEntry:
+    """Delete a rule; the audit trail keeps it."""
+    role = auth_of(request).check_merchandiser(request)
+    return await _changed(request, rule_id, None, role, author, note, version)
+
+
+async def _changed(
+    request: Request,
+    rule_id: str,
+    content: str | None,
+    role: str,
+    author: str,
+    note: str,
+    version: int | None,
+) -> RuleEntry:
+    backend = backend_of(request)
+
+    def change() -> StoredRule:
+        try:
+            stored = rules_table.put_rule(
+                *(backend.store.database, rule_id, content),
+                role=role,
+                author=author,
+                note=note,
+                version=version,
+            )
+        except RuleConflict as error:
+            raise Refused(409, str(error)) from error
+        backend.rulebook.refresh()
+        return stored
+
+    return entry(await WRITING.run(change), backend.rulebook.schema)
+
+
+@router.get("/merchandising/changes", response_model=RuleChanges, responses=OPERATOR_ERRORS)
+async def get_changes(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=LONGEST)] = 50,
+    before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+    rule_id: RuleId | None = None,
+) -> RuleChanges:
+    """The audit trail: who changed which rule, when, to what, and why."""
+    auth_of(request).check_merchandiser(request)
+    backend = backend_of(request)
+    found = await OPERATION.run(
+        rules_table.rule_changes, backend.store.database, limit, before, rule_id
+    )
+    return RuleChanges(changes=[entry(one, backend.rulebook.schema) for one in found])
+
+
+@router.post("/merchandising/preview", response_model=PreviewResponse, responses=OPERATOR_ERRORS)
+async def preview(body: PreviewRequest, request: Request) -> Response:
+    """What some shoppers would see before and after a change of rules; nothing is stored."""
+    auth = auth_of(request)
+    auth.check_merchandiser(request)
+    backend = backend_of(request)
+    backend.models.current()
+    for rule_id, rule in body.drafts.items():
+        if rule is not None:
+            checked(rule, backend.rulebook.schema, f"drafts.{rule_id}")
+    books = (backend.rulebook.book, backend.rulebook.book.changed(body.drafts))
+    client = auth.caller(request).client
+
+    def lists() -> bytes:
+        found = []
+        for one in body.shoppers:
+            profile = profile_of(one.user_id, one.session_id)
+            shopper = Shopper(*(one.user_id, one.session_id, profile, client, False, False, SOURCE))
+            asked = RecommendRequest(recent=one.recent, k=body.k)
+            show = backend.recommendations.preview
+            pair = show(asked, shopper, body.surface, books, body.at)
+            found.append(b'{"before":[%b],"after":[%b]}' % (pair[0], pair[1]))
+        return b'{"previews":[%b]}' % b",".join(found)
+
+    return Json(await OPERATION.run(lists))

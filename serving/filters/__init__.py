@@ -1,0 +1,1 @@
+"""Filters as expressions: parsed, checked against the attributes that exist, never executed."""
