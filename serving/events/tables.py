@@ -59,6 +59,7 @@ IMPRESSIONS = sa.Table(
     sa.Column("model_version", sa.String(200), nullable=False),
     sa.Column("source", sa.String(32), nullable=False),
     sa.Column("timestamp", sa.BigInteger, nullable=False),
+    sa.Column("surface", sa.String(32)),  # place of the shop; null: unknown
     sa.Index("impressions_profile", "profile"),
     sa.Index("impressions_timestamp", "timestamp"),
     sqlite_autoincrement=True,

@@ -42,7 +42,12 @@ ErasedAt = Callable[[str], int | None]
 """Profile → microseconds since 1970 of its erasure, None if it was not erased."""
 
 
-COLUMNS = {"rating": "ratings", "strength": "strengths", "excluding": "excluding"}
+COLUMNS = {
+    "rating": "ratings",
+    "strength": "strengths",
+    "excluding": "excluding",
+    "event": "events",
+}
 """Optional columns of the users' histories, and the arrays of ``Events`` they become."""
 
 CODES = {event: code for code, event in enumerate(EVENTS)}
@@ -563,6 +568,7 @@ class Profiles:
             None if np.isnan(ratings).all() else ratings,
             None if (strengths == 1).all() else strengths,
             None if excluding.all() else excluding,
+            None if (events == CODES["purchase"]).all() else events.astype(np.int8),
         )
 
     def _attributes(self, user_id: str | None, profile: str, put: Mapping[str, Any]) -> Codes:
@@ -584,7 +590,8 @@ def _followed_by(events: Events, codes: Codes, now: int, strength: float) -> Eve
     """Return the events, then ``codes``, which count as an event of this strength each."""
     n = len(codes)
     strengths = None if strength == 1 else np.full(n, strength, dtype=np.float32)
-    named = Events(codes, now - np.arange(n)[::-1], strengths=strengths)
+    looked_at = np.full(n, CODES["view"], dtype=np.int8)
+    named = Events(codes, now - np.arange(n)[::-1], strengths=strengths, events=looked_at)
     given = {
         name: np.concatenate([events.whole(name), named.whole(name)])
         for name in events.optional() | named.optional()

@@ -72,7 +72,8 @@ def cache_key(
 
     state: changes with the shopper's stored history. model: number of the model in memory. arm: of
     the shopper, where the pipeline depends on it. today: the date, where business rules do.
-    language: of the reasons; without them a response is the same in all languages.
+    language: of the reasons and of a surface's title; without them a response is the
+    same in all languages.
     """
     return (
         model,
@@ -87,7 +88,9 @@ def cache_key(
         request.max_price,
         request.available_only,
         request.exclude_seen,
-        request.reasons and language,
+        request.surface,
+        request.country,
+        (request.reasons or request.surface is not None) and language,
         today,
     )
 

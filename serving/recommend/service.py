@@ -10,9 +10,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+import orjson
 
 from components.settings import Settings
 from serving import metrics
@@ -36,6 +38,20 @@ from serving.shadow import Shadow
 logger = logging.getLogger("bentoml.bowerbird")
 
 
+@dataclass(frozen=True)
+class ShelfContent:
+    """A list that is shown. content: JSON of a ``RecommendResponse``. ids: JSON of its item ids."""
+
+    content: bytes
+    ids: str
+
+    @property
+    def item_ids(self) -> list[str]:
+        """The item ids, in their order."""
+        found: list[str] = orjson.loads(self.ids)
+        return found
+
+
 class RecommendationService:
     """Recommendations of one worker, on its event loop."""
 
@@ -51,6 +67,7 @@ class RecommendationService:
     ) -> None:
         self.cache = PageCache(settings.serve.cache_mb * 1e6)
         self._exclude_seen = settings.train.exclude_seen
+        self._surfaces = settings.serve.surfaces
         self._models = models
         self._live = live
         self._ranking = ranking
@@ -65,7 +82,26 @@ class RecommendationService:
         self._random = np.random.default_rng()
 
     async def recommend(self, body: RecommendRequest, shopper: Shopper) -> bytes:
-        """Return the JSON of a ``RecommendResponse``.
+        """Return the JSON of a ``RecommendResponse``. Raises as ``shelf``."""
+        return (await self.shelf(body, shopper)).content
+
+    async def page(
+        self, bodies: Sequence[RecommendRequest], shopper: Shopper
+    ) -> list[ShelfContent]:
+        """Return one shelf a body, without a product twice. Raises as ``shelf``.
+
+        What the page itself shows is on none of them.
+        """
+        shown = list(dict.fromkeys(item for body in bodies for item in body.page_items))
+        shelves = []
+        for body in bodies:
+            exclude = [*body.exclude, *shown]
+            shelves.append(await self.shelf(body.model_copy(update={"exclude": exclude}), shopper))
+            shown += shelves[-1].item_ids
+        return shelves
+
+    async def shelf(self, body: RecommendRequest, shopper: Shopper) -> ShelfContent:
+        """Return one list, logged as an impression.
 
         Raises:
             NotReady: no model is loaded yet.
@@ -98,15 +134,17 @@ class RecommendationService:
             response.propensities,
             response.version,
             response.source,
+            body.surface or body.page,
         )
         # json_tail begins inside the object and closes it.
-        return b'{"items":[%b],"impression_id":"%b","source":"%b","identified":%b,%b' % (
+        content = b'{"items":[%b],"impression_id":"%b","source":"%b","identified":%b,%b' % (
             response.items,
             impression_id.encode(),
             response.source.encode(),
             b"false" if shopper.profile is None else b"true",
             response.json_tail,
         )
+        return ShelfContent(content, response.ids)
 
     def rerank(self, body: RerankRequest, shopper: Shopper) -> bytes:
         """Return the JSON of a ``RerankResponse``: the given list in the order of the ranker.
@@ -125,7 +163,7 @@ class RecommendationService:
             ranked = loaded.engine.rerank(history, known, assigned.popular)
         item_ids = [loaded.engine.ids[code] for code in ranked.items]
         impression_id = self._impressions.log_items(
-            shopper, item_ids, ranked.scores, loaded.version, "rerank"
+            shopper, item_ids, ranked.scores, loaded.version, "rerank", body.surface
         )
         return loaded.engine.json_of(
             ranked,
@@ -235,8 +273,9 @@ class RecommendationService:
 
     def _request(self, body: RecommendRequest, shopper: Shopper, assigned: Assignment) -> Request:
         """Return the request in the codes of a model."""
+        surface = None if body.surface is None else self._surfaces[body.surface]
         return coded(
-            *(body, shopper, assigned.loaded.profiles, self._exclude_seen),
+            *(body, shopper, assigned.loaded.profiles, self._exclude_seen, surface),
             *(assigned.arm_name, assigned.popular),
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -67,7 +67,8 @@ class Request:
     list. exclude: not to be shown. recent: chosen in this session, for the reasons. unknown: item
     ids of the request that the model does not know. arm_name: of the experiment's arm, if any.
     popular: the holdout's popular products are wanted instead of the model's. language: code of the
-    reasons' language.
+    reasons' language. surface: of ``serve.surfaces``; None: the ranked list without one. page:
+    codes of what the page shows. country: of the trends of ``ShelfStatistics``.
     """
 
     history: History
@@ -82,6 +83,16 @@ class Request:
     popular: bool = False
     language: str = SOURCE
     never_seen: bool = False
+    surface: str | None = None
+    page: tuple[int, ...] = ()
+    country: str | None = None
+
+    def free(self, mask: Mask) -> Mask:
+        """Return bool (items,): the items of ``mask`` that the request and the history allow."""
+        free = mask.copy()
+        free[list(self.exclude)] = False
+        free[self.history.excluded if self.exclude_seen else self.history.disliked] = False
+        return free
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as plain values, at a tenth of the cost of the objects."""
@@ -94,6 +105,7 @@ class Request:
             filters.attributes,
             *(self.k, self.exclude_seen, self.exclude, self.recent, self.unknown),
             *(self.reasons, self.arm_name, self.popular, self.language, self.never_seen),
+            *(self.surface, self.page, self.country),
         )
 
 
@@ -123,17 +135,25 @@ class RankedList:
     """items: int codes, best first. scores: float, comparable within a source.
 
     sources: "hybrid", "content", "segment" (popular in the history's categories), "popular",
-    "similar" or "holdout", one an item. rendered: each item's JSON, once the list was rendered.
+    "similar", "holdout" or a source of ``shelves``, one an item. rendered: each item's JSON, once
+    the list was rendered. evidence: figures behind an item, by its code and their names.
     """
 
     items: list[int]
     scores: list[float]
     sources: list[str]
     rendered: list[bytes] = field(default_factory=list)
+    evidence: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def first(self, k: int) -> RankedList:
         """Return the list cut to its first ``k`` items."""
-        return RankedList(self.items[:k], self.scores[:k], self.sources[:k], self.rendered[:k])
+        return replace(
+            self,
+            items=self.items[:k],
+            scores=self.scores[:k],
+            sources=self.sources[:k],
+            rendered=self.rendered[:k],
+        )
 
     def take(self, places: Sequence[int]) -> RankedList:
         """Return the items at some places, in that order."""
@@ -142,6 +162,7 @@ class RankedList:
             [self.scores[at] for at in places],
             [self.sources[at] for at in places],
             [self.rendered[at] for at in places] if self.rendered else [],
+            self.evidence,
         )
 
 
