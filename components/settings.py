@@ -1569,6 +1569,7 @@ SURFACES: dict[str, dict[str, Any]] = {
     },
     "recently_viewed": {
         "source": "viewed",
+        "fallback": [],
         "fill": False,
         "events": ["view", "click"],
         "exclude": [],

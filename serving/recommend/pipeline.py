@@ -154,7 +154,7 @@ class Pipeline:
         surface = self.serve.surfaces[request.surface]
         first = shown.sources[0] if shown.sources else "none"
         own = OWN_SOURCES.get(surface.source, {surface.source})
-        is_fallback = first not in own
+        is_fallback = bool(shown.items) and first not in own
         return {
             "surface": request.surface,
             "title": title_of(request.surface, first, is_fallback, language(request.language)),

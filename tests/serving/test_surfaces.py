@@ -159,6 +159,13 @@ def test_recently_viewed_newest_first(shop: httpx.Client, engine: Engine) -> Non
     assert ids(on_page) == [second]
 
 
+def test_without_a_view_there_is_no_shelf_of_viewed_products(shop: httpx.Client) -> None:
+    answer = ask(shop, user_id="surfaces-8", surface="recently_viewed", k=5)
+    assert (answer["items"], answer["source"], answer["sources"]) == ([], "none", {})
+    assert not answer["fallback"]
+    assert answer["title"] == "Recently viewed"
+
+
 def test_trending_is_tested(
     shop: httpx.Client, engine: Engine, statistics: ShelfStatistics
 ) -> None:

@@ -88,7 +88,7 @@ class BasketPairs:
         if train.authenticated is not None:
             bought &= train.authenticated
         bought = train.where(bought).counted()
-        matrix = baskets_of(bought)
+        matrix, _ = baskets_of(bought)
         counts = np.asarray(matrix.sum(axis=0)).ravel()
         with np.errstate(divide="ignore"):
             scale = np.where(counts > 0, 1 / np.sqrt(counts), 0)
@@ -164,8 +164,9 @@ class BasketPairs:
         )
 
 
-def baskets_of(bought: Interactions) -> sp.csr_matrix:
-    """Return float32 CSR (baskets, items) with a 1 at each product of a basket."""
+def baskets_of(bought: Interactions) -> tuple[sp.csr_matrix, Int64Array]:
+    """Return float32 CSR (baskets, items) with a 1 at each product of a basket, and int64
+    (baskets,), the place of each one's first event. Without those above ``LARGEST_BASKET``."""
     days = bought.times // DAY
     first = np.ones(len(bought), dtype=bool)
     first[1:] = (bought.users[1:] != bought.users[:-1]) | (days[1:] != days[:-1])
@@ -176,4 +177,5 @@ def baskets_of(bought: Interactions) -> sp.csr_matrix:
     matrix = sp.csr_matrix((ones, (rows, bought.items)), shape=shape)
     matrix.sum_duplicates()
     matrix.data[:] = 1
-    return matrix[np.diff(matrix.indptr) <= LARGEST_BASKET]
+    kept = np.diff(matrix.indptr) <= LARGEST_BASKET
+    return matrix[kept], np.flatnonzero(first)[kept]
