@@ -20,7 +20,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run models datasets spark s3 lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings messages docs clean
+.PHONY: help run models datasets spark s3 lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings messages client docs clean
 
 help:            ## this list
 	@grep -E '^[a-z0-9-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -116,6 +116,14 @@ messages: $(STAMP) ## add the texts that are new in the code to the catalogues i
 		pybabel --quiet update --input-file $(POT) --output-file $$file --no-fuzzy-matching \
 			--ignore-obsolete --ignore-pot-creation-date --width 100 \
 			--locale $$(basename $$file .po) || exit 1; done
+
+CLIENT_GENERATOR := .venv/client-generator
+client: $(STAMP) ## the typed Python client, generated from the OpenAPI document
+	python -m serving.api.document clients/python/openapi.json
+	pip install --quiet --target $(CLIENT_GENERATOR) openapi-python-client==0.29.1
+	cd clients/python && PYTHONPATH=../../$(CLIENT_GENERATOR) PATH=$(CURDIR)/$(CLIENT_GENERATOR)/bin:$$PATH \
+		python -m openapi_python_client generate --path openapi.json --meta none \
+		--output-path bowerbird_client --overwrite
 
 docs: $(STAMP)   ## the documentation as a site: site/index.html
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict

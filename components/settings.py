@@ -52,6 +52,7 @@ from components.currencies import CODES
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
 PREFIX = "BOWERBIRD_"
 """Of the variables that override settings."""
 Keys = tuple[str, ...]
@@ -1509,6 +1510,94 @@ class Retention(Section):
     """Free space on SQLite's disk below which no new impression is stored."""
 
 
+ShelfSource = Literal[
+    "personal", "new", "similar", "goes_with", "together", "due", "viewed", "rising", "popular"
+]
+SurfaceName = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,31}$")]
+
+
+class Surface(Section):
+    """What one place of the shop shows. See docs/serving.md, Surfaces."""
+
+    source: ShelfSource = "personal"
+    """Where its products come from: `personal` (the ranked list), `new`, `similar`, `goes_with`,
+    `together`, `due`, `viewed`, `rising` or `popular`."""
+    fallback: list[ShelfSource] = ["popular"]
+    """Sources that are used, in this order, where `source` has too few products."""
+    fill: bool = True
+    """Whether `fallback` also fills the places that `source` leaves free; `false`: it is used only
+    where `source` has no product at all, so that the title is true of each product."""
+    events: list[Event] | None = None
+    """Kinds of events of the history that count; null = all. A kind whose weight in
+    `preprocess.event_weights` is 0 never counts."""
+    exclude: list[Event] | None = None
+    """Kinds of events whose products are left out; null = as `train.exclude_seen`; [] = none. What
+    was disliked is always left out."""
+    category: str | None = None
+    """Only products of this category, unless the request names one."""
+    min_price: NonNegativeFloat | None = None
+    """Lowest price, unless the request names one."""
+    max_price: NonNegativeFloat | None = None
+    """Highest price, unless the request names one."""
+    business_rules: bool = True
+    """Whether `serve.rules` and `serve.exploration` change the list."""
+    min_support: Annotated[int, Field(ge=2)] = 3
+    """Of `together`: baskets that a pair of products needs."""
+    min_lift: NonNegativeFloat = 1.0
+    """Of `together`: how many times as often as by chance a pair is bought."""
+    false_discoveries: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Of `rising`: share of its products that may have risen by chance."""
+    new_days: PositiveInt = 28
+    """Of `new`: days since a product's first sale, or since it was added after the training."""
+
+
+SURFACES: dict[str, dict[str, Any]] = {
+    "home": {},
+    "product": {"source": "similar", "fallback": ["personal"], "exclude": []},
+    "goes_with": {"source": "goes_with", "fallback": ["together", "personal"], "fill": False},
+    "bought_together": {
+        "source": "together",
+        "fallback": ["goes_with", "similar"],
+        "fill": False,
+        "exclude": [],
+        "business_rules": False,
+    },
+    "basket": {"source": "together", "fallback": ["personal"], "exclude": []},
+    "buy_again": {
+        "source": "due",
+        "fill": False,
+        "events": ["purchase"],
+        "exclude": [],
+        "business_rules": False,
+    },
+    "recently_viewed": {
+        "source": "viewed",
+        "fallback": [],
+        "fill": False,
+        "events": ["view", "click"],
+        "exclude": [],
+        "business_rules": False,
+    },
+    "trending": {"source": "rising", "fill": False, "exclude": []},
+    "new_for_you": {"source": "new", "fallback": ["personal"], "fill": False},
+    "category": {"exclude": []},
+    "email": {},
+}
+"""The surfaces that every shop has; a shop's own settings replace single fields of them."""
+
+
+def _with_default_surfaces(given: object) -> object:
+    """Return the given surfaces over SURFACES, field by field."""
+    if not isinstance(given, dict):
+        return given
+    merged = {
+        name: {**fields, **given[name]} if isinstance(given.get(name), dict) else fields
+        for name, fields in SURFACES.items()
+        if not isinstance(given.get(name), Surface)
+    }
+    return {**given, **merged}
+
+
 class Serve(Section):
     host: str = "127.0.0.1"
     """Address to listen on; beyond loopback only with both keys set, see docs/serving.md."""
@@ -1629,6 +1718,19 @@ class Serve(Section):
     """Business rules applied after the ranker."""
     exploration: Exploration = Exploration()
     """Random positions, logged with their propensities."""
+    surfaces: Annotated[
+        dict[SurfaceName, Surface],
+        BeforeValidator(_with_default_surfaces),
+        Field(max_length=50, validate_default=True),
+    ] = {}
+    """What each place of the shop shows, by the name that a request has as `surface`.
+
+    There are home, product, goes_with, bought_together, basket, buy_again, recently_viewed,
+    trending, new_for_you, category and email; fields that are given here replace theirs, and
+    further surfaces may be named. No training depends on them.
+    """
+    cursor_minutes: PositiveInt = 60
+    """Minutes after which the next page of a list can no longer be requested."""
     experiment: Experiment = Experiment()
     """A/B test of the champion against the challenger, or against other business rules."""
     canary: Canary = Canary()

@@ -32,6 +32,9 @@ MAX_REFUSED = 36
 MAX_TERMS = 12
 MAX_PROPOSALS = 20
 MAX_SHOWN = 200
+MAX_CURSOR = 100_000
+MAX_PAGED = 2000
+MAX_SHELVES = 20
 """Hard limits; ``serve.max_k`` and ``serve.max_history`` of params.yaml may be lower."""
 
 LONGEST_VALUE, LONGEST_TEXT, MOST_VALUES = 200, 2000, 20

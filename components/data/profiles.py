@@ -14,9 +14,11 @@ import pyarrow as pa
 
 from components.data.attributes import attribute_columns, with_attributes
 from components.data.dataset import Prepared
+from components.data.schema import EVENTS
 from components.file_erasure import replace_table
 
 PROFILES = Path("models/profiles/profiles.parquet")
+PURCHASE = EVENTS.index("purchase")
 
 
 def profiles_file(root: Path, model: Path) -> Path:
@@ -40,7 +42,8 @@ def attributes_file(profiles: Path) -> Path:
 def write_profiles(prepared: Prepared, file: Path) -> None:
     """Write every interaction by the shop's ids: user_id, item_id, timestamp, and rating, strength
     and excluding (see ``Histories``) if any interaction has a rating, if not all have strength 1,
-    or if not all exclude their item. Serving reads it."""
+    or if not all exclude their item, and event (index into ``schema.EVENTS``) if not all are
+    purchases. Serving reads it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     interactions = prepared.interactions
     frame = pd.DataFrame(
@@ -56,6 +59,8 @@ def write_profiles(prepared: Prepared, file: Path) -> None:
         frame["strength"] = interactions.strengths
     if interactions.excluding is not None:
         frame["excluding"] = interactions.excluding
+    if (interactions.events != PURCHASE).any():
+        frame["event"] = interactions.events
     replace_table(file, pa.Table.from_pandas(frame, preserve_index=False))
     _write_attributes(prepared, attributes_file(file))
 

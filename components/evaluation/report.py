@@ -3,7 +3,7 @@
 In: ``models/candidates/test``, ``models/hybrid``, ``data/prepared``; with ``evaluate.protocol:
 leave_one_out`` the models are fitted again. Out: ``reports/evaluation.csv`` (a row for each model),
 ``reports/evaluation.json`` (DVC's metrics) and ``reports/evaluation``: ``report.html``, one file
-with its figures inside, and ``significance.csv``.
+with its figures inside, ``significance.csv`` and ``surfaces.csv``.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ from components.evaluation.protocol import (
     sliced_ndcg,
     some_users,
 )
+from components.evaluation.surfaces import evaluate_surfaces
 from components.recommenders.base import NeedsLoggedFeedback, Recommender
 from components.recommenders.factory import MODELS, build, needs_log
+from components.recommenders.shelves.statistics import ShelfStatistics
 from components.recommenders.train import CANDIDATES, IMPRESSIONS, load_candidates
 from components.recommenders.two_stage.blending import fit_weights
 from components.recommenders.two_stage.hybrid import Hybrid
@@ -283,7 +285,7 @@ def write_report(
     """Write the page: one file that contains its figures, with all text escaped.
 
     table: a row for each model. pairs: of ``pairwise``. facts: users, items, question, served
-    (of ``evaluate_served``) and versus (of ``versus_single``).
+    (of ``evaluate_served``), surfaces (of ``evaluate_surfaces``) and versus (of ``versus_single``).
     """
     table = table.sort_values("ndcg@10", ascending=False)
     models = table["model"].tolist()
@@ -330,6 +332,17 @@ def _served(
     return evaluate_served(setup.models, log.pick(rows), n_items, exclude, settings.seed)
 
 
+def _surfaces(settings: Settings, prepared: Prepared, setup: Setup) -> list[dict[str, Any]]:
+    """Return what the surfaces of the shop bring (``evaluation.surfaces``)."""
+    if settings.evaluate.protocol != "time":
+        return []  # its models know the test window
+    statistics = ShelfStatistics.of_prepared(prepared, prepared.test_start)
+    samples = settings.evaluate.bootstrap_samples
+    plain = setup.models["hybrid"]
+    found = evaluate_surfaces(prepared, statistics, plain, samples, settings.seed)
+    return [vars(one) for one in found]
+
+
 def run(settings: Settings, root: Path) -> None:
     """The stage ``evaluate``: metrics of every model on the held-out data."""
     prepared = load_prepared(root / "data/prepared", root / "models/vectors")
@@ -369,7 +382,10 @@ def run(settings: Settings, root: Path) -> None:
     }
     metrics["hybrid_to_best_single"] = versus["ratio"]
     (reports / "evaluation.json").write_text(json.dumps(metrics, indent=2))
+    surfaces = _surfaces(settings, prepared, setup)
+    pd.DataFrame(surfaces).to_csv(reports / "evaluation/surfaces.csv", index=False)
     facts = {
+        "surfaces": surfaces,
         "users": f"{len(task.users):,}",
         "items": f"{len(prepared.catalogue):,}",
         "question": setup.question,

@@ -16,6 +16,9 @@ from pathlib import Path
 from components.data.dataset import load_prepared
 from components.data.holdout import window_task
 from components.data.profiles import PROFILES, write_profiles
+from components.manifest import write_manifest
+from components.recommenders.shelves.statistics import FOLDER as SHELVES
+from components.recommenders.shelves.statistics import ShelfStatistics
 from components.recommenders.train import CANDIDATES, load_candidates
 from components.recommenders.two_stage.blending import fit_weights
 from components.recommenders.two_stage.hybrid import Hybrid
@@ -46,13 +49,16 @@ def run(settings: Settings, root: Path) -> None:
     ).fit(until_test, catalogue)
 
     write_profiles(prepared, root / PROFILES)
-    replace_model(model, root / "models/hybrid")
+    shelves = ShelfStatistics.of_prepared(prepared, prepared.test_start)
+    replace_model(model, shelves, root / "models/hybrid")
 
 
-def replace_model(model: Hybrid, folder: Path) -> None:
+def replace_model(model: Hybrid, shelves: ShelfStatistics, folder: Path) -> None:
     """Write the model folder; a killed run leaves the one before as it was."""
     partial = folder.with_name(f".{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     model.save(partial)
+    shelves.save(partial / SHELVES)
+    write_manifest(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from components.data.dataset import load_prepared
 from components.recommenders.rank import replace_model
+from components.recommenders.shelves.statistics import ShelfStatistics
 from components.recommenders.train import CANDIDATES, load_candidates
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings
@@ -33,4 +34,4 @@ def run(settings: Settings, root: Path) -> None:
         weights=evaluated.weights,
         ranked_attributes=evaluated.attributes,
     ).fit(prepared.interactions, prepared.catalogue)
-    replace_model(model, root / "models/served")
+    replace_model(model, ShelfStatistics.of_prepared(prepared), root / "models/served")

@@ -41,6 +41,8 @@ from components.manifest import write_manifest
 from components.notifications import deliver
 from components.permissions import close_tree
 from components.recommenders.refresh import carried_vectors, refresh
+from components.recommenders.shelves.statistics import FOLDER as SHELVES
+from components.recommenders.shelves.statistics import ShelfStatistics
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.registry.artifacts import log_refreshed, restore_served
 from components.registry.folders import SERVING, folder_digest, put_in_place
@@ -255,6 +257,7 @@ def _publish(
         new = folders.new()
         shutil.rmtree(new, ignore_errors=True)
         model.save(new)
+        ShelfStatistics.of_prepared(prepared).save(new / SHELVES)
         for name in SERVING_PARTS:
             part = folders.served(report.source) / name
             if part.is_dir():

@@ -48,6 +48,7 @@ def create_app(serve: Serve) -> FastAPI:
         description=(
             "Recommendations for an online shop. Liveness: GET /livez. Readiness: GET /readyz."
         ),
+        generate_unique_id_function=lambda route: route.name,  # names of a generated client
         openapi_url=None,  # FastAPI would make the document for each request
         docs_url=None,
         redoc_url=None,

@@ -205,6 +205,10 @@ class Auth:
     def _sign(self, purpose: bytes, message: bytes, size: int) -> bytes:
         return blake2b(message, digest_size=size, key=self._secret, person=purpose).digest()
 
+    def sign_cursor(self, content: bytes) -> bytes:
+        """Return the signature of a cursor (``cursors``), 16 bytes."""
+        return self._sign(b"list cursor", content, 16)
+
     def _key_id(self, key: bytes) -> str:
         return self._sign(b"client key", key, 12).hex()
 

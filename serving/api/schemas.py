@@ -131,8 +131,18 @@ class Item(BaseModel):
 
 class ScoredItem(Item):
     score: float = Field(description="higher is better; comparable within one source")
-    source: str = Field(description="hybrid, content, segment, popular, similar, search or rerank")
+    source: str = Field(
+        description="hybrid, content, segment, popular, similar, search or rerank; on a surface "
+        "also new, goes_with, together, due, viewed or rising"
+    )
     reason: str | None = Field(None, description="a short text that states facts")
+    evidence: dict[str, float] | None = Field(
+        None,
+        description="figures behind an item of a surface. together: support (baskets with both), "
+        "lift. due: bought (days with a purchase), days_since, interval_days (the customer's "
+        "median, else the product's), due (days_since / interval_days). rising: growth (sales "
+        "through those at the shop's pace), sold (in the last 7 days)",
+    )
 
 
 class Answered(BaseModel):
@@ -179,6 +189,27 @@ class RecommendResponse(Answered):
     identified: bool = Field(description=IDENTIFIED)
     history_length: int = Field(description="events that the answer is based on")
     arm: str | None = Field(None, description="control or treatment while an experiment runs")
+    surface: str | None = Field(None, description="of the request")
+    title: str | None = Field(
+        None,
+        description="what the shelf may be called, in the answer's language; of a fallback its "
+        "own; empty for a surface that the shop added",
+    )
+    sources: dict[str, int] | None = Field(
+        None, description="of a surface: how many of the items came from each source"
+    )
+    fallback: bool | None = Field(
+        None, description="of a surface: its own source had nothing, so a fallback's list is shown"
+    )
+    next: str | None = Field(
+        None, description="cursor of the next page, if the request had one; null: this is the last"
+    )
+
+
+class PageResponse(BaseModel):
+    """One shelf for each of the request, in its order; no product is on two of them."""
+
+    shelves: list[RecommendResponse]
 
 
 class RerankResponse(Answered):
@@ -484,6 +515,10 @@ class StatusResponse(BaseModel):
     activity: list[dict[str, Any]] = Field(
         description="of each hour: start, impressions, events by kind, and followed: the events "
         "that named an impression"
+    )
+    surfaces: list[dict[str, Any]] = Field(
+        description="what came of the lists by their place in the shop: surface, impressions, "
+        "followed and bought (lists that an event, that a purchase named)"
     )
     drift: dict[str, Any] | None = Field(
         description="the newest verdict; page: its report's path below /reports"

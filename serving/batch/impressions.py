@@ -60,10 +60,16 @@ def check_room(database: Database, retention: Retention, parts: Iterable[Path]) 
         )
 
 
-def log(database: Database, version: str, lists: Sequence[Mapping[str, Any]]) -> None:
+def log(
+    database: Database,
+    version: str,
+    lists: Sequence[Mapping[str, Any]],
+    surface: str | None = None,
+) -> None:
     """Write the impressions and the exposures to the holdout; durable on return.
 
-    Those that a killed run wrote already stay as they are. version: of the model.
+    Those that a killed run wrote already stay as they are. version: of the model. surface: of the
+    request.
 
     Raises:
         StoreError: the database failed; call it again.
@@ -77,6 +83,7 @@ def log(database: Database, version: str, lists: Sequence[Mapping[str, Any]]) ->
                 "session_id": None,
                 "model_version": version,
                 "source": BATCH,
+                "surface": surface,
                 "timestamp": one["made_at"],
                 "rules": None,
             }

@@ -285,11 +285,13 @@ class _Run:
             raise StoreError("the event store cannot be read: run again, finished parts are kept")
         self._live.hold_only([f"user:{one}" for one in asked.users])
         self._profiles.base = self._histories.of(self._customers.ids[part], self._places[part])
+        named = self._plan.request.surface
+        surface = None if named is None else self._settings.serve.surfaces[named]
         return [
             coded(
                 self._plan.request,
                 Shopper(user, None, f"user:{user}", "", language=self._plan.language),
-                *(self._profiles, self._settings.train.exclude_seen),
+                *(self._profiles, self._settings.train.exclude_seen, surface),
                 popular=exposure is not None and exposure.arm == POPULAR,
             )
             for user, exposure in zip(asked.users, asked.exposures, strict=True)
@@ -338,7 +340,7 @@ class _Run:
                 full = [one for one in lists if one["item_ids"] != "[]"]
                 left_out["no product passes the filters"] += len(lists) - len(full)
                 if self._plan.logged:
-                    log(self._database, self._source.version, full)
+                    log(self._database, self._source.version, full, self._plan.request.surface)
                 rows = [row for one in full for row in _rows(one)]
                 if rows:
                     self._output.write(rows)

@@ -17,8 +17,8 @@ from serving.batch.customers import Segment
 from serving.languages import AUTO, SOURCE, languages
 from serving.recommend.query import RecommendRequest
 
-OF_CUSTOMER = ("user_id", "session_id", "recent", "page", "page_items")
-"""Fields of ``POST /recommend`` that belong to one shopper."""
+OF_CUSTOMER = ("user_id", "session_id", "recent", "page", "page_items", "cursor")
+"""Fields of ``POST /recommend`` that belong to one shopper, or to a page."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def plan_of(
         raise ValueError(f"-k {k}: serve.max_k is {settings.serve.max_k}")
     try:
         body.check_attributes(types(settings.ingest.items))
+        body.check_surface(settings.serve.surfaces)
     except ValueError as error:
         sentence, place = error.args
         raise ValueError(f"--request: {place}: {sentence}") from error

@@ -107,7 +107,7 @@ def ranker_of(settings: Settings, database: Database, source: ModelVersion) -> R
     ranker = Ranker(
         *(uuid.uuid4().hex, source.folder.resolve(), source.version, columns),
         # Without the event store's address and other credentials: it is sent to executors.
-        Serve(rules=serve.rules, exploration=serve.exploration),
+        Serve(rules=serve.rules, exploration=serve.exploration, surfaces=serve.surfaces),
         *(tuple(products), vectors),
     )
     ranker.use(engine)

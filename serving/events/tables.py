@@ -62,6 +62,7 @@ IMPRESSIONS = sa.Table(
     # JSON object, null where none applied: rules: revisions of the merchandising rules that
     # applied, placed: places, from 1, that a rule decided.
     sa.Column("rules", sa.Text),
+    sa.Column("surface", sa.String(32)),  # place of the shop; null: unknown
     sa.Index("impressions_profile", "profile"),
     sa.Index("impressions_timestamp", "timestamp"),
     sqlite_autoincrement=True,

@@ -86,6 +86,37 @@ def removed_impressions(database: Database, since: int = 0) -> list[dict[str, An
         return [dict(row) for row in rows]
 
 
+def surfaces(database: Database, since: int) -> list[dict[str, Any]]:
+    """Return what came of the lists shown since a time by their place in the shop, the one with
+    most lists first.
+
+    Each has: surface, impressions, followed and bought (lists that an event named, that a purchase
+    named).
+
+    Raises:
+        StoreError: the database failed.
+    """
+    named = sa.and_(IMPRESSIONS.c.timestamp >= since, IMPRESSIONS.c.surface.is_not(None))
+    joined = IMPRESSIONS.outerjoin(EVENTS, EVENTS.c.impression_id == IMPRESSIONS.c.impression_id)
+    of_lists = sa.func.count(sa.distinct(IMPRESSIONS.c.row_id))
+    bought = sa.case((EVENTS.c.event == "purchase", IMPRESSIONS.c.row_id))
+    followed = sa.case((EVENTS.c.row_id.is_not(None), IMPRESSIONS.c.row_id))
+    statement = (
+        sa.select(
+            IMPRESSIONS.c.surface,
+            of_lists.label("impressions"),
+            sa.func.count(sa.distinct(followed)).label("followed"),
+            sa.func.count(sa.distinct(bought)).label("bought"),
+        )
+        .select_from(joined)
+        .where(named)
+        .group_by(IMPRESSIONS.c.surface)
+        .order_by(of_lists.desc(), IMPRESSIONS.c.surface)
+    )
+    with database.connected() as connection:
+        return [dict(row) for row in connection.execute(statement).mappings()]
+
+
 def activity(database: Database, since: int, step: int) -> list[dict[str, Any]]:
     """Return impressions and events in each interval of ``step`` microseconds, the newest last.
 

@@ -13,12 +13,18 @@ from numpy.typing import NDArray
 
 from components.data.attribute_codes import UserAttributes, Vocabulary
 from components.data.dataset import Histories, without_disliked
+from components.data.schema import EVENTS
 
 Codes = NDArray[np.int32]
 NO_CODES: Codes = np.empty(0, dtype=np.int32)
 EXPLAINED = 50
 """The newest so many events may be named as the reason of an item."""
-ABSENT = {"ratings": np.float32(np.nan), "strengths": np.float32(1), "excluding": np.True_}
+ABSENT = {
+    "ratings": np.float32(np.nan),
+    "strengths": np.float32(1),
+    "excluding": np.True_,
+    "events": np.int8(EVENTS.index("purchase")),
+}
 """What each event has where the optional array of that name is None. See ``Histories``."""
 
 
@@ -27,7 +33,7 @@ class Events:
     """Events of a shopper in the codes of a model, oldest first.
 
     items: int32 (n,). times: int64 (n,) seconds. ratings, strengths, excluding: (n,) as in
-    ``Histories``, or None.
+    ``Histories``, or None. events: int8 (n,), index into ``schema.EVENTS``; None: all purchases.
     """
 
     items: np.ndarray
@@ -35,6 +41,7 @@ class Events:
     ratings: np.ndarray | None = None
     strengths: np.ndarray | None = None
     excluding: np.ndarray | None = None
+    events: np.ndarray | None = None
 
     def optional(self) -> dict[str, np.ndarray]:
         """Return the optional arrays that are there, by name."""
@@ -68,6 +75,22 @@ class Events:
         strengths = self.whole("strengths").astype(np.float32)
         strengths[places] = 0
         return replace(self, strengths=strengths).pick(keep)
+
+    def of_kinds(self, counting: Sequence[str] | None, excluding: Sequence[str] | None) -> Self:
+        """Return the events of which only some kinds count, and only some exclude their item.
+
+        counting, excluding: names of ``schema.EVENTS``; None: as they do. Dislikes stay, and events
+        that do neither are gone.
+        """
+        kinds, strengths = self.whole("events"), self.whole("strengths")
+        excludes = self.whole("excluding").astype(bool)
+        if counting is not None:
+            counts = np.isin(kinds, [EVENTS.index(name) for name in counting])
+            strengths = np.where(counts | (strengths < 0), strengths, np.float32(0))
+        if excluding is not None:
+            excludes = np.isin(kinds, [EVENTS.index(name) for name in excluding])
+        chosen = replace(self, strengths=strengths.astype(np.float32), excluding=excludes)
+        return chosen.pick((strengths != 0) | excludes)
 
     @property
     def length(self) -> int:
@@ -124,7 +147,7 @@ def stack(histories: Sequence[History], vocabulary: Vocabulary | None = None) ->
     vocabulary: of the shoppers' attributes; None: they do not matter.
     """
     lengths = [len(one.items) for one in histories]
-    there = {name for one in histories for name in one.optional()}
+    there = {name for one in histories for name in one.optional()} - {"events"}
     return Histories(
         np.concatenate([one.items for one in histories]).astype(np.int32, copy=False),
         np.concatenate([one.times for one in histories]).astype(np.int64, copy=False),

@@ -52,6 +52,8 @@ class PastAttributes(Protocol):
 
     def get(self, user_id: str | None) -> Codes: ...
 
+    def values_of(self, user_id: str | None) -> dict[str, Any]: ...
+
 
 class PastHistories(Protocol):
     """Users' histories in the training data of one model.
@@ -83,7 +85,12 @@ class KeepsRows(Protocol):
     def clear(self) -> None: ...
 
 
-COLUMNS = {"rating": "ratings", "strength": "strengths", "excluding": "excluding"}
+COLUMNS = {
+    "rating": "ratings",
+    "strength": "strengths",
+    "excluding": "excluding",
+    "event": "events",
+}
 """Optional columns of the users' histories, and the arrays of ``Events`` they become."""
 
 CODES = {event: code for code, event in enumerate(EVENTS)}
@@ -620,6 +627,7 @@ class Profiles:
             None if np.isnan(ratings).all() else ratings,
             None if (strengths == 1).all() else strengths,
             None if excluding.all() else excluding,
+            None if (events == CODES["purchase"]).all() else events.astype(np.int8),
         )
 
     def _attributes(self, user_id: str | None, profile: str, put: Mapping[str, Any]) -> Codes:
@@ -652,7 +660,8 @@ def _followed_by(events: Events, codes: Codes, now: int, strength: float) -> Eve
     """Return the events, then ``codes``, which count as an event of this strength each."""
     n = len(codes)
     strengths = None if strength == 1 else np.full(n, strength, dtype=np.float32)
-    named = Events(codes, now - np.arange(n)[::-1], strengths=strengths)
+    looked_at = np.full(n, CODES["view"], dtype=np.int8)
+    named = Events(codes, now - np.arange(n)[::-1], strengths=strengths, events=looked_at)
     given = {
         name: np.concatenate([events.whole(name), named.whole(name)])
         for name in events.optional() | named.optional()

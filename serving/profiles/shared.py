@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import orjson
@@ -18,7 +19,7 @@ from components.data.attribute_codes import Vocabulary
 from serving.events.errors import StoreError
 from serving.events.history_table import Shared, shared_versions
 from serving.events.store import EventStore
-from serving.profiles.history import ABSENT, NO_CODES, Codes, Events
+from serving.profiles.history import ABSENT, Codes, Events
 from serving.profiles.profiles import COLUMNS, CodesOf, ErasedAt
 
 MOST_HELD = 20_000
@@ -98,11 +99,15 @@ class SharedAttributes:
 
     def get(self, user_id: str | None) -> Codes:
         """Return int32 (n,): the codes of a user's values."""
-        found = self.shared.get(user_id or "", self.version)
-        if found is None or found[1] is None or not self.vocabulary.values:
-            return NO_CODES
-        by_column = self.vocabulary.codes_of(orjson.loads(found[1]))
+        values = self.values_of(user_id) if self.vocabulary.values else {}
+        by_column = self.vocabulary.codes_of(values)
         return np.array([code for codes in by_column.values() for code in codes], dtype=np.int32)
+
+    def values_of(self, user_id: str | None) -> dict[str, Any]:
+        """Return a user's values by name; what is not known is absent."""
+        found = self.shared.get(user_id or "", self.version)
+        values = {} if found is None or found[1] is None else orjson.loads(found[1])
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class SharedProfiles:

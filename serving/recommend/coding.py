@@ -6,12 +6,15 @@ shopper's history.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from components.settings import Surface
 from serving.filters.conditions import TRUE, Condition
 from serving.profiles.profiles import Profiles
 from serving.recommend.query import RecommendRequest
-from serving.recommend.types import Request, Shopper
+from serving.recommend.types import Filters, Request, Shopper
 
 PAGE_HISTORY = 10
 """Events of the history that still count on a product or basket page."""
@@ -22,14 +25,15 @@ def coded(
     shopper: Shopper,
     profiles: Profiles,
     exclude_seen: bool,
+    surface: Surface | None = None,
     arm_name: str | None = None,
     popular: bool = False,
     where: Condition = TRUE,
 ) -> Request:
     """Return the request in the codes of the model that ``profiles`` belong to.
 
-    exclude_seen: where the body leaves it open. arm_name, popular: as in ``Request``. where: the
-    condition of the body's ``filter``.
+    exclude_seen: where the body leaves it open. surface: the settings of the body's surface.
+    arm_name, popular: as in ``Request``. where: the condition of the body's ``filter``.
     """
     named = [*body.recent, *body.exclude, *body.page_items]
     codes = profiles.codes(named)
@@ -39,15 +43,20 @@ def coded(
     # The items of the page are not recommended on it.
     excluded = np.concatenate([excluded, page])
     history = profiles.history(shopper.user_id, shopper.profile, recent)
-    if n_page:
+    if n_page and (surface is None or surface.events is None):
         # What the shopper looks at says more than older events.
         history = history.newest(n_page + PAGE_HISTORY)
+    filters, seen = body.filters(where), body.exclude_seen
+    if surface is not None:
+        history = history.of_kinds(surface.events, surface.exclude)
+        filters = _with_defaults(filters, surface)
+        if surface.exclude is not None:
+            exclude_seen = True  # of the kinds of events that the surface names
     unknown = dict.fromkeys(named[at] for at in np.flatnonzero(codes < 0))
-    seen = body.exclude_seen
     return Request(
-        history=history,
+        history=replace(history, events=None),
         k=body.k,
-        filters=body.filters(where),
+        filters=filters,
         exclude_seen=exclude_seen if seen is None else seen,
         exclude=tuple(excluded[excluded >= 0].tolist()),
         recent=tuple(recent[recent >= 0].tolist()),
@@ -57,4 +66,17 @@ def coded(
         popular=popular,
         language=shopper.language,
         never_seen=seen is True,
+        surface=body.surface,
+        page=tuple(dict.fromkeys(page[page >= 0].tolist())),
+        country=body.country,
     )
+
+
+def _with_defaults(filters: Filters, surface: Surface) -> Filters:
+    """Return the filters, with those of the surface where they leave them open."""
+    given = {
+        name: getattr(surface, name)
+        for name in ("category", "min_price", "max_price")
+        if getattr(filters, name) is None
+    }
+    return replace(filters, **given)

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from components.data.attributes import as_json, kind_of, name_of
 from components.data.dataset import Histories
+from components.recommenders.shelves.statistics import FOLDER as SHELVES
+from components.recommenders.shelves.statistics import ShelfStatistics
 from components.recommenders.two_stage.features import ITEM_STATISTICS
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.web_addresses import is_web_address
@@ -62,11 +64,16 @@ class Engine:
         before: Engine | None = None,
         changed: Codes | None = None,
         shown: Sequence[str] = (),
+        shelf_statistics: ShelfStatistics | None = None,
     ) -> None:
         """``before``: an engine of the same products except for those ``changed``, int codes (n,),
         and those added after it; everything else is copied from it. shown: columns of the
-        attributes that answers may show, in their order; with ``before`` those of it."""
+        attributes that answers may show, in their order; with ``before`` those of it.
+        shelf_statistics: None: the model folder has none, or with ``before`` those of it."""
         self.model = model
+        self.shelf_statistics: ShelfStatistics | None = (
+            shelf_statistics if before is None else before.shelf_statistics
+        )
         self._user_attributes = model.attributes.users
         self.version = version
         table = model.catalogue.table
@@ -136,7 +143,12 @@ class Engine:
         """
         if not (Path(folder) / "model.json").exists():
             raise FileNotFoundError(f"no model in {folder}: run `make run` first")
-        engine = cls(Hybrid.load(folder), version, shown=shown)
+        model = Hybrid.load(folder)
+        statistics = None
+        shelves = Path(folder) / SHELVES
+        if shelves.exists() and SHELVES not in model.damaged:
+            statistics = ShelfStatistics.load(shelves)
+        engine = cls(model, version, shown=shown, shelf_statistics=statistics)
         empty = History(np.empty(0, np.int32), np.empty(0, np.int64))
         engine.recommend([Request(empty, 10)])
         return engine
@@ -179,17 +191,21 @@ class Engine:
         """Return the histories as the model takes them, with the shoppers' attributes."""
         return stack(histories, self._user_attributes)
 
-    def recommend(self, requests: Sequence[Request]) -> list[RankedList]:
-        """Return one list a request; requests with the same filters are scored as a batch."""
+    def recommend(self, requests: Sequence[Request], among: Mask | None = None) -> list[RankedList]:
+        """Return one list a request; requests with the same filters are scored as a batch.
+
+        among: bool (items,), the only items of all lists; None: no limit.
+        """
         lists: dict[int, RankedList] = {}
         groups: dict[tuple[Filters, bool], list[int]] = {}
         for at, request in enumerate(requests):
             if request.popular:
-                lists[at] = self.fallbacks.popular(request, self.mask(request.filters))
+                mask = self.mask(request.filters)
+                lists[at] = self.fallbacks.popular(request, mask if among is None else mask & among)
                 continue
             groups.setdefault((request.filters, request.exclude_seen), []).append(at)
         for (filters, exclude_seen), places in groups.items():
-            mask = self.mask(filters)
+            mask = self.mask(filters) if among is None else self.mask(filters) & among
             group = [requests[at] for at in places]
             width = max(request.k + len(request.exclude) for request in group)
             histories = self.stacked([request.history for request in group])
@@ -234,13 +250,24 @@ class Engine:
         return RankedList(codes[order].tolist(), scores[order].tolist(), ["rerank"] * len(order))
 
     def similar(self, items: Sequence[int], k: int, filters: Filters = NO_FILTERS) -> RankedList:
-        """Return items similar to ``items`` (codes), by reciprocal rank fusion of the models.
+        """Return ``similar_among`` of the items that meet the filters; fallbacks fill the list."""
+        mask = self.mask(filters).copy()
+        mask[list(items)] = False
+        ranked = self.similar_among(items, k, mask)
+        if len(ranked.items) < k:
+            codes = np.array(items, dtype=np.int32)
+            history = History(codes, np.zeros(len(codes), np.int64))
+            request = Request(history, k, filters, exclude=tuple(items))
+            self.fallbacks.fill(request, mask, ranked)
+        return ranked
+
+    def similar_among(self, items: Sequence[int], k: int, mask: Mask) -> RankedList:
+        """Return items of ``mask`` similar to ``items`` (codes), by reciprocal rank fusion of the
+        models.
 
         Fusion: the sum of 1 / (60 + rank) over the candidates that find similar items (Cormack et
         al., SIGIR 2009).
         """
-        mask = self.mask(filters).copy()
-        mask[list(items)] = False
         codes = np.array(items, dtype=np.int32)
         history = History(codes, np.zeros(len(codes), np.int64))
         batch = stack([history])
@@ -254,11 +281,7 @@ class Engine:
             fused[best] += 1.0 / (60.0 + np.arange(len(best)))
         best = _top(fused, k) if len(among) else np.empty(0, dtype=np.int64)
         best = best[fused[best] > 0]
-        ranked = RankedList(among[best].tolist(), fused[best].tolist(), ["similar"] * len(best))
-        if len(best) < k:
-            request = Request(history, k, filters, exclude=tuple(items))
-            self.fallbacks.fill(request, mask, ranked)
-        return ranked
+        return RankedList(among[best].tolist(), fused[best].tolist(), ["similar"] * len(best))
 
     def render(self, ranked: RankedList, reasons: Sequence[str | None] | None = None) -> RankedList:
         """Return the list with each item's JSON, the only place where codes become item ids.
@@ -268,7 +291,14 @@ class Engine:
         texts = [None] * len(ranked.items) if reasons is None else reasons
         rendered = [
             cached(self._described, code, self._describe_json, DESCRIBED)
-            + orjson.dumps({"score": score, "source": source, "reason": reason})[1:]
+            + orjson.dumps(
+                {
+                    "score": score,
+                    "source": source,
+                    "reason": reason,
+                    "evidence": ranked.evidence.get(code),
+                }
+            )[1:]
             for code, score, source, reason in zip(
                 ranked.items, ranked.scores, ranked.sources, texts, strict=True
             )

@@ -30,7 +30,7 @@ class Fallbacks:
     ) -> None:
         self._model = model
         self._by_popularity = by_popularity
-        self._main_category = main_category
+        self.main_category = main_category
 
     def fill(self, request: Request, mask: Mask, ranked: RankedList) -> None:
         """Append items to ``ranked`` until it has ``request.k``, or no item is left.
@@ -38,10 +38,8 @@ class Fallbacks:
         mask: bool (items,), true where an item meets the filters.
         """
         history, k = request.history, request.k
-        free = mask.copy()
+        free = request.free(mask)
         free[ranked.items] = False
-        free[list(request.exclude)] = False
-        free[history.excluded if request.exclude_seen else history.disliked] = False
         text_model = self._model.text_model()
         if text_model is not None and len(history.liked) and free.any():
             scores = text_model.score(stack([history]))[0]
@@ -51,8 +49,8 @@ class Fallbacks:
             _append(ranked, best, scores[best], "content")
             free[best] = False
         if len(history.liked) and len(ranked.items) < k:
-            own = np.unique(self._main_category[history.liked])
-            inside = free & np.isin(self._main_category, own[own >= 0])
+            own = np.unique(self.main_category[history.liked])
+            inside = free & np.isin(self.main_category, own[own >= 0])
             self._append_popular(ranked, inside, k, "segment")
             free[ranked.items] = False
         self._append_popular(ranked, free, k, "popular")
@@ -63,15 +61,11 @@ class Fallbacks:
             seen[history.disliked] = False
             self._append_popular(ranked, seen, k, "popular")
 
-    def popular(self, request: Request, mask: Mask) -> RankedList:
+    def popular(self, request: Request, mask: Mask, source: str = HOLDOUT) -> RankedList:
         """Return the most popular items, the same for all shoppers but for their filters and
         histories: the list of the holdout."""
-        free = mask.copy()
-        free[list(request.exclude)] = False
-        history = request.history
-        free[history.excluded if request.exclude_seen else history.disliked] = False
         ranked = RankedList([], [], [])
-        self._append_popular(ranked, free, request.k, HOLDOUT)
+        self._append_popular(ranked, request.free(mask), request.k, source)
         if not ranked.items:
             self.fill(request, mask, ranked)
         return ranked

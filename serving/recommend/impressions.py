@@ -42,11 +42,13 @@ class ImpressionLog:
         propensities: str,
         version: str,
         source: str,
+        surface: str | None = None,
         rules: str | None = None,
     ) -> str:
         """Log an impression, unless ``shopper.logged`` is false or nothing is shown; return its id.
 
-        item_ids, scores, propensities: JSON lists of one length. rules: as ``IMPRESSIONS.rules``.
+        item_ids, scores, propensities: JSON lists of one length. surface: place of the shop where
+        the list is shown, None where the request did not say. rules: as ``IMPRESSIONS.rules``.
         """
         now = time.time_ns() // 1000
         impression_id = self._sign(new_id(now), shopper.profile, shopper.client)
@@ -61,6 +63,7 @@ class ImpressionLog:
                     "propensities": propensities,
                     "model_version": version,
                     "source": source,
+                    "surface": surface,
                     "timestamp": now,
                     "rules": rules,
                 }
@@ -74,8 +77,9 @@ class ImpressionLog:
         scores: Sequence[float],
         version: str,
         source: str,
+        surface: str | None = None,
     ) -> str:
         """As ``log``, for a list that was not explored: each propensity is 1."""
         lists = (list(item_ids), list(scores), [1.0] * len(item_ids))
         ids, scored, certain = (orjson.dumps(one).decode() for one in lists)
-        return self.log(shopper, ids, scored, certain, version, source)
+        return self.log(shopper, ids, scored, certain, version, source, surface)

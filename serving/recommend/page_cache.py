@@ -71,9 +71,9 @@ def cache_key(
     """Return what the response to a request depends on.
 
     state: changes with the shopper's stored history. model: number of the model in memory. arm: of
-    the shopper, where the pipeline depends on it. today: the date, where business rules or
-    the filter do.
-    language: of the reasons; without them a response is the same in all languages.
+    the shopper, where the pipeline depends on it. today: the date, where business rules or the
+    filter do. language: of the reasons and of a surface's title; without them a response is the
+    same in all languages.
     """
     return (
         model,
@@ -88,7 +88,9 @@ def cache_key(
         request.max_price,
         request.available_only,
         request.exclude_seen,
-        request.reasons and language,
+        request.surface,
+        request.country,
+        (request.reasons or request.surface is not None) and language,
         today,
     )
 

@@ -7,8 +7,10 @@ runs in the ranking process or in a thread of the endpoint.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import orjson
@@ -24,7 +26,11 @@ from serving.recommend.engine import Engine
 from serving.recommend.exploration import explorer_of
 from serving.recommend.fallbacks import HOLDOUT
 from serving.recommend.merchandising import Arranged, Merchandiser
+from serving.recommend.shelves import Shelves, reason_of, title_of
 from serving.recommend.types import RULE, RankedList, Request, Response
+
+OWN_SOURCES = {"personal": {"hybrid", "content", "segment", "popular", HOLDOUT}}
+"""Sources of items that are a source's own, where it has several."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,8 @@ class Pipeline:
             applied = BusinessRules(rules, engine.model.catalogue.table, engine.vectors)
             return Arm(applied, exploration, explorer_of(exploration))
 
+        self._shelves = Shelves(engine, serve.surfaces)
+        self._as_ranked = arm(Rules(), Exploration())
         self._control = arm(serve.rules, serve.exploration)
         self._treatment = arm(
             experiment.rules or serve.rules, experiment.exploration or serve.exploration
@@ -77,19 +85,32 @@ class Pipeline:
         """Return the response to each request; they are ranked in one batch."""
         started = time.perf_counter()
         with metrics.STAGE["rank"].time():
-            widths = [self.arm(one.arm_name).width(one.k, one.steps.arranges) for one in requests]
+            widths = [self._arm_of(one).width(one.k, one.steps.arranges) for one in requests]
             wider = [
                 request if k == request.k else replace(request, k=k)
                 for request, k in zip(requests, widths, strict=True)
             ]
-            ranked = self.engine.recommend(wider)
+            ranked = self._ranked(wider)
         with metrics.STAGE["rules"].time():
             responses = [self._respond(*pair) for pair in zip(requests, ranked, strict=True)]
         seconds = time.perf_counter() - started
         return [replace(response, seconds=seconds) for response in responses]
 
+    def _ranked(self, requests: Sequence[Request]) -> list[RankedList]:
+        """Return one list a request: of its surface, else of the model."""
+        plain = [request for request in requests if request.surface is None]
+        on_shelves = [request for request in requests if request.surface is not None]
+        lists, shelves = iter(self.engine.recommend(plain)), iter(self._shelves.lists(on_shelves))
+        return [next(lists if request.surface is None else shelves) for request in requests]
+
+    def _arm_of(self, request: Request) -> Arm:
+        """Return what is done with a request's list."""
+        if request.surface is not None and not self.serve.surfaces[request.surface].business_rules:
+            return self._as_ranked
+        return self.arm(request.arm_name)
+
     def _respond(self, request: Request, ranked: RankedList) -> Response:
-        arm, k = self.arm(request.arm_name), request.k
+        arm, k = self._arm_of(request), request.k
         total = k
         if arm.explorer is not None:
             total = k - arm.n_explored(k) + arm.exploration.candidates
@@ -98,10 +119,7 @@ class Pipeline:
             metrics.FALLBACKS.labels(source).inc()
         reasons = None
         if request.reasons:
-            reasons = self.engine.explanations.reasons(
-                *(chosen, request.history, request.recent, language(request.language)),
-                promoted,
-            )
+            reasons = self._reasons(request, chosen, promoted)
         chosen = self.engine.render(chosen, reasons)
         n_shown = min(k, len(chosen.items))
         n_explored = min(arm.n_explored(k), n_shown)
@@ -110,6 +128,7 @@ class Pipeline:
             "unknown_items": request.unknown,
             "history_length": request.history.length,
             "arm": request.arm_name,
+            **self._of_surface(request, chosen.first(n_shown)),
         }
         return Response.of(
             chosen.first(n_shown),
@@ -122,6 +141,32 @@ class Pipeline:
             exploration_pool=chosen if n_explored else None,
             rules=_logged(request, placed),
         )
+
+    def _reasons(self, request: Request, chosen: RankedList, promoted: frozenset[int]) -> list[str]:
+        """Return one reason an item: that of its shelf, else a general one."""
+        spoken = language(request.language)
+        reasons = self.engine.explanations.reasons(
+            *(chosen, request.history, request.recent, spoken), promoted
+        )
+        for at, (code, source) in enumerate(zip(chosen.items, chosen.sources, strict=True)):
+            own = reason_of(source, chosen.evidence.get(code, {}), spoken)
+            reasons[at] = own or reasons[at]
+        return reasons
+
+    def _of_surface(self, request: Request, shown: RankedList) -> dict[str, Any]:
+        """Return what a response says of its surface."""
+        if request.surface is None:
+            return {}
+        surface = self.serve.surfaces[request.surface]
+        first = shown.sources[0] if shown.sources else "none"
+        own = OWN_SOURCES.get(surface.source, {surface.source})
+        is_fallback = bool(shown.items) and first not in own
+        return {
+            "surface": request.surface,
+            "title": title_of(request.surface, first, is_fallback, language(request.language)),
+            "sources": dict(Counter(shown.sources)),
+            "fallback": is_fallback,
+        }
 
     def _chosen(self, arm: Arm, request: Request, ranked: RankedList, n: int) -> Arranged:
         """Return the ``n`` items that the business rules and the merchandisers' choose."""

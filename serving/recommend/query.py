@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Literal, Self
@@ -18,8 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from components.settings import AttributeType
-from serving.fields import MAX_K, MAX_LIST, Body, Id, Price, Text, UserId
+from components.settings import AttributeType, SurfaceName
+from serving.fields import MAX_CURSOR, MAX_K, MAX_LIST, MAX_SHELVES, Body, Id, Price, Text, UserId
 from serving.filters.conditions import TRUE, Bound, Condition
 from serving.filters.syntax import LONGEST
 from serving.recommend.types import AttributeFilter, Filters
@@ -206,7 +206,27 @@ class RecommendRequest(Filtered):
         "home", description="product, basket: what is shown there weighs more than older history"
     )
     page_items: list[Id] = Field(
-        [], max_length=MAX_LIST, description="the item ids on that page; they are not shown again"
+        [],
+        max_length=MAX_LIST,
+        description="the item ids on that page, or in the basket; they are not shown again",
+    )
+    surface: SurfaceName | None = Field(
+        None,
+        description="place of the shop, by its name in serve.surfaces, such as bought_together, "
+        "buy_again or trending; its settings say what is shown there",
+    )
+    country: str | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="of the shopper, as the training data spell it: what rises there, on a surface "
+        "whose source is rising; without enough customers there, what rises in the whole shop",
+    )
+    cursor: str | None = Field(
+        None,
+        max_length=MAX_CURSOR,
+        description='to read a list page by page: "" with the first page, then next of the answer '
+        "before; with the same other fields, except for k",
     )
 
     @property
@@ -215,13 +235,67 @@ class RecommendRequest(Filtered):
         given = (self.category, self.min_price, self.max_price, self.filter)
         return bool(self.exclude or self.attributes) or any(one is not None for one in given)
 
+    def check_surface(self, surfaces: Collection[str]) -> None:
+        """Raise ValueError, whose arguments are a sentence and a field, if there is no such
+        surface. surfaces: their names."""
+        if self.surface is not None and self.surface not in surfaces:
+            known = ", ".join(surfaces)
+            raise ValueError(f"serve.surfaces has no such surface; it has {known}", "surface")
+
     @model_validator(mode="after")
     def _page_has_items(self) -> Self:
-        if self.page == "home" and self.page_items:
-            raise ValueError("page_items belong to page product or basket")
+        if self.page == "home" and self.page_items and self.surface is None:
+            raise ValueError("page_items belong to page product or basket, or to a surface")
         if self.page == "product" and not self.page_items:
             raise ValueError("page product needs the product in page_items")
         return self
+
+
+class Shelf(Filtered):
+    """One shelf of a page: the fields of ``RecommendRequest`` that are its own."""
+
+    surface: SurfaceName = Field(description="by its name in serve.surfaces")
+    k: int = Field(10, ge=1, le=MAX_K)
+    page_items: list[Id] = Field([], max_length=MAX_LIST)
+    exclude: list[Id] = Field([], max_length=MAX_LIST)
+    country: str | None = Field(None, min_length=1, max_length=100)
+
+
+class PageRequest(Body):
+    """Several shelves of one page, which have no product in common."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "user_id": "13085",
+                    "shelves": [
+                        {"surface": "bought_together", "page_items": ["85123A"], "k": 4},
+                        {"surface": "product", "page_items": ["85123A"], "k": 8},
+                        {"surface": "trending", "k": 8},
+                    ],
+                }
+            ]
+        },
+    )
+
+    user_id: UserId | None = None
+    session_id: Id | None = None
+    recent: list[Id] = Field([], max_length=MAX_LIST)
+    reasons: bool = True
+    shelves: list[Shelf] = Field(
+        min_length=1,
+        max_length=MAX_SHELVES,
+        description="in the order of their rank: a product is on the first one that has it",
+    )
+
+    def requests(self) -> list[RecommendRequest]:
+        """Return the request of each shelf."""
+        shopper = {name: getattr(self, name) for name in ("user_id", "session_id", "recent")}
+        return [
+            RecommendRequest(**shopper, reasons=self.reasons, **dict(one)) for one in self.shelves
+        ]
 
 
 class RerankRequest(Body):
@@ -238,3 +312,6 @@ class RerankRequest(Body):
     session_id: Id | None = None
     recent: list[Id] = Field([], max_length=MAX_LIST)
     item_ids: list[Id] = Field(min_length=1, max_length=MAX_LIST)
+    surface: SurfaceName | None = Field(
+        None, description="place of the shop, such as search; for the outcomes by surface"
+    )

@@ -10,10 +10,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
+import orjson
 
 from components.settings import Settings
 from serving import metrics
@@ -41,6 +42,20 @@ from serving.shadow import Shadow
 logger = logging.getLogger("bentoml.bowerbird")
 
 
+@dataclass(frozen=True)
+class ShelfContent:
+    """A list that is shown. content: JSON of a ``RecommendResponse``. ids: JSON of its item ids."""
+
+    content: bytes
+    ids: str
+
+    @property
+    def item_ids(self) -> list[str]:
+        """The item ids, in their order."""
+        found: list[str] = orjson.loads(self.ids)
+        return found
+
+
 class RecommendationService:
     """Recommendations of one worker, on its event loop."""
 
@@ -59,6 +74,7 @@ class RecommendationService:
         self._exclude_seen = settings.train.exclude_seen
         self._schema = rulebook.schema
         self._rulebook = rulebook
+        self._surfaces = settings.serve.surfaces
         self._models = models
         self._live = live
         self._ranking = ranking
@@ -73,7 +89,26 @@ class RecommendationService:
         self._random = np.random.default_rng()
 
     async def recommend(self, body: RecommendRequest, shopper: Shopper) -> bytes:
-        """Return the JSON of a ``RecommendResponse``.
+        """Return the JSON of a ``RecommendResponse``. Raises as ``shelf``."""
+        return (await self.shelf(body, shopper)).content
+
+    async def page(
+        self, bodies: Sequence[RecommendRequest], shopper: Shopper
+    ) -> list[ShelfContent]:
+        """Return one shelf a body, without a product twice. Raises as ``shelf``.
+
+        What the page itself shows is on none of them.
+        """
+        shown = list(dict.fromkeys(item for body in bodies for item in body.page_items))
+        shelves = []
+        for body in bodies:
+            exclude = [*body.exclude, *shown]
+            shelves.append(await self.shelf(body.model_copy(update={"exclude": exclude}), shopper))
+            shown += shelves[-1].item_ids
+        return shelves
+
+    async def shelf(self, body: RecommendRequest, shopper: Shopper) -> ShelfContent:
+        """Return one list, logged as an impression.
 
         Raises:
             NotReady: no model is loaded yet.
@@ -106,16 +141,18 @@ class RecommendationService:
             response.propensities,
             response.version,
             response.source,
+            surface_of(body),
             response.rules,
         )
         # json_tail begins inside the object and closes it.
-        return b'{"items":[%b],"impression_id":"%b","source":"%b","identified":%b,%b' % (
+        content = b'{"items":[%b],"impression_id":"%b","source":"%b","identified":%b,%b' % (
             response.items,
             impression_id.encode(),
             response.source.encode(),
             b"false" if shopper.profile is None else b"true",
             response.json_tail,
         )
+        return ShelfContent(content, response.ids)
 
     def rerank(self, body: RerankRequest, shopper: Shopper) -> bytes:
         """Return the JSON of a ``RerankResponse``: the given list in the order of the ranker.
@@ -134,7 +171,7 @@ class RecommendationService:
             ranked = loaded.engine.rerank(history, known, assigned.popular)
         item_ids = [loaded.engine.ids[code] for code in ranked.items]
         impression_id = self._impressions.log_items(
-            shopper, item_ids, ranked.scores, loaded.version, "rerank"
+            shopper, item_ids, ranked.scores, loaded.version, "rerank", body.surface
         )
         return loaded.engine.json_of(
             ranked,
@@ -322,8 +359,9 @@ class RecommendationService:
     ) -> Request:
         """Return the request in the codes of a model."""
         where = self._condition(body.filter, shopper.user_id, shopper.profile, assigned.loaded)
+        surface = None if body.surface is None else self._surfaces[body.surface]
         made = coded(
-            *(body, shopper, assigned.loaded.profiles, self._exclude_seen),
+            *(body, shopper, assigned.loaded.profiles, self._exclude_seen, surface),
             *(assigned.arm_name, assigned.popular, both(where, steps.excluded)),
         )
         return replace(made, steps=steps) if steps.all else made
@@ -331,7 +369,7 @@ class RecommendationService:
 
 def surface_of(body: RecommendRequest) -> str:
     """Return the surface that a request is for, by which merchandising rules apply."""
-    return str(getattr(body, "surface", None) or body.page)
+    return body.surface or body.page
 
 
 def _known(

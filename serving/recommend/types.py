@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,8 @@ class Request:
     ids of the request that the model does not know. arm_name: of the experiment's arm, if any.
     popular: the holdout's popular products are wanted instead of the model's. language: code of the
     reasons' language. steps: the merchandising rules that apply; what they exclude is in the
-    filters too.
+    filters too. surface: of ``serve.surfaces``; None: the ranked list without one. page: codes of
+    what the page shows. country: of the trends of ``ShelfStatistics``.
     """
 
     history: History
@@ -106,6 +107,16 @@ class Request:
     language: str = SOURCE
     never_seen: bool = False
     steps: Steps = NO_STEPS
+    surface: str | None = None
+    page: tuple[int, ...] = ()
+    country: str | None = None
+
+    def free(self, mask: Mask) -> Mask:
+        """Return bool (items,): the items of ``mask`` that the request and the history allow."""
+        free = mask.copy()
+        free[list(self.exclude)] = False
+        free[self.history.excluded if self.exclude_seen else self.history.disliked] = False
+        return free
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as plain values, at a tenth of the cost of the objects."""
@@ -119,6 +130,7 @@ class Request:
             *(self.k, self.exclude_seen, self.exclude, self.recent, self.unknown),
             *(self.reasons, self.arm_name, self.popular, self.language, self.never_seen),
             self.steps,
+            *(self.surface, self.page, self.country),
         )
 
 
@@ -148,18 +160,25 @@ class RankedList:
     """items: int codes, best first. scores: float, comparable within a source.
 
     sources: "hybrid", "content", "segment" (popular in the history's categories), "popular",
-    "similar", "holdout" or "rule", one an item. rendered: each item's JSON, once the list was
-    rendered.
+    "similar", "holdout", "rule" or a source of ``shelves``, one an item. rendered: each item's
+    JSON, once the list was rendered. evidence: figures behind an item, by its code and their names.
     """
 
     items: list[int]
     scores: list[float]
     sources: list[str]
     rendered: list[bytes] = field(default_factory=list)
+    evidence: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def first(self, k: int) -> RankedList:
         """Return the list cut to its first ``k`` items."""
-        return RankedList(self.items[:k], self.scores[:k], self.sources[:k], self.rendered[:k])
+        return replace(
+            self,
+            items=self.items[:k],
+            scores=self.scores[:k],
+            sources=self.sources[:k],
+            rendered=self.rendered[:k],
+        )
 
     def take(self, places: Sequence[int]) -> RankedList:
         """Return the items at some places, in that order."""
@@ -168,6 +187,7 @@ class RankedList:
             [self.scores[at] for at in places],
             [self.sources[at] for at in places],
             [self.rendered[at] for at in places] if self.rendered else [],
+            self.evidence,
         )
 
 

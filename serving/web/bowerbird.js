@@ -1,5 +1,5 @@
 // Recommendations in a shop's own pages: shelves, and the events that shoppers cause. No dependency.
-// How to: docs/recipes/add-shelves-to-your-shop.md
+// docs/recipes/add-shelves-to-your-shop.md
 (() => {
   const { currentScript: script, documentElement: page } = document;
   const endpoint = new URL("..", script.src).href; // also behind a path prefix
@@ -91,7 +91,7 @@
   async function draw(place, { kind = "recommend", render = card, ...body }) {
     const request = list(kind, body);
     drawing.set(place, request);
-    const { items, impression_id } = await request;
+    const { items, impression_id, title } = await request;
     if (drawing.get(place) !== request) return;
     const shelf = part("ul", "items");
     for (const item of items) {
@@ -104,7 +104,9 @@
     const old = place.querySelector(":scope > .bowerbird-items");
     if (old) old.replaceWith(shelf); else place.append(shelf);
     place.hidden = !items.length;
-    place.dispatchEvent(new CustomEvent("bowerbird:shown", { detail: { items }, bubbles: true }));
+    const heading = title && place.querySelector("[data-title]");
+    if (heading) heading.textContent = title;
+    place.dispatchEvent(new CustomEvent("bowerbird:shown", { detail: { items, title }, bubbles: true }));
   }
 
   const shelves = new Map(); // place → its options
@@ -117,8 +119,7 @@
     }
   });
 
-  // Draw a shelf when its place is seen. options: kind ("recommend", "similar" or "search"),
-  // render(item) → Node, and fields of the request, such as k or category.
+  // options: kind (recommend, similar, search), render(item) → Node, fields of the request: k, …
   function shelf(place, options = {}) {
     shelves.set(place, options);
     place.hidden = false; // a hidden place is never seen
@@ -129,13 +130,12 @@
   function scan() {
     for (const place of shelves.keys()) if (!place.isConnected) shelves.delete(place);
     for (const place of document.querySelectorAll("[data-bowerbird]")) if (!shelves.has(place)) {
-      const { bowerbird: kind, k, items, category } = place.dataset;
-      const options = { kind: kind || "recommend" };
-      if (k) options.k = Number(k);
-      if (items && kind === "similar") options.item_ids = items.split(" ");
-      else if (items) Object.assign(options, { page: place.dataset.page || "product", page_items: items.split(" ") });
-      if (category) options.category = category;
-      shelf(place, options);
+      const { bowerbird: kind, k, items, category, page, surface } = place.dataset;
+      const ids = items && items.split(" ");
+      shelf(place, {
+        kind: kind || "recommend", ...(k && { k: Number(k) }), ...(category && { category }), ...(surface && { surface }),
+        ...(ids && (kind === "similar" ? { item_ids: ids } : { page: page || "product", page_items: ids })),
+      });
     }
   }
 
@@ -193,7 +193,7 @@
 
   const redraw = () => shelves.forEach((options, place) => shelf(place, options));
 
-  // Without consent nothing is stored and no event sent, and shelves show what is popular.
+  // Without consent nothing is stored or sent, and shelves show what is popular.
   function consent(granted) {
     const changed = granted !== consented;
     consented = granted;

@@ -365,6 +365,8 @@ async function refresh() {
       ...Object.entries(status.events_today).map(([event, count]) => [_(event), number(count)]),
       ...(status.unknown_item_events ? [[_("events of unknown products"), `${number(status.unknown_item_events)}: ${
         status.unknown_items.map((one) => `${one.item_id} (${number(one.events)})`).join(", ")}`]] : []),
+      ...status.surfaces.map((one) => [one.surface, _("{shown} lists, {followed} led to an event, {bought} to a purchase", {
+        shown: number(one.impressions), followed: number(one.followed), bought: number(one.bought) })]),
       [_("events waiting"), number(status.events_pending)],
       ...(status.impressions_dropped ? [[_("shown, not logged"), number(status.impressions_dropped)]] : []),
       ...[status.store.problem, status.store.note].filter(Boolean).map((text) => [_("event store"), text])]);

@@ -7,7 +7,10 @@ import { tile, webAddress } from "./tile.js";
 const at = (id) => document.getElementById(id);
 const PAGE = 12;
 const TOAST = 5000;
+const MOST_IN_BASKET = 10;
 let shown = new Set();
+let basket = [];
+let looked = false;
 let offset = 0;
 let talk = null;
 let hush = 0;
@@ -106,6 +109,29 @@ async function shelf() {
   return changed;
 }
 
+// The surfaces that have something for this shopper, in the order of their rank.
+function surfaces(product) {
+  const near = product ? { page_items: [product.item_id] } : null;
+  return [
+    near && { surface: "bought_together", k: 4, ...near },
+    near && { surface: "goes_with", k: 4, ...near },
+    basket.length ? { surface: "basket", k: 4, page_items: basket } : null,
+    basket.length || sessionStorage.getItem("user") ? { surface: "buy_again", k: 4 } : null,
+    looked ? { surface: "recently_viewed", k: 4 } : null,
+    { surface: "trending", k: 4 },
+    { surface: "new_for_you", k: 4 },
+  ].filter(Boolean).map((one) => ({ ...one, attributes: facets.filters() }));
+}
+
+// Further shelves in one request, so that none repeats another. product: what was just looked at.
+async function shelves(product = null) {
+  const answer = await api("/page", { ...who(), shelves: surfaces(product) });
+  at("shelves").replaceChildren(...answer.shelves.filter((one) => one.items.length).map((one) =>
+    element("section", { "data-surface": one.surface, "aria-label": one.title },
+      element("div", { class: "head" }, element("h2", {}, one.title)),
+      element("ul", { class: "items" }, ...one.items.map((item) => card(item, false, one.impression_id))))));
+}
+
 function send(item, event, impression) {
   return guarded(async () => {
     await begin();
@@ -123,7 +149,9 @@ function send(item, event, impression) {
       toast(_("{name} is not shown to you again, and things like it less.", { name }));
       return;
     }
-    const [changed] = await Promise.all([shelf(), goesWith(item)]);
+    if (isBought) basket = [...new Set([...basket, item.item_id])].slice(-MOST_IN_BASKET);
+    else looked = true;
+    const [changed] = await Promise.all([shelf(), goesWith(item), shelves(item)]);
     if (isBought) {
       toast(changed ? ngettext("You bought {name}: {n} new on your shelf.", "You bought {name}: {n} new on your shelf.", changed, { name })
         : _("You bought {name}: kept.", { name }));
@@ -152,7 +180,7 @@ function limits() {
 const facets = new Facets(limits, () => guarded(async () => {
   shown = new Set();
   at("similar-part").hidden = true;
-  await Promise.all([shelf(), search(false)]);
+  await Promise.all([shelf(), shelves(), search(false)]);
 }));
 
 async function search(append) {
@@ -219,11 +247,13 @@ at("who").addEventListener("submit", (event) => {
   if (user) sessionStorage.setItem("user", user);
   else sessionStorage.removeItem("user");
   shown = new Set();
+  basket = [];
+  looked = Boolean(user);
   talk = null;
   at("trail").replaceChildren();
   at("trail-empty").hidden = false;
   at("similar-part").hidden = true;
-  guarded(shelf);
+  guarded(async () => { await shelf(); await shelves(); });
   guarded(greet);
 });
 at("key").addEventListener("submit", (event) => {
@@ -235,7 +265,8 @@ at("key").addEventListener("submit", (event) => {
 });
 
 at("user").value = sessionStorage.getItem("user") || "";
-guarded(shelf);
+looked = Boolean(sessionStorage.getItem("user"));
+guarded(async () => { await shelf(); await shelves(); });
 guarded(greet);
 guarded(() => search(false));
 guarded(async () => {

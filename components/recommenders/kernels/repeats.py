@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.arrays import AnyArray, BoolArray, DoubleArray, FloatArray, Int32Array, Int64Array
+from components.arrays import (
+    AnyArray,
+    BoolArray,
+    DoubleArray,
+    FloatArray,
+    Int32Array,
+    Int64Array,
+    IntArray,
+)
 from components.data.dataset import DAY, Histories
 
 
@@ -21,7 +29,8 @@ class Repeats:
     rows: int64 (entries,), ascending. items: int32 (entries,), ascending within a row. counts:
     int64 (entries,), days with an event on the item. first, last: float64 (entries,), days from the
     first and from the newest of them to now. faded: float64 (entries, half-lives), the counts with
-    each choice halved with every half-life of its age.
+    each choice halved with every half-life of its age. median: float64 (entries,), the median of
+    the days between two choices, NaN of an item that was chosen once.
     """
 
     rows: Int64Array
@@ -30,6 +39,7 @@ class Repeats:
     first: DoubleArray
     last: DoubleArray
     faded: DoubleArray
+    median: DoubleArray
 
     def intervals(self, usual_days: FloatArray, prior: float) -> DoubleArray:
         """Return float64 (entries,): the days between two choices of the item in this history.
@@ -47,8 +57,8 @@ def repeats(histories: Histories, half_lives: tuple[float, ...] = ()) -> Repeats
     >>> times = np.array([0, 7, 7, 14]) * DAY
     >>> one = Histories(np.array([5, 5, 2, 5], np.int32), times, np.array([0, 4]), times[-1:] + DAY)
     >>> found = repeats(one)
-    >>> found.items.tolist(), found.counts.tolist(), found.last.tolist()
-    ([2, 5], [1, 3], [8.0, 1.0])
+    >>> found.items.tolist(), found.counts.tolist(), found.last.tolist(), found.median.tolist()
+    ([2, 5], [1, 3], [8.0, 1.0], [nan, 7.0])
     """
     order = np.lexsort((histories.times, histories.items, histories.rows()))
     rows, items, times = histories.rows()[order], histories.items[order], histories.times[order]
@@ -61,7 +71,29 @@ def repeats(histories: Histories, half_lives: tuple[float, ...] = ()) -> Repeats
     for column, half_life in enumerate(half_lives):
         faded[:, column] = np.add.reduceat(np.exp2(-ages / half_life), starts) if len(rows) else 0
     newest = starts + counts - 1
-    return Repeats(rows[starts], items[starts], counts, ages[starts], ages[newest], faded)
+    gaps = ages[:-1] - ages[1:]
+    entry = np.repeat(np.arange(len(starts)), counts)
+    within = entry[1:] == entry[:-1]
+    median = medians(entry[1:][within], gaps[within], len(starts))
+    return Repeats(rows[starts], items[starts], counts, ages[starts], ages[newest], faded, median)
+
+
+def medians(groups: IntArray, values: DoubleArray, n_groups: int) -> DoubleArray:
+    """Return float64 (n_groups,): the median of each group's values, NaN of a group without any.
+
+    groups: int (n,), below ``n_groups``. values: float64 (n,).
+
+    >>> medians(np.array([0, 0, 2, 0]), np.array([7.0, 1.0, 5.0, 2.0]), 3).tolist()
+    [2.0, nan, 5.0]
+    """
+    order = np.lexsort((values, groups))
+    values = values[order]
+    counts = np.bincount(groups, minlength=n_groups)
+    there = np.flatnonzero(counts)
+    counts, starts = counts[there], (np.cumsum(counts) - counts)[there]
+    found = np.full(n_groups, np.nan)
+    found[there] = (values[starts + (counts - 1) // 2] + values[starts + counts // 2]) / 2
+    return found
 
 
 def _changes(*columns: AnyArray) -> BoolArray:

@@ -61,6 +61,7 @@ OPTIONAL = (
     "params.yaml",
     "profiles.parquet",
     "reference",
+    "shelves",
     "understanding",
 )
 """Parts of a model folder that the model does not read; their readers look at ``damaged``."""

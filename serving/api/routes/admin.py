@@ -45,7 +45,13 @@ from serving.api.schemas import (
 )
 from serving.backend import Backend
 from serving.events import catalogue_table
-from serving.events.traffic import activity, count_events, count_impressions, unknown_items
+from serving.events.traffic import (
+    activity,
+    count_events,
+    count_impressions,
+    surfaces,
+    unknown_items,
+)
 from serving.fields import Id
 from serving.models.versions import registered_versions
 from serving.shadow import shadow_status
@@ -58,7 +64,7 @@ LIVE_SECONDS = 15
 _refreshing = asyncio.Lock()
 
 _NO_COUNTS: dict[str, Any] = {
-    **{"events_today": {}, "impressions_today": 0, "activity": []},
+    **{"events_today": {}, "impressions_today": 0, "activity": [], "surfaces": []},
     **{"unknown_item_events": 0, "unknown_items": []},
 }
 """Of a store that could not be read yet."""
@@ -269,6 +275,7 @@ async def status(request: Request) -> StatusResponse:
                 "events_today": count_events(database, since),
                 "impressions_today": count_impressions(database, since),
                 "activity": activity(database, since, hour),
+                "surfaces": surfaces(database, since),
                 **unknown(),
             },
         )

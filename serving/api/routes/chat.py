@@ -54,7 +54,7 @@ def converse(
     impression_id = None
     if shown:
         impression_id = backend.impressions.log_items(
-            shopper, shown, [0.0] * len(shown), loaded.version, "conversation"
+            *(shopper, shown, [0.0] * len(shown), loaded.version, "conversation", "conversation")
         )
     answer = ConversationResponse(
         text="",

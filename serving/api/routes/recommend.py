@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import Response
 
+from serving.api.cursors import next_cursor, shown_before
 from serving.api.middleware import Refused
 from serving.api.pools import READING
 from serving.api.routes.attributes import check_filters, filters_of
@@ -17,11 +19,13 @@ from serving.api.routing import (
     IN_LANGUAGE,
     Json,
     JsonRoute,
+    auth_of,
     backend_of,
     within,
 )
 from serving.api.schemas import (
     ErrorResponse,
+    PageResponse,
     RecommendResponse,
     RerankResponse,
     SimilarRequest,
@@ -29,8 +33,13 @@ from serving.api.schemas import (
 )
 from serving.api.shopper import headers_of, shopper_of
 from serving.fields import MAX_K, Id
-from serving.recommend.query import RecommendRequest, RerankRequest
+from serving.recommend.query import PageRequest, RecommendRequest, RerankRequest
+from serving.recommend.types import Shopper
 
+CURSOR_ERRORS: dict[int | str, dict[str, Any]] = {
+    410: {"model": ErrorResponse, "description": "the cursor has expired: begin again"},
+    **ERRORS,
+}
 hot = APIRouter(tags=["shopper"], route_class=JsonRoute)
 router = APIRouter(tags=["shopper"])
 
@@ -38,7 +47,7 @@ router = APIRouter(tags=["shopper"])
 @hot.post(
     "/recommend",
     response_model=RecommendResponse,
-    responses={**IN_LANGUAGE, **ERRORS},
+    responses={**IN_LANGUAGE, **CURSOR_ERRORS},
     openapi_extra=ACCEPT_LANGUAGE,
 )
 async def recommend(body: RecommendRequest, request: Request) -> Response:
@@ -50,8 +59,57 @@ async def recommend(body: RecommendRequest, request: Request) -> Response:
     check_filters(body, request)
     within(len(body.recent), limits.max_history, "recent")
     within(len(body.page_items), limits.max_history, "page_items")
+    check_surface(body, request)
     shopper = shopper_of(request, body)
-    content = await backend.recommendations.recommend(body, shopper)
+    if body.cursor is None:
+        content = await backend.recommendations.recommend(body, shopper)
+    else:
+        content = await _paged(body, shopper, request)
+    return Json(content, headers=headers_of(shopper.language))
+
+
+async def _paged(body: RecommendRequest, shopper: Shopper, request: Request) -> bytes:
+    """Return one page of a list, with the cursor of the next."""
+    backend, sign = backend_of(request), auth_of(request).sign_cursor
+    minutes = backend.settings.serve.cursor_minutes
+    shown = shown_before(body, shopper.profile, sign, minutes)
+    rest = body.model_copy(update={"cursor": None, "exclude": [*body.exclude, *shown]})
+    shelf = await backend.recommendations.shelf(rest, shopper)
+    more, following = shelf.item_ids, None
+    if len(more) == body.k:
+        following = next_cursor(body, shopper.profile, [*shown, *more], sign)
+    return shelf.content[:-1] + b',"next":%b}' % orjson.dumps(following)
+
+
+def check_surface(body: RecommendRequest, request: Request) -> None:
+    """Refuse a surface that ``serve.surfaces`` does not have."""
+    try:
+        body.check_surface(backend_of(request).settings.serve.surfaces)
+    except ValueError as error:
+        raise Refused(422, *error.args) from error
+
+
+@hot.post(
+    "/page",
+    response_model=PageResponse,
+    responses={**IN_LANGUAGE, **ERRORS},
+    openapi_extra=ACCEPT_LANGUAGE,
+)
+async def page(body: PageRequest, request: Request) -> Response:
+    """Several shelves of one page, in one answer and without a product twice."""
+    backend = backend_of(request)
+    backend.models.current()
+    limits = backend.settings.serve
+    within(len(body.recent), limits.max_history, "recent")
+    shopper = shopper_of(request, body)
+    bodies = body.requests()
+    for at, one in enumerate(bodies):
+        within(one.k, limits.max_k, f"shelves.{at}.k")
+        within(len(one.page_items), limits.max_history, f"shelves.{at}.page_items")
+        check_filters(one, request)
+        check_surface(one, request)
+    shelves = await backend.recommendations.page(bodies, shopper)
+    content = b'{"shelves":[%b]}' % b",".join(one.content for one in shelves)
     return Json(content, headers=headers_of(shopper.language))
 
 
