@@ -50,6 +50,11 @@ from .model_response_limits import ModelResponseLimits
 from .page_request import PageRequest
 from .page_response import PageResponse
 from .page_token import PageToken
+from .preview import Preview
+from .preview_request import PreviewRequest
+from .preview_request_drafts import PreviewRequestDrafts
+from .preview_response import PreviewResponse
+from .preview_shopper import PreviewShopper
 from .promote_request import PromoteRequest
 from .range_ import Range
 from .range_facet import RangeFacet
@@ -61,6 +66,12 @@ from .recommend_response import RecommendResponse
 from .recommend_response_sources_type_0 import RecommendResponseSourcesType0
 from .rerank_request import RerankRequest
 from .rerank_response import RerankResponse
+from .rule import Rule
+from .rule_action import RuleAction
+from .rule_changes import RuleChanges
+from .rule_entry import RuleEntry
+from .rule_request import RuleRequest
+from .rules_response import RulesResponse
 from .scored_item import ScoredItem
 from .scored_item_attributes import ScoredItemAttributes
 from .scored_item_evidence_type_0 import ScoredItemEvidenceType0
@@ -148,6 +159,11 @@ __all__ = (
     "PageRequest",
     "PageResponse",
     "PageToken",
+    "Preview",
+    "PreviewRequest",
+    "PreviewRequestDrafts",
+    "PreviewResponse",
+    "PreviewShopper",
     "PromoteRequest",
     "Range",
     "RangeFacet",
@@ -159,6 +175,12 @@ __all__ = (
     "RecommendResponseSourcesType0",
     "RerankRequest",
     "RerankResponse",
+    "Rule",
+    "RuleAction",
+    "RuleChanges",
+    "RuleEntry",
+    "RuleRequest",
+    "RulesResponse",
     "ScoredItem",
     "ScoredItemAttributes",
     "ScoredItemEvidenceType0",

@@ -20,6 +20,7 @@ class ConversationRequest:
 
     Attributes:
         message (str):
+        filter_ (None | str | Unset):
         k (int | Unset):  Default: 5.
         session_id (None | str | Unset):
         state (ConversationState | None | Unset): null: a new conversation
@@ -29,6 +30,7 @@ class ConversationRequest:
     """
 
     message: str
+    filter_: str | Unset | None = UNSET
     k: int | Unset = 5
     session_id: str | Unset | None = UNSET
     state: ConversationState | Unset | None = UNSET
@@ -39,6 +41,12 @@ class ConversationRequest:
         from ..models.conversation_state import ConversationState
 
         message = self.message
+
+        filter_: str | Unset | None
+        if isinstance(self.filter_, Unset):
+            filter_ = UNSET
+        else:
+            filter_ = self.filter_
 
         k = self.k
 
@@ -71,6 +79,8 @@ class ConversationRequest:
                 "message": message,
             }
         )
+        if filter_ is not UNSET:
+            field_dict["filter"] = filter_
         if k is not UNSET:
             field_dict["k"] = k
         if session_id is not UNSET:
@@ -90,6 +100,15 @@ class ConversationRequest:
 
         d = dict(src_dict)
         message = d.pop("message")
+
+        def _parse_filter_(data: object) -> str | Unset | None:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        filter_ = _parse_filter_(d.pop("filter", UNSET))
 
         k = d.pop("k", UNSET)
 
@@ -132,6 +151,7 @@ class ConversationRequest:
 
         conversation_request = cls(
             message=message,
+            filter_=filter_,
             k=k,
             session_id=session_id,
             state=state,

@@ -32,6 +32,7 @@ class RecommendRequest:
         exclude (list[str] | Unset): item ids not to show
         exclude_seen (bool | None | Unset): leave out what is in the history: true always, so the list may be short or
             empty; null as the model was trained, and rather than an empty list the history again
+        filter_ (None | str | Unset):
         k (int | Unset):  Default: 10.
         max_price (float | None | Unset):
         min_price (float | None | Unset): products without a price do not meet it
@@ -53,6 +54,7 @@ class RecommendRequest:
     cursor: str | Unset | None = UNSET
     exclude: list[str] | Unset = UNSET
     exclude_seen: bool | Unset | None = UNSET
+    filter_: str | Unset | None = UNSET
     k: int | Unset = 10
     max_price: float | Unset | None = UNSET
     min_price: float | Unset | None = UNSET
@@ -98,6 +100,12 @@ class RecommendRequest:
             exclude_seen = UNSET
         else:
             exclude_seen = self.exclude_seen
+
+        filter_: str | Unset | None
+        if isinstance(self.filter_, Unset):
+            filter_ = UNSET
+        else:
+            filter_ = self.filter_
 
         k = self.k
 
@@ -162,6 +170,8 @@ class RecommendRequest:
             field_dict["exclude"] = exclude
         if exclude_seen is not UNSET:
             field_dict["exclude_seen"] = exclude_seen
+        if filter_ is not UNSET:
+            field_dict["filter"] = filter_
         if k is not UNSET:
             field_dict["k"] = k
         if max_price is not UNSET:
@@ -237,6 +247,15 @@ class RecommendRequest:
 
         exclude_seen = _parse_exclude_seen(d.pop("exclude_seen", UNSET))
 
+        def _parse_filter_(data: object) -> str | Unset | None:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        filter_ = _parse_filter_(d.pop("filter", UNSET))
+
         k = d.pop("k", UNSET)
 
         def _parse_max_price(data: object) -> float | Unset | None:
@@ -305,6 +324,7 @@ class RecommendRequest:
             cursor=cursor,
             exclude=exclude,
             exclude_seen=exclude_seen,
+            filter_=filter_,
             k=k,
             max_price=max_price,
             min_price=min_price,

@@ -24,21 +24,27 @@ class SearchRequest:
             the attribute do not meet it
         available_only (bool | Unset):  Default: True.
         category (None | str | Unset): only products of this category, at any level; case does not matter
+        filter_ (None | str | Unset):
         k (int | Unset):  Default: 20.
         max_price (float | None | Unset):
         min_price (float | None | Unset): products without a price do not meet it
         offset (int | Unset):  Default: 0.
         query (str | Unset):  Default: ''.
+        session_id (None | str | Unset): of a shopper who is not signed in
+        user_id (None | str | Unset):
     """
 
     attributes: SearchRequestAttributes | Unset = UNSET
     available_only: bool | Unset = True
     category: str | Unset | None = UNSET
+    filter_: str | Unset | None = UNSET
     k: int | Unset = 20
     max_price: float | Unset | None = UNSET
     min_price: float | Unset | None = UNSET
     offset: int | Unset = 0
     query: str | Unset = ""
+    session_id: str | Unset | None = UNSET
+    user_id: str | Unset | None = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         attributes: dict[str, Any] | Unset = UNSET
@@ -52,6 +58,12 @@ class SearchRequest:
             category = UNSET
         else:
             category = self.category
+
+        filter_: str | Unset | None
+        if isinstance(self.filter_, Unset):
+            filter_ = UNSET
+        else:
+            filter_ = self.filter_
 
         k = self.k
 
@@ -71,6 +83,18 @@ class SearchRequest:
 
         query = self.query
 
+        session_id: str | Unset | None
+        if isinstance(self.session_id, Unset):
+            session_id = UNSET
+        else:
+            session_id = self.session_id
+
+        user_id: str | Unset | None
+        if isinstance(self.user_id, Unset):
+            user_id = UNSET
+        else:
+            user_id = self.user_id
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update({})
@@ -80,6 +104,8 @@ class SearchRequest:
             field_dict["available_only"] = available_only
         if category is not UNSET:
             field_dict["category"] = category
+        if filter_ is not UNSET:
+            field_dict["filter"] = filter_
         if k is not UNSET:
             field_dict["k"] = k
         if max_price is not UNSET:
@@ -90,6 +116,10 @@ class SearchRequest:
             field_dict["offset"] = offset
         if query is not UNSET:
             field_dict["query"] = query
+        if session_id is not UNSET:
+            field_dict["session_id"] = session_id
+        if user_id is not UNSET:
+            field_dict["user_id"] = user_id
 
         return field_dict
 
@@ -116,6 +146,15 @@ class SearchRequest:
 
         category = _parse_category(d.pop("category", UNSET))
 
+        def _parse_filter_(data: object) -> str | Unset | None:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        filter_ = _parse_filter_(d.pop("filter", UNSET))
+
         k = d.pop("k", UNSET)
 
         def _parse_max_price(data: object) -> float | Unset | None:
@@ -140,15 +179,36 @@ class SearchRequest:
 
         query = d.pop("query", UNSET)
 
+        def _parse_session_id(data: object) -> str | Unset | None:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        session_id = _parse_session_id(d.pop("session_id", UNSET))
+
+        def _parse_user_id(data: object) -> str | Unset | None:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        user_id = _parse_user_id(d.pop("user_id", UNSET))
+
         search_request = cls(
             attributes=attributes,
             available_only=available_only,
             category=category,
+            filter_=filter_,
             k=k,
             max_price=max_price,
             min_price=min_price,
             offset=offset,
             query=query,
+            session_id=session_id,
+            user_id=user_id,
         )
 
         return search_request

@@ -27,10 +27,13 @@ class Shelf:
         category (None | str | Unset): only products of this category, at any level; case does not matter
         country (None | str | Unset):
         exclude (list[str] | Unset):
+        filter_ (None | str | Unset):
         k (int | Unset):  Default: 10.
         max_price (float | None | Unset):
         min_price (float | None | Unset): products without a price do not meet it
         page_items (list[str] | Unset):
+        session_id (None | str | Unset): of a shopper who is not signed in
+        user_id (None | str | Unset):
     """
 
     surface: str
@@ -39,10 +42,13 @@ class Shelf:
     category: str | Unset | None = UNSET
     country: str | Unset | None = UNSET
     exclude: list[str] | Unset = UNSET
+    filter_: str | Unset | None = UNSET
     k: int | Unset = 10
     max_price: float | Unset | None = UNSET
     min_price: float | Unset | None = UNSET
     page_items: list[str] | Unset = UNSET
+    session_id: str | Unset | None = UNSET
+    user_id: str | Unset | None = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         surface = self.surface
@@ -69,6 +75,12 @@ class Shelf:
         if not isinstance(self.exclude, Unset):
             exclude = self.exclude
 
+        filter_: str | Unset | None
+        if isinstance(self.filter_, Unset):
+            filter_ = UNSET
+        else:
+            filter_ = self.filter_
+
         k = self.k
 
         max_price: float | Unset | None
@@ -87,6 +99,18 @@ class Shelf:
         if not isinstance(self.page_items, Unset):
             page_items = self.page_items
 
+        session_id: str | Unset | None
+        if isinstance(self.session_id, Unset):
+            session_id = UNSET
+        else:
+            session_id = self.session_id
+
+        user_id: str | Unset | None
+        if isinstance(self.user_id, Unset):
+            user_id = UNSET
+        else:
+            user_id = self.user_id
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -104,6 +128,8 @@ class Shelf:
             field_dict["country"] = country
         if exclude is not UNSET:
             field_dict["exclude"] = exclude
+        if filter_ is not UNSET:
+            field_dict["filter"] = filter_
         if k is not UNSET:
             field_dict["k"] = k
         if max_price is not UNSET:
@@ -112,6 +138,10 @@ class Shelf:
             field_dict["min_price"] = min_price
         if page_items is not UNSET:
             field_dict["page_items"] = page_items
+        if session_id is not UNSET:
+            field_dict["session_id"] = session_id
+        if user_id is not UNSET:
+            field_dict["user_id"] = user_id
 
         return field_dict
 
@@ -151,6 +181,15 @@ class Shelf:
 
         exclude = cast(list[str], d.pop("exclude", UNSET))
 
+        def _parse_filter_(data: object) -> str | Unset | None:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        filter_ = _parse_filter_(d.pop("filter", UNSET))
+
         k = d.pop("k", UNSET)
 
         def _parse_max_price(data: object) -> float | Unset | None:
@@ -173,6 +212,24 @@ class Shelf:
 
         page_items = cast(list[str], d.pop("page_items", UNSET))
 
+        def _parse_session_id(data: object) -> str | Unset | None:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        session_id = _parse_session_id(d.pop("session_id", UNSET))
+
+        def _parse_user_id(data: object) -> str | Unset | None:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(None | str | Unset, data)
+
+        user_id = _parse_user_id(d.pop("user_id", UNSET))
+
         shelf = cls(
             surface=surface,
             attributes=attributes,
@@ -180,10 +237,13 @@ class Shelf:
             category=category,
             country=country,
             exclude=exclude,
+            filter_=filter_,
             k=k,
             max_price=max_price,
             min_price=min_price,
             page_items=page_items,
+            session_id=session_id,
+            user_id=user_id,
         )
 
         return shelf
