@@ -126,13 +126,10 @@ ValuesOrRange = Annotated[
 ]
 
 
-class Filtered(Body):
-    """The filters that recommend, similar and search share, and whose attributes they read."""
+class ItemFilters(Body):
+    """The filters that recommend, similar, search and the shelves of a page share."""
 
-    user_id: UserId | None = None
-    session_id: Id | None = Field(None, description="of a shopper who is not signed in")
     filter: FilterText | None = None
-
     category: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         None, description="only products of this category, at any level; case does not matter"
     )
@@ -173,6 +170,13 @@ class Filtered(Body):
                     f"no {' or '.join(kinds)} of that name is declared; declared are: {known}",
                     f"attributes.{name}",
                 )
+
+
+class Filtered(ItemFilters):
+    """Filters, and the shopper whose attributes they read."""
+
+    user_id: UserId | None = None
+    session_id: Id | None = Field(None, description="of a shopper who is not signed in")
 
 
 class RecommendRequest(Filtered):
@@ -251,7 +255,7 @@ class RecommendRequest(Filtered):
         return self
 
 
-class Shelf(Filtered):
+class Shelf(ItemFilters):
     """One shelf of a page: the fields of ``RecommendRequest`` that are its own."""
 
     surface: SurfaceName = Field(description="by its name in serve.surfaces")

@@ -126,7 +126,10 @@ function surfaces(product) {
 // Further shelves in one request, so that none repeats another. product: what was just looked at.
 async function shelves(product = null) {
   const answer = await api("/page", { ...who(), shelves: surfaces(product) });
-  at("shelves").replaceChildren(...answer.shelves.filter((one) => one.items.length).map((one) =>
+  // Two surfaces without products of their own have the same title: one of them is enough.
+  const titles = answer.shelves.map((one) => (one.items.length ? one.title : null));
+  const shown = answer.shelves.filter((one, n) => titles[n] && titles.indexOf(titles[n]) === n);
+  at("shelves").replaceChildren(...shown.map((one) =>
     element("section", { "data-surface": one.surface, "aria-label": one.title },
       element("div", { class: "head" }, element("h2", {}, one.title)),
       element("ul", { class: "items" }, ...one.items.map((item) => card(item, false, one.impression_id))))));

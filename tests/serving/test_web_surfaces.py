@@ -84,6 +84,7 @@ def test_each_surface_is_a_shelf_without_a_product_twice(
 def test_titles_in_the_browsers_language(page: str) -> None:
     body = {"shelves": [{"surface": "home"}, {"surface": "new_for_you"}]}
     answer = httpx.post(f"{page}/page", json=body, headers={"Accept-Language": "de"}, timeout=30)
+    assert answer.status_code == 200, answer.text
     assert answer.headers["content-language"] == "de"
     assert answer.json()["shelves"][0]["title"] == "Für Sie ausgesucht"
 

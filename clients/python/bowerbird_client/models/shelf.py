@@ -32,8 +32,6 @@ class Shelf:
         max_price (float | None | Unset):
         min_price (float | None | Unset): products without a price do not meet it
         page_items (list[str] | Unset):
-        session_id (None | str | Unset): of a shopper who is not signed in
-        user_id (None | str | Unset):
     """
 
     surface: str
@@ -47,8 +45,6 @@ class Shelf:
     max_price: float | Unset | None = UNSET
     min_price: float | Unset | None = UNSET
     page_items: list[str] | Unset = UNSET
-    session_id: str | Unset | None = UNSET
-    user_id: str | Unset | None = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         surface = self.surface
@@ -99,18 +95,6 @@ class Shelf:
         if not isinstance(self.page_items, Unset):
             page_items = self.page_items
 
-        session_id: str | Unset | None
-        if isinstance(self.session_id, Unset):
-            session_id = UNSET
-        else:
-            session_id = self.session_id
-
-        user_id: str | Unset | None
-        if isinstance(self.user_id, Unset):
-            user_id = UNSET
-        else:
-            user_id = self.user_id
-
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -138,10 +122,6 @@ class Shelf:
             field_dict["min_price"] = min_price
         if page_items is not UNSET:
             field_dict["page_items"] = page_items
-        if session_id is not UNSET:
-            field_dict["session_id"] = session_id
-        if user_id is not UNSET:
-            field_dict["user_id"] = user_id
 
         return field_dict
 
@@ -212,24 +192,6 @@ class Shelf:
 
         page_items = cast(list[str], d.pop("page_items", UNSET))
 
-        def _parse_session_id(data: object) -> str | Unset | None:
-            if data is None:
-                return data
-            if isinstance(data, Unset):
-                return data
-            return cast(None | str | Unset, data)
-
-        session_id = _parse_session_id(d.pop("session_id", UNSET))
-
-        def _parse_user_id(data: object) -> str | Unset | None:
-            if data is None:
-                return data
-            if isinstance(data, Unset):
-                return data
-            return cast(None | str | Unset, data)
-
-        user_id = _parse_user_id(d.pop("user_id", UNSET))
-
         shelf = cls(
             surface=surface,
             attributes=attributes,
@@ -242,8 +204,6 @@ class Shelf:
             max_price=max_price,
             min_price=min_price,
             page_items=page_items,
-            session_id=session_id,
-            user_id=user_id,
         )
 
         return shelf
