@@ -15,7 +15,10 @@ from mkdocs.structure.pages import Page
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 INDEX = "README.md"
-OUTSIDE = ["README.zh.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "datasets/README.md"]
+OUTSIDE = [
+    *("README.zh.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"),
+    *("datasets/README.md", "clients/python/README.md"),
+]
 RESULTS = "benchmarks/results"
 
 
@@ -38,7 +41,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         markdown = markdown.replace(f"]({INDEX})", "](index.md)")
         return re.sub(r"\]\((?:\.\./)*docs/", lambda _: f"]({_up(page)}", markdown)
     return re.sub(
-        r"\]\((?:\.\./)+(benchmarks/|datasets/|[A-Z]+\.md)",
+        r"\]\((?:\.\./)+(benchmarks/|clients/|datasets/|[A-Z]+\.md)",
         lambda found: f"]({_up(page)}{found[1]}",
         markdown,
     )
