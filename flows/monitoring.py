@@ -72,9 +72,8 @@ def pull_newest_models(folder: Path) -> Path:
 
 @task(retries=2, retry_delay_seconds=5)
 def share_histories() -> None:
-    """Write the champion's histories to the event store, if endpoints read them there."""
-    if load_settings().serve.histories == "store":
-        run_command([sys.executable, "-m", "bowerbird", "share-histories"], "share-histories")
+    """Write the champion's histories to the event store, where endpoints read them there."""
+    run_command([sys.executable, "-m", "bowerbird", "share-histories"], "share-histories")
 
 
 @task(retries=1, retry_delay_seconds=5)

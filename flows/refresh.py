@@ -39,7 +39,8 @@ def refresh() -> dict[str, Any]:
         # Not into DVC's cache, which would grow with each refresh: the next training does.
         seconds = run_stages(TABLES, commit=False)
         report = refresh_champion()
-        share_histories()
+        if load_settings().serve.histories == "store":
+            share_histories()
     lines = [
         f"# Version {report['version'] or report['source']}",
         "",

@@ -56,7 +56,8 @@ def train() -> dict[str, Any]:
 def trained() -> dict[str, Any]:
     """Run the stages; return what was registered, its histories shared with other replicas."""
     registration = publish(run_stages())
-    share_histories()
+    if load_settings().serve.histories == "store":
+        share_histories()
     return registration
 
 

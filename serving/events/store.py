@@ -198,9 +198,9 @@ class EventStore:
     def log_impression(self, row: dict[str, Any]) -> bool:
         """Queue what was recommended, without waiting; return false if it was dropped.
 
-        row: the columns of IMPRESSIONS but row_id and profile, and rules where none applied; lists
-        as JSON. A response does not wait for its own record, so a crash can lose the impressions
-        of the last moment.
+        row: the columns of IMPRESSIONS but row_id and profile, and surface and rules where there
+        are none; lists as JSON. A response does not wait for its own record, so a crash can lose
+        the impressions of the last moment.
         """
         if self.database.is_down:
             self.count_dropped("store down")
@@ -208,7 +208,8 @@ class EventStore:
         if self.retention is not None and self.retention.is_full:
             self.count_dropped("store full")
             return False
-        filled = {"rules": None, **row, "profile": profile_of(row["user_id"], row["session_id"])}
+        profile = profile_of(row["user_id"], row["session_id"])
+        filled = {"surface": None, "rules": None, **row, "profile": profile}
         try:
             self._put([filled], None)
         except StoreBusy:
