@@ -25,7 +25,6 @@ from serving.recommend.types import Mask, RankedList, Request
 AGE = ITEM_STATISTICS.index("age")
 
 Lists = list[RankedList]
-Source = Callable[[Sequence[Request], Surface], Lists]
 
 
 class Shelves:
@@ -34,17 +33,6 @@ class Shelves:
     def __init__(self, engine: Engine, surfaces: Mapping[str, Surface]) -> None:
         self.engine = engine
         self.surfaces = surfaces
-        self._sources: dict[str, Source] = {
-            "personal": lambda requests, _: engine.recommend(requests),
-            "new": self._new,
-            "similar": _each(self._similar),
-            "goes_with": _each(self._goes_with),
-            "together": _each(self._together),
-            "due": _each(self._due),
-            "viewed": _each(self._viewed),
-            "rising": _each(self._rising),
-            "popular": _each(self._popular),
-        }
 
     def lists(self, requests: Sequence[Request]) -> Lists:
         """Return one list a request; those of the same source are ranked in one batch."""
@@ -62,10 +50,18 @@ class Shelves:
             for (source, name), places in groups.items():
                 rest = [_rest(requests[at], found[at]) for at in places]
                 for at, more in zip(
-                    places, self._sources[source](rest, self.surfaces[name]), strict=True
+                    places, self._lists_of(source, rest, self.surfaces[name]), strict=True
                 ):
                     found[at] = _joined(found[at], more)
         return found
+
+    def _lists_of(self, source: str, requests: Sequence[Request], surface: Surface) -> Lists:
+        """Return the lists that a source has for requests of one surface."""
+        if source == "personal":
+            return self.engine.recommend(requests)
+        if source == "new":
+            return self._new(requests, surface)
+        return [_SOURCES[source](self, request, surface) for request in requests]
 
     def _free(self, request: Request) -> Mask:
         free = request.free(self.engine.mask(request.filters))
@@ -229,8 +225,17 @@ def title_of(surface: str, source: str, is_fallback: bool, language: Language) -
     return titles.get(surface, "")
 
 
-def _each(one: Callable[[Request, Surface], RankedList]) -> Source:
-    return lambda requests, surface: [one(request, surface) for request in requests]
+_SOURCES: dict[str, Callable[[Shelves, Request, Surface], RankedList]] = {
+    "similar": Shelves._similar,
+    "goes_with": Shelves._goes_with,
+    "together": Shelves._together,
+    "due": Shelves._due,
+    "viewed": Shelves._viewed,
+    "rising": Shelves._rising,
+    "popular": Shelves._popular,
+}
+"""Functions of the class: bound methods in an instance would be a reference cycle, which would keep
+a replaced model in memory."""
 
 
 def _goes_on(found: RankedList, request: Request, surface: Surface) -> bool:

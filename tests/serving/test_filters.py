@@ -179,7 +179,7 @@ def test_pages_of_different_filters_are_not_mixed_up(client: httpx.Client) -> No
         ("price < ", 422, "at character 9: the expression ends too early"),
         ("price < 'x'", 422, "at character 9: price needs a number"),
         ("care = 'x'", 422, "at character 1: care is of the type text"),
-        ("user.name = 'x'", 422, "there are user.age, user.region, user.colours, user.budget"),
+        ("user.name = 'x'", 422, "there are user.age, user.budget, user.colours, user.region"),
         ("__import__('os')", 422, "at character 11: '(' is not expected here"),
         ("(" * 2001, 422, "filter: String should have at most 2000 characters"),
         ("not " * 400 + "new", 422, "a filter is nested at most 16 deep"),
