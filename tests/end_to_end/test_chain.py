@@ -21,7 +21,7 @@ EACH_TIME = ("code", "sources")
 """Stages that look at what DVC does not track; they run each time."""
 
 
-def test_a_run_killed_three_times_ends_in_a_registered_champion(trained_house: Any) -> None:
+def test_a_killed_run_ends_in_a_registered_champion(trained_house: Any) -> None:
     reports = trained_house.root / "reports"
     registration = json.loads((reports / "registration.json").read_text())
     assert (registration["version"], registration["alias"]) == ("1", "champion")
@@ -103,6 +103,7 @@ def test_one_parameter_of_one_model_refits_that_model_only(trained_house: Any) -
         file.write_text(before)
 
 
+@pytest.mark.slow
 def test_a_changed_rule_refits_no_other_model(trained_house: Any) -> None:
     file = trained_house.root / "rules.yaml"
     before = file.read_text()

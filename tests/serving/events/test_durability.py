@@ -75,6 +75,7 @@ def point(root: Path, version: str, folder: str) -> None:
     partial.replace(file)
 
 
+@pytest.mark.slow
 def test_a_new_champion_is_taken_over_under_load_without_a_failure(
     serve: Callable[..., Any], shop_root: Path
 ) -> None:

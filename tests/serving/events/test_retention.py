@@ -219,6 +219,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_kill_amid_removing_counts_nothing_twice_and_loses_nothing(url: str) -> None:
     old = (now() // DAY - 100) * DAY
