@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from bowerbird import app as command_line
 from components.data import ingest as ingest_stage
 from components.settings import AttributeType, Settings, Source, load_settings
-from serving.api import schemas
+from serving.api import merchandising_schemas, schemas
 from serving.api.app import create_app
 from serving.recommend import query
 from tests.conftest import REPOSITORY
@@ -173,7 +173,9 @@ def check_curl(arguments: list[str]) -> None:
         models = [one["$ref"] for one in (schema, *schema.get("anyOf", [])) if "$ref" in one]
         assert models, f"{method} /{path} takes no body"
         name = models[0].rpartition("/")[2]
-        getattr(query if hasattr(query, name) else schemas, name).model_validate_json(body)
+        modules = (query, merchandising_schemas, schemas)
+        models = [getattr(module, name) for module in modules if hasattr(module, name)]
+        models[0].model_validate_json(body)
 
 
 @pytest.mark.parametrize("example", examples("sh"), ids=str)

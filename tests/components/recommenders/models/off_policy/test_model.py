@@ -151,7 +151,7 @@ def test_the_stage_leaves_it_out_until_lists_were_served(
     for name in ("data/prepared", "models/vectors"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).symlink_to(source / name)
-    policy = PolicySettings(base="popularity", min_impressions=200, epochs=2)
+    policy = PolicySettings(base="popularity", min_impressions=200, epochs=30)
     train = settings.train.model_copy(
         update={"candidates": ["popularity"], "fine_tuned": ["policy"], "policy": policy}
     )
@@ -201,4 +201,4 @@ def test_the_stage_leaves_it_out_until_lists_were_served(
         (-found[name].score(histories)).argsort(axis=1).argsort(axis=1)[:, star_code].mean()
         for name in names
     ]
-    assert places[1] < places[0]
+    assert places[1] < places[0], places
