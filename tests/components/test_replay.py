@@ -90,6 +90,7 @@ def lives(shop: Shop) -> dict[str, Life]:
     return {life.name: life for life in run(shop, NAMES, WEEKS, EVERY)}
 
 
+@pytest.mark.slow
 def test_the_closed_loop_follows_a_range_that_moves(lives: dict[str, Life]) -> None:
     assert all(len(life.judged) == WEEKS for life in lives.values())
     part = report.part_of(list(lives.values()), range(1, WEEKS))

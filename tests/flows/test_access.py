@@ -320,6 +320,7 @@ def test_a_password_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             load_login(tmp_path)
 
 
+@pytest.mark.slow
 def test_beyond_loopback_a_password_of_ones_own_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

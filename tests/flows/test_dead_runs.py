@@ -33,6 +33,7 @@ def client() -> Iterator[SyncPrefectClient]:
         yield client
 
 
+@pytest.mark.slow
 def test_only_dead_runs_of_this_folder_are_crashed(
     client: SyncPrefectClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

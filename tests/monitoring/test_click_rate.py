@@ -234,6 +234,7 @@ def test_a_fall_is_drift_unless_something_else_explains_it(kind: str, after: str
     assert with_clicks(verdict_of(kind), judged(2)).reasons == ["as before"]
 
 
+@pytest.mark.slow
 def test_the_monitoring_retrains_on_a_fall_before_purchases(referenced, tmp_path: Path) -> None:
     """Clicks only: there is no purchase that the statistics of drift could judge."""
     source, settings = referenced

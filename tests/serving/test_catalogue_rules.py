@@ -280,6 +280,7 @@ def test_image_url_and_every_declared_attribute_come_back(
             assert answer.json()["fields"][0]["field"] == f"items.0.{name}"
 
 
+@pytest.mark.slow
 def test_the_shoppers_page_shows_images_of_the_named_sources_alone(
     browser: webdriver.Chrome, client: httpx.Client, images: str
 ) -> None:

@@ -141,6 +141,7 @@ def test_a_disliked_product_is_no_longer_liked_whatever_came_before(
     assert earlier.matrix()[users.index("anna"), lamp] == 1  # nothing of the dislike is known yet
 
 
+@pytest.mark.slow
 def test_purchases_alone_carry_no_arrays(prepared_folder: Path) -> None:
     x = load_prepared(prepared_folder).interactions
     assert x.strengths is x.targets is x.excluding is x.weights is None

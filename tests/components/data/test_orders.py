@@ -333,6 +333,7 @@ def test_returns(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("price", [0, -2])
 def test_a_line_of_a_return_takes_back_whatever_its_price(
     settings: Settings, tmp_path: Path, price: int
@@ -363,6 +364,7 @@ def test_equal_lines_of_an_order_are_pieces_where_the_shop_says_so(
     assert (report["kept"], report["reasons"]) == (12, {"duplicate": 12})
 
 
+@pytest.mark.slow
 def test_a_later_file_replaces_orders(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     bought(10).to_csv(tmp_path / "in/2024-01.csv", index=False)
@@ -374,6 +376,7 @@ def test_a_later_file_replaces_orders(settings: Settings, tmp_path: Path) -> Non
     assert valid(tmp_path)["item_id"].value_counts().to_dict() == {"a": 7, "b": 3}
 
 
+@pytest.mark.slow
 def test_sources_that_number_their_orders_from_1_replace_nothing_of_each_other(
     settings: Settings, tmp_path: Path
 ) -> None:

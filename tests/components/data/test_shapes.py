@@ -1309,7 +1309,14 @@ def _found_by_init(shape: Shape, path: Path) -> dict[str, Any]:
     return found.source
 
 
-@pytest.mark.parametrize("name", SHAPES)
+# A third of them is a minute's work less for each change; the slow tests have all.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if number % 3 else [])
+        for number, name in enumerate(SHAPES)
+    ],
+)
 def test_a_file_is_right_or_refused_in_words(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

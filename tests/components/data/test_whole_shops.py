@@ -48,6 +48,7 @@ def run(
     return validate(settings, root, **{"non_product_codes": [], **(limits or {})})
 
 
+@pytest.mark.slow
 def test_ids_with_and_without_zeros_stop_the_run(settings: Settings, tmp_path: Path) -> None:
     bought = lines([str(n % 5) for n in range(20)])
     listed = catalogue([f"{n:06}" for n in range(5)])
@@ -75,6 +76,7 @@ def test_the_setting_that_the_refusal_names_joins_them(settings: Settings, tmp_p
     assert report["interactions"]["known_items"]["share"] == 1
 
 
+@pytest.mark.slow
 def test_old_orders_bring_no_removed_product_back(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,7 @@ def test_columns_that_say_what_customers_are_are_proposed_with_their_types(tmp_p
     Source.model_validate({**found.source, "attributes": yaml.safe_load(found.attributes)})
 
 
+@pytest.mark.slow
 def test_init_prints_them_and_does_not_declare_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

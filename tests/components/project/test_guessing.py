@@ -73,6 +73,7 @@ def test_a_name_alone_decides_nothing(tmp_path: Path) -> None:
     assert any("happened" in doubt for doubt in found.doubts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "expected"),
     [
@@ -100,6 +101,7 @@ def test_day_and_month_are_told_by_the_order_of_rows_and_the_doubt_is_said(tmp_p
         assert any("it could be" in doubt for doubt in found.doubts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prices", "signs"),
     [
@@ -116,6 +118,7 @@ def test_signs_of_numbers(prices: list[str], signs: dict[str, str], tmp_path: Pa
     assert {key: source[key] for key in ("decimal", "thousands") if key in source} == signs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prices", "signs", "code"),
     [
@@ -185,6 +188,7 @@ def test_words_for_no_value_among_numbers_and_times(tmp_path: Path) -> None:
     assert set(found.source["nulls"]) >= {"NULL", "-"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
@@ -203,6 +207,7 @@ def test_several_products_in_a_row_are_refused(
     assert words in "".join(found.todo)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "columns", "event"),
     [
@@ -268,6 +273,7 @@ def test_numbers_that_happen_to_be_ids_do_not_count_more_than_the_name(tmp_path:
     assert listed.columns["item_id"] == "sku"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "separator"),
     [
@@ -283,6 +289,7 @@ def test_separators_of_categories(values: list[str], separator: str | None, tmp_
     assert found.source.get("category_separator") == separator
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "categories"),
     [
@@ -322,6 +329,7 @@ def test_the_id_of_a_row_is_no_product(tmp_path: Path) -> None:
     assert found.columns["price"] == "amount"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "name"),
     [
@@ -339,6 +347,7 @@ def test_names_of_other_things(column: str, name: str) -> None:
     assert likeness(name, column) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("header", "names"),
     [
@@ -356,6 +365,7 @@ def test_headers_in_other_languages(header: str, names: str, tmp_path: Path) -> 
     assert found == dict(zip(names.split(), header.split(";"), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "values", "words"),
     [
@@ -373,6 +383,7 @@ def test_what_is_not_used_and_may_matter_is_said(
         assert any(words in doubt for doubt in found.doubts), found.doubts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "values", "words"),
     [
@@ -389,6 +400,7 @@ def test_what_may_matter_of_products_is_said(
     assert any(words in doubt and repr(column) in doubt for doubt in found.doubts), found.doubts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "code"),
     [("Price (USD)", "USD"), ("price_eur", "EUR"), ("Preis CHF", "CHF"), ("price", None)],
@@ -478,6 +490,7 @@ def test_a_word_for_guests_that_is_a_number_of_another_column_stays(tmp_path: Pa
     assert any("'-1' among the ids may mean no id" in doubt for doubt in found.doubts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prices", "settings"),
     [
@@ -499,6 +512,7 @@ def test_a_comma_before_three_digits_is_not_guessed(
     assert any("the comma may be" in one for one in found.doubts) == (prices[1] == "1,999")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "columns", "event", "certain"),
     [
@@ -538,6 +552,7 @@ def test_times_with_offsets_in_a_form_of_their_own(tmp_path: Path) -> None:
     assert guessed(tmp_path, "interactions", rows).columns["timestamp"] == "date"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "name", "setting", "words"),
     [
@@ -558,6 +573,7 @@ def test_flags_that_say_the_opposite(
     assert found.source[setting] == words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "values"),
     [
@@ -636,6 +652,7 @@ def test_a_kind_of_row_is_no_category(tmp_path: Path) -> None:
     assert names.columns["categories"] == "type"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("days", "newest"),
     [

@@ -232,6 +232,7 @@ def test_a_file_without_times_is_named_with_its_columns(tmp_path: Path) -> None:
     assert (tmp_path / "mine/params.yaml").exists()
 
 
+@pytest.mark.slow
 def test_a_short_history_gets_shorter_windows(tmp_path: Path) -> None:
     days = pd.date_range("2024-01-01", periods=40, freq="D").astype(str)
     frame = pd.DataFrame({"user": range(40), "item": ["a", "b"] * 20, "day": days})
@@ -243,6 +244,7 @@ def test_a_short_history_gets_shorter_windows(tmp_path: Path) -> None:
     assert windows.test_days == windows.validation_days == 4
 
 
+@pytest.mark.slow
 def test_below_a_git_repository(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     frame = pd.DataFrame(
@@ -286,6 +288,7 @@ def test_a_sample_ends_with_a_whole_row(tmp_path: Path) -> None:
     assert head.tolist() == frame["user"].head(len(head)).tolist()
 
 
+@pytest.mark.slow
 def test_a_preset_makes_a_folder_of_its_files(tmp_path: Path) -> None:
     ml = tmp_path / "ml-1m"
     ml.mkdir()
@@ -401,6 +404,7 @@ def test_each_table_finds_its_sheet_or_table(
         assert f"{EVENTS:,} valid events" in printed
 
 
+@pytest.mark.slow
 def test_bad_times_are_named_and_the_rows_are_shown_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -443,6 +447,7 @@ def test_an_archive_of_several_parts_is_checked(tmp_path: Path) -> None:
     assert init(tmp_path / "mine", {"interactions": [tmp_path / "o.csv.gz"]}, Defaults()) == []
 
 
+@pytest.mark.slow
 def test_events_at_one_time_are_refused(tmp_path: Path) -> None:
     lines = ["user,sku,date", *(f"u{n % 9},s{n % 7},2024-01-01" for n in range(60))]
     (tmp_path / "o.csv").write_text("\n".join(dict.fromkeys(lines)))
@@ -485,6 +490,7 @@ def test_git_adds_the_folders_own_files_only(tmp_path: Path) -> None:
     assert not {"o.csv", ".env"} & set(listed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ignored", [True, False])
 def test_a_folder_inside_another_repository(ignored: bool, tmp_path: Path) -> None:
     lines = ["user,sku,date", *(f"u{n},s{n},2024-01-{n % 28 + 1:02d}" for n in range(200))]
@@ -561,6 +567,7 @@ def test_text_of_any_ending_and_files_in_another_language_than_a_preset(tmp_path
     assert "the preset reads the columns of Shopify" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_check_shows_currencies_and_languages(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -114,6 +114,7 @@ def test_what_is_served_knows_all_data_and_what_is_judged_does_not(shop) -> None
         compare(served, judged, prepared, settings)
 
 
+@pytest.mark.slow
 def test_versions_are_compared_by_their_evaluated_models(shop) -> None:
     """A served model has seen the test window: it would beat any honest challenger."""
     root, _ = shop
@@ -159,6 +160,7 @@ def test_the_baseline_stays_while_nothing_better_was_promoted(shop) -> None:
     assert registry.alias("baseline") is None
 
 
+@pytest.mark.slow
 def test_a_version_promoted_by_hand_or_for_its_gain_is_the_new_baseline(shop) -> None:
     root, settings = shop
     shutil.copytree(root / "models", root / "good")
@@ -185,6 +187,7 @@ def test_a_version_promoted_by_hand_or_for_its_gain_is_the_new_baseline(shop) ->
     assert (fifth["alias"], fifth["comparison"]["baseline"]) == ("champion", None)
 
 
+@pytest.mark.slow
 def test_every_figure_of_a_comparison_is_kept(shop) -> None:
     root, settings = shop
     register(shop)

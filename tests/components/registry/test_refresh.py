@@ -238,6 +238,7 @@ def test_while_promotions_are_held_nothing_is_published(served_shop: Shop) -> No
     assert "signs of an attack on 85123A" in report["reason"]
 
 
+@pytest.mark.slow
 def test_a_refresh_that_new_profiles_lift_a_product_in_is_held(
     served_shop: Shop, tmp_path: Path
 ) -> None:

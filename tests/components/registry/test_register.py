@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 
+import pytest
+
 from tests.components.registry.registration import register
 from tests.conftest import REPOSITORY
 from tests.logs import stage_log
 
 
+@pytest.mark.slow
 def test_the_log_of_a_registration_is_short(shop) -> None:
     root, _ = shop
     shutil.copy(REPOSITORY / "params.yaml", root)

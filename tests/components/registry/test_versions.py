@@ -62,6 +62,7 @@ def test_mlflow_gets_a_servers_login_apart_from_its_address(
         registry.alias("champion")
 
 
+@pytest.mark.slow
 def test_killed_while_mlflow_makes_its_database_the_next_makes_it(tmp_path: Path, settings) -> None:
     code = "\n".join(
         [

@@ -366,6 +366,7 @@ def test_uvicorn_still_has_what_is_replaced(small: int) -> None:
     assert own - added <= set(dir(HttpToolsProtocol))
 
 
+@pytest.mark.slow
 def test_a_trusted_proxy_may_have_more_connections_than_a_client(small: int) -> None:
     def closed_of_22(address: str) -> int:
         closed = 0

@@ -76,6 +76,7 @@ async def _ignore(message: Any) -> None:
     pass
 
 
+@pytest.mark.slow
 def test_the_server_answers_a_request_that_never_ends(
     serve: Callable[..., Any], shop_root: Path
 ) -> None:

@@ -169,6 +169,7 @@ def without_text(answer: dict[str, Any]) -> dict[str, Any]:
     return {**{name: answer[name] for name in answer.keys() - UNSTABLE}, "state": state}
 
 
+@pytest.mark.slow
 def test_the_endpoint_with_a_writer_without_and_when_it_dies(
     served: httpx.Client, serve: Callable[..., Any], shop_root: Path
 ) -> None:

@@ -137,6 +137,7 @@ store.close()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["empty", "first"])
 def test_workers_that_open_an_old_or_a_new_database_at_once_upgrade_it_once(
     name: str, url: str

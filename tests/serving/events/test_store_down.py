@@ -374,6 +374,7 @@ def test_the_endpoint_answers_while_postgresql_is_away(
     assert len([line for line in text.splitlines() if "event store" in line]) <= 8
 
 
+@pytest.mark.slow
 def test_the_endpoint_answers_robots_and_floods_and_logs_little_of_it(with_postgres: Any) -> None:
     with with_postgres.client() as client:
         before = client.get("/status").json()

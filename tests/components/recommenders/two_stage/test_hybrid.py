@@ -172,6 +172,7 @@ def test_a_new_user_and_a_new_item_have_a_place(model, prepared) -> None:
     assert np.isfinite(scores[:, unsold]).any()  # text proposes what was never sold
 
 
+@pytest.mark.slow
 def test_new_products_come_more_often_the_more_their_buyers_count(
     trained: tuple[Path, Settings], prepared
 ) -> None:
@@ -199,6 +200,7 @@ def test_without_anything_to_learn_from_it_says_so(model, prepared, settings) ->
         fresh.fit_ranker(task.histories, nothing, True)
 
 
+@pytest.mark.slow
 def test_a_handful_of_buyers_teaches(model, prepared, settings) -> None:
     task = window_task(prepared, "validation", exclude_seen=True)
     fresh = Hybrid(settings.rank, model.candidates).fit(prepared.interactions, prepared.catalogue)

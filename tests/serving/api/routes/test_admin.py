@@ -93,6 +93,7 @@ def test_a_kept_answer_is_the_answer_and_an_event_renews_it(
     assert "bowerbird_cached_recommendations_total" in served.get("/metrics").text
 
 
+@pytest.mark.slow
 def test_a_new_product_is_found_at_once_and_stays(
     serve: Callable[..., Any], shop_root: Path, items: list[str]
 ) -> None:

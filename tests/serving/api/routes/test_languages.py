@@ -136,6 +136,7 @@ def test_whatever_the_header_holds_there_is_an_answer(served: httpx.Client, head
     assert answer.headers["content-language"] in CODES
 
 
+@pytest.mark.slow
 def test_serve_language_fixes_the_language(trained: Any, tmp_path: Path, make_server: Any) -> None:
     shutil.copytree(trained[0] / "models/hybrid", tmp_path / "models/hybrid")
     shutil.copy(trained[0] / "params.yaml", tmp_path / "params.yaml")
