@@ -41,6 +41,7 @@ class Heads(nn.Module):
     def __init__(self, width: int, languages: int, hidden: int = 128, dropout: float = 0.3) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
+        self.dropped_of_text = nn.Dropout1d(dropout)
         self.narrow = nn.Linear(width, hidden)
         self.gru = nn.GRU(hidden, hidden, batch_first=True, bidirectional=True)
         self.labels = nn.Linear(2 * hidden, len(CLASSES))
@@ -50,7 +51,10 @@ class Heads(nn.Module):
     def forward(
         self, states: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        narrow = F.gelu(self.narrow(self.dropout(states)))
+        # The same inputs are dropped at all tokens of a text (Gal and Ghahramani 2016): to draw new
+        # ones at each token took a third of the training's time.
+        kept = self.dropped_of_text(states.new_ones(len(states), states.shape[2], 1))
+        narrow = F.gelu(self.narrow(states * kept.transpose(1, 2)))
         packed = nn.utils.rnn.pack_padded_sequence(
             narrow, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False
         )
@@ -82,7 +86,7 @@ class FrozenEncoder:
     def states(self, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, Any]:
         """Return bfloat16 (texts, tokens, width), bool (texts, tokens) and the tokens' offsets."""
         encoded = self.tokenizer(
-            [same_length(text, str.lower) for text in texts],
+            _lower(texts),
             return_tensors="pt",
             padding=True,
             truncation=True,
@@ -93,6 +97,14 @@ class FrozenEncoder:
         found = self.model(**encoded, output_hidden_states=True).hidden_states
         states = torch.cat([found[layer] for layer in self.layers], dim=-1)
         return states, encoded["attention_mask"].bool(), offsets
+
+    def of_like_length(self, texts: Sequence[str], size: int) -> list[list[int]]:
+        """Return the texts' places in groups of ``size``, by number of tokens: little padding."""
+        if not texts:
+            return []
+        tokens = self.tokenizer(_lower(texts), return_length=True)["length"]
+        order = sorted(range(len(texts)), key=tokens.__getitem__)
+        return [order[at : at + size] for at in range(0, len(order), size)]
 
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> FloatArray:
@@ -116,6 +128,11 @@ class FrozenEncoder:
         dtype = self.model.dtype
         save_model(self.model.bfloat16(), self.tokenizer, folder, self.prompts)
         self.model.to(dtype)
+
+
+def _lower(texts: Sequence[str]) -> list[str]:
+    """Return the texts in lower case, each character at its place."""
+    return [same_length(text, str.lower) for text in texts]
 
 
 def classes_of(offsets: np.ndarray, spans: Sequence[tuple[int, int, str]]) -> np.ndarray:
@@ -172,8 +189,7 @@ class Tagger:
 
     def _batches(self, utterances: Sequence[Utterance], size: int) -> Iterator[Any]:
         """Yield states, mask, classes, intents and languages of utterances of like length."""
-        order = sorted(range(len(utterances)), key=lambda at: len(utterances[at].text))
-        groups = [order[at : at + size] for at in range(0, len(order), size)]
+        groups = self.reader.of_like_length([one.text for one in utterances], size)
         for group in progress(groups, desc="reading utterances", unit="batch"):
             some = [utterances[at] for at in group]
             states, mask, offsets = self.reader.states([one.text for one in some])
@@ -190,8 +206,7 @@ class Tagger:
 
     def tag_all(self, texts: Sequence[str], size: int = 64) -> list[Tagged]:
         """Return what each text says, in batches of ``size`` texts of like length."""
-        order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
-        groups = [order[at : at + size] for at in range(0, len(order), size)]
+        groups = self.reader.of_like_length(texts, size)
         found: dict[int, Tagged] = {}
         for group in progress(groups, desc="tagging", unit="batch"):
             found |= zip(group, self.tag([texts[at] for at in group]), strict=True)
