@@ -261,6 +261,7 @@ def test_broken_days_are_held_alerted_once_and_left_out(referenced, newest, tmp_
     assert {"days-held", "days-released"} <= set(kinds)
 
 
+@pytest.mark.slow
 def test_an_attack_holds_promotions_and_names_products_and_profiles(
     referenced, newest, tmp_path: Path
 ) -> None:

@@ -347,6 +347,7 @@ def test_a_restart_keeps_the_profile(
     assert ids(after) == ids(before)
 
 
+@pytest.mark.slow
 def test_two_workers_on_postgresql_see_each_others_events(
     serve: Callable[..., Any], shop_root: Path, items: list[str], postgres: str
 ) -> None:

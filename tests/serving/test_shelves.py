@@ -129,6 +129,7 @@ def test_a_list_counts_as_shown_when_its_place_is_seen(
     until(browser, lambda: len(shop.rows("impressions")) == before + 1)
 
 
+@pytest.mark.slow
 def test_an_event_waits_for_the_endpoint_and_counts_once(
     browser: webdriver.Chrome, shop: Shop
 ) -> None:

@@ -165,6 +165,7 @@ def test_an_endpoint_that_cannot_start_ends_with_one_line(
     assert ("event store" if what == "a corrupt store" else "cannot listen") in errors[0]
 
 
+@pytest.mark.slow
 def test_bentoml_serve_without_a_model_that_loads_exits_with_an_error(
     serve: Callable[..., Any], shop_root: Path
 ) -> None:

@@ -117,6 +117,7 @@ def test_what_was_bought_is_excluded_however_long_ago(client: httpx.Client) -> N
     assert "i1" in shown(client, "buyer", exclude_seen=False)
 
 
+@pytest.mark.slow
 def test_a_long_history_is_excluded_after_a_restart_too(
     root: Path, make_server: Any, client: httpx.Client
 ) -> None:

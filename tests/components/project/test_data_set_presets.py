@@ -129,6 +129,7 @@ def test_movielens_1m(settings: Settings, tmp_path: Path) -> None:
     assert shop.item("661")["categories_set"]
 
 
+@pytest.mark.slow
 def test_movielens_32m(settings: Settings, tmp_path: Path) -> None:
     files: Files = {
         "ratings.csv": (

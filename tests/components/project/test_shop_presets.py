@@ -467,6 +467,7 @@ def woocommerce() -> Files:
     }
 
 
+@pytest.mark.slow
 def test_woocommerce(settings: Settings, tmp_path: Path) -> None:
     shop = run(settings, tmp_path, "woocommerce", woocommerce(), max_bad_share=0.3)
     guest, time = f"guest-{hashed('ann@shop.example')}", at("2024-03-22 16:28:02")

@@ -82,6 +82,7 @@ def shop(
     return root, settings
 
 
+@pytest.mark.slow
 def test_its_section_of_the_settings_reaches_it(shop: tuple[Path, Settings]) -> None:
     root, settings = shop
     model = factory.load_model(root / "models/candidates/test/same_basket")

@@ -59,6 +59,7 @@ def test_it_makes_the_responses_that_a_thread_makes(
         assert found.cold == other.cold
 
 
+@pytest.mark.slow
 def test_of_many_half_are_answered_while_the_others_are_ranked(
     process: WorkerProcess, folder: Path
 ) -> None:
