@@ -908,7 +908,7 @@ class Understanding(Section):
     """
     sentences: PositiveInt = 4000
     """Training sentences of each language."""
-    epochs: PositiveInt = 10
+    epochs: PositiveInt = 6
     """Passes through the training sentences."""
 
 
