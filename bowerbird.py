@@ -847,6 +847,29 @@ def recommend_all(
 
 
 @app.command()
+def objective(
+    by: str = typer.Option(..., help="price, or a declared number such as margin"),
+    weights: str = typer.Option("0.1,0.25,0.5,1,2", help="by commas"),
+    where: str = typer.Option(None, help="a filter: only these products move"),
+    surface: str = typer.Option("home", help="of serve.surfaces"),
+    k: int = typer.Option(10, "-k", min=1, help="products of a list"),
+    most: int = typer.Option(2000, "--lists", min=1, help="shoppers, and logged lists, at most"),
+    to: Path = typer.Option(Path("reports/objective"), help="folder for table and picture"),
+) -> None:
+    """Judge a business objective by its weight before it is in force: NDCG, margin, purchases."""
+    from components.settings import SettingsError, load_settings
+    from serving.events.errors import StoreError
+    from serving.merchandising.objective import table_of, try_weights, write
+
+    with errors_in_one_line(SettingsError, StoreError, FileNotFoundError, ValueError):
+        tried = [float(one) for one in weights.split(",")]
+        found = try_weights(load_settings(), ROOT, by, tried, where, surface, k, most)
+        write(to, by, tried, found)
+    typer.echo(table_of(by, tried, found))
+    typer.echo(f"table and picture: {to}")
+
+
+@app.command()
 def package() -> None:
     """Package the champion as a Bento and print its tag."""
     from components.settings import SettingsError, load_settings

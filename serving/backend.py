@@ -21,6 +21,7 @@ from serving.events.store import EventStore
 from serving.filters.expression import schema_of
 from serving.health import Health
 from serving.languages import check_setting
+from serving.merchandising.exposure_control import ExposureControl
 from serving.merchandising.rulebook import RulebookReader
 from serving.models.catalogue_refresh import CatalogueRefresh
 from serving.models.loader import ModelLoader
@@ -125,7 +126,11 @@ class Backend:
             follows_rollout=self.canary.enabled,
             has_holdout=self.uplift.enabled,
         )
-        self.rulebook = RulebookReader(self.store.database, schema_of(settings), self.health)
+        schema = schema_of(settings)
+        self.exposure = ExposureControl(self.store.database, schema)
+        self.rulebook = RulebookReader(
+            self.store.database, schema, self.health, self.exposure.offsets
+        )
         self.recommendations = RecommendationService(
             *(settings, self.models, self.live, self.ranking, self.exposures),
             *(self.impressions, self.shadow, self.rulebook),
@@ -196,6 +201,8 @@ class Backend:
             self.ranking.watch()
             self.rulebook.refresh()
             self.models.refresh()
+            if self.models.champion is not None:
+                self.exposure.step(self.rulebook.book.rules, self.models.champion.engine)
             self.shadow.refresh()
             self.forget_erased()
             self._measure_store()

@@ -16,14 +16,18 @@ Dudík, Langford and Li, ICML 2011.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from components.arrays import DoubleArray
+from components.arrays import DoubleArray, IntArray
 
 MIN_EFFECTIVE = 100.0
 """Effective samples below which an estimate is not reliable."""
+
+MIN_SUPPORT = 0.95
+"""Mean weight below which the log does not show what the target policy would do; under full support
+it is 1 in expectation."""
 
 Z = 1.959963984540054
 
@@ -72,12 +76,32 @@ def _places(*arrays: DoubleArray) -> list[DoubleArray]:
     return [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in arrays]
 
 
+def support(logged: DoubleArray, target: DoubleArray) -> tuple[float, bool]:
+    """Return the mean weight of all decisions and positions, and whether the log has support.
+
+    logged, target: (n,) or (n, k). Where the target policy chooses what the logging policy never
+    did, its reward is not in the log, and the weights, whose mean is 1 otherwise, are too small.
+    Without support no estimator is unbiased. It is refused if the mean is below MIN_SUPPORT by more
+    than two standard errors.
+    """
+    w = weights(logged, target).reshape(len(logged), -1).mean(axis=1)
+    if not len(w):
+        return 0.0, False
+    mean = float(w.mean())
+    return mean, mean + 2 * float(w.std()) / np.sqrt(len(w)) >= MIN_SUPPORT
+
+
+def _effective(w: DoubleArray) -> float:
+    """Return the least effective sample size of the positions. w: (n, k)."""
+    total, squares = w.sum(axis=0), (w**2).sum(axis=0)
+    shares = np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
+    return float(shares.min(initial=np.inf)) if len(w) else 0.0
+
+
 def _estimate(value: float, deviations: DoubleArray, w: DoubleArray, least: float) -> Estimate:
     """Return the estimate. deviations: (n,), of each decision from the mean value. w: (n, k)."""
     n = len(w)
-    total, squares = w.sum(axis=0), (w**2).sum(axis=0)
-    shares = np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
-    effective = float(shares.min(initial=np.inf)) if n else 0.0
+    effective = _effective(w)
     half = Z * float(np.sqrt((deviations**2).sum())) / n if n else float("nan")
     reliable = effective >= least
     reason = (
@@ -123,11 +147,71 @@ def snips(
     no weight at all, the value is NaN and not reliable.
     """
     w, r = _places(weights(logged, target, cap), rewards)
+    return _estimate(*_normalised(w, r), w, least)
+
+
+def _normalised(w: DoubleArray, r: DoubleArray) -> tuple[float, DoubleArray]:
+    """Return the self-normalised value, and (n,): the deviation of each decision from it."""
     mean = w.mean(axis=0) if len(w) else np.zeros(w.shape[1])
     with np.errstate(divide="ignore", invalid="ignore"):
         each = (w * r).mean(axis=0) / mean if len(w) else np.full(w.shape[1], np.nan)
         deviations = (w * (r - each) / mean).sum(axis=1)  # delta method
-    return _estimate(float(each.sum()), deviations, w, least)
+    return float(each.sum()), deviations
+
+
+def snips_gain(
+    rewards: DoubleArray,
+    logged: DoubleArray,
+    before: DoubleArray,
+    after: DoubleArray,
+    people: IntArray,
+    least: float = MIN_EFFECTIVE,
+) -> Estimate:
+    """Return the SNIPS estimate of what the policy ``after`` earns more than ``before``.
+
+    rewards, logged, before, after: (n,) or (n, k). people: int (n,), whose decision each is; the
+    interval takes decisions of one person as dependent. effective: of the policy with fewer.
+    """
+    first, second, r = _places(weights(logged, before), weights(logged, after), rewards)
+    (old, of_old), (new, of_new) = _normalised(first, r), _normalised(second, r)
+    return _gain(new - old, of_new - of_old, people, (first, second), least)
+
+
+def doubly_robust_gain(
+    rewards: DoubleArray,
+    logged: DoubleArray,
+    before: DoubleArray,
+    after: DoubleArray,
+    predicted: DoubleArray,
+    expected: tuple[DoubleArray, DoubleArray],
+    people: IntArray,
+    least: float = MIN_EFFECTIVE,
+) -> Estimate:
+    """Return the doubly robust estimate of what ``after`` earns more than ``before``.
+
+    As ``snips_gain`` and ``doubly_robust``. expected: under ``before`` and under ``after``.
+    """
+    first, second, r, taken = _places(
+        weights(logged, before), weights(logged, after), rewards, predicted
+    )
+    old, new = _places(*expected)
+    earned = (new - old + (second - first) * (r - taken)).sum(axis=1)
+    value = float(earned.mean())
+    return _gain(value, earned - value, people, (first, second), least)
+
+
+def _gain(
+    value: float,
+    deviations: DoubleArray,
+    people: IntArray,
+    both: tuple[DoubleArray, DoubleArray],
+    least: float,
+) -> Estimate:
+    fewer = min(both, key=_effective)
+    found = _estimate(value, deviations, fewer, least)
+    of_person = np.bincount(people, deviations) if len(people) else np.zeros(0)
+    half = Z * float(np.sqrt((of_person**2).sum())) / max(len(people), 1)
+    return replace(found, low=value - half, high=value + half)
 
 
 def doubly_robust(

@@ -107,7 +107,8 @@ def _start(
     files = root / IMPRESSIONS, root / VALID_INTERACTIONS
     log = load_log(*files, prepared, model.event_rewards(), load_held_days(root))
     model.check_log(log.before(prepared.validation_start))
-    model.start_from(load_model(folder.with_name(model.base_name())), log.before(until))
+    base = load_model(folder.with_name(model.base_name()))
+    model.start_from(base, log.before(until).without_placed())
 
 
 def load_candidates(folder: str | Path, names: Sequence[str]) -> dict[str, Recommender]:

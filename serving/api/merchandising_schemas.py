@@ -14,7 +14,7 @@ from serving.merchandising.rules import Rule, RuleId, Surface
 
 Author = Annotated[Text, StringConstraints(max_length=100)]
 Note = Annotated[Text, StringConstraints(max_length=200)]
-MOST_DRAFTS, MOST_SHOPPERS, MOST_PREVIEWED = 20, 10, 50
+MOST_DRAFTS, MOST_SHOPPERS, MOST_PREVIEWED, MOST_JUDGED = 20, 10, 50, 2_000
 
 EXAMPLE: JsonDict = {
     "name": "Spring sale",
@@ -24,6 +24,9 @@ EXAMPLE: JsonDict = {
     "surfaces": ["home"],
     "ends": "2030-04-01T00:00:00Z",
 }
+
+
+OBJECTIVE: JsonDict = {"name": "Margin", "action": "objective", "by": "price", "weight": 0.5}
 
 
 class RuleRequest(Body):
@@ -66,6 +69,7 @@ class RulesResponse(BaseModel):
     rules: list[RuleEntry] = Field(description="in the order that conflicts are resolved by")
     attributes: list[str] = Field(description="of products, that where may name")
     user_attributes: list[str] = Field(description="of the shopper, that segment may name")
+    numbers: list[str] = Field([], description="of products, that an objective may be by")
 
 
 class RuleChanges(BaseModel):
@@ -103,6 +107,98 @@ class PreviewRequest(Body):
         if not self.drafts:
             raise ValueError("drafts must name a rule")
         return self
+
+
+class EstimateRequest(Body):
+    """Rules to judge before they are in force. Nothing is stored."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"drafts": {"margin": OBJECTIVE}, "weights": [0.25, 0.5, 1], "k": 10}]
+        },
+    )
+
+    drafts: dict[RuleId, Rule | None] = Field(
+        max_length=MOST_DRAFTS, description="as of the preview"
+    )
+    weights: list[float] = Field(
+        [], max_length=8, description="of the objective among the drafts, one after the other"
+    )
+    attribute: Annotated[str, StringConstraints(max_length=60)] | None = Field(
+        None,
+        description="price or a declared number that is estimated; null: that of the objective",
+    )
+    surface: Surface = "home"
+    k: int = Field(10, ge=1, le=MOST_PREVIEWED)
+    lists: int = Field(
+        300, ge=1, le=MOST_JUDGED, description="shoppers, and logged lists, at most: the newest"
+    )
+
+    @model_validator(mode="after")
+    def _has_an_attribute(self) -> Self:
+        if not self.drafts:
+            raise ValueError("drafts must name a rule")
+        n = len(self.objectives)
+        if self.weights and n != 1:
+            raise ValueError(f"weights are of one objective among the drafts, and there are {n}")
+        if self.attribute is None and n != 1:
+            raise ValueError("attribute must say what is estimated, where no objective does")
+        return self
+
+    @property
+    def objectives(self) -> list[str]:
+        """Ids of the drafts that are objectives."""
+        pairs = self.drafts.items()
+        return [name for name, rule in pairs if rule is not None and rule.action == "objective"]
+
+
+class ChangeEstimate(BaseModel):
+    """A mean with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class GainEstimate(BaseModel):
+    """What a list earns more than before, estimated off-policy from the logged lists."""
+
+    gain: ChangeEstimate | None = Field(description="self-normalised; null: reason says why")
+    doubly_robust: ChangeEstimate | None = Field(description="by the other estimator, to compare")
+    effective: float = Field(description="effective number of logged lists")
+    support: float = Field(description="share of what the lists would show that the log shows")
+    reason: str
+
+
+class EstimateRow(BaseModel):
+    weight: float | None = Field(description="of the objective; null: as the drafts say")
+    ndcg: float | None = Field(description="of purchases since the model's training data")
+    ndcg_change: ChangeEstimate | None = Field(description="the price; null in the first row")
+    shown: float | None = Field(description="mean of the attribute over the products of the lists")
+    value: GainEstimate = Field(description="in the attribute of the products bought")
+    purchases: GainEstimate = Field(description="in products bought")
+
+
+class EstimateResponse(BaseModel):
+    attribute: str
+    shoppers: int = Field(description="whose purchases counted for NDCG")
+    lists: int = Field(description="logged lists that counted for the gains")
+    reason: str = Field(description="why there is no NDCG, else empty")
+    rows: list[EstimateRow] = Field(description="first the rules in force, with weight 0")
+
+
+class ExposureShare(BaseModel):
+    revision: int = Field(description="of the rule")
+    group: str = Field(description="value of by; empty: the products of items and where")
+    lists: int = Field(description="lists counted by this worker: up to a day, at most 20,000")
+    share: float = Field(description="of their exposure; a place p has 1 / log2(1 + p) of it")
+    recent: float = Field(description="of the newest 1,000 of them")
+    offset: float = Field(description="standard deviations of the scores that it moves now")
+
+
+class ExposureResponse(BaseModel):
+    shares: list[ExposureShare]
 
 
 class Preview(BaseModel):

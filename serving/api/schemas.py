@@ -215,6 +215,9 @@ class PageResponse(BaseModel):
 class RerankResponse(Answered):
     """All items of the list that are known, best first."""
 
+    excluded_items: list[str] = Field(
+        [], description="known items of the request that a merchandising rule excludes"
+    )
     impression_id: str
     identified: bool = Field(description=IDENTIFIED)
 

@@ -85,7 +85,7 @@ def log(
                 "source": BATCH,
                 "surface": surface,
                 "timestamp": one["made_at"],
-                "rules": None,
+                "rules": one["rules"],
             }
             for one in some
         ]

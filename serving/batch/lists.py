@@ -20,9 +20,9 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,16 +53,24 @@ from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_era
 from serving.events.exposures import experiment_names
 from serving.events.store import EventStore, open_store
 from serving.events.tables import SECOND
+from serving.filters.expression import schema_of
+from serving.health import Health
 from serving.json_files import read_json
+from serving.merchandising.exposure_control import ExposureControl
+from serving.merchandising.rulebook import RulebookReader
 from serving.models.versions import ModelVersion, find_served, profiles_file, registered_versions
 from serving.profiles.profiles import LiveProfiles, Profiles
 from serving.recommend.coding import coded
 from serving.recommend.exploration import draw
 from serving.recommend.impressions import new_id
+from serving.recommend.query import surface_of
+from serving.recommend.steps import Steps
 from serving.recommend.types import Request, Response, Shopper
 
 logger = logging.getLogger("bentoml.bowerbird")
 
+PARTS_AHEAD = 3
+"""Parts whose lists may be made before an earlier part counts for exposure rules."""
 RESUME_SECONDS = 24 * 3600
 """Age up to which a killed run is resumed; its histories are older otherwise than they need be."""
 ENGINES: dict[str, OpensEngine] = {"local": local, "spark": spark}
@@ -75,6 +83,7 @@ PART = pa.schema(
         ("experiment", pa.string()),  # of the holdout, null outside it
         ("arm", pa.string()),
         ("cold", pa.bool_()),
+        ("rules", pa.string()),  # as ``IMPRESSIONS.rules``
         *((name, pa.string()) for name in ("item_ids", "scores", "propensities", "items")),  # JSON
     ]
 )
@@ -172,6 +181,13 @@ class _Run:
         self._live = LiveProfiles(
             store, settings.serve.max_history, EventKinds.of(settings.preprocess)
         )
+        schema = schema_of(settings)
+        delay = PARTS_AHEAD * settings.recommend_all.part
+        # The delay is one of parts, however fast they are made.
+        self._exposure = ExposureControl(store.database, schema, delay, loop_seconds=0)
+        rules = RulebookReader(store.database, schema, Health(), self._exposure.offsets)
+        rules.refresh()
+        self._book = rules.book
         self._customers, self._started = self._begin()
         ids = self._customers.ids
         self._places = self._histories.places(ids)
@@ -224,6 +240,7 @@ class _Run:
             "logged": plan.logged,
             "holdout": self._has_holdout and serve.uplift.model_dump(mode="json"),
             "rules": serve.rules.model_dump(mode="json"),
+            "merchandising": [one.revision for one in self._book.rules],
             "exploration": serve.exploration.model_dump(mode="json"),
             "max_history": serve.max_history,
             "part": self._settings.recommend_all.part,
@@ -256,6 +273,10 @@ class _Run:
 
         if not missing:
             return
+        self._exposure.step(self._book.rules, self._engine)
+        for number in range(len(parts)):
+            if number not in missing:
+                self._count(pq.read_table(self._file(number)).to_pylist())
         n = len(self._customers.ids)
         with (
             ENGINES[settings.engine](self._ranker, settings.workers) as ranks,
@@ -268,7 +289,20 @@ class _Run:
                     for one in zip(of_part.users, of_part.exposures, responses, strict=True)
                 ]
                 write_table(self._file(number), pa.Table.from_pylist(rows, schema=PART))
+                self._count(rows)
                 bar.update(len(rows))
+
+    def _count(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Let lists of this run, which are no impressions yet, count for exposure rules."""
+        lists = [{**one, "timestamp": one["made_at"]} for one in rows]
+        self._exposure.count(lists, self._book.rules, self._engine)
+
+    def _steps(self, user: str) -> Steps:
+        """Return the merchandising rules for a customer, whose profile is in memory."""
+        values = self._profiles.attribute_values
+        return self._book.steps(
+            surface_of(self._plan.request), lambda: values(user, f"user:{user}")
+        )
 
     def _asked(self, part: slice) -> _Asked:
         users = self._customers.ids[part].to_pylist()
@@ -287,15 +321,18 @@ class _Run:
         self._profiles.base = self._histories.of(self._customers.ids[part], self._places[part])
         named = self._plan.request.surface
         surface = None if named is None else self._settings.serve.surfaces[named]
-        return [
-            coded(
+        found = []
+        for user, exposure in zip(asked.users, asked.exposures, strict=True):
+            steps = self._steps(user)
+            request = coded(
                 self._plan.request,
                 Shopper(user, None, f"user:{user}", "", language=self._plan.language),
                 *(self._profiles, self._settings.train.exclude_seen, surface),
                 popular=exposure is not None and exposure.arm == POPULAR,
+                where=steps.excluded,
             )
-            for user, exposure in zip(asked.users, asked.exposures, strict=True)
-        ]
+            found.append(replace(request, steps=steps))
+        return found
 
     def _row(
         self, user: str, exposure: Exposure | None, response: Response, read_at: int
@@ -315,6 +352,7 @@ class _Run:
             "experiment": exposure and exposure.experiment,
             "arm": exposure and exposure.arm,
             "cold": response.cold,
+            "rules": response.rules,
             "item_ids": response.ids,
             "scores": response.scores,
             "propensities": response.propensities,

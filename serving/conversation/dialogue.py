@@ -11,7 +11,7 @@ Critiques of what was shown ("cheaper", "like the second"): McCarthy et al., IUI
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -111,10 +111,15 @@ class Templates:
         self.gettext = language.gettext
 
 
+Arrange = Callable[[list[int], int], list[int]]
+ARRANGED = 500
+"""Products of a ranking that ``Arrange`` gets."""
+
+
 @dataclass(frozen=True)
 class Turn:
     """One message with its context. before: the state before it; state: after it. k: proposals.
-    templates: in the language of the reply."""
+    templates: in the language of the reply. arrange: as of ``reply``."""
 
     message: Message
     before: ConversationState
@@ -122,6 +127,14 @@ class Turn:
     history: History
     k: int
     templates: Templates
+    arrange: Arrange | None
+
+    def arranged(self, ranked: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return what was ranked by relevance, in the order that the shop's rules leave."""
+        if self.arrange is None or not len(ranked):
+            return ranked
+        first = self.arrange(ranked[:ARRANGED].tolist(), self.k)
+        return np.concatenate([np.array(first, dtype=np.int64), ranked[ARRANGED:]])
 
 
 class Conversation:
@@ -177,11 +190,13 @@ class Conversation:
         language: Language = ENGLISH,
         follow: bool = False,
         where: Condition = TRUE,
+        arrange: Arrange | None = None,
     ) -> Reply:
         """Return the reply to ``message``.
 
         state: of the last reply, None to begin. language: of the reply's texts; with ``follow``
-        that of the message where it is known. where: what all proposals must meet.
+        that of the message where it is known. where: what all proposals must meet. arrange: gives
+        the best codes by relevance, and how many are shown, their final order.
         """
         said = self._in_own_currency(self._understanding.read(message))
         if follow:
@@ -191,7 +206,7 @@ class Conversation:
         before, advanced = state, self._tracker.advance(state, said)
         advanced.language = language.code if follow else None
         templates = Templates(self.shop, language)
-        turn = Turn(said, before, stamped(advanced, before), history, k, templates)
+        turn = Turn(said, before, stamped(advanced, before), history, k, templates, arrange)
         # Not details and purposes: "how was your day" has one.
         wishes = (said.things, said.needs, said.refused, said.min_price, said.max_price, said.level)
         if said.move in ("thanks", "hello") and not any(wishes):
@@ -332,7 +347,7 @@ class Conversation:
             rest = self._finder.ranked(allowed, state, turn.history)
             every = dict.fromkeys([*ranked.tolist(), *rest.tolist()])
             ranked = self._heads_first(np.array([*every], dtype=np.int64), state)
-        codes = ranked[: turn.k].tolist()
+        codes = turn.arranged(ranked)[: turn.k].tolist()
         if not codes:
             return Reply(templates.gettext("I know of nothing that goes with it."), state)
         state.last = [self.engine.ids[code] for code in codes]
@@ -354,7 +369,7 @@ class Conversation:
             wishes = templates.text.language.listed(templates.text.wishes(found.relaxed))
             notes.append(gettext("Nothing is {wishes}.", wishes=wishes))
         question = gettext("What should it be, or whom is it for?")
-        ranked = self._finder.ranked(found.allowed, state, turn.history)
+        ranked = turn.arranged(self._finder.ranked(found.allowed, state, turn.history))
         codes = ranked[: min(turn.k, FEW)].tolist()
         until_then = gettext("Until then, what others like:")
         text = templates.text.sentences([*notes, question, until_then])
@@ -390,6 +405,8 @@ class Conversation:
             ranked = self._finder.by_price(ranked, message.move == "cheaper")
         elif price_relaxed(found):
             ranked = self._finder.nearest_in_price(ranked, state)
+        else:
+            ranked = turn.arranged(ranked)
         exact: list[int] = ranked[: turn.k].tolist()
         few = min(FEW, turn.k)
         close: list[int] = []

@@ -21,11 +21,15 @@ from serving.events.rules_table import StoredRule, read_rules, rules_marker
 from serving.filters.conditions import All, AnyOf, Condition, Not
 from serving.filters.expression import Schema, compiled
 from serving.health import Health
-from serving.merchandising.rules import Rule, step_of
+from serving.merchandising.rules import Rule, steps_of
 from serving.recommend.steps import NO_STEPS, Steps
 
 logger = logging.getLogger("bentoml.bowerbird")
 
+Offsets = tuple[tuple[str, float], ...]
+"""By how much the groups of an exposure rule move, in standard deviations of the scores."""
+OffsetsOf = Callable[[int], Offsets]
+"""Revision of an exposure rule → its offsets now."""
 KEPT = 256
 """Combinations of rules, by surface and segments, that stay made."""
 
@@ -42,10 +46,14 @@ class Numbered:
 class Rulebook:
     """Rules that were checked against the declared attributes, immutable."""
 
-    def __init__(self, rules: Sequence[Numbered], schema: Schema) -> None:
+    def __init__(
+        self, rules: Sequence[Numbered], schema: Schema, offsets: OffsetsOf = lambda revision: ()
+    ) -> None:
+        """offsets: of the groups of exposure rules, as they are at each request."""
         self.rules = tuple(sorted(rules, key=lambda one: (-one.rule.priority, -one.revision)))
         self._schema = schema
-        self._made: dict[tuple[tuple[int, ...], date], Steps] = {}
+        self._offsets = offsets
+        self._made: dict[tuple[tuple[tuple[int, Offsets], ...], date], Steps] = {}
 
     def steps(
         self,
@@ -70,7 +78,7 @@ class Rulebook:
                 segment = compiled(rule.segment, self._schema).bound(of_shopper, now.date())
                 if not _is_true(segment):
                     continue
-            applied.append(at)
+            applied.append((at, self._offsets_of(at)))
         if not applied:
             return NO_STEPS
         key = tuple(applied), now.date()
@@ -79,16 +87,24 @@ class Rulebook:
             if len(self._made) >= KEPT:
                 self._made.pop(next(iter(self._made)), None)
             found = self._made[key] = Steps.of(
-                step_of(self.rules[at].rule, self.rules[at].revision, self._schema, now.date())
-                for at in applied
+                step
+                for at, offsets in applied
+                for step in steps_of(
+                    *(self.rules[at].rule, self.rules[at].revision, self._schema, now.date()),
+                    offsets,
+                )
             )
         return found
+
+    def _offsets_of(self, at: int) -> Offsets:
+        one = self.rules[at]
+        return self._offsets(one.revision) if one.rule.action == "exposure" else ()
 
     def changed(self, drafts: Mapping[str, Rule | None]) -> Rulebook:
         """Return the book with other rules by their ids; None: without that rule."""
         stay = [one for one in self.rules if one.rule_id not in drafts]
         new = [Numbered(name, 0, rule) for name, rule in drafts.items() if rule is not None]
-        return Rulebook([*stay, *new], self._schema)
+        return Rulebook([*stay, *new], self._schema, self._offsets)
 
 
 def _is_true(condition: Condition) -> bool:
@@ -104,9 +120,17 @@ def _is_true(condition: Condition) -> bool:
 class RulebookReader:
     """Keeps the newest rules of the event store."""
 
-    def __init__(self, database: Database, schema: Schema, health: Health) -> None:
+    def __init__(
+        self,
+        database: Database,
+        schema: Schema,
+        health: Health,
+        offsets: OffsetsOf = lambda revision: (),
+    ) -> None:
+        """offsets: as of ``Rulebook``."""
         self.schema = schema
         self.book = Rulebook([], schema)
+        self._offsets = offsets
         self._database = database
         self._health = health
         self._marker: tuple[int, int] | None = None
@@ -133,7 +157,7 @@ class RulebookReader:
             "merchandising rules",
             f"{len(refused)} do not apply, see the log" if refused else None,
         )
-        self.book, self._marker = Rulebook(found, self.schema), marker
+        self.book, self._marker = Rulebook(found, self.schema, self._offsets), marker
 
 
 def parsed(stored: StoredRule, schema: Schema) -> tuple[Rule | None, str]:

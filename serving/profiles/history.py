@@ -141,6 +141,9 @@ class History(Events):
         return self.items[without_disliked(self.strengths, self.items) > 0]
 
 
+NO_HISTORY = History(NO_CODES, np.empty(0, dtype=np.int64))
+
+
 def stack(histories: Sequence[History], vocabulary: Vocabulary | None = None) -> Histories:
     """Return a batch of histories as the recommenders take them.
 

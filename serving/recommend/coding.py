@@ -6,13 +6,15 @@ shopper's history.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
 from components.settings import Surface
 from serving.filters.conditions import TRUE, Condition
-from serving.profiles.profiles import Profiles
+from serving.profiles.history import NO_CODES, Codes, History
 from serving.recommend.query import RecommendRequest
 from serving.recommend.types import Filters, Request, Shopper
 
@@ -20,10 +22,20 @@ PAGE_HISTORY = 10
 """Events of the history that still count on a product or basket page."""
 
 
+class ReadsHistories(Protocol):
+    """Histories in the codes of one model: ``Profiles``, or these as they were at a time."""
+
+    def codes(self, item_ids: Sequence[str]) -> Codes: ...
+
+    def history(
+        self, user_id: str | None, profile: str | None, recent: Codes = NO_CODES
+    ) -> History: ...
+
+
 def coded(
     body: RecommendRequest,
     shopper: Shopper,
-    profiles: Profiles,
+    profiles: ReadsHistories,
     exclude_seen: bool,
     surface: Surface | None = None,
     arm_name: str | None = None,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from components.recommenders.exploration import EpsilonGreedy, Explorer, GaussianThompson
 from components.settings import Exploration
@@ -18,6 +21,14 @@ def explorer_of(settings: Exploration) -> Explorer | None:
     return None
 
 
+def drawn_scores(scores: Sequence[float]) -> NDArray[np.float64]:
+    """Return the scores that candidates are drawn by: in the order that the business rules made,
+    whatever the scores, and in units of their standard deviation."""
+    given = np.array(scores, dtype=np.float64)
+    spread = float(given.std()) or 1.0
+    return np.minimum.accumulate(given) / spread - 1e-6 * np.arange(len(given))
+
+
 def draw(
     response: Response, explorer: Explorer, item_ids: list[str], random: np.random.Generator
 ) -> Response:
@@ -29,10 +40,7 @@ def draw(
     if pool is None:
         return response
     fixed = len(response.codes) - response.n_explored
-    scores = np.array(pool.scores[fixed:])
-    # The draw is by the order that the business rules made, whatever the scores.
-    spread = float(scores.std()) or 1.0
-    scores = np.minimum.accumulate(scores) / spread - 1e-6 * np.arange(len(scores))
+    scores = drawn_scores(pool.scores[fixed:])
     drawn, propensities = explorer.choose(scores[None, :], response.n_explored, random)
     places = [*range(fixed), *(fixed + drawn[0]).tolist()]
     return Response.of(

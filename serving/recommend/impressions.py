@@ -78,8 +78,9 @@ class ImpressionLog:
         version: str,
         source: str,
         surface: str | None = None,
+        rules: str | None = None,
     ) -> str:
         """As ``log``, for a list that was not explored: each propensity is 1."""
         lists = (list(item_ids), list(scores), [1.0] * len(item_ids))
         ids, scored, certain = (orjson.dumps(one).decode() for one in lists)
-        return self.log(shopper, ids, scored, certain, version, source, surface)
+        return self.log(shopper, ids, scored, certain, version, source, surface, rules)

@@ -74,6 +74,13 @@ class Masks:
         low, high = condition.low, condition.high
         return within(self._numbers(condition.attribute, kinds_of(low, high)), low, high)
 
+    def numbers(self, attribute: str) -> FloatArray:
+        """Return float (items,): a number of each item, NaN where it is not known.
+
+        attribute: as in a ``Condition``.
+        """
+        return self._numbers(attribute, ("number",))
+
     def _all(self, conditions: Sequence[Condition]) -> Mask:
         mask = np.ones(len(self._items), dtype=bool)
         for one in conditions:

@@ -21,13 +21,15 @@ from components.settings import Exploration, Rules, Serve
 from serving import metrics
 from serving.arms import TREATMENT
 from serving.languages import language
+from serving.profiles.history import NO_HISTORY, History
 from serving.recommend.business_rules import BusinessRules
 from serving.recommend.engine import Engine
 from serving.recommend.exploration import explorer_of
 from serving.recommend.fallbacks import HOLDOUT
-from serving.recommend.merchandising import Arranged, Merchandiser
+from serving.recommend.merchandising import Arranged, Further, Merchandiser, logged_rules
 from serving.recommend.shelves import Shelves, reason_of, title_of
-from serving.recommend.types import RULE, RankedList, Request, Response
+from serving.recommend.steps import Steps
+from serving.recommend.types import RULE, Filters, RankedList, Request, Response
 
 OWN_SOURCES = {"personal": {"hybrid", "content", "segment", "popular", HOLDOUT}}
 """Sources of items that are a source's own, where it has several."""
@@ -63,7 +65,7 @@ class Pipeline:
     def __init__(self, engine: Engine, serve: Serve) -> None:
         self.engine = engine
         self.serve = serve
-        self._merchandiser = Merchandiser(engine)
+        self.merchandiser = Merchandiser(engine)
         experiment = serve.experiment
 
         def arm(rules: Rules, exploration: Exploration) -> Arm:
@@ -95,6 +97,38 @@ class Pipeline:
             responses = [self._respond(*pair) for pair in zip(requests, ranked, strict=True)]
         seconds = time.perf_counter() - started
         return [replace(response, seconds=seconds) for response in responses]
+
+    def orders(self, variants: Sequence[Sequence[Request]]) -> list[list[RankedList]]:
+        """Return the order of each variant of each request: its list, where places are drawn
+        followed by the candidates.
+
+        Variants of a request differ in their rules alone, and are ranked once where these exclude
+        the same products.
+        """
+        wanted: dict[tuple[int, Filters], int] = {}
+        to_rank: list[Request] = []
+        for at, requests in enumerate(variants):
+            for request in requests:
+                if (at, request.filters) not in wanted:
+                    wanted[at, request.filters] = len(to_rank)
+                    wide = self._arm_of(request).width(request.k, has_steps=True)
+                    to_rank.append(replace(request, k=wide))
+        size = self.engine.max_batch
+        ranked = [
+            one
+            for start in range(0, len(to_rank), size)
+            for one in self._ranked(to_rank[start : start + size])
+        ]
+        found: list[list[RankedList]] = []
+        for at, requests in enumerate(variants):
+            found.append([])
+            for request in requests:
+                arm = self._arm_of(request)
+                total = request.k - arm.n_explored(request.k)
+                total += arm.exploration.candidates if arm.explorer is not None else 0
+                pool = ranked[wanted[at, request.filters]]
+                found[-1].append(self._chosen(arm, request, pool, total).ranked)
+        return found
 
     def _ranked(self, requests: Sequence[Request]) -> list[RankedList]:
         """Return one list a request: of its surface, else of the model."""
@@ -139,7 +173,7 @@ class Pipeline:
             cold=not len(request.history.items),
             n_explored=n_explored,
             exploration_pool=chosen if n_explored else None,
-            rules=_logged(request, placed),
+            rules=logged_rules(request.steps, placed),
         )
 
     def _reasons(self, request: Request, chosen: RankedList, promoted: frozenset[int]) -> list[str]:
@@ -172,10 +206,52 @@ class Pipeline:
         """Return the ``n`` items that the business rules and the merchandisers' choose."""
         if not request.steps.arranges:
             return Arranged(self._ordered(arm, request, ranked, n), [], frozenset())
-        boosted = self._merchandiser.boosted(request, ranked, _comparable(ranked))
+        boosted, promoted = self.merchandiser.boosted(request, ranked, _comparable(ranked))
         pool = self._ordered(arm, request, boosted, len(ranked.items))
         fixed = request.k - arm.n_explored(request.k)
-        return self._merchandiser.arrange(request, pool, fixed, n)
+        return self.merchandiser.arrange(request, pool, fixed, n, promoted, self._more)
+
+    def rearranged(
+        self,
+        ranked: RankedList,
+        steps: Steps,
+        k: int,
+        filters: Filters,
+        history: History = NO_HISTORY,
+        exclude: Sequence[int] = (),
+        more: Further | None = None,
+    ) -> Arranged:
+        """Return a list that another route ranked under merchandising rules.
+
+        The first ``serve.rules.pool`` products are arranged, caps and shares hold in the first
+        ``k``. exclude: codes that no pin shows. more: as in ``Merchandiser.arrange``; without it
+        nothing is added to the list and nothing leaves it: what a cap keeps out of the first places
+        follows them.
+        """
+        request = Request(
+            *(history, k, filters), exclude_seen=False, exclude=tuple(exclude), steps=steps
+        )
+        pool = max(self.serve.rules.pool, k)
+        own = ranked.sources[0] if ranked.sources else ""
+        first = ranked.first(pool)
+        moved, promoted = self.merchandiser.boosted(request, first, _comparable(first, own))
+        fixed = k if more is not None else min(k, len(first.items))
+        found = self.merchandiser.arrange(request, moved, fixed, pool, promoted, more)
+        if more is not None:
+            return found._replace(ranked=found.ranked.first(k))
+        there = {*found.ranked.items}
+        left = [at for at, code in enumerate(moved.items) if code not in there]
+        rest = ranked.take(range(pool, len(ranked.items)))
+        parts = (found.ranked, moved.take(left), rest)
+        whole = RankedList(
+            [code for part in parts for code in part.items],
+            [score for part in parts for score in part.scores],
+            [source for part in parts for source in part.sources],
+        )
+        return found._replace(ranked=whole)
+
+    def _more(self, request: Request) -> list[int]:
+        return self.engine.recommend([request])[0].items
 
     def _ordered(self, arm: Arm, request: Request, ranked: RankedList, n: int) -> RankedList:
         """Return the ``n`` items that the business rules choose, in their order."""
@@ -190,21 +266,16 @@ class Pipeline:
         return replace(ranked.take(order.tolist()), scores=scores.tolist())
 
 
-def _logged(request: Request, placed: list[int]) -> str | None:
-    """Return what the impression says of the rules that applied, None without any."""
-    if not request.steps.all:
-        return None
-    revisions = [one.revision for one in request.steps.all]
-    return orjson.dumps({"rules": revisions, "placed": placed}).decode()
-
-
-def _comparable(ranked: RankedList) -> NDArray[np.float64]:
+def _comparable(ranked: RankedList, own: str = "hybrid") -> NDArray[np.float64]:
     """Return scores in which no fallback stands above what came before it.
 
     Scores of different sources have different units: each fallback goes on below the last score.
+    Equal scores, as of popular products, are those of the places. own: source that is no fallback.
     """
     scores = np.array(ranked.scores, dtype=np.float64)
-    fallback = np.array([source != "hybrid" for source in ranked.sources], dtype=bool)
+    fallback = np.array([source != own for source in ranked.sources], dtype=bool)
+    if len(scores) and own != "hybrid" and np.ptp(scores) == 0:
+        return -np.arange(len(scores), dtype=np.float64)
     if not fallback.any():
         return scores
     start = int(fallback.argmax())

@@ -319,3 +319,8 @@ class RerankRequest(Body):
     surface: SurfaceName | None = Field(
         None, description="place of the shop, such as search; for the outcomes by surface"
     )
+
+
+def surface_of(body: RecommendRequest) -> str:
+    """Return the surface that a request is for, by which merchandising rules apply."""
+    return body.surface or body.page

@@ -31,9 +31,10 @@ from serving.recommend.batching import TooManyWaiting
 from serving.recommend.coding import coded
 from serving.recommend.exploration import draw
 from serving.recommend.impressions import ImpressionLog
+from serving.recommend.merchandising import logged_rules
 from serving.recommend.page_cache import Key, PageCache, cache_key
 from serving.recommend.profile_reader import ProfileReader
-from serving.recommend.query import RecommendRequest, RerankRequest
+from serving.recommend.query import RecommendRequest, RerankRequest, surface_of
 from serving.recommend.ranking import Ranking
 from serving.recommend.steps import NO_STEPS, Steps
 from serving.recommend.types import Filters, Mask, RankedList, Request, Response, Shopper
@@ -164,35 +165,60 @@ class RecommendationService:
         loaded = assigned.loaded
         self._live.follow(shopper.profile)
         known, unknown = _known(loaded, body.item_ids, loaded.engine.listed)
-        ranked = RankedList([], [], [])
+        steps = self.steps(body.surface or "rerank", shopper.user_id, shopper.profile, loaded)
+        allowed = loaded.engine.masks.of(steps.excluded)
+        excluded = [loaded.engine.ids[code] for code in known if not allowed[code]]
+        known = [code for code in known if allowed[code]]
+        ranked, placed = RankedList([], [], []), list[int]()
         if known:
             recent = loaded.profiles.codes(body.recent)
             history = loaded.profiles.history(shopper.user_id, shopper.profile, recent)
             ranked = loaded.engine.rerank(history, known, assigned.popular)
+            if steps.arranges:
+                filters = Filters(available_only=False)
+                ranked, placed, _ = loaded.pipeline.rearranged(
+                    ranked, steps, len(known), filters, history
+                )
         item_ids = [loaded.engine.ids[code] for code in ranked.items]
         impression_id = self._impressions.log_items(
-            shopper, item_ids, ranked.scores, loaded.version, "rerank", body.surface
+            *(shopper, item_ids, ranked.scores, loaded.version, "rerank", body.surface),
+            logged_rules(steps, placed),
         )
         return loaded.engine.json_of(
             ranked,
             model_version=loaded.version,
             unknown_items=unknown,
+            excluded_items=excluded,
             impression_id=impression_id,
             identified=shopper.profile is not None,
         )
 
-    def similar(self, item_ids: Sequence[str], k: int, filters: Filters) -> bytes | None:
+    @staticmethod
+    def similar(
+        loaded: LoadedModel,
+        item_ids: Sequence[str],
+        k: int,
+        filters: Filters,
+        steps: Steps = NO_STEPS,
+    ) -> bytes | None:
         """Return the JSON of a ``SimilarResponse``, None where the model knows none of the items.
 
-        Raises:
-            NotReady: no model is loaded yet.
+        steps: the merchandising rules.
         """
-        loaded = self._models.current()
         # A deleted product has similar ones, too: its page may still be open.
         known, unknown = _known(loaded, item_ids)
         if not known:
             return None
-        ranked = loaded.engine.similar(known, k, filters)
+        engine, pipeline = loaded.engine, loaded.pipeline
+        if not steps.arranges:
+            ranked = engine.similar(known, k, filters)
+        else:
+            pool = engine.similar(known, max(k, pipeline.serve.rules.pool), filters)
+            ranked, _, _ = pipeline.rearranged(
+                *(pool, steps, k, filters),
+                exclude=known,
+                more=lambda wider: engine.similar(known, wider.k, wider.filters).items,
+            )
         return loaded.engine.json_of(ranked, model_version=loaded.version, unknown_items=unknown)
 
     def preview(
@@ -365,11 +391,6 @@ class RecommendationService:
             *(assigned.arm_name, assigned.popular, both(where, steps.excluded)),
         )
         return replace(made, steps=steps) if steps.all else made
-
-
-def surface_of(body: RecommendRequest) -> str:
-    """Return the surface that a request is for, by which merchandising rules apply."""
-    return body.surface or body.page
 
 
 def _known(

@@ -16,9 +16,10 @@ from serving.filters.conditions import TRUE, AnyOf, Condition, Not
 class Step:
     """What is done for one rule. revision: of the rule, for the log of impressions.
 
-    action: pin, boost, bury, exclude, cap or share. condition: on products. by: of cap, as in a
-    ``Condition``. amount: the position of pin, the weight of boost (below 0 of bury), the most of
-    cap, the share of share.
+    action: pin, boost, bury, exclude, cap, share, objective or exposure. condition: on products.
+    by: of cap and objective, as in a ``Condition``. amount: the position of pin, the weight of
+    boost (below 0 of bury) and of objective, the most of cap, the share of share, and by how much
+    exposure moves the products now.
     """
 
     revision: int
@@ -47,7 +48,7 @@ class Steps:
     @cached_property
     def arranges(self) -> bool:
         """Whether a step changes the order of a list."""
-        return any(one.action != "exclude" for one in self.all)
+        return any(one.action != "exclude" and one.amount for one in self.all)
 
     @cached_property
     def _pickled(self) -> bytes:
@@ -60,6 +61,11 @@ class Steps:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_unpickled, (self._pickled,)) if self.all else (Steps, ())
+
+    @cached_property
+    def uncounted(self) -> Steps:
+        """The steps of lists that are no impressions: those of exposure cannot count them."""
+        return Steps(tuple(one for one in self.all if one.action != "exposure"))
 
     @classmethod
     def of(cls, steps: Iterable[Step]) -> Steps:

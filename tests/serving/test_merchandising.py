@@ -128,6 +128,119 @@ def test_excluded_products_are_nowhere(client: httpx.Client) -> None:
 
 
 @pytest.mark.usefixtures("no_rules")
+def test_rules_apply_on_all_routes_that_show_products(client: httpx.Client, root: Path) -> None:
+    asked: dict[str, dict[str, Any]] = {
+        "/search": {"query": "cup", "k": 5},
+        "/similar": {"item_ids": ["i3"], "k": 5},
+        "/conversation": {"message": "cups", "k": 5},
+        "/rerank": {"item_ids": [f"i{n}" for n in range(6, 30)]},
+    }
+    before = {route: bodyless(client, route, body) for route, body in asked.items()}
+    pinned = {route: found[-1] for route, found in before.items()}
+    surfaces = {route: route[1:] for route in asked}
+    for route, item in pinned.items():
+        put(
+            client,
+            f"pin-{route[1:]}",
+            action="pin",
+            items=[item],
+            position=1,
+            surfaces=[surfaces[route]],
+        )
+    for route, body in asked.items():
+        assert bodyless(client, route, body)[0] == pinned[route], route
+    put(client, "margin", action="objective", by="margin", weight=10, priority=-1)
+    for route, body in asked.items():
+        found = bodyless(client, route, body)
+        assert found[0] == pinned[route], route
+        assert margin(found) > margin(before[route]), route
+    # What is given is what comes back: nothing is added to a list that was given or was searched.
+    put(client, "other", action="pin", items=["i50"], position=2, surfaces=["rerank"])
+    put(client, "cap", action="cap", by="colour", most=1, surfaces=["rerank", "search"])
+    found = bodyless(client, "/rerank", asked["/rerank"])
+    assert sorted(found) == sorted(asked["/rerank"]["item_ids"])
+    assert len({int(one[1:]) % 3 for one in found[:3]}) == 3
+    pages = [
+        bodyless(client, "/search", {"query": "cup", "k": 5, "offset": at})
+        for at in range(0, 60, 5)
+    ]
+    assert len({one for page in pages for one in page}) == sum(map(len, pages)) == N_ITEMS
+    put(client, "no", action="exclude", items=["i7"], surfaces=["rerank"])
+    answer = client.post("/rerank", json=asked["/rerank"]).json()
+    assert "i7" not in [item["item_id"] for item in answer["items"]]
+    assert answer["excluded_items"] == ["i7"]
+    time.sleep(0.5)
+    with sqlite3.connect(root / "var/events/events.db") as connection:
+        (rules,) = connection.execute(
+            "SELECT rules FROM impressions WHERE impression_id = ?", [answer["impression_id"]]
+        ).fetchone()
+    assert json.loads(rules)["placed"] == [1]
+
+
+def bodyless(client: httpx.Client, route: str, body: dict[str, Any]) -> list[str]:
+    """Return the ids of a route's answer to exactly this request."""
+    answer = client.post(route, json=body)
+    assert answer.status_code == 200, answer.text
+    return [item["item_id"] for item in answer.json()["items"]]
+
+
+def buy(client: httpx.Client, bought: dict[str, str]) -> None:
+    """Let users buy one product each."""
+    for user, item in bought.items():
+        event = {"user_id": user, "item_id": item, "event": "purchase"}
+        assert client.post("/feedback", json=event).is_success
+
+
+def margin(items: list[str]) -> float:
+    """Return the mean margin of the first five: product i<n> has the margin n, but i59 has none."""
+    return float(np.mean([int(one[1:]) for one in items[:5] if one != "i59"]))
+
+
+@pytest.mark.usefixtures("no_rules")
+def test_an_estimate_says_what_a_weight_costs_or_why_it_cannot(client: httpx.Client) -> None:
+    draft = {"name": "x", "action": "objective", "by": "margin", "weight": 1}
+    body: dict[str, Any] = {"drafts": {"m": draft}, "weights": [0.5, 5], "k": 5, "lists": 50}
+    buy(client, {f"buyer{n}": "i3" for n in range(35)})
+    answer = client.post("/merchandising/estimate", json=body, headers=MERCHANDISER)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert [row["weight"] for row in found["rows"]] == [0, 0.5, 5]
+    assert found["attribute"] == "margin"
+    assert (found["shoppers"], found["reason"]) == (35, "")
+    plain, _, much = found["rows"]
+    assert much["shown"] > plain["shown"]
+    assert much["ndcg_change"]["low"] <= much["ndcg_change"]["high"] <= 0
+    assert much["value"]["gain"] is None
+    assert much["value"]["reason"]
+    for wrong, field in (
+        ({"drafts": {"m": {**draft, "by": "colour"}}}, "drafts.m.by"),
+        ({"surface": "bought_together"}, "surface"),
+        ({"attribute": "colour"}, "attribute"),
+    ):
+        refused = client.post("/merchandising/estimate", json=body | wrong, headers=MERCHANDISER)
+        assert refused.status_code == 422
+        assert refused.json()["fields"][0]["field"] == field
+    shop = client.post("/merchandising/estimate", json=body)
+    assert shop.status_code == 403
+
+
+@pytest.mark.usefixtures("no_rules")
+def test_shares_of_exposure_are_counted_and_kept(client: httpx.Client) -> None:
+    rule = put(client, "reds", action="exposure", where='colour = "red"', at_least=0.6)
+    for n in range(80):
+        shown(client, recent=[f"i{n % 20 * 3}"], k=5)
+    until = time.monotonic() + 20
+    shares: list[dict[str, Any]] = []
+    while time.monotonic() < until and not (shares and shares[0]["offset"] > 0):
+        time.sleep(0.3)
+        answer = client.get("/merchandising/exposure", headers=MERCHANDISER).json()
+        shares = [one for one in answer["shares"] if one["revision"] == rule["revision"]]
+    assert shares[0]["lists"] > 20
+    assert shares[0]["share"] < 0.6
+    assert shares[0]["offset"] > 0
+
+
+@pytest.mark.usefixtures("no_rules")
 def test_rules_follow_the_surface_and_the_shopper(client: httpx.Client) -> None:
     put(client, "s", action="pin", items=["i50"], position=1, surfaces=["basket"])
     put(client, "y", action="pin", items=["i31"], position=1, segment='user.age = "young"')
@@ -307,3 +420,45 @@ def test_a_merchandiser_makes_previews_and_deletes_a_rule_on_the_page(
     changes = client.get("/merchandising/changes?limit=2", headers=MERCHANDISER).json()["changes"]
     assert [(one["rule_id"], one["author"]) for one in changes] == [("spring-sale", "Ann")] * 2
     client.delete("/merchandising/rules/winter", headers=MERCHANDISER)
+
+
+@pytest.mark.usefixtures("no_rules")
+def test_an_objective_is_estimated_and_shares_are_seen_on_the_page(
+    client: httpx.Client, browser: webdriver.Chrome
+) -> None:
+    page = str(client.base_url).replace("127.0.0.1", "localhost").rstrip("/")
+    buy(client, {f"customer{n}": f"i{n}" for n in range(40)})
+    put(client, "reds", action="exposure", where='colour = "red"', at_least=0.3, at_most=0.5)
+    for n in range(30):
+        shown(client, recent=[f"i{n}"], k=5)
+    browser.get(f"{page}/operator")
+    browser.execute_script("sessionStorage.setItem('key', 'merchandiser-key')")
+    browser.get(f"{page}/operator")
+    wait = WebDriverWait(browser, 90)
+
+    def at(name: str) -> Any:
+        return browser.find_element(By.ID, name)
+
+    wait.until(lambda _: "at least 30.0 % of the exposure" in at("rules").text)
+    wait.until(lambda _: "lists" in at("rules").text)  # the measured share
+    at("new-rule").click()
+    at("rule-id").send_keys("more-margin")
+    at("rule-name").send_keys("More margin")
+    Select(at("rule-action")).select_by_value("objective")
+    assert at("estimate").is_displayed()
+    assert not at("rule-at_least").is_displayed()
+    at("rule-by").send_keys("margin")
+    at("rule-weight").clear()
+    at("rule-weight").send_keys("0.5")
+    at("estimate").click()
+    wait.until(lambda _: len(browser.find_elements(By.CSS_SELECTOR, "#estimated tbody tr")) == 5)
+    assert "No gain estimated" in at("estimated").text
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#estimated svg")) == 2
+    if folder := os.environ.get("SCREENSHOTS"):
+        browser.set_window_size(1280, 1500)
+        at("rules-card").screenshot(f"{folder}/objective.png")
+    browser.find_element(By.CSS_SELECTOR, "#rule button.main").click()
+    wait.until(lambda _: "margin × 0.5" in at("rules").text)
+    stored = client.get("/merchandising/rules", headers=MERCHANDISER).json()["rules"]
+    made = next(one["rule"] for one in stored if one["rule_id"] == "more-margin")
+    assert (made["by"], made["weight"]) == ("margin", 0.5)

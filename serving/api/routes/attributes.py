@@ -16,6 +16,7 @@ from serving.filters.expression import Schema, compiled
 from serving.filters.syntax import FilterError
 from serving.models.loaded import LoadedModel
 from serving.recommend.query import Filtered
+from serving.recommend.steps import Steps
 from serving.recommend.types import Filters
 
 
@@ -79,6 +80,13 @@ def filters_of(body: Filtered, request: Request, loaded: LoadedModel, surface: s
         backend.live.follow(profile)
     find = backend.recommendations.condition
     return body.filters(find(body.filter, body.user_id, profile, loaded, surface))
+
+
+def steps_of(body: Filtered, request: Request, loaded: LoadedModel, surface: str) -> Steps:
+    """Return the merchandising rules of a list that is no impression, after ``filters_of``."""
+    profile = profile_of(body.user_id, body.session_id)
+    steps = backend_of(request).recommendations.steps
+    return steps(surface, body.user_id, profile, loaded).uncounted
 
 
 def _declared(request: Request) -> dict[str, AttributeType]:

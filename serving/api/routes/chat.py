@@ -23,7 +23,8 @@ from serving.api.shopper import headers_of, shopper_of
 from serving.backend import Backend
 from serving.conversation.generation import worded
 from serving.languages import AUTO, language
-from serving.recommend.types import Shopper
+from serving.recommend.merchandising import logged_rules
+from serving.recommend.types import Filters, RankedList, Shopper
 
 router = APIRouter(tags=["shopper"])
 
@@ -39,11 +40,21 @@ def converse(
     backend.live.follow(shopper.profile)
     history = loaded.profiles.history(shopper.user_id, shopper.profile)
     follow = backend.settings.serve.language == AUTO
-    where = backend.recommendations.condition(
-        body.filter, shopper.user_id, shopper.profile, loaded, "conversation"
-    )
+    recommendations, of_shopper = backend.recommendations, (shopper.user_id, shopper.profile)
+    where = recommendations.condition(body.filter, *of_shopper, loaded, "conversation")
+    steps = recommendations.steps("conversation", *of_shopper, loaded)
+    by_rule: set[int] = set()
+
+    def arrange(ranked: list[int], k: int) -> list[int]:
+        listed = RankedList(ranked, [0.0] * len(ranked), ["conversation"] * len(ranked))
+        met = Filters(where=where)
+        found, placed, _ = loaded.pipeline.rearranged(listed, steps, k, met, history)
+        by_rule.update(found.items[place - 1] for place in placed)
+        return found.items
+
     reply = loaded.conversation.reply(
-        body.message, state, history, body.k, language(shopper.language), follow, where
+        *(body.message, state, history, body.k, language(shopper.language), follow, where),
+        arrange if steps.arranges else None,
     )
     items = [
         {**loaded.engine.describe(code), "score": 0.0, "source": "conversation", "reason": reason}
@@ -53,8 +64,10 @@ def converse(
     shown = [item["item_id"] for item in items]
     impression_id = None
     if shown:
+        placed = [place for place, code in enumerate(reply.items, 1) if code in by_rule]
         impression_id = backend.impressions.log_items(
-            *(shopper, shown, [0.0] * len(shown), loaded.version, "conversation", "conversation")
+            *(shopper, shown, [0.0] * len(shown), loaded.version, "conversation", "conversation"),
+            logged_rules(steps, placed),
         )
     answer = ConversationResponse(
         text="",

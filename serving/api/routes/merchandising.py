@@ -6,6 +6,7 @@ workers read within a second or two.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -15,6 +16,11 @@ from fastapi.responses import Response
 
 from serving.api.merchandising_schemas import (
     Author,
+    EstimateRequest,
+    EstimateResponse,
+    EstimateRow,
+    ExposureResponse,
+    ExposureShare,
     Note,
     PreviewRequest,
     PreviewResponse,
@@ -32,8 +38,9 @@ from serving.events.rules_table import RuleConflict, StoredRule
 from serving.events.tables import SECOND, profile_of
 from serving.filters.expression import BUILT_IN, KINDS, Schema
 from serving.languages import SOURCE
-from serving.merchandising.rulebook import parsed
-from serving.merchandising.rules import Rule, RuleId
+from serving.merchandising.estimate import RuleEstimator
+from serving.merchandising.rulebook import Rulebook, parsed
+from serving.merchandising.rules import Rule, RuleId, named, numbers
 from serving.recommend.query import RecommendRequest
 from serving.recommend.types import Shopper
 
@@ -93,6 +100,7 @@ async def get_rules(request: Request) -> RulesResponse:
         rules=entries,
         attributes=[*BUILT_IN, *(name for name in own if name not in BUILT_IN)],
         user_attributes=[f"user.{name}" for name, kind in schema.users if kind in KINDS],
+        numbers=numbers(schema),
     )
 
 
@@ -162,6 +170,71 @@ async def get_changes(
         rules_table.rule_changes, backend.store.database, limit, before, rule_id
     )
     return RuleChanges(changes=[entry(one, backend.rulebook.schema) for one in found])
+
+
+@router.get("/merchandising/exposure", response_model=ExposureResponse, responses=OPERATOR_ERRORS)
+async def get_exposure(request: Request) -> ExposureResponse:
+    """The measured shares of the exposure rules in force."""
+    auth_of(request).check_merchandiser(request)
+    found = backend_of(request).exposure.shares()
+    return ExposureResponse(shares=[ExposureShare(**vars(one)) for one in found])
+
+
+@router.post("/merchandising/estimate", response_model=EstimateResponse, responses=OPERATOR_ERRORS)
+async def estimate(body: EstimateRequest, request: Request) -> EstimateResponse:
+    """What a change of rules costs in NDCG and brings in margin, with intervals; nothing is stored.
+
+    It ranks each shopper and logged list again, so it takes seconds of a processor.
+    """
+    auth_of(request).check_merchandiser(request)
+    backend = backend_of(request)
+    loaded = backend.models.current()
+    schema, book = backend.rulebook.schema, backend.rulebook.book
+    for rule_id, rule in body.drafts.items():
+        if rule is not None:
+            checked(rule, schema, f"drafts.{rule_id}")
+    objective = next(iter(body.objectives), None)
+    draft = None if objective is None else body.drafts[objective]
+    attribute = body.attribute or str(draft and draft.by)
+    if attribute not in numbers(schema):
+        known = ", ".join(numbers(schema))
+        raise Refused(422, f"no such number; there are {known}", "attribute")
+    estimator = RuleEstimator(
+        *(loaded.pipeline, loaded.profiles, backend.store.database, backend.settings, body.lists)
+    )
+    try:
+        estimator.check(body.surface)
+    except ValueError as error:
+        raise Refused(422, str(error), "surface") from error
+    variants: list[tuple[float | None, Rulebook]] = [(0.0, book)]
+    if objective is not None and draft is not None:
+        for weight in body.weights:
+            changed = draft.model_copy(update={"weight": weight})
+            variants.append((weight, book.changed({**body.drafts, objective: changed})))
+    if not body.weights:
+        variants.append((None, book.changed(body.drafts)))
+    books = [one for _, one in variants]
+    backend.live.follow(None)
+    found = await OPERATION.run(estimator.compare, books, named(attribute), body.surface, body.k)
+    return EstimateResponse(
+        attribute=attribute,
+        shoppers=found.shoppers,
+        lists=found.lists,
+        reason=found.reason,
+        rows=[
+            EstimateRow.model_validate(
+                {
+                    "weight": weight,
+                    "ndcg_change": one.price and vars(one.price),
+                    "ndcg": one.ndcg,
+                    "shown": one.shown,
+                    "value": asdict(one.value),
+                    "purchases": asdict(one.purchases),
+                }
+            )
+            for (weight, _), one in zip(variants, found.outcomes, strict=True)
+        ],
+    )
 
 
 @router.post("/merchandising/preview", response_model=PreviewResponse, responses=OPERATOR_ERRORS)

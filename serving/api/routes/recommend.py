@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from serving.api.cursors import next_cursor, shown_before
 from serving.api.middleware import Refused
 from serving.api.pools import READING
-from serving.api.routes.attributes import check_filters, filters_of
+from serving.api.routes.attributes import check_filters, filters_of, steps_of
 from serving.api.routing import (
     ACCEPT_LANGUAGE,
     ERRORS,
@@ -143,8 +143,10 @@ async def similar(body: SimilarRequest, request: Request) -> Response:
     within(len(body.item_ids), backend.settings.serve.max_history, "item_ids")
 
     def find() -> bytes | None:
-        filters = filters_of(body, request, backend.models.current(), "similar")
-        return backend.recommendations.similar(body.item_ids, body.k, filters)
+        loaded = backend.models.current()
+        filters = filters_of(body, request, loaded, "similar")
+        steps = steps_of(body, request, loaded, "similar")
+        return backend.recommendations.similar(loaded, body.item_ids, body.k, filters, steps)
 
     found = await READING.run(find)
     if found is None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving.api.pools import READING
-from serving.api.routes.attributes import check_filters, filters_of
+from serving.api.routes.attributes import check_filters, filters_of, steps_of
 from serving.api.routing import ERRORS, Json, backend_of, within
 from serving.api.schemas import (
     CategoriesResponse,
@@ -17,13 +17,16 @@ from serving.api.schemas import (
     SearchResponse,
 )
 from serving.models.loaded import LoadedModel
+from serving.recommend.steps import NO_STEPS, Steps
 from serving.recommend.types import Filters, RankedList
 
 router = APIRouter(tags=["shopper"])
 
 
-def search_response(loaded: LoadedModel, body: SearchRequest, filters: Filters) -> bytes:
-    """Return the JSON of a ``SearchResponse``."""
+def search_response(
+    loaded: LoadedModel, body: SearchRequest, filters: Filters, steps: Steps = NO_STEPS
+) -> bytes:
+    """Return the JSON of a ``SearchResponse``. steps: the merchandising rules."""
     engine = loaded.engine
     mask = engine.mask(filters)
     if body.query.strip():
@@ -32,8 +35,13 @@ def search_response(loaded: LoadedModel, body: SearchRequest, filters: Filters) 
         codes = engine.by_popularity[mask[engine.by_popularity]]
         scores = np.zeros(len(codes))
     page = slice(body.offset, body.offset + body.k)
-    shown = codes[page].tolist()
-    ranked = RankedList(shown, scores[page].tolist(), ["search"] * len(shown))
+    # Every page is cut from the same order, which rules change in its first places alone.
+    until = max(page.stop, loaded.pipeline.serve.rules.pool) if steps.arranges else page.stop
+    found = codes[:until].tolist()
+    ranked = RankedList(found, scores[:until].tolist(), ["search"] * len(found))
+    if steps.arranges:
+        ranked = loaded.pipeline.rearranged(ranked, steps, body.k, filters).ranked
+    ranked = ranked.take(range(*page.indices(len(ranked.items))))
     return engine.json_of(ranked, model_version=loaded.version, unknown_items=[], total=len(codes))
 
 
@@ -46,7 +54,8 @@ async def search(body: SearchRequest, request: Request) -> Response:
     loaded = backend.models.current()
 
     def find() -> bytes:
-        return search_response(loaded, body, filters_of(body, request, loaded, "search"))
+        filters = filters_of(body, request, loaded, "search")
+        return search_response(loaded, body, filters, steps_of(body, request, loaded, "search"))
 
     return Json(await READING.run(find))
 

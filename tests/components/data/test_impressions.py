@@ -66,6 +66,21 @@ def test_a_log_is_what_was_shown_and_what_came_of_it(prepared: Prepared, tmp_pat
     assert turned.ids[0].tolist() == [3, MISSING, 1]
 
 
+def test_places_that_rules_decided_are_marked_and_earn_nothing(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    rules = '{"rules":[7],"placed":[3]}'
+    write(tmp_path, prepared, rules=[rules, None])
+    log = load_log(tmp_path / "impressions", tmp_path / "valid.parquet", prepared, REWARDS)
+    assert log.placed is not None
+    assert log.placed.tolist() == [[False] * 3, [False, False, True]]
+    assert log.rewards.tolist() == [[5, 0, 0], [0, 0, 0]]
+    assert log.ids[1].tolist() == [3, MISSING, 1]
+    learned = log.pick(np.array([1])).without_placed()
+    assert learned.ids.tolist() == [[3, MISSING, MISSING]]
+    assert np.isnan(learned.propensities[0, 2])
+
+
 def test_without_files_the_log_is_empty(prepared: Prepared, tmp_path: Path) -> None:
     assert len(load_log(tmp_path / "none", tmp_path / "none", prepared, REWARDS)) == 0
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from components.data.impressions import Log
-from components.evaluation.logged_lists import complete, evaluate_served
+from components.evaluation.logged_lists import complete, estimates, evaluate_served, under_rules
 from components.evaluation.simulator import Shop
 from components.recommenders.base import MISSING
 from components.recommenders.exploration import EpsilonGreedy
@@ -72,3 +72,47 @@ def test_only_whole_lists_of_known_propensities_count(shop: Shop, fitted: dict) 
     found = complete(Log(log.histories, ids, propensities, log.rewards))
     assert found.ids.tolist() == ids[2:].tolist()
     assert evaluate_served(fitted, log.pick(np.arange(0)), 25, False, seed=0) == []
+
+
+def with_pin(shop: Shop, log: Log, item: int) -> Log:
+    """Return the lists as shown with an item pinned to the first place, and what came of them."""
+    pinned = np.zeros((len(log), 3), dtype=bool)
+    pinned[:, 0] = True
+    ids = np.concatenate([np.full((len(log), 1), item), log.ids[:, :2]], axis=1)
+    propensities = np.concatenate([np.ones((len(log), 1)), log.propensities[:, :2]], axis=1)
+    return Log(log.histories, ids.astype(np.int32), propensities, np.zeros((len(log), 3)), pinned)
+
+
+def test_places_that_rules_decided_say_nothing_of_a_model(shop: Shop, fitted: dict) -> None:
+    random = np.random.default_rng(2)
+    users = random.integers(0, len(USERS), 8_000)
+    scores = fitted["popularity"].score(shop.histories(USERS))
+    model = fitted["item_neighbours"]
+    ids, _ = model.recommend(shop.histories(USERS), 4, exclude_seen=False)
+    pinned = int(np.bincount(ids[:, 0]).argmax())  # what the model too has first for many
+    scores[:, pinned] = -np.inf
+    log = with_pin(shop, shop.serve(users, scores[users], EpsilonGreedy(0.5), random), pinned)
+    clicked = random.random(log.ids.shape) < shop.expected(users, log.ids)
+    rewards = np.where(log.placed, 0.0, clicked)
+    log = Log(log.histories, log.ids, log.propensities, rewards, log.placed)
+    naive = Log(log.histories, log.ids, log.propensities, clicked.astype(float))
+
+    everyone = Log(
+        shop.histories(USERS),
+        np.full((len(USERS), 3), pinned, dtype=np.int32),
+        np.ones((len(USERS), 3)),
+        np.zeros((len(USERS), 3)),
+        np.tile([True, False, False], (len(USERS), 1)),
+    )
+    own = shop.expected(USERS, under_rules(ids, everyone))[:, 1:].sum(axis=1).mean()
+    free = shop.expected(USERS, ids[:, :3]).sum(axis=1).mean()
+    found = estimates(model, complete(log), 25, False, seed=0)
+    for name, one in found.items():
+        assert one.reliable, name
+        assert one.low - 0.01 < own < one.high + 0.01, name
+    # As if the policy had chosen the pins: of the model's other first products nothing is seen, and
+    # its own lists do not begin at the second place. No interval holds what the model earns.
+    for name, one in estimates(model, complete(naive), 25, False, seed=0).items():
+        assert one.reliable, name
+        assert not one.low < own < one.high, name
+        assert not one.low < free < one.high, name

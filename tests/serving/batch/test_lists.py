@@ -35,6 +35,7 @@ from serving.events.catalogue_table import put_items
 from serving.events.event_erasure import erase
 from serving.events.export import export_events
 from serving.events.exposures import arm_outcomes
+from serving.events.rules_table import put_rule
 from serving.events.store import EventStore
 from serving.events.tables import IMPRESSIONS
 from serving.events.user_table import put_users
@@ -72,6 +73,12 @@ def shop(settings: Settings) -> Callable[..., Settings]:
             "attributes": {"age": "category"},
         }
         ingest = settings.ingest.model_dump(by_alias=True) | {"users": [source]}
+        items = {
+            "path": "items.csv",
+            "columns": {"item_id": "i", "title": "t"},
+            "attributes": {"colour": "category"},
+        }
+        ingest |= {"items": [items]}
         changed = {"ingest": type(settings.ingest).model_validate(ingest)}
         changed["serve"] = settings.serve.model_copy(update=serve)
         changed["recommend_all"] = settings.recommend_all.model_copy(update={"part": part})
@@ -310,6 +317,34 @@ def test_explored_places_have_their_propensities(root: Path, shop: Callable[...,
     assert found[found["user_id"] == "u9"]["item_id"].tolist() == json.loads(
         logged["item_ids"]["u9"]
     )
+
+
+def test_merchandising_rules_apply_and_exposure_is_kept_within_the_run(
+    root: Path, shop: Callable[..., Settings]
+) -> None:
+    rules = {
+        "pin": {"action": "pin", "items": ["i50"], "position": 1, "segment": "user.age = 'young'"},
+        "out": {"action": "exclude", "items": ["i57"], "surfaces": ["home"]},
+        "reds": {"action": "exposure", "where": "colour = 'red'", "at_least": 0.7},
+        "other": {"action": "exclude", "items": ["i50"], "surfaces": ["email"]},
+    }
+    with opened(root) as store:
+        for name, rule in rules.items():
+            content = json.dumps({"name": name, **rule})
+            put_rule(store.database, name, content, role="operator", author="")
+    found, _ = write(shop(part=20), root)
+    first = found[found["position"] == 1].set_index("user_id")["item_id"]
+    young = ages().set_index("user_id")["category:age"] == "young"
+    assert (first[young.index[young]] == "i50").mean() > 0.8  # not who bought it before
+    assert (first[young.index[~young]] != "i50").all()
+    assert "i57" not in set(found["item_id"])
+    logged = impressions(root).set_index("user_id")["rules"].map(json.loads)
+    assert logged["u1"]["rules"]
+    assert {tuple(one["placed"]) for one in logged} == {(1,), ()}
+    # The lists of the run itself are counted, so later ones have more red products.
+    red = found["item_id"].str[1:].astype(int) % 3 == 1
+    shares = red.groupby(found["user_id"], sort=False).mean()
+    assert shares.iloc[-100:].mean() > shares.iloc[:60].mean() + 0.2
 
 
 class Killed(Exception):

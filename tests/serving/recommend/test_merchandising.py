@@ -20,9 +20,10 @@ from serving.merchandising.rulebook import Numbered, Rulebook, parsed
 from serving.merchandising.rules import Rule
 from serving.recommend.engine import Engine
 from serving.recommend.exploration import draw
+from serving.recommend.merchandising import standard_scores
 from serving.recommend.pipeline import Pipeline
 from serving.recommend.steps import NO_STEPS, Steps
-from serving.recommend.types import Filters, Request, Response
+from serving.recommend.types import Filters, RankedList, Request, Response
 from tests.colour_shop import colour_hybrid, colour_shop
 from tests.serving.recommend.requests import ask_for, history_of
 
@@ -145,6 +146,105 @@ def test_boost_and_bury_move_products_as_far_as_their_weight_says(pipeline: Pipe
     assert reds({**boost, "action": "bury", "weight": 5}) == 0
     both = reds({**boost, "weight": 5}, {**boost, "action": "bury", "weight": 5})
     assert both == plain  # weights are summed
+
+
+def margins(pipeline: Pipeline, *rules: dict[str, Any]) -> float:
+    """Return the mean margin of a list: product i<n> has the margin n, but i59 has none."""
+    return float(np.mean([code for code in shown(pipeline, asked(10, steps(*rules))) if code < 59]))
+
+
+def test_an_objective_moves_products_by_their_attribute_as_far_as_its_weight_says(
+    pipeline: Pipeline,
+) -> None:
+    objective = {"action": "objective", "by": "margin"}
+    plain = margins(pipeline)
+    found = [margins(pipeline, {**objective, "weight": one}) for one in (0.5, 1, 3, 10)]
+    assert plain < found[0] < found[-1]
+    assert found == sorted(found)
+    assert found[-1] > 50
+    assert margins(pipeline, {**objective, "weight": -10}) < 10
+    reds = shown(pipeline, asked(10, steps({**objective, "weight": 10, "where": "colour = 'red'"})))
+    assert len([code for code in reds if code % 3 == 1 and code > 28]) > 5
+    up = {"action": "boost", "items": ["i2"], "weight": 10}
+    assert shown(pipeline, asked(5, steps({**objective, "weight": 1}, up)))[0] == 2  # summed
+    assert steps({**objective, "weight": 1}).arranges
+
+
+def test_an_attribute_that_no_product_has_moves_nothing(pipeline: Pipeline) -> None:
+    before = shown(pipeline, asked(10, NO_STEPS))
+    objective = {"action": "objective", "by": "price", "weight": 3}  # this shop has no prices
+    assert shown(pipeline, asked(10, steps(objective))) == before
+
+
+def test_one_extreme_value_does_not_make_the_others_equal() -> None:
+    scores = standard_scores(np.array([*range(100), 1e9]))
+    assert scores[-1] == 3
+    assert standard_scores(np.array([5.0, 5.0])).tolist() == [0, 0]
+    assert len(standard_scores(np.empty(0))) == 0
+
+
+def test_an_exposure_moves_its_group_and_is_logged_even_without_an_offset(
+    pipeline: Pipeline,
+) -> None:
+    rule = Rule.model_validate(
+        {"name": "x", "action": "exposure", "where": "colour = 'red'", "at_least": 0.5}
+    )
+    rule.check(SCHEMA)
+    offset: list[tuple[str, float]] = []
+    rules = Rulebook([Numbered("r", 7, rule)], SCHEMA, lambda revision: tuple(offset))
+    idle = rules.steps("home", dict, NOW)
+    (response,) = pipeline.run([asked(10, idle)])
+    assert json.loads(response.rules or "") == {"rules": [7], "placed": []}
+    assert response.codes == shown(pipeline, asked(10, NO_STEPS))
+    assert not idle.arranges
+    offset.append(("", 5.0))
+    moved = rules.steps("home", dict, NOW)
+    assert all(code % 3 == 1 for code in shown(pipeline, asked(10, moved)))
+    assert moved.key != idle.key
+    assert moved.uncounted == NO_STEPS
+    capped = Rule.model_validate(
+        {"name": "x", "action": "exposure", "by": "colour", "at_most": 0.5}
+    )
+    rules = Rulebook([Numbered("r", 8, capped)], SCHEMA, lambda revision: (("red", -5.0),))
+    codes = shown(pipeline, asked(10, rules.steps("home", dict, NOW)))
+    assert not [code for code in codes if code % 3 == 1 and code < 59]
+
+
+def listed(codes: list[int], scores: list[float] | None = None) -> RankedList:
+    return RankedList(codes, scores or [0.0] * len(codes), ["search"] * len(codes))
+
+
+def test_rules_over_a_list_of_another_route_add_and_lose_nothing(pipeline: Pipeline) -> None:
+    codes = [0, 3, 6, 1, 2, 9]
+    cap = {"action": "cap", "by": "colour", "most": 1}
+    made = pipeline.rearranged(listed(codes), steps(cap), 3, Filters())
+    assert made.ranked.items == [0, 1, 2, 3, 6, 9]  # what the cap keeps out follows
+    pin = {"action": "pin", "items": ["i50", "i9"], "position": 1}
+    made = pipeline.rearranged(listed(codes), steps(pin), 3, Filters())
+    assert made.ranked.items == [9, 0, 3, 6, 1, 2]  # 50 is not in the list
+    assert made.placed == [1]
+    share = {"action": "share", "where": "colour = 'red'", "share": 1.0}
+    made = pipeline.rearranged(listed(codes), steps(share), 3, Filters())
+    assert sorted(made.ranked.items) == sorted(codes)
+    assert 1 in made.ranked.items[:3]
+    up = {"action": "boost", "where": "colour = 'green'", "weight": 9}
+    assert pipeline.rearranged(listed(codes), steps(up), 3, Filters()).ranked.items[0] == 2
+    # Scores count where there are some.
+    made = pipeline.rearranged(
+        listed([0, 3, 6], [100.0, 1.0, 0.9]),
+        steps({"action": "boost", "items": ["i6"], "weight": 1}),
+        3,
+        Filters(),
+    )
+    assert made.ranked.items == [0, 6, 3]
+
+
+def test_rules_over_similar_products_may_add_some(pipeline: Pipeline) -> None:
+    pin = {"action": "pin", "items": ["i50", "i0"], "position": 1}
+    made = pipeline.rearranged(
+        listed([1, 2, 3]), steps(pin), 3, Filters(), exclude=[0], more=lambda request: []
+    )
+    assert made.ranked.items == [50, 1, 2]  # 0 is the page's own product
 
 
 def test_excluded_products_are_in_no_list(pipeline: Pipeline) -> None:
@@ -302,6 +402,16 @@ def test_steps_are_sent_as_bytes_and_are_the_same_on_the_other_side() -> None:
         ({"action": "cap", "most": 2}, "a cap needs by"),
         ({"action": "share", "share": 0.5}, "a share needs items or where"),
         ({"action": "share", "items": ["a"], "share": 1.5}, "less than or equal to 1"),
+        ({"action": "boost", "items": ["a"], "weight": -1}, "a boost needs a weight above 0"),
+        ({"action": "objective", "by": "margin", "weight": 0}, "an objective needs a weight"),
+        ({"action": "objective", "weight": 1}, "an objective needs by"),
+        ({"action": "exposure", "items": ["a"]}, "an exposure needs at_least or at_most"),
+        ({"action": "exposure", "at_most": 0.2}, "an exposure needs items, where or by"),
+        ({"action": "exposure", "by": "brand", "at_least": 0.2}, "leave out by"),
+        (
+            {"action": "exposure", "items": ["a"], "at_least": 0.3, "at_most": 0.2},
+            "at_most must be above at_least",
+        ),
         (
             {
                 "action": "exclude",
@@ -327,6 +437,8 @@ def test_incomplete_rules_are_refused(rule: dict[str, Any], message: str) -> Non
         ({"items": ["a"], "segment": "colour = 'red'"}, "name products in where", "segment"),
         ({"items": ["a"], "segment": "user.name = 'x'"}, "there are user.age", "segment"),
         ({"action": "cap", "by": "use", "most": 1}, "there are brand, category, colour", "by"),
+        ({"action": "objective", "by": "colour", "weight": 1}, "there are price, margin", "by"),
+        ({"action": "exposure", "by": "margin", "at_most": 0.5}, "there are brand, category", "by"),
     ],
 )
 def test_rules_name_only_what_exists(rule: dict[str, Any], message: str, field: str) -> None:

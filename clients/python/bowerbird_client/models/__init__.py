@@ -5,6 +5,7 @@ from .canary_status_decisions_item import CanaryStatusDecisionsItem
 from .canary_status_evidence_type_0 import CanaryStatusEvidenceType0
 from .categories_response import CategoriesResponse
 from .categories_response_categories_item import CategoriesResponseCategoriesItem
+from .change_estimate import ChangeEstimate
 from .conversation_request import ConversationRequest
 from .conversation_response import ConversationResponse
 from .conversation_state import ConversationState
@@ -13,6 +14,10 @@ from .days_request import DaysRequest
 from .erase_response import EraseResponse
 from .erased_place import ErasedPlace
 from .error_response import ErrorResponse
+from .estimate_request import EstimateRequest
+from .estimate_request_drafts import EstimateRequestDrafts
+from .estimate_response import EstimateResponse
+from .estimate_row import EstimateRow
 from .experiments_response import ExperimentsResponse
 from .experiments_response_experiments_item import ExperimentsResponseExperimentsItem
 from .experiments_response_uplift_type_0 import ExperimentsResponseUpliftType0
@@ -24,6 +29,8 @@ from .export_response_exposures_item import ExportResponseExposuresItem
 from .export_response_history_item import ExportResponseHistoryItem
 from .export_response_impressions_item import ExportResponseImpressionsItem
 from .export_response_tables_item import ExportResponseTablesItem
+from .exposure_response import ExposureResponse
+from .exposure_share import ExposureShare
 from .facet_value import FacetValue
 from .facets_request import FacetsRequest
 from .facets_request_attributes import FacetsRequestAttributes
@@ -33,6 +40,7 @@ from .feedback_event import FeedbackEvent
 from .feedback_event_event import FeedbackEventEvent
 from .feedback_response import FeedbackResponse
 from .field_problem import FieldProblem
+from .gain_estimate import GainEstimate
 from .history_event import HistoryEvent
 from .history_response import HistoryResponse
 from .hold_request import HoldRequest
@@ -114,6 +122,7 @@ __all__ = (
     "CanaryStatusEvidenceType0",
     "CategoriesResponse",
     "CategoriesResponseCategoriesItem",
+    "ChangeEstimate",
     "ConversationRequest",
     "ConversationResponse",
     "ConversationState",
@@ -122,6 +131,10 @@ __all__ = (
     "EraseResponse",
     "ErasedPlace",
     "ErrorResponse",
+    "EstimateRequest",
+    "EstimateRequestDrafts",
+    "EstimateResponse",
+    "EstimateRow",
     "ExperimentsResponse",
     "ExperimentsResponseExperimentsItem",
     "ExperimentsResponseUpliftType0",
@@ -133,6 +146,8 @@ __all__ = (
     "ExportResponseHistoryItem",
     "ExportResponseImpressionsItem",
     "ExportResponseTablesItem",
+    "ExposureResponse",
+    "ExposureShare",
     "FacetValue",
     "FacetsRequest",
     "FacetsRequestAttributes",
@@ -142,6 +157,7 @@ __all__ = (
     "FeedbackEventEvent",
     "FeedbackResponse",
     "FieldProblem",
+    "GainEstimate",
     "HistoryEvent",
     "HistoryResponse",
     "HoldRequest",

@@ -25,6 +25,7 @@ class RerankResponse:
         impression_id (str):
         items (list[ScoredItem]):
         model_version (str):
+        excluded_items (list[str] | Unset): known items of the request that a merchandising rule excludes
         unknown_items (list[str] | Unset): item ids of the request that the model does not know; they were ignored
     """
 
@@ -32,6 +33,7 @@ class RerankResponse:
     impression_id: str
     items: list[ScoredItem]
     model_version: str
+    excluded_items: list[str] | Unset = UNSET
     unknown_items: list[str] | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -47,6 +49,10 @@ class RerankResponse:
 
         model_version = self.model_version
 
+        excluded_items: list[str] | Unset = UNSET
+        if not isinstance(self.excluded_items, Unset):
+            excluded_items = self.excluded_items
+
         unknown_items: list[str] | Unset = UNSET
         if not isinstance(self.unknown_items, Unset):
             unknown_items = self.unknown_items
@@ -61,6 +67,8 @@ class RerankResponse:
                 "model_version": model_version,
             }
         )
+        if excluded_items is not UNSET:
+            field_dict["excluded_items"] = excluded_items
         if unknown_items is not UNSET:
             field_dict["unknown_items"] = unknown_items
 
@@ -84,6 +92,8 @@ class RerankResponse:
 
         model_version = d.pop("model_version")
 
+        excluded_items = cast(list[str], d.pop("excluded_items", UNSET))
+
         unknown_items = cast(list[str], d.pop("unknown_items", UNSET))
 
         rerank_response = cls(
@@ -91,6 +101,7 @@ class RerankResponse:
             impression_id=impression_id,
             items=items,
             model_version=model_version,
+            excluded_items=excluded_items,
             unknown_items=unknown_items,
         )
 

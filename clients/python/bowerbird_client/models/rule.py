@@ -18,9 +18,13 @@ class Rule:
 
     Attributes:
         action (RuleAction): pin: products at a place; boost, bury: up or down; exclude: in no list; cap: at most so
-            many of one brand, seller, …; share: at least a share of the list
+            many of one brand, seller, …; share: at least a share of the list; objective: products with a higher margin,
+            price, … up; exposure: a share of the exposure of all lists
         name (str): for people, such as Spring sale
-        by (None | str | Unset): of cap: brand, category, or a declared attribute such as seller
+        at_least (float | None | Unset): of exposure: of the products of items or where together
+        at_most (float | None | Unset): of exposure: no more than that
+        by (None | str | Unset): of cap: brand, category, or a declared attribute such as seller; of objective: price or
+            a declared number such as margin; of exposure: as cap, and at_most holds for each of its values
         enabled (bool | Unset):  Default: True.
         ends (datetime.datetime | None | Unset): from then on it no longer applies; null: never
         items (list[str] | Unset): product ids; of pin in the order of their places
@@ -31,12 +35,15 @@ class Rule:
         share (float | None | Unset): of share: at least, of the list
         starts (datetime.datetime | None | Unset): with time zone; null: at once
         surfaces (list[str] | Unset): where it applies, such as home and search; empty: on all
-        weight (float | None | Unset): of boost and bury: in standard deviations of the scores
+        weight (float | None | Unset): of boost and bury, above 0: in standard deviations of the scores; of objective:
+            as many of these for each standard deviation of the attribute, below 0: the lower the better
         where (None | str | Unset): a filter on products; with items, both must hold
     """
 
     action: RuleAction
     name: str
+    at_least: float | Unset | None = UNSET
+    at_most: float | Unset | None = UNSET
     by: str | Unset | None = UNSET
     enabled: bool | Unset = True
     ends: datetime.datetime | Unset | None = UNSET
@@ -55,6 +62,18 @@ class Rule:
         action = self.action.value
 
         name = self.name
+
+        at_least: float | Unset | None
+        if isinstance(self.at_least, Unset):
+            at_least = UNSET
+        else:
+            at_least = self.at_least
+
+        at_most: float | Unset | None
+        if isinstance(self.at_most, Unset):
+            at_most = UNSET
+        else:
+            at_most = self.at_most
 
         by: str | Unset | None
         if isinstance(self.by, Unset):
@@ -134,6 +153,10 @@ class Rule:
                 "name": name,
             }
         )
+        if at_least is not UNSET:
+            field_dict["at_least"] = at_least
+        if at_most is not UNSET:
+            field_dict["at_most"] = at_most
         if by is not UNSET:
             field_dict["by"] = by
         if enabled is not UNSET:
@@ -169,6 +192,24 @@ class Rule:
         action = RuleAction(d.pop("action"))
 
         name = d.pop("name")
+
+        def _parse_at_least(data: object) -> float | Unset | None:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(float | None | Unset, data)
+
+        at_least = _parse_at_least(d.pop("at_least", UNSET))
+
+        def _parse_at_most(data: object) -> float | Unset | None:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            return cast(float | None | Unset, data)
+
+        at_most = _parse_at_most(d.pop("at_most", UNSET))
 
         def _parse_by(data: object) -> str | Unset | None:
             if data is None:
@@ -278,6 +319,8 @@ class Rule:
         rule = cls(
             action=action,
             name=name,
+            at_least=at_least,
+            at_most=at_most,
             by=by,
             enabled=enabled,
             ends=ends,

@@ -6,6 +6,8 @@ class RuleAction(StrEnum):
     BURY = "bury"
     CAP = "cap"
     EXCLUDE = "exclude"
+    EXPOSURE = "exposure"
+    OBJECTIVE = "objective"
     PIN = "pin"
     SHARE = "share"
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..types import UNSET, Unset
+
 if TYPE_CHECKING:
     from ..models.rule_entry import RuleEntry
 
@@ -20,11 +22,13 @@ class RulesResponse:
         attributes (list[str]): of products, that where may name
         rules (list[RuleEntry]): in the order that conflicts are resolved by
         user_attributes (list[str]): of the shopper, that segment may name
+        numbers (list[str] | Unset): of products, that an objective may be by
     """
 
     attributes: list[str]
     rules: list[RuleEntry]
     user_attributes: list[str]
+    numbers: list[str] | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -37,6 +41,10 @@ class RulesResponse:
 
         user_attributes = self.user_attributes
 
+        numbers: list[str] | Unset = UNSET
+        if not isinstance(self.numbers, Unset):
+            numbers = self.numbers
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -46,6 +54,8 @@ class RulesResponse:
                 "user_attributes": user_attributes,
             }
         )
+        if numbers is not UNSET:
+            field_dict["numbers"] = numbers
 
         return field_dict
 
@@ -65,10 +75,13 @@ class RulesResponse:
 
         user_attributes = cast(list[str], d.pop("user_attributes"))
 
+        numbers = cast(list[str], d.pop("numbers", UNSET))
+
         rules_response = cls(
             attributes=attributes,
             rules=rules,
             user_attributes=user_attributes,
+            numbers=numbers,
         )
 
         rules_response.additional_properties = d
