@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.arrays import FloatArray
+from components.arrays import RealArray
 from components.data.attribute_codes import DAY, numbers_of
 from components.data.attributes import column_of, kind_of
 from components.settings import AttributeType
 from serving.filters.conditions import Bound
-from serving.recommend.types import AttributeFilter, Mask
+from serving.recommend.types import Mask
 
 Items = NDArray[np.int32]
 
@@ -115,7 +115,7 @@ class AttributeIndex:
         self._before = before
         self._changed = np.empty(0, np.int64) if changed is None else changed.astype(np.int64)
         self._values: dict[str, ValueIndex] = {}
-        self._numbers: dict[str, FloatArray] = {}
+        self._numbers: dict[str, RealArray] = {}
         self._lock = threading.Lock()
 
     def values(self, column: str) -> ValueIndex:
@@ -130,23 +130,24 @@ class AttributeIndex:
             return ValueIndex.of(self.table[column])
         return self._before.values(column).changed(self.table[column], self._changed)
 
-    def numbers(self, column: str) -> FloatArray:
-        """Return float64 (items,): a number, or a date in days since 1970; NaN where unknown or
-        infinite."""
+    def numbers(self, column: str) -> RealArray:
+        """Return float (items,), NaN where unknown or infinite: float32 of a number, float64 of a
+        date, in days since 1970."""
         if (found := self._numbers.get(column)) is None:
-            found = self._numbers[column] = finite(numbers_of(self.table[column]))
+            numbers = finite(numbers_of(self.table[column]))
+            if kind_of(column) == "number":
+                numbers = numbers.astype(np.float32)
+            found = self._numbers[column] = numbers
         return found
 
-    def has(self, columns: Sequence[str], values: Sequence[str]) -> Mask:
-        """Return bool (items,): true where an item has one of the values in the first of the
-        columns that the table has; without one no item has."""
-        inside = np.zeros(len(self.table), dtype=bool)
+    def items_of(self, columns: Sequence[str], values: Sequence[str]) -> Items:
+        """Return int32 (n,): the items that have one of the values in the first of the columns that
+        the table has, those with two of them twice; without a column none."""
         column = self._first(columns)
-        if column is not None:  # else declared since the training
-            index = self.values(column)
-            for value in values:
-                inside[index.items_of(value)] = True
-        return inside
+        if column is None:  # declared since the training
+            return np.empty(0, dtype=np.int32)
+        index = self.values(column)
+        return np.concatenate([index.items_of(value) for value in values])
 
     def known(self, columns: Sequence[str]) -> Mask:
         """Return bool (items,): true where an item has a value."""
@@ -164,24 +165,15 @@ class AttributeIndex:
     def _first(self, columns: Sequence[str]) -> str | None:
         return next((column for column in columns if column in self.table), None)
 
-    def meets(self, wanted: AttributeFilter) -> Mask:
-        """Return bool (items,): true where an item has one of the values, or is within the
-        bounds."""
-        name, values, low, high = wanted
-        if values:
-            return self.has(columns_of(name, ("category", "set")), values)
-        numbers = self.first_numbers(columns_of(name, kinds_of(low, high)))
-        return within(numbers, low, high)
-
-    def first_numbers(self, columns: Sequence[str]) -> FloatArray:
+    def first_numbers(self, columns: Sequence[str]) -> RealArray:
         """Return ``numbers`` of the first of the columns that the table has, else NaN."""
         column = self._first(columns)
         return np.full(len(self.table), np.nan) if column is None else self.numbers(column)
 
 
-def finite(numbers: FloatArray) -> FloatArray:
-    """Return the numbers with NaN for infinite ones."""
-    return np.where(np.isfinite(numbers), numbers, np.nan)
+def finite(numbers: RealArray) -> RealArray:
+    """Return the numbers with NaN for infinite ones, of the same width."""
+    return np.where(np.isfinite(numbers), numbers, numbers.dtype.type(np.nan))
 
 
 def columns_of(name: str, kinds: Sequence[AttributeType]) -> list[str]:
@@ -196,7 +188,7 @@ def kinds_of(low: Bound | None, high: Bound | None) -> tuple[AttributeType, ...]
     return ("number",) if low is not None or high is not None else ("number", "date")
 
 
-def within(numbers: FloatArray, low: Bound | None, high: Bound | None) -> Mask:
+def within(numbers: RealArray, low: Bound | None, high: Bound | None) -> Mask:
     """Return bool (items,): true where a number is known and within the bounds, both included.
 
     numbers: NaN where unknown, which meets no bound; never infinite.
