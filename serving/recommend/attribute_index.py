@@ -24,6 +24,9 @@ from serving.recommend.types import Mask
 
 Items = NDArray[np.int32]
 
+PLAIN = ("brand", "currency")
+"""Columns of texts that filters look up and no shop declares."""
+
 
 @dataclass(frozen=True)
 class ValueIndex:
@@ -92,6 +95,38 @@ class ValueIndex:
         return np.diff(passed[self.starts])
 
 
+@dataclass(frozen=True)
+class NumberIndex:
+    """The items that have a number, the lowest first.
+
+    numbers: float (n,), ascending. items: int32 (n,).
+    """
+
+    numbers: RealArray
+    items: Items
+
+    @classmethod
+    def of(cls, numbers: RealArray) -> NumberIndex:
+        """Return the index of float (items,), NaN where unknown.
+
+        >>> NumberIndex.of(np.array([3, np.nan, 1, 2], np.float32)).within(1.5, None).tolist()
+        [3, 0]
+        """
+        known = np.flatnonzero(np.isfinite(numbers)).astype(np.int32)
+        items = known[np.argsort(numbers[known], kind="stable")]
+        return cls(numbers[items], items)
+
+    def within(self, low: Bound | None, high: Bound | None) -> Items:
+        """Return the codes of the items within the bounds, both included."""
+        width = self.numbers.dtype.type  # of a wider one all numbers would be copied
+        first, last = 0, len(self.numbers)
+        if low is not None:
+            first = int(np.searchsorted(self.numbers, width(_comparable(low))))
+        if high is not None:
+            last = int(np.searchsorted(self.numbers, width(_comparable(high)), "right"))
+        return self.items[first:last]
+
+
 def _entries(column: pd.Series, items: Items) -> tuple[Items, NDArray[np.int64], Sequence[str]]:
     """Return items and numbers of their values, one an entry, and the values."""
     single = column.set_axis(pd.RangeIndex(len(column))).explode()
@@ -116,6 +151,7 @@ class AttributeIndex:
         self._changed = np.empty(0, np.int64) if changed is None else changed.astype(np.int64)
         self._values: dict[str, ValueIndex] = {}
         self._numbers: dict[str, RealArray] = {}
+        self._ordered: dict[str, NumberIndex] = {}
         self._lock = threading.Lock()
 
     def values(self, column: str) -> ValueIndex:
@@ -139,6 +175,27 @@ class AttributeIndex:
                 numbers = numbers.astype(np.float32)
             found = self._numbers[column] = numbers
         return found
+
+    def ordered(self, column: str) -> NumberIndex:
+        """Return the items by their ``numbers``."""
+        if (found := self._ordered.get(column)) is None:
+            found = self._ordered[column] = NumberIndex.of(self.numbers(column))
+        return found
+
+    def read_columns(self) -> None:
+        """Read the columns that filters look up, so that no request waits until one is read."""
+        for column in map(str, self.table.columns):
+            kind = kind_of(column)
+            if column in PLAIN or kind in ("category", "set"):
+                self.values(column)
+            elif kind in ("number", "date"):
+                self.ordered(column)
+
+    def items_within(self, columns: Sequence[str], low: Bound | None, high: Bound | None) -> Items:
+        """Return int32 (n,): the items whose number, of the first of the columns that the table
+        has, is within the bounds, both included; without a column none."""
+        column = self._first(columns)
+        return np.empty(0, np.int32) if column is None else self.ordered(column).within(low, high)
 
     def items_of(self, columns: Sequence[str], values: Sequence[str]) -> Items:
         """Return int32 (n,): the items that have one of the values in the first of the columns that

@@ -1,8 +1,9 @@
 """Masks of conditions over one catalogue.
 
 In: a ``Condition``. Out: bool (items,), true where an item meets it. Vectorised: each leaf is one
-array operation, or a look-up of the items that have a value. Where all parts of a condition must
-hold and one of them lists few items, the others are evaluated on those alone.
+array operation, or a look-up of the items that have a value or lie between two bounds. Where all
+parts of a condition must hold and one of them lists few items, the others are evaluated on those
+alone.
 """
 
 from __future__ import annotations
@@ -23,10 +24,18 @@ from serving.filters.conditions import (
     Has,
     Known,
     Not,
+    Within,
     conjuncts,
 )
 from serving.filters.expression import DECLARED
-from serving.recommend.attribute_index import AttributeIndex, columns_of, finite, kinds_of, within
+from serving.recommend.attribute_index import (
+    AttributeIndex,
+    NumberIndex,
+    columns_of,
+    finite,
+    kinds_of,
+    within,
+)
 from serving.recommend.types import Mask
 
 VALUES: tuple[AttributeType, ...] = ("category", "set")
@@ -42,7 +51,8 @@ class Masks:
     """Evaluates conditions; row number = item code.
 
     items: the item ids. categories: casefolded category → codes. prices: float (items,), NaN
-    without one. flags: bool (items,) by name.
+    without one. flags: bool (items,) by name. few: how many times as many items there are as a
+    list has, at least, for a filter to be evaluated on the list alone.
     """
 
     def __init__(
@@ -52,12 +62,15 @@ class Masks:
         categories: Mapping[str, IntArray],
         prices: RealArray,
         flags: Mapping[str, Mask],
+        few: float = FEW,
     ) -> None:
         self._items = items
         self._attributes = attributes
         self._categories = categories
         self._prices = finite(prices.astype(np.float32))
+        self._by_price = NumberIndex.of(self._prices)
         self._flags = flags
+        self._few = few
 
     def of(self, condition: Condition, allowed: Mask | None = None) -> Mask:
         """Return bool (items,): which items meet the condition; the array is the caller's.
@@ -68,7 +81,7 @@ class Masks:
         lists = {at: found for at, one in enumerate(parts) if (found := self._lists(one))}
         lengths = {at: sum(map(len, found)) for at, found in lists.items()}
         shortest = min(lengths, key=lengths.__getitem__, default=None)
-        if shortest is not None and lengths[shortest] * FEW <= len(self._items):
+        if shortest is not None and lengths[shortest] * self._few <= len(self._items):
             codes = np.concatenate(lists[shortest])
             if allowed is not None:
                 codes = codes[allowed[codes]]
@@ -90,6 +103,8 @@ class Masks:
         elsewhere."""
         if isinstance(condition, Has):
             return [self._items_of(condition)]
+        if isinstance(condition, Within):
+            return [self._items_within(condition)]
         if isinstance(condition, AnyOf):
             found = [self._lists(one) for one in condition.conditions]
             if all(one is not None for one in found):
@@ -141,6 +156,13 @@ class Masks:
             none = np.empty(0, dtype=np.int64)
             return np.concatenate([self._categories.get(one, none) for one in values])
         return self._attributes.items_of(_columns(attribute, VALUES), values)
+
+    def _items_within(self, condition: Within) -> IntArray:
+        """Return the codes of the items whose number or date is within the bounds."""
+        attribute, low, high = condition.attribute, condition.low, condition.high
+        if attribute == "price":
+            return self._by_price.within(low, high)
+        return self._attributes.items_within(_columns(attribute, kinds_of(low, high)), low, high)
 
     def _known(self, attribute: str) -> Mask:
         if attribute in self._flags or attribute == "item_id":
