@@ -6,7 +6,9 @@ The synthetic shop of ``benchmarks.million``. Each list of ten is computed by th
 process, for a shopper with ten products, once without a filter and once with each, in turn. The
 time is processor time, so that other work on the machine counts little; the figures are ratios.
 "New" masks are computed for the list, as for an expression that was not sent before; "kept" ones
-were computed before (``Engine.mask`` keeps 256).
+were computed before (``Engine.mask`` keeps 256). The first use of an expression has a new mask, and
+is parsed, checked and bound, which the endpoint does in another process than the ranking. The
+second figure of a ratio is the 95th percentile of the lists.
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ from benchmarks.complete_journey import RESULTS
 from benchmarks.million import make
 from serving.filters.conditions import TRUE, Condition
 from serving.filters.expression import Schema, compiled
-from serving.filters.syntax import parse
 from serving.profiles.history import History
 from serving.recommend.engine import Engine
 from serving.recommend.types import Filters, Request
@@ -44,6 +45,7 @@ def expressions(engine: Engine, n: int) -> dict[str, str]:
         "1 % by price": f"price <= {low + n * 1e-5:.6f}",
         "1 % by categories": f"category in [{listed}]",
         "1 % by both": f"category in [{listed}] and price < 1e9 and not brand = 'x'",
+        "1 % by either": f"category in [{listed}] or price < {n * 1e-5:.6f}",
         "half by price": f"price <= {high + n * 1e-5:.6f}",
     }
 
@@ -58,13 +60,12 @@ def measured(engine: Engine) -> list[str]:
     """Return the rows of the results."""
     random = np.random.default_rng(3)
     rows = []
-    conditions = [
-        {name: compiled(text, Schema()).bound() for name, text in expressions(engine, n).items()}
-        for n in range(ROUNDS + 1)
-    ]
-    for name, where in conditions[0].items():
+    texts = [expressions(engine, n) for n in range(ROUNDS + 1)]
+    for name, kept in texts[0].items():
+        where = compiled(kept, Schema()).bound()
         share = engine.mask(Filters(where=where)).mean()
-        times: dict[str, list[float]] = {"without": [], "new": [], "kept": [], "mask": []}
+        names = ("without", "new", "kept", "mask", "parsing")
+        times: dict[str, list[float]] = {name: [] for name in names}
         for n in range(ROUNDS):
             codes = random.choice(engine.n_items, 10).astype(np.int32)
             history = History(codes, np.arange(10, dtype=np.int64), now=10)
@@ -72,19 +73,25 @@ def measured(engine: Engine) -> list[str]:
             def page(condition: Condition, history: History = history) -> None:
                 engine.recommend([Request(history, 10, Filters(where=condition))])
 
-            new = conditions[n + 1][name]
+            text = texts[n + 1][name]
+            times["parsing"].append(seconds(lambda t=text: compiled(t, Schema()).bound()))
+            new = compiled(text, Schema()).bound()
             times["without"].append(seconds(lambda p=page: p(TRUE)))
             times["kept"].append(seconds(lambda p=page, w=where: p(w)))
             times["new"].append(seconds(lambda p=page, w=new: p(w)))
             times["mask"].append(seconds(lambda w=new: engine.uncached_mask(Filters(where=w))))
-        parse.cache_clear()
-        text = expressions(engine, 0)[name]
-        parsing = seconds(lambda t=text: parse(t))
-        median = {key: float(np.median(values)) for key, values in times.items()}
+        each = {key: np.array(values) for key, values in times.items()}
+        median = {key: float(np.median(values)) for key, values in each.items()}
+        first = each["new"] + each["parsing"]
+        ratios = [
+            f"{np.median(values) / median['without']:.2f} "
+            f"({np.quantile(values, 0.95) / median['without']:.2f})"
+            for values in (first, each["new"], each["kept"])
+        ]
         rows.append(
             f"| {name} | {share:.1%} | {median['without'] * 1e3:.1f} ms | "
-            f"{median['new'] / median['without']:.2f} | {median['kept'] / median['without']:.2f} | "
-            f"{median['mask'] * 1e3:.1f} ms | {parsing * 1e3:.1f} ms |"
+            f"{' | '.join(ratios)} | "
+            f"{median['mask'] * 1e3:.1f} ms | {median['parsing'] * 1e3:.1f} ms |"
         )
         print(rows[-1], flush=True)
     return rows
@@ -109,9 +116,9 @@ def main() -> None:
         f"{ROUNDS} lists; one-minute load of the machine with {os.cpu_count()} processors "
         f"{load:.1f} at the start and {os.getloadavg()[0]:.1f} at the end.",
         "",
-        "| filter | products left | list without a filter | ratio with a new mask | "
-        "ratio with a kept mask | mask alone | parsing |",
-        "|---|---|---|---|---|---|---|",
+        "| filter | products left | list without a filter | ratio at first use | "
+        "ratio with a new mask | ratio with a kept mask | mask alone | parsing |",
+        "|---|---|---|---|---|---|---|---|",
         *rows,
     ]
     (RESULTS / "filters.md").write_text("\n".join(lines) + "\n")

@@ -3,23 +3,33 @@
     python -m benchmarks.surfaces SHOP [SHOP ...]   # folders with data/prepared, models/hybrid
 
 The protocol is that of ``components/evaluation/surfaces.py``; the model is the evaluated hybrid of
-the folder, or where there is none item neighbours fitted on the data before the test window.
+the folder, or where there is none item neighbours fitted on the data before the test window. A
+second table compares the orders of ``buy_again`` with the learned one of ``repeat``, which the
+surface uses where ``repeat`` is among the candidates.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from components.data.dataset import Prepared, load_prepared
-from components.evaluation.surfaces import evaluate_surfaces
+from components.evaluation.surfaces import Outcome, evaluate_surfaces
 from components.recommenders.base import Recommender
 from components.recommenders.models.knn import ItemNeighbours
+from components.recommenders.models.repeat import RepeatPurchases
 from components.recommenders.shelves.statistics import ShelfStatistics
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import load_settings
 
 RESULTS = Path("benchmarks/results/surfaces.md")
+
+
+COLUMNS = [
+    "| surface | filled by | measure | cases | mean | 95 % | p, to the first |",
+    "|---|---|---|---|---|---|---|",
+]
 
 
 def plain_list(folder: Path, prepared: Prepared) -> tuple[str, Recommender]:
@@ -33,27 +43,36 @@ def plain_list(folder: Path, prepared: Prepared) -> tuple[str, Recommender]:
     return "item neighbours", ItemNeighbours(section).fit(train, prepared.catalogue)
 
 
-def table(folder: Path) -> list[str]:
-    """Return the table of one shop as Markdown."""
+def row(one: Outcome) -> str:
+    p = "" if one.p_value is None else f"{one.p_value:.3f}"
+    return (
+        f"| {one.surface} | {one.way} | {one.measure} | {one.cases} | {one.mean:.3f} "
+        f"| {one.low:.3f}–{one.high:.3f} | {p} |"
+    )
+
+
+def tables(folder: Path) -> list[str]:
+    """Return the tables of one shop as Markdown."""
     vectors = folder / "models/vectors"
     prepared = load_prepared(folder / "data/prepared", vectors if vectors.exists() else None)
     statistics = ShelfStatistics.of_prepared(prepared, prepared.test_start)
     name, model = plain_list(folder, prepared)
-    lines = [
-        f"## {folder.resolve().name}",
-        "",
-        f"Ranked list: {name}.",
-        "",
-        "| surface | filled by | measure | cases | mean | 95 % | p, to the first |",
-        "|---|---|---|---|---|---|---|",
+    x = prepared.interactions
+    learned = RepeatPurchases(load_settings(Path("params.yaml")).train.repeat).fit(
+        x.where(x.times < prepared.test_start), prepared.catalogue
+    )
+    by_learned = [
+        replace(one, way="learned") if one.p_value is None else one
+        for one in evaluate_surfaces(prepared, statistics, learned, samples=1000, seed=42)
+        if one.surface == "buy_again"
     ]
-    for one in evaluate_surfaces(prepared, statistics, model, samples=1000, seed=42):
-        p = "" if one.p_value is None else f"{one.p_value:.3f}"
-        lines.append(
-            f"| {one.surface} | {one.way} | {one.measure} | {one.cases} | {one.mean:.3f} "
-            f"| {one.low:.3f}–{one.high:.3f} | {p} |"
-        )
-    return [*lines, ""]
+    return [
+        *(f"## {folder.resolve().name}", "", f"Ranked list: {name}.", "", *COLUMNS),
+        *map(row, evaluate_surfaces(prepared, statistics, model, samples=1000, seed=42)),
+        *("", "Against the order that `repeat` learns:", "", *COLUMNS),
+        *map(row, by_learned),
+        "",
+    ]
 
 
 def main() -> None:
@@ -67,7 +86,7 @@ def main() -> None:
         "",
     ]
     for shop in parser.parse_args().shops:
-        lines += table(shop)
+        lines += tables(shop)
         RESULTS.write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
 

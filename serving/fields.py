@@ -6,10 +6,20 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from components.data.sources.ids import SPACE
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip(SPACE):
+        raise ValueError("must not be blank: ingest would take it for no value")
+    return text
+
+
 Id = Annotated[
     str,
     # No control characters: they have no place in an id and PostgreSQL refuses NUL.
     StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    AfterValidator(_not_blank),
 ]
 RESERVED = "session:"
 """Begins the user ids that exported sessions get."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from serving.api.middleware import Refused
-from serving.fields import MAX_PAGED
+from serving.fields import MAX_CURSOR, MAX_PAGED
 from serving.recommend.query import RecommendRequest
 
 DIGEST = 16
@@ -64,12 +64,13 @@ def next_cursor(
     body: RecommendRequest, profile: str | None, shown: Sequence[str], sign: Sign
 ) -> str | None:
     """Return the cursor of the page after ``shown``, the ids of all pages so far; None: that was
-    the last one that can be requested."""
+    the last one that can be requested, since a further cursor would be too long."""
     if len(shown) + body.k > MAX_PAGED:
         return None
     packed = zlib.compress(orjson.dumps([int(time.time()), *shown]))
     signature = sign(_identity(body, profile) + packed)
-    return base64.urlsafe_b64encode(signature + packed).decode("ascii")
+    cursor = base64.urlsafe_b64encode(signature + packed).decode("ascii")
+    return cursor if len(cursor) <= MAX_CURSOR else None
 
 
 def _identity(body: RecommendRequest, profile: str | None) -> bytes:

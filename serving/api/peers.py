@@ -28,7 +28,7 @@ SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 
 SHOPPER = frozenset(
     (
-        *("/recommend", "/feedback", "/feedback/batch", "/session"),
+        *("/recommend", "/page", "/feedback", "/feedback/batch", "/session"),
         *("/search", "/facets", "/similar", "/conversation", "/web/bowerbird.js"),
     )
 )

@@ -615,6 +615,8 @@ class ItemUpdate(Body):
     def _keeps_its_title(self) -> Self:
         if self.title is None and "title" in self.model_fields_set:
             raise ValueError("a product needs a title: leave the field out to keep the one it has")
+        if self.title is not None and not self.title.strip():
+            raise ValueError("a product needs a title that is not blank")
         return self
 
     def change(self) -> dict[str, Any]:

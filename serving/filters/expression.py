@@ -11,7 +11,7 @@ a value that is not known is false, and ``not`` makes it true: ``brand != "Acme"
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -149,14 +149,19 @@ class Filter:
     items: bool
 
     def bound(
-        self, shopper: Mapping[str, Any] | None = None, today: date | None = None
+        self,
+        shopper: Mapping[str, Any] | None = None,
+        today: date | None = None,
+        item_id: Callable[[str], str] = str,
     ) -> Condition:
         """Return the condition on products.
 
         shopper: values of the shopper's attributes by name, as JSON holds them; those that are
-        absent, None or of another type are not known. today: UTC; None: the clock's.
+        absent, None or of another type are not known. today: UTC; None: the clock's. item_id:
+        spells an item id as the catalogue does.
         """
-        return _Binding(self.schema, shopper or {}, today or datetime.now(UTC).date()).of(self.node)
+        today = today or datetime.now(UTC).date()
+        return _Binding(self.schema, shopper or {}, today, item_id).of(self.node)
 
 
 @lru_cache(1024)
@@ -255,10 +260,17 @@ def _shown(name: Name) -> str:
 class _Binding:
     """Makes conditions of a checked tree, for one shopper and day."""
 
-    def __init__(self, schema: Schema, shopper: Mapping[str, Any], today: date) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        shopper: Mapping[str, Any],
+        today: date,
+        item_id: Callable[[str], str],
+    ) -> None:
         self._schema = schema
         self._shopper = shopper
         self._today = today
+        self._item_id = item_id
 
     def of(self, node: Node) -> Condition:
         if isinstance(node, Group):
@@ -298,9 +310,9 @@ class _Binding:
             flag = Flag(attribute)
             return AnyOf(tuple(flag if value else Not(flag) for value in values))
         if kind == "texts":
-            # Ids are compared as they are: another case may be another product.
-            plain = attribute == "item_id"
-            said = {str(one) if plain else str(one).casefold() for one in values}
+            # Another case of an id may be another product.
+            spell = self._item_id if attribute == "item_id" else str.casefold
+            said = {spell(str(one)) for one in values}
             return Has(attribute, tuple(sorted(said))) if said else FALSE
         within = tuple(Within(attribute, *_bounds(operator, value)) for value in values)
         return within[0] if len(within) == 1 else AnyOf(within)

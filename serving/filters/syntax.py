@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -21,7 +22,13 @@ LONGEST, DEEPEST, MOST_COMPARISONS, MOST_VALUES = 2000, 16, 40, 100
 PARSED = 1024
 """Expressions that stay parsed."""
 
-GRAMMAR = r"""
+_STRING = r'"(?:[^"\\]|\\.)*"|' + r"'(?:[^'\\]|\\.)*'"
+_NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?"
+_LITERAL = rf"(?:{_STRING}|{_NUMBER})"
+_SPACE = r"[ \t\r\n]*"
+_LITERALS = re.compile(_LITERAL, re.DOTALL)
+
+GRAMMAR = rf"""
 ?start: disjunction
 ?disjunction: conjunction (OR conjunction)*      -> any_of
 ?conjunction: negation (AND negation)*           -> all_of
@@ -43,6 +50,7 @@ literal: STRING                                  -> string
     | FALSE                                      -> false
     | DAYS_AGO "(" NUMBER ")"                    -> days_ago
 values: "[" literal ("," literal)* "]"           -> values
+    | LIST                                       -> listed
 
 OR.2: /or\b/i
 AND.2: /and\b/i
@@ -54,9 +62,11 @@ TRUE.2: /true\b/i
 FALSE.2: /false\b/i
 DAYS_AGO.2: /days_ago\b/i
 COMPARISON: /<=|>=|!=|==|=|<|>/
-NAME: /[A-Za-z_]\w{0,49}/
-NUMBER: /-?\d+(\.\d+)?([eE][+-]?\d{1,3})?/
-STRING: /"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/s
+NAME: /[A-Za-z_]\w{{0,49}}/
+NUMBER: /{_NUMBER}/
+STRING: /{_STRING}/s
+// A list of texts and numbers at once: a token for each value would take ten times as long.
+LIST.3: /\[{_SPACE}{_LITERAL}(?:{_SPACE},{_SPACE}{_LITERAL})*{_SPACE}\]/s
 %ignore /[ \t\r\n]+/
 """
 
@@ -169,13 +179,10 @@ class _Builder(Transformer[Token, Node]):
         return Name(str(scope), str(name), _at(scope))
 
     def string(self, token: Token) -> Values:
-        text = re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL)
-        if not text.strip():
-            raise FilterError("a text must not be empty", _at(token))
-        return Values((text,), _at(token))
+        return Values((_text(token, _at(token)),), _at(token))
 
     def number(self, token: Token) -> Values:
-        return Values((_number(token),), _at(token))
+        return Values((_number(token, _at(token)),), _at(token))
 
     def true(self, token: Token) -> Values:
         return Values((True,), _at(token))
@@ -184,7 +191,7 @@ class _Builder(Transformer[Token, Node]):
         return Values((False,), _at(token))
 
     def days_ago(self, word: Token, days: Token) -> DaysAgo:
-        number = _number(days)
+        number = _number(days, _at(days))
         if not (number.is_integer() and abs(number) <= 36_500):
             raise FilterError("days_ago needs a whole number of at most 36500 days", _at(days))
         return DaysAgo(number, _at(word))
@@ -195,10 +202,12 @@ class _Builder(Transformer[Token, Node]):
             if isinstance(one, DaysAgo):
                 raise FilterError("days_ago cannot be in a list", one.position)
             given += one.values
-        first = literals[0].position
-        if len(given) > MOST_VALUES:
-            raise FilterError(f"a list has at most {MOST_VALUES} values", first)
-        return Values(tuple(given), first, listed=True)
+        return _listed(given, literals[0].position)
+
+    def listed(self, token: Token) -> Values:
+        found = [(one[0], _at(token) + one.start()) for one in _LITERALS.finditer(token)]
+        values = [_text(*one) if one[0][0] in "\"'" else _number(*one) for one in found]
+        return _listed(values, found[0][1])
 
     def comparison(self, left: Operand, operator: Token, right: Operand) -> Comparison:
         said = "=" if operator == "==" else str(operator)
@@ -234,11 +243,24 @@ class _Builder(Transformer[Token, Node]):
         return nodes[0] if len(nodes) == 1 else Group(operator, nodes)
 
 
-def _number(token: Token) -> float:
-    number = float(token)
+def _number(text: str, position: int) -> float:
+    number = float(text)
     if not math.isfinite(number) or abs(number) > 1e30:
-        raise FilterError("the number is too large", _at(token))
+        raise FilterError("the number is too large", position)
     return number
+
+
+def _text(quoted: str, position: int) -> str:
+    text = re.sub(r"\\(.)", r"\1", quoted[1:-1], flags=re.DOTALL)
+    if not text.strip():
+        raise FilterError("a text must not be empty", position)
+    return text
+
+
+def _listed(values: Sequence[str | float | bool], position: int) -> Values:
+    if len(values) > MOST_VALUES:
+        raise FilterError(f"a list has at most {MOST_VALUES} values", position)
+    return Values(tuple(values), position, listed=True)
 
 
 _PARSER: Any = Lark(GRAMMAR, parser="lalr", lexer="contextual", transformer=_Builder())

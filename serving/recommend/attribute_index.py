@@ -15,14 +15,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.arrays import FloatArray
+from components.arrays import RealArray
 from components.data.attribute_codes import DAY, numbers_of
 from components.data.attributes import column_of, kind_of
 from components.settings import AttributeType
 from serving.filters.conditions import Bound
-from serving.recommend.types import AttributeFilter, Mask
+from serving.recommend.types import Mask
 
 Items = NDArray[np.int32]
+
+PLAIN = ("brand", "currency")
+"""Columns of texts that filters look up and no shop declares."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,38 @@ class ValueIndex:
         return np.diff(passed[self.starts])
 
 
+@dataclass(frozen=True)
+class NumberIndex:
+    """The items that have a number, the lowest first.
+
+    numbers: float (n,), ascending. items: int32 (n,).
+    """
+
+    numbers: RealArray
+    items: Items
+
+    @classmethod
+    def of(cls, numbers: RealArray) -> NumberIndex:
+        """Return the index of float (items,), NaN where unknown.
+
+        >>> NumberIndex.of(np.array([3, np.nan, 1, 2], np.float32)).within(1.5, None).tolist()
+        [3, 0]
+        """
+        known = np.flatnonzero(np.isfinite(numbers)).astype(np.int32)
+        items = known[np.argsort(numbers[known], kind="stable")]
+        return cls(numbers[items], items)
+
+    def within(self, low: Bound | None, high: Bound | None) -> Items:
+        """Return the codes of the items within the bounds, both included."""
+        width = self.numbers.dtype.type  # of a wider one all numbers would be copied
+        first, last = 0, len(self.numbers)
+        if low is not None:
+            first = int(np.searchsorted(self.numbers, width(_comparable(low))))
+        if high is not None:
+            last = int(np.searchsorted(self.numbers, width(_comparable(high)), "right"))
+        return self.items[first:last]
+
+
 def _entries(column: pd.Series, items: Items) -> tuple[Items, NDArray[np.int64], Sequence[str]]:
     """Return items and numbers of their values, one an entry, and the values."""
     single = column.set_axis(pd.RangeIndex(len(column))).explode()
@@ -115,7 +150,8 @@ class AttributeIndex:
         self._before = before
         self._changed = np.empty(0, np.int64) if changed is None else changed.astype(np.int64)
         self._values: dict[str, ValueIndex] = {}
-        self._numbers: dict[str, FloatArray] = {}
+        self._numbers: dict[str, RealArray] = {}
+        self._ordered: dict[str, NumberIndex] = {}
         self._lock = threading.Lock()
 
     def values(self, column: str) -> ValueIndex:
@@ -130,23 +166,45 @@ class AttributeIndex:
             return ValueIndex.of(self.table[column])
         return self._before.values(column).changed(self.table[column], self._changed)
 
-    def numbers(self, column: str) -> FloatArray:
-        """Return float64 (items,): a number, or a date in days since 1970; NaN where unknown or
-        infinite."""
+    def numbers(self, column: str) -> RealArray:
+        """Return float (items,), NaN where unknown or infinite: float32 of a number, float64 of a
+        date, in days since 1970."""
         if (found := self._numbers.get(column)) is None:
-            found = self._numbers[column] = finite(numbers_of(self.table[column]))
+            numbers = finite(numbers_of(self.table[column]))
+            if kind_of(column) == "number":
+                numbers = numbers.astype(np.float32)
+            found = self._numbers[column] = numbers
         return found
 
-    def has(self, columns: Sequence[str], values: Sequence[str]) -> Mask:
-        """Return bool (items,): true where an item has one of the values in the first of the
-        columns that the table has; without one no item has."""
-        inside = np.zeros(len(self.table), dtype=bool)
+    def ordered(self, column: str) -> NumberIndex:
+        """Return the items by their ``numbers``."""
+        if (found := self._ordered.get(column)) is None:
+            found = self._ordered[column] = NumberIndex.of(self.numbers(column))
+        return found
+
+    def read_columns(self) -> None:
+        """Read the columns that filters look up, so that no request waits until one is read."""
+        for column in map(str, self.table.columns):
+            kind = kind_of(column)
+            if column in PLAIN or kind in ("category", "set"):
+                self.values(column)
+            elif kind in ("number", "date"):
+                self.ordered(column)
+
+    def items_within(self, columns: Sequence[str], low: Bound | None, high: Bound | None) -> Items:
+        """Return int32 (n,): the items whose number, of the first of the columns that the table
+        has, is within the bounds, both included; without a column none."""
         column = self._first(columns)
-        if column is not None:  # else declared since the training
-            index = self.values(column)
-            for value in values:
-                inside[index.items_of(value)] = True
-        return inside
+        return np.empty(0, np.int32) if column is None else self.ordered(column).within(low, high)
+
+    def items_of(self, columns: Sequence[str], values: Sequence[str]) -> Items:
+        """Return int32 (n,): the items that have one of the values in the first of the columns that
+        the table has, those with two of them twice; without a column none."""
+        column = self._first(columns)
+        if column is None:  # declared since the training
+            return np.empty(0, dtype=np.int32)
+        index = self.values(column)
+        return np.concatenate([index.items_of(value) for value in values])
 
     def known(self, columns: Sequence[str]) -> Mask:
         """Return bool (items,): true where an item has a value."""
@@ -164,24 +222,15 @@ class AttributeIndex:
     def _first(self, columns: Sequence[str]) -> str | None:
         return next((column for column in columns if column in self.table), None)
 
-    def meets(self, wanted: AttributeFilter) -> Mask:
-        """Return bool (items,): true where an item has one of the values, or is within the
-        bounds."""
-        name, values, low, high = wanted
-        if values:
-            return self.has(columns_of(name, ("category", "set")), values)
-        numbers = self.first_numbers(columns_of(name, kinds_of(low, high)))
-        return within(numbers, low, high)
-
-    def first_numbers(self, columns: Sequence[str]) -> FloatArray:
+    def first_numbers(self, columns: Sequence[str]) -> RealArray:
         """Return ``numbers`` of the first of the columns that the table has, else NaN."""
         column = self._first(columns)
         return np.full(len(self.table), np.nan) if column is None else self.numbers(column)
 
 
-def finite(numbers: FloatArray) -> FloatArray:
-    """Return the numbers with NaN for infinite ones."""
-    return np.where(np.isfinite(numbers), numbers, np.nan)
+def finite(numbers: RealArray) -> RealArray:
+    """Return the numbers with NaN for infinite ones, of the same width."""
+    return np.where(np.isfinite(numbers), numbers, numbers.dtype.type(np.nan))
 
 
 def columns_of(name: str, kinds: Sequence[AttributeType]) -> list[str]:
@@ -196,7 +245,7 @@ def kinds_of(low: Bound | None, high: Bound | None) -> tuple[AttributeType, ...]
     return ("number",) if low is not None or high is not None else ("number", "date")
 
 
-def within(numbers: FloatArray, low: Bound | None, high: Bound | None) -> Mask:
+def within(numbers: RealArray, low: Bound | None, high: Bound | None) -> Mask:
     """Return bool (items,): true where a number is known and within the bounds, both included.
 
     numbers: NaN where unknown, which meets no bound; never infinite.

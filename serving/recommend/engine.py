@@ -27,6 +27,7 @@ from components.recommenders.two_stage.hybrid import Hybrid
 from components.web_addresses import is_web_address
 from serving import metrics
 from serving.fields import LONGEST_TEXT, LONGEST_VALUE, MOST_VALUES
+from serving.filters.conditions import All
 from serving.profiles.history import History, stack
 from serving.recommend.attribute_index import AttributeIndex
 from serving.recommend.attribute_reasons import AttributeReasons
@@ -181,9 +182,8 @@ class Engine:
 
     def uncached_mask(self, filters: Filters) -> Mask:
         """Return ``mask(filters)``, computed and not kept."""
-        mask = (self.available if filters.available_only else self.listed).copy()
-        for condition in filters.conditions():
-            mask &= self.masks.of(condition)
+        allowed = self.available if filters.available_only else self.listed
+        mask = self.masks.of(All(tuple(filters.conditions())), allowed)
         mask.flags.writeable = False
         return mask
 

@@ -38,12 +38,8 @@ class Facets:
         self._cache: dict[Filters, bytes] = {}
 
     def read_columns(self) -> None:
-        """Read the columns of all facets; else each is read at its first use."""
-        for column in self._engine.shown_attributes:
-            if _has_values(column):
-                self._engine.attributes.values(column)
-            else:
-                self._engine.attributes.numbers(column)
+        """Read the columns of all facets and filters; else each is read at its first use."""
+        self._engine.attributes.read_columns()
         self.columns_read = True
 
     def json(self, filters: Filters) -> bytes:

@@ -280,7 +280,7 @@ class RecommendationService:
             return TRUE
         found = compiled(text, self._schema)
         values = loaded.profiles.attribute_values(user_id, profile) if found.users else {}
-        return found.bound(values)
+        return found.bound(values, item_id=loaded.profiles.item_id)
 
     def close(self) -> None:
         """Stop the thread that reads profiles."""

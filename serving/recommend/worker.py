@@ -117,6 +117,7 @@ class Worker:
             base = self._pipelines[trained]
             engine, _ = overlaid_engine(base.engine, rows, lambda _: vectors)
             pipeline = Pipeline(engine, base.serve)
+        pipeline.engine.attributes.read_columns()
         self._pipelines[number] = pipeline
         gc.freeze()
 

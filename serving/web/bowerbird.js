@@ -212,7 +212,8 @@
     redraw();
   }
 
-  const event = (name) => (item_id, more = {}) => send({ ...more, item_id: String(item_id), event: name });
+  const event = (name) => (item_id, more = {}) => (item_id == null
+    ? warn({ message: `${name}(${item_id})` }) : send({ ...more, item_id: String(item_id), event: name }));
   window.bowerbird = { shelf, scan, consent, session, signIn, view: event("view"), cart: event("cart"), purchase: event("purchase") };
   // After the page's own deferred scripts, which know of the consent.
   for (const name of ["DOMContentLoaded", "load"]) window.addEventListener(name, scan);

@@ -126,9 +126,10 @@ function surfaces(product) {
 // Further shelves in one request, so that none repeats another. product: what was just looked at.
 async function shelves(product = null) {
   const answer = await api("/page", { ...who(), shelves: surfaces(product) });
-  // Two surfaces without products of their own have the same title: one of them is enough.
-  const titles = answer.shelves.map((one) => (one.items.length ? one.title : null));
-  const shown = answer.shelves.filter((one, n) => titles[n] && titles.indexOf(titles[n]) === n);
+  // Surfaces without products of their own have the same title, maybe that of the list above: one of
+  // them is enough.
+  const titles = [at("shelf-title").textContent, ...answer.shelves.map((one) => (one.items.length ? one.title : null))];
+  const shown = answer.shelves.filter((one, n) => titles[n + 1] && titles.indexOf(titles[n + 1]) === n + 1);
   at("shelves").replaceChildren(...shown.map((one) =>
     element("section", { "data-surface": one.surface, "aria-label": one.title },
       element("div", { class: "head" }, element("h2", {}, one.title)),
@@ -167,7 +168,7 @@ function send(item, event, impression) {
 
 async function goesWith(item) {
   const answer = await api("/similar", { item_ids: [item.item_id], k: 4, attributes: facets.filters() });
-  at("similar-title").textContent = _("Goes with {name}", { name: named(item) });
+  at("similar-title").textContent = _("Similar to {name}", { name: named(item) });
   at("similar").replaceChildren(...answer.items.map((other) => card(other, false, null)));
   at("similar-part").hidden = answer.items.length === 0;
 }

@@ -131,6 +131,9 @@ def test_ids_are_spelled_as_ingest_spells_them(client: httpx.Client) -> None:
     assert answer["unknown_items"] == []
     assert answer["history_length"] == 1
     assert not {"i7", "i8"} & set(ids(answer))
+    for route in ("/recommend", "/search"):
+        text = 'item_id in ["I7", " i8 ", "i9"] and item_id != "I9"'
+        assert sorted(ids(post(client, route, filter=text, k=60))) == ["i7", "i8"]
     event = {"user_id": "spelled", "item_id": "I9", "event": "purchase"}
     assert post(client, "/feedback", **event)["unknown_items"] == []
     assert "i9" not in ids(post(client, "/recommend", user_id="spelled", k=60))
@@ -250,9 +253,10 @@ def test_null_clears_a_field_and_names_keep_their_spelling(client: httpx.Client)
     assert item(client, "i30")["attributes"] == {}
     put(client, item_id="i30", attributes={"margin": 5}, price=4)
     assert (item(client, "i30")["attributes"], item(client, "i30")["price"]) == ({"margin": 5.0}, 4)
-    refused = client.put("/items", json={"items": [{"item_id": "i30", "title": None}]})
-    assert refused.status_code == 422
-    assert "a product needs a title" in refused.text
+    for title in (None, " \u3000"):
+        refused = client.put("/items", json={"items": [{"item_id": "i30", "title": title}]})
+        assert refused.status_code == 422
+        assert "a product needs a title" in refused.text
 
 
 def test_image_url_and_every_declared_attribute_come_back(

@@ -23,10 +23,12 @@ from selenium.webdriver.support.ui import WebDriverWait
 from components.manifest import write_manifest
 from components.settings import Settings, load_settings
 from serving.fields import LONGEST_VALUE, MOST_VALUES
+from serving.filters.conditions import Not
 from serving.profiles.history import History
 from serving.recommend.attribute_index import AttributeIndex, ValueIndex
 from serving.recommend.engine import MASKS, Engine
 from serving.recommend.facets import MAX_FACET_VALUES, MAX_FACETS, Facets
+from serving.recommend.masks import Masks
 from serving.recommend.query import Filtered
 from serving.recommend.types import Filters
 from tests.colour_shop import N_ITEMS, colour_hybrid, colour_shop
@@ -391,8 +393,10 @@ def test_an_attribute_without_values_meets_nothing() -> None:
     long_ago = Filtered.model_validate(
         {"attributes": {"wood": "oak", "cut": {"min": "0001-01-01T00:00:00+14:00"}}}
     ).filters()
-    for wanted in long_ago.attributes:
-        assert not index.meets(wanted).any()
+    masks = Masks(pd.Index(["a", "b"]), index, {}, np.full(2, np.nan), {})
+    for condition in long_ago.conditions():
+        assert not masks.of(condition).any()
+        assert masks.of(Not(condition)).all()
 
 
 def test_no_reason_names_a_hidden_attribute(settings: Settings) -> None:

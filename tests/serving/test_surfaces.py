@@ -224,8 +224,14 @@ def test_one_request_for_several_shelves(shop: httpx.Client, engine: Engine) -> 
     assert len(every) == len(set(every)) == 36
     assert item not in every
     assert len({shelf["impression_id"] for shelf in found}) == 5
-    wrong = [*shelves, {"surface": "attic"}]
-    assert shop.post("/page", json={"shelves": wrong}).status_code == 422
+    for wrong, field in (
+        ({"surface": "attic"}, "surface"),
+        ({"surface": "home", "filter": "price <"}, "filter"),
+        ({"surface": "home", "attributes": {"weight": "heavy"}}, "attributes.weight"),
+    ):
+        refused = shop.post("/page", json={"shelves": [*shelves, wrong]})
+        assert refused.status_code == 422
+        assert refused.json()["fields"][0]["field"] == f"shelves.5.{field}"
     assert shop.post("/page", json={"shelves": []}).status_code == 422
     assert shop.post("/page", json={"shelves": shelves * 5}).status_code == 422
 

@@ -43,28 +43,32 @@ def checked_attributes(
     return found
 
 
-def check_filters(body: Filtered, request: Request) -> None:
+def check_filters(body: Filtered, request: Request, place: str = "") -> None:
     """Raise ``Refused`` if a filter's attribute is not declared, is of another type, or is hidden
-    from the caller, or if the filter expression is none."""
-    check_expression(body.filter, request)
+    from the caller, or if the filter expression is none.
+
+    place: what stands before the names of the body's fields in the request.
+    """
+    check_expression(body.filter, request, place)
     if not body.attributes:
         return
     try:
         body.check_attributes(_declared(request))
     except ValueError as error:
-        raise Refused(422, *error.args) from error
+        problem, field = error.args
+        raise Refused(422, problem, place + field) from error
 
 
-def check_expression(text: str | None, request: Request) -> None:
+def check_expression(text: str | None, request: Request, place: str = "") -> None:
     """Raise ``Refused`` if a filter expression cannot be used, or names what is hidden from the
-    caller."""
+    caller. place: as of ``check_filters``."""
     if text is None:
         return
     users = types(backend_of(request).settings.ingest.users)
     try:
         compiled(text, Schema.of(_declared(request), users))
     except FilterError as error:
-        raise Refused(422, str(error), "filter") from error
+        raise Refused(422, str(error), f"{place}filter") from error
 
 
 def filters_of(body: Filtered, request: Request, loaded: LoadedModel, surface: str) -> Filters:

@@ -81,12 +81,13 @@ async def _paged(body: RecommendRequest, shopper: Shopper, request: Request) -> 
     return shelf.content[:-1] + b',"next":%b}' % orjson.dumps(following)
 
 
-def check_surface(body: RecommendRequest, request: Request) -> None:
-    """Refuse a surface that ``serve.surfaces`` does not have."""
+def check_surface(body: RecommendRequest, request: Request, place: str = "") -> None:
+    """Refuse a surface that ``serve.surfaces`` does not have. place: as of ``check_filters``."""
     try:
         body.check_surface(backend_of(request).settings.serve.surfaces)
     except ValueError as error:
-        raise Refused(422, *error.args) from error
+        problem, field = error.args
+        raise Refused(422, problem, place + field) from error
 
 
 @hot.post(
@@ -104,10 +105,11 @@ async def page(body: PageRequest, request: Request) -> Response:
     shopper = shopper_of(request, body)
     bodies = body.requests()
     for at, one in enumerate(bodies):
-        within(one.k, limits.max_k, f"shelves.{at}.k")
-        within(len(one.page_items), limits.max_history, f"shelves.{at}.page_items")
-        check_filters(one, request)
-        check_surface(one, request)
+        place = f"shelves.{at}."
+        within(one.k, limits.max_k, f"{place}k")
+        within(len(one.page_items), limits.max_history, f"{place}page_items")
+        check_filters(one, request, place)
+        check_surface(one, request, place)
     shelves = await backend.recommendations.page(bodies, shopper)
     content = b'{"shelves":[%b]}' % b",".join(one.content for one in shelves)
     return Json(content, headers=headers_of(shopper.language))

@@ -504,7 +504,8 @@ def test_a_page_of_a_named_origin_may_call_the_shoppers_routes_only(keyed: httpx
     allowed = "access-control-allow-origin"
     asked = {**origin, "access-control-request-method": "POST"}
     asked["access-control-request-headers"] = "content-type,x-session-token"
-    for path in ("/recommend", "/feedback", "/session", "/search", "/similar", "/conversation"):
+    pages = ("/recommend", "/page", "/feedback", "/session", "/search", "/similar", "/conversation")
+    for path in pages:
         preflight = keyed.options(path, headers=asked)
         assert (preflight.status_code, preflight.headers[allowed]) == (200, origin["origin"])
         assert "x-api-key" not in preflight.headers["access-control-allow-headers"].lower()

@@ -70,7 +70,7 @@ def rows(n: int) -> list[Row]:
 ROWS = rows(80)
 
 
-def masks() -> Masks:
+def masks(few: float) -> Masks:
     table = pd.DataFrame(
         {
             "item_id": [row["item_id"] for row in ROWS],
@@ -92,15 +92,21 @@ def masks() -> Masks:
         {name: np.array(codes) for name, codes in categories.items()},
         np.array([np.nan if row["price"] is None else np.float32(row["price"]) for row in ROWS]),
         {name: np.array([row[name] for row in ROWS]) for name in ("available", "new")},
+        few,
     )
 
 
-MASKS = masks()
+BY_LISTS, BY_SCANS = masks(1), masks(np.inf)
+ALLOWED = np.array([row["available"] for row in ROWS])
 
 
 def meets(text: str, user: User | None = None) -> set[str]:
     """Return the ids of the products that meet an expression."""
-    mask = MASKS.of(compiled(text, SCHEMA).bound(user, TODAY))
+    condition = compiled(text, SCHEMA).bound(user, TODAY)
+    mask = BY_LISTS.of(condition)
+    for other in (BY_LISTS, BY_SCANS):
+        assert (other.of(condition) == mask).all()
+        assert (other.of(condition, ALLOWED) == (mask & ALLOWED)).all()
     return {row["item_id"] for row, met in zip(ROWS, mask, strict=True) if met}
 
 

@@ -57,6 +57,15 @@ def test_quotation_marks_can_be_in_texts() -> None:
         assert tree.right.values == (value,)
 
 
+def test_a_list_has_its_values_and_their_places() -> None:
+    tree = parse("""a in [ "x, ]" , 'it\\'s',\n-2.5e1]""")
+    assert isinstance(tree, Comparison)
+    assert tree.right == Values(("x, ]", "it's", -25.0), 8, listed=True)
+    flags = parse("a in [true, 'b']")
+    assert isinstance(flags, Comparison)
+    assert flags.right == Values((True, "b"), 7, listed=True)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -67,6 +76,10 @@ def test_quotation_marks_can_be_in_texts() -> None:
         ("(price = 3", "at character 11: the expression ends too early"),
         ('brand = "Acme', "at character 9: the text has no closing quote"),
         ("brand = ''", "at character 9: a text must not be empty"),
+        ("a in ['b', '']", "at character 12: a text must not be empty"),
+        ("a in ['b', 1e999]", "at character 12: the number is too large"),
+        ("a in ['b', 'c]", "at character 12: the text has no closing quote"),
+        ("a in ['b' 'c']", "at character 11: \"'c'\" is not expected here; expected"),
         ("a in []", "at character 7: ']' is not expected here"),
         ("a in (1, 2)", r"at character 6: '\(' is not expected here; expected a list"),
         ("shop.a = 1", "at character 1: shop.a is no attribute: before the dot stands user"),
@@ -109,9 +122,12 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         parse(text)
 
 
-@pytest.mark.parametrize("piece", ["(", "not ", "a=1 and ", "'", "\\", "[", "1,", "a.", "-"])
-def test_the_longest_texts_take_little_time(piece: str) -> None:
-    text = (piece * LONGEST)[:LONGEST]
+@pytest.mark.parametrize("start", ["", "a in ["])
+@pytest.mark.parametrize(
+    "piece", ["(", "not ", "a=1 and ", "'", "\\", "[", "111,", "'x',", "a.", "-"]
+)
+def test_the_longest_texts_take_little_time(start: str, piece: str) -> None:
+    text = (start + piece * LONGEST)[:LONGEST]
     started = time.process_time()
     with pytest.raises(FilterError):
         parse(text)
