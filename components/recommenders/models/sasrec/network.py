@@ -323,7 +323,7 @@ class Training:
     def _mass(self, stops: IntArray, lengths: IntArray) -> DoubleArray:
         """Return float64 (pieces,): the weights of each piece's targets, together."""
         if self._weights is None:
-            return lengths - 1.0
+            return (lengths - 1).astype(np.float64)
         before = np.concatenate([[0.0], np.cumsum(self._weights, dtype=np.float64)])
         return before[stops] - before[stops - lengths + 1]
 
