@@ -369,18 +369,46 @@ def tune(
     model: str = typer.Argument(help="a candidate, for example ease"),
     trials: int = typer.Option(30, min=1, help="number of finished trials, including earlier runs"),
     timeout: float = typer.Option(None, help="seconds after which no new trial starts"),
+    workers: int = typer.Option(
+        1, min=1, help="processes that Prefect starts for one search; several need PostgreSQL"
+    ),
+    worker: int = typer.Option(
+        0, min=0, help="number of this process among several that share a search; no report"
+    ),
 ) -> None:
     """Search a model's hyper-parameters on the validation window; continues a killed search."""
-    from components.evaluation.metrics import ndcg
-    from components.recommenders.tuning import snippet
-    from components.recommenders.tuning import tune as search
     from components.settings import SettingsError, load_settings
 
-    with errors_in_one_line(SettingsError, FileNotFoundError, ValueError):
-        study = search(model, load_settings(), ROOT, trials, timeout, metric=ndcg)
-        typer.echo(f"best on validation: NDCG@10 {study.best_value:.4f}, for params.yaml:")
-        typer.echo(snippet(study, model))
-    typer.echo(f"report: {ROOT / 'var/search' / model}")
+    with errors_in_one_line(SettingsError):
+        settings = load_settings()
+    folder = ROOT / "var/search" / model
+    if workers > 1:
+        # Prefect reads it when it is imported. The project has its own database.
+        os.environ.setdefault("PREFECT_HOME", str((ROOT / "var/prefect").resolve()))
+        # Without $PREFECT_API_URL it starts a server for this run.
+        os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")
+        from flows.children import ended_with_this_process
+        from flows.stages import StageFailed
+        from flows.tuning import tuning
+
+        with (
+            errors_in_one_line(StageFailed, FileNotFoundError, ValueError),
+            ended_with_this_process(),
+        ):
+            tuning(model, trials, workers, timeout)
+            typer.echo((folder / "best.yaml").read_text(encoding="utf-8"))
+    else:
+        from components.evaluation.metrics import ndcg
+        from components.recommenders.tuning import snippet
+        from components.recommenders.tuning import tune as search
+
+        with errors_in_one_line(FileNotFoundError, ValueError):
+            study = search(model, settings, ROOT, trials, timeout, metric=ndcg, worker=worker)
+            if worker:
+                return
+            typer.echo(f"best on validation: NDCG@10 {study.best_value:.4f}, for params.yaml:")
+            typer.echo(snippet(study, model))
+    typer.echo(f"report: {folder}")
 
 
 @app.command()

@@ -10,7 +10,8 @@ fine-tuning     next product and retrieval, steps a second; of the head and of t
 encoding        texts a second, titles and reviews; batches of 2,048 and of 32,768 tokens
 SASRec          seconds of an epoch; the shop, and ten of it, with ten times as many customers,
                 events and products. The CPU trains on a part of the ten shops' customers, the
-                whole catalogue among the negatives, and the time is scaled to all of them.
+                whole catalogue among the negatives, and the time is scaled to all of them. Where
+                there are several GPUs, ten shops on all of them too (benchmarks.processes).
 
 The encoder is a BERT of the packaged one's size with random weights, the text vectors of SASRec are
 random: neither changes the times. Memory is the most that PyTorch's tensors took on the GPU.
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,6 +37,7 @@ import pandas as pd
 import torch
 from transformers import AutoConfig, AutoTokenizer, BertForPreTraining
 
+from benchmarks import processes
 from components.data.dataset import Interactions, item_text, load_prepared
 from components.device import best_device, fast_at_bf16
 from components.language.corpus import load_corpus
@@ -69,7 +72,7 @@ class Side:
     """The measurements on one device: a GPU if the process sees one, else the CPU."""
 
     def __init__(self, root: Path, folder: Path) -> None:
-        self.folder, self.device = folder, best_device()
+        self.root, self.folder, self.device = root, folder, best_device()
         self.on_gpu = self.device.type == "cuda"
         self.settings = load_settings(root / "params.yaml")
         self.prepared = load_prepared(root / "data/prepared")
@@ -169,7 +172,7 @@ class Side:
     def sasrec(self, precision: str) -> Iterator[Row]:
         learned = self.prepared.interactions.split("train")
         for shops in (1, SHOPS):
-            data = copies(learned, shops)
+            data = processes.copies(learned, shops)
             part = PART if shops > 1 and not self.on_gpu else 1
             random = np.random.default_rng(0)
             text = random.normal(size=(data.n_items, SIZE["hidden_size"])).astype(np.float32)
@@ -178,6 +181,10 @@ class Side:
             seconds = [self.fit(some, text, precision, epochs) for epochs in (1, 2)]
             what = "SASRec, the shop" if shops == 1 else f"SASRec, {shops} shops"
             yield what, "s/epoch", precision, (seconds[1] - seconds[0]) * part
+        gpus = torch.cuda.device_count()
+        if self.on_gpu and gpus > 1:
+            found = processes.measure(self.root, gpus, SHOPS, 2, precision)
+            yield f"SASRec, {SHOPS} shops, {gpus} GPUs", "s/epoch", precision, found.epoch
 
     def fit(self, data: Interactions, text: np.ndarray, precision: str, epochs: int) -> float:
         section = self.settings.train.sequential.model_copy(update={"epochs": epochs})
@@ -199,18 +206,6 @@ def with_encoder(settings: Settings, folder: Path) -> Settings:
     return settings.model_copy(update={"pretrain": section})
 
 
-def copies(data: Interactions, n: int) -> Interactions:
-    """Return ``n`` shops in one: each with its own customers and products."""
-    shift = np.repeat(np.arange(n), len(data))
-    return Interactions.from_arrays(
-        np.tile(data.users, n) + shift * data.n_users,
-        np.tile(data.items, n) + shift * data.n_items,
-        np.tile(data.times, n),
-        data.n_users * n,
-        data.n_items * n,
-    )
-
-
 def measure(root: Path, out: Path) -> None:
     """Write the rows of this process's device, with the GPU memory of each, to ``out``."""
     found = []
@@ -223,7 +218,8 @@ def measure(root: Path, out: Path) -> None:
             row = next(rows, None)
             if row is None:
                 break
-            memory = torch.cuda.max_memory_allocated() / 2**30 if side.on_gpu else np.nan
+            here = side.on_gpu and not row[0].endswith("GPUs")  # else in other processes
+            memory = torch.cuda.max_memory_allocated() / 2**30 if here else np.nan
             found.append((*row, memory))
             print(side.device.type, *row, f"{memory:.2f} GiB", flush=True)
     table = pd.DataFrame(found, columns=["what", "unit", "precision", "value", "memory"])
@@ -235,13 +231,13 @@ def page(cpu: pd.DataFrame, gpu: pd.DataFrame, facts: str) -> str:
     lines = []
     for (what, unit), rows in gpu.groupby(["what", "unit"], sort=False):
         # The CPU's batches are of 2,048 tokens, which suit its caches.
-        theirs = cpu[cpu["what"] == what.partition(", 32,768")[0]]
+        theirs = cpu[cpu["what"] == re.sub(r", (32,768 .*|\d+ GPUs)$", "", what)]
         by_cpu = theirs.set_index("precision")["value"]
         by_gpu = rows.set_index("precision")["value"]
         best = (by_cpu.min(), by_gpu.min()) if unit == "s/epoch" else (by_gpu.max(), by_cpu.max())
         cells = [shown(by_cpu.get(one)) for one in ("fp32", "bf16", "int8")]
         cells += [shown(by_gpu.get(one)) for one in ("fp32", "bf16")]
-        memory = " / ".join(f"{value:.2f}" for value in rows["memory"])
+        memory = " / ".join("–" if np.isnan(one) else f"{one:.2f}" for one in rows["memory"])
         lines.append(
             f"| {what} | {unit} | {' | '.join(cells)} | {best[0] / best[1]:.1f} | {memory} |"
         )

@@ -1,17 +1,14 @@
-"""Sparse EASE and CEASE: compiled look-ups against SciPy's indexing: results/sparse_ease.md.
+"""Sparse EASE and CEASE: blocks of items against the whole Gram matrix: results/sparse_ease.md.
 
     python -m benchmarks.sparse_ease SHOP [SHOP ...]     # folders with data/prepared
 
-Each item's linear system is filled from the Gram matrix. ``kernels.sparse.submatrices`` does so in
-compiled code; the earlier form indexed the SciPy matrix with arrays of rows and columns, a batch of
-items at a time. SciPy reads the whole matrix each time to check it, which takes hours where it is
-large: there the earlier form solves one batch in SAMPLED, and the seconds of its look-ups are
-scaled to all items.
+The earlier form held the Gram matrix of all pairs of items with a common user, and looked the
+entries of each item's linear system up in it. ``solve_sparse`` computes rows of it when they are
+needed: once to choose neighbours, and once for each block of items whose systems need them.
 
-Both fit EASE and CEASE on all events before the test window, one after the other, each in a process
-of its own. Reported: the processor seconds of the whole ``fit``, the seconds of the wall clock
-unless scaled, the peak memory of the process, and the largest difference of two weights of the
-items that both solved (CEASE without ``cold_boost``, which adds columns to others).
+Both fit EASE and CEASE on all events before the test window, in turn, each in a process of its own.
+Reported: the processor seconds of the whole ``fit``, the seconds of the wall clock, the peak memory
+of the process and what it had before ``fit``, and the largest difference of two weights.
 """
 
 from __future__ import annotations
@@ -22,54 +19,142 @@ import os
 import resource
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import scipy.sparse as sp
+import torch
+from sparse_dot_topn import sp_matmul_topn
+from threadpoolctl import threadpool_limits
 
 from components.arrays import FloatArray, IntArray
 from components.data.dataset import load_prepared
 from components.recommenders.factory import build, load_model
+from components.recommenders.kernels.jit import compiled
 from components.recommenders.models import ease
 from components.settings import load_settings
 
 RESULTS = Path("benchmarks/results/sparse_ease.md")
 MODELS = ("ease", "cease")
-FORMS = ("SciPy", "compiled")
-LARGE = 10_000
-"""Items from which on the earlier form solves one batch in SAMPLED."""
-SAMPLED = 90
+FORMS = ("whole", "blocks")
+SCANNED = 50
+"""Entries of a row for each one that is looked up, up to which it is read as a whole; longer rows
+are searched by bisection."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a fit took. share: of the items, that were solved."""
+    """What a fit took."""
 
     wall: float
     processor: float
+    before_mib: int
     mib: int
-    share: float
 
 
-def indexed_submatrices(
+def solve_by_whole_gram(
+    matrix: sp.csr_matrix, regularisation: float, neighbours: int
+) -> sp.csr_matrix:
+    """As ``ease.solve_sparse``: the form that it replaced."""
+    n_items = matrix.shape[1]
+    gram = (matrix.T.tocsr() @ matrix).tocsr()
+    gram.sort_indices()
+    diagonal = gram.diagonal()
+    scale = sp.diags(1 / np.sqrt(diagonal + np.float32(regularisation)))
+    best = sp_matmul_topn(gram, scale.tocsr(), neighbours + 1, n_threads=os.cpu_count())
+    best.sort_indices()
+    columns = np.repeat(np.arange(n_items), np.diff(best.indptr))
+    others = best.indices != columns
+    columns, rows = columns[others], best.indices[others]
+    sizes = np.bincount(columns, minlength=n_items)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    values = np.zeros(len(rows), dtype=np.float32)
+
+    def solve(batch: IntArray) -> int:
+        """Fill ``values`` of the columns ``batch``, which are of similar sizes."""
+        place = np.arange(sizes[batch].max())
+        mask = place < sizes[batch][:, None]  # (b, width): shorter systems are padded
+        at = np.where(mask, starts[batch][:, None] + place, 0)
+        support = rows[at]
+        left, right = submatrices(gram, batch, support, sizes[batch])
+        left[:, place, place] = np.where(mask, diagonal[support] + regularisation, 1.0)
+        factor = torch.linalg.cholesky(torch.from_numpy(left))  # reads the lower triangle alone
+        solved = torch.cholesky_solve(torch.from_numpy(right)[..., None], factor)[..., 0]
+        values[at[mask]] = solved.numpy()[mask]
+        return len(batch)
+
+    with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(solve, _batches(sizes)))
+    return sp.csr_matrix((values, (rows, columns)), shape=(n_items, n_items))
+
+
+def _batches(sizes: IntArray) -> list[IntArray]:
+    """Return the columns of ``sizes`` above 0 in batches of similar sizes, at most SYSTEM_NUMBERS
+    numbers each."""
+    order = np.argsort(sizes, kind="stable")
+    order = order[sizes[order] > 0]
+    batches: list[IntArray] = []
+    done = 0
+    while done < len(order):
+        step = max(
+            1, ease.SYSTEM_NUMBERS // int(sizes[order[min(done + 2000, len(order)) - 1]]) ** 2
+        )
+        batches.append(order[done : done + min(step, 2000)])
+        done += len(batches[-1])
+    return batches
+
+
+def submatrices(
     matrix: sp.csr_matrix, columns: IntArray, supports: IntArray, sizes: IntArray
 ) -> tuple[FloatArray, FloatArray]:
-    """As ``kernels.sparse.submatrices``, by SciPy's indexing: the form that it replaced."""
-    width = supports.shape[1]
-    mask = np.arange(width) < sizes[:, None]
-    i, j = np.tril_indices(width, -1)
-    left = np.zeros((*supports.shape, width), dtype=np.float32)
-    lower = _entries(matrix, supports[:, i], supports[:, j])
-    left[:, i, j] = lower * (mask[:, i] & mask[:, j])
-    right = _entries(matrix, supports, np.broadcast_to(columns[:, None], supports.shape)) * mask
+    """Return float32 (b, n, n) and (b, n): of each ``column`` c the entries of a symmetric matrix
+    between the items of its support, below the diagonal, and those in row c; elsewhere 0.
+
+    matrix: float32 CSR with sorted indices. columns: int (b,). supports: int (b, n), of which the
+    first ``sizes[b]``, ascending, count.
+    """
+    left = np.zeros((*supports.shape, supports.shape[1]), dtype=np.float32)
+    right = np.zeros(supports.shape, dtype=np.float32)
+    of_matrix = (matrix.data, matrix.indices, matrix.indptr)
+    _fill_submatrices(*of_matrix, columns, supports, sizes, left, right)
     return left, right
 
 
-def _entries(matrix: sp.csr_matrix, rows: IntArray, columns: IntArray) -> FloatArray:
-    """Return float32, shaped as ``rows`` and ``columns``: the entries of ``matrix`` there."""
-    return np.asarray(matrix[rows.ravel(), columns.ravel()]).reshape(rows.shape)
+@compiled
+def _fill_submatrices(  # type: ignore[no-untyped-def]
+    data, indices, indptr, columns, supports, sizes, left, right
+):
+    places = np.full(len(indptr) - 1, -1, np.int32)  # of the items of the support
+    for at in range(len(columns)):
+        own = supports[at, : sizes[at]]
+        for place in range(len(own)):
+            places[own[place]] = place
+        _pick(data, indices, indptr, columns[at], own, places, right[at])
+        for place in range(1, len(own)):
+            _pick(data, indices, indptr, own[place], own[:place], places, left[at, place])
+        for item in own:
+            places[item] = -1
+
+
+@compiled
+def _pick(data, indices, indptr, row, wanted, places, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` with the entries of a row in the columns ``wanted``, ascending."""
+    start, stop = indptr[row], indptr[row + 1]
+    if stop - start <= SCANNED * len(wanted):
+        for entry in range(start, stop):
+            if indices[entry] > wanted[-1]:
+                break
+            place = places[indices[entry]]
+            if place >= 0:
+                out[place] = data[entry]
+        return
+    for place in range(len(wanted)):
+        start += np.searchsorted(indices[start:stop], wanted[place])
+        if start < stop and indices[start] == wanted[place]:
+            out[place] = data[start]
 
 
 def fitted(form: str, name: str, shop: Path, folder: Path) -> Cost:
@@ -77,43 +162,22 @@ def fitted(form: str, name: str, shop: Path, folder: Path) -> Cost:
     prepared = load_prepared(shop / "data/prepared")
     train = prepared.interactions.where(prepared.interactions.times < prepared.test_start)
     model = build(name, load_settings())
-    changes = {"form": "sparse"}
-    if name == "cease":  # columns of sold items would be added to those of unsold ones
-        changes |= {"cold_boost": 0.0}
-    model.settings = model.settings.model_copy(update=changes)
-    look_up = indexed_submatrices if form == "SciPy" else ease.submatrices
-    step = SAMPLED if form == "SciPy" and len(prepared.catalogue) > LARGE else 1
-    every_batch, looked_up, share = ease._batches, [], 1.0
-
-    def timed(*arguments: IntArray) -> tuple[FloatArray, FloatArray]:
-        began = time.thread_time()
-        found = look_up(*arguments)
-        looked_up.append(time.thread_time() - began)
-        return found
-
-    def some_batches(sizes: IntArray) -> list[IntArray]:
-        nonlocal share
-        batches = every_batch(sizes)
-        chosen = batches[step // 2 :: step]
-        share = sum(map(len, chosen)) / sum(map(len, batches))
-        return chosen
-
+    model.settings = model.settings.model_copy(update={"form": "sparse"})
+    solve = solve_by_whole_gram if form == "whole" else ease.solve_sparse
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     wall, processor = time.perf_counter(), time.process_time()
-    with patch.object(ease, "submatrices", timed), patch.object(ease, "_batches", some_batches):
+    with patch.object(ease, "solve_sparse", solve):
         model.fit(train, prepared.catalogue)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     model.save(folder)
-    return Cost(wall, processor + sum(looked_up) * (1 / share - 1), mib, share)
+    return Cost(wall, processor, before, mib)
 
 
 def difference(one: Path, other: Path) -> float:
-    """Return the largest difference of two weights of two saved models, of the columns that the
-    first one has."""
+    """Return the largest difference of two weights of two saved models."""
     first, second = (load_model(folder).weights for folder in (one, other))
-    solved = np.diff(abs(first).tocsc().indptr) > 0
-    solved &= np.asarray(abs(first).sum(axis=0)).ravel() > 0
-    return float(abs((first - second)[:, np.flatnonzero(solved)]).max())
+    return float(abs(first - second).max())
 
 
 def main() -> None:
@@ -125,9 +189,9 @@ def main() -> None:
         "Made by `python -m benchmarks.sparse_ease`, whose docstring gives the protocol; "
         f"{os.cpu_count()} cores.",
         "",
-        "| shop | items | model | look-ups | processor seconds | seconds | peak MiB | "
-        "largest difference |",
-        "|---|---|---|---|---|---|---|---|",
+        "| shop | items | model | Gram matrix | processor seconds | seconds | MiB before | "
+        "peak MiB | largest difference |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     spawn = multiprocessing.get_context("spawn")
     for shop in parser.parse_args().shops:
@@ -138,11 +202,10 @@ def main() -> None:
                 for form, place in places.items():
                     with spawn.Pool(1) as pool:
                         cost = pool.apply(fitted, (form, name, shop, place))
-                    wall = f"{cost.wall:.0f}" if cost.share == 1 else f"{cost.share:.1%} of items"
                     apart = "" if form == FORMS[0] else f"{difference(*places.values()):.1e}"
                     lines.append(
                         f"| {shop.name} | {n_items:,} | {name} | {form} | {cost.processor:.0f} | "
-                        f"{wall} | {cost.mib:,} | {apart} |"
+                        f"{cost.wall:.0f} | {cost.before_mib:,} | {cost.mib:,} | {apart} |"
                     )
                     print(lines[-1], flush=True)
     RESULTS.write_text("\n".join([*lines, ""]))

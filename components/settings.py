@@ -967,6 +967,8 @@ class Neighbours(ModelSection):
 
 
 class MatrixFactorisation(ModelSection):
+    engine: Literal["local", "spark"] = "local"
+    """What fits it: `local`, or `spark` (MLlib; the extra `spark`)."""
     factors: PositiveInt = 64
     """Dimensions of the item and user vectors."""
     iterations: PositiveInt = 12
@@ -1274,6 +1276,9 @@ class Rank(Section):
     """One model's best items, reordered by another."""
     candidates_per_model: PositiveInt = 100
     """Candidates that each model proposes to the ranker."""
+    max_users: Annotated[int, Field(ge=0)] = 100_000
+    """Most users that the ranker is fitted on, drawn at random; 0 = all. Each takes about 60 KB of
+    memory."""
     trees: PositiveInt = 300
     """Most trees of the ranker."""
     leaves: Annotated[int, Field(ge=2)] = 15

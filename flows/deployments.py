@@ -21,10 +21,12 @@ from flows.operations import resource
 from flows.refresh import refresh
 from flows.retraining import retraining
 from flows.training import training
+from flows.tuning import tuning
 
 
 def deployments(settings: Settings) -> list[RunnerDeployment]:
-    """Return the deployments of the four flows; an empty schedule means none."""
+    """Return the deployments of the flows; an empty schedule means none. ``tuning`` has none: its
+    runs name a model."""
     zone = settings.ingest.timezone
 
     def schedules(cron: str) -> list[CronSchedule]:
@@ -68,6 +70,7 @@ def deployments(settings: Settings) -> list[RunnerDeployment]:
                 )
             ],
         ),
+        tuning.to_deployment("shop", description=tuning.description, entrypoint_type=by),
     ]
 
 

@@ -28,8 +28,9 @@ from flows.clone import update_clone
 from flows.deployments import deployments
 from flows.stages import limit_name
 
-TRAINING = ("training", "retraining")
+TRAINING = ("training", "retraining", "tuning")
 """The flows that train models: a GPU is for them alone."""
+SEARCH = "tuning"
 
 
 class DeployError(ValueError):
@@ -63,7 +64,7 @@ def deploy_flows(
     branch: str | None = None,
     folder: str = "",
 ) -> list[str]:
-    """Deploy the four flows to a work pool; return their names.
+    """Deploy the flows to a work pool; return their names.
 
     image: of containers, as the registry has it; it is not built. source, branch: of the git
     repository; None: those of ``root``. folder: as in ``ShopRepository``.
@@ -83,7 +84,8 @@ def deploy_flows(
     for one in made:
         trains = one.flow_name in TRAINING
         one.storage = ShopRepository(source, branch, folder)
-        one.concurrency_limit = 1
+        # Several machines may search together.
+        one.concurrency_limit = None if one.flow_name == SEARCH else 1
         one.job_variables = job_variables(pool, settings.flows.resources, trains, image, folder)
     limit_trainings(settings)
     _apply(made, work_pool)

@@ -21,9 +21,10 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from components.data.spark import Spark, spark_session
+from components.data.spark import Spark
 from components.file_lock import folder_lock
 from components.settings import Settings
+from components.spark_session import spark_session
 
 
 class Engine(Protocol):

@@ -29,35 +29,6 @@ OPTIONS = {
 """Settings of the session that the results depend on; Ibis sets its time zone, UTC."""
 
 
-def spark_session() -> Any:
-    """Return the Spark session that there is, or a new one.
-
-    ``spark-submit``, ``SPARK_REMOTE`` (Spark Connect), ``PYSPARK_SUBMIT_ARGS`` or
-    ``spark-defaults.conf`` say where; without them Spark runs on this machine.
-
-    Raises:
-        ValueError: pyspark or Java is missing, or no session can be opened.
-    """
-    try:
-        from py4j.protocol import Py4JError
-        from pyspark.errors import PySparkException
-        from pyspark.sql import SparkSession
-    except ImportError as error:
-        raise ValueError(
-            f"preprocess.engine is spark, but pyspark cannot be imported ({error}): install it "
-            "with `pip install 'bowerbird[spark]'`, or set preprocess.engine to duckdb"
-        ) from error
-    try:
-        return SparkSession.builder.getOrCreate()
-    except (PySparkException, Py4JError, ImportError) as error:
-        reason = str(error).partition("\n\tat ")[0]  # without Java's stack
-        raise ValueError(
-            f"preprocess.engine is spark, but no Spark session can be opened ({reason}): Spark "
-            "needs Java 17 or 21 on the PATH or in JAVA_HOME, and the master or SPARK_REMOTE must "
-            "be reachable; or set preprocess.engine to duckdb"
-        ) from error
-
-
 class Spark:
     """Tables computed by a Spark session; see ``engine.Engine``.
 

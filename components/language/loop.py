@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
 from components.device import fast_at_bf16
+from components.distributed import average, average_gradients, open_accelerator
 from components.progress import progress
 
 WARM_UP = 0.1  # share of the steps
@@ -48,15 +48,6 @@ class EarlyStopping:
 def low_precision(device: torch.device, precision: Precision) -> bool:
     """Return whether to compute in bf16: as ``precision`` says, or if ``device`` is fast at it."""
     return precision == "bf16" or (precision == "auto" and fast_at_bf16(device))
-
-
-def open_accelerator() -> Accelerator:
-    """Return the accelerator of this process.
-
-    Accelerate treats CPU-only processes as independent, each of them the main one, unless it is
-    created with ``cpu=True``.
-    """
-    return Accelerator(cpu=not torch.accelerator.is_available())
 
 
 def train(
@@ -103,8 +94,8 @@ def train(
             for parts in [found] if isinstance(found, dict) else found:
                 torch.stack(list(parts.values())).sum().backward()
                 values = {name: values.get(name, 0.0) + part.item() for name, part in parts.items()}
-        if accelerator.num_processes > 1:
-            values = _average(accelerator, [p for _, p in trained], values)
+        average_gradients(accelerator, [p for _, p in trained])
+        values = average(accelerator, values)
         torch.nn.utils.clip_grad_norm_([p for _, p in trained], 1.0)
         optimiser.step()
         log.append({"step": step, "loss": sum(values.values()), **values})
@@ -129,20 +120,6 @@ def _waited(log: list[dict[str, float]], patience: int) -> bool:
     """Return whether the last ``patience`` evaluations found no new best value."""
     looks = [record["held_out"] for record in log if "held_out" in record]
     return 0 < patience < len(looks) and min(looks[-patience:]) >= min(looks[:-patience])
-
-
-def _average(
-    accelerator: Accelerator, parameters: list[torch.nn.Parameter], values: dict[str, float]
-) -> dict[str, float]:
-    """Average the gradients over the processes, in place; return the losses' mean values."""
-    # A parameter without a gradient here may have one in another process, so all are sent.
-    found = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    flat = torch.cat([grad.flatten() for grad in found])  # one message
-    mean = accelerator.reduce(flat, "mean").split([p.numel() for p in parameters])
-    for p, part in zip(parameters, mean, strict=True):
-        p.grad = part.view_as(p)
-    losses = accelerator.reduce(torch.tensor(list(values.values()), device=flat.device), "mean")
-    return dict(zip(values, losses.tolist(), strict=True))
 
 
 def _save(

@@ -22,6 +22,7 @@ from scipy.stats import sem, t
 from transformers import AutoTokenizer, PreTrainedModel
 
 from components.arrays import DoubleArray, TextArray
+from components.distributed import open_accelerator
 from components.language.corpus import load_corpus
 from components.language.families import (
     SCRATCH,
@@ -38,7 +39,6 @@ from components.language.loop import (
     Precision,
     ends,
     low_precision,
-    open_accelerator,
     train,
 )
 from components.language.objectives import Batch, Objective, objective_of

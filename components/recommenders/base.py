@@ -77,6 +77,8 @@ class Recommender(ABC):
     """Names of the attributes, arrays, that ``fit`` sets and ``save`` writes."""
     vetoes: ClassVar[bool] = False
     """Whether a score of -inf excludes the item for every model of the hybrid."""
+    trains_in_processes: ClassVar[bool] = False
+    """Whether ``fit`` shares its work among the processes that ``torchrun`` started."""
     cold_start_weight: float = 0.0
     """Weight on the mean score of a cold item's nearest warm items, by which the cold-start
     wrapper scores items added after training; 0: they get the model's lowest score."""

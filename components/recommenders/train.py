@@ -9,6 +9,9 @@ In: ``data/prepared``, ``models/vectors``, ``data/inputs`` (see ``inputs``), and
 - ``all``: on all data; these are served.
 
 Each model and window is a stage of its own, so DVC fits again what changed and nothing else.
+
+A model that ``trains_in_processes`` can be fitted in several:
+``torchrun --nproc-per-node 2 -m bowerbird fit --model sequential --window all``.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pathlib import Path
 from components.data.dataset import Prepared, load_prepared
 from components.data.held_days import load_held_days
 from components.data.impressions import VALID_INTERACTIONS, load_log
+from components.distributed import is_main_process, n_processes
 from components.language.augmentation import purchases
 from components.recommenders import inputs
 from components.recommenders.base import (
@@ -70,15 +74,22 @@ def fit_candidate(
     holds the reason and no model.
 
     Raises:
-        ValueError: there is no such model or window.
+        ValueError: there is no such model or window; or several processes were started, in which
+            the model cannot be fitted.
     """
     ends = window_ends(prepared)
     if window not in ends:
         raise ValueError(f"there is no window {window!r}; there are: {', '.join(ends)}")
     model = build(name, settings, root / inputs.INPUTS / name)
+    if n_processes() > 1 and not model.trains_in_processes:
+        raise ValueError(
+            f"{name} is fitted in one process: run it without torchrun, "
+            f"`bowerbird fit --model {name} --window {window}`"
+        )
     folder = root / CANDIDATES / window / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    if is_main_process():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
     began = time.perf_counter()
     if isinstance(model, NeedsLoggedFeedback):
         try:
@@ -92,9 +103,12 @@ def fit_candidate(
     train = prepared.interactions.where(prepared.interactions.times < ends[window])
     if settings.augment.purchases:
         train, made = purchases(train, prepared.catalogue, settings.augment, settings.seed)
-        print(f"{window:<11}{len(made):,} generated purchases are added to the training data")
-    model.fit(train, prepared.catalogue).save(folder)
-    print(f"{window:<11}{name:<22}{time.perf_counter() - began:>8.1f} s")
+        if is_main_process():
+            print(f"{window:<11}{len(made):,} generated purchases are added to the training data")
+    model.fit(train, prepared.catalogue)
+    if is_main_process():
+        model.save(folder)
+        print(f"{window:<11}{name:<22}{time.perf_counter() - began:>8.1f} s")
 
 
 def _start(

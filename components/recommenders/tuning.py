@@ -6,12 +6,13 @@ params.yaml), ``trials.csv`` and ``trials.png``. The test window is never read.
 Optuna (Akiba et al., KDD 2019) proposes values by tree-structured Parzen estimators. A trial is
 evaluated by NDCG@10 on growing samples of users, and pruned where it is below the median of earlier
 trials. Every finished trial is in the study's database: an interrupted search is continued, and
-with a PostgreSQL URL any number of processes share one.
+with a PostgreSQL URL any number of processes share one (``flows.tuning`` starts them).
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -44,9 +45,14 @@ warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning
 Metric: TypeAlias = Callable[[Int32Array, sp.csr_matrix], DoubleArray]
 """(lists int32 (users, 10), targets CSR (users, items)) → one value a user."""
 
+REPORTS = Path("var/search")
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 HEARTBEAT = 10
-"""Seconds; a trial whose process is silent for six of them is tried again."""
+"""Seconds between a trial's signs of life."""
+SILENT = 6 * HEARTBEAT
+"""Seconds without one after which a trial's process is dead, and the trial is tried again."""
+SEEDS = 10_007
+"""Between the samplers of two workers: more than a search has trials."""
 
 
 def spaces() -> dict[str, dict[str, Any]]:
@@ -143,7 +149,7 @@ def open_storage(url: str, root: Path) -> RDBStorage:
         parsed.render_as_string(hide_password=False),
         engine_kwargs={"connect_args": {"timeout": 60}} if backend == "sqlite" else None,
         heartbeat_interval=HEARTBEAT,
-        grace_period=6 * HEARTBEAT,
+        grace_period=SILENT,
         heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=2),
     )
 
@@ -160,20 +166,10 @@ def study_name(model: str, settings: Settings, root: Path) -> str:
     return f"{model}-{digest.hexdigest()}"
 
 
-def tune(
-    model: str,
-    settings: Settings,
-    root: Path,
-    trials: int,
-    timeout: float | None = None,
-    *,
-    metric: Metric,
-) -> optuna.Study:
-    """Search until ``trials`` are finished, those of earlier runs included, or ``timeout`` passed.
+def open_study(model: str, settings: Settings, root: Path, worker: int = 0) -> optuna.Study:
+    """Return the study of a model on the present data, with the present settings as first trial.
 
-    timeout: seconds. metric: NDCG@10 (``evaluation.metrics.ndcg``), which the caller passes since
-    recommenders do not know the evaluation. The first trial is what params.yaml has now. Writes the
-    report.
+    worker: number of this process among those that share the study, each with a sampler of its own.
 
     Raises:
         ValueError: the model has nothing to search, or the storage's URL is wrong.
@@ -182,8 +178,6 @@ def tune(
     space = spaces().get(model)
     if space is None:
         raise ValueError(f"{model} has nothing to search; there are: {', '.join(spaces())}")
-    vectors = root / "models/vectors"
-    prepared = load_prepared(root / "data/prepared", vectors if vectors.exists() else None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_storage(settings.search.storage.get_secret_value(), root)
     name = study_name(model, settings, root)
@@ -195,8 +189,13 @@ def tune(
         study_name=name,
         direction="maximize",
         load_if_exists=True,
-        # Another seed after a resumption, or it would propose the same again.
-        sampler=optuna.samplers.TPESampler(seed=settings.seed + before, multivariate=True),
+        # Another seed after a resumption, or it would propose the same again; of several workers
+        # each counts the running trials of the others as bad, not to propose the same.
+        sampler=optuna.samplers.TPESampler(
+            seed=(settings.seed + before + SEEDS * worker) % 2**32,  # NumPy's largest
+            multivariate=True,
+            constant_liar=worker > 0,
+        ),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
     )
     # Begin with the present settings, as far as they lie in the search space.
@@ -204,14 +203,58 @@ def tune(
     now = {key: getattr(section, key) for key in space}
     known = {key: value for key, value in now.items() if inside(value, space[key])}
     study.enqueue_trial(known, skip_if_exists=True)
-    if len(study.get_trials(deepcopy=False, states=FINISHED)) < trials:
+    return study
+
+
+def n_finished(study: optuna.Study) -> int:
+    """Return the number of trials that ended by themselves."""
+    return len(study.get_trials(deepcopy=False, states=FINISHED))
+
+
+def tune(
+    model: str,
+    settings: Settings,
+    root: Path,
+    trials: int,
+    timeout: float | None = None,
+    *,
+    metric: Metric,
+    worker: int = 0,
+) -> optuna.Study:
+    """Search until ``trials`` are finished, those of earlier runs included, or ``timeout`` passed.
+
+    timeout: seconds. metric: NDCG@10 (``evaluation.metrics.ndcg``), which the caller passes since
+    recommenders do not know the evaluation. worker: as in ``open_study``; of several that end at
+    once each may finish one trial more. The first trial is what params.yaml has now. Writes the
+    report, unless it is a worker above 0.
+
+    Raises:
+        ValueError: the model has nothing to search, or the storage's URL is wrong.
+        FileNotFoundError: the data are not prepared.
+    """
+    study = open_study(model, settings, root, worker)
+    if n_finished(study) < trials:
+        vectors = root / "models/vectors"
+        prepared = load_prepared(root / "data/prepared", vectors if vectors.exists() else None)
         study.optimize(
             Objective(model, settings, prepared, root, metric),
             timeout=timeout,
             callbacks=[_say, optuna.study.MaxTrialsCallback(trials, states=FINISHED)],
         )
-    write_report(study, model, root / "var/search" / model)
+    if not worker:
+        write_report(study, model, root / REPORTS / model)
     return study
+
+
+def fail_dead_trials(study: optuna.Study) -> None:
+    """Mark the trials of killed processes as failed, once they are known to be dead: for each one
+    another trial with its values waits for the next search."""
+    latest = time.monotonic() + SILENT + HEARTBEAT
+    while study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        optuna.storages.fail_stale_trials(study)
+        if time.monotonic() > latest:  # those of a search elsewhere
+            return
+        time.sleep(1)
 
 
 def _say(study: optuna.Study, trial: FrozenTrial) -> None:

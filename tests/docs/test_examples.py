@@ -93,8 +93,8 @@ def check(command: str, whole: bool) -> None:
     match words:
         case ["bowerbird", *arguments]:
             check_bowerbird(arguments, whole)
-        case ["torchrun", *_, "-m", "bowerbird", name]:
-            check_bowerbird([name], whole)
+        case ["torchrun", *options] if "bowerbird" in options:
+            check_bowerbird(options[options.index("bowerbird") + 1 :], whole)
         case ["make", *goals]:
             assert goals, command
             assert set(goals) <= targets(), f"{command}: the Makefile has no such target"

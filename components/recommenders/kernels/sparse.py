@@ -21,10 +21,6 @@ FEW = 8
 """Queries up to which the compiled loop, which reads the vectors once from end to end, is faster
 than BLAS: for one it takes a third of the time."""
 
-SCANNED = 50
-"""Entries of a row for each one that is looked up, up to which it is read as a whole; longer rows
-are searched by bisection."""
-
 
 def csr_arrays(matrix: sp.csr_matrix) -> dict[str, AnyArray]:
     """Return the arrays of a sparse matrix by name, from which ``csr_of`` rebuilds it."""
@@ -98,20 +94,28 @@ def merged_rows(
     return _merged(index, weights, offsets)
 
 
-def submatrices(
-    matrix: sp.csr_matrix, columns: IntArray, supports: IntArray, sizes: IntArray
-) -> tuple[FloatArray, FloatArray]:
-    """Return float32 (b, n, n) and (b, n): of each ``column`` c the entries of a symmetric matrix
-    between the items of its support, below the diagonal, and those in row c; elsewhere 0.
+def fill_systems(
+    by_item: sp.csr_matrix,
+    by_user: sp.csr_matrix,
+    items: IntArray,
+    wanted: tuple[IntArray, IntArray, IntArray],
+    columns: IntArray,
+    supports: IntArray,
+    left: FloatArray,
+    right: FloatArray,
+) -> None:
+    """Fill in entries of the Gram matrix G, one row of G at a time, which is never held whole.
 
-    matrix: float32 CSR with sorted indices. columns: int (b,). supports: int (b, n), of which the
-    first ``sizes[b]``, ascending, count.
+    Of each of ``columns`` c (int (b,)), with its ``supports``, items int (b, n), ``left`` float32
+    (b, n, n) gets G between two of them, below the diagonal, and ``right`` float32 (b, n) G between
+    each of them and c. by_item: CSR (items, users), whose rows' inner products G holds. by_user:
+    its transpose, CSR. items: int (m,), the rows of G to compute. wanted: bounds int (m + 1,), at
+    and place int (bounds[-1],): item i is ``supports[at[e], place[e]]`` for e from bounds[i] to
+    bounds[i + 1]. Several threads may fill the same arrays for different items.
     """
-    left = np.zeros((*supports.shape, supports.shape[1]), dtype=np.float32)
-    right = np.zeros(supports.shape, dtype=np.float32)
-    of_matrix = (matrix.data, matrix.indices, matrix.indptr)
-    _fill_submatrices(*of_matrix, columns, supports, sizes, left, right)
-    return left, right
+    of_items = (by_item.data, by_item.indices, by_item.indptr)
+    of_users = (by_user.data, by_user.indices, by_user.indptr)
+    _fill_systems(*of_items, *of_users, items, *wanted, columns, supports, left, right)
 
 
 def inner_products(queries: FloatArray, vectors: FloatArray) -> FloatArray:
@@ -134,37 +138,31 @@ def sparse_inner_products(
 
 
 @compiled
-def _fill_submatrices(  # type: ignore[no-untyped-def]
-    data, indices, indptr, columns, supports, sizes, left, right
-):
-    places = np.full(len(indptr) - 1, -1, np.int32)  # of the items of the support
-    for at in range(len(columns)):
-        own = supports[at, : sizes[at]]
-        for place in range(len(own)):
-            places[own[place]] = place
-        _pick(data, indices, indptr, columns[at], own, places, right[at])
-        for place in range(1, len(own)):
-            _pick(data, indices, indptr, own[place], own[:place], places, left[at, place])
-        for item in own:
-            places[item] = -1
-
-
-@compiled
-def _pick(data, indices, indptr, row, wanted, places, out):  # type: ignore[no-untyped-def]
-    """Fill ``out`` with the entries of a row in the columns ``wanted``, ascending."""
-    start, stop = indptr[row], indptr[row + 1]
-    if stop - start <= SCANNED * len(wanted):
+def _fill_systems(  # type: ignore[no-untyped-def]
+    item_data, item_indices, item_indptr, user_data, user_indices, user_indptr,
+    items, bounds, at, place, columns, supports, left, right,
+):  # fmt: skip
+    row = np.zeros(len(item_indptr) - 1, np.float32)  # of the Gram matrix
+    for n in range(len(items)):
+        start, stop = item_indptr[items[n]], item_indptr[items[n] + 1]
+        added = 0
         for entry in range(start, stop):
-            if indices[entry] > wanted[-1]:
-                break
-            place = places[indices[entry]]
-            if place >= 0:
-                out[place] = data[entry]
-        return
-    for place in range(len(wanted)):
-        start += np.searchsorted(indices[start:stop], wanted[place])
-        if start < stop and indices[start] == wanted[place]:
-            out[place] = data[start]
+            user, weight = item_indices[entry], item_data[entry]
+            added += user_indptr[user + 1] - user_indptr[user]
+            for other in range(user_indptr[user], user_indptr[user + 1]):
+                row[user_indices[other]] += weight * user_data[other]
+        for entry in range(bounds[n], bounds[n + 1]):
+            system, own = at[entry], place[entry]
+            right[system, own] = row[columns[system]]
+            for other in range(own):
+                left[system, own, other] = row[supports[system, other]]
+        if added > len(row):
+            row[:] = 0
+            continue
+        for entry in range(start, stop):
+            user = item_indices[entry]
+            for other in range(user_indptr[user], user_indptr[user + 1]):
+                row[user_indices[other]] = 0
 
 
 @compiled

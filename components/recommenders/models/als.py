@@ -29,9 +29,11 @@ from components.progress import progress
 from components.recommenders.base import Recommender, carried_rows
 from components.recommenders.kernels.jit import compiled
 from components.recommenders.kernels.sparse import inner_products, merged_rows
+from components.recommenders.models.mllib_als import LEAST_WEIGHT, factors_of, fit_mllib
 from components.recommenders.search_space import DECAY, INTEGER, LOG_FLOAT, LOG_INTEGER
 from components.settings import MatrixFactorisation as MatrixFactorisationSettings
 from components.settings import RatingFactorisation as RatingFactorisationSettings
+from components.spark_session import spark_session
 
 ROWS = 1000
 """Rows that one thread solves at a time."""
@@ -266,9 +268,7 @@ def _implicit(
     observed: Observed, confidence: float, regularisation: float
 ) -> tuple[Observed, RealArray, RealArray]:
     """Return the weighted entries, targets and ridge of ``solve_implicit``'s loss."""
-    weights = np.float32(confidence) * np.maximum(
-        observed.weights, np.float32(1e-6)
-    )  # decayed to 0 is still observed
+    weights = np.float32(confidence) * np.maximum(observed.weights, LEAST_WEIGHT)
     ridge = regularisation * confidence * np.diff(observed.offsets) + 1e-3
     weighted = Observed(observed.columns, weights, observed.offsets)
     return weighted, (1 + weights) / weights, ridge
@@ -294,8 +294,19 @@ class MatrixFactorisation(Recommender):
     learned = ("factors",)
 
     def fit(self, train: Interactions, catalogue: Catalogue) -> Self:
+        """Learn the factors, here or by Spark's MLlib.
+
+        Raises:
+            ValueError: the engine is spark, and no session can be opened.
+        """
         s = self.settings
         matrix = train.matrix(s.half_life_days)
+        if s.engine == "spark":
+            session = spark_session("train.matrix_factorisation.engine", "local")
+            fitted = fit_mllib(session, matrix, s, self.seed)
+            self.factors = factors_of(fitted.itemFactors, len(catalogue), s.factors)
+            vars(self).pop("_in_axes", None)
+            return self
         of_users, of_items = Observed.of(matrix), Observed.of(matrix.T.tocsr())
         random = np.random.default_rng(self.seed)
         items = random.standard_normal((len(catalogue), s.factors), dtype=np.float32)

@@ -164,11 +164,17 @@ class Hybrid(Recommender):
         """Fit the ranker so that the targets come first among the candidates.
 
         histories: before the purchases. targets: CSR (users, items), nonzero where the user then
-        bought the item.
+        bought the item. Of more than ``rank.max_users`` users a random sample is taken, since all
+        their pairs are held in memory.
 
         Raises:
             ValueError: too few users bought one of their candidates.
         """
+        most = self.settings.max_users
+        if 0 < most < len(histories):
+            random = np.random.default_rng(self.seed)
+            users = np.sort(random.choice(len(histories), most, replace=False))
+            histories, targets = histories.pick(users), targets[users]
         parts = []
         for start in progress(range(0, len(histories), BATCH), desc="candidates", unit="batch"):
             batch = histories.take(slice(start, start + BATCH))

@@ -332,7 +332,7 @@ def test_no_interactions_are_refused_in_the_same_words(
 
 @pytest.mark.slow
 def test_without_java_the_error_says_what_is_needed(tmp_path: Path) -> None:
-    code = "from components.data.spark import spark_session; spark_session()"
+    code = "from components.spark_session import spark_session; spark_session()"
     found = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "JAVA_HOME": str(tmp_path)},

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pandas as pd
+import psutil
 import pytest
 import yaml
 from optuna.trial import TrialState
@@ -24,7 +25,9 @@ from components.data.dataset import Prepared, load_prepared
 from components.evaluation.metrics import ndcg
 from components.recommenders import tuning
 from components.settings import Settings, load_settings
+from flows.tuning import tuning as tuning_flow
 from tests.conftest import REPOSITORY
+from tests.processes import end
 
 LETHAL = """
 import sys
@@ -162,3 +165,98 @@ def test_the_command_says_what_it_found_or_what_is_wrong(
     wrong = CliRunner().invoke(bowerbird.app, ["tune", "popularity"])
     assert "use sqlite:///file or postgresql://" in wrong.output
     assert str(load_settings(root / "params.yaml").search.storage).startswith("mysql")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)  # a server of Prefect, and a minute until a trial counts as dead
+def test_workers_of_a_flow_share_a_search_and_one_may_die(
+    shop: tuple[Path, Settings], postgres: str
+) -> None:
+    """The command starts a real flow; a worker is killed in the middle of a trial."""
+    root, settings = shop
+    url = postgres.replace("bowerbird@", "bowerbird:hidden-word@")  # any password is accepted
+    command = ["tune", "popularity", "--trials", "14", "--workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bowerbird", *command],
+        cwd=root,
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith("PREFECT_API")},
+            "PYTHONPATH": str(REPOSITORY),
+            "BOWERBIRD_SEARCH__STORAGE": url,
+            "PREFECT_HOME": str(root / "prefect"),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    storage = tuning.open_storage(url, root)
+    name = tuning.study_name("popularity", settings, root)
+
+    def trials(*states: TrialState) -> list[optuna.trial.FrozenTrial]:
+        if name not in optuna.get_all_study_names(storage):
+            return []
+        found = optuna.load_study(study_name=name, storage=storage)
+        return found.get_trials(deepcopy=False, states=states or None)
+
+    def workers() -> list[psutil.Process]:
+        found = psutil.Process(process.pid).children(recursive=True)
+        return [one for one in found if "--worker" in one.cmdline()]
+
+    try:
+        deadline = time.monotonic() + 600
+        killed = None
+        while killed is None:
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+            if len(trials(*tuning.FINISHED)) < 2 or len(running := workers()) < 2:
+                continue
+            for one in running:
+                one.suspend()
+            inside = trials(TrialState.RUNNING)
+            if len(inside) == 2:  # each is in the middle of one
+                killed = running[0]
+                killed.kill()
+                running[1].resume()
+            else:
+                for one in running:
+                    one.resume()
+        said, _ = process.communicate(timeout=600)
+    finally:
+        end(process)
+    assert process.returncode == 0, said
+    assert 14 <= len(trials(*tuning.FINISHED)) <= 16
+    (failed,) = trials(TrialState.FAIL)
+    assert failed.number in {trial.number for trial in inside}
+    (again,) = (
+        trial for trial in trials() if trial.system_attrs.get("failed_trial") == failed.number
+    )
+    assert not failed.params or again.params == failed.params  # it may have died before it had any
+    drawn = [tuple(t.params.values()) for t in trials(*tuning.FINISHED)]
+    assert len(set(drawn)) > 11  # the workers do not propose the same
+    assert "hidden-word" not in said
+    assert "half_life_days:" in said
+    assert len(pd.read_csv(root / "var/search/popularity/trials.csv")) == len(trials())
+    pasted = yaml.safe_load((root / "var/search/popularity/best.yaml").read_text())
+    best = max(trials(TrialState.COMPLETE), key=lambda trial: trial.value)
+    assert pasted["train"]["popularity"]["half_life_days"] == pytest.approx(
+        best.params["half_life_days"], rel=1e-3
+    )
+
+
+def test_several_workers_need_a_server_of_databases(
+    shop: tuple[Path, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shop[0])
+    with pytest.raises(ValueError, match="BOWERBIRD_SEARCH__STORAGE to a PostgreSQL URL"):
+        tuning_flow.fn("popularity", workers=2)
+
+
+def test_workers_have_samplers_of_their_own(shop: tuple[Path, Settings]) -> None:
+    root, settings = shop
+    asked = []
+    for worker in (0, 1, 2, 1_000_000):
+        study = tuning.open_study("popularity", settings, root, worker)
+        trial = study.ask({"half_life_days": optuna.distributions.FloatDistribution(1, 400)})
+        asked.append(trial.params["half_life_days"])
+    assert len(set(asked)) == 4

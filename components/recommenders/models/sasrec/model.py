@@ -48,6 +48,7 @@ class Sequential(Recommender):
 
     name = "sequential"
     section = SequentialSettings
+    trains_in_processes = True
     search_space: ClassVar[dict[str, Any]] = {
         "dimensions": [32, 64, 128],
         "layers": (INTEGER, 1, 3),

@@ -21,9 +21,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from components.arrays import FloatArray, Int64Array, IntArray
+from components.arrays import DoubleArray, FloatArray, Int64Array, IntArray
 from components.data.dataset import Interactions
 from components.device import best_device, fast_at_bf16
+from components.distributed import average, average_gradients, open_accelerator
 from components.progress import progress
 from components.recommenders.kernels.losses import sampled_softmax_loss, softmax_loss
 from components.settings import Sequential as SequentialSettings
@@ -217,8 +218,11 @@ class Batch:
 class Training:
     """Trains a network on a CPU or, where there is one, a GPU.
 
+    In several processes (``components.distributed``) each computes the loss of its share of the
+    same batches. Dropout and sampled negatives differ between them.
+
     checkpoint: a file that is written after each epoch; training continues from it if it is of the
-    same data and settings. losses: each epoch's mean.
+    same data and settings, in any number of processes. losses: each epoch's mean.
     """
 
     def __init__(
@@ -230,6 +234,7 @@ class Training:
         self.losses: list[float] = []
         self._kinds: IntArray | None = None
         self._weights: FloatArray | None = None
+        self.accelerator = open_accelerator()
         self.device = best_device()
         self.fast = fast_at_bf16(self.device)
 
@@ -267,18 +272,24 @@ class Training:
         s = self.settings
         stops, lengths = windows(train.offsets, s.max_length)
         n_batches = max(1, len(stops) // s.batch_size)
-        optimiser = torch.optim.AdamW(self.network.parameters(), lr=s.learning_rate, fused=True)
+        mass = self._mass(stops, lengths)
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        main = self.accelerator.is_main_process
+        parameters = list(self.network.parameters())
+        optimiser = torch.optim.AdamW(parameters, lr=s.learning_rate, fused=True)
         mark = self._fingerprint(train)
         self.losses = self._resume(optimiser, mark)
         step_loss = self._full_loss if len(counts) <= s.full_softmax_items else self._sampled_loss
         self.network.train()
         done = len(self.losses)
         bar = progress(
-            range(done, s.epochs), initial=done, total=s.epochs, desc="sequential", unit="epoch"
-        )
+            range(done, s.epochs), initial=done, total=s.epochs, desc="sequential", unit="epoch",
+            disable=not main,
+        )  # fmt: skip
         for epoch in bar:
             shuffle = np.random.default_rng([self.seed, epoch])
-            torch.manual_seed(int(shuffle.integers(2**62)))  # each epoch has a seed of its own
+            # Each epoch has a seed of its own, and so has each process.
+            torch.manual_seed(int(shuffle.integers(2**62)) + process)
             order = shuffle.permutation(len(stops))
             # Batches of similar lengths need little padding.
             order = order[np.argsort(lengths[order], kind="stable")]
@@ -286,21 +297,35 @@ class Training:
             total = torch.zeros((), device=self.device)
             for step, chosen in enumerate(shuffle.permutation(n_batches)):
                 rows = batches[chosen]
-                batch = self._batch(train.items, stops[rows], lengths[rows])
                 rate = s.learning_rate * schedule((epoch + (step + 1) / n_batches) / s.epochs)
                 for group in optimiser.param_groups:
                     group["lr"] = rate
-                loss = step_loss(batch, counts)
                 optimiser.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+                own = rows[process::processes]
+                if len(own):  # else the batch has fewer pieces than there are processes
+                    # The mean over the processes is the mean over the targets of the batch.
+                    share = processes * mass[own].sum() / mass[rows].sum()
+                    batch = self._batch(train.items, stops[own], lengths[own])
+                    loss = step_loss(batch, counts) * share
+                    loss.backward()
+                    total += loss.detach()
+                average_gradients(self.accelerator, parameters)
+                nn.utils.clip_grad_norm_(parameters, 1.0)
                 optimiser.step()
-                total += loss.detach()
-            self.losses.append(total.item() / n_batches)
-            bar.set_postfix(loss=f"{self.losses[-1]:.3f}")
-            self._keep(optimiser, mark)
-        if self.checkpoint:
+            loss_of_all = average(self.accelerator, {"loss": total.item() / n_batches})["loss"]
+            self.losses.append(loss_of_all)
+            bar.set_postfix(loss=f"{loss_of_all:.3f}")
+            if main:
+                self._keep(optimiser, mark)
+        if self.checkpoint and main:
             self.checkpoint.unlink(missing_ok=True)
+
+    def _mass(self, stops: IntArray, lengths: IntArray) -> DoubleArray:
+        """Return float64 (pieces,): the weights of each piece's targets, together."""
+        if self._weights is None:
+            return (lengths - 1).astype(np.float64)
+        before = np.concatenate([[0.0], np.cumsum(self._weights, dtype=np.float64)])
+        return before[stops] - before[stops - lengths + 1]
 
     def _batch(self, items: IntArray, stops: IntArray, lengths: IntArray) -> Batch:
         """Return the events before each of ``stops``, on the device."""

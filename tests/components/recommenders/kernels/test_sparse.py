@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 
 from components.recommenders.kernels.sparse import (
     FEW,
-    SCANNED,
     best_of_summed_rows,
+    fill_systems,
     inner_products,
     merged_rows,
     sparse_inner_products,
-    submatrices,
     summed_rows,
     summed_rows_at,
 )
@@ -92,24 +91,31 @@ def test_what_is_mapped_from_a_file_and_cannot_be_written_is_read_alike() -> Non
     assert np.array_equal(summed_rows(index, weights, offsets, matrix), expected)
 
 
-def test_submatrices_are_those_of_the_whole_matrix() -> None:
-    """By reading rows, and by bisection where they are long and little of them is wanted."""
+@pytest.mark.parametrize("share", [0.01, 0.3])
+def test_systems_are_parts_of_the_gram_matrix(share: float) -> None:
+    """With few products a row, and with so many that the row is cleared as a whole."""
     random = np.random.default_rng(0)
-    half = sp.random(900, 900, 0.2, "csr", np.float32, random_state=1)
-    matrix = (half + half.T + sp.identity(900, dtype=np.float32)).tocsr()
-    matrix.sort_indices()
-    dense = matrix.toarray()
+    by_user = sp.random(70, 400, share, "csr", np.float32, random_state=1)
+    gram = (by_user.T @ by_user).toarray()
     sizes = np.array([1, 2, 3, 60])
     supports = np.zeros((4, 60), dtype=np.int64)
     for row, size in enumerate(sizes):
-        supports[row, :size] = np.sort(random.choice(900, size, replace=False))
-    columns = np.array([5, 899, 17, 3])
-    left, right = submatrices(matrix, columns, supports, sizes)
-    assert np.diff(matrix.indptr).min() > SCANNED * 2
+        supports[row, :size] = random.choice(400, size, replace=False)
+    columns = np.array([5, 399, 17, 3])
+    at, place = np.nonzero(np.arange(60) < sizes[:, None])
+    order = np.argsort(supports[at, place], kind="stable")
+    at, place = at[order], place[order]
+    items, first = np.unique(supports[at, place], return_index=True)
+    bounds = np.append(first, len(at))
+    left, right = np.zeros((4, 60, 60), np.float32), np.zeros((4, 60), np.float32)
+    for some in (slice(0, 20), slice(20, len(items))):
+        wanted = bounds[some.start : some.stop + 1], at, place
+        by_item = by_user.T.tocsr()
+        fill_systems(by_item, by_user, items[some], wanted, columns, supports, left, right)
     for row, size in enumerate(sizes):
         own = supports[row, :size]
         expected = np.zeros((60, 60), dtype=np.float32)
-        expected[:size, :size] = np.tril(dense[np.ix_(own, own)], -1)
-        assert np.array_equal(left[row], expected)
-        assert np.array_equal(right[row, :size], dense[columns[row], own])
+        expected[:size, :size] = np.tril(gram[np.ix_(own, own)], -1)
+        assert left[row] == pytest.approx(expected, abs=1e-5)
+        assert right[row, :size] == pytest.approx(gram[columns[row], own], abs=1e-5)
         assert not right[row, size:].any()

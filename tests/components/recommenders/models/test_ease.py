@@ -16,6 +16,7 @@ from components.data.dataset import Catalogue, load_prepared
 from components.data.holdout import window_task
 from components.evaluation.metrics import ndcg
 from components.evaluation.protocol import lists
+from components.recommenders.models import ease
 from components.recommenders.models.ease import EASE, solve_dense, solve_sparse
 from components.settings import EASE as EASESettings
 
@@ -107,7 +108,7 @@ def test_only_a_users_newest_events_count(prepared) -> None:
     assert (cut.items[kept] == x.items[own][-5:]).all()
 
 
-@hypothesis.settings(deadline=None, max_examples=50)
+@hypothesis.settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10_000), st.integers(2, 40), st.integers(2, 60), st.integers(1, 20))
 def test_the_batches_solve_each_items_system(
     seed: int, n_users: int, n_items: int, neighbours: int
@@ -116,7 +117,14 @@ def test_the_batches_solve_each_items_system(
     random = np.random.default_rng(seed)
     share = random.uniform(0.02, 0.5)
     matrix = sp.random(n_users, n_items, share, "csr", np.float32, random)
-    weights = solve_sparse(matrix, 5.0, neighbours).tocsc()
+    weights = solve_sparse(matrix, 5.0, neighbours)
+    with pytest.MonkeyPatch.context() as patch:  # a row of the Gram matrix, a system at a time
+        for name in ("GRAM_NUMBERS", "BLOCK_NUMBERS", "SYSTEM_NUMBERS"):
+            patch.setattr(ease, name, 1)
+        in_blocks = solve_sparse(matrix, 5.0, neighbours)
+    assert np.array_equal(in_blocks.indices, weights.indices)
+    np.testing.assert_allclose(in_blocks.data, weights.data, atol=1e-6)
+    weights = weights.tocsc()
     gram = (matrix.T @ matrix).toarray().astype(np.float64)
     for item in range(n_items):
         support = weights.indices[weights.indptr[item] : weights.indptr[item + 1]]

@@ -19,7 +19,7 @@ from components.recommenders import rank, train
 from components.recommenders.train import load_candidates
 from components.recommenders.two_stage import candidates as generation
 from components.recommenders.two_stage.hybrid import Hybrid
-from components.settings import Settings
+from components.settings import Rank, Settings
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +212,22 @@ def test_a_handful_of_buyers_teaches(model, prepared, settings) -> None:
         few.eliminate_zeros()
         fresh.fit_ranker(task.histories, few.tocsr(), False)
         assert fresh.ranker.booster.num_trees() >= 1
+
+
+def test_the_ranker_is_fitted_on_a_sample_of_many_users(model, prepared, settings) -> None:
+    task = window_task(prepared, "validation", exclude_seen=True)
+    n_users, most = len(task.histories), 150
+    assert n_users > most
+
+    def trees(rank: Rank, users: np.ndarray) -> str:
+        fresh = Hybrid(rank, model.candidates, seed=3).fit(
+            prepared.interactions, prepared.catalogue
+        )
+        fresh.fit_ranker(task.histories.pick(users), task.targets[users], True)
+        return fresh.ranker.booster.model_to_string().partition("parameters:")[0]
+
+    every = np.arange(n_users)
+    rank = settings.rank.model_copy(update={"trees": 5, "max_users": 0})
+    limited = rank.model_copy(update={"max_users": most})
+    sample = np.sort(np.random.default_rng(3).choice(n_users, most, replace=False))
+    assert trees(limited, every) == trees(rank, sample)  # all users would give others

@@ -153,3 +153,13 @@ def test_vectors_of_some_items_are_those_of_all() -> None:
         described += torch.from_numpy(values.toarray()) @ network.attributes
         expected = torch.nn.functional.normalize(described, dim=1)
         assert torch.allclose(every[~sold], expected[~sold], atol=1e-6)
+
+
+def test_a_shop_without_a_second_event_gets_vectors_of_the_texts() -> None:
+    """There is no target, and so no loss."""
+    once = np.arange(5)
+    train = Interactions.from_arrays(once, once, once, 5, 6)
+    training = Training(SMALL, 1)
+    _, vectors = training.run(train, np.eye(6, 8, dtype=np.float32))
+    assert np.isfinite(vectors).all()
+    assert training.losses == [0.0] * SMALL.epochs
