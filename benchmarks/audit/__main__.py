@@ -34,7 +34,6 @@ import json
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,7 @@ def choices(members: Sequence[str], seeds: Sequence[int], users: int) -> dict[st
         "leak at p below": targets.ALPHA,
         "seed of exchanges": SEED,
         "seeds of the ranker": list(seeds),
-        "users of targets, ties and ids, 0 for all": users,
+        "users, 0 for all": users,
     }
 
 
@@ -142,24 +141,18 @@ def mean(each: DoubleArray) -> dict[str, float]:
 class Audit:
     """The parts of the audit; each returns what JSON can hold.
 
-    some: users of the parts ``targets``, ``ties`` and ``ids``, None: all. frame: the interactions
+    frame: the interactions
     as they are in the folder. columns: of the folder's files, by name. kept: models that are fitted
     only once. seeds: of the ranker. work: for what is computed.
     """
 
     shop: Shop
-    some: Int64Array | None
     frame: pd.DataFrame
     columns: dict[str, list[str]]
     forms: Sequence[str]
     kept: Sequence[str]
     seeds: Sequence[int]
     work: Path
-
-    @cached_property
-    def sample(self) -> Shop:
-        """The shop for ``some`` users, with a ranker of as many trees as that of all users."""
-        return replace(self.shop, users=self.some, like=self.shop.ranker)
 
     def tables(self) -> dict[str, Table]:
         """Return the test users' candidates in each form."""
@@ -170,19 +163,19 @@ class Audit:
         """Return what changes with other targets, and the figures on them."""
 
         other = replace(
-            self.sample,
+            self.shop,
             x=targets.redrawn(self.shop.x, SEED),
             place=self.work / "redrawn",
+            like=self.shop.ranker,
         )
-        exchanged = replace(self.sample, x=targets.exchanged(self.shop.x, SEED)).test[1]
+        exchanged = replace(self.shop, x=targets.exchanged(self.shop.x, SEED)).test[1]
         if self.kept:
             other.take_models(self.shop, self.kept)
-        changed, rows = targets.check(self.sample.learned(), other.learned(), exchanged)
+        changed, rows = targets.check(self.shop.learned(), other.learned(), exchanged)
         return {
             "changed": changed,
             "rows": rows,
             "kept": list(self.kept),
-            "users": len(exchanged.users),
         }
 
     def features(self, tables: dict[str, Table]) -> list[dict[str, Any]]:
@@ -242,7 +235,7 @@ class Audit:
             rows.append({"order": name, "adjacent": near, "far": far, "pairs": n})
         readers = order.readers(self.shop.test[1], orders)
         members = [name for name in self.shop.members if name not in self.kept]
-        ours = replace(self.sample, members=members)
+        ours = replace(self.shop, members=members, like=self.shop.ranker)
         renamed, renamed_catalogue, _ = order.relabelled(x, catalogue, SEED)
         theirs = replace(
             ours, x=renamed, catalogue=renamed_catalogue, place=self.work / "relabelled"
@@ -250,12 +243,11 @@ class Audit:
         first = ours.learned()
         second = theirs.learned()
         codes = order.same_figures(first.lists, ours.test[1], second.lists, theirs.test[1])
-        users = len(ours.test[1].users)
-        return {"ascending": rows, "readers": readers, "codes": codes, "users": users}
+        return {"ascending": rows, "readers": readers, "codes": codes}
 
     def ties(self) -> dict[str, Any]:
         """Return the figures with the newest two purchases of (tied) users in a random order."""
-        shop = self.sample
+        shop = self.shop
         _, validation = shop.validation
         _, test = shop.test
         known = order.days_tied(self.frame)
@@ -295,7 +287,6 @@ class Audit:
             "known": known is not None,
             "tied": float(tied.mean()),
             "rows": rows_,
-            "users": len(test.users),
         }
 
     def texts(self, tables: dict[str, Table]) -> dict[str, Any]:
@@ -389,7 +380,7 @@ def main(command: Sequence[str] | None = None) -> None:
         "--users",
         type=int,
         default=0,
-        help="users, drawn at random, of the parts targets, ties and ids; 0: all",
+        help="users, drawn at random, that the ranker learns from and that are ranked; 0: all",
     )
     parser.add_argument("--kept", default="sequential", help="models that are fitted only once")
     parser.add_argument("--seeds", default="42,43,44")
@@ -405,13 +396,13 @@ def main(command: Sequence[str] | None = None) -> None:
     )
     x, catalogue = read(arguments.folder)
     place = Path("var/benchmarks") / name
-    shop = Shop(x, catalogue, chosen_settings(load_settings()), members, place)
     some = drawn(x.n_users, arguments.users)
+    shop = Shop(x, catalogue, chosen_settings(load_settings()), members, place, some)
     frame = pd.read_parquet(arguments.folder / "interactions.parquet")
     columns = {
         file.name: pq.read_schema(file).names for file in sorted(arguments.folder.glob("*.parquet"))
     }
-    audit = Audit(shop, some, frame, columns, forms, kept, seeds, place / "audit")
+    audit = Audit(shop, frame, columns, forms, kept, seeds, place / "audit")
     tables = audit.tables()
     found = {
         "features": lambda: audit.features(tables),
@@ -428,7 +419,7 @@ def main(command: Sequence[str] | None = None) -> None:
     kept_in = audit.work / "-".join(forms)
     results = {one: once(kept_in / f"{one}.json", part) for one, part in found.items()}
     file = arguments.results / f"audit_{name}.md"
-    file.write_text(page.text(name, results))
+    file.write_text(page.text(name, results, len(shop.test[1].users), x.n_users))
 
 
 if __name__ == "__main__":

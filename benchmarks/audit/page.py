@@ -24,14 +24,17 @@ def p_value(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
 
 
-def text(name: str, found: dict[str, Any]) -> str:
-    """Return the page. found: by part, see ``__main__``; the peer is optional."""
+def text(name: str, found: dict[str, Any], users: int, of_users: int) -> str:
+    """Return the page. found: by part, see ``__main__``; the peer is optional. users: that were
+    ranked, of so many."""
+    part = "" if users == of_users else f" {users:,} of {of_users:,} users, drawn at random: the "
+    part += "ranker learned from their validation items, and they are ranked." if part else ""
     lines = [
         f"# Audit of the leave-one-out figures: {name}",
         "",
         "Made by `python -m benchmarks.audit`, whose docstring gives the protocol. Figures are "
         "NDCG@10 with 95 % intervals (bootstrap over users). Choices made before the test items "
-        f"were read: [audit_{name}_choices.json](audit_{name}_choices.json).",
+        f"were read: [audit_{name}_choices.json](audit_{name}_choices.json).{part}",
         "",
         *_headline(found["features"]),
         *_targets(found["targets"]),
@@ -67,7 +70,7 @@ def _targets(found: dict[str, Any]) -> list[str]:
         "and everything is learned again. Byte for byte different (training data, models, item "
         f"statistics, ranker): {', '.join(found['changed']) or 'nothing'}.{kept} The lists' "
         "figures on these targets, and on the test items exchanged between users; chance is "
-        f"computed; p is one-sided. {found['users']:,} users. Above chance: "
+        f"computed; p is one-sided. Above chance: "
         f"{', '.join(leaks) or 'none'}.",
         "",
         *table(
@@ -157,8 +160,7 @@ def _order(ids: dict[str, Any], ties: dict[str, Any]) -> list[str]:
                 for row in ids["readers"]
             ],
         ),
-        f"Item codes in a random order, everything fitted again ({ids['users']:,} users; the "
-        "hybrid is of these models):",
+        "Item codes in a random order, everything fitted again (the hybrid is of these models):",
         "",
         *table(
             ["model", "codes of the data", "random codes", "users with the same figure", "p"],
@@ -173,8 +175,7 @@ def _order(ids: dict[str, Any], ties: dict[str, Any]) -> list[str]:
                 for row in ids["codes"]
             ],
         ),
-        f"{tied} Models fitted without both; {ties['users']:,} users; p of the difference of the "
-        "two orders (paired).",
+        f"{tied} Models fitted without both; p of the difference of the two orders (paired).",
         "",
         *table(
             ["model", "order of the data", "exchanged", "drawn at random", "p"],

@@ -79,7 +79,7 @@ class Table:
         return replace(self, pairs=pairs, names=[self.names[at] for at in kept])
 
     def of_users(self, rows: IntArray) -> Table:
-        """Return the table of some users, numbered anew in the order of ``rows``, ascending."""
+        """Return the table of some users, numbered in the order of ``rows``, ascending."""
         place = np.full(int(max(self.pairs.rows.max(initial=-1), rows.max(initial=-1))) + 1, -1)
         place[rows] = np.arange(len(rows))
         kept = place[self.pairs.rows] >= 0
