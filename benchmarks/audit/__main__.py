@@ -21,9 +21,8 @@ Parts, each of which is computed once and kept in ``var/benchmarks/NAME/audit/FO
   the other, because it learns from the second newest items.
 - texts: near-duplicates between history and target.
 - independent: the lists as files, evaluated by trec_eval.
-- peer, with ``--peer PYTHON``: other libraries' models on the same files, and ours of the same
-  definition. PYTHON has ``benchmarks/peers/requirements.txt``, of which implicit and RecTools are
-  needed.
+- peer, with ``--peer PYTHON``: RecTools' models on the same files, and ours of the same definition.
+  PYTHON has RecTools, see ``benchmarks/peers/requirements.txt``.
 - seeds: rankers of other seeds over the same models.
 """
 
@@ -63,20 +62,8 @@ from components.recommenders.factory import build
 from components.settings import load_settings
 
 FORMS = ("without", "with")
-FACTORS = CHOSEN["matrix_factorisation"]
 PEERS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     "popularity (RecTools)": ("popular", "popularity", {}, {}),
-    "matrix factorisation (implicit)": (
-        "als",
-        "matrix_factorisation",
-        {"iterations": 15},
-        {
-            "dimensions": FACTORS["factors"],
-            "epochs": 15,
-            "confidence": FACTORS["confidence"],
-            "regularisation": FACTORS["regularisation"],
-        },
-    ),
     "EASE (RecTools)": (
         "ease",
         "ease",
@@ -324,16 +311,16 @@ class Audit:
         return rows
 
     def peers(self, python: Path) -> list[dict[str, Any]]:
-        """Return the figures of other libraries' models and of ours with the same definition."""
+        """Return the figures of RecTools' models and of ours with the same definition."""
         train, test = self.shop.test
         self.work.mkdir(parents=True, exist_ok=True)
         export(train, self.work / "train.npz")
         rows = []
-        for title, (peer, name, values, told) in PEERS.items():
+        for title, (peer, name, values, options) in PEERS.items():
             out = self.work / f"peer-{peer}.npz"
-            options = json.dumps({**told, "threads": 1})
+            given = json.dumps({**options, "threads": 1})
             command: list[str | Path] = [python, RESULTS.parent / "peers/run.py", peer]
-            subprocess.run([*command, self.work / "train.npz", out, options], check=True)
+            subprocess.run([*command, self.work / "train.npz", out, given], check=True)
             settings = with_values(self.shop.settings, name, values)
             ours = build(name, settings).fit(train, self.shop.catalogue)
             found = (np.load(out)["ids"][test.users], ours.recommend(test.histories, 10)[0])
@@ -384,7 +371,7 @@ def main(command: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--kept", default="sequential", help="models that are fitted only once")
     parser.add_argument("--seeds", default="42,43,44")
-    parser.add_argument("--peer", type=Path, help="the Python that other libraries are in")
+    parser.add_argument("--peer", type=Path, help="the Python that RecTools is in")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(command)
     members, forms = arguments.models.split(","), arguments.forms.split(",")
@@ -417,9 +404,11 @@ def main(command: Sequence[str] | None = None) -> None:
     if arguments.peer:
         found["peer"] = lambda: audit.peers(arguments.peer.absolute())
     kept_in = audit.work / "-".join(forms)
-    results = {one: once(kept_in / f"{one}.json", part) for one, part in found.items()}
-    file = arguments.results / f"audit_{name}.md"
-    file.write_text(page.text(name, results, len(shop.test[1].users), x.n_users))
+    results = {}
+    for one, part in found.items():
+        results[one] = once(kept_in / f"{one}.json", part)
+        text = page.text(name, results, len(shop.test[1].users), x.n_users)
+        (arguments.results / f"audit_{name}.md").write_text(text)
 
 
 if __name__ == "__main__":

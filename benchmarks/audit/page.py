@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+PARTS = ("features", "rare", "seeds", "texts", "independent", "targets", "ties", "ids")
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return a table's lines, an empty line after it."""
@@ -25,7 +27,7 @@ def p_value(p: float) -> str:
 
 
 def text(name: str, found: dict[str, Any], users: int, of_users: int) -> str:
-    """Return the page. found: by part, see ``__main__``; the peer is optional. users: that were
+    """Return the page. found: by part, see ``__main__``; parts may be missing. users: that were
     ranked, of so many."""
     part = "" if users == of_users else f" {users:,} of {of_users:,} users, drawn at random: the "
     part += "ranker learned from their validation items, and they are ranked." if part else ""
@@ -34,16 +36,26 @@ def text(name: str, found: dict[str, Any], users: int, of_users: int) -> str:
         "",
         "Made by `python -m benchmarks.audit`, whose docstring gives the protocol. Figures are "
         "NDCG@10 with 95 % intervals (bootstrap over users). Choices made before the test items "
-        f"were read: [audit_{name}_choices.json](audit_{name}_choices.json).{part}",
+        f"were read: `audit_{name}_choices.json`.{part}",
         "",
-        *_headline(found["features"]),
-        *_targets(found["targets"]),
-        *_features(found["features"], found["rare"]),
-        *_order(found["ids"], found["ties"]),
-        *_texts(found["texts"]),
-        *_independent(found["independent"], found.get("peer")),
-        *_seeds(found["seeds"]),
     ]
+    sections = {
+        _headline: ["features"],
+        _targets: ["targets"],
+        _features: ["features", "rare"],
+        _ids: ["ids"],
+        _ties: ["ties"],
+        _texts: ["texts"],
+        _independent: ["independent"],
+        _peer: ["peer"],
+        _seeds: ["seeds"],
+    }
+    for section, parts in sections.items():
+        if all(part in found for part in parts):
+            lines += section(*(found[part] for part in parts))
+    missing = [part for part in PARTS if part not in found]
+    if missing:
+        lines += [f"Not computed yet: {', '.join(missing)}.", ""]
     return "\n".join(lines)
 
 
@@ -129,16 +141,9 @@ def _features(features: list[dict[str, Any]], rare: list[dict[str, Any]]) -> lis
     ]
 
 
-def _order(ids: dict[str, Any], ties: dict[str, Any]) -> list[str]:
-    tied = (
-        f"{100 * ties['tied']:.1f} % of the users bought the newest two items on one day; these "
-        "are exchanged."
-        if ties["known"]
-        else "The data has no timestamps, so ties are not known: the newest two items of all users "
-        "are exchanged, the most that ties could do."
-    )
+def _ids(ids: dict[str, Any]) -> list[str]:
     return [
-        "## Order",
+        "## Ids",
         "",
         "Share of a user's pairs of purchases that ascend (0.5: the order says nothing), in the "
         "training data:",
@@ -175,6 +180,20 @@ def _order(ids: dict[str, Any], ties: dict[str, Any]) -> list[str]:
                 for row in ids["codes"]
             ],
         ),
+    ]
+
+
+def _ties(ties: dict[str, Any]) -> list[str]:
+    tied = (
+        f"{100 * ties['tied']:.1f} % of the users bought the newest two items on one day; these "
+        "are exchanged."
+        if ties["known"]
+        else "The data has no timestamps, so ties are not known: the newest two items of all users "
+        "are exchanged, the most that ties could do."
+    )
+    return [
+        "## Ties",
+        "",
         f"{tied} Models fitted without both; p of the difference of the two orders (paired).",
         "",
         *table(
@@ -217,8 +236,8 @@ def _texts(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _independent(rows: list[dict[str, Any]], peer: list[dict[str, Any]] | None) -> list[str]:
-    lines = [
+def _independent(rows: list[dict[str, Any]]) -> list[str]:
+    return [
         "## Independent evaluation",
         "",
         "Means of trec_eval (through ir_measures) over the written lists; the greatest difference "
@@ -232,20 +251,21 @@ def _independent(rows: list[dict[str, Any]], peer: list[dict[str, Any]] | None) 
             ],
         ),
     ]
-    if peer:
-        lines += [
-            "Other libraries' models and ours with the same definition and parameters, fitted with "
-            "the validation items of the same files, their lists evaluated by the same code:",
-            "",
-            *table(
-                ["model", "theirs", "ours", "p"],
-                [
-                    [row["model"], within(row["theirs"]), within(row["ours"]), p_value(row["p"])]
-                    for row in peer
-                ],
-            ),
-        ]
-    return lines
+
+
+def _peer(rows: list[dict[str, Any]]) -> list[str]:
+    return [
+        "RecTools' models and ours with the same definition and parameters, fitted with the "
+        "validation items of the same files, their lists evaluated by the same code:",
+        "",
+        *table(
+            ["model", "RecTools", "ours", "p"],
+            [
+                [row["model"], within(row["theirs"]), within(row["ours"]), p_value(row["p"])]
+                for row in rows
+            ],
+        ),
+    ]
 
 
 def _seeds(rows: list[dict[str, Any]]) -> list[str]:

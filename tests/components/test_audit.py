@@ -342,10 +342,11 @@ def test_the_command_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     command = [str(folder), "--models", ",".join(MEMBERS), "--kept", "tfidf", "--seeds", "1,2"]
     audit.main([*command, "--users", "200", "--results", str(tmp_path)])
     text = (tmp_path / "audit_made.md").read_text()
-    for heading in ("Targets", "Features of the ranker", "Order", "Texts", "Seeds"):
+    for heading in ("Targets", "Features of the ranker", "Ids", "Ties", "Texts", "Seeds"):
         assert f"## {heading}" in text
     assert "ranker): nothing" in text
     assert "Above chance: none" in text
+    assert "Not computed yet" not in text
     kept = tmp_path / "var/benchmarks/made/audit/without-with/targets.json"
     kept.write_text(kept.read_text().replace('"changed": []', '"changed": ["ranker"]'))
     audit.main([*command, "--users", "200", "--results", str(tmp_path)])  # takes what is there
