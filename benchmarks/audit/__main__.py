@@ -12,13 +12,14 @@ Parts, each of which is computed once and kept in ``var/benchmarks/NAME/audit/FO
 - targets: each test item is replaced by one drawn from the items that the user does not have, and
   everything is learned again. Whatever differs has read them. The figures on these targets, and on
   test items exchanged between users, must be at chance. Models of
-  ``--kept`` are not fitted again, if their training data is byte for byte the same; the random
-  order of codes below leaves them out.
+  ``--kept`` are not fitted again, if their training data is byte for byte the same; the part
+  codes leaves them out.
 - features: the ranker without groups of its features, on both forms.
-- order: whether ids ascend along sequences, lists that follow the ids, item codes in a random
-  order, and the newest two purchases of users in the other order (of one day where the data has
-  timestamps, else of all users). The ranker is then trained on one half of the users and judged on
-  the other, because it learns from the second newest items.
+- ids: whether ids ascend along sequences, and lists that follow the ids.
+- codes: item codes in a random order, everything fitted again.
+- ties: the newest two purchases of users in the other order (of one day where the data has
+  timestamps, else of all users). The ranker is trained on one half of the users and judged on the
+  other, because it learns from the second newest items.
 - texts: near-duplicates between history and target.
 - independent: the lists as files, evaluated by trec_eval.
 - peer, with ``--peer PYTHON``: RecTools' models on the same files, and ours of the same definition.
@@ -210,7 +211,7 @@ class Audit:
         return rows
 
     def ids(self) -> dict[str, Any]:
-        """Return what the ids' order says, and what other codes change."""
+        """Return what the order of the ids says."""
         x, catalogue = self.shop.x, self.shop.catalogue
         by_id = np.argsort(np.argsort(catalogue.ids.astype(str)))
         orders = {"row in items.parquet": np.arange(x.n_items), "item id": by_id}
@@ -220,7 +221,11 @@ class Audit:
             near, n = order.ascending(train, places, 1)
             far, _ = order.ascending(train, places, order.FAR)
             rows.append({"order": name, "adjacent": near, "far": far, "pairs": n})
-        readers = order.readers(self.shop.test[1], orders)
+        return {"ascending": rows, "readers": order.readers(self.shop.test[1], orders)}
+
+    def codes(self) -> list[dict[str, Any]]:
+        """Return the figures under item codes in another order."""
+        x, catalogue = self.shop.x, self.shop.catalogue
         members = [name for name in self.shop.members if name not in self.kept]
         ours = replace(self.shop, members=members, like=self.shop.ranker)
         renamed, renamed_catalogue, _ = order.relabelled(x, catalogue, SEED)
@@ -229,8 +234,7 @@ class Audit:
         )
         first = ours.learned()
         second = theirs.learned()
-        codes = order.same_figures(first.lists, ours.test[1], second.lists, theirs.test[1])
-        return {"ascending": rows, "readers": readers, "codes": codes}
+        return order.same_figures(first.lists, ours.test[1], second.lists, theirs.test[1])
 
     def ties(self) -> dict[str, Any]:
         """Return the figures with the newest two purchases of (tied) users in a random order."""
@@ -280,14 +284,14 @@ class Audit:
         """Return figures without the users whose target nearly repeats their history, and what of
         the folder was read."""
         _, test = self.shop.test
-        titles = self.shop.catalogue.table["title"].tolist()
-        similarity = texts.nearest(titles, test)
+        similarity = texts.nearest(self.shop.catalogue.table["title"].tolist(), test)
         found = {}
         for form, table in tables.items():
             ids = table.lists(self.shop.ranker, len(test.users))
             found[form] = texts.rows(ndcg(ids, test.targets), similarity)
         table = self.shop.catalogue.table
-        alone = [one.strip() for one in item_text(table)] == table["title"].str.strip().tolist()
+        titles = table["title"].str.lower().str.strip().tolist()
+        alone = [one.strip() for one in item_text(table)] == titles
         return {"rows": found, "titles alone": alone, "columns": self.columns}
 
     def independent(self, tables: dict[str, Table]) -> list[dict[str, Any]]:
@@ -400,6 +404,7 @@ def main(command: Sequence[str] | None = None) -> None:
         "targets": audit.targets,
         "ties": audit.ties,
         "ids": audit.ids,
+        "codes": audit.codes,
     }
     if arguments.peer:
         found["peer"] = lambda: audit.peers(arguments.peer.absolute())

@@ -5,10 +5,10 @@ In: the parts' results. Out: Markdown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-PARTS = ("features", "rare", "seeds", "texts", "independent", "targets", "ties", "ids")
+PARTS = ("features", "rare", "seeds", "texts", "independent", "targets", "ties", "ids", "codes")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -39,11 +39,12 @@ def text(name: str, found: dict[str, Any], users: int, of_users: int) -> str:
         f"were read: `audit_{name}_choices.json`.{part}",
         "",
     ]
-    sections = {
+    sections: dict[Callable[..., list[str]], list[str]] = {
         _headline: ["features"],
         _targets: ["targets"],
         _features: ["features", "rare"],
         _ids: ["ids"],
+        _codes: ["codes"],
         _ties: ["ties"],
         _texts: ["texts"],
         _independent: ["independent"],
@@ -165,6 +166,11 @@ def _ids(ids: dict[str, Any]) -> list[str]:
                 for row in ids["readers"]
             ],
         ),
+    ]
+
+
+def _codes(rows: list[dict[str, Any]]) -> list[str]:
+    return [
         "Item codes in a random order, everything fitted again (the hybrid is of these models):",
         "",
         *table(
@@ -177,7 +183,7 @@ def _ids(ids: dict[str, Any]) -> list[str]:
                     f"{100 * row['same']:.2f} %",
                     p_value(row["p"]),
                 ]
-                for row in ids["codes"]
+                for row in rows
             ],
         ),
     ]

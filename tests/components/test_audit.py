@@ -346,6 +346,7 @@ def test_the_command_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert f"## {heading}" in text
     assert "ranker): nothing" in text
     assert "Above chance: none" in text
+    assert "that models read are the titles alone" in text
     assert "Not computed yet" not in text
     kept = tmp_path / "var/benchmarks/made/audit/without-with/targets.json"
     kept.write_text(kept.read_text().replace('"changed": []', '"changed": ["ranker"]'))
