@@ -29,7 +29,7 @@ from components.data.holdout import Task
 from components.evaluation.metrics import hit_rate, ndcg
 from components.evaluation.protocol import interval, leave_one_out_task
 from components.language.encoder import TextEncoder
-from components.recommenders.base import Recommender
+from components.recommenders.base import KeepsCheckpoint, Recommender
 from components.recommenders.factory import build, load_model
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings, load_settings
@@ -38,7 +38,7 @@ RESULTS = Path(__file__).parent / "results"
 NEVER = 1e9
 """A half-life in days that switches recency by the clock off: there is no clock here."""
 
-CHOSEN = {
+CHOSEN: dict[str, dict[str, Any]] = {
     "item_neighbours": {"neighbours": 200, "weighting": "cosine", "decay": 0.5},
     "user_neighbours": {"neighbours": 200, "weighting": "cosine", "decay": 0.7},
     "matrix_factorisation": {"factors": 128, "regularisation": 0.03, "confidence": 10.0},
@@ -181,7 +181,10 @@ def fitted(
         if not done.exists() or json.loads(done.read_text())["settings"] != mark:
             began = time.perf_counter()
             over = catalogue if encoder else without_encoder(catalogue)
-            build(kind, chosen).fit(train, over).save(place)
+            model = build(kind, chosen)
+            if isinstance(model, KeepsCheckpoint):  # a killed run goes on from its last epoch
+                model.keep_checkpoint(place / "training.checkpoint")
+            model.fit(train, over).save(place)
             seconds = round(time.perf_counter() - began, 1)
             done.write_text(json.dumps({"settings": mark, "seconds": seconds}))
             print(f"{folder.name}: {name} fitted in {seconds} s", flush=True)

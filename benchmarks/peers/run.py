@@ -1,4 +1,4 @@
-"""One peer's fit and lists, run by the peers' own Python: see benchmarks/speed.py.
+"""One peer's fit and lists, run by the peers' own Python: see benchmarks/speed.py and audit.
 
     python run.py PEER data.npz out.npz '{"epochs": 3, ...}'
 
@@ -36,21 +36,13 @@ def als(users, items, places, o):  # type: ignore[no-untyped-def]
     return ids, seconds
 
 
-def rectools(users, items, places, o):  # type: ignore[no-untyped-def]
+def fitted_by_rectools(model, users, items, places):  # type: ignore[no-untyped-def]
     import pandas as pd
-    import torch
     from rectools.dataset import Dataset
-    from rectools.models import SASRecModel
 
-    torch.manual_seed(0)
     when = pd.Timestamp("2020-01-01") + pd.to_timedelta(places, "D")
     table = pd.DataFrame({"user_id": users, "item_id": items, "weight": 1.0, "datetime": when})
     data = Dataset.construct(table)
-    model = SASRecModel(
-        n_blocks=o["layers"], n_heads=o["heads"], n_factors=o["dimensions"], loss="softmax",
-        dropout_rate=o["dropout"], session_max_len=o["max_length"], lr=o["learning_rate"],
-        epochs=o["epochs"],
-    )  # fmt: skip
     began = clocks()
     model.fit(data)
     seconds = clocks() - began
@@ -58,6 +50,32 @@ def rectools(users, items, places, o):  # type: ignore[no-untyped-def]
     ids = np.full((users.max() + 1, 10), -1)
     ids[found["user_id"], found["rank"] - 1] = found["item_id"]
     return ids, seconds
+
+
+def rectools(users, items, places, o):  # type: ignore[no-untyped-def]
+    import torch
+    from rectools.models import SASRecModel
+
+    torch.manual_seed(0)
+    model = SASRecModel(
+        n_blocks=o["layers"], n_heads=o["heads"], n_factors=o["dimensions"], loss="softmax",
+        dropout_rate=o["dropout"], session_max_len=o["max_length"], lr=o["learning_rate"],
+        epochs=o["epochs"],
+    )  # fmt: skip
+    return fitted_by_rectools(model, users, items, places)
+
+
+def ease(users, items, places, o):  # type: ignore[no-untyped-def]
+    from rectools.models import EASEModel
+
+    model = EASEModel(regularization=o["regularisation"])
+    return fitted_by_rectools(model, users, items, places)
+
+
+def popular(users, items, places, o):  # type: ignore[no-untyped-def]
+    from rectools.models import PopularModel
+
+    return fitted_by_rectools(PopularModel(), users, items, places)
 
 
 def recbole(users, items, places, o):  # type: ignore[no-untyped-def]
@@ -134,7 +152,8 @@ if __name__ == "__main__":
     peer, data, out, options = sys.argv[1:5]
     options = json.loads(options)
     arrays = np.load(data)
-    run = {"als": als, "rectools": rectools, "recbole": recbole}[peer]
+    runs = {"als": als, "rectools": rectools, "recbole": recbole, "ease": ease, "popular": popular}
+    run = runs[peer]
     ids, seconds = run(arrays["users"], arrays["items"], arrays["places"], options)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     np.savez(out, ids=ids, seconds=seconds, peak=peak)

@@ -1,0 +1,1 @@
+"""The audit of the leave-one-out figures: where could the future have leaked?"""
