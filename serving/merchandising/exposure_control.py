@@ -252,8 +252,8 @@ class ExposureControl:
 def aims(low: float | None, high: float | None) -> tuple[float | None, float | None]:
     """Return the bounds that the controller aims at, SLACK within those of the rule.
 
-    >>> aims(0.2, None), aims(None, 0.5), aims(0.48, 0.5)
-    ((0.21, None), (None, 0.475), (0.49, 0.49))
+    >>> aims(0.5, None), aims(None, 0.5), aims(0.48, 0.5)
+    ((0.525, None), (None, 0.475), (0.49, 0.49))
     """
     at_least = None if low is None else min(low * (1 + SLACK), 1.0)
     at_most = None if high is None else high * (1 - SLACK)
