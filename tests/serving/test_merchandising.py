@@ -97,8 +97,9 @@ def shown(client: httpx.Client, route: str = "/recommend", **body: Any) -> list[
 @pytest.mark.usefixtures("no_rules")
 def test_a_rule_is_in_force_when_the_answer_arrives(client: httpx.Client) -> None:
     before = shown(client)
-    made = put(client, "pin", action="pin", items=["i50"], position=2, author="Ann", note="new")
+    made = put(client, "pin", action="pin", items=[" i50"], position=2, author="Ann", note="new")
     assert (made["version"], made["role"], made["author"]) == (1, "merchandiser", "Ann")
+    assert made["rule"]["items"] == ["i50"]  # spelled as the catalogue does
     assert shown(client)[1] == "i50"
     put(client, "pin", action="pin", items=["i50"], position=1, version=1)
     assert shown(client)[0] == "i50"

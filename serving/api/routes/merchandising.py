@@ -6,6 +6,7 @@ workers read within a second or two.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -33,6 +34,7 @@ from serving.api.middleware import Refused
 from serving.api.pools import OPERATION, WRITING
 from serving.api.routing import OPERATOR_ERRORS, Json, auth_of, backend_of
 from serving.api.schemas import ErrorResponse
+from serving.backend import Backend
 from serving.events import rules_table
 from serving.events.rules_table import RuleConflict, StoredRule
 from serving.events.tables import SECOND, profile_of
@@ -77,13 +79,28 @@ def entry(stored: StoredRule, schema: Schema) -> RuleEntry:
     )
 
 
-def checked(rule: Rule, schema: Schema, place: str) -> None:
-    """Raise ``Refused`` if a rule names what does not exist. place: of it in the request."""
+def checked(rule: Rule, backend: Backend, place: str) -> Rule:
+    """Return a rule of a request with its items spelled as the catalogue spells them.
+
+    place: of the rule in the request.
+
+    Raises:
+        Refused: it names an attribute that does not exist.
+    """
     try:
-        rule.check(schema)
+        rule.check(backend.rulebook.schema)
     except ValueError as error:
         message, field = error.args
         raise Refused(422, str(message), f"{place}.{field}") from error
+    item_id = backend.models.current().profiles.item_id
+    return rule.model_copy(update={"items": [item_id(one) for one in rule.items]})
+
+
+def checked_drafts(drafts: Mapping[str, Rule | None], backend: Backend) -> dict[str, Rule | None]:
+    """Return the drafts of a request, each ``checked``."""
+    return {
+        name: rule and checked(rule, backend, f"drafts.{name}") for name, rule in drafts.items()
+    }
 
 
 @router.get("/merchandising/rules", response_model=RulesResponse, responses=OPERATOR_ERRORS)
@@ -109,9 +126,8 @@ async def put_rule(rule_id: RulePath, body: RuleRequest, request: Request) -> Ru
     """Make or change a rule: in force here when this arrives, on other workers within seconds."""
     role = auth_of(request).check_merchandiser(request)
     backend = backend_of(request)
-    schema = backend.rulebook.schema
-    checked(body.rule, schema, "rule")
-    content = body.rule.model_dump_json(exclude_defaults=True)
+    rule = checked(body.rule, backend, "rule")
+    content = rule.model_dump_json(exclude_defaults=True)
     return await _changed(request, rule_id, content, role, body.author, body.note, body.version)
 
 
@@ -190,11 +206,9 @@ async def estimate(body: EstimateRequest, request: Request) -> EstimateResponse:
     backend = backend_of(request)
     loaded = backend.models.current()
     schema, book = backend.rulebook.schema, backend.rulebook.book
-    for rule_id, rule in body.drafts.items():
-        if rule is not None:
-            checked(rule, schema, f"drafts.{rule_id}")
+    drafts = checked_drafts(body.drafts, backend)
     objective = next(iter(body.objectives), None)
-    draft = None if objective is None else body.drafts[objective]
+    draft = None if objective is None else drafts[objective]
     attribute = body.attribute or str(draft and draft.by)
     if attribute not in numbers(schema):
         known = ", ".join(numbers(schema))
@@ -210,9 +224,9 @@ async def estimate(body: EstimateRequest, request: Request) -> EstimateResponse:
     if objective is not None and draft is not None:
         for weight in body.weights:
             changed = draft.model_copy(update={"weight": weight})
-            variants.append((weight, book.changed({**body.drafts, objective: changed})))
+            variants.append((weight, book.changed({**drafts, objective: changed})))
     if not body.weights:
-        variants.append((None, book.changed(body.drafts)))
+        variants.append((None, book.changed(drafts)))
     books = [one for _, one in variants]
     backend.live.follow(None)
     found = await OPERATION.run(estimator.compare, books, named(attribute), body.surface, body.k)
@@ -243,11 +257,8 @@ async def preview(body: PreviewRequest, request: Request) -> Response:
     auth = auth_of(request)
     auth.check_merchandiser(request)
     backend = backend_of(request)
-    backend.models.current()
-    for rule_id, rule in body.drafts.items():
-        if rule is not None:
-            checked(rule, backend.rulebook.schema, f"drafts.{rule_id}")
-    books = (backend.rulebook.book, backend.rulebook.book.changed(body.drafts))
+    book = backend.rulebook.book
+    books = (book, book.changed(checked_drafts(body.drafts, backend)))
     client = auth.caller(request).client
 
     def lists() -> bytes:
