@@ -111,6 +111,7 @@ def test_the_closed_loop_follows_a_range_that_moves(lives: dict[str, Life]) -> N
     assert sum(lives["frozen"].cpu) < sum(lives["often"].cpu) < sum(lives["often-refresh"].cpu)
 
 
+@pytest.mark.slow
 def test_a_model_that_was_trained_on_the_week_is_not_judged(
     shop: Shop, lives: dict[str, Life]
 ) -> None:

@@ -33,6 +33,7 @@ def target(world: World) -> str:
     return str(world.popularity.index[world.popularity == 20][0])
 
 
+@pytest.mark.slow
 def test_an_ordinary_shop_has_no_false_profile(world: World) -> None:
     assert len(world.of_feedback) > 600
     assert shilling.false_rows(world.rows).empty

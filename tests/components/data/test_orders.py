@@ -454,6 +454,7 @@ def test_a_purchase_in_the_file_and_in_feedback_is_one(
     assert orders.IN_FILES in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_purchase_of_the_file_has_the_impression_that_signed_feedback_names(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -130,6 +130,7 @@ def test_few_users_have_the_exact_p_value(users: int) -> None:
     assert paired_p_value(np.zeros(users), same) == pytest.approx(2 / 2**users)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("users", [15, 40, 400])
 def test_many_users_agree_with_scipys_random_signs(users: int) -> None:
     random = np.random.default_rng(users)

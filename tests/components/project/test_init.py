@@ -169,6 +169,7 @@ def test_the_stages_run_there(shop: tuple[Path, str]) -> None:
     assert first[False] - first[True] == pd.Timedelta(hours=1)
 
 
+@pytest.mark.slow
 def test_check_says_what_is_wrong_before_any_stage(shop: tuple[Path, str], tmp_path: Path) -> None:
     mine = shop[0] / "mine"
     before = {file for file in mine.rglob("*") if "data/code" not in str(file)}

@@ -213,6 +213,7 @@ def test_workers_of_a_flow_share_a_search_and_one_may_die(
                 continue
             for one in running:
                 one.suspend()
+            time.sleep(0.5)  # PostgreSQL still commits what was sent before
             inside = trials(TrialState.RUNNING)
             if len(inside) == 2:  # each is in the middle of one
                 killed = running[0]

@@ -17,6 +17,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
@@ -163,6 +164,7 @@ def outcome(root: Path, name: str, rows: list[Row], **settings_: object) -> pd.D
     return table.drop(columns="source")
 
 
+@pytest.mark.slow
 @settings(
     max_examples=CASES,
     deadline=None,
