@@ -9,8 +9,10 @@ def spark_session(setting: str = "preprocess.engine", without: str = "duckdb") -
     """Return the Spark session that there is, or a new one.
 
     ``spark-submit``, ``SPARK_REMOTE`` (Spark Connect), ``PYSPARK_SUBMIT_ARGS`` or
-    ``spark-defaults.conf`` say where; without them Spark runs on this machine. setting: what asks
-    for Spark, and ``without`` its value that does not, for the messages.
+    ``spark-defaults.conf`` say where; without them Spark runs on this machine.
+
+    setting: the key of params.yaml that is ``spark``, for the messages. without: its value that
+    needs no Spark.
 
     Raises:
         ValueError: pyspark or Java is missing, or no session can be opened.
