@@ -374,18 +374,20 @@ def test_another_worker_reads_a_rule_within_seconds(
     assert [one.rule_id for one in backend.rulebook.book.rules] == ["seen"]
 
 
-def test_a_merchandiser_makes_previews_and_deletes_a_rule_on_the_page(
-    client: httpx.Client, browser: webdriver.Chrome
-) -> None:
+def operators_page(client: httpx.Client, browser: webdriver.Chrome) -> Callable[[str], Any]:
+    """Open the page with the merchandiser's key; return what finds an element by its id."""
     page = str(client.base_url).replace("127.0.0.1", "localhost").rstrip("/")
     browser.get(f"{page}/operator")
     browser.execute_script("sessionStorage.setItem('key', 'merchandiser-key')")
     browser.get(f"{page}/operator")
+    return lambda name: browser.find_element(By.ID, name)
+
+
+def test_a_merchandiser_makes_previews_and_deletes_a_rule_on_the_page(
+    client: httpx.Client, browser: webdriver.Chrome
+) -> None:
+    at = operators_page(client, browser)
     wait = WebDriverWait(browser, 90)
-
-    def at(name: str) -> Any:
-        return browser.find_element(By.ID, name)
-
     put(client, "winter", action="cap", by="colour", most=3, author="Bo", surfaces=["home"])
     wait.until(lambda _: "winter" in at("rules").text)
     at("new-rule").click()
@@ -427,19 +429,12 @@ def test_a_merchandiser_makes_previews_and_deletes_a_rule_on_the_page(
 def test_an_objective_is_estimated_and_shares_are_seen_on_the_page(
     client: httpx.Client, browser: webdriver.Chrome
 ) -> None:
-    page = str(client.base_url).replace("127.0.0.1", "localhost").rstrip("/")
     buy(client, {f"customer{n}": f"i{n}" for n in range(40)})
     put(client, "reds", action="exposure", where='colour = "red"', at_least=0.3, at_most=0.5)
     for n in range(30):
         shown(client, recent=[f"i{n}"], k=5)
-    browser.get(f"{page}/operator")
-    browser.execute_script("sessionStorage.setItem('key', 'merchandiser-key')")
-    browser.get(f"{page}/operator")
+    at = operators_page(client, browser)
     wait = WebDriverWait(browser, 90)
-
-    def at(name: str) -> Any:
-        return browser.find_element(By.ID, name)
-
     wait.until(lambda _: "at least 30.0 % of the exposure" in at("rules").text)
     wait.until(lambda _: "lists" in at("rules").text)  # the measured share
     at("new-rule").click()

@@ -27,7 +27,7 @@ from components.data.features import DAY
 from components.data.schema import EVENTS, ITEMS, TABLES
 from components.data.spark import Spark, files_of
 from components.settings import Preprocess, Settings
-from tests.conftest import absent
+from tests.spark import local_spark
 
 START = 1_700_000_000
 USERS = ["17", "17.0", "f", "v", "vf", "found", "é", "É", "ß", " v", "a f"]
@@ -206,23 +206,9 @@ def test_files_of_a_sorted_table_are_read_in_their_order_and_none_is_missing(
 @pytest.fixture(scope="module")
 def session() -> Iterator[Any]:
     """A session on two cores that writes several files of each table."""
-    if shutil.which("java") is None:
-        absent("no Java")
-    from pyspark.sql import SparkSession  # `make spark`
-
-    options = {
-        "spark.master": "local[2]",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.sql.shuffle.partitions": "3",
-        "spark.sql.adaptive.enabled": "false",
-        "spark.sql.files.maxRecordsPerFile": "200",
-    }
-    found = SparkSession.builder.config(map=options).getOrCreate()
-    yield found
-    found.stop()
+    several = {"spark.sql.adaptive.enabled": "false", "spark.sql.files.maxRecordsPerFile": "200"}
+    with local_spark(several) as found:
+        yield found
 
 
 def rows_of_both(root: Path, settings: Settings) -> dict[str, tuple[Path, Path]]:

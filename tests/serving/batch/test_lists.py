@@ -9,8 +9,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +40,7 @@ from serving.events.user_table import put_users
 from serving.recommend.query import RecommendRequest
 from serving.recommend.types import Response, Shopper
 from tests.colour_shop import ages, write_colour_model
-from tests.conftest import absent
+from tests.spark import local_spark
 
 AUTH = Auth(Keys(), b"secret")
 NOW = 1_780_000_000_000_000
@@ -480,22 +478,12 @@ def test_processes_make_the_same_lists(root: Path, shop: Callable[..., Settings]
 def test_spark_makes_the_same_lists(
     root: Path, shop: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not find_spec("pyspark"):
-        absent("no PySpark: make spark")
-    sql = import_module("pyspark.sql")
     # Executors take the system's Python otherwise.
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
-    session = (
-        sql.SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .getOrCreate()
-    )
-    try:
+    with local_spark():
         alone, _ = write(shop(), root)
         section = shop().recommend_all.model_copy(update={"engine": "spark", "workers": 2})
         found, made = write(shop(part=40).model_copy(update={"recommend_all": section}), root)
-    finally:
-        session.stop()
     assert made["engine"] == "spark"
     assert same_lists(alone, found) > 0.999
 

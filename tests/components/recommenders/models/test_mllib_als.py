@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from components.evaluation.protocol import lists
 from components.recommenders.models.als import MatrixFactorisation, Observed, solve_implicit
 from components.recommenders.models.mllib_als import factors_of, fit_mllib
 from components.settings import MatrixFactorisation as MatrixFactorisationSettings
-from tests.conftest import absent
+from tests.spark import local_spark
 
 SETTINGS = MatrixFactorisationSettings(
     engine="spark", factors=12, iterations=8, confidence=7.0, regularisation=0.03
@@ -29,21 +28,8 @@ HISTORIES = 60
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[Any]:
-    if shutil.which("java") is None:
-        absent("no Java")
-    from pyspark.sql import SparkSession  # `make spark`
-
-    options = {
-        "spark.master": "local[2]",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
-        "spark.sql.shuffle.partitions": "3",
-    }
-    found = SparkSession.builder.config(map=options).getOrCreate()
-    yield found
-    found.stop()
+    with local_spark() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
