@@ -10,7 +10,7 @@ from pydantic.config import JsonDict
 
 from serving.api.schemas import ScoredItem
 from serving.fields import MAX_LIST, Body, Id, Text, UserId
-from serving.merchandising.rules import Rule, RuleId, Surface
+from serving.merchandising.rules import MOST_WEIGHT, Rule, RuleId, Surface
 
 Author = Annotated[Text, StringConstraints(max_length=100)]
 Note = Annotated[Text, StringConstraints(max_length=200)]
@@ -122,7 +122,7 @@ class EstimateRequest(Body):
     drafts: dict[RuleId, Rule | None] = Field(
         max_length=MOST_DRAFTS, description="as of the preview"
     )
-    weights: list[float] = Field(
+    weights: list[Annotated[float, Field(ge=-MOST_WEIGHT, le=MOST_WEIGHT)]] = Field(
         [], max_length=8, description="of the objective among the drafts, one after the other"
     )
     attribute: Annotated[str, StringConstraints(max_length=60)] | None = Field(
@@ -132,7 +132,10 @@ class EstimateRequest(Body):
     surface: Surface = "home"
     k: int = Field(10, ge=1, le=MOST_PREVIEWED)
     lists: int = Field(
-        300, ge=1, le=MOST_JUDGED, description="shoppers, and logged lists, at most: the newest"
+        300,
+        ge=1,
+        le=MOST_JUDGED,
+        description="shoppers, drawn at random, and newest logged lists, at most",
     )
 
     @model_validator(mode="after")

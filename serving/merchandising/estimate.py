@@ -152,7 +152,7 @@ class _AsOf:
 class RuleEstimator:
     """Compares rulebooks over one model.
 
-    most: shoppers, and logged lists, that count at most, the newest.
+    most: shoppers, drawn at random, and newest logged lists that count at most.
     """
 
     def __init__(
@@ -222,9 +222,15 @@ class RuleEstimator:
         return Estimates(len(shoppers), len(logged.moments), reason, outcomes)
 
     def check(self, surface: str) -> None:
-        """Raise ValueError if lists of a surface depend on what the page shows."""
-        known = self._settings.serve.surfaces.get(surface)
-        if surface in ("product", "basket") or (known is not None and known.source in ON_PAGES):
+        """Raise ValueError if there is no such surface, or its lists depend on what the page
+        shows."""
+        surfaces = self._settings.serve.surfaces
+        known = surfaces.get(surface)
+        if known is None:
+            raise ValueError(
+                f"{surface} is no surface with lists for a shopper: there are {', '.join(surfaces)}"
+            )
+        if surface in ("product", "basket") or known.source in ON_PAGES:
             raise ValueError(
                 f"lists of the surface {surface} depend on what its page shows, which impressions "
                 "do not have: estimate on home or email"
@@ -244,6 +250,7 @@ class RuleEstimator:
         named = None if known is None else surface
         requests: list[list[Request]] = []
         for moment in moments:
+            self._profiles.live.hold(moment.profile)  # this thread may wait for the store
             then = _AsOf(self._profiles, moment.at, until)
             values = self._profiles.attribute_values(moment.user_id, moment.profile)
             session = None if moment.user_id else moment.profile

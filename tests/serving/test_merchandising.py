@@ -216,6 +216,8 @@ def test_an_estimate_says_what_a_weight_costs_or_why_it_cannot(client: httpx.Cli
     for wrong, field in (
         ({"drafts": {"m": {**draft, "by": "colour"}}}, "drafts.m.by"),
         ({"surface": "bought_together"}, "surface"),
+        ({"surface": "emial"}, "surface"),
+        ({"weights": [50]}, "weights.0"),
         ({"attribute": "colour"}, "attribute"),
     ):
         refused = client.post("/merchandising/estimate", json=body | wrong, headers=MERCHANDISER)

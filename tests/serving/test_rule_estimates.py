@@ -26,13 +26,14 @@ from serving.recommend.exploration import draw
 from serving.recommend.pipeline import Pipeline
 from serving.recommend.types import Response
 from tests.colour_shop import N_ITEMS, colour_hybrid, colour_shop
+from tests.postgres import new_database
 from tests.serving.recommend.requests import ask_for
 
 SCHEMA = Schema.of({"margin": "number", "colour": "category"}, {})
 MARGIN = named("margin")
 EXPLORES = {"policy": "epsilon_greedy", "slots": 3, "candidates": 60, "epsilon": 0.8}
 BUYS = np.where(np.arange(N_ITEMS) % 2, 0.5, 0.2)
-"""Chance that a shown product is bought, whoever sees it."""
+"""Chance that a shown product is bought, the same for every shopper."""
 
 
 @dataclass
@@ -124,6 +125,24 @@ def truth(ranks: Pipeline, book: Rulebook, engine: Engine, k: int = 3) -> tuple[
         float((BUYS[codes] * margin).sum(axis=1).mean()),
         float(BUYS[codes].sum(axis=1).mean()),
     )
+
+
+def test_histories_count_in_any_store(
+    engine: Engine, settings: Settings, tmp_path: Path, postgres: str
+) -> None:
+    """Nothing is in memory before: PostgreSQL's are read by a thread that may wait."""
+    found = []
+    start = ((engine.model.trained_until or 0) + 1) * SECOND
+    for url in (f"sqlite:///{tmp_path}/events.db", new_database(postgres)):
+        with open_store(url) as store:
+            live = LiveProfiles(store, 100, EventKinds.of(settings.preprocess))
+            base = BaseProfiles.empty(engine.items, engine.model.trained_until or 0)
+            here = World(engine, store, Profiles(base, live, engine.items, 100), settings)
+            before = [bought(f"s{n}", n, start - 9 * SECOND) for n in range(40)]
+            later = [bought(f"s{n}", n + 3, start) for n in range(40)]
+            store.submit([*before, *later]).result()
+            found.append(here.estimator(pipeline(engine)).compare(books(1.0), MARGIN, "home", 5))
+    assert found[0] == found[1]
 
 
 def test_the_gain_is_the_true_one(world: World) -> None:

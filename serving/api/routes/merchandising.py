@@ -92,8 +92,7 @@ def checked(rule: Rule, backend: Backend, place: str) -> Rule:
     except ValueError as error:
         message, field = error.args
         raise Refused(422, str(message), f"{place}.{field}") from error
-    item_id = backend.models.current().profiles.item_id
-    return rule.model_copy(update={"items": [item_id(one) for one in rule.items]})
+    return rule.model_copy(update={"items": [backend.item_id(one) for one in rule.items]})
 
 
 def checked_drafts(drafts: Mapping[str, Rule | None], backend: Backend) -> dict[str, Rule | None]:
@@ -257,6 +256,7 @@ async def preview(body: PreviewRequest, request: Request) -> Response:
     auth = auth_of(request)
     auth.check_merchandiser(request)
     backend = backend_of(request)
+    backend.models.current()
     book = backend.rulebook.book
     books = (book, book.changed(checked_drafts(body.drafts, backend)))
     client = auth.caller(request).client
