@@ -22,7 +22,7 @@ class EstimateRequest:
         drafts (EstimateRequestDrafts): as of the preview
         attribute (None | str | Unset): price or a declared number that is estimated; null: that of the objective
         k (int | Unset):  Default: 10.
-        lists (int | Unset): shoppers, and logged lists, at most: the newest Default: 300.
+        lists (int | Unset): shoppers, drawn at random, and newest logged lists, at most Default: 300.
         surface (str | Unset):  Default: 'home'.
         weights (list[float] | Unset): of the objective among the drafts, one after the other
     """
