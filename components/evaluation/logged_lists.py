@@ -113,10 +113,11 @@ def estimates(
     expected = np.where(ids == MISSING, 0.0, table[fold, np.maximum(ids, 0), np.arange(k)])
     if log.placed is not None:
         predicted, expected = (np.where(log.placed, 0.0, one) for one in (predicted, expected))
+    free = None if log.placed is None else ~log.placed
     return {
-        "IPS": ips(*common),
-        "SNIPS": snips(*common),
-        "DR": doubly_robust(*common, predicted, expected),
+        "IPS": ips(*common, free=free),
+        "SNIPS": snips(*common, free=free),
+        "DR": doubly_robust(*common, predicted, expected, free=free),
     }
 
 

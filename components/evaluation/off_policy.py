@@ -8,7 +8,8 @@ A decision is one action, arrays (n,), or a list of k positions, arrays (n, k). 
 is the sum of its positions' rewards; the action is item × position with its marginal probability
 (the item-position estimator of Li, Abbasi-Yadkori, Kveton et al., KDD 2018). This is unbiased if a
 click depends on the item and its position, not on its neighbours. An empty position has reward 0
-and probabilities 1.
+and probabilities 1, and so has one that was decided whatever the policy; ``free`` (n, k) is false
+there, and true at positions that count for support and the effective sample size.
 
 IPS: Horvitz and Thompson 1952. SNIPS: Swaminathan and Joachims, NeurIPS 2015. Doubly robust:
 Dudík, Langford and Li, ICML 2011.
@@ -20,7 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from components.arrays import DoubleArray, IntArray
+from components.arrays import BoolArray, DoubleArray, IntArray
 
 MIN_EFFECTIVE = 100.0
 """Effective samples below which an estimate is not reliable."""
@@ -36,7 +37,8 @@ Z = 1.959963984540054
 class Estimate:
     """value: mean reward of the target policy's decisions; low, high: 95 % interval (normal).
 
-    effective: (Σw)² / Σw², Kish's effective sample size; for lists the minimum over the positions.
+    effective: (Σw)² / Σw² of the free positions, Kish's effective sample size; for lists the
+    minimum over the positions.
     reliable: false if it is below the required minimum; ``reason`` says so, and value and interval
     must not be used.
     """
@@ -76,32 +78,49 @@ def _places(*arrays: DoubleArray) -> list[DoubleArray]:
     return [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in arrays]
 
 
-def support(logged: DoubleArray, target: DoubleArray) -> tuple[float, bool]:
-    """Return the mean weight of all decisions and positions, and whether the log has support.
+def support(
+    logged: DoubleArray, target: DoubleArray, free: BoolArray | None = None
+) -> tuple[float, bool]:
+    """Return the least mean weight of a position, and whether the log has support.
 
     logged, target: (n,) or (n, k). Where the target policy chooses what the logging policy never
     did, its reward is not in the log, and the weights, whose mean is 1 otherwise, are too small.
-    Without support no estimator is unbiased. It is refused if the mean is below MIN_SUPPORT by more
-    than two standard errors.
+    Without support no estimator is unbiased. It is refused if the mean of any position is below
+    MIN_SUPPORT by more than two standard errors.
+
+    >>> logged, target = np.full((400, 2), 0.5), np.full((400, 2), 0.5)
+    >>> target[:, 1] = 0.0
+    >>> support(logged, target)
+    (0.0, False)
     """
-    w = weights(logged, target).reshape(len(logged), -1).mean(axis=1)
-    if not len(w):
+    (w,) = _places(weights(logged, target))
+    free = _free(free, w)
+    judged = free.any(axis=0)
+    if not judged.any():
         return 0.0, False
-    mean = float(w.mean())
-    return mean, mean + 2 * float(w.std()) / np.sqrt(len(w)) >= MIN_SUPPORT
+    n = free.sum(axis=0)[judged]
+    mean = (w * free).sum(axis=0)[judged] / n
+    error = np.sqrt((free[:, judged] * (w[:, judged] - mean) ** 2).sum(axis=0)) / n
+    return float(mean.min()), bool((mean + 2 * error >= MIN_SUPPORT).all())
 
 
-def _effective(w: DoubleArray) -> float:
-    """Return the least effective sample size of the positions. w: (n, k)."""
+def _free(free: BoolArray | None, w: DoubleArray) -> BoolArray:
+    return np.ones(w.shape, dtype=bool) if free is None else free.reshape(w.shape)
+
+
+def _effective(w: DoubleArray, free: BoolArray | None) -> float:
+    """Return the least effective sample size of the positions that are free anywhere. w: (n, k)."""
+    free = _free(free, w)
+    judged = free.any(axis=0)
+    w = np.where(free, w, 0.0)[:, judged]
     total, squares = w.sum(axis=0), (w**2).sum(axis=0)
     shares = np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
-    return float(shares.min(initial=np.inf)) if len(w) else 0.0
+    return float(shares.min()) if judged.any() else 0.0
 
 
-def _estimate(value: float, deviations: DoubleArray, w: DoubleArray, least: float) -> Estimate:
-    """Return the estimate. deviations: (n,), of each decision from the mean value. w: (n, k)."""
-    n = len(w)
-    effective = _effective(w)
+def _estimate(value: float, deviations: DoubleArray, effective: float, least: float) -> Estimate:
+    """Return the estimate. deviations: (n,), of each decision from the mean value."""
+    n = len(deviations)
     half = Z * float(np.sqrt((deviations**2).sum())) / n if n else float("nan")
     reliable = effective >= least
     reason = (
@@ -119,6 +138,7 @@ def ips(
     target: DoubleArray,
     cap: float | None = None,
     least: float = MIN_EFFECTIVE,
+    free: BoolArray | None = None,
 ) -> Estimate:
     """Return the inverse propensity (IPS) estimate: unbiased without ``cap``, with high variance.
 
@@ -131,7 +151,7 @@ def ips(
     w, r = _places(weights(logged, target, cap), rewards)
     earned = (w * r).sum(axis=1)
     value = float(earned.mean())
-    return _estimate(value, earned - value, w, least)
+    return _estimate(value, earned - value, _effective(w, free), least)
 
 
 def snips(
@@ -140,6 +160,7 @@ def snips(
     target: DoubleArray,
     cap: float | None = None,
     least: float = MIN_EFFECTIVE,
+    free: BoolArray | None = None,
 ) -> Estimate:
     """Return the self-normalised (SNIPS) estimate: slightly biased, with lower variance.
 
@@ -147,7 +168,7 @@ def snips(
     no weight at all, the value is NaN and not reliable.
     """
     w, r = _places(weights(logged, target, cap), rewards)
-    return _estimate(*_normalised(w, r), w, least)
+    return _estimate(*_normalised(w, r), _effective(w, free), least)
 
 
 def _normalised(w: DoubleArray, r: DoubleArray) -> tuple[float, DoubleArray]:
@@ -166,6 +187,7 @@ def snips_gain(
     after: DoubleArray,
     people: IntArray,
     least: float = MIN_EFFECTIVE,
+    free: BoolArray | None = None,
 ) -> Estimate:
     """Return the SNIPS estimate of what the policy ``after`` earns more than ``before``.
 
@@ -174,7 +196,7 @@ def snips_gain(
     """
     first, second, r = _places(weights(logged, before), weights(logged, after), rewards)
     (old, of_old), (new, of_new) = _normalised(first, r), _normalised(second, r)
-    return _gain(new - old, of_new - of_old, people, (first, second), least)
+    return _gain(new - old, of_new - of_old, people, _fewer(first, second, free), least)
 
 
 def doubly_robust_gain(
@@ -186,6 +208,7 @@ def doubly_robust_gain(
     expected: tuple[DoubleArray, DoubleArray],
     people: IntArray,
     least: float = MIN_EFFECTIVE,
+    free: BoolArray | None = None,
 ) -> Estimate:
     """Return the doubly robust estimate of what ``after`` earns more than ``before``.
 
@@ -197,18 +220,18 @@ def doubly_robust_gain(
     old, new = _places(*expected)
     earned = (new - old + (second - first) * (r - taken)).sum(axis=1)
     value = float(earned.mean())
-    return _gain(value, earned - value, people, (first, second), least)
+    return _gain(value, earned - value, people, _fewer(first, second, free), least)
+
+
+def _fewer(first: DoubleArray, second: DoubleArray, free: BoolArray | None) -> float:
+    """Return the effective sample size of the policy that has fewer."""
+    return min(_effective(first, free), _effective(second, free))
 
 
 def _gain(
-    value: float,
-    deviations: DoubleArray,
-    people: IntArray,
-    both: tuple[DoubleArray, DoubleArray],
-    least: float,
+    value: float, deviations: DoubleArray, people: IntArray, effective: float, least: float
 ) -> Estimate:
-    fewer = min(both, key=_effective)
-    found = _estimate(value, deviations, fewer, least)
+    found = _estimate(value, deviations, effective, least)
     of_person = np.bincount(people, deviations) if len(people) else np.zeros(0)
     half = Z * float(np.sqrt((of_person**2).sum())) / max(len(people), 1)
     return replace(found, low=value - half, high=value + half)
@@ -222,6 +245,7 @@ def doubly_robust(
     expected: DoubleArray,
     cap: float | None = None,
     least: float = MIN_EFFECTIVE,
+    free: BoolArray | None = None,
 ) -> Estimate:
     """Return the doubly robust (DR) estimate: consistent if propensities or predictions are right.
 
@@ -233,4 +257,4 @@ def doubly_robust(
     w, r, taken, mean = _places(weights(logged, target, cap), rewards, predicted, expected)
     earned = (mean + w * (r - taken)).sum(axis=1)
     value = float(earned.mean())
-    return _estimate(value, earned - value, w, least)
+    return _estimate(value, earned - value, _effective(w, free), least)

@@ -449,17 +449,18 @@ def _gain(
     """Return what ``after`` earns more; places that rules had decided are left out."""
     old, new = (np.where(logged.placed, 1.0, one.chances) for one in (before, after))
     propensities = np.where(logged.placed, 1.0, logged.propensities)
-    rewards = np.where(logged.placed, 0.0, rewards)
-    shares = [support(propensities, one) for one in (old, new)]
+    rewards, free = np.where(logged.placed, 0.0, rewards), ~logged.placed
+    shares = [support(propensities, one, free) for one in (old, new)]
     mean = min(share for share, _ in shares)
-    simple = snips_gain(rewards, propensities, old, new, people)
+    simple = snips_gain(rewards, propensities, old, new, people, free=free)
     if not all(is_supported for _, is_supported in shares):
         return Gain(
             None,
             None,
             simple.effective,
             mean,
-            f"the log shows {mean:.0%} of what these lists would show, the rest it cannot judge: "
+            f"at one place the log shows {mean:.0%} of what these lists would show, the rest it "
+            "cannot judge: "
             "serve lists with exploration (serve.exploration) at all places that change, or make "
             "an A/B test",
         )
@@ -472,13 +473,12 @@ def _gain(
     log = Log(None, compact, propensities, rewards, logged.placed)  # type: ignore[arg-type]
     fold = folds(len(log), SEED)
     model = _Rates(codes, rates(log, len(codes), SEED))
-    free = ~logged.placed
     predicted = model.of(logged.ids[:, :, None], fold)[:, :, 0] * free
     expected = [
         (model.of(one.items, fold) * one.weights).sum(axis=2) * free for one in (before, after)
     ]
     robust = doubly_robust_gain(
-        rewards, propensities, old, new, predicted, (expected[0], expected[1]), people
+        rewards, propensities, old, new, predicted, (expected[0], expected[1]), people, free=free
     )
     return Gain(_of(simple), _of(robust), simple.effective, mean, simple.reason)
 

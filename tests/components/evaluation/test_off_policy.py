@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from components.evaluation.off_policy import doubly_robust, ips, snips, weights
+from components.evaluation.off_policy import (
+    doubly_robust,
+    ips,
+    snips,
+    snips_gain,
+    support,
+    weights,
+)
 
 ACTIONS = 5
 
@@ -102,3 +109,27 @@ def test_caps_bound_the_weights() -> None:
 def test_wrong_propensities_are_refused(logged: list[float]) -> None:
     with pytest.raises(ValueError, match=r"propensit|one probability"):
         weights(np.array(logged), np.array([0.5, 0.5]))
+
+
+def test_each_position_needs_support() -> None:
+    """A policy that moves two of ten products in a fifth of the lists to where they never were."""
+    logged = np.full((5_000, 10), 0.5)
+    target = logged.copy()
+    assert support(logged, target) == (1.0, True)
+    target[:1_000, :2] = 0.0
+    share, is_supported = support(logged, target)
+    assert (share, is_supported) == (pytest.approx(0.8), False)
+
+
+def test_positions_that_were_decided_bring_no_support_and_no_effective_samples() -> None:
+    logged, target = np.ones((10_000, 1)), np.ones((10_000, 1))
+    free = np.zeros((10_000, 1), dtype=bool)
+    free[:1_000] = True
+    logged[:1_000], target[:1_000], target[:10] = 0.01, 0.0, 1.0
+    rewards = np.where(free, 1.0, 0.0)
+    people = np.arange(10_000)
+    assert snips_gain(rewards, logged, logged, target, people).reliable
+    found = snips_gain(rewards, logged, logged, target, people, free=free)
+    assert (found.reliable, round(found.effective)) == (False, 10)
+    assert snips(rewards, logged, target, free=free).effective == found.effective
+    assert support(np.ones((9, 2)), np.ones((9, 2)), np.zeros((9, 2), dtype=bool)) == (0.0, False)
