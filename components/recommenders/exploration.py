@@ -42,6 +42,11 @@ class Explorer(ABC):
     ) -> DoubleArray:
         """Return the propensity of each place of any lists ``ids``, (batch, k)."""
 
+    @abstractmethod
+    def chances(self, scores: RealArray, k: int, random: np.random.Generator) -> DoubleArray:
+        """Return float64 (batch, n, k): how often each candidate is at each place. Those of a place
+        sum to 1 where there are k candidates."""
+
 
 @dataclass(frozen=True)
 class EpsilonGreedy(Explorer):
@@ -80,14 +85,31 @@ class EpsilonGreedy(Explorer):
     def propensities(
         self, scores: RealArray, ids: IntArray, random: np.random.Generator | None = None
     ) -> DoubleArray:
+        rank, count = self._ranks(scores)
+        known = np.where(ids == MISSING, scores.shape[1], ids)
+        return self._of_ranks(np.take_along_axis(rank, known, axis=1), count)
+
+    def chances(
+        self, scores: RealArray, k: int, random: np.random.Generator | None = None
+    ) -> DoubleArray:
+        """Return the chances, which are exact.
+
+        >>> EpsilonGreedy(0.5).chances(np.array([[1.0, 3.0]]), 2).tolist()
+        [[[0.25, 0.75], [0.75, 0.25]]]
+        """
+        rank, count = self._ranks(scores)
+        n = scores.shape[1]
+        each = np.repeat(rank[:, :n].reshape(-1, 1), k, axis=1)
+        return self._of_ranks(each, np.repeat(count, n)).reshape(-1, n, k)
+
+    def _ranks(self, scores: RealArray) -> tuple[IntArray, IntArray]:
+        """Return (batch, n + 1), the rank of each candidate, MISSING for none and in the last
+        column, and (batch,), how many there are."""
         order, _ = top_k(scores, scores.shape[1])
         rank = np.full((len(scores), scores.shape[1] + 1), MISSING)
         rows, columns = np.nonzero(order != MISSING)
         rank[rows, order[rows, columns]] = columns
-        known = np.where(ids == MISSING, scores.shape[1], ids)
-        return self._of_ranks(
-            np.take_along_axis(rank, known, axis=1), (order != MISSING).sum(axis=1)
-        )
+        return rank, (order != MISSING).sum(axis=1)
 
     def _of_ranks(self, ranks: IntArray, count: IntArray) -> DoubleArray:
         k = ranks.shape[1]
@@ -155,6 +177,19 @@ class Sampler(Explorer):
             drawn = self._lists(scores, ids.shape[1], min(step, self.draws - start), random)
             count += (drawn == ids).sum(axis=0)
         return np.where(ids == MISSING, 0.0, (count + 1) / (self.draws + 1))
+
+    def chances(self, scores: RealArray, k: int, random: np.random.Generator) -> DoubleArray:
+        """Return the shares of ``draws`` lists: unbiased, with standard errors up to
+        0.5 / √draws."""
+        count = np.zeros((len(scores), scores.shape[1], k))
+        rows, places = np.arange(len(scores))[:, None], np.arange(k)
+        step = max(1, BLOCK // max(scores.size, 1))
+        for start in range(0, self.draws, step):
+            drawn = self._lists(scores, k, min(step, self.draws - start), random)
+            there = drawn != MISSING
+            at = tuple(np.broadcast_to(one, drawn.shape)[there] for one in (rows, places))
+            np.add.at(count, (at[0], drawn[there], at[1]), 1.0)
+        return count / self.draws
 
     def _lists(
         self, scores: RealArray, k: int, size: int, random: np.random.Generator

@@ -418,12 +418,9 @@ class _Target:
             weights[row, : len(first), 0] = 1.0
             candidates = order.items[fixed:]
             if drawn and candidates:
-                size = len(candidates)
-                scores = np.tile(drawn_scores(order.scores[fixed:]), (size, 1))
-                each = np.tile(np.arange(size)[:, None], (1, drawn))
-                places = explorer.propensities(scores, each, random)  # (size, drawn)
+                size, scores = len(candidates), drawn_scores(order.scores[fixed:])
                 items[row, fixed:, :size] = candidates
-                weights[row, fixed:, :size] = places.T
+                weights[row, fixed:, :size] = explorer.chances(scores[None], drawn, random)[0].T
         chances = np.where(items == ids[:, :, None], weights, 0.0).sum(axis=2)
         return cls(np.minimum(chances, 1.0), items, weights)
 

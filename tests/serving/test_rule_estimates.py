@@ -32,6 +32,7 @@ from tests.serving.recommend.requests import ask_for
 SCHEMA = Schema.of({"margin": "number", "colour": "category"}, {})
 MARGIN = named("margin")
 EXPLORES = {"policy": "epsilon_greedy", "slots": 3, "candidates": 60, "epsilon": 0.8}
+DRAWS = {"policy": "thompson", "slots": 3, "candidates": 60, "deviation": 3.0}
 BUYS = np.where(np.arange(N_ITEMS) % 2, 0.5, 0.2)
 """Chance that a shown product is bought, the same for every shopper."""
 
@@ -145,8 +146,9 @@ def test_histories_count_in_any_store(
     assert found[0] == found[1]
 
 
-def test_the_gain_is_the_true_one(world: World) -> None:
-    ranks = pipeline(world.engine, EXPLORES)
+@pytest.mark.parametrize("exploration", [EXPLORES, pytest.param(DRAWS, marks=pytest.mark.slow)])
+def test_the_gain_is_the_true_one(world: World, exploration: dict[str, Any]) -> None:
+    ranks = pipeline(world.engine, exploration)
     log(world, ranks, 1_600)
     plain, changed = books(2.0)
     found = world.estimator(ranks).compare([plain, changed], MARGIN, "home", 3)

@@ -49,6 +49,7 @@ def test_the_chances_of_a_place_sum_to_one(n: int, k: int, epsilon: float, seed:
     policy = EpsilonGreedy(epsilon)
     everybody = np.repeat(np.arange(n), k).reshape(n, k).astype(np.int32)
     table = policy.propensities(np.repeat(scores, n, axis=0), everybody)  # (items, places)
+    assert np.allclose(policy.chances(scores, k)[0], table)
     assert np.allclose(table.sum(axis=0), np.arange(k) < n)
     assert (table >= 0).all()
     assert (table.sum(axis=1) <= 1 + 1e-9).all()
@@ -68,6 +69,9 @@ def test_gaussian_propensities_agree_with_the_integral() -> None:
     policy = GaussianThompson(deviation, draws=40_000)
     ids, _ = policy.choose(scores, 3, np.random.default_rng(1))
     assert set(ids[0].tolist()) == {0, 1, 2}
+    chances = policy.chances(scores, 5, np.random.default_rng(4))
+    assert chances.sum(axis=1) == pytest.approx(np.array([[1, 1, 1, 0, 0]]))
+    assert not chances[0, 3].any()  # its score is -inf
     for item in range(3):
         others = [other for other in range(3) if other != item]
         best = quad(
@@ -81,6 +85,7 @@ def test_gaussian_propensities_agree_with_the_integral() -> None:
         asked = np.array([[item, *others]], dtype=np.int32)
         found = policy.propensities(scores, asked, np.random.default_rng(2))
         assert found[0, 0] == pytest.approx(best, abs=0.01)
+        assert chances[0, item, 0] == pytest.approx(best, abs=0.01)
     assert GaussianThompson(0.0).choose(scores, 2, np.random.default_rng(3))[0].tolist() == [[0, 1]]
 
 
