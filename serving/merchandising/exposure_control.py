@@ -19,6 +19,7 @@ rule's revision, so nothing else has to be shared. Changing a rule starts the co
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,9 +36,10 @@ from serving.events.database import Database
 from serving.events.tables import DAY, IMPRESSIONS, SECOND
 from serving.filters.expression import Schema
 from serving.merchandising.rulebook import Numbered, Offsets
-from serving.merchandising.rules import attribute_of
+from serving.merchandising.rules import Rule, attribute_of
 from serving.recommend.engine import Engine
 from serving.recommend.merchandising import values_of
+from serving.recommend.types import Mask
 
 MOST_READ = 20_000
 """Impressions that are read at once, and at most from before the start: newer ones say more."""
@@ -57,6 +59,8 @@ LOOP_SECONDS = 20
 """Seconds of lists that count as the delay where traffic is dense: writing, reading and caching."""
 NEWEST = 1_000
 """Lists that the share of the newest lists is of."""
+LARGEST = 20
+"""Groups of a rule whose shares are reported: those with the most exposure."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,13 @@ class _Group:
 
 @dataclass
 class _Controlled:
-    """A rule's state. newest: number of lists and their exposures, of the newest lists. moments:
-    microseconds since 1970 of each list of the last LOOP_SECONDS before the newest one."""
+    """A rule's state. outside: the groups whose virtual queues are not empty. newest: number of
+    lists and their exposures, of the newest lists. moments: microseconds since 1970 of each list of
+    the last LOOP_SECONDS before the newest one."""
 
     lists: int = 0
     groups: dict[str, _Group] = field(default_factory=dict)
+    outside: set[str] = field(default_factory=set)
     newest: deque[tuple[int, dict[str, float]]] = field(default_factory=deque)
     moments: deque[int] = field(default_factory=deque)
 
@@ -114,30 +120,15 @@ class ExposureControl:
         self._last_row: int | None = None
         self._rules: dict[int, _Controlled] = {}
         self._offsets: dict[int, Offsets] = {}
+        self._shares: dict[int, list[ExposureShare]] = {}
 
     def offsets(self, revision: int) -> Offsets:
         """Return the groups of a rule that move now, and by how much."""
         return self._offsets.get(revision, ())
 
     def shares(self) -> list[ExposureShare]:
-        """Return the measured shares, of each rule the groups with the largest first."""
-        found = []
-        for revision, state in list(self._rules.items()):
-            offsets = dict(self.offsets(revision))
-            n_newest = sum(n for n, _ in state.newest)
-            for key, group in sorted(state.groups.items(), key=lambda one: -one[1].exposure):
-                newest = sum(exposures.get(key, 0.0) for _, exposures in state.newest)
-                found.append(
-                    ExposureShare(
-                        revision,
-                        group.name,
-                        state.lists,
-                        group.exposure / state.lists if state.lists else 0.0,
-                        newest / n_newest if n_newest else 0.0,
-                        offsets.get(key, 0.0),
-                    )
-                )
-        return found
+        """Return the measured shares: of each rule the LARGEST groups, the largest first."""
+        return [one for of_rule in self._shares.values() for one in of_rule]
 
     def step(self, rules: Sequence[Numbered], engine: Engine) -> None:
         """Read the impressions since the last call, and set the offsets.
@@ -147,7 +138,7 @@ class ExposureControl:
         """
         rules = [one for one in rules if one.rule.action == "exposure" and one.revision]
         if not rules:
-            self._last_row, self._rules, self._offsets = None, {}, {}
+            self._last_row, self._rules, self._offsets, self._shares = None, {}, {}, {}
             return
         known = {one.revision for one in rules}
         if known - self._rules.keys():
@@ -182,38 +173,46 @@ class ExposureControl:
     ) -> None:
         """Count lists, and set the offsets. lists: item_ids, rules and timestamp as impressions."""
         given = [(one, _revisions(one["rules"])) for one in lists]
-        made, offsets = dict(self._rules), dict(self._offsets)
+        made, offsets, shares = dict(self._rules), dict(self._offsets), dict(self._shares)
+        today = datetime.now(UTC).date()
         for numbered in rules:
-            if numbered.rule.action != "exposure":
+            rule, revision = numbered.rule, numbered.revision
+            if rule.action != "exposure":
                 continue
-            of_rule = [one for one, revisions in given if numbered.revision in revisions]
-            state = made.setdefault(numbered.revision, _Controlled())
-            for start in range(0, len(of_rule), TOGETHER):
-                self._add(state, numbered, of_rule[start : start + TOGETHER], engine)
-            offsets[numbered.revision] = self._offsets_of(state)
+            state = made.setdefault(revision, _Controlled())
+            of_rule = [one for one, revisions in given if revision in revisions]
+            if of_rule:
+                counts = engine.masks.of(rule.condition(self._schema, today))
+                for start in range(0, len(of_rule), TOGETHER):
+                    self._add(state, rule, of_rule[start : start + TOGETHER], counts, engine)
+            if of_rule or revision not in shares:
+                offsets[revision] = self._offsets_of(state)
+                shares[revision] = _shares_of(revision, state, dict(offsets[revision]))
         current = {one.revision for one in rules}
+        # Other threads read what these names hold; nothing of it changes afterwards.
         self._rules = {revision: made[revision] for revision in made if revision in current}
         self._offsets = {revision: offsets[revision] for revision in offsets if revision in current}
+        self._shares = {revision: shares[revision] for revision in shares if revision in current}
 
     def _add(
         self,
         state: _Controlled,
-        numbered: Numbered,
+        rule: Rule,
         lists: Sequence[Mapping[str, Any]],
+        counts: Mask,
         engine: Engine,
     ) -> None:
+        """Add lists to a rule's state. counts: bool (items,), the products that it is about."""
         shown = [orjson.loads(one["item_ids"]) for one in lists]
         codes = engine.items.get_indexer([item for items in shown for item in items])
         weights = np.concatenate([place_weights(len(items)) for items in shown])
-        rule, n = numbered.rule, len(lists)
-        today = datetime.now(UTC).date()
-        counts = engine.masks.of(rule.condition(self._schema, today))[codes] & (codes >= 0)
-        exposures, names = {"": float(weights[counts].sum())}, {"": ""}
+        n, shown_counts = len(lists), counts[codes] & (codes >= 0)
+        exposures, names = {"": float(weights[shown_counts].sum())}, {"": ""}
         if rule.by is not None:
             exposures = {}
             column = values_of(engine, attribute_of(rule))
-            values = [] if column is None else column.iloc[codes[counts]].tolist()
-            for value, weight in zip(values, weights[counts].tolist(), strict=False):
+            values = [] if column is None else column.iloc[codes[shown_counts]].tolist()
+            for value, weight in zip(values, weights[shown_counts].tolist(), strict=False):
                 if isinstance(value, str) and value:
                     key = value.casefold()
                     names[key] = value
@@ -227,14 +226,16 @@ class ExposureControl:
             state.moments.popleft()
         low, high = aims(rule.at_least, rule.at_most)
         limit = STRONGEST / self._gain(state)
-        for key in {*exposures, *state.groups}:
+        # The queues of all other groups are empty, and stay so without exposure.
+        for key in {*exposures, *state.outside}:
             group = state.groups.setdefault(key, _Group(name=names.get(key, "")))
             earned = exposures.get(key, 0.0)
             group.exposure += earned
             if low is not None:
-                group.lack = float(np.clip(group.lack + low * n - earned, 0.0, limit))
+                group.lack = min(max(group.lack + low * n - earned, 0.0), limit)
             if high is not None:
-                group.excess = float(np.clip(group.excess + earned - high * n, 0.0, limit))
+                group.excess = min(max(group.excess + earned - high * n, 0.0), limit)
+            (state.outside.add if group.lack or group.excess else state.outside.discard)(key)
 
     def _gain(self, state: _Controlled) -> float:
         """Return the standard deviations for each list's exposure that a group lacks."""
@@ -242,11 +243,29 @@ class ExposureControl:
 
     def _offsets_of(self, state: _Controlled) -> Offsets:
         gain = self._gain(state)
+        outside = ((key, state.groups[key]) for key in sorted(state.outside))
         found = (
-            (key, round(gain * (group.lack - group.excess) / STEP) * STEP)
-            for key, group in sorted(state.groups.items())
+            (key, round(gain * (group.lack - group.excess) / STEP) * STEP) for key, group in outside
         )
         return tuple((key, offset) for key, offset in found if offset)
+
+
+def _shares_of(
+    revision: int, state: _Controlled, offsets: Mapping[str, float]
+) -> list[ExposureShare]:
+    n_newest = sum(n for n, _ in state.newest)
+    largest = heapq.nlargest(LARGEST, state.groups.items(), key=lambda one: one[1].exposure)
+    return [
+        ExposureShare(
+            revision,
+            group.name,
+            state.lists,
+            group.exposure / state.lists if state.lists else 0.0,
+            sum(exposures.get(key, 0.0) for _, exposures in state.newest) / max(n_newest, 1),
+            offsets.get(key, 0.0),
+        )
+        for key, group in largest
+    ]
 
 
 def aims(low: float | None, high: float | None) -> tuple[float | None, float | None]:

@@ -16,6 +16,7 @@ from serving.events.store import EventStore, open_store
 from serving.events.tables import SECOND
 from serving.filters.expression import Schema
 from serving.merchandising.exposure_control import (
+    LARGEST,
     STRONGEST,
     ExposureControl,
     aims,
@@ -172,6 +173,22 @@ def test_all_workers_read_the_same_shares_from_the_store(engine: Engine, store: 
     assert one.offsets(4) == ()
     one.step([], engine)
     assert one.shares() == []
+
+
+def test_of_many_groups_the_largest_are_reported(engine: Engine) -> None:
+    found = control()
+    table = engine.model.catalogue.table
+    sellers = [f"S{n}" for n in range(N_ITEMS)]
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setitem(table, "category:seller", sellers)
+        rule = Numbered("r", 1, Rule(name="x", action="exposure", by="seller", at_most=0.05))
+        lists = [shown(n, (n * 7) % 30) for n in range(N_ITEMS)] + many(20, 3)
+        found.count(lists, [rule], engine)
+    shares = found.shares()
+    assert len(shares) == LARGEST
+    assert [one.share for one in shares] == sorted((one.share for one in shares), reverse=True)
+    assert shares[0].group == "S3"
+    assert [one.group for one in shares if one.offset] == ["S3"]
 
 
 def test_bounds_that_are_close_are_aimed_at_their_middle() -> None:
