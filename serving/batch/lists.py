@@ -300,8 +300,10 @@ class _Run:
     def _steps(self, user: str) -> Steps:
         """Return the merchandising rules for a customer, whose profile is in memory."""
         values = self._profiles.attribute_values
+        # As of the start, also after a run that was killed: all lists are under the same rules.
+        started = datetime.fromtimestamp(self._started, UTC)
         return self._book.steps(
-            surface_of(self._plan.request), lambda: values(user, f"user:{user}")
+            surface_of(self._plan.request), lambda: values(user, f"user:{user}"), started
         )
 
     def _asked(self, part: slice) -> _Asked:

@@ -129,11 +129,14 @@ class Turn:
     templates: Templates
     arrange: Arrange | None
 
-    def arranged(self, ranked: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return what was ranked by relevance, in the order that the shop's rules leave."""
+    def arranged(self, ranked: NDArray[np.int64], k: int | None = None) -> NDArray[np.int64]:
+        """Return what was ranked by relevance, in the order that the shop's rules leave.
+
+        k: proposals, where they are others than the turn's.
+        """
         if self.arrange is None or not len(ranked):
             return ranked
-        first = self.arrange(ranked[:ARRANGED].tolist(), self.k)
+        first = self.arrange(ranked[:ARRANGED].tolist(), k or self.k)
         return np.concatenate([np.array(first, dtype=np.int64), ranked[ARRANGED:]])
 
 
@@ -369,8 +372,9 @@ class Conversation:
             wishes = templates.text.language.listed(templates.text.wishes(found.relaxed))
             notes.append(gettext("Nothing is {wishes}.", wishes=wishes))
         question = gettext("What should it be, or whom is it for?")
-        ranked = turn.arranged(self._finder.ranked(found.allowed, state, turn.history))
-        codes = ranked[: min(turn.k, FEW)].tolist()
+        few = min(turn.k, FEW)
+        ranked = turn.arranged(self._finder.ranked(found.allowed, state, turn.history), few)
+        codes = ranked[:few].tolist()
         until_then = gettext("Until then, what others like:")
         text = templates.text.sentences([*notes, question, until_then])
         state.last = [self.engine.ids[code] for code in codes]

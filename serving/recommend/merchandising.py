@@ -129,7 +129,7 @@ class Merchandiser:
             values = self._engine.masks.numbers(step.by)[codes]
             counts = np.isfinite(values)
             if step.condition != TRUE:
-                counts &= self._engine.masks.of(step.condition)[codes]
+                counts &= _have(self._members(step.condition), codes)
             added[counts] += step.amount * standard_scores(values[counts])
         return added
 
@@ -355,6 +355,10 @@ def logged_rules(steps: Steps, placed: Sequence[int]) -> str | None:
 
 def _has(bits: NDArray[np.uint8], code: int) -> bool:
     return bool(bits[code >> 3] >> (7 - (code & 7)) & 1)
+
+
+def _have(bits: NDArray[np.uint8], codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return (bits[codes >> 3] >> (7 - (codes & 7)) & 1).astype(bool)
 
 
 def _within(codes: Iterable[int], most: int, caps: Sequence[_Cap]) -> list[int]:

@@ -166,7 +166,7 @@ class RecommendationService:
         self._live.follow(shopper.profile)
         known, unknown = _known(loaded, body.item_ids, loaded.engine.listed)
         steps = self.steps(body.surface or "rerank", shopper.user_id, shopper.profile, loaded)
-        allowed = loaded.engine.masks.of(steps.excluded)
+        allowed = loaded.engine.mask(Filters(where=steps.excluded, available_only=False))
         excluded = [loaded.engine.ids[code] for code in known if not allowed[code]]
         known = [code for code in known if allowed[code]]
         ranked, placed = RankedList([], [], []), list[int]()
@@ -260,22 +260,14 @@ class RecommendationService:
         user_id: str | None,
         profile: str | None,
         loaded: LoadedModel,
-        surface: str,
     ) -> Condition:
-        """Return the condition of a filter expression for one shopper, whose profile is in memory,
-        and of the merchandising rules that exclude products on a surface.
+        """Return the condition of a filter expression for one shopper, whose profile is in memory.
 
         text: None: no filter.
 
         Raises:
             FilterError: the expression cannot be used.
         """
-        where = self._condition(text, user_id, profile, loaded)
-        return both(where, self.steps(surface, user_id, profile, loaded).excluded)
-
-    def _condition(
-        self, text: str | None, user_id: str | None, profile: str | None, loaded: LoadedModel
-    ) -> Condition:
         if text is None:
             return TRUE
         found = compiled(text, self._schema)
@@ -384,7 +376,7 @@ class RecommendationService:
         steps: Steps = NO_STEPS,
     ) -> Request:
         """Return the request in the codes of a model."""
-        where = self._condition(body.filter, shopper.user_id, shopper.profile, assigned.loaded)
+        where = self.condition(body.filter, shopper.user_id, shopper.profile, assigned.loaded)
         surface = None if body.surface is None else self._surfaces[body.surface]
         made = coded(
             *(body, shopper, assigned.loaded.profiles, self._exclude_seen, surface),

@@ -46,6 +46,11 @@ class Steps:
         return Not(AnyOf(found)) if found else TRUE
 
     @cached_property
+    def exclusions(self) -> Steps:
+        """The steps that exclude products, alone."""
+        return Steps(tuple(one for one in self.all if one.action == "exclude"))
+
+    @cached_property
     def arranges(self) -> bool:
         """Whether a step changes the order of a list."""
         return any(one.action != "exclude" and one.amount for one in self.all)

@@ -167,8 +167,8 @@ const interval = (one, digits) => (one ? `${signed(one.value, digits)} (${signed
 // What each weight of an objective costs and brings: a table and two curves.
 function estimates({ attribute, rows, shoppers, lists, reason }) {
   const heads = [_("Weight"), "NDCG", _("change in NDCG"), _("mean {attribute} shown", { attribute }), _("gain in {attribute} a list", { attribute }), _("change in purchases a list")];
-  const cells = rows.map((one) => [number(one.weight), one.ndcg === null ? "–" : fixed(one.ndcg, 4), interval(one.ndcg_change, 4),
-    one.shown === null ? "–" : fixed(one.shown, 2), one.weight ? interval(one.value.gain, 3) : "–", one.weight ? interval(one.purchases.gain, 4) : "–"]);
+  const cells = rows.map((one, row) => [number(one.weight), one.ndcg === null ? "–" : fixed(one.ndcg, 4), interval(one.ndcg_change, 4),
+    one.shown === null ? "–" : fixed(one.shown, 2), row ? interval(one.value.gain, 3) : "–", row ? interval(one.purchases.gain, 4) : "–"]);
   const why = [reason && _("No NDCG: {reason}", { reason }), ...new Set(rows.slice(1).filter((one) => !one.value.gain).map((one) => _("No gain estimated: {reason}", { reason: one.value.reason })))];
   const labels = rows.map((one) => number(one.weight));
   const curve = (title, values) => (values.some((value) => value === null) ? null

@@ -65,7 +65,8 @@ def root(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(root: Path, make_server: Any) -> Iterator[httpx.Client]:
-    with make_server(root, KEYS).serving() as found:
+    variables = {**KEYS, "BOWERBIRD_SERVE__RULES__POOL": "40"}
+    with make_server(root, variables).serving() as found:
         found.headers["X-API-Key"] = "shop-key"
         yield found
 
@@ -176,6 +177,26 @@ def test_rules_apply_on_all_routes_that_show_products(client: httpx.Client, root
             "SELECT rules FROM impressions WHERE impression_id = ?", [answer["impression_id"]]
         ).fetchone()
     assert json.loads(rules)["placed"] == [1]
+
+
+@pytest.mark.usefixtures("no_rules")
+def test_rules_reorder_only_what_is_ranked_by_relevance(client: httpx.Client, root: Path) -> None:
+    far = {"query": "cup", "k": 5, "offset": 45}
+    before = bodyless(client, "/search", far)
+    put(client, "bury", action="bury", where='colour = "red"', weight=3)
+    put(client, "blues", action="share", where='colour = "blue"', share=1)
+    assert bodyless(client, "/search", far) == before  # behind the pool of 40
+    asked = [{"message": message, "k": 5} for message in ("cups", "cups under £0.50")]
+    ids = []
+    for body in asked:
+        answer = client.post("/conversation", json=body).json()
+        assert len(answer["items"]) == 5
+        ids.append(answer["impression_id"])
+    time.sleep(0.5)
+    with sqlite3.connect(root / "var/events/events.db") as connection:
+        logged = dict(connection.execute("SELECT impression_id, rules FROM impressions"))
+    assert len(json.loads(logged[ids[0]])["rules"]) == 2
+    assert logged[ids[1]] is None  # the nearest in price, in that order
 
 
 def bodyless(client: httpx.Client, route: str, body: dict[str, Any]) -> list[str]:

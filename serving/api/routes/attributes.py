@@ -12,6 +12,7 @@ from components.settings import AttributeType
 from serving.api.middleware import Refused
 from serving.api.routing import auth_of, backend_of
 from serving.events.tables import profile_of
+from serving.filters.conditions import both
 from serving.filters.expression import Schema, compiled
 from serving.filters.syntax import FilterError
 from serving.models.loaded import LoadedModel
@@ -71,9 +72,11 @@ def check_expression(text: str | None, request: Request, place: str = "") -> Non
         raise Refused(422, str(error), f"{place}filter") from error
 
 
-def filters_of(body: Filtered, request: Request, loaded: LoadedModel, surface: str) -> Filters:
+def filters_and_rules(
+    body: Filtered, request: Request, loaded: LoadedModel, surface: str
+) -> tuple[Filters, Steps]:
     """Return the filters of a request that was checked, with the attributes of its shopper, and
-    what merchandising rules exclude on a surface.
+    the merchandising rules of a list that is no impression. What these exclude is in the filters.
 
     Reads the event store where the request names a shopper.
     """
@@ -82,15 +85,10 @@ def filters_of(body: Filtered, request: Request, loaded: LoadedModel, surface: s
     profile = profile_of(body.user_id, body.session_id)
     if profile is not None:
         backend.live.follow(profile)
-    find = backend.recommendations.condition
-    return body.filters(find(body.filter, body.user_id, profile, loaded, surface))
-
-
-def steps_of(body: Filtered, request: Request, loaded: LoadedModel, surface: str) -> Steps:
-    """Return the merchandising rules of a list that is no impression, after ``filters_of``."""
-    profile = profile_of(body.user_id, body.session_id)
-    steps = backend_of(request).recommendations.steps
-    return steps(surface, body.user_id, profile, loaded).uncounted
+    service = backend.recommendations
+    where = service.condition(body.filter, body.user_id, profile, loaded)
+    steps = service.steps(surface, body.user_id, profile, loaded).uncounted
+    return body.filters(both(where, steps.excluded)), steps
 
 
 def _declared(request: Request) -> dict[str, AttributeType]:

@@ -22,6 +22,7 @@ from serving.api.schemas import (
 from serving.api.shopper import headers_of, shopper_of
 from serving.backend import Backend
 from serving.conversation.generation import worded
+from serving.filters.conditions import both
 from serving.languages import AUTO, language
 from serving.recommend.merchandising import logged_rules
 from serving.recommend.types import Filters, RankedList, Shopper
@@ -41,11 +42,13 @@ def converse(
     history = loaded.profiles.history(shopper.user_id, shopper.profile)
     follow = backend.settings.serve.language == AUTO
     recommendations, of_shopper = backend.recommendations, (shopper.user_id, shopper.profile)
-    where = recommendations.condition(body.filter, *of_shopper, loaded, "conversation")
     steps = recommendations.steps("conversation", *of_shopper, loaded)
-    by_rule: set[int] = set()
+    where = both(recommendations.condition(body.filter, *of_shopper, loaded), steps.excluded)
+    applied, by_rule = steps.exclusions, set[int]()  # an order that was asked for has no others
 
     def arrange(ranked: list[int], k: int) -> list[int]:
+        nonlocal applied
+        applied = steps
         listed = RankedList(ranked, [0.0] * len(ranked), ["conversation"] * len(ranked))
         met = Filters(where=where)
         found, placed, _ = loaded.pipeline.rearranged(listed, steps, k, met, history)
@@ -67,7 +70,7 @@ def converse(
         placed = [place for place, code in enumerate(reply.items, 1) if code in by_rule]
         impression_id = backend.impressions.log_items(
             *(shopper, shown, [0.0] * len(shown), loaded.version, "conversation", "conversation"),
-            logged_rules(steps, placed),
+            logged_rules(applied, placed),
         )
     answer = ConversationResponse(
         text="",

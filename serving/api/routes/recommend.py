@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from serving.api.cursors import next_cursor, shown_before
 from serving.api.middleware import Refused
 from serving.api.pools import READING
-from serving.api.routes.attributes import check_filters, filters_of, steps_of
+from serving.api.routes.attributes import check_filters, filters_and_rules
 from serving.api.routing import (
     ACCEPT_LANGUAGE,
     ERRORS,
@@ -146,8 +146,7 @@ async def similar(body: SimilarRequest, request: Request) -> Response:
 
     def find() -> bytes | None:
         loaded = backend.models.current()
-        filters = filters_of(body, request, loaded, "similar")
-        steps = steps_of(body, request, loaded, "similar")
+        filters, steps = filters_and_rules(body, request, loaded, "similar")
         return backend.recommendations.similar(loaded, body.item_ids, body.k, filters, steps)
 
     found = await READING.run(find)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from serving.api.pools import READING
-from serving.api.routes.attributes import check_filters, filters_of, steps_of
+from serving.api.routes.attributes import check_filters, filters_and_rules
 from serving.api.routing import ERRORS, Json, backend_of, within
 from serving.api.schemas import (
     CategoriesResponse,
@@ -35,13 +35,15 @@ def search_response(
         codes = engine.by_popularity[mask[engine.by_popularity]]
         scores = np.zeros(len(codes))
     page = slice(body.offset, body.offset + body.k)
-    # Every page is cut from the same order, which rules change in its first places alone.
-    until = max(page.stop, loaded.pipeline.serve.rules.pool) if steps.arranges else page.stop
-    found = codes[:until].tolist()
-    ranked = RankedList(found, scores[:until].tolist(), ["search"] * len(found))
-    if steps.arranges:
+    pool = max(loaded.pipeline.serve.rules.pool, body.k)
+    # Rules change the order of the pool alone: what follows it is on later pages as it was.
+    is_arranged = steps.arranges and page.start < pool
+    cut = slice(0, max(page.stop, pool)) if is_arranged else page
+    found = codes[cut].tolist()
+    ranked = RankedList(found, scores[cut].tolist(), ["search"] * len(found))
+    if is_arranged:
         ranked = loaded.pipeline.rearranged(ranked, steps, body.k, filters).ranked
-    ranked = ranked.take(range(*page.indices(len(ranked.items))))
+        ranked = ranked.take(range(*page.indices(len(ranked.items))))
     return engine.json_of(ranked, model_version=loaded.version, unknown_items=[], total=len(codes))
 
 
@@ -54,8 +56,8 @@ async def search(body: SearchRequest, request: Request) -> Response:
     loaded = backend.models.current()
 
     def find() -> bytes:
-        filters = filters_of(body, request, loaded, "search")
-        return search_response(loaded, body, filters, steps_of(body, request, loaded, "search"))
+        filters, steps = filters_and_rules(body, request, loaded, "search")
+        return search_response(loaded, body, filters, steps)
 
     return Json(await READING.run(find))
 
@@ -66,9 +68,12 @@ async def facets(body: FacetsRequest, request: Request) -> Response:
     backend = backend_of(request)
     check_filters(body, request)
     loaded = backend.models.current()
-    return Json(
-        await READING.run(lambda: loaded.facets.json(filters_of(body, request, loaded, "search")))
-    )
+
+    def count() -> bytes:
+        filters, _ = filters_and_rules(body, request, loaded, "search")
+        return loaded.facets.json(filters)
+
+    return Json(await READING.run(count))
 
 
 @router.get("/categories", response_model=CategoriesResponse, responses=ERRORS)

@@ -7,8 +7,10 @@ import asyncio
 import json
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -406,6 +408,23 @@ def test_a_killed_run_goes_on_with_the_missing_parts(
         with pytest.raises(Killed):  # another question starts from nothing
             write(shop(), root, {"max_price": 1})
     assert not list((root / "var/recommend_all").rglob("part-*"))
+
+
+def test_a_killed_run_goes_on_under_the_rules_of_its_start(
+    root: Path, shop: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = datetime.now(UTC) + timedelta(seconds=3)
+    pin = {"name": "pin", "action": "pin", "items": ["i50"], "position": 1}
+    with opened(root) as store:
+        content = json.dumps({**pin, "ends": ends.isoformat()})
+        put_rule(store.database, "pin", content, role="operator", author="")
+    with monkeypatch.context() as patched:
+        patched.setitem(batch.ENGINES, "local", counted([], 1))
+        with pytest.raises(Killed):
+            write(shop(), root, {"exclude_seen": False})
+    time.sleep(max(0.0, (ends - datetime.now(UTC)).total_seconds()))
+    found, _ = write(shop(), root, {"exclude_seen": False})
+    assert set(found[found["position"] == 1]["item_id"]) == {"i50"}
 
 
 def test_impressions_are_durable_before_lists_are_published(
