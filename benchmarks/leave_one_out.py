@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from components.arrays import DoubleArray, Int32Array
 from components.data.dataset import DAY, Catalogue, Interactions
 from components.data.holdout import Task
 from components.evaluation.metrics import hit_rate, ndcg
@@ -192,17 +193,21 @@ def fitted(
     return models
 
 
-def figures(model: Recommender, task: Task) -> dict[str, float]:
-    """Return NDCG and HR at 10 with the 95 % interval of the first."""
-    ids, _ = model.recommend(task.histories, 10)
+def figures(ids: Int32Array, task: Task) -> dict[str, float]:
+    """Return NDCG and HR at 10 of lists (users, k) with the 95 % interval of the first."""
     each = ndcg(ids, task.targets)
+    return {**mean(each), "hr@10": float(hit_rate(ids, task.targets).mean())}
+
+
+def mean(each: DoubleArray) -> dict[str, float]:
+    """Return the mean of users' NDCG at 10 with its 95 % interval."""
     low, high = interval(each, 500, 0)
-    return {
-        "ndcg@10": float(each.mean()),
-        "low": low,
-        "high": high,
-        "hr@10": float(hit_rate(ids, task.targets).mean()),
-    }
+    return {"ndcg@10": float(each.mean()), "low": low, "high": high}
+
+
+def lists(model: Recommender, task: Task) -> Int32Array:
+    """Return int32 (users, 10): the lists of a task's users."""
+    return model.recommend(task.histories, 10)[0]
 
 
 def hybrid(
@@ -246,14 +251,14 @@ def main() -> None:
     later = fitted(names, settings, parts["test"][0], catalogue, kept / "with")
     forms["with"] = (later, parts["test"][0])
     rows = []
-    test = parts["test"][1]
+    validation, test = parts["validation"][1], parts["test"][1]
     for name in names:
-        found = figures(earlier[name], parts["validation"][1])
+        found = figures(lists(earlier[name], validation), validation)
         rows.append({"model": name, "form": "validation", **found})
         print(rows[-1], flush=True)
     for form, (models, train) in forms.items():
         for name in names:
-            rows.append({"model": name, "form": form, **figures(models[name], test)})
+            rows.append({"model": name, "form": form, **figures(lists(models[name], test), test)})
             print(rows[-1], flush=True)
         variants = {"hybrid": members}
         if arguments.ablation and form == "with":
@@ -261,7 +266,7 @@ def main() -> None:
             variants |= TEXT_SOURCES
         for title, chosen in variants.items():
             model = hybrid(chosen, settings, earlier, models, parts, catalogue, train)
-            rows.append({"model": title, "form": form, **figures(model, test)})
+            rows.append({"model": title, "form": form, **figures(lists(model, test), test)})
             print(rows[-1], flush=True)
     write(pd.DataFrame(rows), arguments.folder.name)
 

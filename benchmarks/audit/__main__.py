@@ -7,13 +7,13 @@ taken from its cache in ``var/benchmarks``. What is chosen (models and parameter
 features, thresholds, seeds) is written to ``benchmarks/results/audit_NAME_choices.json`` before
 the test items are read; where that file says something else, the audit stops.
 
-Parts, each of which is computed once and kept in ``var/benchmarks/NAME/audit/FORMS``:
+Parts, each of which is computed once and kept in ``var/benchmarks/NAME/audit/FORMS-DIGEST``,
+the digest of the choices and of ``--kept``:
 
 - targets: each test item is replaced by one drawn from the items that the user does not have, and
-  everything is learned again. Whatever differs has read them. The figures on these targets, and on
-  test items exchanged between users, must be at chance. Models of
-  ``--kept`` are not fitted again, if their training data is byte for byte the same; the part
-  codes leaves them out.
+  everything is learned again. Whatever differs has read them. The figures on these targets must be
+  at chance. Models of ``--kept`` are not fitted again, if their training data is byte for byte the
+  same; the part codes leaves them out.
 - features: the ranker without groups of its features, on both forms.
 - ids: whether ids ascend along sequences, and lists that follow the ids.
 - codes: item codes in a random order, everything fitted again.
@@ -34,6 +34,7 @@ import json
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +51,16 @@ from benchmarks.leave_one_out import (
     RANK,
     RESULTS,
     chosen_settings,
+    figures,
+    mean,
     read,
     with_values,
 )
 from benchmarks.speed import export
-from components.arrays import DoubleArray, Int32Array, Int64Array
+from components.arrays import DoubleArray, Int64Array
 from components.data.dataset import item_text
-from components.data.holdout import Task
-from components.evaluation.metrics import hit_rate, ndcg
-from components.evaluation.protocol import interval, paired_p_value
+from components.evaluation.metrics import ndcg
+from components.evaluation.protocol import paired_p_value
 from components.recommenders.factory import build
 from components.settings import load_settings
 
@@ -114,24 +116,12 @@ def drawn(n_users: int, users: int) -> Int64Array | None:
     return np.sort(np.random.default_rng(SEED).choice(n_users, users, replace=False))
 
 
-def figure(ids: Int32Array, task: Task) -> dict[str, float]:
-    """Return NDCG@10 with its interval, and HR@10."""
-    each = ndcg(ids, task.targets)
-    return {**mean(each), "hr": float(hit_rate(ids, task.targets).mean())}
-
-
-def mean(each: DoubleArray) -> dict[str, float]:
-    low, high = interval(each, 500, 0)
-    return {"ndcg": float(each.mean()), "low": low, "high": high}
-
-
 @dataclass(frozen=True)
 class Audit:
     """The parts of the audit; each returns what JSON can hold.
 
-    frame: the interactions
-    as they are in the folder. columns: of the folder's files, by name. kept: models that are fitted
-    only once. seeds: of the ranker. work: for what is computed.
+    frame: the interactions as they are in the folder. columns: of the folder's files, by name.
+    kept: models that are fitted only once. seeds: of the ranker. work: for what is computed.
     """
 
     shop: Shop
@@ -142,56 +132,54 @@ class Audit:
     seeds: Sequence[int]
     work: Path
 
+    @cached_property
     def tables(self) -> dict[str, Table]:
-        """Return the test users' candidates in each form."""
+        """The test users' candidates in each form."""
         histories = self.shop.test[1].histories
         return {form: Table.of(self.shop.hybrid(form), histories) for form in self.forms}
 
     def targets(self) -> dict[str, Any]:
         """Return what changes with other targets, and the figures on them."""
-
         other = replace(
             self.shop,
             x=targets.redrawn(self.shop.x, SEED),
             place=self.work / "redrawn",
-            like=self.shop.ranker,
         )
-        exchanged = replace(self.shop, x=targets.exchanged(self.shop.x, SEED)).test[1]
         if self.kept:
             other.take_models(self.shop, self.kept)
-        changed, rows = targets.check(self.shop.learned(), other.learned(), exchanged)
+        changed, rows = targets.check(self.shop.learned(), other.learned())
         return {
             "changed": changed,
             "rows": rows,
             "kept": list(self.kept),
         }
 
-    def features(self, tables: dict[str, Table]) -> list[dict[str, Any]]:
+    def features(self) -> list[dict[str, Any]]:
         """Return the figures of the ranker without groups of features, by form."""
         _, validation = self.shop.validation
         _, test = self.shop.test
         settings, seed, n = self.shop.settings.rank, self.shop.settings.seed, len(test.users)
-        whole = {form: tables[form].lists(self.shop.ranker, n) for form in tables}
+        whole = {form: one.lists(self.shop.ranker, n) for form, one in self.tables.items()}
         rows = [
-            {"without": "", "form": form, **figure(ids, test), "p": 1.0}
+            {"without": "", "form": form, **figures(ids, test), "p": 1.0}
             for form, ids in whole.items()
         ]
         for name, group in rankers.GROUPS.items():
             fewer = self.shop.training.without(group)
-            ranker = fewer.fit_like(self.shop.ranker, validation.targets, settings, seed)
-            for form, table in tables.items():
+            ranker = fewer.fit(validation.targets, settings, seed, like=self.shop.ranker)
+            for form, table in self.tables.items():
                 ids = table.without(group).lists(ranker, n)
                 p = paired_p_value(*(ndcg(one, test.targets) for one in (whole[form], ids)))
-                rows.append({"without": name, "form": form, **figure(ids, test), "p": p})
+                rows.append({"without": name, "form": form, **figures(ids, test), "p": p})
                 print(rows[-1], flush=True)
         return rows
 
-    def rare(self, tables: dict[str, Table]) -> list[dict[str, Any]]:
+    def rare(self) -> list[dict[str, Any]]:
         """Return, by an item's events in the training data of the form without, the share of the
         test targets, of the listed items, and the figure of the users who bought such items."""
         train, test = self.shop.validation[0], self.shop.test[1]
         counts = np.bincount(train.items, minlength=train.n_items)
-        ids = tables["without"].lists(self.shop.ranker, len(test.users))
+        ids = self.tables["without"].lists(self.shop.ranker, len(test.users))
         each = ndcg(ids, test.targets)
         wanted, listed = counts[test.targets.indices], counts[ids[ids >= 0]]
         rows = []
@@ -227,7 +215,7 @@ class Audit:
         """Return the figures under item codes in another order."""
         x, catalogue = self.shop.x, self.shop.catalogue
         members = [name for name in self.shop.members if name not in self.kept]
-        ours = replace(self.shop, members=members, like=self.shop.ranker)
+        ours = replace(self.shop, members=members)
         renamed, renamed_catalogue, _ = order.relabelled(x, catalogue, SEED)
         theirs = replace(
             ours, x=renamed, catalogue=renamed_catalogue, place=self.work / "relabelled"
@@ -256,8 +244,9 @@ class Audit:
         for part in (0, 1):
             rows, rest = np.flatnonzero(half == part), np.flatnonzero(half != part)
             places = np.flatnonzero(np.isin(validation.users, test.users[rest]))
-            ranker = shop.training.of_users(places).fit_like(
-                shop.ranker, validation.targets[places], shop.settings.rank, shop.settings.seed
+            ranker = shop.training.of_users(places).fit(
+                *(validation.targets[places], shop.settings.rank, shop.settings.seed),
+                like=shop.ranker,
             )
             for values, table, one in zip(found, tables, asked, strict=True):
                 ids = table.of_users(rows).lists(ranker, len(rows))
@@ -280,13 +269,13 @@ class Audit:
             "rows": rows_,
         }
 
-    def texts(self, tables: dict[str, Table]) -> dict[str, Any]:
+    def texts(self) -> dict[str, Any]:
         """Return figures without the users whose target nearly repeats their history, and what of
         the folder was read."""
         _, test = self.shop.test
         similarity = texts.nearest(self.shop.catalogue.table["title"].tolist(), test)
         found = {}
-        for form, table in tables.items():
+        for form, table in self.tables.items():
             ids = table.lists(self.shop.ranker, len(test.users))
             found[form] = texts.rows(ndcg(ids, test.targets), similarity)
         table = self.shop.catalogue.table
@@ -294,14 +283,14 @@ class Audit:
         alone = [one.strip() for one in item_text(table)] == titles
         return {"rows": found, "titles alone": alone, "columns": self.columns}
 
-    def independent(self, tables: dict[str, Table]) -> list[dict[str, Any]]:
+    def independent(self) -> list[dict[str, Any]]:
         """Return the figures of trec_eval and ours on the written lists."""
         _, test = self.shop.test
         place = self.work / "lists"
         place.mkdir(parents=True, exist_ok=True)
         independent.write_qrels(test, place / "qrels.txt")
         rows = []
-        for form, table in tables.items():
+        for form, table in self.tables.items():
             lists = {"hybrid": table.lists(self.shop.ranker, len(test.users))}
             for name, model in self.shop.models(form).items():
                 lists[name] = model.recommend(test.histories, 10)[0]
@@ -309,8 +298,8 @@ class Audit:
                 file = place / f"{form}-{name}.txt"
                 independent.write_run(ids, file)
                 theirs = independent.trec_eval(file, place / "qrels.txt")
-                ours = figure(ids, test)
-                gap = max(abs(theirs["ndcg@10"] - ours["ndcg"]), abs(theirs["hr@10"] - ours["hr"]))
+                ours = figures(ids, test)
+                gap = max(abs(theirs[key] - ours[key]) for key in ("ndcg@10", "hr@10"))
                 rows.append({"model": name, "form": form, **theirs, "gap": gap})
         return rows
 
@@ -329,23 +318,23 @@ class Audit:
             ours = build(name, settings).fit(train, self.shop.catalogue)
             found = (np.load(out)["ids"][test.users], ours.recommend(test.histories, 10)[0])
             p = paired_p_value(*(ndcg(ids, test.targets) for ids in found))
-            theirs_, ours_ = (figure(ids, test) for ids in found)
+            theirs_, ours_ = (figures(ids, test) for ids in found)
             rows.append({"model": title, "theirs": theirs_, "ours": ours_, "p": p})
             print(rows[-1], flush=True)
         return rows
 
-    def spread(self, tables: dict[str, Table]) -> list[dict[str, Any]]:
+    def spread(self) -> list[dict[str, Any]]:
         """Return the hybrid's figures with rankers of other seeds over the same models."""
         _, validation = self.shop.validation
         _, test = self.shop.test
         rows = []
         for seed in self.seeds:
-            ranker = self.shop.training.fit_like(
-                self.shop.ranker, validation.targets, self.shop.settings.rank, seed
+            ranker = self.shop.training.fit(
+                validation.targets, self.shop.settings.rank, seed, like=self.shop.ranker
             )
-            for form, table in tables.items():
+            for form, table in self.tables.items():
                 ids = table.lists(ranker, len(test.users))
-                rows.append({"seed": seed, "form": form, "fitted": "ranker", **figure(ids, test)})
+                rows.append({"seed": seed, "form": form, "fitted": "ranker", **figures(ids, test)})
                 print(rows[-1], flush=True)
         return rows
 
@@ -382,25 +371,26 @@ def main(command: Sequence[str] | None = None) -> None:
     kept = [name for name in arguments.kept.split(",") if name in members]
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
     name = arguments.folder.name
-    written_down(
-        choices(members, seeds, arguments.users), arguments.results / f"audit_{name}_choices.json"
-    )
+    chosen = choices(members, seeds, arguments.users)
+    written_down(chosen, arguments.results / f"audit_{name}_choices.json")
     x, catalogue = read(arguments.folder)
     place = Path("var/benchmarks") / name
-    some = drawn(x.n_users, arguments.users)
-    shop = Shop(x, catalogue, chosen_settings(load_settings()), members, place, some)
+    some, settings = drawn(x.n_users, arguments.users), chosen_settings(load_settings())
+    most = settings.rank.max_users
+    if 0 < most < (x.n_users if some is None else len(some)):
+        raise SystemExit(f"--users: at most {most}, the users that the ranker learns from")
+    shop = Shop(x, catalogue, settings, members, place, some)
     frame = pd.read_parquet(arguments.folder / "interactions.parquet")
     columns = {
         file.name: pq.read_schema(file).names for file in sorted(arguments.folder.glob("*.parquet"))
     }
     audit = Audit(shop, frame, columns, forms, kept, seeds, place / "audit")
-    tables = audit.tables()
     found = {
-        "features": lambda: audit.features(tables),
-        "rare": lambda: audit.rare(tables),
-        "seeds": lambda: audit.spread(tables),
-        "texts": lambda: audit.texts(tables),
-        "independent": lambda: audit.independent(tables),
+        "features": audit.features,
+        "rare": audit.rare,
+        "seeds": audit.spread,
+        "texts": audit.texts,
+        "independent": audit.independent,
         "targets": audit.targets,
         "ties": audit.ties,
         "ids": audit.ids,
@@ -408,7 +398,8 @@ def main(command: Sequence[str] | None = None) -> None:
     }
     if arguments.peer:
         found["peer"] = lambda: audit.peers(arguments.peer.absolute())
-    kept_in = audit.work / "-".join(forms)
+    key = targets.digest(json.dumps([chosen, kept]).encode())
+    kept_in = audit.work / f"{'-'.join(forms)}-{key[:8]}"
     results = {}
     for one, part in found.items():
         results[one] = once(kept_in / f"{one}.json", part)

@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.audit.targets import ALPHA, Chance, shares_of
+from benchmarks.leave_one_out import mean
 from components.arrays import BoolArray, DoubleArray, Int32Array, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
 from components.data.holdout import Task
 from components.evaluation.metrics import ndcg
-from components.evaluation.protocol import interval, paired_p_value
+from components.evaluation.protocol import paired_p_value
 from components.recommenders.base import MISSING
 
 LOOK = 40
@@ -63,14 +64,11 @@ def readers(task: Task, orders: Mapping[str, IntArray]) -> list[dict[str, Any]]:
             ids = next_ids(task.histories, order, step)
             each = ndcg(ids, task.targets)
             expected = Chance.of(ids, task, shares_of(task.targets))
-            low, high = interval(each, 500, 0)
             p = expected.p_above(each)
             rows.append(
                 {
                     "order": f"{name}, {way}",
-                    "ndcg": float(each.mean()),
-                    "low": low,
-                    "high": high,
+                    **mean(each),
                     "chance": float(expected.means.mean()),
                     "p": p,
                     "leak": p < ALPHA,
@@ -102,15 +100,12 @@ def same_figures(
     rows = []
     for name, ids in first.items():
         before, after = ndcg(ids, task.targets), ndcg(second[name], other.targets)
-        low, high = interval(after, 500, 0)
         p = paired_p_value(before, after)
         rows.append(
             {
                 "model": name,
                 "before": float(before.mean()),
-                "ndcg": float(after.mean()),
-                "low": low,
-                "high": high,
+                **mean(after),
                 "same": float((before == after).mean()),
                 "p": p,
                 "leak": p < ALPHA,

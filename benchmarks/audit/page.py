@@ -17,7 +17,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
-def within(one: dict[str, float], key: str = "ndcg") -> str:
+def within(one: dict[str, float], key: str = "ndcg@10") -> str:
     """Return a figure with its interval."""
     return f"{one[key]:.4f} ({one['low']:.4f} to {one['high']:.4f})"
 
@@ -69,7 +69,9 @@ def _headline(features: list[dict[str, Any]]) -> list[str]:
         ("hybrid without all statistics of the item", "all statistics of the item"),
     ):
         each = {row["form"]: row for row in features if row["without"] == group}
-        rows.append([title, *(f"{within(each[form])}, {each[form]['hr']:.4f}" for form in forms)])
+        rows.append(
+            [title, *(f"{within(each[form])}, {each[form]['hr@10']:.4f}" for form in forms)]
+        )
     return table(["NDCG@10, HR@10", *(f"{form} the validation item" for form in forms)], rows)
 
 
@@ -82,21 +84,16 @@ def _targets(found: dict[str, Any]) -> list[str]:
         "Each test item is replaced by one drawn evenly from those that the user does not have, "
         "and everything is learned again. Byte for byte different (training data, models, item "
         f"statistics, ranker): {', '.join(found['changed']) or 'nothing'}.{kept} The lists' "
-        "figures on these targets, and on the test items exchanged between users; chance is "
-        f"computed; p is one-sided. Above chance: "
-        f"{', '.join(leaks) or 'none'}.",
+        "figures on their own targets and on these; chance is computed; p is one-sided. Above "
+        f"chance: {', '.join(leaks) or 'none'}.",
         "",
         *table(
-            ["model", "own", "redrawn", "chance", "p", "exchanged", "chance", "p"],
+            ["model", "own", "redrawn", "chance", "p"],
             [
                 [
                     row["model"],
                     f"{row['own']:.4f}",
-                    *(
-                        text
-                        for one in (row["redrawn"], row["exchanged"])
-                        for text in (within(one), f"{one['chance']:.4f}", p_value(one["p"]))
-                    ),
+                    *(within(row), f"{row['chance']:.4f}", p_value(row["p"])),
                 ]
                 for row in found["rows"]
             ],
@@ -118,7 +115,7 @@ def _features(features: list[dict[str, Any]], rare: list[dict[str, Any]]) -> lis
                     row["form"],
                     row["without"] or "–",
                     within(row),
-                    f"{row['hr']:.4f}",
+                    f"{row['hr@10']:.4f}",
                     p_value(row["p"]) if row["without"] else "",
                 ]
                 for row in sorted(features, key=lambda row: row["form"], reverse=True)
@@ -281,7 +278,7 @@ def _seeds(rows: list[dict[str, Any]]) -> list[str]:
         *table(
             ["form", "fitted again", "seed", "NDCG@10", "HR@10"],
             [
-                [row["form"], row["fitted"], str(row["seed"]), within(row), f"{row['hr']:.4f}"]
+                [row["form"], row["fitted"], str(row["seed"]), within(row), f"{row['hr@10']:.4f}"]
                 for row in sorted(rows, key=lambda row: row["form"], reverse=True)
             ],
         ),

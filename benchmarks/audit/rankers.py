@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import lightgbm as lgb
 import numpy as np
 import scipy.sparse as sp
 
@@ -88,30 +87,16 @@ class Table:
         )
         return replace(self, pairs=pairs)
 
-    def fit(self, targets: sp.csr_matrix, settings: Rank, seed: int) -> Ranker:
-        """Return the ranker that ``Hybrid.fit_ranker`` would fit on these columns."""
-        return fit_ranker(self.pairs, targets, self.unsold, self.names, settings, seed)
+    def fit(
+        self, targets: sp.csr_matrix, settings: Rank, seed: int, like: Ranker | None = None
+    ) -> Ranker:
+        """Return the ranker that ``Hybrid.fit_ranker`` would fit on these columns and all users.
 
-    def fit_like(self, ranker: Ranker, targets: sp.csr_matrix, settings: Rank, seed: int) -> Ranker:
-        """Return the ranker of these columns with as many trees as ``ranker``, which ``fit``
-        returned: without its cross-validation, in a fifth of the time.
-
-        With the same columns, targets and seed it is the same ranker byte for byte.
+        like: has as many trees as the ranker shall have, which saves the cross-validation, four
+        fifths of the time; None: their number is chosen.
         """
-        rows, items = self.pairs.rows, self.pairs.items
-        labels = np.asarray(targets[rows, items]).ravel() > 0
-        hits = np.bincount(rows, weights=labels, minlength=targets.shape[0]) > 0
-        chosen = hits[rows]
-        unsold = targets @ self.unsold.astype(np.float32) > 0
-        data = lgb.Dataset(
-            self.pairs.features[chosen],
-            label=labels[chosen].astype(np.int8),
-            group=np.bincount(rows[chosen], minlength=len(hits))[hits],
-            weight=np.where(unsold, settings.unsold_weight, 1.0)[rows[chosen]],
-            feature_name=self.names,
-        )
-        parameters = {**ranker.booster.params, "seed": seed}
-        return Ranker(lgb.train(parameters, data, num_boost_round=ranker.booster.num_trees()))
+        trees = None if like is None else like.booster.num_trees()
+        return fit_ranker(self.pairs, targets, self.unsold, self.names, settings, seed, trees)
 
     def lists(self, ranker: Ranker, n_users: int, k: int = 10) -> Int32Array:
         """Return int32 (n_users, k): the best candidates of each user."""

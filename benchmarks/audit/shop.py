@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.audit.rankers import Table
-from benchmarks.audit.targets import Learned, digest, shares_of
+from benchmarks.audit.targets import Learned, digest
 from benchmarks.leave_one_out import fitted
 from components.arrays import Int64Array
 from components.data.dataset import Catalogue, Interactions
@@ -33,8 +33,7 @@ class Shop:
 
     members: names of the hybrid's models. place: of fitted models, ``without`` and ``with`` the
     validation items. users: int64, ascending, those whose validation items the ranker learns from
-    and whose test items are ranked; None: all. Models learn from all users. like: a ranker whose
-    number of trees is taken; None: it is chosen by cross-validation.
+    and whose test items are ranked; None: all. Models learn from all users.
     """
 
     x: Interactions
@@ -43,7 +42,6 @@ class Shop:
     members: Sequence[str]
     place: Path
     users: Int64Array | None = None
-    like: Ranker | None = None
 
     @cached_property
     def validation(self) -> tuple[Interactions, Task]:
@@ -102,8 +100,7 @@ class Shop:
             digests[name] = digest(file.read_bytes())
         found = {"hybrid": hybrid, **models}
         lists = {name: model.recommend(test.histories, 10)[0] for name, model in found.items()}
-        shares = shares_of(leave_one_out_task(self.x)[1].targets)
-        return Learned(test, shares, digests, lists)
+        return Learned(test, digests, lists)
 
     def take_models(self, other: Shop, names: Sequence[str]) -> None:
         """Copy models that ``other`` fitted on the same data, instead of fitting them again.

@@ -72,13 +72,15 @@ def fit_ranker(
     names: list[str],
     settings: Rank,
     seed: int,
+    trees: int | None = None,
 ) -> Ranker:
     """Return a ranker that puts the targets first among the candidates.
 
     targets: CSR (users, items), nonzero where the user of that row bought the item. unsold: bool
-    (items,). names: of the features. The number of trees (at most ``rank.trees``) is chosen by
-    cross-validation over the users (NDCG@10); then all users train that many. A single holdout of a
-    fifth of the users would choose by chance: 5 to 215 trees on the embedded shop.
+    (items,). names: of the features. trees: their number; None: it is chosen, at most
+    ``rank.trees``, by cross-validation over the users (NDCG@10), and then all users train that
+    many. A single holdout of a fifth of the users would choose by chance: 5 to 215 trees on the
+    embedded shop.
 
     A user who bought an unsold item has weight ``rank.unsold_weight``: these users are few, and
     without it the ranker puts all sold items before all unsold ones.
@@ -125,21 +127,23 @@ def fit_ranker(
         "force_row_wise": True,
         "verbosity": -1,
     }
-    fold = np.zeros(n_users, dtype=np.int64)
-    fold[hits] = np.random.default_rng(seed).permutation(n_hits) % FOLDS  # none of them is empty
-    validated = lgb.cv(
-        parameters,
-        data,
-        num_boost_round=settings.trees,
-        folds=[
-            (np.flatnonzero(fold[rows] != one), np.flatnonzero(fold[rows] == one))
-            for one in range(FOLDS if n_hits < MANY_USERS else 1)
-        ],
-        callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
-    )
-    by_round = validated["valid ndcg@10-mean"]
-    assert isinstance(by_round, list)
-    return Ranker(lgb.train(parameters, data, num_boost_round=len(by_round)))
+    if trees is None:
+        fold = np.zeros(n_users, dtype=np.int64)
+        fold[hits] = np.random.default_rng(seed).permutation(n_hits) % FOLDS  # none is empty
+        validated = lgb.cv(
+            parameters,
+            data,
+            num_boost_round=settings.trees,
+            folds=[
+                (np.flatnonzero(fold[rows] != one), np.flatnonzero(fold[rows] == one))
+                for one in range(FOLDS if n_hits < MANY_USERS else 1)
+            ],
+            callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
+        )
+        by_round = validated["valid ndcg@10-mean"]
+        assert isinstance(by_round, list)
+        trees = len(by_round)
+    return Ranker(lgb.train(parameters, data, num_boost_round=trees))
 
 
 def _entries(matrix: sp.csr_matrix, rows: IntArray, columns: IntArray) -> FloatArray:
