@@ -375,6 +375,7 @@ def tune(
     worker: int = typer.Option(
         0, min=0, help="number of this process among several that share a search; no report"
     ),
+    study: str = typer.Option(None, help="refuse to work on another study than this", hidden=True),
 ) -> None:
     """Search a model's hyper-parameters on the validation window; continues a killed search."""
     from components.settings import SettingsError, load_settings
@@ -403,11 +404,13 @@ def tune(
         from components.recommenders.tuning import tune as search
 
         with errors_in_one_line(FileNotFoundError, ValueError):
-            study = search(model, settings, ROOT, trials, timeout, metric=ndcg, worker=worker)
+            found = search(
+                *(model, settings, ROOT, trials, timeout), metric=ndcg, worker=worker, shared=study
+            )
             if worker:
                 return
-            typer.echo(f"best on validation: NDCG@10 {study.best_value:.4f}, for params.yaml:")
-            typer.echo(snippet(study, model))
+            typer.echo(f"best on validation: NDCG@10 {found.best_value:.4f}, for params.yaml:")
+            typer.echo(snippet(found, model))
     typer.echo(f"report: {folder}")
 
 

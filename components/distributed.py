@@ -38,6 +38,17 @@ def open_accelerator() -> Accelerator:
     return Accelerator(cpu=not torch.accelerator.is_available())
 
 
+def check_same(accelerator: Accelerator, value: object, differs: str) -> None:
+    """Raise ``ValueError`` with the message ``differs`` where the processes have other values."""
+    if accelerator.num_processes == 1:
+        return
+    from accelerate.utils import gather_object
+
+    values = gather_object([value])
+    if any(one != values[0] for one in values):
+        raise ValueError(differs)
+
+
 def average_gradients(accelerator: Accelerator, parameters: Sequence[torch.nn.Parameter]) -> None:
     """Average the gradients of ``parameters`` over the processes, in place."""
     if accelerator.num_processes == 1:

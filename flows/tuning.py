@@ -8,6 +8,7 @@ of the flow, also on other machines with the same data, work on the same search.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,11 +28,17 @@ MOST_WORKERS = 64
 
 
 @task(task_run_name="worker {worker}")
-def search(model: str, trials: int, timeout: float | None, worker: int) -> None:
-    """Work on the search until it has ``trials`` finished ones or ``timeout`` seconds passed."""
-    command = ["tune", model, "--trials", str(trials), "--worker", str(worker)]
-    if timeout is not None:
-        command += ["--timeout", str(timeout)]
+def search(model: str, study: str, trials: int, deadline: float | None, worker: int) -> None:
+    """Work on a study until it has ``trials`` finished ones or the deadline passed.
+
+    deadline: seconds since 1970, the same for a worker that is started again.
+    """
+    command = ["tune", model, "--trials", str(trials), "--worker", str(worker), "--study", study]
+    if deadline is not None:
+        left = deadline - time.time()
+        if left <= 0:
+            return
+        command += ["--timeout", str(left)]
     run_command([sys.executable, "-m", "bowerbird", *command], f"worker {worker}")
 
 
@@ -77,6 +84,7 @@ def tuning(
                 pull(root, force=True)
         # Before the workers, which would all make the tables and the first trial.
         study = open_study(model, settings, root)
+        deadline = None if timeout is None else time.time() + timeout
         retried = search.with_options(
             retries=settings.flows.retries,
             retry_delay_seconds=settings.flows.retry_delay_seconds,
@@ -84,7 +92,8 @@ def tuning(
         # Other runs have other samplers.
         first = 1 + UUID(runtime.flow_run.id).int % 1_000_000
         futures = [
-            retried.submit(model, trials, timeout, first + number) for number in range(workers)
+            retried.submit(model, study.study_name, trials, deadline, first + number)
+            for number in range(workers)
         ]
         wait(futures)
         fail_dead_trials(study)

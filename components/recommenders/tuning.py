@@ -220,18 +220,26 @@ def tune(
     *,
     metric: Metric,
     worker: int = 0,
+    shared: str | None = None,
 ) -> optuna.Study:
     """Search until ``trials`` are finished, those of earlier runs included, or ``timeout`` passed.
 
     timeout: seconds. metric: NDCG@10 (``evaluation.metrics.ndcg``), which the caller passes since
     recommenders do not know the evaluation. worker: as in ``open_study``; of several that end at
-    once each may finish one trial more. The first trial is what params.yaml has now. Writes the
-    report, unless it is a worker above 0.
+    once each may finish one trial more. shared: the name of the study that the workers share; None:
+    that of the present data. The first trial is what params.yaml has now. Writes the report, unless
+    it is a worker above 0.
 
     Raises:
-        ValueError: the model has nothing to search, or the storage's URL is wrong.
+        ValueError: the model has nothing to search, the storage's URL is wrong, or the shared study
+            is of other data or settings.
         FileNotFoundError: the data are not prepared.
     """
+    if shared is not None and study_name(model, settings, root) != shared:
+        raise ValueError(
+            f"the search {shared} is not of the data and settings of {root.resolve()}: they "
+            "changed since it began, or are not those of its first process; start it again"
+        )
     study = open_study(model, settings, root, worker)
     if n_finished(study) < trials:
         vectors = root / "models/vectors"

@@ -213,7 +213,7 @@ def test_workers_of_a_flow_share_a_search_and_one_may_die(
                 continue
             for one in running:
                 one.suspend()
-            time.sleep(0.5)  # PostgreSQL still commits what was sent before
+            time.sleep(3)  # PostgreSQL still commits what was sent before
             inside = trials(TrialState.RUNNING)
             if len(inside) == 2:  # each is in the middle of one
                 killed = running[0]
@@ -255,9 +255,22 @@ def test_several_workers_need_a_server_of_databases(
 
 def test_workers_have_samplers_of_their_own(shop: tuple[Path, Settings]) -> None:
     root, settings = shop
-    asked = []
-    for worker in (0, 1, 2, 1_000_000):
-        study = tuning.open_study("popularity", settings, root, worker)
-        trial = study.ask({"half_life_days": optuna.distributions.FloatDistribution(1, 400)})
-        asked.append(trial.params["half_life_days"])
-    assert len(set(asked)) == 4
+    # All are open before the first proposes: the number of trials, too, changes a sampler's seed.
+    studies = [
+        tuning.open_study("popularity", settings, root, worker) for worker in (0, 1, 2, 1_000_000)
+    ]
+    space = {"half_life_days": optuna.distributions.FloatDistribution(1, 400)}
+    studies[0].ask(space)  # the present settings
+    values = [study.ask(space).params["half_life_days"] for study in studies]
+    assert len(set(values)) == 4
+
+
+def test_a_worker_of_a_search_of_other_data_is_refused(shop: tuple[Path, Settings]) -> None:
+    root, settings = shop
+    ours = tuning.study_name("popularity", settings, root)
+    with pytest.raises(ValueError, match="popularity-0000 is not of the data and settings of"):
+        tuning.tune(
+            "popularity", settings, root, 1, metric=ndcg, worker=1, shared="popularity-0000"
+        )
+    study = tuning.tune("popularity", settings, root, 1, metric=ndcg, worker=1, shared=ours)
+    assert tuning.n_finished(study) == 1

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from components.arrays import DoubleArray, FloatArray, Int64Array, IntArray
 from components.data.dataset import Interactions
 from components.device import best_device, fast_at_bf16
-from components.distributed import average, average_gradients, open_accelerator
+from components.distributed import average, average_gradients, check_same, open_accelerator
 from components.progress import progress
 from components.recommenders.kernels.losses import sampled_softmax_loss, softmax_loss
 from components.settings import Sequential as SequentialSettings
@@ -279,6 +279,11 @@ class Training:
         optimiser = torch.optim.AdamW(parameters, lr=s.learning_rate, fused=True)
         mark = self._fingerprint(train)
         self.losses = self._resume(optimiser, mark)
+        check_same(
+            *(self.accelerator, (mark, len(self.losses))),
+            "sequential: the processes have other data, settings or epochs in the checkpoint "
+            f"{self.checkpoint}: on several machines they need one folder",
+        )
         step_loss = self._full_loss if len(counts) <= s.full_softmax_items else self._sampled_loss
         self.network.train()
         done = len(self.losses)

@@ -26,6 +26,7 @@ from tests.components.recommenders.models.sasrec.ring import SMALL, in_a_ring
 
 folder, killed_after, changes = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
 process = os.environ["RANK"]
+state = folder / (process if sys.argv[4:] else "") / "state.safetensors"
 keep = Training._keep
 
 def kept(self, *arguments):
@@ -36,7 +37,7 @@ def kept(self, *arguments):
 
 Training._keep = kept
 train, catalogue = in_a_ring()
-training = Training(SMALL.model_copy(update=changes), 1, folder / "state.safetensors")
+training = Training(SMALL.model_copy(update=changes), 1, state)
 training.fast = False  # in bf16 a batch and its halves are rounded differently
 network, vectors = training.run(train, catalogue.vectors)
 (folder / f"losses-{process}.json").write_text(json.dumps(training.losses))
@@ -96,6 +97,18 @@ def test_a_killed_training_in_two_processes_goes_on(tmp_path: Path) -> None:
     assert (killed / "state.safetensors").exists()
     assert losses(killed, 2, {"epochs": 5}) == whole
     assert not (killed / "state.safetensors").exists()
+
+
+@pytest.mark.slow
+def test_processes_do_not_go_on_from_other_epochs(tmp_path: Path) -> None:
+    """As on two machines without a common folder: the second has no checkpoint."""
+    losses(tmp_path, 2, {"epochs": 5}, 2)
+    (tmp_path / "0").mkdir()
+    (tmp_path / "state.safetensors").rename(tmp_path / "0/state.safetensors")
+    command = (tmp_path / "training.py", tmp_path, 0, json.dumps({"epochs": 5}), "apart")
+    refused = torchrun(2, *command, cwd=tmp_path)
+    assert refused.returncode != 0
+    assert "on several machines they need one folder" in refused.stderr
 
 
 @pytest.mark.slow
