@@ -256,7 +256,10 @@ def tune(
 
 def fail_dead_trials(study: optuna.Study) -> None:
     """Mark the trials of killed processes as failed, once they are known to be dead: for each one
-    another trial with its values waits for the next search."""
+    another trial with its values waits for the next search.
+
+    One that was killed in the milliseconds before its first heartbeat stays as running.
+    """
     latest = time.monotonic() + SILENT + HEARTBEAT
     while study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         optuna.storages.fail_stale_trials(study)

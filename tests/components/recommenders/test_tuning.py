@@ -15,6 +15,7 @@ import optuna
 import pandas as pd
 import psutil
 import pytest
+import sqlalchemy as sa
 import yaml
 from optuna.trial import TrialState
 from typer.testing import CliRunner
@@ -202,6 +203,12 @@ def test_workers_of_a_flow_share_a_search_and_one_may_die(
         found = psutil.Process(process.pid).children(recursive=True)
         return [one for one in found if "--worker" in one.cmdline()]
 
+    def seen_alive(found: list[optuna.trial.FrozenTrial]) -> bool:
+        # One without a heartbeat never counts as dead.
+        query = sa.text("SELECT trial_id FROM trial_heartbeats")
+        with storage.engine.connect() as connection:
+            return {one._trial_id for one in found} <= set(connection.scalars(query))
+
     try:
         deadline = time.monotonic() + 600
         killed = None
@@ -213,9 +220,9 @@ def test_workers_of_a_flow_share_a_search_and_one_may_die(
                 continue
             for one in running:
                 one.suspend()
-            time.sleep(3)  # PostgreSQL still commits what was sent before
+            time.sleep(1)  # PostgreSQL still commits what was sent before
             inside = trials(TrialState.RUNNING)
-            if len(inside) == 2:  # each is in the middle of one
+            if len(inside) == 2 and seen_alive(inside):  # each is in the middle of one
                 killed = running[0]
                 killed.kill()
                 running[1].resume()
