@@ -49,9 +49,9 @@ class Search:
         texts, titles = _texts(table, self._attributes)
         self._analyser = Words.of(texts)
         self._words = _Index.of(
-            TfidfVectorizer(sublinear_tf=True, analyzer=list), self._terms(texts)
+            TfidfVectorizer(sublinear_tf=True, analyzer=list, dtype=np.float32), self._terms(texts)
         )
-        self._letters = _Index.of(TfidfVectorizer(analyzer=letters), titles)
+        self._letters = _Index.of(TfidfVectorizer(analyzer=letters, dtype=np.float32), titles)
         self.encoder = encoder
         self._meaning: Meaning | None = None
         if encoder is not None and vectors is not None:
@@ -139,8 +139,8 @@ def open_encoder(folder: str | Path) -> Any | None:
 class _Index:
     """The texts of the catalogue by their terms, and those that were added or changed later.
 
-    by_term: float64 CSR (terms, items), of the fitted vectorizer. late: CSR (late, terms and new
-    terms), the texts of ``codes``, which replace the texts in by_term.
+    by_term: float32 CSR (terms, items), of the fitted vectorizer. late: float32 CSR (late, terms
+    and new terms), the texts of ``codes``, which replace the texts in by_term.
     """
 
     def __init__(self, fitted: TfidfVectorizer, by_term: sp.csr_matrix) -> None:
@@ -148,7 +148,7 @@ class _Index:
         self._by_term = by_term
         self._n_items = by_term.shape[1]
         self._codes = np.empty(0, dtype=np.int64)
-        self._late = sp.csr_matrix((0, by_term.shape[0]))
+        self._late = sp.csr_matrix((0, by_term.shape[0]), dtype=np.float32)
 
     @classmethod
     def of(cls, vectorizer: TfidfVectorizer, texts: Iterable[Any]) -> _Index | None:

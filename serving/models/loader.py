@@ -25,6 +25,7 @@ from serving.conversation.grounding import open_understanding
 from serving.events.errors import StoreError
 from serving.events.history_table import share_histories
 from serving.health import Health
+from serving.memory import release_unused_memory
 from serving.models.loaded import LoadedModel, next_number
 from serving.models.new_product_vectors import NewProductVectors
 from serving.models.versions import (
@@ -120,6 +121,7 @@ class ModelLoader:
             trained_number=number,
             covered=np.zeros(engine.n_items, dtype=bool),
         )
+        release_unused_memory()
         wait_until_loaded(in_worker)
         problem = f"damaged in the folder of version {source.version}, served without it"
         for part in OPTIONAL:

@@ -21,6 +21,7 @@ from typing import Any
 
 from serving import metrics
 from serving.languages import languages
+from serving.memory import release_unused_memory
 from serving.models.catalogue import overlaid_engine
 from serving.recommend.engine import Engine
 from serving.recommend.frames import Frames
@@ -119,6 +120,7 @@ class Worker:
             pipeline = Pipeline(engine, base.serve)
         pipeline.engine.attributes.read_columns()
         self._pipelines[number] = pipeline
+        release_unused_memory()
         gc.freeze()
 
 
