@@ -9,7 +9,7 @@ shop. What is chosen is chosen on the validation window: there the ranker is fit
 before it, as many as it has.
 
 - ``top frequency``: a customer's items by the number of days with an event on them, halved with
-  every half-life of their age; then popular items (GP-TopFreq of Li et al., 2023, with recency).
+  every half-life of their age; then popular items (``benchmarks/personal_frequency.py``).
 - ``TIFU-KNN``: those counts, ``share`` of the customer's own and the rest the mean of the
   ``neighbours`` customers with the most similar counts (Hu et al., 2020, with decay by days).
 - ``repeat``: the model, ``models/repeat.py``; ``with neighbours``: that of TIFU-KNN is a feature.
@@ -22,7 +22,6 @@ difference of NDCG@10 to the row that the last column names, by Fisher's randomi
 from __future__ import annotations
 
 import argparse
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -33,6 +32,7 @@ import numpy as np
 import scipy.sparse as sp
 from sparse_dot_topn import sp_matmul_topn
 
+from benchmarks.personal_frequency import PersonalFrequency, Recency
 from components.arrays import DoubleArray, FloatArray, Int32Array
 from components.data.dataset import Histories, Interactions, Prepared, load_prepared
 from components.data.holdout import Task, window_task
@@ -42,7 +42,7 @@ from components.recommenders.base import Recommender
 from components.recommenders.factory import build
 from components.recommenders.kernels.repeats import Repeats
 from components.recommenders.models.knn import row_normalised
-from components.recommenders.models.repeat import FEATURES, HALF_LIVES, RepeatPurchases
+from components.recommenders.models.repeat import HALF_LIVES, RepeatPurchases
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import Settings, load_settings
 
@@ -130,15 +130,6 @@ class WithNeighbours(RepeatPurchases):
         return np.column_stack([super()._features(found), np.log(near + 1e-3)])
 
 
-def top_frequency(model: RepeatPurchases, half_life: float | None) -> RepeatPurchases:
-    """Return a fitted model that orders by counts alone. half_life: days; None: none fades."""
-    made = copy.copy(model)
-    made.weights = np.zeros_like(model.weights)
-    name = "log_count" if half_life is None else f"log_count_{half_life:.0f}d"
-    made.weights[1 + FEATURES.index(name)] = 1.0
-    return made
-
-
 class Shop:
     """Models of a shop, fitted on what lies before a moment."""
 
@@ -159,13 +150,13 @@ class Shop:
         """Yield single models by name. choose: with all that is compared on validation."""
         for name in CANDIDATES:
             yield name, self.fitted(name, moment)
-        repeat = self.fitted("repeat", moment)
+        repeat, train = self.fitted("repeat", moment), self.before(moment)
         assert isinstance(repeat, RepeatPurchases)
         for half_life in (*HALF_LIVES, None) if choose else (90.0,):
             days = "" if half_life is None else f", half-life {half_life:.0f} days"
-            yield f"top frequency{days}", top_frequency(repeat, half_life)
+            frequency = PersonalFrequency(Recency(half_life))
+            yield f"top frequency{days}", frequency.fit(train, self.prepared.catalogue)
         if choose:
-            train = self.before(moment)
             for n in (50, 300):
                 near = NeighbourCounts(repeat, train, n)
                 for share in (0.5, 0.7, 0.9):

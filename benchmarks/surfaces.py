@@ -3,15 +3,13 @@
     python -m benchmarks.surfaces SHOP [SHOP ...]   # folders with data/prepared, models/hybrid
 
 The protocol is that of ``components/evaluation/surfaces.py``; the model is the evaluated hybrid of
-the folder, or where there is none item neighbours fitted on the data before the test window. A
-second table compares the orders of ``buy_again`` with the learned one of ``repeat``, which the
-surface uses where ``repeat`` is among the candidates.
+the folder, or where there is none item neighbours fitted on the data before the test window.
+``learned`` is the order of ``repeat``, which ``buy_again`` uses where it is among the candidates.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from components.data.dataset import Prepared, load_prepared
@@ -24,8 +22,6 @@ from components.recommenders.two_stage.hybrid import Hybrid
 from components.settings import load_settings
 
 RESULTS = Path("benchmarks/results/surfaces.md")
-
-
 COLUMNS = [
     "| surface | filled by | measure | cases | mean | 95 % | p, to the first |",
     "|---|---|---|---|---|---|---|",
@@ -61,16 +57,12 @@ def tables(folder: Path) -> list[str]:
     learned = RepeatPurchases(load_settings(Path("params.yaml")).train.repeat).fit(
         x.where(x.times < prepared.test_start), prepared.catalogue
     )
-    by_learned = [
-        replace(one, way="learned") if one.p_value is None else one
-        for one in evaluate_surfaces(prepared, statistics, learned, samples=1000, seed=42)
-        if one.surface == "buy_again"
-    ]
+    found = evaluate_surfaces(
+        prepared, statistics, model, samples=1000, seed=42, buy_again={"learned": learned}
+    )
     return [
         *(f"## {folder.resolve().name}", "", f"Ranked list: {name}.", "", *COLUMNS),
-        *map(row, evaluate_surfaces(prepared, statistics, model, samples=1000, seed=42)),
-        *("", "Against the order that `repeat` learns:", "", *COLUMNS),
-        *map(row, by_learned),
+        *map(row, found),
         "",
     ]
 

@@ -14,7 +14,9 @@ each way to fill a surface. Nothing of a window is known to what is judged on it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -56,18 +58,24 @@ class Outcome:
 
 
 def evaluate_surfaces(
-    prepared: Prepared, statistics: ShelfStatistics, plain: Recommender, samples: int, seed: int
+    prepared: Prepared,
+    statistics: ShelfStatistics,
+    plain: Recommender,
+    samples: int,
+    seed: int,
+    buy_again: Mapping[str, Recommender] = MappingProxyType({}),
 ) -> list[Outcome]:
     """Return the outcomes; the first way of each surface is the one without it.
 
-    statistics, plain: of the data before the test window. samples: of the bootstrap.
+    statistics, plain, buy_again: of the data before the test window. samples: of the bootstrap.
+    buy_again: by name, further models that order the products of ``buy_again``.
     """
     random = np.random.default_rng(seed)
     found: list[Outcome] = []
     sold, growth = _trends(prepared)
     for surface, measure, each in (
         ("basket", f"recall@{K}", _baskets(prepared, statistics, plain, random)),
-        ("buy_again", f"recall@{K}", _repeats(prepared, statistics, plain, random)),
+        ("buy_again", f"recall@{K}", _repeats(prepared, statistics, plain, random, buy_again)),
         ("trending", "buyers of a product in 7 days", sold),
         ("trending", "buyers, times those at the pace before", growth),
     ):
@@ -128,6 +136,7 @@ def _repeats(
     statistics: ShelfStatistics,
     plain: Recommender,
     random: np.random.Generator,
+    models: Mapping[str, Recommender],
 ) -> dict[str, DoubleArray]:
     """Return the share of the products bought again that each customer's list has, by way."""
     x, start = prepared.interactions, prepared.test_start
@@ -140,7 +149,7 @@ def _repeats(
     rows = np.flatnonzero((np.diff(again.indptr) > 0) & (np.diff(had.indptr) > K))
     rows = random.permutation(rows)[:MOST]
     ways: dict[str, list[float]] = {
-        name: [] for name in ("ranked list", "bought most often", "bought last", "due")
+        name: [] for name in ("ranked list", "bought most often", "bought last", "due", *models)
     }
     for row in rows.tolist():
         history = earlier.pick(np.array([row]))
@@ -153,6 +162,7 @@ def _repeats(
             "bought most often": found.items[np.lexsort((found.last, -found.counts))][:K],
             "bought last": found.items[np.argsort(found.last, kind="stable")][:K],
             "due": due.items[np.argsort(-due.score, kind="stable")][:K],
+            **{name: one.recommend(history, K, False, own)[0][0] for name, one in models.items()},
         }
         targets = again.indices[again.indptr[row] : again.indptr[row + 1]]
         for way, items in lists.items():
