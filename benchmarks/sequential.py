@@ -2,6 +2,7 @@
 
     python -m benchmarks.sequential kinds
     python -m benchmarks.sequential attributes --shop FOLDER [--users 600] [--epochs 2]
+    python -m benchmarks.sequential start --shop ../shared/data/amazon-beauty-5core
 
 Kinds: simulated shops (no data set with views is packaged). In a visit a shopper has one need, a
 group of products, and looks at one to four of its products that are popular and near to the
@@ -21,6 +22,11 @@ window: all of it, what they had not bought before, and products that none of
 them had bought, these ranked among such products alone, by NDCG@100 because a customer has one or
 two of the tens of thousands. The test window is not used.
 
+Start: ids alone on a folder as ``benchmarks.leave_one_out`` reads it, with its protocol; one model
+for both targets, which learned from neither the validation items nor the test items. The id vectors
+start at random or from co-occurrences (``cooccurrence``). START's width and learning rate are of a
+few short trainings, judged on validation.
+
 NDCG@10 else; intervals and differences are of 2,000 bootstrap samples of users, of the same users.
 """
 
@@ -36,6 +42,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.leave_one_out import chosen_settings, read, without_encoder
 from components.arrays import DoubleArray
 from components.data.attributes import attribute_columns, name_of
 from components.data.dataset import (
@@ -50,10 +57,11 @@ from components.data.event_kinds import EventKinds
 from components.data.holdout import window_task
 from components.data.schema import EVENTS
 from components.evaluation.metrics import ndcg
-from components.evaluation.protocol import interval
+from components.evaluation.protocol import interval, leave_one_out_task
 from components.recommenders.models.sasrec.model import Sequential
 from components.settings import Preprocess, Settings, load_settings
 
+PARTS = ("kinds", "attributes", "start")
 RESULTS = Path(__file__).parent / "results"
 SAMPLES, SEED = 2000, 42
 SHOPS, USERS, VISITS = 2, 1000, 16
@@ -61,6 +69,8 @@ GROUPS, OF_GROUP, STYLES = 30, 20, 3
 VIEW, PURCHASE = EVENTS.index("view"), EVENTS.index("purchase")
 WINDOW = 28 * DAY
 ATTRIBUTES = {"texts": False, "texts and attributes": True}
+START = {"words": 0, "id_dropout": 0.0, "dimensions": 64, "learning_rate": 3e-3, "epochs": 8}
+"""What differs from the settings of ``benchmarks.leave_one_out``."""
 NEVER_SOLD = "never sold, ranked among such products (NDCG@100)"
 
 Variant = Callable[[Interactions], Interactions]
@@ -196,10 +206,10 @@ def kinds(settings: Settings) -> list[str]:
     return lines
 
 
-def compared(each: dict[str, DoubleArray]) -> list[str]:
+def compared(each: dict[str, DoubleArray], what: str = "model reads") -> list[str]:
     """Return a table of the means and their differences from the first."""
     base = next(iter(each))
-    lines = ["| model reads | NDCG | difference |", "|---|---|---|"]
+    lines = [f"| {what} | NDCG | difference |", "|---|---|---|"]
     for name, values in each.items():
         (low, high), (first, last) = (
             interval(one, SAMPLES, SEED) for one in (values, values - each[base])
@@ -255,23 +265,55 @@ def attributes(settings: Settings, folder: Path, n: int, epochs: int) -> list[st
     return lines
 
 
+def start(settings: Settings, folder: Path) -> list[str]:
+    """Return the lines of the results of the third part."""
+    x, catalogue = read(folder)
+    ids = without_encoder(catalogue)
+    (train, validation), (_, test) = leave_one_out_task(x, 2), leave_one_out_task(x, 1)
+    tasks = {"validation": validation, "test": test}
+    each: dict[str, dict[str, DoubleArray]] = {of: {} for of in tasks}
+    seconds = {}
+    for title, on in {"at random": False, "from co-occurrences": True}.items():
+        section = chosen_settings(settings).train.sequential
+        model = Sequential(section.model_copy(update={**START, "cooccurrence": on}), SEED)
+        began = time.process_time()
+        model.fit(train, ids)
+        seconds[title] = time.process_time() - began
+        for of, task in tasks.items():
+            each[of][title] = ndcg(model.recommend(task.histories, 10)[0], task.targets)
+            print(of, title, each[of][title].mean(), flush=True)
+    lines = [
+        f"## Start of the id vectors: {folder.name}, ids alone",
+        "",
+        f"{START['dimensions']} dimensions, {START['epochs']} epochs ("
+        + ", ".join(f"{title}: {one:.0f} processor seconds" for title, one in seconds.items())
+        + "); one training each.",
+    ]
+    for of, found in each.items():
+        lines += ["", f"### {of}, {len(found['at random']):,} users", ""]
+        lines += compared(found, "id vectors start")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=["kinds", "attributes"])
-    parser.add_argument("--shop", type=Path, help="folder of the second part")
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--shop", type=Path, help="folder of the second and third part")
     parser.add_argument("--users", type=int, default=600, help="of the second part")
     parser.add_argument("--epochs", type=int, default=2, help="of the second part")
     arguments = parser.parse_args()
-    if arguments.part == "attributes" and arguments.shop is None:
-        parser.error("attributes needs --shop")
+    if arguments.part != "kinds" and arguments.shop is None:
+        parser.error(f"{arguments.part} needs --shop")
     settings, kept = load_settings(), Path("var/benchmarks/sequential")
     if arguments.part == "kinds":
         found = kinds(settings)
+    elif arguments.part == "start":
+        found = start(settings, arguments.shop)
     else:
         found = attributes(settings, arguments.shop, arguments.users, arguments.epochs)
     kept.mkdir(parents=True, exist_ok=True)
     (kept / f"{arguments.part}.md").write_text("\n".join(found))
-    parts = [file.read_text() for name in ("kinds", "attributes")
+    parts = [file.read_text() for name in PARTS
              if (file := kept / f"{name}.md").exists()]  # fmt: skip
     head = [
         "# What SASRec reads of events and products",

@@ -1096,6 +1096,9 @@ class Sequential(ModelSection):
     """Temperature of the cosine scores; lower is sharper."""
     words: Annotated[int, Field(ge=0)] = 0
     """Singular vectors of the TF-IDF words added to the text embeddings; 0 = none."""
+    cooccurrence: bool = False
+    """Whether id embeddings start from what users had near to each other, and not at random. Helps
+    where texts say little; choose it on validation."""
     attributes: bool = False
     """Whether the products' declared attributes are part of their vectors, except for texts."""
     kinds: bool = True

@@ -6,6 +6,8 @@ W · [text, attributes] + δ(id), where δ is dropped as a whole at random in tr
 unsold item has a vector too (DropoutNet, Volkovs et al. 2017). Vectors and states have length 1 and
 scores are cosines, so the scores of sold and unsold items are comparable.
 
+With ``cooccurrence`` δ starts from the vectors of ``cooccurrence``, and not at random.
+
 With ``kinds``, where events differ in strength (views and purchases), the input of an event is the
 item's vector plus one learned for the strength. Kinds of events of the same strength are one to the
 model: histories carry no more. ``target_weights`` weights a target's loss by its evidence.
@@ -59,6 +61,7 @@ class Sequential(Recommender):
         "max_length": [20, 50, 100],
         "id_dropout": (FLOAT, 0.0, 0.5),
         "temperature": (LOG_FLOAT, 0.03, 0.2),
+        "cooccurrence": [False, True],
     }
     checkpoint: Path | None = None
 

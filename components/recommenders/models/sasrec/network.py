@@ -27,10 +27,27 @@ from components.device import best_device, fast_at_bf16
 from components.distributed import average, average_gradients, check_same, open_accelerator
 from components.progress import progress
 from components.recommenders.kernels.losses import sampled_softmax_loss, softmax_loss
+from components.recommenders.models.sasrec.cooccurrence import cooccurrence_vectors
 from components.settings import Sequential as SequentialSettings
 
+DELTA = 0.02
+"""Standard deviation of the id vectors' components at the start of a training."""
 WARM_UP = 0.1
 """The share of the steps in which the learning rate rises; then it falls along a cosine."""
+
+
+class Dropout(nn.Dropout):
+    """PyTorch's dropout with 16 random bits a unit on CPUs, where its own draws take 4 times as
+    long. The probability is rounded to 1 / 65,536."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.p == 0 or x.device.type != "cpu":
+            return super().forward(x)
+        n = x.numel()
+        words = torch.empty(-(-n // 4), dtype=torch.int64).random_(-(2**63), None)
+        bits = words.view(torch.int16)[:n].view(x.shape)
+        kept = bits >= round(self.p * 2**16) - 2**15
+        return x * kept.to(x.dtype).mul_(1 / (1 - self.p))
 
 
 class Block(nn.Module):
@@ -43,7 +60,7 @@ class Block(nn.Module):
         self.query_key_value, self.out = nn.Linear(d, 3 * d), nn.Linear(d, d)
         self.distance = nn.Parameter(torch.zeros(heads, reach))  # added to attention's logits
         self.up, self.down = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: torch.Tensor, distances: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return (batch, length, d). distances: (length, length) steps back. mask: true
@@ -87,13 +104,13 @@ class Network(nn.Module):
         self.register_buffer("text", text, persistent=False)  # (items, width)
         self.project = nn.Linear(text.shape[1], d, bias=False)
         self.delta = nn.Embedding(len(text), d)
-        nn.init.normal_(self.delta.weight, std=0.02)
+        nn.init.normal_(self.delta.weight, std=DELTA)
         self.blocks = nn.ModuleList(
             Block(d, settings.heads, settings.max_length, settings.dropout)
             for _ in range(settings.layers)
         )
         self.norm = nn.LayerNorm(d)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
         self.kinds = nn.Parameter(torch.zeros(n_kinds, d)) if n_kinds else None
         self.attributes = None
         if attributes is not None:
@@ -101,6 +118,14 @@ class Network(nn.Module):
             for name, array in (("values", attributes.indices), ("starts", attributes.indptr)):
                 tensor = torch.from_numpy(array.astype(np.int64))
                 self.register_buffer(name, tensor, persistent=False)
+
+    def start_from(self, vectors: FloatArray) -> None:
+        """Start the id vectors from ``vectors``, float32 (items, d), at the length that they have
+        at random; items whose row is 0 keep their own."""
+        found = torch.from_numpy(vectors)
+        known = found.any(dim=1)
+        with torch.no_grad():
+            self.delta.weight[known] = found[known] * (DELTA * math.sqrt(found.shape[1]))
 
     def item_vectors(self, sold: torch.Tensor, codes: torch.Tensor | None = None) -> torch.Tensor:
         """Return (items, d) unit vectors, of ``codes`` or of all.
@@ -261,6 +286,8 @@ class Training:
             torch.manual_seed(self.seed)
             n_kinds = 0 if kinds is None else int(kinds.max(initial=-1)) + 1
             network = Network(self.settings, torch.from_numpy(text), attributes, n_kinds)
+            if self.settings.cooccurrence:
+                network.start_from(cooccurrence_vectors(train, self.settings.dimensions, self.seed))
             self.network = network.to(self.device)
             self._train(train, counts)
         self.network.eval()

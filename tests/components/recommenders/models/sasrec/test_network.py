@@ -16,6 +16,7 @@ from components.data.dataset import Interactions
 from components.evaluation.protocol import leave_one_out_task
 from components.recommenders.models.sasrec.model import Sequential
 from components.recommenders.models.sasrec.network import (
+    Dropout,
     Network,
     Training,
     right_aligned,
@@ -42,6 +43,23 @@ def test_the_learning_rate_rises_then_falls() -> None:
     assert max(rates) == rates[2] == 1
     assert np.all(np.diff(rates[2:]) < 0)
     assert rates[-1] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_drops_its_share_and_keeps_the_mean(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(3, 333, 101, dtype=dtype, requires_grad=True)
+    dropout = Dropout(0.3)
+    found = dropout(x)
+    assert found.dtype == dtype
+    assert (found == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
+    assert found.float().mean().item() == pytest.approx(1, abs=0.02)
+    (gradient,) = torch.autograd.grad(found.sum(), x)
+    assert torch.equal(gradient, found)
+    torch.manual_seed(0)
+    assert torch.equal(dropout(x), found)
+    assert not torch.equal(dropout(x), found)
+    assert torch.equal(dropout.eval()(x), x)
 
 
 def continued(file: Path) -> Sequential:
