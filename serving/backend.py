@@ -187,6 +187,12 @@ class Backend:
         """Set what is wrong with the language model that words answers; None: nothing."""
         self.health.report("writer", problem)
 
+    def problems(self) -> dict[str, str]:
+        """Return which parts are degraded now: part → what is wrong with it."""
+        # The thread that looks each second may be waiting for the store to answer.
+        self._measure_store()
+        return self.health.problems
+
     def forget_erased(self) -> None:
         """Remove from memory the profiles that any worker erased since the last call."""
         if self.live.refresh_erasures():
