@@ -94,6 +94,8 @@ def complaints(browser: webdriver.Chrome) -> list[str]:
 
 
 def visit(browser: webdriver.Chrome, page: str) -> None:
+    browser.get("about:blank")  # ends the requests of the page before
+    browser.get_log("browser")
     browser.get(page)
     browser.execute_script("sessionStorage.clear()")
     browser.get(page)
