@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.data.event_kinds import EventKinds
-from components.data.sources.ids import ItemSpelling
+from components.data.sources.spelling import ItemSpelling
 from components.language.writer import FillsSchema, open_writer
 from components.notifications import deliver
 from components.settings import Settings
