@@ -23,11 +23,11 @@ CODES = sorted(file.stem for file in (REPOSITORY / "serving/locale").glob("*.po"
 
 
 @pytest.fixture(scope="module")
-def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, make_server: Any) -> Iterator[str]:
+def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, in_thread: Any) -> Iterator[str]:
     """The URL of a server whose best-selling product has a hostile title."""
     root = tmp_path_factory.mktemp("languages")
     with_hostile_title(trained[0], root, HOSTILE)
-    server = make_server(root).start()
+    server = in_thread(root).start()
     yield server.url
     server.stop()
 
