@@ -295,10 +295,15 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def served(
     trained: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
-    """A client of one running server without keys. Tests send events of users of their own."""
-    root = tmp_path_factory.mktemp("served")
-    for name in ("hybrid", "profiles"):
-        shutil.copytree(trained[0] / "models" / name, root / "models" / name)
-    shutil.copy(trained[0] / "params.yaml", root / "params.yaml")
-    with Server(root).serving() as client:
+    """A client of one application without keys. Tests send events of users of their own."""
+    with InThread(served_root(trained[0], tmp_path_factory)).serving() as client:
         yield client
+
+
+def served_root(trained: Path, factory: pytest.TempPathFactory) -> Path:
+    """Return a root of its own with the trained model, its histories and settings."""
+    root = factory.mktemp("served")
+    for name in ("hybrid", "profiles"):
+        shutil.copytree(trained / "models" / name, root / "models" / name)
+    shutil.copy(trained / "params.yaml", root / "params.yaml")
+    return root

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,18 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
+from tests.serving.conftest import served_root
+
 Client = httpx.Client
+
+
+@pytest.fixture(scope="module")
+def served(
+    trained: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory, make_server: Any
+) -> Iterator[Client]:
+    """A client of one running process without keys, in place of the application in a thread."""
+    with make_server(served_root(trained[0], tmp_path_factory)).serving() as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -334,16 +345,11 @@ def test_keys_and_rate(serve: Callable[..., Any], shop_root: Path) -> None:
     assert "secret-user" not in server.log.read_text()
 
 
-def test_a_restart_keeps_the_profile(
-    serve: Callable[..., Any], shop_root: Path, items: list[str]
-) -> None:
-    server = serve(shop_root).start()
-    with server.client() as client:
+def test_a_restart_keeps_the_profile(in_thread: Any, shop_root: Path, items: list[str]) -> None:
+    with in_thread(shop_root).serving() as client:
         client.post("/feedback", json={"user_id": "u", "item_id": items[3], "event": "click"})
         before = recommended(client, user_id="u")
-    server.stop()
-    server.start()
-    with server.client() as client:
+    with in_thread(shop_root).serving() as client:
         after = recommended(client, user_id="u")
     assert after["history_length"] == 1
     assert ids(after) == ids(before)
