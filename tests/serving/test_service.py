@@ -22,11 +22,19 @@ Client = httpx.Client
 
 
 @pytest.fixture(scope="module")
-def served(
+def process(
     trained: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory, make_server: Any
-) -> Iterator[Client]:
-    """A client of one running process without keys, in place of the application in a thread."""
-    with make_server(served_root(trained[0], tmp_path_factory)).serving() as client:
+) -> Iterator[Any]:
+    """One running process without keys."""
+    server = make_server(served_root(trained[0], tmp_path_factory)).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def served(process: Any) -> Iterator[Client]:
+    """A client of it, in place of the application in a thread."""
+    with process.client() as client:
         yield client
 
 
@@ -317,17 +325,14 @@ def test_no_body_breaks_the_server(served: Client, path: str) -> None:
     assert served.get("/livez").status_code == 200
 
 
-def test_keys_and_rate(serve: Callable[..., Any], shop_root: Path) -> None:
-    server = serve(
-        shop_root,
-        {
-            "BOWERBIRD_API_KEY": "shop-key",
-            "BOWERBIRD_OPERATOR_KEY": "operator-key",
-            "BOWERBIRD_SERVE__MAX_RATE": "20",
-        },
-    ).start()
+def test_keys_and_rate(in_thread: Any, shop_root: Path) -> None:
+    variables = {
+        "BOWERBIRD_API_KEY": "shop-key",
+        "BOWERBIRD_OPERATOR_KEY": "operator-key",
+        "BOWERBIRD_SERVE__MAX_RATE": "20",
+    }
     event = {"user_id": "secret-user", "item_id": "x", "event": "view"}
-    with server.client() as client:
+    with in_thread(shop_root, variables).serving() as client:
         assert client.post("/feedback", json=event).status_code == 401
         wrong = {"x-api-key": "shop-keyy"}
         assert client.post("/feedback", json=event, headers=wrong).status_code == 401
@@ -341,8 +346,17 @@ def test_keys_and_rate(serve: Callable[..., Any], shop_root: Path) -> None:
         assert client.delete("/users/secret-user", headers=operator).status_code == 200
         statuses = [client.get("/model").status_code for _ in range(150)]
         assert 429 in statuses
-    server.stop()
-    assert "secret-user" not in server.log.read_text()
+
+
+def test_the_log_holds_no_ids(process: Any, served: Client) -> None:
+    event = {"user_id": "secret-user", "item_id": "x", "event": "view"}
+    assert served.post("/feedback", json=event).status_code == 200
+    assert served.post("/feedback", json={**event, "event": "no kind"}).status_code == 422
+    assert served.get("/users/secret-user/history").status_code == 200
+    assert served.delete("/users/secret-user").status_code == 403
+    log = process.log.read_text()
+    assert "bowerbird" in log
+    assert "secret-user" not in log
 
 
 def test_a_restart_keeps_the_profile(in_thread: Any, shop_root: Path, items: list[str]) -> None:
