@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pandas as pd
+import psutil
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
@@ -357,6 +358,13 @@ def test_the_log_holds_no_ids(process: Any, served: Client) -> None:
     log = process.log.read_text()
     assert "bowerbird" in log
     assert "secret-user" not in log
+
+
+def test_without_a_language_model_no_process_loads_pytorch(process: Any, served: Client) -> None:
+    assert served.post("/recommend", json={"k": 3}).status_code == 200
+    supervisor = psutil.Process(process.process.pid)
+    for one in [supervisor, *supervisor.children(recursive=True)]:
+        assert [file.path for file in one.memory_maps() if "libtorch" in file.path] == []
 
 
 def test_a_restart_keeps_the_profile(in_thread: Any, shop_root: Path, items: list[str]) -> None:
