@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +26,6 @@ from tests.repositories import USER
 
 SHARE = 4
 PRODUCTS = 1500
-TWO_CANDIDATES = ("item_neighbours", "content")
-"""Of purchases and of vectors. Each candidate is fitted by three processes."""
-EACH_KIND = ("popularity", *TWO_CANDIDATES, "sequential")
 
 
 @dataclass
@@ -85,16 +82,15 @@ class House:
         self.kill(process)
 
 
-def small(
-    params: dict[str, Any], ports: tuple[int, int, int], candidates: Sequence[str]
-) -> dict[str, Any]:
+def small(params: dict[str, Any], ports: tuple[int, int, int]) -> dict[str, Any]:
     """Return the repository's params with small budgets."""
     params["ingest"]["interactions"][0]["path"] = "datasets/lines.parquet"
     params["ingest"]["reviews"][0]["path"] = "datasets/reviews.csv.gz"
     params["pretrain"] |= {"steps": 8, "batch_size": 16, "checkpoint_every": 2, "log_every": 1}
     params["finetune"] |= {"head_steps": 8, "steps": 2, "checkpoint_every": 2, "log_every": 1}
     params["understanding"] |= {"encoder": "", "sentences": 100, "epochs": 2}
-    params["train"]["candidates"] = list(candidates)
+    # One candidate of each kind: each more is fitted by six processes here.
+    params["train"]["candidates"] = ["popularity", "item_neighbours", "content", "sequential"]
     params["train"]["content"]["whiten"] = True  # what whole-encoder steps need
     params["train"]["sequential"] |= {"epochs": 1, "max_length": 20, "dimensions": 32}
     params["rank"] |= {"trees": 60}
@@ -115,11 +111,11 @@ def small(
     return params
 
 
-def build_house(root: Path, candidates: Sequence[str] = TWO_CANDIDATES) -> House:
+def build_house(root: Path) -> House:
     """Make the shop in the empty folder ``root``, which holds no code of the product."""
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     ports = (free_port(), free_port(), free_port())
-    write_folder(root, yaml.safe_dump(small(params, ports, candidates), sort_keys=False))
+    write_folder(root, yaml.safe_dump(small(params, ports), sort_keys=False))
     shutil.copy(REPOSITORY / "rules.yaml", root)
     (root / "datasets").mkdir()
     lines = pd.read_parquet(REPOSITORY / "datasets/online-retail/2009-2010.parquet")

@@ -15,7 +15,7 @@ import yaml
 
 from flows.rebuild import differences
 from tests.compiled import copy_compiled
-from tests.end_to_end.conftest import EACH_KIND, build_house
+from tests.end_to_end.conftest import build_house
 
 EACH_TIME = ("code", "sources")
 """Stages that look at what DVC does not track; they run each time."""
@@ -166,7 +166,7 @@ def test_the_logged_model_answers_through_mlflow(trained_house: Any) -> None:
 @pytest.mark.timeout(1500)
 def test_killed_in_every_stage_the_same_command_goes_on(tmp_path: Path) -> None:
     """kill -9 a moment after each stage began, some before and some after it has written much."""
-    house = build_house(tmp_path, EACH_KIND)
+    house = build_house(tmp_path)
     random = np.random.default_rng(0)
     stages = house.run("dvc", "stage", "list", "--name-only").stdout.split()
     for stage in stages:
