@@ -172,7 +172,7 @@ class Server:
 class InThread:
     """The application of one worker on a port of its own, in a thread of the tests' process.
 
-    A process of BentoML's costs twelve seconds of processor time until it is ready. For tests of
+    A process of BentoML's costs some 13 seconds of processor time until it is ready. For tests of
     what the routes answer: processes, connections and BentoML's own routes need ``Server``.
     """
 
