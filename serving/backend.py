@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.data.event_kinds import EventKinds
-from components.data.sources.ids import ItemSpelling
+from components.data.sources.spelling import ItemSpelling
 from components.language.writer import FillsSchema, open_writer
 from components.notifications import deliver
 from components.settings import Settings
@@ -186,6 +186,12 @@ class Backend:
     def report_writer(self, problem: str | None) -> None:
         """Set what is wrong with the language model that words answers; None: nothing."""
         self.health.report("writer", problem)
+
+    def problems(self) -> dict[str, str]:
+        """Return which parts are degraded now: part → what is wrong with it."""
+        # The thread that looks each second may be waiting for the store to answer.
+        self._measure_store()
+        return self.health.problems
 
     def forget_erased(self) -> None:
         """Remove from memory the profiles that any worker erased since the last call."""

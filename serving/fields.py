@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from components.data.sources.ids import SPACE
+from components.data.sources.spelling import SPACE
 
 
 def _not_blank(text: str) -> str:

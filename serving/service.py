@@ -68,7 +68,7 @@ async def readyz(_: object, request: Request) -> Response:
     backend: Backend | None = None if application is None else application.state.backend
     if backend is None or backend.models.champion is None:
         return Response(orjson.dumps({"status": "no model"}), 503, media_type="application/json")
-    problems = backend.health.problems
+    problems = backend.problems()
     status = {"status": "degraded" if problems else "ready", "problems": problems}
     return Response(orjson.dumps(status), media_type="application/json")
 

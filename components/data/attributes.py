@@ -9,15 +9,16 @@ number: float32. category: one text. set: several texts. text: words for the enc
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-import ibis
-import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from components.settings import AttributeType, Settings, Source
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
 
 TYPES: tuple[AttributeType, ...] = get_args(AttributeType)
 ARROW: dict[AttributeType, pa.DataType] = {
@@ -108,6 +109,8 @@ def with_attributes(schema: pa.Schema, columns: Iterable[str]) -> pa.Schema:
 
 def nulls(columns: Iterable[str]) -> dict[str, ir.Value]:
     """Return a null of its type for each of the attributes' columns."""
+    import ibis  # a third of a second, which training and serving do not need
+
     return {field.name: ibis.null(ibis.dtype(field.type)) for field in fields(columns)}
 
 

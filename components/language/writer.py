@@ -33,7 +33,6 @@ from components.credentials import (
     keep_urls_out_of_logs,
     mask_credentials,
 )
-from components.device import fast_at_bf16
 from components.language.packaged import WRITERS, MissingPackageError, packaged_folder
 from components.settings import Serve
 
@@ -263,6 +262,8 @@ class LocalWriter:
     ) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        from components.device import fast_at_bf16  # imports torch, which most endpoints never use
 
         self._setting = setting
         if not Path(folder).is_dir():

@@ -13,10 +13,10 @@ from components.data.sources.cells import of_text
 from components.data.sources.currencies import without_currency
 from components.data.sources.events import events
 from components.data.sources.files import connect
-from components.data.sources.ids import NULL_WORDS
 from components.data.sources.marks import COUNTED, Values, note
 from components.data.sources.numbers import SIGNS
 from components.data.sources.numbers import of_text as number_of
+from components.data.sources.spelling import NULL_WORDS
 from components.data.sources.statuses import statuses
 from components.data.sources.time_formats import formats_like
 from components.data.sources.times import UNITS, numeric, plausible, times

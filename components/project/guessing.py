@@ -23,7 +23,6 @@ from components.data.sources.columns import LINE_CATALOGUE, MAPPABLE
 from components.data.sources.currencies import NO_PART_OF_AMOUNTS, currencies, without_currency
 from components.data.sources.events import events
 from components.data.sources.files import connect
-from components.data.sources.ids import NULL_WORDS
 from components.data.sources.marks import NOT_AVAILABLE
 from components.data.sources.names import (
     EXACT,
@@ -37,6 +36,7 @@ from components.data.sources.names import (
     words,
 )
 from components.data.sources.numbers import SIGNS
+from components.data.sources.spelling import NULL_WORDS
 from components.data.sources.times import times
 from components.project.attributes import proposed
 from components.project.doubts import doubts

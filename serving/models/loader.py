@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 
 from components.data.attributes import shown
-from components.data.sources.ids import ItemSpelling
+from components.data.sources.spelling import ItemSpelling
 from components.file_lock import file_lock
 from components.language.writer import FillsSchema
 from components.recommenders.two_stage.hybrid import OPTIONAL

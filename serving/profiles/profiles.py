@@ -27,7 +27,7 @@ from components.data.attribute_codes import Vocabulary
 from components.data.event_kinds import EventKinds
 from components.data.profiles import attributes_file
 from components.data.schema import EVENTS
-from components.data.sources.ids import ItemSpelling
+from components.data.sources.spelling import ItemSpelling
 from components.file_erasure import change_table, profiles_named
 from serving.events.errors import StoreError
 from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_erasures

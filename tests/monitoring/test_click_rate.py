@@ -84,7 +84,14 @@ def test_ordinary_weeks_pass_and_a_fall_is_found() -> None:
     assert np.mean([one.ratio for one in fallen]) == pytest.approx(0.4, abs=0.05)
 
 
-@pytest.mark.parametrize("change", [{"last_places": 2}, {"last_places": 9}, {"last_cold": 0.9}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"last_places": 2},
+        pytest.param({"last_places": 9}, marks=pytest.mark.slow),
+        {"last_cold": 0.9},
+    ],
+)
 def test_what_is_shown_to_whom_explains_the_clicks(change: dict[str, float]) -> None:
     """Shorter or longer lists, and shoppers without a history, are no fall."""
     found = [judged(seed, **change) for seed in range(5)]

@@ -15,19 +15,25 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pandas as pd
 import pytest
+import uvicorn
 
 from components.manifest import write_manifest
-from components.settings import Settings
-from serving.api.auth import Auth, Keys
+from components.settings import Settings, load_settings
+from serving.api import jobs
+from serving.api.app import create_app
+from serving.api.auth import Auth, Keys, load_secret
+from serving.api.feedback_validation import FeedbackValidator
+from serving.api.peers import Peers
 from serving.backend import Backend
 from serving.recommend.engine import Engine
 from tests.conftest import REPOSITORY
 from tests.postgres import new_database
-from tests.processes import end, free_port
+from tests.processes import end, free_port, wait_until
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -163,6 +169,72 @@ class Server:
         self.process = None
 
 
+class InThread:
+    """The application of one worker on a port of its own, in a thread of the tests' process.
+
+    A process of BentoML's costs some 13 seconds of processor time until it is ready. For tests of
+    what the routes answer: processes, connections and BentoML's own routes need ``Server``.
+    """
+
+    def __init__(self, root: Path, environment: dict[str, str] | None = None) -> None:
+        variables = {
+            "BOWERBIRD_SERVE__MAX_RATE": "0",
+            "BOWERBIRD_SERVE__UPLIFT": "{share: 0}",
+            "BOWERBIRD_SERVE__RANKING": "thread",
+            **(environment or {}),
+        }
+        with patch.dict(os.environ, variables):
+            settings, keys = load_settings(root / "params.yaml"), Keys.from_environment()
+        auth = Auth(
+            keys, load_secret(root), settings.serve.session_hours, settings.serve.max_sessions
+        )
+        self.backend = Backend(
+            settings,
+            root,
+            auth.impression_id,
+            has_api_key=keys.api is not None,
+            single_process=True,
+            roll_back=partial(jobs.roll_back, root),
+        )
+        app = create_app(settings.serve)
+        app.state.auth, app.state.feedback = auth, FeedbackValidator(settings, auth)
+        app.state.backend = self.backend
+        behind = Peers(app, settings.serve, has_keys=keys.both)
+        options = {"port": 0, "lifespan": "off", "log_config": None, "access_log": False}
+        self._server = uvicorn.Server(uvicorn.Config(behind, **options))  # type: ignore[arg-type]
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+
+    def start(self) -> InThread:
+        """Load the model, then accept connections."""
+        self.backend.load()
+        self.backend.start()
+        self._thread.start()
+        wait_until(lambda: self._server.started)
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        return self
+
+    def client(self) -> httpx.Client:
+        """Return a client of the server."""
+        return httpx.Client(base_url=self.url, timeout=30)
+
+    @contextmanager
+    def serving(self) -> Iterator[httpx.Client]:
+        """Start the server and return a client of it; both end with the block."""
+        try:
+            with self.start().client() as client:
+                yield client
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """Answer what was requested, and write the queued events."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+        self.backend.close()
+
+
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
     """Make servers, all of which end with the test."""
@@ -194,6 +266,12 @@ def make_server() -> type[Server]:
     return Server
 
 
+@pytest.fixture(scope="session")
+def in_thread() -> type[InThread]:
+    """The class of servers in a thread, for fixtures that live longer than one test."""
+    return InThread
+
+
 @contextmanager
 def static_pages(folder: Path) -> Iterator[str]:
     """Serve a folder of static pages on a free port; return its origin."""
@@ -217,10 +295,15 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def served(
     trained: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx.Client]:
-    """A client of one running server without keys. Tests send events of users of their own."""
-    root = tmp_path_factory.mktemp("served")
-    for name in ("hybrid", "profiles"):
-        shutil.copytree(trained[0] / "models" / name, root / "models" / name)
-    shutil.copy(trained[0] / "params.yaml", root / "params.yaml")
-    with Server(root).serving() as client:
+    """A client of one application without keys. Tests send events of users of their own."""
+    with InThread(served_root(trained[0], tmp_path_factory)).serving() as client:
         yield client
+
+
+def served_root(trained: Path, factory: pytest.TempPathFactory) -> Path:
+    """Return a root of its own with the trained model, its histories and settings."""
+    root = factory.mktemp("served")
+    for name in ("hybrid", "profiles"):
+        shutil.copytree(trained / "models" / name, root / "models" / name)
+    shutil.copy(trained / "params.yaml", root / "params.yaml")
+    return root

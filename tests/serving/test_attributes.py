@@ -71,9 +71,9 @@ def made(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(made: Path, make_server: Any) -> Iterator[httpx.Client]:
+def client(made: Path, in_thread: Any) -> Iterator[httpx.Client]:
     keys = {"BOWERBIRD_API_KEY": "shop-key", "BOWERBIRD_OPERATOR_KEY": "operator-key"}
-    server = make_server(made, keys).start()
+    server = in_thread(made, keys).start()
     with server.client() as found:
         found.headers["X-API-Key"] = "operator-key"
         yield found

@@ -92,8 +92,8 @@ def root(settings: Settings, images: str, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def client(root: Path, make_server: Any) -> Iterator[httpx.Client]:
-    with make_server(root, {"BOWERBIRD_API_KEY": "shop-key"}).serving() as found:
+def client(root: Path, in_thread: Any) -> Iterator[httpx.Client]:
+    with in_thread(root, {"BOWERBIRD_API_KEY": "shop-key"}).serving() as found:
         found.headers["X-API-Key"] = "shop-key"
         yield found
 

@@ -85,14 +85,14 @@ def table(root: Path) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def client(root: Path, make_server: Any) -> Iterator[httpx.Client]:
-    with make_server(root, {"BOWERBIRD_API_KEY": "shop-key"}).serving() as found:
+def client(root: Path, in_thread: Any) -> Iterator[httpx.Client]:
+    with in_thread(root, {"BOWERBIRD_API_KEY": "shop-key"}).serving() as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def undeclared(
-    root: Path, tmp_path_factory: pytest.TempPathFactory, make_server: Any
+    root: Path, tmp_path_factory: pytest.TempPathFactory, in_thread: Any
 ) -> Iterator[httpx.Client]:
     """The same model, after the hidden attributes were removed from params.yaml."""
     own = tmp_path_factory.mktemp("undeclared")
@@ -101,7 +101,7 @@ def undeclared(
     values["ingest"]["items"][0]["attributes"] = TYPES
     values["serve"]["hidden_attributes"] = []
     (own / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
-    with make_server(own, {"BOWERBIRD_API_KEY": "shop-key"}).serving() as found:
+    with in_thread(own, {"BOWERBIRD_API_KEY": "shop-key"}).serving() as found:
         yield found
 
 
@@ -418,12 +418,12 @@ def test_no_reason_names_a_hidden_attribute(settings: Settings) -> None:
 
 
 @pytest.fixture(scope="module")
-def page(root: Path, tmp_path_factory: pytest.TempPathFactory, make_server: Any) -> Iterator[str]:
+def page(root: Path, tmp_path_factory: pytest.TempPathFactory, in_thread: Any) -> Iterator[str]:
     """The URL of a server without keys."""
     own = tmp_path_factory.mktemp("page")
     shutil.copytree(root / "models", own / "models")
     shutil.copy(root / "params.yaml", own / "params.yaml")
-    server = make_server(own).start()
+    server = in_thread(own).start()
     yield server.url
     server.stop()
 

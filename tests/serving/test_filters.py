@@ -59,9 +59,9 @@ def root(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(root: Path, make_server: Any) -> Iterator[httpx.Client]:
+def client(root: Path, in_thread: Any) -> Iterator[httpx.Client]:
     keys = {"BOWERBIRD_API_KEY": "shop-key", "BOWERBIRD_OPERATOR_KEY": "operator-key"}
-    with make_server(root, keys).serving() as found:
+    with in_thread(root, keys).serving() as found:
         found.headers.update(SHOP)
         yield found
 

@@ -64,9 +64,8 @@ def root(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(root: Path, make_server: Any) -> Iterator[httpx.Client]:
-    variables = {**KEYS, "BOWERBIRD_SERVE__RULES__POOL": "40"}
-    with make_server(root, variables).serving() as found:
+def client(root: Path, in_thread: Any) -> Iterator[httpx.Client]:
+    with in_thread(root, {**KEYS, "BOWERBIRD_SERVE__RULES__POOL": "40"}).serving() as found:
         found.headers["X-API-Key"] = "shop-key"
         yield found
 

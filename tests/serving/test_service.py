@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pandas as pd
+import psutil
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
+from tests.serving.conftest import served_root
+
 Client = httpx.Client
+
+
+@pytest.fixture(scope="module")
+def process(
+    trained: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory, make_server: Any
+) -> Iterator[Any]:
+    """One running process without keys."""
+    server = make_server(served_root(trained[0], tmp_path_factory)).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def served(process: Any) -> Iterator[Client]:
+    """A client of it, in place of the application in a thread."""
+    with process.client() as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -306,17 +326,14 @@ def test_no_body_breaks_the_server(served: Client, path: str) -> None:
     assert served.get("/livez").status_code == 200
 
 
-def test_keys_and_rate(serve: Callable[..., Any], shop_root: Path) -> None:
-    server = serve(
-        shop_root,
-        {
-            "BOWERBIRD_API_KEY": "shop-key",
-            "BOWERBIRD_OPERATOR_KEY": "operator-key",
-            "BOWERBIRD_SERVE__MAX_RATE": "20",
-        },
-    ).start()
+def test_keys_and_rate(in_thread: Any, shop_root: Path) -> None:
+    variables = {
+        "BOWERBIRD_API_KEY": "shop-key",
+        "BOWERBIRD_OPERATOR_KEY": "operator-key",
+        "BOWERBIRD_SERVE__MAX_RATE": "20",
+    }
     event = {"user_id": "secret-user", "item_id": "x", "event": "view"}
-    with server.client() as client:
+    with in_thread(shop_root, variables).serving() as client:
         assert client.post("/feedback", json=event).status_code == 401
         wrong = {"x-api-key": "shop-keyy"}
         assert client.post("/feedback", json=event, headers=wrong).status_code == 401
@@ -330,20 +347,31 @@ def test_keys_and_rate(serve: Callable[..., Any], shop_root: Path) -> None:
         assert client.delete("/users/secret-user", headers=operator).status_code == 200
         statuses = [client.get("/model").status_code for _ in range(150)]
         assert 429 in statuses
-    server.stop()
-    assert "secret-user" not in server.log.read_text()
 
 
-def test_a_restart_keeps_the_profile(
-    serve: Callable[..., Any], shop_root: Path, items: list[str]
-) -> None:
-    server = serve(shop_root).start()
-    with server.client() as client:
+def test_the_log_holds_no_ids(process: Any, served: Client) -> None:
+    event = {"user_id": "secret-user", "item_id": "x", "event": "view"}
+    assert served.post("/feedback", json=event).status_code == 200
+    assert served.post("/feedback", json={**event, "event": "no kind"}).status_code == 422
+    assert served.get("/users/secret-user/history").status_code == 200
+    assert served.delete("/users/secret-user").status_code == 403
+    log = process.log.read_text()
+    assert "bowerbird" in log
+    assert "secret-user" not in log
+
+
+def test_without_a_language_model_no_process_loads_pytorch(process: Any, served: Client) -> None:
+    assert served.post("/recommend", json={"k": 3}).status_code == 200
+    supervisor = psutil.Process(process.process.pid)
+    for one in [supervisor, *supervisor.children(recursive=True)]:
+        assert [file.path for file in one.memory_maps() if "libtorch" in file.path] == []
+
+
+def test_a_restart_keeps_the_profile(in_thread: Any, shop_root: Path, items: list[str]) -> None:
+    with in_thread(shop_root).serving() as client:
         client.post("/feedback", json={"user_id": "u", "item_id": items[3], "event": "click"})
         before = recommended(client, user_id="u")
-    server.stop()
-    server.start()
-    with server.client() as client:
+    with in_thread(shop_root).serving() as client:
         after = recommended(client, user_id="u")
     assert after["history_length"] == 1
     assert ids(after) == ids(before)

@@ -33,8 +33,8 @@ def root(trained: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def shop(root: Path, make_server: Any) -> Iterator[httpx.Client]:
-    with make_server(root, {"BOWERBIRD_SERVE__SURFACES": SURFACES}).serving() as client:
+def shop(root: Path, in_thread: Any) -> Iterator[httpx.Client]:
+    with in_thread(root, {"BOWERBIRD_SERVE__SURFACES": SURFACES}).serving() as client:
         yield client
 
 

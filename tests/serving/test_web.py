@@ -42,7 +42,7 @@ HOSTILE = "<img src=x onerror=\"document.title='owned'\"><b>bag</b>"
 
 
 @pytest.fixture(scope="module")
-def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, make_server: Any) -> Iterator[str]:
+def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, in_thread: Any) -> Iterator[str]:
     """The URL of a server whose best-selling product has a hostile title, with a drift report."""
     root = tmp_path_factory.mktemp("pages")
     with_hostile_title(trained[0], root, HOSTILE)
@@ -70,7 +70,7 @@ def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, make_server: An
         "BOWERBIRD_SERVE__EXPERIMENT": "{name: more trees, model: champion}",
         "BOWERBIRD_OPERATOR_KEY": "the owner's",
     }
-    server = make_server(root, environment).start()
+    server = in_thread(root, environment).start()
     yield server.url
     server.stop()
 
@@ -94,6 +94,8 @@ def complaints(browser: webdriver.Chrome) -> list[str]:
 
 
 def visit(browser: webdriver.Chrome, page: str) -> None:
+    browser.get("about:blank")  # ends the requests of the page before
+    browser.get_log("browser")
     browser.get(page)
     browser.execute_script("sessionStorage.clear()")
     browser.get(page)

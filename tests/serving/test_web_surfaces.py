@@ -18,12 +18,12 @@ from tests.serving.test_web import complaints, until
 
 
 @pytest.fixture(scope="module")
-def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, make_server: Any) -> Iterator[str]:
+def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, in_thread: Any) -> Iterator[str]:
     root = tmp_path_factory.mktemp("pages")
     for name in ("hybrid", "profiles"):
         shutil.copytree(trained[0] / "models" / name, root / "models" / name)
     shutil.copy(trained[0] / "params.yaml", root / "params.yaml")
-    server = make_server(root).start()
+    server = in_thread(root).start()
     yield server.url
     server.stop()
 

@@ -65,8 +65,8 @@ def root(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(root: Path, make_server: Any) -> Iterator[httpx.Client]:
-    with make_server(root, {"BOWERBIRD_API_KEY": "shop-key"}).serving() as found:
+def client(root: Path, in_thread: Any) -> Iterator[httpx.Client]:
+    with in_thread(root, {"BOWERBIRD_API_KEY": "shop-key"}).serving() as found:
         yield found
 
 
@@ -119,13 +119,13 @@ def test_what_was_bought_is_excluded_however_long_ago(client: httpx.Client) -> N
 
 @pytest.mark.slow
 def test_a_long_history_is_excluded_after_a_restart_too(
-    root: Path, make_server: Any, client: httpx.Client
+    root: Path, in_thread: Any, client: httpx.Client
 ) -> None:
     act(client, "returning", "purchase", *range(40))
     act(client, "returning", "hide", 41)
     act(client, "returning", "purchase", 42, rating=1)
     act(client, "returning", "view", *([50] * 2 * HISTORY))
-    other = make_server(root, {"BOWERBIRD_API_KEY": "shop-key"}).start()
+    other = in_thread(root, {"BOWERBIRD_API_KEY": "shop-key"}).start()
     try:
         with other.client() as second:
             again = shown(second, "returning", k=15)

@@ -14,8 +14,8 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from components.data.sources.ids import SPACE
 from components.data.sources.json_files import LIST, NESTED, NUMBER
+from components.data.sources.spelling import SPACE
 
 EXACT_FLOAT = 2**53
 """Whole numbers above this are not told apart by 64-bit floats."""

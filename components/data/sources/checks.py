@@ -17,9 +17,9 @@ from components.data.sources import numbers, times
 from components.data.sources.cells import EXACT_FLOAT
 from components.data.sources.column import LONGEST, Column, example, first_row, shown
 from components.data.sources.files import File
-from components.data.sources.ids import NULL_WORDS, WITH_POINT_ZERO
 from components.data.sources.markup import MARKUP, has_markup
 from components.data.sources.names import words
+from components.data.sources.spelling import NULL_WORDS, WITH_POINT_ZERO
 from components.data.sources.time_checks import (
     calendar_counts,
     order_advice,

@@ -14,7 +14,6 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.optimize import minimize
 
 from components.arrays import AnyArray, DoubleArray, FloatArray, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
@@ -224,6 +223,8 @@ def fit_weights(
     Raises:
         ValueError: no model proposed any target.
     """
+    from scipy.optimize import minimize  # a third of a second; models are loaded without it
+
     step = max(1, -(-len(histories) // max_users))
     features, hits, users = [], [], []
     for start in progress(range(0, len(histories), batch_size), desc="weights", unit="batch"):

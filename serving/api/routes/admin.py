@@ -291,7 +291,7 @@ async def status(request: Request) -> StatusResponse:
             holds=holds(backend.root),
             reports=f"/reports/by/{auth_of(request).report_token()}/",
             versions=registered_versions(backend.root),
-            problems=backend.health.problems,
+            problems=backend.problems(),
             canary=canary_status(backend),
             shadow=challenger and shadow_status(challenger.version),
         )

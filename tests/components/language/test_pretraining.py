@@ -79,7 +79,10 @@ def fresh(root: Path, settings: Settings, name: str, base: Path) -> Path:
 
 @pytest.mark.parametrize(
     "family",
-    [pytest.param(one, marks=[pytest.mark.slow] if one == "roberta" else []) for one in FAMILIES],
+    [
+        one if one in ("bert", "gpt2") else pytest.param(one, marks=pytest.mark.slow)
+        for one in FAMILIES
+    ],
 )
 def test_each_family_learns_from_scratch_and_encodes(family: str, shops) -> None:
     root, settings = shops(family)
@@ -294,7 +297,7 @@ def test_a_training_that_gets_no_better_stops(shops, tmp_path) -> None:
     assert report["perplexity_after"] == pytest.approx(report["perplexity_before"], rel=1e-4)
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2"])
+@pytest.mark.parametrize("family", ["bert", pytest.param("gpt2", marks=pytest.mark.slow)])
 def test_low_rank_adapters_are_trained_and_merged(family: str, shops, tmp_path) -> None:
     root, settings = shops(family)
     tokenizer = AutoTokenizer.from_pretrained(root / "data/corpus/tokenizer")

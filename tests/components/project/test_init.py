@@ -180,7 +180,7 @@ def test_check_says_what_is_wrong_before_any_stage(shop: tuple[Path, str], tmp_p
     broken["ingest"]["items"][0].pop("thousands")
     (mine / "params.yaml").write_text(yaml.safe_dump(broken))
     try:
-        done = bowerbird_process(mine, "check")
+        done = bowerbird(mine, "check")
     finally:
         (mine / "params.yaml").write_text(params)
     assert done.returncode == 1
@@ -192,7 +192,7 @@ def test_check_says_what_is_wrong_before_any_stage(shop: tuple[Path, str], tmp_p
 def test_a_taken_folder_stays_as_it_is(shop: tuple[Path, str]) -> None:
     folder, _ = shop
     before = (folder / "mine/params.yaml").read_text()
-    done = bowerbird_process(folder, "init", "mine", "--interactions", "klicks.jsonl")
+    done = bowerbird(folder, "init", "mine", "--interactions", "klicks.jsonl")
     assert done.returncode == 1
     assert "params.yaml is there already" in done.stderr
     assert (folder / "mine/params.yaml").read_text() == before
@@ -518,9 +518,10 @@ def test_a_url_with_a_credential_is_refused_before_it_is_read(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        (
+        pytest.param(
             ["u,s,2024-01-01"],
             "1 valid events from 2024-01-01 to 2024-01-01 (purchase 1); customers: 1",
+            marks=pytest.mark.slow,
         ),
         (
             [f"u{n},s,2024-01-{n:02}" for n in range(1, 29)],

@@ -425,15 +425,16 @@ def test_a_signed_link_opens_reports_and_nothing_else(keyed: httpx.Client) -> No
     assert keyed.get("/status", headers={"x-api-key": links}).status_code == 401
 
 
-def test_the_api_key_alone_operates_nothing(serve: Any, shop_root: Path, items: list[str]) -> None:
+def test_the_api_key_alone_operates_nothing(
+    in_thread: Any, shop_root: Path, items: list[str]
+) -> None:
     variables = {
         "BOWERBIRD_API_KEY": API,
         "BOWERBIRD_SERVE__MAX_SESSIONS": "2",
         "BOWERBIRD_SERVE__MAX_CLIENT_EVENTS": "30",
         "BOWERBIRD_SERVE__MAX_FEEDBACK_SHOPPERS": "3",
     }
-    server = serve(shop_root, variables).start()
-    with server.client() as client:
+    with in_thread(shop_root, variables).serving() as client:
         for method, path in (
             ("POST", "/operator/rollback"),
             ("POST", "/operator/promote"),

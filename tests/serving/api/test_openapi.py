@@ -41,14 +41,14 @@ CALLERS = {
 
 @pytest.fixture(scope="module")
 def keyed(
-    trained: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFactory, make_server: Any
+    trained: tuple[Path, Settings], tmp_path_factory: pytest.TempPathFactory, in_thread: Any
 ) -> Iterator[httpx.Client]:
     """A client of a server that has both keys."""
     root = tmp_path_factory.mktemp("keyed")
     for name in ("hybrid", "profiles"):
         shutil.copytree(trained[0] / "models" / name, root / "models" / name)
     shutil.copy(trained[0] / "params.yaml", root / "params.yaml")
-    server = make_server(root, KEYS).start()
+    server = in_thread(root, KEYS).start()
     with server.client() as client:
         yield client
     server.stop()

@@ -61,6 +61,7 @@ def test_a_thread_stands_in_until_the_process_is_back(
         ranks.close()
 
 
+@pytest.mark.slow  # a whole endpoint; the process alone is killed in the test before
 def test_killed_under_load_no_request_fails(serve: Callable[..., Any], shop_root: Path) -> None:
     server = serve(shop_root).start()
 

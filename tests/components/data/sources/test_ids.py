@@ -6,7 +6,8 @@ import ibis
 import pyarrow as pa
 import pytest
 
-from components.data.sources.ids import ItemSpelling, ids, spelled
+from components.data.sources.ids import ids
+from components.data.sources.spelling import ItemSpelling, spelled
 from components.settings import Ids, Ingest, Source
 
 LETTERS = [chr(one) for one in range(0x20, 0x20000) if not 0xD800 <= one <= 0xDFFF]

@@ -145,7 +145,7 @@ def test_a_new_product_is_found_at_once_and_stays(
 
 
 def test_arms_are_served_exposed_and_judged(
-    serve: Callable[..., Any], shop_root: Path, items: list[str]
+    in_thread: Any, shop_root: Path, items: list[str]
 ) -> None:
     for version in ("1", "2"):
         shutil.copytree(shop_root / "models/hybrid", shop_root / f"var/serving/models/{version}")
@@ -162,8 +162,7 @@ def test_arms_are_served_exposed_and_judged(
         "BOWERBIRD_SERVE__EXPERIMENT": json.dumps(experiment),
         "BOWERBIRD_API_KEY": "shop",
     }
-    server = serve(shop_root, environment).start()
-    with server.client() as client:
+    with in_thread(shop_root, environment).serving() as client:
         client.headers["x-api-key"] = "shop"
         wait_until(
             lambda: client.post("/recommend", json={"user_id": "probe"}).json()["arm"] is not None
@@ -189,7 +188,6 @@ def test_arms_are_served_exposed_and_judged(
     assert control["users"] + treatment["users"] == 41  # and the probe
     assert treatment["converted"] >= 10
     assert control["converted"] == 0
-    server.stop()
     with sqlite3.connect(shop_root / "var/events/events.db") as connection:
         rows = connection.execute(
             "SELECT impression_id, item_ids, propensities FROM impressions"
@@ -208,12 +206,9 @@ def test_arms_are_served_exposed_and_judged(
     assert 0 < drawn < len(arms["treatment"])
 
 
-def test_operations_need_the_operator_and_a_registry(
-    serve: Callable[..., Any], shop_root: Path
-) -> None:
+def test_operations_need_the_operator_and_a_registry(in_thread: Any, shop_root: Path) -> None:
     keys = {"BOWERBIRD_API_KEY": "shop", "BOWERBIRD_OPERATOR_KEY": "boss"}
-    server = serve(shop_root, keys).start()
-    with server.client() as client:
+    with in_thread(shop_root, keys).serving() as client:
         assert client.put("/items", json={"items": [{"item_id": "x"}]}).status_code == 401
         assert client.get("/experiments").status_code == 401
         shop = {"x-api-key": "shop"}

@@ -87,7 +87,11 @@ def test_the_cache_does_not_mix_languages(served: httpx.Client) -> None:
 
 def count(metrics: str) -> float:
     """Return how many responses came from the cache."""
-    (line,) = [one for one in metrics.splitlines() if one.startswith("bowerbird_cached")]
+    (line,) = [
+        one
+        for one in metrics.splitlines()
+        if one.startswith("bowerbird_cached_recommendations_total")
+    ]
     return float(line.rpartition(" ")[2])
 
 
