@@ -49,7 +49,7 @@ $(SPARK): $(STAMP) requirements/spark.txt
 	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/spark.txt
 	touch $(SPARK)
 
-spark: $(SPARK)  ## Spark, for preprocess.engine and slow tests (470 MB; Java 17 or 21 is up to you)
+spark: $(SPARK)  ## Spark, for tables.engine and slow tests (470 MB; Java 17 or 21 is up to you)
 
 $(S3): $(STAMP) requirements/s3.txt
 	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/s3.txt

@@ -1,14 +1,15 @@
-"""Preprocess on DuckDB and on Spark: the same rows, and what each engine needs.
+"""Validate and preprocess on DuckDB and on Spark: the same rows, and what each engine needs.
 
     make spark
     python -m benchmarks.engines                       # the embedded shop
     python -m benchmarks.engines --lines 10_000_000    # the synthetic shop of ingest_scale
 
-``bowerbird ingest`` and ``validate`` make the valid tables on DuckDB; then ``bowerbird preprocess``
-runs with each ``preprocess.engine`` in a process of its own, Spark with two cores of this machine
-(``local[2]``) and its default memory of 1 GB. The tables that both write are compared by EXCEPT ALL
-in both directions. Memory is the largest resident set of a command's processes together, Spark's
-JVM included. The seconds of Spark include its start. Nothing comes from the network.
+``bowerbird ingest`` makes the raw tables on DuckDB; then ``bowerbird validate`` and ``bowerbird
+preprocess`` run with each ``tables.engine`` in turn, each time in a process of its own, Spark with
+two cores of this machine (``local[2]``) and its default memory of 1 GB. The tables that both write
+are compared by EXCEPT ALL in both directions. Memory is the largest resident set of a command's
+processes together, Spark's JVM included. The seconds of Spark include its start. Nothing comes from
+the network.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FILE = Path(__file__).parent / "results/engines.md"
 ENGINES = {"duckdb": "DuckDB", "spark": "Spark, `local[2]`"}
 SPARK = {"PYSPARK_SUBMIT_ARGS": "--master local[2] --conf spark.ui.enabled=false pyspark-shell"}
-TABLES = ("interactions", "items", "users")
+STAGES = {"validate": ("valid", "quarantine"), "preprocess": ("prepared",)}
+"""The folders of ``data`` that each stage writes."""
 GIB = 1 << 30
 
 
@@ -48,43 +50,49 @@ def write_embedded_shop(root: Path) -> None:
     shutil.copy(ROOT / "params.yaml", root)
 
 
-def preprocessed(root: Path, engine: str) -> Run:
-    """Run ``preprocess`` on an engine; its tables are in the folder ``engine`` afterwards."""
+def on_engine(root: Path, stage: str, engine: str) -> Run:
+    """Run a stage on an engine; copies of its tables are in the folder ``engine`` afterwards."""
     file = root / "params.yaml"
     params = yaml.safe_load(file.read_text(encoding="utf-8"))
-    params.setdefault("preprocess", {})["engine"] = engine
-    file.write_text(yaml.safe_dump(params), encoding="utf-8")
-    run = command("preprocess", root)
-    (root / "data/prepared").rename(root / engine)
+    file.write_text(yaml.safe_dump(params | {"tables": {"engine": engine}}), encoding="utf-8")
+    run = command(stage, root)
+    for folder in STAGES[stage]:
+        shutil.copytree(root / "data" / folder, root / engine / folder)
     return run
 
 
-def compared(root: Path, table: str) -> tuple[int, int, int]:
+def compared(root: Path, table: Path) -> tuple[int, int, int]:
     """Return the rows of a table, those that only DuckDB wrote, and those that only Spark wrote."""
-    one, other = (root / engine / f"{table}.parquet" for engine in ENGINES)
+    one, other = (root / engine / table for engine in ENGINES)
     sides = [f"SELECT * FROM read_parquet({literal(file)})" for file in (one, other)]
-    only = [len(duckdb.sql(f"{a} EXCEPT ALL {b}")) for a, b in (sides, sides[::-1])]
+    only = [
+        duckdb.sql(f"SELECT count(*) FROM ({a} EXCEPT ALL {b})").fetchall()[0][0]
+        for a, b in (sides, sides[::-1])
+    ]
     return pq.read_metadata(one).num_rows, only[0], only[1]
 
 
 def report(shop: str, root: Path) -> str:
     """Run both engines on the shop in ``root``; return the section of the report."""
     (root / "reports").mkdir(exist_ok=True)
-    for name in ("sources", "ingest", "validate"):
+    for name in ("sources", "ingest"):
         command(name, root)
-    runs = {engine: preprocessed(root, engine) for engine in ENGINES}
+    runs = {(stage, name): on_engine(root, stage, name) for stage in STAGES for name in ENGINES}
     needs = "\n".join(
-        f"| {ENGINES[name]} | {run.seconds:,.0f} | {run.processor:,.0f} | {run.memory / GIB:.2f} |"
-        for name, run in runs.items()
+        f"| {stage} | {ENGINES[name]} | {run.seconds:,.0f} | {run.processor:,.0f} | "
+        f"{run.memory / GIB:.2f} |"
+        for (stage, name), run in runs.items()
     )
+    written = root / "duckdb"
+    tables = sorted(one.relative_to(written) for one in written.rglob("*.parquet"))
     rows = "\n".join(
-        f"| {table} | {n:,} | {left:,} | {right:,} |"
-        for table, (n, left, right) in ((table, compared(root, table)) for table in TABLES)
+        f"| {table.with_suffix('')} | {n:,} | {left:,} | {right:,} |"
+        for table, (n, left, right) in ((table, compared(root, table)) for table in tables)
     )
     return f"""## {shop}
 
-| engine | seconds | processor seconds | peak memory, GiB |
-|---|---|---|---|
+| stage | engine | seconds | processor seconds | peak memory, GiB |
+|---|---|---|---|---|
 {needs}
 
 | table | rows | only on DuckDB | only on Spark |
@@ -108,7 +116,7 @@ def main() -> None:
             sections.append(report(shop, Path(folder)))
             print(sections[-1], flush=True)
     FILE.write_text(
-        f"""# Preprocess on DuckDB and on Spark
+        f"""# Validate and preprocess on DuckDB and on Spark
 
 Made by `python -m benchmarks.engines{" --lines" if given.lines else ""}\
 {"".join(f" {lines}" for lines in given.lines)}`, whose docstring says how. {platform.machine()},

@@ -763,14 +763,21 @@ class EventWeights(Section):
     go down."""
 
 
-class Preprocess(Section):
+ENGINE_MOVED = "preprocess.engine is now tables.engine, on which `validate` runs, too: set that"
+
+
+class Tables(Section):
     engine: Literal["duckdb", "spark"] = "duckdb"
-    """What computes the tables of `preprocess`: `duckdb` in the command's own process, or `spark`.
+    """What computes the tables of `validate` and `preprocess`: `duckdb` in the command's own
+    process, or `spark`.
 
     Spark needs `pip install 'bowerbird[spark]'`, Java 17 or 21, and the shop's folder at the same
     path on all of its machines; where it runs is Spark's own configuration. Both engines write the
-    same rows. `ingest` and `validate` run on DuckDB.
+    same rows, so no stage runs again when this changes. `ingest` runs on DuckDB.
     """
+
+
+class Preprocess(Section):
     validation_days: PositiveInt = 28
     """Days before the test window, on which the ranker is trained and models are chosen."""
     test_days: PositiveInt = 28
@@ -801,6 +808,13 @@ class Preprocess(Section):
     excluding: list[Event] = ["purchase", "rating"]
     """Kinds of events whose products `train.exclude_seen` leaves out. What was disliked is always
     left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _engine_moved(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "engine" in values:
+            raise ValueError(ENGINE_MOVED)
+        return values
 
 
 class Corpus(Section):
@@ -1841,6 +1855,8 @@ class Settings(Section):
     """Seed of every random number generator."""
     ingest: Ingest
     """The shop's files and their columns."""
+    tables: Tables = Tables()
+    """Where tables are computed."""
     validate_: Validate = Field(default=Validate(), alias="validate")
     """Validation rules, and limits of feedback."""
     preprocess: Preprocess = Preprocess()
@@ -2092,6 +2108,8 @@ def _variables(old: set[str]) -> dict[Keys, str]:
             keys[at:] = [_current(key, old) for key in keys[at : at + 1]] + keys[at + 1 :]
         if keys == ["monitor", "webhook"]:
             raise SettingsError(f"{name} in the environment: {WEBHOOK_REPLACED}")
+        if keys == ["preprocess", "engine"]:
+            raise SettingsError(f"{name} in the environment: {ENGINE_MOVED}")
         if not _exists(keys):
             known = {".".join(one): one for one in _all_keys(Settings) if len(one) > 1}
             near = get_close_matches(".".join(keys), known, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def spark_session(setting: str = "preprocess.engine", without: str = "duckdb") -> Any:
+def spark_session(setting: str = "tables.engine", without: str = "duckdb") -> Any:
     """Return the Spark session that there is, or a new one.
 
     ``spark-submit``, ``SPARK_REMOTE`` (Spark Connect), ``PYSPARK_SUBMIT_ARGS`` or

@@ -5,9 +5,29 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.conftest import absent
+
+
+def pyspark_home() -> Path:
+    """Return the folder of Spark; a test is skipped where Java or PySpark is missing."""
+    if shutil.which("java") is None:
+        absent("no Java")
+    try:
+        import pyspark
+    except ImportError:
+        absent("no PySpark: make spark")
+    return Path(pyspark.__file__).parent
+
+
+INTERPRETED = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
+"""Options by which Spark compiles no Java for each query, which takes most of the time of small
+tables."""
 
 
 @contextmanager
@@ -16,12 +36,9 @@ def local_spark(options: Mapping[str, str] | None = None) -> Iterator[Any]:
 
     options: further ones of Spark's configuration, by name.
     """
-    if shutil.which("java") is None:
-        absent("no Java")
-    try:
-        from pyspark.sql import SparkSession
-    except ImportError:
-        absent("no PySpark: make spark")
+    pyspark_home()
+    from pyspark.sql import SparkSession
+
     found = SparkSession.builder.config(
         map={
             "spark.master": "local[2]",
@@ -30,6 +47,8 @@ def local_spark(options: Mapping[str, str] | None = None) -> Iterator[Any]:
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
             "spark.sql.shuffle.partitions": "3",
+            # Tests end before the second compiler of Java's pays.
+            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
             **(options or {}),
         }
     ).getOrCreate()

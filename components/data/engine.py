@@ -1,9 +1,8 @@
 """The engine that computes a stage's tables: an embedded DuckDB with a limit of memory, or Spark.
 
 DuckDB's tables lie in a file below ``data/.staging``, and what a query cannot hold in memory goes
-there, too, so large tables need disk and not memory. ``preprocess`` can run on Spark instead
-(``open_engine``): its expressions are in forms that mean the same on both, which
-``tests/components/data/test_spark.py`` checks.
+there, too, so large tables need disk and not memory. ``validate`` and ``preprocess`` can run on
+Spark instead (``open_engine``): ``tests/components/data/test_spark.py`` compares the rows.
 """
 
 from __future__ import annotations
@@ -30,28 +29,30 @@ from components.spark_session import spark_session
 class Engine(Protocol):
     """What a stage needs of its engine, besides Ibis expressions."""
 
-    def read(self, file: Path) -> ir.Table:
-        """Return the table of a Parquet file."""
+    def read(self, file: Path, row: str | None = None) -> ir.Table:
+        """Return the table of a Parquet file.
+
+        row: name of a further column, int64: the number of the row in the file, from 0.
+        """
 
     def keep(self, name: str, table: ir.Table) -> ir.Table:
         """Compute a table once and return it by its name, which is free; it is there until the
         engine is closed."""
+
+    def put(self, name: str, rows: pa.Table) -> ir.Table:
+        """Keep rows of this process as a table; see ``keep``."""
 
     def batches(self, table: ir.Table) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a table in their order, a part of them in memory at a time."""
 
 
 class DuckDB:
-    """Tables computed in this process; see ``Engine``. ``validate`` needs more than that."""
+    """Tables computed in this process; see ``Engine``."""
 
     def __init__(self, con: ibis.BaseBackend) -> None:
         self._con = con
 
     def read(self, file: Path, row: str | None = None) -> ir.Table:
-        """Return the table of a Parquet file.
-
-        row: name of a further column, int64: the number of the row in the file, from 0.
-        """
         if row is None:
             return self._con.read_parquet(str(file))
         rows = self._con.read_parquet(str(file), file_row_number=True)
@@ -61,7 +62,6 @@ class DuckDB:
         return self._con.create_table(name, table)
 
     def put(self, name: str, rows: pa.Table) -> ir.Table:
-        """Keep rows of this process as a table; see ``keep``."""
         return self._con.create_table(name, rows)
 
     def batches(self, table: ir.Table) -> Iterator[pa.RecordBatch]:
@@ -159,13 +159,13 @@ def database(root: Path, memory_gb: float) -> Iterator[ibis.BaseBackend]:
 
 @contextmanager
 def open_engine(settings: Settings, root: Path) -> Iterator[Engine]:
-    """Yield the engine that ``preprocess.engine`` names, without tables.
+    """Yield the engine that ``tables.engine`` names, without tables.
 
     Raises:
         ValueError: another command works in the folder; Spark cannot be started; the memory or the
             disk is too small for DuckDB.
     """
-    if settings.preprocess.engine == "duckdb":
+    if settings.tables.engine == "duckdb":
         with database(root, settings.ingest.memory_gb) as con:
             yield DuckDB(con)
         return

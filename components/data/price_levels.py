@@ -50,7 +50,9 @@ def price_levels(events: ir.Table, items: ir.Table, settings: Validate) -> list[
     )
     # The middle one and no mean of two, which would lie between euros and cents.
     middle = levels.group_by("item_id").aggregate(levels=_.level.collect().sort(), n=_.count())
-    middle = middle.filter(_.n > 1).select("item_id", middle=_.levels[(_.n - 1) // 2])
+    middle = middle.filter(_.n > 1).select(
+        "item_id", middle=_.levels[((_.n - 1) // 2).cast("int32")]
+    )
     ratios = levels.join(middle, "item_id").mutate(ratio=(_.level - _.middle).exp())
     limit = settings.max_price_ratio
     far = (ratios.ratio > limit) | (ratios.ratio < 1 / limit)

@@ -118,9 +118,8 @@ def unknown_products(bad: ir.Table) -> str:
 
 def _single(bad: ir.Table) -> ir.Table:
     """Return (row, place, reason): a row for each reason of each bad row."""
-    return bad.select(
-        "row", reason=bad.reasons.unnest(), place=ibis.range(bad.reasons.length()).unnest()
-    )
+    single = bad.select("row", "reasons").unnest("reasons", offset="place")
+    return single.select("row", "place", reason="reasons")
 
 
 def _first_places(bad: ir.Table) -> ir.Table:

@@ -7,15 +7,20 @@ executors need the shop's folder at one path. No Python function runs on an exec
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ibis
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 from ibis.util import gen_name
+
+from components.data.java_patterns import java, java_replacement
 
 PART = re.compile(r"part-(\d+)-.*-c(\d+)\.")
 """The name of a file that Spark writes: its number among the tasks, and of the task's own files."""
@@ -29,6 +34,48 @@ OPTIONS = {
 """Settings of the session that the results depend on; Ibis sets its time zone, UTC."""
 
 
+class Compiler(PySparkCompiler):  # type: ignore[misc]  # Ibis says nothing of its compilers
+    """Ibis' own, but for what it writes so that Spark computes other rows than DuckDB."""
+
+    def visit_RegexSearch(self, op: ops.RegexSearch, *, arg: Any, pattern: Any) -> Any:
+        return super().visit_RegexSearch(op, arg=arg, pattern=_java(op.pattern))
+
+    def visit_RegexExtract(
+        self, op: ops.RegexExtract, *, arg: Any, pattern: Any, index: Any
+    ) -> Any:
+        return super().visit_RegexExtract(op, arg=arg, pattern=_java(op.pattern), index=index)
+
+    def visit_RegexReplace(
+        self, op: ops.RegexReplace, *, arg: Any, pattern: Any, replacement: Any
+    ) -> Any:
+        given = java_replacement(_text(op.replacement))
+        return self.f.regexp_replace(arg, _java(op.pattern), given)
+
+    def visit_Strip(self, op: ops.Strip, *, arg: Any) -> Any:
+        # Spark reads \\v and \\f in a text as the letters.
+        space = "".join(rf"\x{ord(one):02x}" for one in string.whitespace)
+        return self.f.regexp_replace(arg, rf"\A[{space}]+|[{space}]+\z", "")
+
+    def visit_CountStar(self, op: ops.CountStar, *, arg: Any, where: Any) -> Any:
+        # A sum of no rows, as Ibis writes it, would be null.
+        return self.f.count("*") if where is None else self.f.count_if(where)
+
+
+def _java(pattern: ops.Value) -> str:
+    return java(_text(pattern))
+
+
+def _text(value: ops.Value) -> str:
+    """Return the text of an argument.
+
+    Raises:
+        TypeError: it is computed for each row.
+    """
+    if not isinstance(value, ops.Literal):
+        raise TypeError(f"a pattern must be the same for all rows, not {value.name}")
+    return str(value.value)
+
+
 class Spark:
     """Tables computed by a Spark session; see ``engine.Engine``.
 
@@ -38,12 +85,16 @@ class Spark:
     def __init__(self, session: Any, folder: Path) -> None:
         self._session = session
         self._con = ibis.pyspark.connect(session, **OPTIONS)
+        self._con.compiler = Compiler()
         self._folder = folder
 
-    def read(self, file: Path) -> ir.Table:
+    def read(self, file: Path, row: str | None = None) -> ir.Table:
         name = gen_name("read")
         # Ibis' own way takes the scheme off.
-        self._session.read.parquet(_address(file)).createOrReplaceTempView(name)
+        rows = self._session.read.parquet(_address(file))
+        if row is not None:
+            rows = rows.selectExpr("*", f"_metadata.row_index AS `{row}`")
+        rows.createOrReplaceTempView(name)
         table = self._con.table(name)
         # Ibis takes Spark's timestamps, which are moments, for times without a zone.
         moments = [one for one, kind in table.schema().items() if kind.is_timestamp()]
@@ -52,6 +103,12 @@ class Spark:
     def keep(self, name: str, table: ir.Table) -> ir.Table:
         self._write(table, self._folder / name)
         return self.read(self._folder / name)
+
+    def put(self, name: str, rows: pa.Table) -> ir.Table:
+        file = self._folder / f"{name}.parquet"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(rows, file)
+        return self.read(file)
 
     def batches(self, table: ir.Table) -> Iterator[pa.RecordBatch]:
         # Ibis' own way holds the whole table in memory.
@@ -83,7 +140,7 @@ def files_of(folder: Path, rows: int) -> list[Path]:
         raise ValueError(
             f"Spark wrote {rows:,} rows to {folder}, and {found:,} of them are on this machine: "
             "the shop's folder must be at the same path on the driver and all executors, or set "
-            "preprocess.engine to duckdb"
+            "tables.engine to duckdb"
         )
     return files
 

@@ -23,7 +23,7 @@ from ibis import _
 
 from components.data.attributes import attribute_columns, label_of, with_attributes
 from components.data.data_docs import SHOWN, Found, store_result
-from components.data.engine import DuckDB
+from components.data.engine import Engine
 from components.data.expectations import COPY, NO_PRICE, Check, checks, counted, reasons_of
 from components.data.feedback import without_untrusted_values
 from components.data.quarantine import NOT_THE_SHOPS
@@ -91,7 +91,7 @@ def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def divide(
-    engine: DuckDB,
+    engine: Engine,
     table: str,
     places: Places,
     reasons: ir.Table,
@@ -139,7 +139,7 @@ def divide(
 class _InOrder:
     """The rows of a table in the order of its column ``row``, handed out part by part."""
 
-    def __init__(self, engine: DuckDB, table: ir.Table) -> None:
+    def __init__(self, engine: Engine, table: ir.Table) -> None:
         self._batches = engine.batches(table.order_by("row"))
         self._rest = table.schema().to_pyarrow().empty_table()
 
@@ -206,7 +206,7 @@ class Checked:
 
 
 def check_table(
-    engine: DuckDB,
+    engine: Engine,
     context: Any,
     table: str,
     places: Places,
@@ -245,7 +245,7 @@ def check_table(
 
 
 def _document(
-    engine: DuckDB, context: Any, table: str, rows: ir.Table, made: Sequence[Check]
+    engine: Engine, context: Any, table: str, rows: ir.Table, made: Sequence[Check]
 ) -> list[str]:
     """Keep what the checks find in ``rows`` as Great Expectations' result; return its notes."""
     counts = counted(rows, made)
@@ -265,6 +265,6 @@ def _document(
     return store_result(context, table, made, found, sample, of_sample)
 
 
-def _fetched(engine: DuckDB, table: ir.Table) -> pd.DataFrame:
+def _fetched(engine: Engine, table: ir.Table) -> pd.DataFrame:
     batches = list(engine.batches(table))
     return pa.Table.from_batches(batches, table.schema().to_pyarrow()).to_pandas()

@@ -16,9 +16,10 @@ held days (``held_days``) are quarantined whatever they are like. Feedback witho
 loses its price, and its quantity is capped. Too large a share of bad rows stops the run only in the
 shop's own files.
 
-No table is held in memory: the engine finds the reasons, of single rows (``expectations``) and of
-whole tables (``whole_table``), and they divide the rows in a second pass. Great Expectations counts
-a sample for itself and makes the pages (``data_docs``).
+No table is held in memory: the engine, DuckDB or Spark, finds the reasons, of single rows
+(``expectations``) and of whole tables (``whole_table``), and they divide the rows in a second pass
+of this process, batch by batch. Great Expectations counts a sample for itself and makes the pages
+(``data_docs``).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from ibis import _
 
 from components.data.charges import charges
 from components.data.data_docs import write_data_docs
-from components.data.engine import DuckDB, database
+from components.data.engine import Engine, open_engine
 from components.data.expectations import NOT_A_PRODUCT
 from components.data.false_profiles import FALSE_PROFILE
 from components.data.feedback import BAD_CLIENT
@@ -93,13 +94,13 @@ def run(settings: Settings, root: Path, pages: bool = True) -> None:
     Raises:
         TooManyBadRows: the shop's own files cannot be right as a whole.
     """
-    for name in ("valid", "quarantine"):
-        shutil.rmtree(root / "data" / name, ignore_errors=True)
-        (root / "data" / name).mkdir(parents=True)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
-    with database(root, settings.ingest.memory_gb) as con:
-        report, too_bad = _validated(DuckDB(con), context, settings.validate_, root)
+    with open_engine(settings, root) as engine:
+        for name in ("valid", "quarantine"):
+            shutil.rmtree(root / "data" / name, ignore_errors=True)
+            (root / "data" / name).mkdir(parents=True)
+        report, too_bad = _validated(engine, context, settings.validate_, root)
     docs = root / "reports/data_docs"
     shutil.rmtree(docs, ignore_errors=True)
     if pages:
@@ -123,7 +124,7 @@ def _record(root: Path, report: dict[str, dict[str, Any]], too_bad: list[str]) -
 
 
 def _validated(
-    engine: DuckDB, context: Any, settings: Validate, root: Path
+    engine: Engine, context: Any, settings: Validate, root: Path
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Check all tables; return the report, and why the run must stop."""
     now = pd.Timestamp.now(tz="UTC")
@@ -159,16 +160,16 @@ def _validated(
     return {table: report[table] for table in TABLES}, too_bad
 
 
-def _has_feedback(engine: DuckDB, raw: Path) -> bool:
+def _has_feedback(engine: Engine, raw: Path) -> bool:
     return bool(engine.read(raw).authentication.count().execute())
 
 
-def _quarantined(engine: DuckDB, places: Places) -> ir.Table:
+def _quarantined(engine: Engine, places: Places) -> ir.Table:
     """Return the quarantined rows with their number, from 0, as ``row``."""
     return engine.read(places.quarantine, "row")
 
 
-def _products(engine: DuckDB, root: Path) -> tuple[ir.Table, ir.Table]:
+def _products(engine: Engine, root: Path) -> tuple[ir.Table, ir.Table]:
     """Return (item_id) of the valid items, and (item_id, why) of the others."""
     places = Places.below(root, "items")
     products = engine.read(places.valid).select("item_id")
@@ -202,7 +203,7 @@ def _add_feedback(report: dict[str, Any], feedback: Outcome | None) -> None:
 
 
 def _add_products_of_reviews(
-    engine: DuckDB, root: Path, reviews: Outcome, report: dict[str, Any]
+    engine: Engine, root: Path, reviews: Outcome, report: dict[str, Any]
 ) -> None:
     """Add to ``report``, and print, how many reviews are of the shop's products."""
     items = engine.read(Places.below(root, "items").raw)
@@ -212,7 +213,7 @@ def _add_products_of_reviews(
 
 
 def _of_own_interactions(
-    engine: DuckDB, root: Path, own: Outcome, report: dict[str, Any], settings: Validate
+    engine: Engine, root: Path, own: Outcome, report: dict[str, Any], settings: Validate
 ) -> list[str]:
     """Add to ``report``, and print, what the shop's own interactions are checked for as a whole.
 

@@ -15,7 +15,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-from components.data.engine import DuckDB
+from components.data.engine import Engine
 from components.data.expectations import DUPLICATE, NO_PRICE
 from components.data.false_profiles import false_profiles
 from components.data.feedback import BAD_CLIENT, above_limits, of_bad_clients
@@ -50,7 +50,7 @@ reasons: array<string>, those found before, null if there are none. What a gate 
 has reasons already is not used."""
 
 
-def raw_rows(engine: DuckDB, file: Path, table: str) -> ir.Table:
+def raw_rows(engine: Engine, file: Path, table: str) -> ir.Table:
     """Return the rows of a raw table's Parquet file with their number, from 0, as ``row``.
 
     Columns that the file lacks are null, and so is a number that is not one (NaN).
@@ -90,7 +90,7 @@ def with_gate(rows: ir.Table, reasons: ir.Table, gate: Gate) -> ir.Table:
     return reasons.union(_single(found))
 
 
-def with_false_profiles(engine: DuckDB, rows: ir.Table, reasons: ir.Table) -> ir.Table:
+def with_false_profiles(engine: Engine, rows: ir.Table, reasons: ir.Table) -> ir.Table:
     """Return the table ``reasons`` with the feedback of false profiles, of the rows without one."""
     found = engine.put("false_profiles", false_profiles(rows.anti_join(reasons, "row")))
     return reasons.union(_single(found))
@@ -102,7 +102,7 @@ def _single(found: ir.Table) -> ir.Table:
 
 
 def apply_orders(
-    engine: DuckDB, rows: ir.Table, reasons: ir.Table, settings: Validate
+    engine: Engine, rows: ir.Table, reasons: ir.Table, settings: Validate
 ) -> tuple[ir.Table, ir.Table, ir.Table]:
     """Return the table ``reasons`` with what ``orders`` finds; (row) of the purchases that were
     partly returned; and (row, *ATTRIBUTION) of those whose list only feedback has.

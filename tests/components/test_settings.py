@@ -265,3 +265,19 @@ def test_a_gain_without_its_rule_is_refused_with_the_remedy(tmp_path: Path) -> N
     file = params(tmp_path, "min_users: 100", "min_gain: 0.002\n  min_users: 100")
     with pytest.raises(SettingsError, match=r"register.* min_gain is 0\.002.* add rule: superior"):
         load_settings(file)
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_the_engine_of_preprocess_is_refused_with_its_new_name(
+    in_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path("params.yaml")
+    if in_file:
+        file = params(tmp_path, "preprocess:\n", "preprocess:\n  engine: spark\n")
+    else:
+        monkeypatch.setenv("BOWERBIRD_PREPROCESS__ENGINE", "spark")
+    with pytest.raises(SettingsError, match=r"preprocess\.engine is now tables\.engine"):
+        load_settings(file)
+    monkeypatch.delenv("BOWERBIRD_PREPROCESS__ENGINE", raising=False)
+    monkeypatch.setenv("BOWERBIRD_TABLES__ENGINE", "spark")
+    assert load_settings("params.yaml").tables.engine == "spark"

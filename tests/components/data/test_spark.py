@@ -25,8 +25,8 @@ from components.data.attributes import with_attributes
 from components.data.engine import DuckDB, staging
 from components.data.features import DAY
 from components.data.schema import EVENTS, ITEMS, TABLES
-from components.data.spark import Spark, files_of
-from components.settings import Preprocess, Settings
+from components.data.spark import Compiler, Spark, files_of
+from components.settings import Settings, Tables
 from tests.spark import local_spark
 
 START = 1_700_000_000
@@ -90,8 +90,9 @@ def hostile_shop(valid: Path, rows: int = 1500) -> None:
 
 
 def with_engine(settings: Settings, engine: str, **others: Any) -> Settings:
-    section = settings.preprocess.model_copy(update={"engine": engine, **others})
-    return settings.model_copy(update={"preprocess": section})
+    section = settings.preprocess.model_copy(update=others)
+    tables = settings.tables.model_copy(update={"engine": engine})
+    return settings.model_copy(update={"preprocess": section, "tables": tables})
 
 
 LIMITS = {
@@ -106,6 +107,11 @@ LIMITS = {
 """Settings by which every branch of the expressions has rows."""
 
 
+def spark_sql(table: ir.Table) -> str:
+    """Return a table's statement as ``Spark`` sends it."""
+    return str(Compiler().to_sqlglot(table.unbind()).sql(dialect="spark"))
+
+
 class Compiled(DuckDB):
     """DuckDB, with the statements of Spark's dialect for what it computes."""
 
@@ -116,11 +122,11 @@ class Compiled(DuckDB):
         self.statements = []
 
     def keep(self, name: str, table: ir.Table) -> ir.Table:
-        self.statements.append(str(ibis.to_sql(table, dialect="pyspark")))
+        self.statements.append(spark_sql(table))
         return super().keep(name, table)
 
     def batches(self, table: ir.Table) -> Iterator[pa.RecordBatch]:
-        self.statements.append(str(ibis.to_sql(table, dialect="pyspark")))
+        self.statements.append(spark_sql(table))
         return super().batches(table)
 
 
@@ -179,12 +185,29 @@ def test_the_expressions_are_in_forms_that_spark_computes_as_duckdb(
     assert [traps(one) for one in engine.statements] == [[]] * 8
 
 
+def test_patterns_and_spaces_are_written_so_that_spark_reads_them_as_duckdb(
+    spark_dialect: None,
+) -> None:
+    table = ibis.table({"a": "string"}, "t")
+    written = {
+        r"'\\A[\\x20\\x09\\x0a\\x0d\\x0b\\x0c]+|": table.a.strip(),
+        "'(?d)(a)', '$1'": table.a.re_replace("(a)", r"\1"),
+        r"'(?d)(?iu)a[\\t\\n\\f\\r ]\\z'": table.a.re_search(r"(?i)a\s$"),
+        r"'(?d)[\\[]', 0": table.a.re_extract("[[]", 0),
+        "COUNT_IF(": table.count(where=table.a == "x"),
+    }
+    for words, one in written.items():
+        assert words in spark_sql(one.as_table())
+    with pytest.raises(TypeError, match="the same for all rows"):
+        spark_sql(table.select(x=table.a.re_search(table.a)))
+
+
 def test_without_pyspark_the_error_names_the_extra_and_the_setting(
     small_shop: tuple[Path, Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(small_shop[0] / "data", tmp_path / "data")
     monkeypatch.setitem(sys.modules, "pyspark", None)
-    with pytest.raises(ValueError, match=r"bowerbird\[spark\].*set preprocess\.engine to duckdb"):
+    with pytest.raises(ValueError, match=r"bowerbird\[spark\].*set tables\.engine to duckdb"):
         split.run(with_engine(small_shop[1], "spark"), tmp_path)
     assert (tmp_path / "data/prepared/items.parquet").exists()
     assert not staging(tmp_path).exists()
@@ -326,9 +349,9 @@ def test_without_java_the_error_says_what_is_needed(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert "ValueError: preprocess.engine is spark, but no Spark session" in found.stderr
+    assert "ValueError: tables.engine is spark, but no Spark session" in found.stderr
     assert "Java 17 or 21" in found.stderr
 
 
 def test_the_default_engine_is_duckdb() -> None:
-    assert Preprocess().engine == "duckdb"
+    assert Tables().engine == "duckdb"
