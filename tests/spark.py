@@ -5,22 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from tests.conftest import absent
-
-
-def pyspark_home() -> Path:
-    """Return the folder of Spark; a test is skipped where Java or PySpark is missing."""
-    if shutil.which("java") is None:
-        absent("no Java")
-    try:
-        import pyspark
-    except ImportError:
-        absent("no PySpark: make spark")
-    return Path(pyspark.__file__).parent
-
 
 INTERPRETED = {
     "spark.sql.codegen.wholeStage": "false",
@@ -36,9 +23,12 @@ def local_spark(options: Mapping[str, str] | None = None) -> Iterator[Any]:
 
     options: further ones of Spark's configuration, by name.
     """
-    pyspark_home()
-    from pyspark.sql import SparkSession
-
+    if shutil.which("java") is None:
+        absent("no Java")
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError:
+        absent("no PySpark: make spark")
     found = SparkSession.builder.config(
         map={
             "spark.master": "local[2]",

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from benchmarks import shilling
 from components.data import validation
@@ -31,9 +27,7 @@ from components.data.java_patterns import java
 from components.data.schema import EVENTS, RAW, TABLES
 from components.settings import Settings, Validate
 from tests.components.data.test_spark import assert_equal, with_engine
-from tests.conftest import REPOSITORY
-from tests.processes import end, free_port, run, wait_until
-from tests.spark import INTERPRETED, local_spark, pyspark_home
+from tests.spark import INTERPRETED, local_spark
 
 PLACES = ("valid", "quarantine")
 START = pd.Timestamp("2026-03-01", tz="UTC").value // 1000
@@ -56,7 +50,7 @@ LIMITS = {
     "cancelled_orders": r"C(\d*)",
     "returns": "take_back",
     "min_timestamp": "2026-03-01T05:00:00.000001+00:00",
-    "max_bad_share": 0.88,
+    "max_bad_share": 0.8,
     "min_known_items": 0,
     "min_known_users": 0,
     "max_user_item_day": 2,
@@ -116,7 +110,7 @@ def hostile_shop(root: Path, rows: int = 4000) -> None:
         "unreadable": some([None] * 90 + ["price: '1,5'", "timestamp: 'f'; quantity: 'v'", "x"]),
     }
     for row, stars in enumerate(interactions["rating"]):
-        if stars in (0.0, 6.0) or row % 300 == 0:
+        if stars in (0.0, 6.0) or row % 60 == 0:
             interactions["client"][row] = "bad"
     same = random.integers(0, rows, rows // 8)  # equal rows, one of them of another place
     for name, values in interactions.items():
@@ -252,8 +246,8 @@ def test_ids_of_files_that_do_not_fit_have_the_same_cause(
     written(tmp_path / "data/raw/items.parquet", "items", items)
     written(tmp_path / "data/raw/users.parquet", "users", users)
     written(tmp_path / "data/raw/reviews.parquet", "reviews", {"user_id": []})
-    report = report_of_both(tmp_path, settings)
-    assert "capitals" in report["interactions"]["known_users"]["likely_cause"]
+    with pytest.raises(validation.TooManyBadRows, match="ids differ by capitals"):
+        report_of_both(tmp_path, settings)
 
 
 @pytest.mark.slow
@@ -280,20 +274,14 @@ def test_false_profiles_are_those_of_duckdb(
 
 @pytest.mark.slow
 def test_patterns_are_found_in_the_same_texts(session: Any) -> None:
-    texts = [
-        *PRODUCTS[1:],
-        *"kK\u212asSſiIıİßẞ\v\f\u0085\u2028\u00a0٣_-",
-        "",
-        "a\u0301",
-        "aa b",
-        "Ω",
-    ]
+    texts = [one for one in PRODUCTS if one is not None]
+    texts += [*"kK\u212asSſiIıİßẞ\v\f\u0085\u2028\u00a0٣_-", "", "a\u0301", "aa b", "Ω"]
     patterns = [
         *(r"a$", r"a.b", r"a\sb|\v|\f", r"\S", r"[\s]", r"[^\s]x", r"(?i)K", r"(?i)s", r"(?i)é"),
         *(r"(?i:p)ost", r"[[:alpha:]]", r"[[:punct:]]", r"[[:space:]]", r"[]x]", r"[^]x]", r"[[x]"),
         *(r"[x&&y]+$", r"\bb\b", r"\Ba", r"\d", r"\w", r"\pN", r"\p{Greek}", r"\p{Lu}", r"\PL"),
         *(r"\Q[x]\E", r"(?P<one_two>x)", r"{x", r"x{1,2}", r"\Apost\n?\z", r"(?s)a.b", r"\x{212a}"),
-        *(r"\x41|P", r"[$]1", r"\$1", r"[a-c^-]", r"ı", r"\.0$"),
+        *(r"\x41|P", r"[$]1", r"\$1", r"[a-c^-]", r"ı", r"\.0$", "(?i)i"),
     ]
     session.createDataFrame([(one,) for one in texts], "t string").createOrReplaceTempView("texts")
     rows = session.table("texts")
@@ -305,7 +293,7 @@ def test_patterns_are_found_in_the_same_texts(session: Any) -> None:
             for one in patterns
         ]
         differ = [one for one, a, b in zip(patterns, own, matched, strict=True) if a != b]
-        assert differ == ([r"(?i)i"] if text in "ıİ" and r"(?i)i" in patterns else []), repr(text)
+        assert differ == (["(?i)i"] if text in ("ı", "İ") else []), repr(text)
 
 
 @pytest.mark.parametrize(
@@ -324,54 +312,3 @@ def test_without_pyspark_the_valid_tables_stay(
     with pytest.raises(ValueError, match=r"bowerbird\[spark\].*set tables\.engine to duckdb"):
         validation.run(with_engine(small_shop[1], "spark"), tmp_path)
     assert (tmp_path / "data/valid/interactions.parquet").exists()
-
-
-@contextmanager
-def cluster(home: Path, folder: Path) -> Iterator[str]:
-    """Start a standalone master and two workers for a ``with`` block; yield the master's URL.
-
-    home: of Spark. folder: of the workers' logs.
-    """
-    port, program = free_port(), home / "bin/spark-class"
-    url = f"spark://127.0.0.1:{port}"
-    host = ["--host", "127.0.0.1", "--webui-port", "0"]
-    worker = ["Worker", url, "--cores", "1", "--memory", "1g", "--work-dir", str(folder), *host]
-    log = folder / "cluster.log"
-    running: list[subprocess.Popen[bytes]] = []
-    with log.open("wb") as output:
-        try:
-            for name, *options in (["Master", "--port", str(port), *host], worker, worker):
-                command = [str(program), f"org.apache.spark.deploy.{name.lower()}.{name}", *options]
-                running.append(subprocess.Popen(command, stdout=output, stderr=output))
-            wait_until(lambda: log.read_text().count("Successfully registered") == 2, 120, str(log))
-            yield url
-        finally:
-            for process in running[::-1]:
-                end(process)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)  # five Java processes, and Spark compiles each query
-def test_a_cluster_of_two_workers_writes_the_rows_of_duckdb(
-    tmp_path: Path, settings: Settings
-) -> None:
-    home = pyspark_home()
-    hostile_shop(tmp_path, 1000)
-    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-    params |= {"validate": params["validate"] | LIMITS, "tables": {"engine": "spark"}}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    (tmp_path / "reports").mkdir()
-    with pytest.raises(validation.TooManyBadRows):
-        validation.run(with_limits(settings, **LIMITS), tmp_path, pages=False)
-    for place in PLACES:
-        (tmp_path / "data" / place).rename(tmp_path / place)
-    (tmp_path / "workers").mkdir()
-    with cluster(home, tmp_path / "workers") as url:
-        loopback = "--conf spark.driver.host=127.0.0.1 --conf spark.driver.bindAddress=127.0.0.1"
-        submit = f"--master {url} {loopback} --conf spark.ui.enabled=false pyspark-shell"
-        environment = {**os.environ, "PYSPARK_SUBMIT_ARGS": submit}
-        command = (sys.executable, "-m", "bowerbird", "validate")
-        done = run(tmp_path, environment, *command, check=False)
-    assert "the shop's own files cannot be right" in done.stdout + done.stderr
-    assert len(list((tmp_path / "workers").glob("app-*/*/stderr"))) == 2  # both computed
-    compare_tables(tmp_path)
