@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
+from hypothesis import settings as hypothesis_settings
 from selenium import webdriver
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -27,6 +28,10 @@ from tests.object_store import KEYS, ObjectStore
 from tests.postgres import Postgres, postgres_programs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# How long an example takes depends on what else the machine does.
+hypothesis_settings.register_profile("tests", deadline=None)
+hypothesis_settings.load_profile("tests")
 
 
 def absent(what: str) -> NoReturn:

@@ -313,7 +313,7 @@ def test_no_body_breaks_the_server(served: Client, path: str) -> None:
     )
     fuzzed = st.dictionaries(st.sampled_from(_FIELDS[path]), _json, max_size=5)
 
-    @budget(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+    @budget(max_examples=80, suppress_health_check=list(HealthCheck))
     @given(_json | fuzzed | valid)
     def check(body: Any) -> None:
         try:

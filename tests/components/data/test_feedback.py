@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 
-import hypothesis
 import ibis
 import numpy as np
 import pandas as pd
@@ -184,7 +183,6 @@ EVENT = st.fixed_dictionaries(
 
 
 @given(st.lists(EVENT, max_size=120))
-@hypothesis.settings(deadline=None)  # pandas takes longer on a busy machine
 def test_for_any_feedback_no_limit_is_passed_and_no_row_is_lost(events: list[dict]) -> None:
     columns = ["user_id", "item_id", "event", "timestamp", "client", "authentication", "source"]
     frame = pd.DataFrame(events, columns=[*columns, "bad"])

@@ -269,7 +269,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(ROWS)
 def test_no_line_takes_back_more_than_was_bought(rows: list[dict[str, Any]]) -> None:
     files = ["a.csv"] * (len(rows) // 2) + ["b.csv"] * len(rows)

@@ -49,7 +49,7 @@ def as_trec(ids: np.ndarray, targets: sp.csr_matrix) -> tuple[dict, dict]:
 
 @pytest.mark.parametrize("name", list(THEIRS))
 @given(lists_and_targets())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_accuracy_agrees_with_trec_eval(name: str, given: tuple) -> None:
     ids, targets = given
     run, wanted = as_trec(ids, targets)
@@ -59,7 +59,7 @@ def test_accuracy_agrees_with_trec_eval(name: str, given: tuple) -> None:
 
 
 @given(lists_and_targets())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_average_precision_agrees_but_for_the_cut(given: tuple) -> None:
     """trec_eval divides by all targets, we by those that fit into the list."""
     ids, targets = given
@@ -72,7 +72,7 @@ def test_average_precision_agrees_but_for_the_cut(given: tuple) -> None:
 
 
 @given(lists_and_targets())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_accuracy_stays_within_zero_and_one_and_is_one_for_the_best_list(given: tuple) -> None:
     ids, targets = given
     for metric in metrics.ACCURACY.values():

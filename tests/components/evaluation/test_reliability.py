@@ -12,7 +12,7 @@ from sklearn.metrics import brier_score_loss
 from components.evaluation.reliability import Reliability, brier_score, brier_skill
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 15))
 def test_scores_and_curve_agree_with_scikit_learn(seed: int, bins: int) -> None:
     random = np.random.default_rng(seed)

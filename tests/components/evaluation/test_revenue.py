@@ -12,7 +12,7 @@ from components.evaluation.revenue import revenue, spending
 from components.recommenders.base import MISSING
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_revenue_is_the_sum_of_what_was_spent_on_the_list(seed: int) -> None:
     random = np.random.default_rng(seed)

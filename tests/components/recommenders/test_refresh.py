@@ -73,7 +73,7 @@ def before(
 
 
 @pytest.mark.parametrize("form", ["dense", "sparse"])
-@hypothesis_settings(max_examples=3, deadline=None)
+@hypothesis_settings(max_examples=3)
 @given(seed=st.integers(0, 10**6), days=st.integers(1, 199), n_new=st.integers(0, 5))
 def test_refitted_models_equal_a_fresh_fit(
     settings: Settings, form: str, seed: int, days: int, n_new: int

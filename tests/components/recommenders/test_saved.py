@@ -18,7 +18,7 @@ KINDS = [np.dtype(kind) for kind in DTYPES.values()]
 ARRAYS = st.sampled_from(KINDS).flatmap(lambda kind: arrays(kind, array_shapes(min_side=0)))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text("abc_.", min_size=1), ARRAYS, min_size=1, max_size=4))
 def test_it_reads_what_safetensors_reads(
     tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, np.ndarray]

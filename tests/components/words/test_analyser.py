@@ -6,7 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.words.analyser import Words
@@ -41,7 +41,6 @@ def test_forms_of_a_word_have_one_stem(language: str) -> None:
     assert forms[0] == forms[1]
 
 
-@settings(deadline=None)  # the first call loads dictionaries
 @given(SCRIPTS)
 def test_texts_and_queries_have_the_same_words(text: str) -> None:
     words = Words({"zh": 0.6, "en": 0.4})
@@ -49,7 +48,6 @@ def test_texts_and_queries_have_the_same_words(text: str) -> None:
     assert set(words.of_query(text).terms) <= set(found)
 
 
-@settings(deadline=None)  # the first call loads dictionaries
 @given(SCRIPTS, st.sampled_from(["de", "ja", "zh", "th", "ko", "ru", "hi", "ar", "vi"]))
 def test_a_saved_analyser_is_the_same(text: str, language: str) -> None:
     words = Words({language: 0.7, "en": 0.3})

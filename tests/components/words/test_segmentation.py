@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import regex
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -33,7 +33,6 @@ SCRIPTS = st.text(
 )
 
 
-@settings(deadline=None)  # the first call loads dictionaries
 @given(SCRIPTS, st.booleans())
 def test_no_letter_or_digit_is_lost(text: str, japanese: bool) -> None:
     normal = normalise(text)
@@ -41,7 +40,6 @@ def test_no_letter_or_digit_is_lost(text: str, japanese: bool) -> None:
     assert "".join(words(normal, japanese)) == simplified(kept)
 
 
-@settings(deadline=None)  # the first call loads dictionaries
 @given(SCRIPTS)
 def test_normalisation_is_idempotent(text: str) -> None:
     normal = normalise(text)
@@ -51,7 +49,6 @@ def test_normalisation_is_idempotent(text: str) -> None:
     assert without_accents(without_accents(normal)) == without_accents(normal)
 
 
-@settings(deadline=None)  # the first call loads dictionaries
 @given(SCRIPTS)
 def test_places_are_those_of_the_words(text: str) -> None:
     places = word_places(text)

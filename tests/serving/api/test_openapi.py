@@ -63,7 +63,6 @@ def fuzz(client: httpx.Client, headers: dict[str, str], examples: int) -> set[st
 
         @budget(
             max_examples=examples,
-            deadline=None,
             phases=[Phase.explicit, Phase.generate],
             suppress_health_check=list(HealthCheck),
             derandomize=True,

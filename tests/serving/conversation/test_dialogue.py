@@ -224,9 +224,7 @@ PHRASES = st.sampled_from(
 )
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(PHRASES, min_size=1, max_size=6), st.integers(1, 8))
 def test_whatever_is_said_only_what_is_available_and_not_refused_is_proposed(
     talk: Conversation, messages: list[str], k: int

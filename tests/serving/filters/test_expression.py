@@ -265,7 +265,7 @@ USERS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(EXPRESSIONS, USERS)
 def test_a_mask_equals_the_evaluation_of_each_row(
     expression: tuple[str, Meaning], user: User

@@ -167,7 +167,6 @@ def outcome(root: Path, name: str, rows: list[Row], **settings_: object) -> pd.D
 @pytest.mark.slow
 @settings(
     max_examples=CASES,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking takes minutes
 )

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.data.dataset import DAY, Histories
@@ -28,7 +28,6 @@ def batches(draw: st.DrawFn) -> Histories:
     return Histories(items, times, offsets, np.full(len(lengths), NOW))
 
 
-@settings(deadline=None)
 @given(batches())
 def test_as_counted_one_by_one(histories: Histories) -> None:
     expected = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from components.recommenders.kernels.sparse import (
@@ -33,7 +33,6 @@ def histories(draw: st.DrawFn) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray, n
     return matrix, index, weights, offsets
 
 
-@settings(deadline=None)
 @given(histories())
 def test_sums_are_the_matrix_product(given_: tuple) -> None:
     matrix, index, weights, offsets = given_
@@ -51,7 +50,6 @@ def test_sums_are_the_matrix_product(given_: tuple) -> None:
         assert len(np.unique(own)) == len(own)
 
 
-@settings(deadline=None)
 @given(histories(), st.integers(1, 8))
 def test_the_best_are_the_largest_sums_of_what_is_met(given_: tuple, n: int) -> None:
     matrix, index, weights, offsets = given_

@@ -108,7 +108,7 @@ def test_only_a_users_newest_events_count(prepared) -> None:
     assert (cut.items[kept] == x.items[own][-5:]).all()
 
 
-@hypothesis.settings(deadline=None, max_examples=30)
+@hypothesis.settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(2, 40), st.integers(2, 60), st.integers(1, 20))
 def test_the_batches_solve_each_items_system(
     seed: int, n_users: int, n_items: int, neighbours: int

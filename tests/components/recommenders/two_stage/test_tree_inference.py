@@ -26,7 +26,7 @@ def learned(seed: int, leaves: int, missing: float, **more: object) -> tuple[lgb
     return lgb.train(settings, data, num_boost_round=20), x
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 1000),
     leaves=st.integers(2, 64),
