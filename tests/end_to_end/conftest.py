@@ -25,7 +25,7 @@ from tests.processes import end, free_port, programs, run, wait_until
 from tests.repositories import USER
 
 SHARE = 4
-PRODUCTS = 1500
+PRODUCTS = 500
 
 
 @dataclass
@@ -86,6 +86,8 @@ def small(params: dict[str, Any], ports: tuple[int, int, int]) -> dict[str, Any]
     """Return the repository's params with small budgets."""
     params["ingest"]["interactions"][0]["path"] = "datasets/lines.parquet"
     params["ingest"]["reviews"][0]["path"] = "datasets/reviews.csv.gz"
+    params["corpus"] |= {"max_length": 24}
+    params["encode"] |= {"max_length": 24}
     params["pretrain"] |= {"steps": 8, "batch_size": 16, "checkpoint_every": 2, "log_every": 1}
     params["finetune"] |= {"head_steps": 8, "steps": 2, "checkpoint_every": 2, "log_every": 1}
     params["understanding"] |= {"encoder": "", "sentences": 100, "epochs": 2}
