@@ -375,7 +375,7 @@ def tune(
     worker: int = typer.Option(
         0, min=0, help="number of this process among several that share a search; no report"
     ),
-    study: str = typer.Option(None, help="refuse to work on another study than this", hidden=True),
+    study: str = typer.Option(None, help="name of the study that the workers share", hidden=True),
 ) -> None:
     """Search a model's hyper-parameters on the validation window; continues a killed search."""
     from components.settings import SettingsError, load_settings
@@ -384,6 +384,10 @@ def tune(
         settings = load_settings()
     folder = ROOT / "var/search" / model
     if workers > 1:
+        from components.recommenders.tuning import check_shareable
+
+        with errors_in_one_line(ValueError):
+            check_shareable(model, settings)
         # Prefect reads it when it is imported. The project has its own database.
         os.environ.setdefault("PREFECT_HOME", str((ROOT / "var/prefect").resolve()))
         # Without $PREFECT_API_URL it starts a server for this run.
@@ -405,7 +409,10 @@ def tune(
 
         with errors_in_one_line(FileNotFoundError, ValueError):
             found = search(
-                *(model, settings, ROOT, trials, timeout), metric=ndcg, worker=worker, shared=study
+                *(model, settings, ROOT, trials, timeout),
+                metric=ndcg,
+                worker=worker,
+                expected=study,
             )
             if worker:
                 return

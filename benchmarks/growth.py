@@ -158,12 +158,12 @@ def write(table: pd.DataFrame) -> None:
         "# Growth",
         "",
         "Made by `python -m benchmarks.growth`, whose docstring gives the protocol.",
-        f"Threads: {', '.join(sorted(set(table['threads'].astype(str))))}. Seconds are by the",
-        "clock and, in brackets, of the processor. Memory before the fit is libraries and data.",
+        "Seconds are by the clock and, in brackets, of the processor. Memory before the fit is",
+        "libraries and data.",
         "",
-        "| model | interactions | items | fit, s | lists for 1,000, s | before fit, GiB "
+        "| model | interactions | items | threads | fit, s | lists for 1,000, s | before fit, GiB "
         "| peak of fit, GiB | peak, GiB | own group |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in table.to_dict("records"):
         measured = row["fit_seconds"] == row["fit_seconds"]
@@ -174,7 +174,7 @@ def write(table: pd.DataFrame) -> None:
         if not measured:
             cells = [row["ended"], *["–"] * 4]
         own = f"{row['own_group']:.3f}" if measured else "–"
-        size = f"{row['millions']} million | {row['items']:,}"
+        size = f"{row['millions']} million | {row['items']:,} | {row['threads']}"
         lines.append(f"| {row['model']} | {size} | {' | '.join(cells)} | {own} |")
     lines += ["", "![curves](growth.png)", ""]
     (RESULTS / "growth.md").write_text("\n".join(lines))

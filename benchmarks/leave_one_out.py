@@ -104,7 +104,13 @@ TEXT_SOURCES = {
 
 
 def read(folder: Path) -> tuple[Interactions, Catalogue]:
-    """Return interactions, a day between a user's neighbours in order, and the catalogue."""
+    """Return interactions, a day between a user's neighbours in order, and the catalogue.
+
+    Raises:
+        SystemExit: the folder has no interactions.
+    """
+    if not (folder / "interactions.parquet").exists():
+        raise SystemExit(f"{folder} has no interactions.parquet with user_id, item_id and position")
     frame = pd.read_parquet(folder / "interactions.parquet")
     file = folder / "items.parquet"
     items = (

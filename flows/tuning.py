@@ -64,6 +64,7 @@ def tuning(
     # They take seconds to import: not for the other flows.
     from components.recommenders.tuning import (
         REPORTS,
+        check_shareable,
         fail_dead_trials,
         n_finished,
         open_study,
@@ -71,11 +72,7 @@ def tuning(
     )
 
     settings, root = load_settings(), Path()
-    if settings.search.storage.get_secret_value().startswith("sqlite"):
-        raise ValueError(
-            "search.storage is a file, which several workers cannot share: set "
-            "BOWERBIRD_SEARCH__STORAGE to a PostgreSQL URL"
-        )
+    check_shareable(model, settings)
     if not 1 <= workers <= MOST_WORKERS:
         raise ValueError(f"workers: {workers} is not between 1 and {MOST_WORKERS}")
     with in_use():

@@ -188,9 +188,9 @@ class Backend:
         self.health.report("writer", problem)
 
     def problems(self) -> dict[str, str]:
-        """Return which parts are degraded now: part → what is wrong with it."""
+        """Return which parts are degraded, the event store as of now: part → what is wrong."""
         # The thread that looks each second may be waiting for the store to answer.
-        self._measure_store()
+        self.health.report("event store", self.store.problem())
         return self.health.problems
 
     def forget_erased(self) -> None:

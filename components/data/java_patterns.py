@@ -23,7 +23,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _SPACE = r"\t\n\f\r "
-_WORD = "[0-9A-Za-z_]"
+_WORD = r"\w"  # a set of letters would have others, too, where case is ignored
 _EVERYWHERE = {r"\v": r"\x0B"}
 _OUTSIDE = {
     r"\s": f"[{_SPACE}]",
@@ -111,7 +111,7 @@ def _common(text: str, pattern: str) -> str:
 def _property(text: str, pattern: str) -> str:
     r"""Return a class of Unicode: ``\p{Greek}`` is ``\p{IsGreek}`` to Java."""
     name = text[2:].strip("{}")
-    if name.startswith("^"):
+    if name.startswith("^") or name == "Any":
         raise _unknown(text, pattern)
     return text if len(name) <= 2 else f"{text[:2]}{{Is{name}}}"
 

@@ -23,17 +23,6 @@ def brier_score(predicted: DoubleArray, happened: BoolArray) -> float:
     return float(np.square(predicted - happened).mean())
 
 
-def brier_skill(predicted: DoubleArray, happened: BoolArray, base_rate: float) -> float:
-    """Return 1 − Brier score / that of predicting ``base_rate`` each time: 1 perfect, 0 no better
-    than the base rate, below 0 worse.
-
-    >>> round(brier_skill(np.array([0.9, 0.1]), np.array([True, False]), base_rate=0.5), 3)
-    0.96
-    """
-    reference = brier_score(np.full(len(happened), base_rate), happened)
-    return 1 - brier_score(predicted, happened) / reference
-
-
 @dataclass(frozen=True)
 class Reliability:
     """Predictions by bins, the lowest first: counts int64 (bins,); predicted, happened: float64

@@ -166,21 +166,49 @@ def study_name(model: str, settings: Settings, root: Path) -> str:
     return f"{model}-{digest.hexdigest()}"
 
 
-def open_study(model: str, settings: Settings, root: Path, worker: int = 0) -> optuna.Study:
-    """Return the study of a model on the present data, with the present settings as first trial.
-
-    worker: number of this process among those that share the study, each with a sampler of its own.
+def check_shareable(model: str, settings: Settings) -> None:
+    """Check that several processes can search a model together.
 
     Raises:
-        ValueError: the model has nothing to search, or the storage's URL is wrong.
-        FileNotFoundError: the data are not prepared.
+        ValueError: the model has nothing to search, or the studies are in a file.
     """
+    _space(model)
+    if settings.search.storage.get_secret_value().startswith("sqlite"):
+        raise ValueError(
+            "search.storage is a file, which several workers cannot share: set "
+            "BOWERBIRD_SEARCH__STORAGE to a PostgreSQL URL"
+        )
+
+
+def _space(model: str) -> dict[str, Any]:
     space = spaces().get(model)
     if space is None:
         raise ValueError(f"{model} has nothing to search; there are: {', '.join(spaces())}")
+    return space
+
+
+def open_study(
+    model: str, settings: Settings, root: Path, worker: int = 0, expected: str | None = None
+) -> optuna.Study:
+    """Return the study of a model on the present data, with the present settings as first trial.
+
+    worker: number of this process among those that share the study, each with a sampler of its own.
+    expected: the study's name, where it is to be one that others work on.
+
+    Raises:
+        ValueError: the model has nothing to search, the storage's URL is wrong, or the study is
+            another one than expected.
+        FileNotFoundError: the data are not prepared.
+    """
+    space = _space(model)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = open_storage(settings.search.storage.get_secret_value(), root)
     name = study_name(model, settings, root)
+    if expected is not None and name != expected:
+        raise ValueError(
+            f"the search {expected} is not of the data and settings of {root.resolve()}: they "
+            "changed since it began, or are not those of its first process; start it again"
+        )
+    storage = open_storage(settings.search.storage.get_secret_value(), root)
     before = 0
     if name in optuna.get_all_study_names(storage):
         before = len(optuna.load_study(study_name=name, storage=storage).trials)
@@ -220,27 +248,20 @@ def tune(
     *,
     metric: Metric,
     worker: int = 0,
-    shared: str | None = None,
+    expected: str | None = None,
 ) -> optuna.Study:
     """Search until ``trials`` are finished, those of earlier runs included, or ``timeout`` passed.
 
     timeout: seconds. metric: NDCG@10 (``evaluation.metrics.ndcg``), which the caller passes since
-    recommenders do not know the evaluation. worker: as in ``open_study``; of several that end at
-    once each may finish one trial more. shared: the name of the study that the workers share; None:
-    that of the present data. The first trial is what params.yaml has now. Writes the report, unless
-    it is a worker above 0.
+    recommenders do not know the evaluation. worker, expected: as in ``open_study``; of several
+    workers that end at once each may finish one trial more. The first trial is what params.yaml has
+    now. Writes the report, unless it is a worker above 0.
 
     Raises:
-        ValueError: the model has nothing to search, the storage's URL is wrong, or the shared study
-            is of other data or settings.
+        ValueError: as ``open_study``.
         FileNotFoundError: the data are not prepared.
     """
-    if shared is not None and study_name(model, settings, root) != shared:
-        raise ValueError(
-            f"the search {shared} is not of the data and settings of {root.resolve()}: they "
-            "changed since it began, or are not those of its first process; start it again"
-        )
-    study = open_study(model, settings, root, worker)
+    study = open_study(model, settings, root, worker, expected)
     if n_finished(study) < trials:
         vectors = root / "models/vectors"
         prepared = load_prepared(root / "data/prepared", vectors if vectors.exists() else None)

@@ -246,8 +246,7 @@ class RuleEstimator:
     ) -> list[list[RankedList]]:
         """Return, of each moment, the order under each rulebook."""
         until = self._pipeline.engine.model.trained_until or 0
-        known = self._settings.serve.surfaces.get(surface)
-        named = None if known is None else surface
+        found = self._settings.serve.surfaces[surface]
         requests: list[list[Request]] = []
         for moment in moments:
             self._profiles.live.hold(moment.profile)  # this thread may wait for the store
@@ -255,8 +254,8 @@ class RuleEstimator:
             values = self._profiles.attribute_values(moment.user_id, moment.profile)
             session = None if moment.user_id else moment.profile
             shopper = Shopper(moment.user_id, session, moment.profile, "")
-            body = RecommendRequest(k=k, surface=named)
-            made = coded(body, shopper, then, self._settings.train.exclude_seen, known)
+            body = RecommendRequest(k=k, surface=surface)
+            made = coded(body, shopper, then, self._settings.train.exclude_seen, found)
             variants = []
             for book in books:
                 steps = book.steps(surface, partial(dict, values), now)

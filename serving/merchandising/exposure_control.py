@@ -179,13 +179,14 @@ class ExposureControl:
             rule, revision = numbered.rule, numbered.revision
             if rule.action != "exposure":
                 continue
+            is_new = revision not in made  # also after another new rule had all counted again
             state = made.setdefault(revision, _Controlled())
             of_rule = [one for one, revisions in given if revision in revisions]
             if of_rule:
                 counts = engine.masks.of(rule.condition(self._schema, today))
                 for start in range(0, len(of_rule), TOGETHER):
                     self._add(state, rule, of_rule[start : start + TOGETHER], counts, engine)
-            if of_rule or revision not in shares:
+            if of_rule or is_new:
                 offsets[revision] = self._offsets_of(state)
                 shares[revision] = _shares_of(revision, state, dict(offsets[revision]))
         current = {one.revision for one in rules}

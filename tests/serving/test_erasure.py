@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,7 +95,16 @@ def shop(
     with server.client() as client:
         client.headers["x-csrf-token"] = client.get("/operator/token").json()["token"]
         yield root, client
+        last = client.post("/recommend", json={"user_id": "ben", "k": 3}).json()["impression_id"]
     server.stop()
+    with sqlite3.connect(root / "var/events/events.db") as connection:  # what was queued is there
+        (n,) = connection.execute(
+            "SELECT count(*) FROM impressions WHERE impression_id = ?", [last]
+        ).fetchone()
+    assert n == 1
+    log = server.log.read_text()
+    assert "bowerbird" in log
+    assert ANNA not in log  # whose data was used, exported and erased
 
 
 def live(client: httpx.Client, root: Path) -> None:

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from ibis.config import Config
 
-from components.data import split
+from components.data import split, validation
 from components.data.attributes import with_attributes
 from components.data.engine import DuckDB, staging
 from components.data.features import DAY
@@ -202,14 +202,23 @@ def test_patterns_and_spaces_are_written_so_that_spark_reads_them_as_duckdb(
         spark_sql(table.select(x=table.a.re_search(table.a)))
 
 
+@pytest.mark.parametrize(
+    ("stage", "file"),
+    [(split.run, "prepared/items.parquet"), (validation.run, "valid/interactions.parquet")],
+)
 def test_without_pyspark_the_error_names_the_extra_and_the_setting(
-    small_shop: tuple[Path, Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_shop: tuple[Path, Settings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: Callable[[Settings, Path], None],
+    file: str,
 ) -> None:
+    """What the stage made before stays."""
     shutil.copytree(small_shop[0] / "data", tmp_path / "data")
     monkeypatch.setitem(sys.modules, "pyspark", None)
     with pytest.raises(ValueError, match=r"bowerbird\[spark\].*set tables\.engine to duckdb"):
-        split.run(with_engine(small_shop[1], "spark"), tmp_path)
-    assert (tmp_path / "data/prepared/items.parquet").exists()
+        stage(with_engine(small_shop[1], "spark"), tmp_path)
+    assert (tmp_path / "data" / file).exists()
     assert not staging(tmp_path).exists()
 
 

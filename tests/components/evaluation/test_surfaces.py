@@ -11,8 +11,10 @@ import pytest
 from components.data.dataset import DAY, Interactions, Prepared, load_prepared
 from components.evaluation.surfaces import K, evaluate_surfaces
 from components.recommenders.models.popularity import Popularity
+from components.recommenders.models.repeat import RepeatPurchases
 from components.recommenders.shelves.statistics import ShelfStatistics
 from components.settings import Popularity as PopularitySettings
+from components.settings import Repeat
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,8 @@ def outcomes(prepared: Prepared) -> dict[tuple[str, str, str], float]:
     train = x.where(x.times < prepared.test_start)
     plain = Popularity(PopularitySettings()).fit(train, prepared.catalogue)
     statistics = ShelfStatistics.of_prepared(prepared, prepared.test_start)
-    found = evaluate_surfaces(prepared, statistics, plain, 200, 1)
+    learned = RepeatPurchases(Repeat()).fit(train, prepared.catalogue)
+    found = evaluate_surfaces(prepared, statistics, plain, 200, 1, {"learned": learned})
     for one in found:
         assert one.low <= one.mean <= one.high
         assert one.cases > 0
@@ -40,6 +43,7 @@ def test_on_a_real_shop_pairs_complete_baskets_better_than_popularity(prepared: 
     assert found["basket", "together", measure] > 1.5 * found["basket", "ranked list", measure]
     assert found["basket", "together", measure] > found["basket", "popular", measure]
     assert found["buy_again", "due", measure] > found["buy_again", "bought last", measure]
+    assert found["buy_again", "learned", measure] > found["buy_again", "bought last", measure]
 
 
 def test_a_shop_whose_baskets_are_always_the_same_pairs(prepared: Prepared) -> None:

@@ -277,7 +277,7 @@ def test_a_worker_of_a_search_of_other_data_is_refused(shop: tuple[Path, Setting
     ours = tuning.study_name("popularity", settings, root)
     with pytest.raises(ValueError, match="popularity-0000 is not of the data and settings of"):
         tuning.tune(
-            "popularity", settings, root, 1, metric=ndcg, worker=1, shared="popularity-0000"
+            "popularity", settings, root, 1, metric=ndcg, worker=1, expected="popularity-0000"
         )
-    study = tuning.tune("popularity", settings, root, 1, metric=ndcg, worker=1, shared=ours)
+    study = tuning.tune("popularity", settings, root, 1, metric=ndcg, worker=1, expected=ours)
     assert tuning.n_finished(study) == 1
