@@ -103,14 +103,19 @@ TEXT_SOURCES = {
 }
 
 
+def check_folder(folder: Path) -> None:
+    """Raise ``SystemExit`` where the folder has no interactions."""
+    if not (folder / "interactions.parquet").exists():
+        raise SystemExit(f"{folder} has no interactions.parquet with user_id, item_id and position")
+
+
 def read(folder: Path) -> tuple[Interactions, Catalogue]:
     """Return interactions, a day between a user's neighbours in order, and the catalogue.
 
     Raises:
-        SystemExit: the folder has no interactions.
+        SystemExit: as ``check_folder``.
     """
-    if not (folder / "interactions.parquet").exists():
-        raise SystemExit(f"{folder} has no interactions.parquet with user_id, item_id and position")
+    check_folder(folder)
     frame = pd.read_parquet(folder / "interactions.parquet")
     file = folder / "items.parquet"
     items = (

@@ -50,6 +50,7 @@ from benchmarks.leave_one_out import (
     HYBRID,
     RANK,
     RESULTS,
+    check_folder,
     chosen_settings,
     figures,
     mean,
@@ -367,6 +368,7 @@ def main(command: Sequence[str] | None = None) -> None:
     parser.add_argument("--peer", type=Path, help="the Python that RecTools is in")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(command)
+    check_folder(arguments.folder)  # before the choices are written
     members, forms = arguments.models.split(","), arguments.forms.split(",")
     kept = [name for name in arguments.kept.split(",") if name in members]
     seeds = [int(seed) for seed in arguments.seeds.split(",")]

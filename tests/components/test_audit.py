@@ -320,6 +320,14 @@ def test_other_choices_stop_the_audit(tmp_path: Path) -> None:
         audit.written_down({**chosen, "seeds of the ranker": [2]}, file)
 
 
+def test_a_folder_without_interactions_is_refused_before_choices_are_written(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(SystemExit, match="has no interactions.parquet"):
+        audit.main([str(tmp_path / "nowhere"), "--results", str(tmp_path)])
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_the_command_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
