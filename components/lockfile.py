@@ -12,7 +12,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 FILES = tuple(Path(__file__).with_name("locked") / name for name in ("lock.txt", "torch.txt"))
-_PINNED = re.compile(r"^[\w.-]+==[\w.!+-]+", re.MULTILINE)
+_LOCKED = re.compile(r"^([\w.-]+==[\w.!+-]+)((?: \\\n +--hash=sha256:[0-9a-f]{64})*)", re.MULTILINE)
+
+
+def locked_digests(files: Iterable[Path] = FILES) -> dict[str, list[str]]:
+    """Return the SHA-256 digests of the files of every ``name==version`` that ``files`` lock.
+
+    >>> digests = locked_digests()
+    >>> digests["torch==2.13.0"], min(map(len, digests["typer==0.29.2"]))
+    ([], 64)
+    """
+    found = [one for file in files for one in _LOCKED.findall(file.read_text(encoding="utf-8"))]
+    return {pinned: re.findall(r"sha256:(\w+)", digests) for pinned, digests in found}
 
 
 def exact_requirements(files: Iterable[Path] = FILES) -> list[str]:
@@ -21,4 +32,4 @@ def exact_requirements(files: Iterable[Path] = FILES) -> list[str]:
     >>> any(one.startswith("torch==") for one in exact_requirements())
     True
     """
-    return [line for file in files for line in _PINNED.findall(file.read_text(encoding="utf-8"))]
+    return list(locked_digests(files))

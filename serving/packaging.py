@@ -12,18 +12,28 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import bentoml
 import yaml
+from cyclonedx.model import (
+    ExternalReference,
+    ExternalReferenceType,
+    HashAlgorithm,
+    HashType,
+    XsUri,
+)
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.output import make_outputter
+from cyclonedx.schema import OutputFormat, SchemaVersion
+from packageurl import PackageURL
 
 from components.credentials import check_text
 from components.language.packaged import WRITERS, converted_folder, packaged_folder
-from components.lockfile import FILES, exact_requirements
+from components.lockfile import FILES, exact_requirements, locked_digests
 from components.manifest import verify_manifest, write_manifest
 from components.settings import Settings, read_params
 from serving import PACKAGED
@@ -35,21 +45,37 @@ SERVICE = "serving.service:Bowerbird"
 
 
 def write_sbom(file: Path, more: Iterable[str] = ()) -> None:
-    """Write the software bill of materials (CycloneDX, JSON) of the locked packages.
+    """Write the software bill of materials (CycloneDX 1.6, JSON) of the locked packages.
+
+    The same packages give the same file: it has neither a time nor a random number.
 
     more: ``name==version`` of further packages that the Bento has files of.
     """
-    locked = "\n".join([*(check_text(one).read_text(encoding="utf-8") for one in FILES), *more])
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "cyclonedx_py", "requirements", "-"),
-            *("--output-reproducible", "--no-validate", "--of", "JSON", "-o", str(file)),
-        ],
-        input=locked,
-        text=True,
-        check=True,
-        capture_output=True,
+    bom = Bom()
+    digests = locked_digests([check_text(one) for one in FILES]) | {one: [] for one in more}
+    for pinned, sha256 in digests.items():
+        name, _, version = pinned.partition("==")
+        purl = PackageURL("pypi", name=name, version=version)
+        place = ExternalReference(
+            type=ExternalReferenceType.DISTRIBUTION,
+            url=XsUri(f"https://pypi.org/simple/{name}/"),
+            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=one) for one in sha256],
+        )
+        bom.components.add(
+            Component(
+                type=ComponentType.LIBRARY,
+                name=name,
+                version=version,
+                bom_ref=str(purl),
+                purl=purl,
+                external_references=[place],
+            )
+        )
+    written = json.loads(
+        make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string()
     )
+    del written["serialNumber"], written["metadata"]["timestamp"]
+    file.write_text(json.dumps(written, indent=2), encoding="utf-8")
 
 
 def package(settings: Settings, root: Path) -> str:

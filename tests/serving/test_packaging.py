@@ -64,7 +64,7 @@ def test_the_bento_is_built_and_answers(
     for package in WRITERS[WRITER].files:
         name, _, version = package.partition("==")
         assert listed[name]["version"] == version
-    assert listed["torch"]["version"] == "2.13.0"
+    assert listed["torch"]["purl"] == "pkg:pypi/torch@2.13.0"
     assert listed["bentoml"]["externalReferences"][0]["hashes"], "a file cannot be checked"
     assert "torch==2.13.0" in (source / "requirements.txt").read_text().splitlines()
     elsewhere = tmp_path / "elsewhere"  # no model, no settings: all comes from the Bento
