@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import gc
 import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,7 @@ from components.permissions import keep_private
 from components.settings import load_settings
 from serving import PACKAGED, startup
 from serving.api import connections
-from serving.api.auth import Auth, Keys, load_secret
+from serving.api.auth import Keys
 from serving.api.middleware import StartTimeout
 from serving.api.peers import Peers
 
@@ -105,35 +104,19 @@ class Bowerbird:
         # Workers run in parallel: products of a few rows gain nothing from more threads.
         os.environ["OMP_NUM_THREADS"] = "1"  # PyTorch's, which is imported if a model needs it
         from serving import metrics
-        from serving.api import jobs
-        from serving.api.app import create_app
-        from serving.api.feedback_validation import FeedbackValidator
-        from serving.backend import Backend
+        from serving.api.worker import create_worker
 
         global application
         self.threads = threadpool_limits(1)
-        made = create_app(settings.serve)
-        # A garbage collection over all the modules takes a third of a second: one now, and none of
-        # later ones includes the objects that exist by then.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(700, 2, 1_000)
         metrics.forget_dead_workers()
         try:
-            auth = Auth(
-                keys, load_secret(ROOT), settings.serve.session_hours, settings.serve.max_sessions
-            )
-            self.backend = Backend(
-                settings,
-                ROOT,
-                auth.impression_id,
-                has_api_key=keys.api is not None,
-                single_process=WORKERS == 1,
-                roll_back=partial(jobs.roll_back, ROOT),
-            )
-            made.state.auth, made.state.feedback = auth, FeedbackValidator(settings, auth)
-            made.state.backend = self.backend
-            application = made
+            application = create_worker(settings, ROOT, keys, single_process=WORKERS == 1)
+            self.backend: Backend = application.state.backend
+            # A garbage collection over all the modules takes a third of a second: one now, and
+            # none of later ones includes the objects that exist by then.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(700, 2, 1_000)
             self.backend.load()  # before uvicorn accepts: see serving/startup.py
         except Exception as error:
             startup.fail(error)

@@ -24,11 +24,9 @@ import uvicorn
 
 from components.manifest import write_manifest
 from components.settings import Settings, load_settings
-from serving.api import jobs
-from serving.api.app import create_app
-from serving.api.auth import Auth, Keys, load_secret
-from serving.api.feedback_validation import FeedbackValidator
+from serving.api.auth import Auth, Keys
 from serving.api.peers import Peers
+from serving.api.worker import create_worker
 from serving.backend import Backend
 from serving.recommend.engine import Engine
 from tests.conftest import REPOSITORY
@@ -185,20 +183,8 @@ class InThread:
         }
         with patch.dict(os.environ, variables):
             settings, keys = load_settings(root / "params.yaml"), Keys.from_environment()
-        auth = Auth(
-            keys, load_secret(root), settings.serve.session_hours, settings.serve.max_sessions
-        )
-        self.backend = Backend(
-            settings,
-            root,
-            auth.impression_id,
-            has_api_key=keys.api is not None,
-            single_process=True,
-            roll_back=partial(jobs.roll_back, root),
-        )
-        app = create_app(settings.serve)
-        app.state.auth, app.state.feedback = auth, FeedbackValidator(settings, auth)
-        app.state.backend = self.backend
+        app = create_worker(settings, root, keys, single_process=True)
+        self.backend: Backend = app.state.backend
         behind = Peers(app, settings.serve, has_keys=keys.both)
         options = {"port": 0, "lifespan": "off", "log_config": None, "access_log": False}
         self._server = uvicorn.Server(uvicorn.Config(behind, **options))  # type: ignore[arg-type]
