@@ -4,7 +4,7 @@
   const { currentScript: script, documentElement: page } = document;
   const endpoint = new URL("..", script.src).href; // also behind a path prefix
   const link = script.dataset.link || "";
-  const KEPT = 100; // events that wait, and clicks whose list is remembered
+  const KEPT = 100; // events that wait, clicks whose list is remembered, products left out
   const HOUR = 3600e3;
   let consented = script.dataset.consent === "granted";
   let given = null; // the token of a signed-in user, from the shop's server
@@ -29,11 +29,11 @@
   }
   const warn = (error) => console.warn(`bowerbird: ${error.message}`);
 
-  // keepalive: the browser sends the request although the page goes away.
+  // keepalive: it is sent although the page goes away.
   async function ask(path, body, token, keepalive = false) {
     const headers = { "Content-Type": "application/json", ...(token && { "X-Session-Token": token }), ...(page.lang && { "Accept-Language": page.lang }) };
     const answer = await fetch(endpoint + path, {
-      method: "POST", body: JSON.stringify(body), headers, keepalive, credentials: "omit", referrerPolicy: "no-referrer",
+      method: "POST", body: JSON.stringify(body), headers, keepalive, credentials: "omit", referrerPolicy: "no-referrer", signal: AbortSignal.timeout(30e3),
     });
     if (answer.ok) return answer.json();
     throw Object.assign(new Error(`${path}: ${answer.status}`), { status: answer.status });
@@ -49,8 +49,8 @@
     return consented ? made.token : null; // withdrawn in between
   }
 
-  async function list(kind, body) {
-    if (kind !== "recommend") return ask(kind, body);
+  async function recommend(body) {
+    const kind = "recommend";
     try {
       const answer = await ask(kind, body, await token());
       if (answer.identified || !consented || given) return answer;
@@ -86,10 +86,22 @@
     return made;
   }
 
+  let newest = Promise.resolve();
+
+  // Shelves of recommendations, one after another, leave out what the others show.
+  function list(kind, body, options) {
+    if (kind !== "recommend") return ask(kind, body);
+    const exclude = () => [...body.exclude || [], ...[...shelves.values()].flatMap(({ shown }) => shown)].slice(0, KEPT);
+    const request = newest.then(() => recommend({ ...body, exclude: exclude() }));
+    newest = request.then(({ items }) => { options.shown = items.map((item) => item.item_id); }, () => {});
+    return request;
+  }
+
   const drawing = new WeakMap(); // place → its newest request: an older answer may come later
 
-  async function draw(place, { kind = "recommend", render = card, ...body }) {
-    const request = list(kind, body);
+  async function draw(place, options) {
+    const { kind = "recommend", render = card, shown, ...body } = options;
+    const request = list(kind, body, options);
     drawing.set(place, request);
     const { items, impression_id, title } = await request;
     if (drawing.get(place) !== request) return;
@@ -109,9 +121,9 @@
     place.dispatchEvent(new CustomEvent("bowerbird:shown", { detail: { items, title }, bubbles: true }));
   }
 
-  const shelves = new Map(); // place → its options
+  const shelves = new Map(); // place → its options, ids shown
 
-  // A list counts as shown from the moment it is requested: so it is when its place is seen.
+  // A list counts as shown once it is requested: so it is when its place is seen.
   const sight = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) if (isIntersecting) {
       sight.unobserve(target);
@@ -119,9 +131,9 @@
     }
   });
 
-  // options: kind (recommend, similar, search), render(item) → Node, fields of the request: k, …
+  // options: kind, render(item) → Node, fields of the request
   function shelf(place, options = {}) {
-    shelves.set(place, options);
+    shelves.set(place, { ...options, shown: [] });
     place.hidden = false; // a hidden place is never seen
     sight.unobserve(place);
     sight.observe(place);
@@ -158,8 +170,7 @@
   // Replace a waiting event by others: by none when it is done.
   const settle = ({ event_id }, ...others) => write("pending", read("pending", []).flatMap((one) => (one.event_id === event_id ? others : [one])));
 
-  // An event stays that of the session that it was first sent by, which the endpoint knows it by: so
-  // it counts once, also if the answer was lost and another shopper signed in since.
+  // An event stays that of its first session: so it counts once, also if the answer was lost.
   async function deliver(renewed = false) {
     for (const kept of read("pending", [])) {
       if (!consented) return;
@@ -203,10 +214,10 @@
     redraw();
   }
 
-  // The visitor's session id, for POST /session of the shop's server; null without one.
+  // The visitor's session id; null without one.
   const session = async () => ((await token()) && !given ? read("session", {}).session_id : null);
 
-  // token: of POST /session with a user_id, which the shop's server requests with its key.
+  // token: of POST /session, which the shop's server requests.
   function signIn(token) {
     given = token;
     redraw();
