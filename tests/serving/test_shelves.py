@@ -229,7 +229,9 @@ def test_a_shelf_that_was_empty_comes_back(browser: webdriver.Chrome, shop: Shop
 
 def test_shelves_of_a_page_share_no_product(browser: webdriver.Chrome, shop: Shop) -> None:
     first = arrive(browser, shop, consent=False)
-    both = "for (const place of document.querySelectorAll('section')) bowerbird.shelf(place, {k: 6})"
+    both = (
+        "for (const place of document.querySelectorAll('section')) bowerbird.shelf(place, {k: 6})"
+    )
     browser.execute_script("document.querySelector('.story').remove()")  # both are in sight
     for _ in range(2):  # drawn again, a shelf is not kept from its own products
         browser.execute_script(both)
