@@ -73,7 +73,7 @@ lint: $(STAMP)   ## ruff, import-linter and mypy
 test: $(STAMP) $(MODELS) ## all tests except the slow ones; one of them runs mypy
 	bash tests/system-packages.sh
 	$(CHECKS)
-	pytest -n 3 --no-loadscope-reorder  # of two cores: tests wait for servers half of the time
+	pytest -n 4 --no-loadscope-reorder  # of two cores: tests wait for servers half of the time
 
 test-slow: $(STAMP) $(MODELS) $(DATASETS) $(SPARK) $(S3) ## the slow tests
 	bash tests/system-packages.sh java

@@ -275,6 +275,7 @@ def test_the_password_lies_in_one_file_for_its_owner_only(pages: Pages) -> None:
     assert pages.login[1] not in told
 
 
+@pytest.mark.slow
 def test_a_second_one_names_the_busy_port(pages: Pages) -> None:
     run = partial(subprocess.run, capture_output=True, text=True, check=False)
     again = run([sys.executable, "-m", "bowerbird", "ui"], cwd=pages.root, env=pages.environment)

@@ -147,6 +147,7 @@ stages:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_run_logger")
 def test_the_monitoring_has_the_newest_reference_of_any_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -78,6 +78,7 @@ def test_a_reference_without_scores_or_calibration(referenced, tmp_path: Path) -
         load_reference(tmp_path / "reference")
 
 
+@pytest.mark.slow
 def test_the_old_name_of_the_stage_warns_and_runs_it(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "params.yaml", tmp_path)
 

@@ -195,6 +195,7 @@ def test_check_drift_takes_the_newest_feedback_and_its_impressions(
     assert set(found.outcomes["by_model_version"]) == {"1", "2"}
 
 
+@pytest.mark.slow
 def test_one_client_without_a_key_raises_no_alarm_and_hides_none(
     referenced, newest, tmp_path
 ) -> None:

@@ -390,6 +390,7 @@ def test_sources_that_number_their_orders_from_1_replace_nothing_of_each_other(
     assert valid(tmp_path)["item_id"].tolist() == ["a"] * 3 + ["c"] * 2 + ["b"] * 5
 
 
+@pytest.mark.slow
 def test_versions_are_of_whole_orders(settings: Settings, tmp_path: Path) -> None:
     frame = lines(list("aabaa"), o=["1", "1", "1", "2", None], v=[1, 2, 1, 1, 1], q=[1, 0, 1, 1, 1])
     source = shop(columns={**ORDERS, "version": "v"})
@@ -403,6 +404,7 @@ def test_versions_are_of_whole_orders(settings: Settings, tmp_path: Path) -> Non
     assert raw["source_row"].tolist() == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_newer_version_that_says_the_same_counts(settings: Settings, tmp_path: Path) -> None:
     frame = pd.concat([bought(4, v=1), bought(4, v=2)])
     columns = {**ORDERS, "updated_at": "v"}

@@ -157,6 +157,7 @@ def test_too_many_bad_rows_stop_the_run(small_shop: tuple[Path, Settings], tmp_p
     assert (tmp_path / "data/quarantine/interactions.parquet").exists()  # to look at
 
 
+@pytest.mark.slow
 def test_bad_feedback_never_stops_a_run(
     small_shop: tuple[Path, Settings], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

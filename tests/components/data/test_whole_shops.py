@@ -107,6 +107,7 @@ def test_products_of_put_items_add_to_those_of_the_lines(
         run(settings, tmp_path, lines(["a", "b"]), items=[source], items_from_lines="never")
 
 
+@pytest.mark.slow
 def test_a_catalogue_price_of_0_keeps_the_product_and_its_purchases(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,6 +148,7 @@ def test_purchases_of_a_product_in_quarantine_say_so(settings: Settings, tmp_pat
     assert report["interactions"]["reasons"] == {"product in quarantine: price cannot be read": 4}
 
 
+@pytest.mark.slow
 def test_a_kind_of_event_that_is_lost_entirely_stops_the_run(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -163,6 +165,7 @@ def test_a_catalogue_of_which_nothing_is_available_is_refused(
         run(settings, tmp_path, lines(["a"]), catalogue(["a", "b"], a="no"))
 
 
+@pytest.mark.slow
 def test_few_known_customers_stop_the_run(settings: Settings, tmp_path: Path) -> None:
     users = pd.DataFrame({"id": [f"C{n}" for n in range(9)]})
     users.to_csv(tmp_path / "users.csv", index=False)

@@ -131,6 +131,7 @@ def test_equal_models_are_seldom_superior_and_mostly_not_inferior(values: Double
     assert promoted(old, new, Register(margin=0.1)).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_a_chain_of_worse_models_stops_at_the_baseline(values: DoubleArray) -> None:
     steps = np.full((20, 50), -0.02)
     alone, alone_left = chain(values, steps, 1000, Register(margin=0.1), with_baseline=False)

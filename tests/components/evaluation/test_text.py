@@ -122,6 +122,7 @@ def rows_of(page: str, heading: str) -> list[list[str]]:
     return [[" ".join(cell.replace("<br>", " ").split()) for cell in row] for row in cells]
 
 
+@pytest.mark.slow
 def test_in_two_languages_each_has_the_figures_of_its_own_products(
     tmp_path: Path, settings: Settings
 ) -> None:

@@ -70,6 +70,7 @@ def test_the_loss_counts_the_bought_title_alone(folder: Path) -> None:
         assert -found / n == pytest.approx(loss, rel=0.02)
 
 
+@pytest.mark.slow
 def test_adapters_learn_what_follows_and_a_killed_training_gives_the_same_ones(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ def test_a_score_does_not_depend_on_the_batch(trained: CrossEncoder) -> None:
     assert alone == pytest.approx(scores[:5], abs=0.1, nan_ok=True)  # bf16
 
 
+@pytest.mark.slow
 def test_a_killed_training_gives_the_same_weights(settings: Settings, tmp_path: Path) -> None:
     lists = lists_of_opposites(320, 3)  # 40 steps
 

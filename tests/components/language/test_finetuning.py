@@ -173,6 +173,7 @@ def test_products_that_answer_a_query_as_well_are_no_negatives(copies: int, nega
     assert fresh == pytest.approx(fixed, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_ratings_are_learned_together_with_products(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     words = {1: "awful, broke at once", 3: "it is okay", 5: "wonderful, love it"}

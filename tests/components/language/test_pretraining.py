@@ -261,6 +261,7 @@ def test_the_parts_of_a_batch_add_up_to_its_loss(family: str, shops) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_killed_pretraining_ends_with_the_very_same_weights(shops, tmp_path, monkeypatch) -> None:
     root, settings = shops("bert")
     brief = with_pretrain(settings, steps=12, checkpoint_every=5, eval_every=4, accumulate=2)

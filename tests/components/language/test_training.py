@@ -38,6 +38,7 @@ def shop(small_shop, tmp_path_factory) -> tuple[Path, Settings]:
     return root, settings
 
 
+@pytest.mark.slow
 def test_pretraining_lowers_loss_and_held_out_perplexity(shop) -> None:
     report = json.loads((shop[0] / "reports/pretrain.json").read_text())
     assert report["loss_end"] < report["loss_start"]
@@ -152,6 +153,7 @@ def test_an_inferred_category_is_not_read_as_text() -> None:
     assert item_text(table) == ["red bag", "blue bag. acme. bags > blue. a bag."]
 
 
+@pytest.mark.slow
 def test_the_stage_encode_gives_a_unit_vector_for_each_product(shop) -> None:
     root, settings = shop
     encoding.run(settings, root)

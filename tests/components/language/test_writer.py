@@ -179,6 +179,7 @@ def test_a_long_conversation_keeps_its_newest_words(folder: Path) -> None:
     assert "".join(writer.write(long, 60))
 
 
+@pytest.mark.slow
 def test_a_local_model_stops_when_the_reader_leaves_or_time_is_up(folder: Path) -> None:
     writer = LocalWriter(folder, tokens=900)
     began = time.monotonic()

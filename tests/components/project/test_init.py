@@ -479,6 +479,7 @@ def test_single_quotation_marks_do_not_empty_a_sample(name: str, line: str, tmp_
     assert time.perf_counter() - start < 20
 
 
+@pytest.mark.slow
 def test_git_adds_the_folders_own_files_only(tmp_path: Path) -> None:
     lines = ["user,sku,date", *(f"u{n},s{n},2024-01-{n % 28 + 1:02d}" for n in range(200))]
     (tmp_path / "o.csv").write_text("\n".join(lines))

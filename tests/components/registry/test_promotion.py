@@ -81,6 +81,7 @@ def test_a_better_challenger_is_promoted_and_can_be_rolled_back(shop) -> None:
         promote(registry, "7")
 
 
+@pytest.mark.slow
 def test_no_version_is_promoted_while_promotions_are_held(shop) -> None:
     root, settings = shop
     hold_promotions(root, "signs of an attack on P1 by 9 profiles", ("P1",))
@@ -250,6 +251,7 @@ def test_a_rollback_killed_anywhere_ends_on_the_earlier_champion_or_says_what_to
     assert (pointed(), registry.alias("previous")) == ("1", "2")
 
 
+@pytest.mark.slow
 def test_without_a_version_there_is_nothing_to_roll_back(tmp_path: Path, settings) -> None:
     registry = Registry(settings, tmp_path)
     assert registry.versions() == []

@@ -143,6 +143,7 @@ def test_tables_of_several_databases_are_joined(shop: Path) -> None:
     assert set(found["source"]) == {"shop.sqlite, shop.duckdb"}
 
 
+@pytest.mark.slow
 def test_a_large_table_passes_in_batches(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "shop.db")) as con:
         con.execute("CREATE TABLE lines (customer, sku, day)")

@@ -106,6 +106,7 @@ def test_the_inventory_changes_when_an_object_does(
     assert grown.keys() - before.keys() == {"s3://shop/in/c.csv"}
 
 
+@pytest.mark.slow
 def test_an_object_is_copied_once_until_it_changes(
     bucket: Any, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +130,7 @@ def test_an_object_is_copied_once_until_it_changes(
     assert not (tmp_path / COPIES).exists()
 
 
+@pytest.mark.slow
 def test_what_is_not_in_the_store_is_refused(
     bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -146,6 +146,7 @@ def test_a_query_is_in_the_databases_own_sql(
     assert tables["interactions"]["item_id"].tolist() == ["50%"]
 
 
+@pytest.mark.slow
 def test_many_rows_pass_in_batches(server: Server, tmp_path: Path) -> None:
     days = "generate_series(1, 25000)" if server.kind == "postgres" else "seq_1_to_25000"
     name = "n" if server.kind == "postgres" else "seq"

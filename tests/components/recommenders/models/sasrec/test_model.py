@@ -70,6 +70,7 @@ def after_views_and_purchases(n_users: int = 150, length: int = 9) -> Interactio
     return replace(x, strengths=np.where(bought.ravel(), 1, VIEW).astype(np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("full_softmax_items", [50_000, 0])
 def test_the_kind_of_an_event_tells_what_is_next(full_softmax_items: int, tmp_path: Path) -> None:
     """It is one thing after a purchase, another after a view: without kinds it cannot be known."""
