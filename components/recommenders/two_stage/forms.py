@@ -171,9 +171,8 @@ def apart(
     names = [name for name, one in candidates.items() if isinstance(one.trained, RanksNewcomers)]
     if newcomers in candidates and newcomers not in names:
         names.append(newcomers)
-    return (
-        NewcomersApart(form, [SingleModel(name, candidates) for name in names]) if names else form
-    )
+    models = [SingleModel(name, candidates) for name in names]
+    return NewcomersApart(form, models) if models else form
 
 
 def _in_order(parts: list[tuple[Int64Array, FloatArray]], n: int) -> FloatArray:
