@@ -43,14 +43,14 @@ class Newcomers:
     bound: float = 0.0
 
     def __str__(self) -> str:
-        chosen = f"users without a history: by {self.model or 'the ranker'}"
+        chosen = f"users without a history get the order of {self.model or 'the ranker'}"
         if not self.users:
             return (
-                chosen if self.model is None else f"{chosen}; too few to compare the ranker with it"
+                chosen if self.model is None else f"{chosen}; too few to compare it with the ranker"
             )
         return (
-            f"{chosen}. NDCG@10 of {self.users:,} in the later half of the validation window: "
-            f"{self.ranker_ndcg:.4f} by the ranker, {self.model_ndcg:.4f} by popularity"
+            f"{chosen}. NDCG@10 of {self.users:,} of them in the later half of the validation "
+            f"window: {self.ranker_ndcg:.4f} by the ranker, {self.model_ndcg:.4f} by popularity"
         )
 
 

@@ -148,7 +148,8 @@ def test_the_fast_way_is_the_plain_way(model, prepared) -> None:
     assert keys == sorted(plain)
     expected = np.array([plain[key] for key in keys])
     assert pairs.features == pytest.approx(expected, rel=2e-3, abs=2e-3, nan_ok=True)
-    ids, scores = model.recommend(histories, 10)
+    ranking = LearnedRanking(model.generator, model.features, model.ranker)  # of the empty one, too
+    ids, scores = ranking.recommend(histories, 10)
     ranked = model.ranker.booster.predict(np.ascontiguousarray(pairs.features))
     for row in range(len(histories)):
         of_row = np.flatnonzero(pairs.rows == row)

@@ -56,7 +56,7 @@ def test_a_ranker_that_knows_its_own_weeks_alone_does_not_serve_newcomers() -> N
     assert found.model_ndcg == pytest.approx(1)
     assert found.ranker_ndcg < 1
     assert found.bound < 0
-    assert "by popularity" in str(found)
+    assert "order of popularity" in str(found)
 
 
 def test_a_ranker_that_is_better_later_serves_them() -> None:
@@ -64,7 +64,7 @@ def test_a_ranker_that_is_better_later_serves_them() -> None:
     assert found.model is None
     assert found.ranker_ndcg == pytest.approx(1)
     assert found.bound > 0
-    assert "by the ranker" in str(found)
+    assert "order of the ranker" in str(found)
 
 
 def test_users_with_a_history_do_not_decide() -> None:
