@@ -164,19 +164,23 @@ def hybrid_lists(
         without = [replace(one, attributes=None) for one in (early, late)]
         names = (*CANDIDATES, "demographic")
         hybrid = hybrid_of(names, task, early, late, catalogue, settings)
-        assert hybrid.ranker is not None
+        plain = hybrid_of(CANDIDATES, bare, *without, catalogue, settings)
         made: dict[str, RankingForm] = {
             "popularity": hybrid.candidates["popularity"],
-            "hybrid without attributes": hybrid_of(CANDIDATES, bare, *without, catalogue, settings),
-            "ranker for newcomers": LearnedRanking(
-                hybrid.generator, hybrid.features, hybrid.ranker
-            ),
+            "hybrid without attributes": ranking_of(plain),
+            "ranker for newcomers": ranking_of(hybrid),
             "hybrid": hybrid,
         }
         for name, model in made.items():
             ids, _ = model.recommend(histories, 10, exclude_seen=False)
             lists.setdefault(name, []).append(ids)
     return lists, [fold.targets for fold in judged]
+
+
+def ranking_of(hybrid: Hybrid) -> LearnedRanking:
+    """Return the ranker's lists, for users without a history too."""
+    assert hybrid.ranker is not None
+    return LearnedRanking(hybrid.generator, hybrid.features, hybrid.ranker)
 
 
 def hybrid_of(

@@ -107,9 +107,9 @@ def regulars(prepared: Prepared) -> Histories:
 def trees(root: Path) -> Iterator[Row]:
     """Compare readers of the ranker's trees."""
     model = Hybrid.load(root / "models/hybrid")
-    form, ranker = model.form(), model.ranker
-    assert isinstance(form, LearnedRanking)
+    ranker = model.ranker
     assert ranker is not None
+    form = LearnedRanking(model.generator, model.features, ranker)
     prepared = load_prepared(root / "data/prepared")
     histories = regulars(prepared)
     several = form._pairs(histories.take(slice(0, USERS))).features

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ from components.evaluation.protocol import (
 )
 from components.evaluation.reliability import Reliability, brier_score
 from components.evaluation.report import by_time
-from components.evaluation.revenue import revenue, spending
+from components.evaluation.revenue import revenue, spent_on_targets
 from components.recommenders.base import MISSING, Recommender
 from components.recommenders.train import CANDIDATES, load_candidates
 from components.recommenders.two_stage.hybrid import Hybrid
@@ -102,6 +102,7 @@ class Cut:
             **self._baselines(prepared.test_start),
         }
         self.task = some_users(setup.task, limits.users, settings.seed)
+        self.spent = spent_on_targets(prepared, self.task)
 
     def record(self, told: Callable[[str], None] = print) -> Record:
         """Return the figures of all models, and the comparisons of the hybrid."""
@@ -135,14 +136,6 @@ class Cut:
                 for title, name in (("best single", best), *zip(BASELINES, BASELINES, strict=True))
             },
         }
-
-    @property
-    def spent(self) -> Any:
-        """CSR (users, items): what the users of the window's task spent on their targets."""
-        x = self.prepared.interactions
-        bought = x.where(x.times >= self.prepared.test_start).successes()
-        prices = self.prepared.catalogue.table["price"].to_numpy(dtype=np.float32)
-        return spending(bought, prices)[self.task.users].multiply(self.task.targets).tocsr()
 
     def _before(self, moment: int) -> Interactions:
         x = self.prepared.interactions

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 
@@ -36,11 +37,17 @@ class Part:
         return f"{self.shop}, {MODES[self.mode]}"
 
     @property
+    def baselines(self) -> list[str]:
+        """The personal frequencies. Without repeats both are the popularity of all time: one of
+        them is shown."""
+        return list(BASELINES) if self.mode == "with" else [FREQUENCY]
+
+    @property
     def names(self) -> list[str]:
         """The models: single ones, baselines, the hybrid last."""
         found = list(self.records[0]["models"])
         singles = [name for name in found if name not in (HYBRID, *BASELINES)]
-        return [*singles, *BASELINES, HYBRID]
+        return [*singles, *self.baselines, HYBRID]
 
     @property
     def median(self) -> Record:
@@ -76,15 +83,16 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def ratios(part: Part) -> list[str]:
     """Return the hybrid through the best single model and the baselines, by cut."""
     has_baskets = "basket_recall" in part.records[0]["hybrid_to"][RECENT]
+    baseline = part.baselines[-1]
     head = [
         "cut",
         "customers",
         "best single model",
         "hybrid : it, NDCG",
-        f"hybrid : {RECENT}, NDCG",
+        f"hybrid : {baseline}, NDCG",
         f"hybrid : best single, revenue@{K}",
         *([f"hybrid : {RECENT}, basket recall"] if has_baskets else []),
-        "recency, chosen on validation",
+        *(["recency, chosen on validation"] if baseline == RECENT else []),
     ]
     rows = [
         [
@@ -92,10 +100,10 @@ def ratios(part: Part) -> list[str]:
             f"{one['models'][HYBRID]['ndcg']['users']:,}",
             one["best_single"],
             ratio_of(one["hybrid_to"]["best single"]["ndcg"]),
-            ratio_of(one["hybrid_to"][RECENT]["ndcg"]),
+            ratio_of(one["hybrid_to"][baseline]["ndcg"]),
             ratio_of(one["hybrid_to"]["best single"]["revenue"]),
             *([ratio_of(one["hybrid_to"][RECENT]["basket_recall"])] if has_baskets else []),
-            one["recency"],
+            *([one["recency"]] if baseline == RECENT else []),
         ]
         for one in part.records
     ]
@@ -105,14 +113,26 @@ def ratios(part: Part) -> list[str]:
 def accuracy(part: Part, record: Record) -> list[str]:
     """Return the table of all models at one cut."""
     money = f"revenue@{K}, {part.currency} a customer"
-    head = ["model", f"NDCG@{K}", f"recall@{K}", f"hit rate@{K}", money, "new", "returning"]
+    head = ["model", f"NDCG@{K}", f"recall@{K}", f"hit rate@{K}", money]
     shown: list[tuple[str, int]] = [("ndcg", 4), ("recall", 4), ("hit_rate", 3), ("revenue", 2)]
-    shown += [("new", 4), ("returning", 4)]
     rows = [
         [name, *(figure_of(record["models"][name][metric], digits) for metric, digits in shown)]
         for name in part.names
     ]
     return table(head, rows)
+
+
+def new_and_returning(part: Part, kind: Literal["new", "returning"]) -> list[str]:
+    """Return NDCG of the customers without (``new``) or with a history before the cut, by cut."""
+    cuts = [
+        f"{date(one['cut'])}, {one['models'][HYBRID][kind]['users']:,} {kind}"
+        for one in part.records
+    ]
+    rows = [
+        [name, *(figure_of(one["models"][name][kind]) for one in part.records)]
+        for name in part.names
+    ]
+    return table(["model", *cuts], rows)
 
 
 def by_week(part: Part) -> list[str]:
@@ -183,6 +203,12 @@ def section(part: Part) -> list[str]:
         "",
         *accuracy(part, median),
         "",
+        f"NDCG@{K} of customers who are new at the cut, and of those who return:",
+        "",
+        *new_and_returning(part, "new"),
+        "",
+        *new_and_returning(part, "returning"),
+        "",
         f"NDCG@{K} by week after the cut, mean of the cuts; histories up to the week:",
         "",
         *by_week(part),
@@ -222,7 +248,7 @@ def draw(parts: Sequence[Part], file: Path) -> None:
 
 def _drawn(part: Part) -> list[str]:
     """Return the models that have a colour: the hybrid, the baselines, the best single one."""
-    return [part.median["best_single"], *BASELINES, HYBRID]
+    return [part.median["best_single"], *part.baselines, HYBRID]
 
 
 def _draw_cuts(part: Part, axis: Axes) -> None:

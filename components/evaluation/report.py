@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from matplotlib.ticker import MaxNLocator
 
 from components.arrays import DoubleArray
@@ -44,6 +45,7 @@ from components.evaluation.protocol import (
     sliced_ndcg,
     some_users,
 )
+from components.evaluation.revenue import revenue, spent_on_targets
 from components.evaluation.surfaces import evaluate_surfaces
 from components.recommenders.base import NeedsLoggedFeedback, Recommender
 from components.recommenders.factory import MODELS, build, needs_log
@@ -55,6 +57,9 @@ from components.settings import Evaluate, Event, Settings
 
 HEAD_SHARE = 0.2
 """Share of the catalogue, the most popular items, that counts as head."""
+
+REVENUE = ("revenue@10", "revenue_low", "revenue_high")
+"""Columns of the table, where prices are known."""
 
 LINE = 15
 """Line height of text in a figure, in SVG units, for a font size of 12."""
@@ -136,10 +141,12 @@ def evaluate_model(
     settings: Evaluate,
     exclude_seen: bool,
     seed: int,
+    spent: sp.csr_matrix | None = None,
 ) -> tuple[dict[str, Any], DoubleArray]:
     """Return the metrics of ``model`` on ``task``, slices included, and NDCG@10 of each user.
 
-    train: the model's training data, which determines popular and new items.
+    train: the model's training data, which determines popular and new items. spent: CSR (users,
+    items), of ``spent_on_targets``; None: without revenue@10 and its interval.
     """
     longest = max([*settings.cutoffs, 10])
     ids = lists(model, task, longest, exclude_seen)
@@ -153,6 +160,11 @@ def evaluate_model(
     top = ids[:, :10]
     each = ndcg(top, task.targets)
     record["low"], record["high"] = interval(each, settings.bootstrap_samples, seed)
+    if spent is not None:
+        earned = revenue(top, spent)
+        record["revenue@10"] = float(earned.mean())
+        samples = settings.bootstrap_samples
+        record["revenue_low"], record["revenue_high"] = interval(earned, samples, seed)
     record["gini@10"] = gini(top, n_items)
     record["novelty@10"] = novelty(top, sold)
     if catalogue.vectors is not None:
@@ -285,7 +297,8 @@ def write_report(
     """Write the page: one file that contains its figures, with all text escaped.
 
     table: a row for each model. pairs: of ``pairwise``. facts: users, items, question, served
-    (of ``evaluate_served``), surfaces (of ``evaluate_surfaces``) and versus (of ``versus_single``).
+    (of ``evaluate_served``), surfaces (of ``evaluate_surfaces``), versus (of ``versus_single``),
+    newcomers (of the ranker, in words) and spent (the mean of a user).
     """
     table = table.sort_values("ndcg@10", ascending=False)
     models = table["model"].tolist()
@@ -294,10 +307,13 @@ def write_report(
         [f"{value:.4f}" if isinstance(value, float) else value for value in row]
         for row in table[columns].itertuples(index=False)
     ]
+    known = "revenue@10" in table
+    revenues = table[["model", *REVENUE]].to_numpy().tolist() if known else []
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((_HERE / "report.html.jinja").read_text(encoding="utf-8"))
     page = template.render(
         accuracy=table[["model", "ndcg@10", "low", "high"]].to_numpy().tolist(),
+        revenue=revenues,
         panels=panels(table),
         heat_map=list(zip(models, heat_map(models, pairs), strict=True)),
         scatter=scatter(table),
@@ -343,12 +359,22 @@ def _surfaces(settings: Settings, prepared: Prepared, setup: Setup) -> list[dict
     return [vars(one) for one in found]
 
 
+def _spent(settings: Settings, prepared: Prepared, task: Task) -> sp.csr_matrix | None:
+    """Return what users spent on their targets; None without prices, or if targets have no window
+    in which they were bought."""
+    if settings.evaluate.protocol != "time":
+        return None
+    spent = spent_on_targets(prepared, task)
+    return spent if spent.sum() > 0 else None
+
+
 def run(settings: Settings, root: Path) -> None:
     """The stage ``evaluate``: metrics of every model on the held-out data."""
     prepared = load_prepared(root / "data/prepared", root / "models/vectors")
     protocols = {"time": by_time, "leave_one_out": leave_one_out}
     setup = protocols[settings.evaluate.protocol](settings, root, prepared)
     task = some_users(setup.task, settings.evaluate.max_users, settings.seed)
+    spent = _spent(settings, prepared, task)
     evaluated = {
         name: evaluate_model(
             model,
@@ -358,6 +384,7 @@ def run(settings: Settings, root: Path) -> None:
             settings.evaluate,
             settings.train.exclude_seen,
             settings.seed,
+            spent,
         )
         for name, model in setup.models.items()
     }
@@ -384,6 +411,8 @@ def run(settings: Settings, root: Path) -> None:
     (reports / "evaluation.json").write_text(json.dumps(metrics, indent=2))
     surfaces = _surfaces(settings, prepared, setup)
     pd.DataFrame(surfaces).to_csv(reports / "evaluation/surfaces.csv", index=False)
+    hybrid = setup.models["hybrid"]
+    assert isinstance(hybrid, Hybrid)
     facts = {
         "surfaces": surfaces,
         "users": f"{len(task.users):,}",
@@ -391,6 +420,8 @@ def run(settings: Settings, root: Path) -> None:
         "question": setup.question,
         "served": _served(settings, root, prepared, setup),
         "versus": versus,
+        "newcomers": str(hybrid.ranker.newcomers) if hybrid.ranker is not None else "",
+        "spent": 0.0 if spent is None else float(spent.sum() / len(task.users)),
     }
     write_report(table, pairs, facts, reports / "evaluation/report.html")
     shown = ["model", "ndcg@10", "low", "high", "recall@10", "mrr@10", "coverage@10"]

@@ -10,7 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from components.arrays import DoubleArray, FloatArray, IntArray
-from components.data.dataset import Interactions
+from components.data.dataset import Interactions, Prepared
+from components.data.holdout import Task
 from components.recommenders.base import MISSING
 
 
@@ -29,6 +30,15 @@ def spending(bought: Interactions, prices: FloatArray) -> sp.csr_matrix:
     spent = np.nan_to_num(of_line).astype(np.float64) * quantities
     shape = (bought.n_users, bought.n_items)
     return sp.csr_matrix((spent, (bought.users, bought.items)), shape=shape)
+
+
+def spent_on_targets(prepared: Prepared, task: Task) -> sp.csr_matrix:
+    """Return float64 CSR (batch, n_items): what the users of a task of the test window spent in it
+    on their targets, 0 where neither the line nor the catalogue has a price."""
+    x = prepared.interactions
+    bought = x.where((x.times >= prepared.test_start) & (x.times < prepared.end)).successes()
+    prices = prepared.catalogue.table["price"].to_numpy(dtype=np.float32, na_value=np.nan)
+    return spending(bought, prices)[task.users].multiply(task.targets.sign()).tocsr()
 
 
 def revenue(ids: IntArray, spent: sp.csr_matrix) -> DoubleArray:

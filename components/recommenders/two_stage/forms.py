@@ -6,7 +6,7 @@ ranker over the candidates, a blend of the candidates, or one of them alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -110,16 +110,15 @@ class LearnedRanking:
 
 
 class NewcomersApart:
-    """Another form, but users without a history get the order of a model that ``RanksNewcomers``.
+    """Another form, but users without a history get the order of single models.
 
-    A ranker learns mostly from users with a history, and little from the newcomers of one window:
-    on the Complete Journey's validation window its lists for newcomers are worse than that model's
-    (``benchmarks.attributes``).
+    models: the first that knows the user orders the products; one that does not ``RanksNewcomers``
+    knows every user. Why not the ranker: see ``newcomers`` and ``benchmarks.attributes``.
     """
 
-    def __init__(self, form: RankingForm, model: Recommender) -> None:
+    def __init__(self, form: RankingForm, models: Sequence[SingleModel]) -> None:
         self.form = form
-        self.model = model
+        self.models = models
 
     def recommend(
         self,
@@ -146,21 +145,34 @@ class NewcomersApart:
         """As ``RankingForm.score_items``."""
         parts = []
         for rows, by in self._parts(histories):
-            score = by.score_at if isinstance(by, Recommender) else by.score_items
-            parts.append((rows, score(histories.pick(rows), items)))
+            parts.append((rows, by.score_items(histories.pick(rows), items)))
         return _in_order(parts, len(histories))
 
-    def _parts(
-        self, histories: Histories
-    ) -> Iterator[tuple[Int64Array, RankingForm | Recommender]]:
-        """Yield the rows of the batch that each of the two orders, without empty parts."""
-        model = self.model.trained
-        assert isinstance(model, RanksNewcomers)
-        newcomer = (histories.liked.lengths() == 0) & model.knows(histories)
-        if not newcomer.all() or not len(histories):
-            yield np.flatnonzero(~newcomer), self.form
-        if newcomer.any():
-            yield np.flatnonzero(newcomer), self.model
+    def _parts(self, histories: Histories) -> Iterator[tuple[Int64Array, RankingForm]]:
+        """Yield the rows of the batch that each form orders, without empty parts."""
+        left = histories.liked.lengths() == 0
+        ordered = np.zeros(len(histories), dtype=bool)
+        for form in self.models:
+            model = form.candidates[form.settings].trained
+            own = left & model.knows(histories) if isinstance(model, RanksNewcomers) else left
+            if own.any():
+                yield np.flatnonzero(own), form
+            left, ordered = left & ~own, ordered | own
+        if not ordered.all() or not len(histories):
+            yield np.flatnonzero(~ordered), self.form
+
+
+def apart(
+    form: RankingForm, candidates: dict[str, Recommender], newcomers: str | None
+) -> RankingForm:
+    """Return ``form``, with users without a history apart: those of whom something is known get the
+    order of the candidate that ``RanksNewcomers``, the others that of the candidate ``newcomers``,
+    if there are such candidates."""
+    names = [name for name, one in candidates.items() if isinstance(one.trained, RanksNewcomers)]
+    if newcomers in candidates and newcomers not in names:
+        names.append(newcomers)
+    models = [SingleModel(name, candidates) for name in names]
+    return NewcomersApart(form, models) if models else form
 
 
 def _in_order(parts: list[tuple[Int64Array, FloatArray]], n: int) -> FloatArray:

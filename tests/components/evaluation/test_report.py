@@ -95,9 +95,22 @@ def test_the_report_judges_every_model(reported: tuple[Path, Settings]) -> None:
         assert "not reliable" in page
     else:
         assert "No served lists" in page
-    assert page.count("<figure>") == 5
+    if protocol == "time":
+        assert table["revenue@10"].between(table["revenue_low"], table["revenue_high"]).all()
+        assert 0 < table.loc["hybrid", "revenue@10"] < spent_by_a_user(page)
+        assert "users without a history get the order of" in page
+    else:  # a target has no window in which it was bought
+        assert "revenue@10" not in table
+    assert page.count("<figure>") == 5 + (protocol == "time")
     assert not re.search(r'(?:src|href)="(?!data:)|url\(', page)  # nothing is fetched
     assert len(page.encode()) < 100_000
+
+
+def spent_by_a_user(page: str) -> float:
+    """Return what a user spent on all targets, as the report says."""
+    found = re.search(r"in all a user spent ([\d,.]+) on", page)
+    assert found is not None
+    return float(found[1].replace(",", ""))
 
 
 class Learner(Policy):

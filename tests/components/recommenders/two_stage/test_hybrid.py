@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -15,10 +16,13 @@ from components.data.dataset import Histories, load_prepared
 from components.data.holdout import window_task
 from components.evaluation.metrics import ndcg
 from components.evaluation.protocol import lists
+from components.manifest import write_manifest
 from components.recommenders import rank, train
 from components.recommenders.train import load_candidates
 from components.recommenders.two_stage import candidates as generation
+from components.recommenders.two_stage.forms import LearnedRanking
 from components.recommenders.two_stage.hybrid import Hybrid
+from components.recommenders.two_stage.ranker import Newcomers, Ranker
 from components.settings import Rank, Settings
 
 
@@ -144,7 +148,8 @@ def test_the_fast_way_is_the_plain_way(model, prepared) -> None:
     assert keys == sorted(plain)
     expected = np.array([plain[key] for key in keys])
     assert pairs.features == pytest.approx(expected, rel=2e-3, abs=2e-3, nan_ok=True)
-    ids, scores = model.recommend(histories, 10)
+    ranking = LearnedRanking(model.generator, model.features, model.ranker)  # of the empty one, too
+    ids, scores = ranking.recommend(histories, 10)
     ranked = model.ranker.booster.predict(np.ascontiguousarray(pairs.features))
     for row in range(len(histories)):
         of_row = np.flatnonzero(pairs.rows == row)
@@ -170,6 +175,31 @@ def test_a_new_user_and_a_new_item_have_a_place(model, prepared) -> None:
     histories = x.histories(np.arange(40), now)
     scores = model.score(histories)
     assert np.isfinite(scores[:, unsold]).any()  # text proposes what was never sold
+
+
+def test_new_users_get_the_order_of_the_chosen_candidate(model, prepared, tmp_path: Path) -> None:
+    x = prepared.interactions
+    histories = x.histories(np.arange(5), prepared.test_start)
+    ids, scores = model.recommend(histories, 10)
+    nobody = Histories.from_lists([[], []], now=prepared.test_start)
+    own = copy.copy(model)
+    for name in ("popularity", None):
+        own.ranker = Ranker(model.ranker.booster, Newcomers(name))
+        own.save(tmp_path / "model")
+        loaded = Hybrid.load(tmp_path / "model")
+        assert loaded.ranker.newcomers == Newcomers(name)
+        by_ranker = LearnedRanking(loaded.generator, loaded.features, loaded.ranker)
+        expected = by_ranker if name is None else loaded.candidates[name]
+        found, _ = loaded.recommend(nobody, 10)
+        assert found.tolist() == expected.recommend(nobody, 10)[0].tolist()
+        again = loaded.recommend(histories, 10)
+        assert again[0].tolist() == ids.tolist()
+        assert again[1] == pytest.approx(scores)
+    config = json.loads((tmp_path / "model/model.json").read_text())
+    del config["newcomers"]  # as a folder of the version before
+    (tmp_path / "model/model.json").write_text(json.dumps(config))
+    write_manifest(tmp_path / "model")
+    assert Hybrid.load(tmp_path / "model").ranker.newcomers == Newcomers()
 
 
 @pytest.mark.slow
