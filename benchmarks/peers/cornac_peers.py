@@ -10,7 +10,6 @@ import numpy as np
 from common import Scores, Train
 from cornac.data import Dataset
 from cornac.models import BPR as CornacBPR
-from cornac.models import EASE as CornacEASE
 
 
 class OfCornac(Scores):
@@ -55,11 +54,3 @@ class BPR(OfCornac):
             num_threads=threads,
             seed=0,
         )
-
-
-class EASE(OfCornac):
-    """EASE, a linear model between items (Steck 2019)."""
-
-    def __init__(self, regularisation: float, positive: bool = False, threads: int = 1) -> None:
-        del threads  # of NumPy, see OMP_NUM_THREADS
-        self.model = CornacEASE(lamb=regularisation, posB=positive, verbose=False)

@@ -25,7 +25,8 @@ windows with more time.
 **Judge.** Lists of 10 by the metrics of ``components/evaluation``, with 95 % intervals by a
 bootstrap over users, and the paired difference of NDCG@10 to our hybrid with its interval and
 p-value (Fisher's randomisation test). A list with an excluded, unknown or repeated item stops the
-run. With ``--no-hybrid`` the hybrid is not fitted, and there are no differences.
+run. With ``--no-hybrid`` the hybrid is not fitted: its figures are quoted from the page that has them
+for the same users and targets (``quoted.py``), without costs and paired differences.
 
 **Cost.** Each fit has a process of its own, one after the other, with one thread, each library in
 its own environment (``var/benchmarks/LIBRARY``, made at the first use from
@@ -43,6 +44,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -58,6 +60,7 @@ from benchmarks.side_by_side import judge, page
 from benchmarks.side_by_side.contenders import HYBRID, OURS, THEIRS, Contender, title_of
 from benchmarks.side_by_side.data import WINDOWS, Data, export, load, train_of
 from benchmarks.side_by_side.ours import Ours
+from benchmarks.side_by_side.quoted import QUOTED, quoted
 from components.data.holdout import Window
 from components.json_files import write_json
 
@@ -128,7 +131,9 @@ def fit_ours(folder: str, users: int, name: str, window: Window, out: Path) -> N
     """Fit one of ours in a process of its own; it writes what ``measured`` returns to ``out``."""
     command = [sys.executable, "-m", "benchmarks.side_by_side", folder, "--users", str(users)]
     command += ["--contender", name, "--window", window, "--out", str(out)]
-    subprocess.run(command, check=True, env=limited(1))
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = {**limited(1), "PYTHONPATH": os.pathsep.join(paths)}
+    subprocess.run(command, check=True, env=environment)
 
 
 def compared(data: Data, records: dict[str, Record], work: Path) -> None:
@@ -162,6 +167,9 @@ def run(given: str, libraries: list[str], users: int, hybrid: bool, results: Pat
 
     for name in OURS if "bowerbird" in libraries else ():
         if name == HYBRID and not hybrid:
+            page_has = quoted(data, RESULTS)
+            if page_has is not None:
+                records[QUOTED] = page_has
             continue
         title = title_of(name)
         windows = ("test",) if name == HYBRID else WINDOWS

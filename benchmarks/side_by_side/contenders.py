@@ -118,7 +118,6 @@ THEIRS = (
             "regularisation": [0.01, 0.001],
         },
     ),
-    Contender("Cornac EASE", "cornac", "cornac_ease", {"regularisation": REGULARISATIONS}),
     Contender(
         "RecBole LightGCN",
         "recbole",
