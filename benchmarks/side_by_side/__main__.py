@@ -25,8 +25,8 @@ windows with more time.
 **Judge.** Lists of 10 by the metrics of ``components/evaluation``, with 95 % intervals by a
 bootstrap over users, and the paired difference of NDCG@10 to our hybrid with its interval and
 p-value (Fisher's randomisation test). A list with an excluded, unknown or repeated item stops the
-run. With ``--no-hybrid`` the hybrid is not fitted: its figures are quoted from the page that has them
-for the same users and targets (``quoted.py``), without costs and paired differences.
+run. With ``--quote`` ours are not fitted: their figures are quoted from the page that has them for
+the same users and targets (``quoted.py``), without costs and paired differences.
 
 **Cost.** Each fit has a process of its own, one after the other, with one thread, each library in
 its own environment (``var/benchmarks/LIBRARY``, made at the first use from
@@ -60,7 +60,7 @@ from benchmarks.side_by_side import judge, page
 from benchmarks.side_by_side.contenders import HYBRID, OURS, THEIRS, Contender, title_of
 from benchmarks.side_by_side.data import WINDOWS, Data, export, load, train_of
 from benchmarks.side_by_side.ours import Ours
-from benchmarks.side_by_side.quoted import QUOTED, quoted
+from benchmarks.side_by_side.quoted import quoted
 from components.data.holdout import Window
 from components.json_files import write_json
 
@@ -149,7 +149,14 @@ def compared(data: Data, records: dict[str, Record], work: Path) -> None:
             record["test"]["to_hybrid"] = judge.difference(ids, of_base, task)
 
 
-def run(given: str, libraries: list[str], users: int, hybrid: bool, results: Path) -> None:
+def run(
+    given: str,
+    libraries: list[str],
+    users: int,
+    quote: bool,
+    results: Path,
+    peers: list[str] | None = None,
+) -> None:
     """Measure all contenders on one data set; figures that are in ``results`` are kept."""
     data = named(given, users)
     work = Path("var/benchmarks") / data.name / "side_by_side"
@@ -165,12 +172,9 @@ def run(given: str, libraries: list[str], users: int, hybrid: bool, results: Pat
         write_json(results, kept)
         page.write(kept, RESULTS)
 
-    for name in OURS if "bowerbird" in libraries else ():
-        if name == HYBRID and not hybrid:
-            page_has = quoted(data, RESULTS)
-            if page_has is not None:
-                records[QUOTED] = page_has
-            continue
+    if "bowerbird" in libraries and quote:
+        records |= quoted(data, RESULTS)
+    for name in OURS if "bowerbird" in libraries and not quote else ():
         title = title_of(name)
         windows = ("test",) if name == HYBRID else WINDOWS
         if title in records:
@@ -185,6 +189,12 @@ def run(given: str, libraries: list[str], users: int, hybrid: bool, results: Pat
         save()
     for one in THEIRS:
         if one.library not in libraries or one.title in records:
+            continue
+        if peers is not None and one.peer not in peers:
+            continue
+        n_items = len(data.catalogue)
+        if one.most_items is not None and n_items > one.most_items:
+            failed[one.title] = f"it needs too much memory for {n_items:,} items"
             continue
         print(one.title, flush=True)
         try:
@@ -210,7 +220,8 @@ def main() -> None:
     every = sorted({"bowerbird", *(one.library for one in THEIRS)})
     parser.add_argument("--library", nargs="*", default=every, choices=every)
     parser.add_argument("--users", type=int, default=0)
-    parser.add_argument("--no-hybrid", action="store_true")
+    parser.add_argument("--peer", nargs="*", choices=[one.peer for one in THEIRS])
+    parser.add_argument("--quote", action="store_true", help="fit none of ours, see above")
     parser.add_argument("--page", action="store_true", help="write page and figure, fit nothing")
     parser.add_argument("--contender", choices=OURS, help="fit this one here (calls itself)")
     parser.add_argument("--window", choices=WINDOWS, default="test")
@@ -229,7 +240,7 @@ def main() -> None:
         np.savez(given.out, **found)
     else:
         for folder in given.folders:
-            run(folder, given.library, given.users, not given.no_hybrid, results)
+            run(folder, given.library, given.users, given.quote, results, given.peer)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ class Contender:
 
     peer: its name in ``benchmarks/peers/run.py``. space: the values of each parameter that are
     tried. most: configurations at most, below that of the budget where one fit takes minutes.
+    most_items: catalogue size past which it does not fit into memory, since it keeps a value for
+    (nearly) every pair of items.
     """
 
     title: str
@@ -29,6 +31,7 @@ class Contender:
     peer: str
     space: dict[str, list[Any]] = field(default_factory=dict)
     most: int | None = None
+    most_items: int | None = None
 
     def configurations(self, n: int) -> list[dict[str, Any]]:
         """Return at most ``n`` configurations, the first one first.
@@ -77,7 +80,13 @@ THEIRS = (
             "regularisation": [0.0, 1e-6, 1e-5],
         },
     ),
-    Contender("RecTools EASE", "rectools", "ease", {"regularisation": REGULARISATIONS}),
+    Contender(
+        "RecTools EASE",
+        "rectools",
+        "ease",
+        {"regularisation": REGULARISATIONS},
+        most_items=20_000,
+    ),
     Contender(
         "RecTools eSASRec",
         "rectools",
@@ -94,7 +103,13 @@ THEIRS = (
         },
         most=1,
     ),
-    Contender("LensKit item neighbours", "lenskit", "lenskit_items", {"neighbours": NEIGHBOURS}),
+    Contender(
+        "LensKit item neighbours",
+        "lenskit",
+        "lenskit_items",
+        {"neighbours": NEIGHBOURS},
+        most_items=20_000,
+    ),
     Contender("LensKit user neighbours", "lenskit", "lenskit_users", {"neighbours": NEIGHBOURS}),
     Contender(
         "LensKit ALS",

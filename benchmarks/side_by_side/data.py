@@ -83,7 +83,8 @@ def load(folder: Path, most_users: int = 0) -> Data:
 def of_shop(root: Path, most_users: int) -> Data:
     """Return a shop split by time; its settings and its rule for seen items are its own."""
     settings = load_settings(root / "params.yaml")
-    prepared = load_prepared(root / "data/prepared", root / "models/vectors")
+    vectors = root / "models/vectors"  # only the hybrid and models of texts read them
+    prepared = load_prepared(root / "data/prepared", vectors if vectors.exists() else None)
     exclude = settings.train.exclude_seen
     starts = {"validation": prepared.validation_start, "test": prepared.test_start}
     splits: dict[Window, Split] = {}
