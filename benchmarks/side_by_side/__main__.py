@@ -23,10 +23,11 @@ not tuned here: they have the data set's own settings, which were chosen on the 
 windows with more time.
 
 **Judge.** Lists of 10 by the metrics of ``components/evaluation``, with 95 % intervals by a
-bootstrap over users, and the paired difference of NDCG@10 to our hybrid with its interval and
-p-value (Fisher's randomisation test). A list with an excluded, unknown or repeated item stops the
-run. With ``--quote`` ours are not fitted: their figures are quoted from the page that has them for
-the same users and targets (``quoted.py``), without costs and paired differences.
+bootstrap over users, and the paired difference of NDCG@10 to our hybrid (while it is not fitted, to
+``cease``) with its interval and p-value (Fisher's randomisation test). A list with an excluded,
+unknown or repeated item stops the run. With ``--quote`` ours are not fitted: their figures are
+quoted from the page that has them for the same users and targets (``quoted.py``), without costs and
+paired differences.
 
 **Cost.** Each fit has a process of its own, one after the other, with one thread, each library in
 its own environment (``var/benchmarks/LIBRARY``, made at the first use from
@@ -57,7 +58,7 @@ from benchmarks.leave_one_out import RESULTS
 from benchmarks.peers.common import measured
 from benchmarks.peers.environments import NotInstalledError, limited, python_of, run_peer
 from benchmarks.side_by_side import judge, page
-from benchmarks.side_by_side.contenders import HYBRID, OURS, THEIRS, Contender, title_of
+from benchmarks.side_by_side.contenders import BASES, HYBRID, OURS, THEIRS, Contender, title_of
 from benchmarks.side_by_side.data import WINDOWS, Data, export, load, train_of
 from benchmarks.side_by_side.ours import Ours
 from benchmarks.side_by_side.quoted import quoted
@@ -136,17 +137,23 @@ def fit_ours(folder: str, users: int, name: str, window: Window, out: Path) -> N
     subprocess.run(command, check=True, env=environment)
 
 
-def compared(data: Data, records: dict[str, Record], work: Path) -> None:
-    """Add the paired difference to the hybrid to the test figures, where both have lists."""
-    base = work / f"test-{HYBRID}.npz"
-    if not base.exists() or title_of(HYBRID) not in records:
-        return
-    task, of_base = data.splits["test"].task, np.load(base)["ids"]
+def compared(data: Data, records: dict[str, Record], work: Path) -> str:
+    """Add the paired difference to one of ours to all test figures; return its title.
+
+    That is the first of BASES which was fitted; without any, "" is returned and nothing is added.
+    """
+    bases = [title_of(name) for name in BASES if title_of(name) in records]
+    if not bases:
+        return ""
+    task = data.splits["test"].task
+    of_base = np.load(work / records[bases[0]]["lists"])["ids"]
     for title, record in records.items():
         file = work / record.get("lists", "")
-        if title != title_of(HYBRID) and file.is_file():
+        record["test"].pop("apart", None)
+        if title != bases[0] and file.is_file():
             ids = np.load(file)["ids"]
-            record["test"]["to_hybrid"] = judge.difference(ids, of_base, task)
+            record["test"]["apart"] = judge.difference(ids, of_base, task)
+    return bases[0]
 
 
 def run(
@@ -168,9 +175,10 @@ def run(
     records, failed = found["records"], found["failed"]
 
     def save() -> None:
-        compared(data, records, work)
-        write_json(results, kept)
-        page.write(kept, RESULTS)
+        found["base"] = compared(data, records, work)
+        others = json.loads(results.read_text()) if results.exists() else {}
+        write_json(results, others | {data.name: found})
+        page.write(others | {data.name: found}, RESULTS)
 
     if "bowerbird" in libraries and quote:
         records |= quoted(data, RESULTS)

@@ -149,7 +149,9 @@ THEIRS = (
     Contender("RePlay item neighbours", "replay", "replay", {"neighbours": NEIGHBOURS}),
 )
 HYBRID = "hybrid"
-OURS = ("popularity", "item_neighbours", "ease", "cease", HYBRID)
+BASES = (HYBRID, "cease")
+"""Ours that the others are compared with: the first one that was fitted."""
+OURS = ("cease", "matrix_factorisation", "item_neighbours", "ease", "popularity", HYBRID)
 """Our contenders: single models, fitted with the data set's own settings, and the hybrid."""
 
 

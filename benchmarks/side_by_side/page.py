@@ -23,7 +23,7 @@ list's share of one call for all users, "ms, one" a call for one user.
 ![NDCG@10 against the time for a list](side_by_side.png)
 """
 HEAD = [
-    "| model | NDCG@10 | minus the hybrid's (95 %) | recall@10 | hit rate@10 | coverage "
+    "| model | NDCG@10 | minus the base's (95 %; p) | recall@10 | hit rate@10 | coverage "
     "| validation NDCG@10 | tried | fit s | peak MiB | ms, all | ms, one | MB |",
     "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
 ]
@@ -58,7 +58,8 @@ def table(name: str, found: Record) -> list[str]:
         f"## {name}",
         "",
         f"Split: {data['protocol']}. {data['items']:,} items, {data['test']['events']:,} training "
-        f"events before the test window; {', '.join(counts)}; items that a user had: {rule}.",
+        f"events before the test window; {', '.join(counts)}; items that a user had: {rule}."
+        + (f" Differences are paired, to {found['base']}." if found.get("base") else ""),
         "",
         *HEAD,
     ]
@@ -89,11 +90,13 @@ def with_interval(found: Record) -> str:
 def row(title: str, one: Record) -> str:
     """Return a contender's line."""
     test = one["test"]
-    apart = test.get("to_hybrid")
+    apart = test.get("apart")
     cells = [
         title,
         with_interval(test["ndcg"]),
-        f"{apart['mean']:+.4f} ({apart['low']:+.4f} to {apart['high']:+.4f})" if apart else "",
+        f"{apart['mean']:+.4f} ({apart['low']:+.4f} to {apart['high']:+.4f}; {apart['p']:.2g})"
+        if apart
+        else "",
         *(with_interval(test[name]) if name in test else "" for name in ("recall", "hit_rate")),
         f"{test['coverage']:.1%}" if "coverage" in test else "",
         f"{one['validation']['ndcg']['mean']:.4f}" if "validation" in one else "",
