@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Peer, Train
+from common import MISSING, Peer, Train
 from implicit.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import BM25Recommender
 
@@ -24,10 +24,14 @@ class OfImplicit(Peer):
         self.model.fit(self.matrix, show_progress=False)
 
     def lists(self, users: np.ndarray, k: int, exclude_seen: bool) -> np.ndarray:
-        ids, _ = self.model.recommend(
+        ids, scores = self.model.recommend(
             users, self.matrix[users], N=k, filter_already_liked_items=exclude_seen
         )
-        return ids
+        return np.where(self.listed(scores), ids, MISSING)
+
+    def listed(self, scores: np.ndarray) -> np.ndarray:
+        """Return bool (users, k): false at what implicit fills short lists with."""
+        return scores > -1e30
 
     def save(self, folder: Path) -> None:
         self.model.save(str(folder / "model"))
@@ -58,6 +62,11 @@ class BM25(OfImplicit):
     """Item neighbours by BM25 weights of the counts."""
 
     counts = True
+
+    def listed(self, scores: np.ndarray) -> np.ndarray:
+        # Items without a neighbour in the history are filled in with the score 0: the user's own,
+        # too, whatever the filter says.
+        return scores > 0
 
     def __init__(self, neighbours: int, k1: float, b: float, threads: int = 1) -> None:
         self.model = BM25Recommender(K=neighbours, K1=k1, B=b, num_threads=threads)

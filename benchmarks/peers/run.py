@@ -29,7 +29,6 @@ PEERS = {
     "lenskit_users": "lenskit_peers.UserKNN",
     "lenskit_als": "lenskit_peers.ALS",
     "bpr": "cornac_peers.BPR",
-    "replay": "replay_peers.ItemKNN",
 }
 
 

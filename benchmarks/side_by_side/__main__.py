@@ -25,9 +25,9 @@ windows with more time.
 **Judge.** Lists of 10 by the metrics of ``components/evaluation``, with 95 % intervals by a
 bootstrap over users, and the paired difference of NDCG@10 to our hybrid (while it is not fitted, to
 ``cease``) with its interval and p-value (Fisher's randomisation test). A list with an excluded,
-unknown or repeated item stops the run. With ``--quote`` ours are not fitted: their figures are
-quoted from the page that has them for the same users and targets (``quoted.py``), without costs and
-paired differences.
+unknown or repeated item disqualifies: the page has the reason. With ``--quote`` ours are not
+fitted: their figures are quoted from the page that has them for the same users and targets
+(``quoted.py``), without costs and paired differences.
 
 **Cost.** Each fit has a process of its own, one after the other, with one thread, each library in
 its own environment (``var/benchmarks/LIBRARY``, made at the first use from
@@ -96,12 +96,18 @@ def judged(data: Data, window: Window, title: str, file: Path) -> Record:
 
 def fitted(one: Contender, options: Record, window: Window, work: Path) -> Path:
     """Return the file of a peer's lists and costs on a window, made unless it is there."""
-    data = work / f"{window}.npz"
-    wanted = hashlib.sha256(json.dumps(options).encode() + data.read_bytes()).hexdigest()[:12]
-    out = work / f"{window}-{one.peer}-{wanted}.npz"
+    out = file_of(one.peer, json.dumps(options), window, work)
     if not out.exists():
-        run_peer(python_of(one.library), one.peer, data, out, options)
+        run_peer(python_of(one.library), one.peer, work / f"{window}.npz", out, options)
     return out
+
+
+def file_of(name: str, options: str, window: Window, work: Path) -> Path:
+    """Return where a contender's lists and costs are kept, another file for other options or
+    data."""
+    data = (work / f"{window}.npz").read_bytes()
+    wanted = hashlib.sha256(options.encode() + data).hexdigest()[:12]
+    return work / f"{window}-{name}-{wanted}.npz"
 
 
 def tuned(data: Data, one: Contender, work: Path) -> Record:
@@ -188,10 +194,12 @@ def run(
         if title in records:
             continue
         print(title, flush=True)
-        record: Record = {"library": "bowerbird", "lists": f"test-{name}.npz"}
+        record: Record = {"library": "bowerbird"}
         for window in windows:
-            out = work / f"{window}-{name}.npz"
-            fit_ours(given, users, name, window, out)
+            out = file_of(name, repr((data.settings.train, data.settings.rank)), window, work)
+            if not out.exists():
+                fit_ours(given, users, name, window, out)
+            record["lists"] = out.name  # of the last window, test
             record[window] = judged(data, window, title, out)
         records[title] = record
         save()
@@ -208,7 +216,7 @@ def run(
         try:
             records[one.title] = tuned(data, one, work)
             failed.pop(one.title, None)
-        except (NotInstalledError, RuntimeError) as error:
+        except (NotInstalledError, RuntimeError, ValueError) as error:
             failed[one.title] = str(error)
             print(f"{one.title}: {error}", flush=True)
         save()

@@ -146,7 +146,6 @@ THEIRS = (
         },
         most=1,
     ),
-    Contender("RePlay item neighbours", "replay", "replay", {"neighbours": NEIGHBOURS}),
 )
 HYBRID = "hybrid"
 BASES = (HYBRID, "cease")
