@@ -69,9 +69,6 @@ class OfRecBole(Scores):
         self.codes = np.zeros(train.n_items, dtype=np.int64)
         tokens = data.field2id_token["item_id"]
         self.codes[tokens[1:].astype(int)] = np.arange(1, len(tokens))
-        self.user_codes = np.zeros(train.n_users, dtype=np.int64)
-        tokens = data.field2id_token["user_id"]
-        self.user_codes[tokens[1:].astype(int)] = np.arange(1, len(tokens))
 
     def fit(self) -> None:
         self.trainer.fit(self.batches, valid_data=None, saved=False, show_progress=False)
@@ -132,31 +129,3 @@ class SASRec(OfRecBole):
             rows[row, :length] = self.codes[self.train.items[stop - length : stop]]
         lists = {"item_id_list": torch.from_numpy(rows), "item_length": torch.from_numpy(lengths)}
         return Interaction(lists)
-
-
-class LightGCN(OfRecBole):
-    """LightGCN (He et al. 2020): factorisation over the graph of users and items."""
-
-    name = "LightGCN"
-    loss: ClassVar[dict[str, Any]] = {}
-
-    def __init__(
-        self,
-        dimensions: int,
-        layers: int,
-        learning_rate: float,
-        regularisation: float,
-        epochs: int,
-        threads: int = 1,
-    ) -> None:
-        super().__init__(
-            embedding_size=dimensions,
-            n_layers=layers,
-            learning_rate=learning_rate,
-            reg_weight=regularisation,
-            epochs=epochs,
-            threads=threads,
-        )
-
-    def asked(self, users: np.ndarray) -> Interaction:
-        return Interaction({"user_id": torch.from_numpy(self.user_codes[users])})

@@ -24,7 +24,6 @@ PEERS = {
     "ease": "rectools_peers.EASE",
     "popular": "rectools_peers.Popular",
     "recbole": "recbole_peers.SASRec",
-    "lightgcn": "recbole_peers.LightGCN",
     "lenskit_items": "lenskit_peers.ItemKNN",
     "lenskit_users": "lenskit_peers.UserKNN",
     "lenskit_als": "lenskit_peers.ALS",

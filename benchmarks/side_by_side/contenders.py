@@ -133,19 +133,6 @@ THEIRS = (
             "regularisation": [0.01, 0.001],
         },
     ),
-    Contender(
-        "RecBole LightGCN",
-        "recbole",
-        "lightgcn",
-        {
-            "dimensions": [64],
-            "layers": [2],
-            "learning_rate": [5e-3],
-            "regularisation": [1e-4],
-            "epochs": [20],
-        },
-        most=1,
-    ),
 )
 HYBRID = "hybrid"
 BASES = (HYBRID, "cease")

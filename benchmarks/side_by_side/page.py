@@ -143,16 +143,19 @@ def draw(kept: dict[str, Record], folder: Path) -> None:
             axis.annotate(
                 title.replace("Bowerbird ", ""),
                 (test["single_ms"], score["mean"]),
-                xytext=(6, 4 if place % 2 else -9),
+                xytext=(-6 if place % 2 else 6, -3),
                 textcoords="offset points",
+                ha="right" if place % 2 else "left",
                 fontsize=7,
             )
         if QUOTED in found["records"]:
             score = found["records"][QUOTED]["test"]["ndcg"]["mean"]
             axis.axhline(score, color="tab:orange", linestyle=":")
-            axis.annotate(QUOTED, (0.02, score), xycoords=("axes fraction", "data"), fontsize=7)
+            axis.annotate(
+                QUOTED, (0.02, score), xycoords=("axes fraction", "data"), fontsize=7, va="bottom"
+            )
         axis.set_xscale("log")
-        axis.margins(x=0.25)
+        axis.margins(x=0.4)
         axis.set_title(name)
         axis.set_xlabel("processor milliseconds for one user's list")
         axis.set_ylabel("NDCG@10, test")
