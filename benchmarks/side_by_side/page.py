@@ -123,7 +123,7 @@ def draw(kept: dict[str, Record], folder: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
-        1, max(len(kept), 1), figsize=(6.2 * max(len(kept), 1), 5.4), squeeze=False
+        1, max(len(kept), 1), figsize=(6.2 * max(len(kept), 1), 8.0), squeeze=False
     )
     for axis, (name, found) in zip(axes[0], kept.items(), strict=False):
         timed = [one for one in ordered(found["records"]) if "seconds" in one[1]["test"]]
@@ -155,7 +155,7 @@ def draw(kept: dict[str, Record], folder: Path) -> None:
                 QUOTED, (0.02, score), xycoords=("axes fraction", "data"), fontsize=7, va="bottom"
             )
         axis.set_xscale("log")
-        axis.margins(x=0.4)
+        axis.margins(x=0.3)
         axis.set_title(name)
         axis.set_xlabel("processor milliseconds for one user's list")
         axis.set_ylabel("NDCG@10, test")
