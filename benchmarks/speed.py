@@ -6,9 +6,8 @@ implicit's ALS against our matrix factorisation; RecTools' and RecBole's SASRec 
 data, dimensions, layers, heads, dropout, learning rate, longest history and epochs, cross-entropy
 over the whole catalogue; batches are each library's default. Every library is fitted on the events
 before the validation item and evaluated on that item (test items are not used), in a separate
-process, one after the other, with the same number of threads. The other libraries are installed in
-an environment that the benchmark creates: var/benchmarks/peers, from
-benchmarks/peers/requirements.txt.
+process, one after the other, with the same number of threads. Each other library is installed in an
+environment of its own that the benchmark creates (benchmarks/peers/environments.py).
 
 Seconds are wall-clock and CPU seconds of the library's fit, divided by the epochs; memory is the
 process's peak.
@@ -25,7 +24,6 @@ import platform
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +37,8 @@ from benchmarks.leave_one_out import (
     with_values,
     without_encoder,
 )
+from benchmarks.peers.common import Train, clocks, write_train
+from benchmarks.peers.environments import limited, python_of, run_peer
 from components.data.dataset import Interactions
 from components.data.holdout import Task
 from components.evaluation.metrics import hit_rate, ndcg
@@ -47,30 +47,23 @@ from components.recommenders.factory import build
 from components.settings import load_settings
 
 RESULTS = Path(__file__).parent / "results"
-PEERS = Path(__file__).parent / "peers"
 OURS = {
     "Bowerbird matrix factorisation": "matrix_factorisation",
     "Bowerbird sequential": "sequential",
     "Bowerbird sequential, ids alone": "sequential_ids",
 }
+LIBRARY = {"als": "implicit", "rectools": "rectools", "recbole": "recbole"}
 THEIRS = {"implicit ALS": "als", "RecTools SASRec": "rectools", "RecBole SASRec": "recbole"}
 
 
-def options(epochs: int, threads: int) -> dict[str, Any]:
-    """Return the parameters for the other libraries: ours, under common names."""
-    sequence, factors = CHOSEN["sequential"], CHOSEN["matrix_factorisation"]
+def options(peer: str, epochs: int) -> dict[str, Any]:
+    """Return the parameters of another library's model: ours, under common names."""
+    if peer == "als":
+        factors = CHOSEN["matrix_factorisation"]
+        names = {"confidence": factors["confidence"], "regularisation": factors["regularisation"]}
+        return {**names, "dimensions": CHOSEN["sequential"]["dimensions"], "epochs": epochs}
     names = ("dimensions", "layers", "heads", "dropout", "learning_rate", "max_length")
-    return {
-        **{name: sequence[name] for name in names},
-        "confidence": factors["confidence"],
-        "regularisation": factors["regularisation"],
-        "epochs": epochs,
-        "threads": threads,
-    }
-
-
-def clocks() -> np.ndarray:
-    return np.array([time.perf_counter(), time.process_time()])
+    return {**{name: CHOSEN["sequential"][name] for name in names}, "epochs": epochs}
 
 
 def ours(name: str, folder: Path, epochs: int, out: Path) -> None:
@@ -97,22 +90,10 @@ def ours(name: str, folder: Path, epochs: int, out: Path) -> None:
     )
 
 
-def peers_python() -> Path:
-    """Return the Python of the peers' environment, made at the first call."""
-    place = Path("var/benchmarks/peers")
-    python, wanted = place / "bin/python", (PEERS / "requirements.txt").read_text()
-    mark = place / "installed.txt"
-    if not mark.exists() or mark.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", place], check=True)
-        install = [python, "-m", "pip", "install", "-q", "-r", PEERS / "requirements.txt"]
-        subprocess.run(install, check=True)
-        mark.write_text(wanted)
-    return python
-
-
 def export(train: Interactions, file: Path) -> None:
+    """Write the training data for the peers' adapters."""
     places = np.arange(len(train)) - train.offsets[train.users]
-    np.savez(file, users=train.users, items=train.items, places=places)
+    write_train(file, Train(train.users, train.items, places, train.n_users, train.n_items))
 
 
 def measured(title: str, folder: Path, work: Path, epochs: int, threads: int) -> dict[str, Any]:
@@ -122,14 +103,11 @@ def measured(title: str, folder: Path, work: Path, epochs: int, threads: int) ->
     if title in OURS:
         command = [sys.executable, "-m", "benchmarks.speed", folder]
         command += ["--contender", OURS[title], "--out", out, "--epochs", str(epochs)]
+        subprocess.run(command, check=True, env=limited(threads))
     else:
-        told = json.dumps(options(epochs, threads))
-        command = [peers_python().absolute(), PEERS.absolute() / "run.py", THEIRS[title]]
-        command += [(work / "train.npz").absolute(), out.absolute(), told]
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    environment = {**os.environ, **dict.fromkeys(names, str(threads)), "OPENBLAS_NUM_THREADS": "1"}
-    # RecBole writes its logs into the working directory.
-    subprocess.run(command, check=True, env=environment, cwd=work if title in THEIRS else None)
+        peer = THEIRS[title]
+        python = python_of(LIBRARY[peer])
+        run_peer(python, peer, work / "train.npz", out, options(peer, epochs), threads)
     found = np.load(out)
     clock, processor = found["seconds"] / epochs
     return {

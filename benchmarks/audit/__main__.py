@@ -23,7 +23,7 @@ the digest of the choices and of ``--kept``:
 - texts: near-duplicates between history and target.
 - independent: the lists as files, evaluated by trec_eval.
 - peer, with ``--peer PYTHON``: RecTools' models on the same files, and ours of the same definition.
-  PYTHON has RecTools, see ``benchmarks/peers/requirements.txt``.
+  PYTHON has RecTools, see ``benchmarks/peers/requirements/rectools.txt``.
 - seeds: rankers of other seeds over the same models.
 """
 
@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -57,6 +56,7 @@ from benchmarks.leave_one_out import (
     read,
     with_values,
 )
+from benchmarks.peers.environments import run_peer
 from benchmarks.speed import export
 from components.arrays import DoubleArray, Int64Array
 from components.data.dataset import item_text
@@ -312,9 +312,7 @@ class Audit:
         rows = []
         for title, (peer, name, values, options) in PEERS.items():
             out = self.work / f"peer-{peer}.npz"
-            given = json.dumps({**options, "threads": 1})
-            command: list[str | Path] = [python, RESULTS.parent / "peers/run.py", peer]
-            subprocess.run([*command, self.work / "train.npz", out, given], check=True)
+            run_peer(python, peer, self.work / "train.npz", out, options)
             settings = with_values(self.shop.settings, name, values)
             ours = build(name, settings).fit(train, self.shop.catalogue)
             found = (np.load(out)["ids"][test.users], ours.recommend(test.histories, 10)[0])
