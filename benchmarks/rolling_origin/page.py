@@ -272,6 +272,7 @@ def _draw_cuts(part: Part, axis: Axes) -> None:
         else:
             axis.plot(places, means, color="0.7", linewidth=1)
     axis.set_xticks(places, [date(one["cut"]) for one in part.records])
+    axis.set_xlim(-0.5, len(places) - 0.5)
     axis.set_title(part.title, fontsize=10, loc="left")
     axis.set_xlabel("cut (grey: the other models)")
     axis.set_ylabel(f"NDCG@{K} of the window")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks import newcomers
 from benchmarks.rolling_origin.__main__ import main, parts_of
 from benchmarks.rolling_origin.cuts import open_shop, with_repeats
 from benchmarks.rolling_origin.measure import (
@@ -119,6 +121,26 @@ def test_the_command_writes_page_and_figure(
     assert "at most: 40 of a window" in text
     assert "| top frequency with recency |" in text
     assert page.with_suffix(".png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_new_customers_get_popularitys_lists(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = lines()
+    begin = table["user_id"].str[1:].astype(int) // 4  # four new customers a week
+    table = table[table["timestamp"] >= START + pd.to_timedelta(7 * begin, unit="D")]
+    table.to_parquet(tmp_path / "interactions.parquet")
+    shutil.copy(folder / "params.yaml", tmp_path)
+    arguments = ["newcomers", str(tmp_path), "--cuts", "1", "--work", str(tmp_path / "work")]
+    monkeypatch.setattr("sys.argv", [*arguments, "--out", str(tmp_path / "page.md")])
+    newcomers.main()
+    text = (tmp_path / "page.md").read_text()
+    assert "get the order of popularity; too few" in text
+    rows = {row.split(" | ")[0]: row.split(" | ") for row in text.splitlines() if " | " in row}
+    assert rows["| new"][1] == "8"
+    assert rows["| new"][3] == rows["| new"][4]  # the hybrid's and popularity's
+    assert rows["| returning"][2] == rows["| returning"][3]  # before and now
 
 
 @pytest.mark.slow
