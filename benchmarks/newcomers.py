@@ -3,9 +3,9 @@
     python -m benchmarks.newcomers FOLDER --cuts 3 --without sequential    # results/newcomers.md
 
 FOLDER: as of ``benchmarks.rolling_origin``, whose cuts and windows these are. At each cut the
-ranker learns on the validation window before it, as in the stage ``rank``, and it is chosen there
-whether newcomers get its order or that of popularity (``two_stage.newcomers``). ``before`` are the
-ranker's lists for all customers, ``hybrid`` those that are served.
+ranker learns on the validation window before it, as in the stage ``rank``. ``ranker`` are its lists
+for all customers, ``hybrid`` those that are served: newcomers get popularity's order
+(``forms.NewcomersApart``).
 
 All customers of the window with a target that is new to them: ``new`` (no history), ``returning``,
 those of up to five products (``few``), and the returning ones as if their newest event were all
@@ -26,7 +26,7 @@ from benchmarks.rolling_origin.cuts import Shop, open_shop
 from benchmarks.rolling_origin.page import date, table
 from components.arrays import DoubleArray
 from components.data.dataset import Prepared
-from components.data.holdout import Task, later_targets, window_task
+from components.data.holdout import Task, window_task
 from components.evaluation.metrics import ndcg
 from components.evaluation.protocol import interval, paired_p_value
 from components.recommenders.base import Recommender
@@ -58,7 +58,7 @@ def hybrid_of(shop: Shop, stop: int) -> Hybrid:
     learner = Hybrid(settings.rank, early, seed=settings.seed)
     learner.fit(x.where(x.times < prepared.validation_start), catalogue)
     task = window_task(prepared, "validation", exclude)
-    learner.fit_ranker(task.histories, task.targets, exclude, later_targets(prepared, task))
+    learner.fit_ranker(task.histories, task.targets, exclude)
     model = Hybrid(settings.rank, late, ranker=learner.ranker, seed=settings.seed)
     return model.fit(x.where(x.times < prepared.test_start), catalogue)
 
@@ -102,7 +102,7 @@ def cut(shop: Shop, stop: int) -> list[str]:
     hybrid = hybrid_of(shop, stop)
     assert hybrid.ranker is not None
     models: dict[str, Recommender | LearnedRanking] = {
-        "before": LearnedRanking(hybrid.generator, hybrid.features, hybrid.ranker),
+        "ranker": LearnedRanking(hybrid.generator, hybrid.features, hybrid.ranker),
         "hybrid": hybrid,
         "popularity": hybrid.candidates["popularity"],
     }
@@ -119,16 +119,13 @@ def cut(shop: Shop, stop: int) -> list[str]:
                 name,
                 f"{len(task.users):,}",
                 *(mean(values) for values in each.values()),
-                difference(each["before"], each["popularity"]),
+                difference(each["ranker"], each["popularity"]),
                 difference(each["hybrid"], each["popularity"]),
             ]
         )
-    head = ["customers", "number", *models, "before − popularity", "hybrid − popularity"]
-    chosen = str(hybrid.ranker.newcomers)
+    head = ["customers", "number", *models, "ranker − popularity", "hybrid − popularity"]
     return [
         f"## Cut of {date(prepared.test_start)}",
-        "",
-        f"Chosen on validation: {chosen}.",
         "",
         *table(head, rows),
         "",

@@ -34,17 +34,6 @@ class Task:
         return rows, kept[rows]
 
 
-def later_targets(prepared: Prepared, task: Task) -> sp.csr_matrix:
-    """Return CSR (batch, items): the targets of a task of the validation window that its users
-    chose in the later half of the window, and not in the earlier one."""
-    start, stop = prepared.validation_start, prepared.test_start
-    x = prepared.interactions
-    earlier = x.where((x.times >= start) & (x.times < (start + stop) // 2)).successes().matrix()
-    later = (task.targets - task.targets.multiply(earlier.sign()[task.users])).tocsr()
-    later.eliminate_zeros()
-    return later
-
-
 def window_task(prepared: Prepared, window: Window, exclude_seen: bool) -> Task:
     """Return histories before ``window`` and targets in it, of all users with a target.
 

@@ -297,8 +297,8 @@ def write_report(
     """Write the page: one file that contains its figures, with all text escaped.
 
     table: a row for each model. pairs: of ``pairwise``. facts: users, items, question, served
-    (of ``evaluate_served``), surfaces (of ``evaluate_surfaces``), versus (of ``versus_single``),
-    newcomers (of the ranker, in words) and spent (the mean of a user).
+    (of ``evaluate_served``), surfaces (of ``evaluate_surfaces``), versus (of ``versus_single``) and
+    spent (the mean of a user).
     """
     table = table.sort_values("ndcg@10", ascending=False)
     models = table["model"].tolist()
@@ -411,8 +411,6 @@ def run(settings: Settings, root: Path) -> None:
     (reports / "evaluation.json").write_text(json.dumps(metrics, indent=2))
     surfaces = _surfaces(settings, prepared, setup)
     pd.DataFrame(surfaces).to_csv(reports / "evaluation/surfaces.csv", index=False)
-    hybrid = setup.models["hybrid"]
-    assert isinstance(hybrid, Hybrid)
     facts = {
         "surfaces": surfaces,
         "users": f"{len(task.users):,}",
@@ -420,7 +418,6 @@ def run(settings: Settings, root: Path) -> None:
         "question": setup.question,
         "served": _served(settings, root, prepared, setup),
         "versus": versus,
-        "newcomers": str(hybrid.ranker.newcomers) if hybrid.ranker is not None else "",
         "spent": 0.0 if spent is None else float(spent.sum() / len(task.users)),
     }
     write_report(table, pairs, facts, reports / "evaluation/report.html")

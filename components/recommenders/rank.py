@@ -5,8 +5,7 @@ In: ``models/candidates/{validation,test}`` (the fitted candidates), ``data/prep
 served one), and ``models/profiles``, the histories of all users.
 
 The ranker is fitted on the validation window with candidates fitted before that window, and is then
-used with candidates fitted before the test window. In the later half of the validation window it is
-chosen whether the ranker orders the products of users without a history, or a candidate does.
+used with candidates fitted before the test window.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from components.data.dataset import load_prepared
-from components.data.holdout import later_targets, window_task
+from components.data.holdout import window_task
 from components.data.profiles import PROFILES, write_profiles
 from components.manifest import write_manifest
 from components.recommenders.shelves.statistics import FOLDER as SHELVES
@@ -37,9 +36,7 @@ def run(settings: Settings, root: Path) -> None:
     validation = load_candidates(folder / "validation", names)
     learner = Hybrid(settings.rank, validation, seed=settings.seed).fit(earlier, catalogue)
     task = window_task(prepared, "validation", exclude)
-    learner.fit_ranker(task.histories, task.targets, exclude, later_targets(prepared, task))
-    assert learner.ranker is not None
-    print(learner.ranker.newcomers)
+    learner.fit_ranker(task.histories, task.targets, exclude)
     weights = fit_weights(validation, task.histories, task.targets, exclude)
 
     until_test = interactions.where(interactions.times < prepared.test_start)
@@ -49,6 +46,7 @@ def run(settings: Settings, root: Path) -> None:
         ranker=learner.ranker,
         seed=settings.seed,
         weights=weights,
+        ranked_attributes=learner.attributes,
     ).fit(until_test, catalogue)
 
     write_profiles(prepared, root / PROFILES)

@@ -13,7 +13,12 @@ import numpy as np
 
 from components.arrays import BoolArray, FloatArray, Int32Array, Int64Array, IntArray
 from components.data.dataset import Histories
-from components.recommenders.base import MISSING, RanksNewcomers, Recommender
+from components.recommenders.base import (
+    MISSING,
+    HasItemPopularity,
+    RanksNewcomers,
+    Recommender,
+)
 from components.recommenders.kernels.sort_keys import ranking
 from components.recommenders.two_stage.blending import (
     Blend,
@@ -112,8 +117,12 @@ class LearnedRanking:
 class NewcomersApart:
     """Another form, but users without a history get the order of single models.
 
+    For such a user all features of a candidate are those of the item, and they identify it. So a
+    ranker learns which items sold well in its own window: there its lists for newcomers are better
+    than popularity's, in the window after it worse (``benchmarks.newcomers``).
+
     models: the first that knows the user orders the products; one that does not ``RanksNewcomers``
-    knows every user. Why not the ranker: see ``newcomers`` and ``benchmarks.attributes``.
+    knows every user.
     """
 
     def __init__(self, form: RankingForm, models: Sequence[SingleModel]) -> None:
@@ -162,16 +171,16 @@ class NewcomersApart:
             yield np.flatnonzero(~ordered), self.form
 
 
-def apart(
-    form: RankingForm, candidates: dict[str, Recommender], newcomers: str | None
-) -> RankingForm:
+def newcomers_apart(form: RankingForm, candidates: dict[str, Recommender]) -> RankingForm:
     """Return ``form``, with users without a history apart: those of whom something is known get the
-    order of the candidate that ``RanksNewcomers``, the others that of the candidate ``newcomers``,
-    if there are such candidates."""
-    names = [name for name, one in candidates.items() if isinstance(one.trained, RanksNewcomers)]
-    if newcomers in candidates and newcomers not in names:
-        names.append(newcomers)
-    models = [SingleModel(name, candidates) for name in names]
+    order of the candidate that ``RanksNewcomers``, the others that of the most popular items, if
+    there are such candidates."""
+    models = [
+        SingleModel(name, candidates)
+        for kind in (RanksNewcomers, HasItemPopularity)
+        for name, one in candidates.items()
+        if isinstance(one.trained, kind)
+    ]
     return NewcomersApart(form, models) if models else form
 
 

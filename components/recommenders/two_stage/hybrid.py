@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +23,6 @@ from components.manifest import verify_manifest, write_manifest
 from components.progress import progress
 from components.recommenders.base import (
     FindsSimilarItems,
-    HasItemPopularity,
     KnowsRepeats,
     Recommender,
 )
@@ -48,11 +46,10 @@ from components.recommenders.two_stage.features import (
 from components.recommenders.two_stage.forms import (
     LearnedRanking,
     RankingForm,
-    apart,
     blends,
+    newcomers_apart,
 )
-from components.recommenders.two_stage.newcomers import choose
-from components.recommenders.two_stage.ranker import Newcomers, Ranker, fit_ranker
+from components.recommenders.two_stage.ranker import Ranker, fit_ranker
 from components.recommenders.two_stage.repeat_features import RepeatFeatures
 from components.settings import Rank, current_model_name, rank_with_current_names
 
@@ -120,7 +117,7 @@ class Hybrid(Recommender):
             if self.ranker is None:
                 raise ValueError("the hybrid has no ranker yet: call fit_ranker first")
             ranking = LearnedRanking(self.generator, self.features, self.ranker)
-            return apart(ranking, self.candidates, self.ranker.newcomers.model)
+            return newcomers_apart(ranking, self.candidates)
         found = self.forms()
         if name not in found:
             raise ValueError(
@@ -157,20 +154,12 @@ class Hybrid(Recommender):
             self.settings, self.candidates, statistics[:, 0], indexes, n_trained, nearest_warm
         )
 
-    def fit_ranker(
-        self,
-        histories: Histories,
-        targets: sp.csr_matrix,
-        exclude_seen: bool,
-        later: sp.csr_matrix | None = None,
-    ) -> Self:
+    def fit_ranker(self, histories: Histories, targets: sp.csr_matrix, exclude_seen: bool) -> Self:
         """Fit the ranker so that the targets come first among the candidates.
 
         histories: before the purchases. targets: CSR (users, items), nonzero where the user then
         bought the item. Of more than ``rank.max_users`` users a random sample is taken, since all
-        their pairs are held in memory. later: CSR (users, items), the targets of the later half of
-        the window, on which the model of users without a history is chosen (see ``newcomers``);
-        None: it is the candidate that has a popularity.
+        their pairs are held in memory.
 
         Raises:
             ValueError: too few users bought one of their candidates.
@@ -180,35 +169,14 @@ class Hybrid(Recommender):
             random = np.random.default_rng(self.seed)
             users = np.sort(random.choice(len(histories), most, replace=False))
             histories, targets = histories.pick(users), targets[users]
-            later = None if later is None else later[users]
         parts = []
         for start in progress(range(0, len(histories), BATCH), desc="candidates", unit="batch"):
             batch = histories.take(slice(start, start + BATCH))
             pieces = self.generator.generate(batch, exclude_seen)
             parts.append(self.features.pairs((start + offset, piece) for offset, piece in pieces))
         names = feature_names(self.candidates, self.features.more_names)
-        pairs, unsold = joined(parts), self.item_statistics[:, 0] == 0
-
-        def learn(wanted: sp.csr_matrix, trees: int | None = None) -> Ranker:
-            return fit_ranker(pairs, wanted, unsold, names, self.settings, self.seed, trees)
-
-        self.ranker = learn(targets)
-        known = self.candidates.items()
-        popular = next((name for name, one in known if isinstance(one, HasItemPopularity)), None)
-        if popular is None:
-            return self
-        self.ranker.newcomers = Newcomers(popular)
-        if later is not None:
-            trees = self.ranker.booster.num_trees()
-            self.ranker.newcomers = choose(
-                pairs,
-                targets,
-                later,
-                histories.liked.lengths() == 0,
-                popular,
-                pairs.features[:, names.index(f"{popular}_score")],
-                lambda wanted: learn(wanted, trees),
-            )
+        unsold = self.item_statistics[:, 0] == 0
+        self.ranker = fit_ranker(joined(parts), targets, unsold, names, self.settings, self.seed)
         return self
 
     def recommend(
@@ -304,8 +272,6 @@ class Hybrid(Recommender):
             "weights": self.weights,
             "trained_until": self.trained_until,
         }
-        if self.ranker is not None:
-            config["newcomers"] = asdict(self.ranker.newcomers)
         if self.attributes.items.values or self.attributes.users.values:
             config["attributes"] = self.attributes.config()
         return config
@@ -360,11 +326,10 @@ class Hybrid(Recommender):
         damaged = verify_manifest(folder, OPTIONAL)
         model = super().load(folder)
         model.damaged = damaged
-        config = json.loads((folder / "model.json").read_text())
-        model.candidates = load_models(folder / "candidates", config["candidates"])
+        names = json.loads((folder / "model.json").read_text())["candidates"]
+        model.candidates = load_models(folder / "candidates", names)
         if (folder / "ranker.txt").exists():
-            newcomers = Newcomers(**config.get("newcomers", {}))  # {}: of an earlier version
-            model.ranker = Ranker.load(folder / "ranker.txt", newcomers)
+            model.ranker = Ranker.load(folder / "ranker.txt")
         elif model.settings.form == "ranker":
             raise FileNotFoundError(f"{folder} has no ranker.txt, and its rank.form is ranker")
         vectors = folder / "vectors.npy"

@@ -6,7 +6,6 @@ LightGBM; inference by ``tree_inference``, with the same sums bit for bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -27,39 +26,11 @@ PATIENCE = 40
 """Trees without a better NDCG@10 that end a cross-validation."""
 
 
-@dataclass(frozen=True)
-class Newcomers:
-    """Which model orders the products for users without a history, and why (see ``newcomers``).
-
-    model: a candidate's name; None: the ranker. users: on whom both were compared. model_ndcg,
-    ranker_ndcg: mean NDCG@10 of them, 0 without users. bound: the lower bound (95 %, one-sided) of
-    the gain of the ranker.
-    """
-
-    model: str | None = None
-    users: int = 0
-    model_ndcg: float = 0.0
-    ranker_ndcg: float = 0.0
-    bound: float = 0.0
-
-    def __str__(self) -> str:
-        chosen = f"users without a history get the order of {self.model or 'the ranker'}"
-        if not self.users:
-            return (
-                chosen if self.model is None else f"{chosen}; too few to compare it with the ranker"
-            )
-        return (
-            f"{chosen}. NDCG@10 of {self.users:,} of them in the later half of the validation "
-            f"window: {self.ranker_ndcg:.4f} by the ranker, {self.model_ndcg:.4f} by popularity"
-        )
-
-
 class Ranker:
-    """A fitted LambdaMART model. newcomers: for whom it is not used."""
+    """A fitted LambdaMART model."""
 
-    def __init__(self, booster: lgb.Booster, newcomers: Newcomers | None = None) -> None:
+    def __init__(self, booster: lgb.Booster) -> None:
         self.booster = booster
-        self.newcomers = newcomers or Newcomers()
 
     @cached_property
     def _forest(self) -> Forest | None:
@@ -89,9 +60,9 @@ class Ranker:
         self.booster.save_model(file)
 
     @classmethod
-    def load(cls, file: str | Path, newcomers: Newcomers | None = None) -> Ranker:
+    def load(cls, file: str | Path) -> Ranker:
         """Return the ranker that ``save`` wrote."""
-        return cls(lgb.Booster(model_file=file), newcomers)
+        return cls(lgb.Booster(model_file=file))
 
 
 def fit_ranker(
@@ -118,7 +89,7 @@ def fit_ranker(
         ValueError: too few users bought one of their candidates.
     """
     n_users = targets.shape[0]
-    labels = entries(targets, pairs.rows, pairs.items) > 0
+    labels = _entries(targets, pairs.rows, pairs.items) > 0
     # Without a purchase among the candidates there is nothing to order.
     hits = np.bincount(pairs.rows, weights=labels, minlength=n_users) > 0
     n_hits = np.count_nonzero(hits)
@@ -175,6 +146,6 @@ def fit_ranker(
     return Ranker(lgb.train(parameters, data, num_boost_round=trees))
 
 
-def entries(matrix: sp.csr_matrix, rows: IntArray, columns: IntArray) -> FloatArray:
+def _entries(matrix: sp.csr_matrix, rows: IntArray, columns: IntArray) -> FloatArray:
     """Return float32 (pairs,): the entries of a CSR matrix at the pairs, 0 where it has none."""
     return np.asarray(matrix[rows, columns], dtype=np.float32).ravel()

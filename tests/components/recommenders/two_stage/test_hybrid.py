@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 from pathlib import Path
@@ -16,13 +15,11 @@ from components.data.dataset import Histories, load_prepared
 from components.data.holdout import window_task
 from components.evaluation.metrics import ndcg
 from components.evaluation.protocol import lists
-from components.manifest import write_manifest
 from components.recommenders import rank, train
 from components.recommenders.train import load_candidates
 from components.recommenders.two_stage import candidates as generation
 from components.recommenders.two_stage.forms import LearnedRanking
 from components.recommenders.two_stage.hybrid import Hybrid
-from components.recommenders.two_stage.ranker import Newcomers, Ranker
 from components.settings import Rank, Settings
 
 
@@ -177,29 +174,15 @@ def test_a_new_user_and_a_new_item_have_a_place(model, prepared) -> None:
     assert np.isfinite(scores[:, unsold]).any()  # text proposes what was never sold
 
 
-def test_new_users_get_the_order_of_the_chosen_candidate(model, prepared, tmp_path: Path) -> None:
-    x = prepared.interactions
-    histories = x.histories(np.arange(5), prepared.test_start)
-    ids, scores = model.recommend(histories, 10)
-    nobody = Histories.from_lists([[], []], now=prepared.test_start)
-    own = copy.copy(model)
-    for name in ("popularity", None):
-        own.ranker = Ranker(model.ranker.booster, Newcomers(name))
-        own.save(tmp_path / "model")
-        loaded = Hybrid.load(tmp_path / "model")
-        assert loaded.ranker.newcomers == Newcomers(name)
-        by_ranker = LearnedRanking(loaded.generator, loaded.features, loaded.ranker)
-        expected = by_ranker if name is None else loaded.candidates[name]
-        found, _ = loaded.recommend(nobody, 10)
-        assert found.tolist() == expected.recommend(nobody, 10)[0].tolist()
-        again = loaded.recommend(histories, 10)
-        assert again[0].tolist() == ids.tolist()
-        assert again[1] == pytest.approx(scores)
-    config = json.loads((tmp_path / "model/model.json").read_text())
-    del config["newcomers"]  # as a folder of the version before
-    (tmp_path / "model/model.json").write_text(json.dumps(config))
-    write_manifest(tmp_path / "model")
-    assert Hybrid.load(tmp_path / "model").ranker.newcomers == Newcomers()
+def test_new_users_get_what_is_popular_and_the_others_the_rankers_list(model, prepared) -> None:
+    some = Histories.from_lists([[], [3, 1], [], [7], [2, 5, 4]], now=prepared.test_start)
+    ids, _ = model.recommend(some, 10)
+    by_ranker = LearnedRanking(model.generator, model.features, model.ranker)
+    ranked, _ = by_ranker.recommend(some, 10)
+    popular, _ = model.candidates["popularity"].recommend(some, 10)
+    assert ids[[0, 2]].tolist() == popular[[0, 2]].tolist()
+    assert ids[[1, 3, 4]].tolist() == ranked[[1, 3, 4]].tolist()
+    assert ranked[0].tolist() != popular[0].tolist()
 
 
 @pytest.mark.slow

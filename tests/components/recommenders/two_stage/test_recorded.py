@@ -48,12 +48,16 @@ def test_recommendations_are_those_of_the_code_that_made_the_folder(
     write_manifest(folder)
     model = Hybrid.load(folder)
     batch = histories(len(model.catalogue))
-    then = np.load(RECORDED / "answers.npz")
+    recorded = np.load(RECORDED / "answers.npz")
+    then = {part: recorded[f"{form}/{part}"] for part in ("ids", "scores", "all")}
+    if form == "ranker":  # since then a user without a history gets the order of popularity
+        for part, rows in then.items():
+            rows[0] = recorded[f"popularity/{part}"][0]
     ids, scores = model.recommend(batch, 12)
     # Bit for bit on the machine that recorded them; another's BLAS may sum in another order.
-    assert ids.tolist() == then[f"{form}/ids"].tolist()
-    np.testing.assert_allclose(scores, then[f"{form}/scores"], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(model.score(batch), then[f"{form}/all"], rtol=1e-5, atol=1e-6)
+    assert ids.tolist() == then["ids"].tolist()
+    np.testing.assert_allclose(scores, then["scores"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.score(batch), then["all"], rtol=1e-5, atol=1e-6)
 
 
 def test_a_folder_of_the_version_before_is_read_with_one_warning_by_todays_names(
