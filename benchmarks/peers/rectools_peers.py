@@ -30,7 +30,14 @@ class OfRecTools(Peer):
         self.model.fit(self.data)
 
     def lists(self, users: np.ndarray, k: int, exclude_seen: bool) -> np.ndarray:
-        found = self.model.recommend(users, self.data, k=k, filter_viewed=exclude_seen)
+        # A sequence model of theirs has no list for a user with a single event.
+        found = self.model.recommend(
+            users,
+            self.data,
+            k=k,
+            filter_viewed=exclude_seen,
+            on_unsupported_targets="ignore",
+        )
         ids = np.full((len(users), k), MISSING)
         rows = pd.Index(users).get_indexer(found["user_id"])
         ids[rows, found["rank"].to_numpy() - 1] = found["item_id"]
