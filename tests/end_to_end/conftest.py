@@ -71,7 +71,7 @@ class House:
         """End a process and its children."""
         end(process, how, seconds=60)
 
-    def kill_when(self, there: Callable[[], bool], *command: str, seconds: float = 300) -> None:
+    def kill_when(self, there: Callable[[], bool], *command: str, seconds: float = 550) -> None:
         """Start a command and kill -9 it with its children as soon as ``there`` is true."""
         process = self.start(*command, log="killed.log")
         until = time.monotonic() + seconds
