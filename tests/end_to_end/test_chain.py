@@ -17,6 +17,8 @@ from flows.rebuild import differences
 from tests.compiled import copy_compiled
 from tests.end_to_end.conftest import build_house
 
+pytestmark = pytest.mark.timeout(1500)  # whole runs, on a machine that does other things too
+
 EACH_TIME = ("code", "sources")
 """Stages that look at what DVC does not track; they run each time."""
 
