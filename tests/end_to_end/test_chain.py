@@ -36,7 +36,7 @@ def test_a_killed_run_ends_in_a_registered_champion(trained_house: Any) -> None:
     singles = table.loc[params["train"]["candidates"], "ndcg@10"]
     assert table.loc["hybrid", "ndcg@10"] > singles.max()
     page = (reports / "evaluation/report.html").read_text()
-    assert page.count("<figure>") == 5
+    assert page.count("<figure>") == 6
     assert (reports / "data_docs/index.html").exists()
     losses = json.loads((reports / "pretrain.json").read_text())
     assert losses["loss_end"] < losses["loss_start"]
