@@ -329,6 +329,7 @@ def test_a_canary_that_was_just_refreshed_is_rolled_back_with_its_lineage(shop) 
     registry.client.set_model_version_tag(registry.name, "3", REFRESHED_FROM, "2")
     promote(registry, "3")  # no endpoint has followed yet
     pointer = json.loads((registry.root / "var/serving/champion.json").read_text())
+    assert not pointer.pop("promotion")["for_all"]
     assert pointer == asdict(Release("3", "var/serving/models/3", "2"))
     assert rollback(registry) == "1"
 
