@@ -10,6 +10,7 @@ import pickle
 import resource
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,7 +56,7 @@ class Train:
         return np.concatenate([[0], np.cumsum(np.bincount(self.users, minlength=self.n_users))])
 
 
-class Peer:
+class Peer(ABC):
     """One model of another library.
 
     The constructor takes its options. ``prepare`` turns the data into the library's own form and
@@ -65,13 +66,13 @@ class Peer:
     def prepare(self, train: Train) -> None:
         self.train = train
 
+    @abstractmethod
     def fit(self) -> None:
         """Fit the model on the prepared data."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lists(self, users: np.ndarray, k: int, exclude_seen: bool) -> np.ndarray:
         """Return int (len(users), k): item codes, best first, MISSING where a list is short."""
-        raise NotImplementedError
 
     def save(self, folder: Path) -> None:
         """Write what the lists need: the library's own form, here a pickle of ``self.model``."""
@@ -80,11 +81,11 @@ class Peer:
 
 
 class Scores(Peer):
-    """A model whose library gives scores; the lists are made here, for all such models alike."""
+    """A model whose library gives scores; the lists are made here, in one way for all of them."""
 
+    @abstractmethod
     def scores(self, users: np.ndarray) -> np.ndarray:
         """Return float (len(users), n_items), -inf for items that the model does not know."""
-        raise NotImplementedError
 
     def lists(self, users: np.ndarray, k: int, exclude_seen: bool) -> np.ndarray:
         seen = self._seen if exclude_seen else None
@@ -141,10 +142,10 @@ def clocks() -> np.ndarray:
     return np.array([time.perf_counter(), time.process_time()])
 
 
-def measured(peer: Peer, train: Train, asked: np.ndarray, exclude_seen: bool) -> dict[str, Any]:
+def measured(peer: Peer, train: Train, users: np.ndarray, exclude_seen: bool) -> dict[str, Any]:
     """Fit a peer and make the lists.
 
-    Returns ``ids`` (asked, K); ``seconds`` of the fit, ``list_seconds`` of all lists in one call
+    Returns ``ids`` (users, K); ``seconds`` of the fit, ``list_seconds`` of all lists in one call
     and ``single_seconds`` a list of SINGLES users in a call each, (2,) by clock and processor;
     ``bytes`` of the saved model; ``peak``, the process's memory in MiB.
     """
@@ -153,9 +154,9 @@ def measured(peer: Peer, train: Train, asked: np.ndarray, exclude_seen: bool) ->
     peer.fit()
     seconds = clocks() - began
     began = clocks()
-    ids = peer.lists(asked, K, exclude_seen)
+    ids = peer.lists(users, K, exclude_seen)
     list_seconds = clocks() - began
-    some = asked[np.linspace(0, len(asked) - 1, min(SINGLES, len(asked)), dtype=int)]
+    some = users[np.linspace(0, len(users) - 1, min(SINGLES, len(users)), dtype=int)]
     began = clocks()
     for user in some:
         peer.lists(np.array([user]), K, exclude_seen)

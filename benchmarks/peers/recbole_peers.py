@@ -1,9 +1,8 @@
-"""Models of RecBole, through its configuration, data preparation and trainer."""
+"""A model of RecBole, through its configuration, data preparation and trainer."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -16,17 +15,39 @@ from recbole.trainer import Trainer
 from recbole.utils import get_model
 
 
-class OfRecBole(Scores):
-    """A model by its name in RecBole. ``codes`` are RecBole's item codes by ours, 0 of unknown
-    items, which have the score of its padding."""
+class SASRec(Scores):
+    """SASRec (Kang and McAuley 2018) with cross-entropy over all items.
 
-    name: str
-    loss: ClassVar[dict[str, Any]]
+    ``codes`` are RecBole's item codes by ours, 0 of unknown items, which have the score of its
+    padding.
+    """
 
-    def __init__(self, **options: Any) -> None:
-        torch.set_num_threads(options.pop("threads", 1))
-        self.epochs = options.pop("epochs")
-        self.config = {**self.loss, **options, "epochs": self.epochs}
+    def __init__(
+        self,
+        dimensions: int,
+        layers: int,
+        heads: int,
+        dropout: float,
+        learning_rate: float,
+        max_length: int,
+        epochs: int,
+        threads: int = 1,
+    ) -> None:
+        torch.set_num_threads(threads)
+        self.max_length = max_length
+        self.config = {
+            "loss_type": "CE",
+            "train_neg_sample_args": None,
+            "MAX_ITEM_LIST_LENGTH": max_length,
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "n_layers": layers,
+            "n_heads": heads,
+            "hidden_size": dimensions,
+            "inner_size": 4 * dimensions,
+            "hidden_dropout_prob": dropout,
+            "attn_dropout_prob": dropout,
+        }
 
     def prepare(self, train: Train) -> None:
         self.train = train
@@ -45,7 +66,7 @@ class OfRecBole(Scores):
         table.to_csv(folder / "shop.inter", sep="\t", index=False)
         torch.manual_seed(0)
         config = Config(
-            model=self.name,
+            model="SASRec",
             dataset="shop",
             config_dict={
                 "data_path": str(folder.parent),
@@ -64,7 +85,7 @@ class OfRecBole(Scores):
         )
         data = create_dataset(config)
         self.batches, *_ = data_preparation(config, data)
-        self.model = get_model(self.name)(config, self.batches.dataset)
+        self.model = get_model("SASRec")(config, self.batches.dataset)
         self.trainer = Trainer(config, self.model)
         self.codes = np.zeros(train.n_items, dtype=np.int64)
         tokens = data.field2id_token["item_id"]
@@ -73,14 +94,10 @@ class OfRecBole(Scores):
     def fit(self) -> None:
         self.trainer.fit(self.batches, valid_data=None, saved=False, show_progress=False)
 
-    def asked(self, users: np.ndarray) -> Interaction:
-        """Return what the model reads of users."""
-        raise NotImplementedError
-
     def scores(self, users: np.ndarray) -> np.ndarray:
         self.model.eval()
         with torch.no_grad():
-            scores = self.model.full_sort_predict(self.asked(users)).view(len(users), -1)
+            scores = self.model.full_sort_predict(self._histories(users)).view(len(users), -1)
         found = scores.numpy()[:, self.codes]
         found[:, self.codes == 0] = -np.inf
         return found
@@ -88,39 +105,8 @@ class OfRecBole(Scores):
     def save(self, folder: Path) -> None:
         torch.save(self.model.state_dict(), folder / "model.pth")
 
-
-class SASRec(OfRecBole):
-    """SASRec with cross-entropy over all items."""
-
-    name = "SASRec"
-    loss: ClassVar[dict[str, Any]] = {"loss_type": "CE", "train_neg_sample_args": None}
-
-    def __init__(
-        self,
-        dimensions: int,
-        layers: int,
-        heads: int,
-        dropout: float,
-        learning_rate: float,
-        max_length: int,
-        epochs: int,
-        threads: int = 1,
-    ) -> None:
-        self.max_length = max_length
-        super().__init__(
-            MAX_ITEM_LIST_LENGTH=max_length,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            n_layers=layers,
-            n_heads=heads,
-            hidden_size=dimensions,
-            inner_size=4 * dimensions,
-            hidden_dropout_prob=dropout,
-            attn_dropout_prob=dropout,
-            threads=threads,
-        )
-
-    def asked(self, users: np.ndarray) -> Interaction:
+    def _histories(self, users: np.ndarray) -> Interaction:
+        """Return what the model reads of users."""
         offsets = self.train.offsets()
         rows = np.zeros((len(users), self.max_length), dtype=np.int64)
         lengths = np.minimum(np.diff(offsets)[users], self.max_length)

@@ -2,7 +2,7 @@
 
     python run.py PEER data.npz out.npz '{"epochs": 3, ...}'
 
-data.npz: what ``common.write_train`` wrote, everything that a model may learn from; ``asked``, the
+data.npz: what ``common.write_train`` wrote, everything that a model may learn from; ``listed``, the
 users to make lists for (default: all), ``exclude_seen`` (default: true). out.npz: see
 ``common.measured``.
 """
@@ -38,9 +38,9 @@ def main() -> None:
     train = read_train(arrays)
     module, _, kind = PEERS[name].partition(".")
     peer = getattr(importlib.import_module(module), kind)(**options_of(options))
-    asked = arrays["asked"] if "asked" in arrays else np.arange(train.n_users)
+    users = arrays["listed"] if "listed" in arrays else np.arange(train.n_users)
     exclude_seen = bool(arrays["exclude_seen"]) if "exclude_seen" in arrays else True
-    np.savez(out, **measured(peer, train, asked, exclude_seen))
+    np.savez(out, **measured(peer, train, users, exclude_seen))
 
 
 if __name__ == "__main__":

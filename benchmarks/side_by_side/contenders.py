@@ -49,20 +49,16 @@ class Contender:
 
 REGULARISATIONS = [200.0, 50.0, 100.0, 500.0, 1000.0, 2000.0]
 """Of EASE."""
+OF_ALS = {
+    "dimensions": [128, 64],
+    "epochs": [15],
+    "confidence": [10.0, 2.0, 40.0],
+    "regularisation": [0.1, 1.0, 10.0],
+}
 NEIGHBOURS = [100, 20, 50, 200, 500]
 
 THEIRS = (
-    Contender(
-        "implicit ALS",
-        "implicit",
-        "als",
-        {
-            "dimensions": [128, 64],
-            "epochs": [15],
-            "confidence": [10.0, 2.0, 40.0],
-            "regularisation": [0.1, 1.0, 10.0],
-        },
-    ),
+    Contender("implicit ALS", "implicit", "als", OF_ALS),
     Contender(
         "implicit BM25",
         "implicit",
@@ -111,17 +107,7 @@ THEIRS = (
         most_items=20_000,
     ),
     Contender("LensKit user neighbours", "lenskit", "lenskit_users", {"neighbours": NEIGHBOURS}),
-    Contender(
-        "LensKit ALS",
-        "lenskit",
-        "lenskit_als",
-        {
-            "dimensions": [128, 64],
-            "epochs": [15],
-            "confidence": [10.0, 2.0, 40.0],
-            "regularisation": [0.1, 1.0, 10.0],
-        },
-    ),
+    Contender("LensKit ALS", "lenskit", "lenskit_als", OF_ALS),
     Contender(
         "Cornac BPR",
         "cornac",

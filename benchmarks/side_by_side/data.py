@@ -172,4 +172,4 @@ def export(data: Data, window: Window, file: Path) -> None:
     """Write the file that every peer's adapter reads for a window."""
     split = data.splits[window]
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_train(file, train_of(split), asked=split.task.users, exclude_seen=data.exclude_seen)
+    write_train(file, train_of(split), listed=split.task.users, exclude_seen=data.exclude_seen)

@@ -4,7 +4,7 @@
   const { currentScript: script, documentElement: page } = document;
   const endpoint = new URL("..", script.src).href; // also behind a path prefix
   const link = script.dataset.link || "";
-  const KEPT = 100; // events that wait, clicks whose list is remembered, products left out
+  const KEPT = 100; // events that wait, clicks that are remembered, products left out
   const HOUR = 3600e3;
   let consented = script.dataset.consent === "granted";
   let given = null; // the token of a signed-in user, from the shop's server
@@ -49,8 +49,8 @@
     return consented ? made.token : null; // withdrawn in between
   }
 
-  async function recommend(body) {
-    const kind = "recommend";
+  async function list(kind, body) {
+    if (kind !== "recommend") return ask(kind, body);
     try {
       const answer = await ask(kind, body, await token());
       if (answer.identified || !consented || given) return answer;
@@ -86,25 +86,15 @@
     return made;
   }
 
-  let newest = Promise.resolve();
-
-  // Shelves of recommendations, one after another, leave out what the others show.
-  function list(kind, body, options) {
-    if (kind !== "recommend") return ask(kind, body);
-    const exclude = () => [...body.exclude || [], ...[...shelves.values()].flatMap(({ shown }) => shown)].slice(0, KEPT);
-    const request = newest.then(() => recommend({ ...body, exclude: exclude() }));
-    newest = request.then(({ items }) => { options.shown = items.map((item) => item.item_id); }, () => {});
-    return request;
-  }
-
-  const drawing = new WeakMap(); // place → its newest request: an older answer may come later
-
   async function draw(place, options) {
     const { kind = "recommend", render = card, shown, ...body } = options;
-    const request = list(kind, body, options);
-    drawing.set(place, request);
-    const { items, impression_id, title } = await request;
-    if (drawing.get(place) !== request) return;
+    if (kind === "recommend") { // without what others show
+      const others = [...shelves.values()].flatMap((one) => one.shown);
+      body.exclude = [...body.exclude || [], ...others].slice(0, KEPT);
+    }
+    const { items, impression_id, title } = await list(kind, body);
+    if (shelves.get(place) !== options) return;
+    options.shown = items.map((item) => item.item_id);
     const shelf = part("ul", "items");
     for (const item of items) {
       const row = part("li", "item");
@@ -122,12 +112,14 @@
   }
 
   const shelves = new Map(); // place → its options, ids shown
+  let drawn = Promise.resolve(); // one shelf after another
 
   // A list counts as shown once it is requested: so it is when its place is seen.
   const sight = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) if (isIntersecting) {
       sight.unobserve(target);
-      draw(target, shelves.get(target)).catch(warn);
+      const options = shelves.get(target);
+      drawn = drawn.then(() => shelves.get(target) === options && draw(target, options)).catch(warn);
     }
   });
 
@@ -214,7 +206,7 @@
     redraw();
   }
 
-  // The visitor's session id; null without one.
+  // The visitor's session id, for POST /session of the shop's server; null without one.
   const session = async () => ((await token()) && !given ? read("session", {}).session_id : null);
 
   // token: of POST /session, which the shop's server requests.

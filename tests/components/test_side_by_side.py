@@ -68,7 +68,7 @@ def test_the_peers_file_has_what_our_models_learn_from(data: Data, tmp_path: Pat
         export(data, window, tmp_path / "data.npz")
         arrays = np.load(tmp_path / "data.npz")
         train = read_train(arrays)
-        assert arrays["asked"].tolist() == split.task.users.tolist()
+        assert arrays["listed"].tolist() == split.task.users.tolist()
         assert bool(arrays["exclude_seen"]) is True
         assert (train.n_users, train.n_items) == (N_USERS, N_ITEMS)
         offsets = train.offsets()

@@ -285,7 +285,7 @@ def test_titles_are_text_and_the_file_is_small(browser: webdriver.Chrome, shop: 
     assert HOSTILE in titles
     assert browser.find_elements(By.CSS_SELECTOR, "section img, section b") == []
     assert browser.title == "My shop"
-    assert (WEB / "bowerbird.js").stat().st_size < 11_000
+    assert (WEB / "bowerbird.js").stat().st_size < 10_240
 
 
 def test_an_event_without_a_product_is_not_sent(browser: webdriver.Chrome, shop: Shop) -> None:

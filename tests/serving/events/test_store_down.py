@@ -335,6 +335,9 @@ def test_the_endpoint_answers_while_postgresql_is_away(
         recommend("anna")
         before = ask("GET", "/status")
         ask("GET", "/experiments")
+        # The first of each kind takes longer, whatever the store does.
+        ask("POST", "/rerank", json={"user_id": "anna", "item_ids": [item]})
+        ask("POST", "/conversation", json={"user_id": "first", "message": "a mug"})
         took.clear()
         with away(own_postgres, how):
             for number in range(6):
@@ -358,9 +361,7 @@ def test_the_endpoint_answers_while_postgresql_is_away(
             assert "could not be read" in error
             metrics = client.get("/metrics").text
             assert "bowerbird_answers_without_store_total" in metrics
-        *_, third, _, slowest = sorted(took)  # a busy machine holds up one or two
-        assert third < SLOW
-        assert slowest < 2 * SLOW
+        assert max(took) < SLOW
 
         def is_back() -> bool:
             return bool(ask("GET", "/status")["store"]["reachable"])
