@@ -77,6 +77,11 @@ def load(folder: Path, most_users: int = 0) -> Data:
     """
     if (folder / "data/prepared").exists():
         return of_shop(folder, most_users)
+    if not (folder / "interactions.parquet").exists():
+        raise SystemExit(
+            f"{folder} has neither data/prepared (run `dvc repro encode inputs` there) nor "
+            "interactions.parquet with user_id, item_id and position"
+        )
     return of_sequences(folder, most_users)
 
 

@@ -275,3 +275,8 @@ def test_a_peer_in_its_own_environment_learns_the_kinds(
         assert record["test"]["bytes"] > 0
         assert record["tried"] <= side_by_side.CONFIGURATIONS
     assert page.ordered(kept["records"])[0][1]["test"]["ndcg"]["mean"] > 0.3
+
+
+def test_a_folder_without_data_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"neither data/prepared .*dvc repro encode inputs.* nor"):
+        load(tmp_path)
