@@ -6,6 +6,7 @@ STAMP  := $(VENV)/.installed
 MODELS := $(VENV)/.models
 DATASETS := $(VENV)/.datasets
 SPARK  := $(VENV)/.spark
+RAY    := $(VENV)/.ray
 S3     := $(VENV)/.s3
 POT    := $(VENV)/messages.pot
 # Python compiles the modules that are imported; compiling all took half of the installation.
@@ -22,7 +23,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: help run models datasets spark s3 lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings messages client docs clean
+.PHONY: help run models datasets spark ray s3 lint test test-slow test-soak test-gpu serve ui bench audit dag lock settings messages client docs clean
 
 help:            ## this list
 	@grep -E '^[a-z0-9-]+: *[^#]*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -53,6 +54,12 @@ $(SPARK): $(STAMP) requirements/spark.txt
 
 spark: $(SPARK)  ## Spark, for tables.engine and slow tests (470 MB; Java 17 or 21 is up to you)
 
+$(RAY): $(STAMP) requirements/ray.txt
+	$(INSTALL) --no-deps --require-hashes -r requirements/ray.txt
+	touch $(RAY)
+
+ray: $(RAY)      ## Ray, for recommend_all.engine, encode.engine and slow tests (79 MB)
+
 $(S3): $(STAMP) requirements/s3.txt
 	$(INSTALL) --no-deps --require-hashes -r requirements/s3.txt
 	touch $(S3)
@@ -77,7 +84,7 @@ test: $(STAMP) $(MODELS) ## all tests except the slow ones; one of them runs myp
 	$(CHECKS)
 	pytest -n 4 --no-loadscope-reorder  # of two cores: tests wait for servers half of the time
 
-test-slow: $(STAMP) $(MODELS) $(DATASETS) $(SPARK) $(S3) ## the slow tests
+test-slow: $(STAMP) $(MODELS) $(DATASETS) $(SPARK) $(RAY) $(S3) ## the slow tests
 	bash tests/system-packages.sh java
 	NOTHING_SKIPPED=1 pytest -m slow
 

@@ -908,6 +908,15 @@ class Encode(Section):
     `int8` needs BERT or RoBERTa and a CPU with AVX-512 VNNI; it is meant for large catalogues
     on machines without a GPU.
     """
+    engine: Literal["local", "spark", "ray"] = "local"
+    """Where texts are encoded: `local`, `spark` or `ray` (the extras of these names), as for
+    `recommend_all.engine`.
+
+    The stage does not run again when this changes; vectors differ by rounding.
+    """
+    workers: PositiveInt = 1
+    """Processes of `local`, each with the encoder in memory and, if there are several, of one
+    thread; tasks at once of `spark` and `ray`."""
 
 
 class Understanding(Section):
@@ -1767,13 +1776,14 @@ class Serve(Section):
 
 
 class RecommendAll(Section):
-    engine: Literal["local", "spark"] = "local"
-    """Where lists are ranked: `local`, or `spark` (the extra `spark`).
+    engine: Literal["local", "spark", "ray"] = "local"
+    """Where lists are ranked: `local`, `spark` or `ray` (the extras of these names).
 
-    Spark's executors need this package, and the model folder at the same path.
+    Spark's executors and Ray's nodes need this package, and the model folder at the same path.
+    RAY_ADDRESS names the cluster of Ray; without it Ray is started on this machine.
     """
     workers: PositiveInt = 1
-    """Processes of `local`, each with the model in memory; tasks at once of `spark`."""
+    """Processes of `local`, each with the model in memory; tasks at once of `spark` and `ray`."""
     part: PositiveInt = 1000
     """Customers ranked together; a killed run loses the parts that were not finished."""
     database: CredentialUrl = Credential("")

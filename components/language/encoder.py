@@ -7,6 +7,8 @@ content, so that only texts that changed are encoded again.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +29,9 @@ from components.progress import progress as with_progress
 HEAD = "head.safetensors"
 
 
+Precision = Literal["auto", "fp32", "bf16", "int8"]
+
+
 class TextEncoder:
     """Sentence encoder: the mean of the last layer over a text's tokens (Reimers and Gurevych
     2019), through the fine-tuned linear head if there is one, normalised to length 1. A model that
@@ -43,7 +48,7 @@ class TextEncoder:
         name: str | Path,
         max_length: int = 64,
         batch_tokens: int = 2048,
-        precision: Literal["auto", "fp32", "bf16", "int8"] = "auto",
+        precision: Precision = "auto",
         training: bool = False,
         device: torch.device | str | None = None,
     ) -> None:
@@ -63,7 +68,7 @@ class TextEncoder:
         self.fast = precision == "bf16" or (precision == "auto" and fast_at_bf16(self.device))
         if self.fast and not training and self.integers is None:
             self.model = self.model.bfloat16()
-        self.precision = "int8" if self.integers else "bf16" if self.fast else "fp32"
+        self.precision: Precision = "int8" if self.integers else "bf16" if self.fast else "fp32"
         self.max_length, self.batch_tokens = max_length, batch_tokens
         self.width = int(self.model.config.hidden_size)
         self.head: torch.nn.Linear | None = None
@@ -185,11 +190,17 @@ def encoder_digest(name: str | Path) -> str:
     return weights_digest(str(name)) + own
 
 
-def encode_cached(encoder: TextEncoder, digest: str, texts: list[str], folder: Path) -> FloatArray:
+def encode_cached(
+    encoder: TextEncoder,
+    digest: str,
+    texts: list[str],
+    folder: Path,
+    encode: Callable[[list[str]], FloatArray] | None = None,
+) -> FloatArray:
     """Return the vectors of ``texts``, encoding only those that ``folder`` has not cached.
 
     digest: of the encoder's weights. Cached vectors of other weights, another precision, another
-    maximum length or another prompt are not used.
+    maximum length or another prompt are not used. encode: as ``encoder.encode``, but elsewhere.
     """
     way = f"{digest} {encoder.precision} {encoder.max_length} {encoder.prompts['document']}"
     keys = np.array(
@@ -204,13 +215,14 @@ def encode_cached(encoder: TextEncoder, digest: str, texts: list[str], folder: P
     wanted, first = np.unique(keys, return_index=True)
     missing = ~np.isin(wanted, known)
     if missing.any():
-        fresh = encoder.encode([texts[row] for row in first[missing]], progress=True)
+        encode = encode or partial(encoder.encode, progress=True)
+        fresh = encode([texts[row] for row in first[missing]])
         known, vectors = np.append(known, wanted[missing]), np.vstack([vectors, fresh])
     place = pd.Index(known).get_indexer(keys)
     used = np.isin(known, keys)
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / ".cache.npz"
-    np.savez(partial, keys=known[used], vectors=vectors[used])
-    partial.rename(file)
+    unfinished = folder / ".cache.npz"
+    np.savez(unfinished, keys=known[used], vectors=vectors[used])
+    unfinished.rename(file)
     print(f"{len(texts):,} products, {int(missing.sum()):,} texts encoded")
     return vectors[place]

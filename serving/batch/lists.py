@@ -37,6 +37,7 @@ from components.data.event_kinds import EventKinds
 from components.file_erasure import UNFINISHED_LISTS, write_table
 from components.file_lock import file_lock
 from components.json_files import write_json
+from components.parallel import ENGINES
 from components.progress import Progress, progress
 from components.settings import Settings
 from serving.arms import POPULAR, Exposure, holdout_name, holdout_of
@@ -44,8 +45,7 @@ from serving.batch.customers import Customers, Histories, customers
 from serving.batch.impressions import check_room, is_signed_elsewhere, log
 from serving.batch.output import Output, OutputError
 from serving.batch.plan import Plan
-from serving.batch.ranker import OpensEngine, local, ranker_of
-from serving.batch.spark import spark
+from serving.batch.ranker import ranker_of
 from serving.events.catalogue_table import catalogue_revision, read_items
 from serving.events.database import Database
 from serving.events.errors import StoreError
@@ -73,7 +73,6 @@ PARTS_AHEAD = 3
 """Parts whose lists may be made before an earlier part counts for exposure rules."""
 RESUME_SECONDS = 24 * 3600
 """Age up to which a killed run is resumed; its histories are older otherwise than they need be."""
-ENGINES: dict[str, OpensEngine] = {"local": local, "spark": spark}
 
 PART = pa.schema(
     [
@@ -279,10 +278,12 @@ class _Run:
                 self._count(pq.read_table(self._file(number)).to_pylist())
         n = len(self._customers.ids)
         with (
-            ENGINES[settings.engine](self._ranker, settings.workers) as ranks,
+            ENGINES[settings.engine](
+                self._ranker.responses, settings.workers, "recommend_all.engine"
+            ) as ranked,
             closing(_progress("lists", n, n - n_missing)) as bar,
         ):
-            for number, responses in zip(missing, ranks(requests()), strict=True):
+            for number, responses in zip(missing, ranked(requests()), strict=True):
                 of_part = asked.pop(number)
                 rows = [
                     self._row(*one, of_part.read_at)

@@ -1,21 +1,17 @@
-"""Ranks requests in whichever process a ``Ranker`` is sent to: here, in processes of this machine.
+"""Ranks requests in the process that a ``Ranker`` is sent to by an engine of ``parallel``.
 
-In: chunks of requests, in the codes of one model. Out: their responses, in the same order. Every
-engine runs the same pipeline as the endpoint's ranking process; ``spark`` is the other one. What is
-sent has no credentials: the event store stays with the process that sends.
+In: chunks of requests, in the codes of one model. Out: their responses, in the same order, by the
+pipeline of the endpoint's ranking process. What is sent has no credentials: the event store stays
+with the process that sends.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import uuid
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -74,17 +70,13 @@ class Ranker:
 
     def responses(self, chunk: Chunk) -> list[Response]:
         """Return the response to each request, ranked in this process."""
-        return _responses(self.pipeline(), chunk)
-
-
-def _responses(pipeline: Pipeline, chunk: Chunk) -> list[Response]:
-    """Return the responses; as many requests are ranked at once as the endpoint would."""
-    size = pipeline.engine.max_batch
-    return [
-        response
-        for start in range(0, len(chunk), size)
-        for response in pipeline.run(chunk[start : start + size])
-    ]
+        pipeline = self.pipeline()
+        size = pipeline.engine.max_batch  # as many at once as the endpoint would
+        return [
+            response
+            for start in range(0, len(chunk), size)
+            for response in pipeline.run(chunk[start : start + size])
+        ]
 
 
 def ranker_of(settings: Settings, database: Database, source: ModelVersion) -> Ranker:
@@ -112,46 +104,3 @@ def ranker_of(settings: Settings, database: Database, source: ModelVersion) -> R
     )
     ranker.use(engine)
     return ranker
-
-
-class Ranks(Protocol):
-    """An engine: ranks chunks and yields each one's responses, in order."""
-
-    def __call__(self, chunks: Iterable[Chunk]) -> Iterator[list[Response]]: ...
-
-
-class OpensEngine(Protocol):
-    """Returns an engine for a ``with`` block. workers: how many chunks it ranks at once."""
-
-    def __call__(self, ranker: Ranker, workers: int) -> AbstractContextManager[Ranks]: ...
-
-
-@contextmanager
-def local(ranker: Ranker, workers: int) -> Iterator[Ranks]:
-    """Yield an engine of this machine: this process, or ``workers`` of their own."""
-    if workers == 1:
-        yield lambda chunks: map(ranker.responses, chunks)
-        return
-    # Not forked: threads of this process may hold locks.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, ranker.pipeline) as pool:
-
-        def rank(chunks: Iterable[Chunk]) -> Iterator[list[Response]]:
-            waiting: deque[Future[list[Response]]] = deque()
-            for chunk in chunks:
-                waiting.append(pool.submit(_in_pool, chunk))
-                if len(waiting) > 2 * workers:  # each process has the next chunk at hand
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-
-        try:
-            yield rank
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _in_pool(chunk: Chunk) -> list[Response]:
-    """Return the responses of the pipeline that this process of a pool has loaded."""
-    (pipeline,) = _loaded.values()
-    return _responses(pipeline, chunk)

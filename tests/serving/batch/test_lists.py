@@ -21,6 +21,7 @@ import pytest
 import sqlalchemy as sa
 
 from components.file_erasure import erase_exports
+from components.parallel import OpensEngine, local
 from components.settings import Exploration, Settings, Uplift
 from serving.api.auth import Auth, Keys
 from serving.arms import POPULAR, holdout_of
@@ -30,7 +31,6 @@ from serving.batch.customers import Segment
 from serving.batch.lists import recommend_all
 from serving.batch.output import Folder, OutputError
 from serving.batch.plan import plan_of
-from serving.batch.ranker import Chunk, Ranker, Ranks, local
 from serving.events.catalogue_table import put_items
 from serving.events.event_erasure import erase
 from serving.events.export import export_events
@@ -42,6 +42,7 @@ from serving.events.user_table import put_users
 from serving.recommend.query import RecommendRequest
 from serving.recommend.types import Response, Shopper
 from tests.colour_shop import ages, write_colour_model
+from tests.ray_cluster import require_ray
 from tests.spark import local_spark
 
 AUTH = Auth(Keys(), b"secret")
@@ -351,15 +352,15 @@ class Killed(Exception):
     pass
 
 
-def counted(ranked: list[int], most: int) -> Callable[[Ranker, int], Any]:
+def counted(ranked: list[int], most: int) -> OpensEngine:
     """Return the engine of this process; it appends the chunks' sizes and ends after ``most``."""
 
     @contextmanager
-    def engine(ranker: Ranker, workers: int) -> Iterator[Ranks]:
-        with local(ranker, workers) as ranks:
+    def engine(task: Any, workers: int, setting: str) -> Iterator[Any]:
+        with local(task, workers, setting) as compute:
 
-            def rank(chunks: Iterable[Chunk]) -> Iterator[list[Response]]:
-                for responses in ranks(chunks):
+            def rank(chunks: Iterable[Any]) -> Iterator[list[Response]]:
+                for responses in compute(chunks):
                     if len(ranked) == most:
                         raise Killed
                     ranked.append(len(responses))
@@ -475,10 +476,10 @@ def test_wrong_options_are_named(settings: Settings, request_: str, k: int, mess
 def test_two_runs_of_one_output_exclude_each_other(
     root: Path, shop: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def another(ranker: Ranker, workers: int) -> Any:
+    def another(task: Any, workers: int, setting: str) -> Any:
         with pytest.raises(OutputError, match="another run makes the lists of"):
             write(shop(), root)
-        return local(ranker, workers)
+        return local(task, workers, setting)
 
     monkeypatch.setitem(batch.ENGINES, "local", another)
     write(shop(), root)
@@ -504,6 +505,16 @@ def test_spark_makes_the_same_lists(
         section = shop().recommend_all.model_copy(update={"engine": "spark", "workers": 2})
         found, made = write(shop(part=40).model_copy(update={"recommend_all": section}), root)
     assert made["engine"] == "spark"
+    assert same_lists(alone, found) > 0.999
+
+
+@pytest.mark.slow
+def test_ray_makes_the_same_lists(root: Path, shop: Callable[..., Settings]) -> None:
+    require_ray()
+    alone, _ = write(shop(), root)
+    section = shop().recommend_all.model_copy(update={"engine": "ray", "workers": 2})
+    found, made = write(shop(part=40).model_copy(update={"recommend_all": section}), root)
+    assert made["engine"] == "ray"
     assert same_lists(alone, found) > 0.999
 
 
