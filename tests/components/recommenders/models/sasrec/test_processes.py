@@ -16,6 +16,7 @@ from components.data.dataset import load_prepared
 from components.recommenders.factory import load_model
 from components.settings import Settings
 from tests.conftest import REPOSITORY
+from tests.ray_cluster import require_ray
 
 TRAINING = """
 import json, os, sys
@@ -42,6 +43,27 @@ training.fast = False  # in bf16 a batch and its halves are rounded differently
 network, vectors = training.run(train, catalogue.vectors)
 (folder / f"losses-{process}.json").write_text(json.dumps(training.losses))
 """
+IN_RAY = """
+import runpy, sys
+import ray
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+def train(arguments):
+    sys.argv = arguments
+    runpy.run_path(arguments[0])
+
+ray.init(num_cpus=3, include_dashboard=False, _node_ip_address="127.0.0.1")
+trainer = TorchTrainer(
+    train,
+    train_loop_config=sys.argv[2:],
+    scaling_config=ScalingConfig(num_workers=2),
+    run_config=RunConfig(storage_path=sys.argv[1]),
+)
+trainer.fit()
+"""
+"""Runs a script in two processes of Ray Train: its store, then the script and its arguments."""
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 QUIET = {"dropout": 0.0, "id_dropout": 0.0, "epochs": 6}
 
 
@@ -50,7 +72,7 @@ def torchrun(processes: int, *command: object, cwd: Path) -> subprocess.Complete
     return subprocess.run(
         [sys.executable, *start, *map(str, command)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+        env=ENVIRONMENT,
         timeout=300,
         capture_output=True,
         text=True,
@@ -84,6 +106,30 @@ def test_two_processes_give_the_loss_of_one(tmp_path: Path, full_softmax_items: 
     one, two = (losses(tmp_path / str(n), n, changes) for n in (1, 2))
     assert one[-1] < 0.7 * one[0]
     assert two == pytest.approx(one, rel=0.001 if full_softmax_items else 0.25)
+
+
+@pytest.mark.slow
+def test_ray_train_gives_the_loss_of_one(tmp_path: Path) -> None:
+    """The same script as under torchrun, unchanged."""
+    require_ray()
+    one = losses(tmp_path / "one", 1, QUIET)
+    base = tmp_path / "two"
+    base.mkdir()
+    (base / "training.py").write_text(TRAINING)
+    (tmp_path / "in_ray.py").write_text(IN_RAY)
+    command = (tmp_path / "in_ray.py", tmp_path / "store", base / "training.py", base, 0)
+    done = subprocess.run(
+        [sys.executable, *map(str, command), json.dumps(QUIET)],
+        cwd=base,
+        env=ENVIRONMENT | {"RAY_USAGE_STATS_ENABLED": "0"},
+        timeout=300,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = [json.loads((base / f"losses-{process}.json").read_text()) for process in (0, 1)]
+    assert found[0] == found[1] == pytest.approx(one, rel=0.001)
 
 
 @pytest.mark.slow
