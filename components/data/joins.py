@@ -12,10 +12,11 @@ from typing import Any
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow.compute as pc
 from ibis import _
 
 from components.data.schema import LINES
-from components.data.sources.ids import integral, nfc, without_leading_zeros
+from components.data.sources.ids import integral, without_leading_zeros
 from components.settings import Validate
 
 SAMPLE = 5
@@ -26,13 +27,21 @@ _ENOUGH = 20
 
 _SIGNS = r"[^\p{L}\p{N}]+"
 
+
+@ibis.udf.scalar.pyarrow
+def composed(text: str) -> str:
+    """Letters with accents in their composed form, in all engines; DuckDB's own function is
+    ``ids.nfc``."""
+    return pc.utf8_normalize(text, form="NFC")
+
+
 _SPELLINGS: dict[str, Callable[[ir.StringValue], ir.StringValue]] = {
     "zeros on the left; set `leading_zeros: strip` (or `width`) in {rules} of both sources": (
         without_leading_zeros
     ),
     "capitals; set `case: upper` in {rules} of both sources": lambda ids: ids.upper(),
     "`.0` after whole numbers; set `integral: true` in {rules} of that source": (integral),
-    "the form of letters with accents; set `unicode: NFC` in {rules} of both sources": nfc,
+    "the form of letters with accents; set `unicode: NFC` in {rules} of both sources": composed,
     "signs or spaces in them; write the ids the same way in both files": (
         lambda ids: ids.re_replace(_SIGNS, "")
     ),
@@ -121,8 +130,6 @@ def _cause(what: str, missing: ir.Table, listed: ir.Table, lost: int) -> str:
     rules = "item_ids" if what == "product" else "user_ids"
     gains = {}
     for cause, spelled in _SPELLINGS.items():
-        if spelled is nfc and missing.get_backend().name != "duckdb":
-            continue  # Spark has no function for it
         match = missing.mutate(id=spelled(missing.id)).semi_join(
             listed.select(id=spelled(listed.id)), "id"
         )

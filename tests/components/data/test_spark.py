@@ -24,6 +24,7 @@ from components.data import split, validation
 from components.data.attributes import with_attributes
 from components.data.engine import DuckDB, staging
 from components.data.features import DAY
+from components.data.joins import join
 from components.data.schema import EVENTS, ITEMS, TABLES
 from components.data.spark import Compiler, Spark, files_of
 from components.settings import Settings, Tables
@@ -336,6 +337,19 @@ def test_empty_tables_and_several_files_of_one(tmp_path: Path, session: Any) -> 
 
 
 @pytest.mark.slow
+def test_the_cause_of_ids_that_do_not_match_is_found(session: Any) -> None:
+    tables = []
+    for name, text in (("written", "e\u0301"), ("listed", "\u00e9")):
+        rows = session.createDataFrame(
+            [(f"caf{text}{number}",) for number in range(9)], "id string"
+        )
+        rows.createOrReplaceTempView(name)
+        tables.append(ibis.pyspark.connect(session).table(name))
+    found = join("product", *tables, "purchases")
+    assert (found.events, found.known) == (9, 0)
+    assert "letters with accents" in found.cause
+
+
 def test_no_interactions_are_refused_in_the_same_words(
     tmp_path: Path, settings: Settings, session: Any
 ) -> None:
