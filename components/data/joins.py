@@ -28,7 +28,7 @@ _ENOUGH = 20
 _SIGNS = r"[^\p{L}\p{N}]+"
 
 
-@ibis.udf.scalar.pyarrow
+@ibis.udf.scalar.pyarrow  # type: ignore[untyped-decorator]  # of Ibis
 def composed(text: str) -> str:
     """Letters with accents in their composed form, in all engines; DuckDB's own function is
     ``ids.nfc``."""

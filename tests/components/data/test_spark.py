@@ -350,6 +350,7 @@ def test_the_cause_of_ids_that_do_not_match_is_found(session: Any) -> None:
     assert "letters with accents" in found.cause
 
 
+@pytest.mark.slow
 def test_no_interactions_are_refused_in_the_same_words(
     tmp_path: Path, settings: Settings, session: Any
 ) -> None:
