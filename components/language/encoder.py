@@ -176,7 +176,8 @@ def whitening(vectors: FloatArray) -> torch.nn.Linear:
     result is scaled so that a vector has a length of about one.
     """
     centre = vectors.mean(axis=0, dtype=np.float64)
-    _, scale, axes = np.linalg.svd(vectors - centre, full_matrices=False)
+    # R of QR has the singular values and right vectors of the whole; the left ones are not needed.
+    _, scale, axes = np.linalg.svd(np.linalg.qr(vectors - centre, mode="r"), full_matrices=False)
     used = scale > 1e-3 * max(scale[0], 1e-12)
     weight = np.zeros((vectors.shape[1],) * 2)
     weight[: used.sum()] = axes[used] / scale[used, None] * np.sqrt(len(vectors) / used.sum())

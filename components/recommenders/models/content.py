@@ -22,7 +22,8 @@ def whitening(vectors: FloatArray) -> tuple[FloatArray, FloatArray]:
     """
     mean = vectors.mean(axis=0)
     centred = (vectors - mean).astype(np.float64)
-    _, scale, right = np.linalg.svd(centred, full_matrices=False)
+    # R of QR has the singular values and right vectors of the whole; the left ones are not needed.
+    _, scale, right = np.linalg.svd(np.linalg.qr(centred, mode="r"), full_matrices=False)
     kept = scale > 1e-6 * max(scale[0], 1e-12)
     projection = right[kept].T / scale[kept] * np.sqrt(len(vectors))
     return mean.astype(np.float32), projection.astype(np.float32)

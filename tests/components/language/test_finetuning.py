@@ -149,6 +149,20 @@ def test_whitening_makes_coordinates_uncorrelated() -> None:
     assert spread.mean(axis=0) == pytest.approx(0, abs=1e-3)
 
 
+def test_whitening_is_that_of_the_singular_value_decomposition() -> None:
+    random = np.random.default_rng(0)
+    for n in (200, 4):  # also of fewer texts than dimensions
+        vectors = random.normal(size=(n, 6)).astype(np.float32)
+        centred = vectors - vectors.mean(axis=0, dtype=np.float64)
+        _, scale, axes = np.linalg.svd(centred, full_matrices=False)
+        used = scale > 1e-3 * scale[0]
+        expected = axes[used] / scale[used, None] * np.sqrt(n / used.sum())
+        weight = whitening(vectors).weight.detach().numpy()
+        # The sign of an axis is arbitrary, and drops out of the products of vectors.
+        assert weight.T @ weight == pytest.approx(expected.T @ expected, rel=1e-4, abs=1e-4)
+        assert not weight[used.sum() :].any()
+
+
 def test_queries_are_words_of_the_text_in_their_order() -> None:
     queries = made_queries(TEXTS * 5 + ["12", "a red woolly hottie with white hearts"], 3)
     assert queries[-2] == "12"
