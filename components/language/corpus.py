@@ -90,9 +90,12 @@ def distinct(texts: pd.Series, similarity: float) -> BoolArray:
     grams = HashingVectorizer(analyzer=shingles, n_features=2**20, alternate_sign=False)
     pairs = _candidate_pairs(normal.iloc[rows], grams)
     for start in progress(range(0, len(pairs), _BLOCK), desc="near duplicates", unit="block"):
-        first, second = rows[pairs[start : start + _BLOCK].T]
-        cosine = grams.transform(normal.iloc[first]).multiply(grams.transform(normal.iloc[second]))
-        keep[second[np.asarray(cosine.sum(axis=1)).ravel() >= similarity]] = False
+        block = rows[pairs[start : start + _BLOCK]]
+        texts_of, place = np.unique(block, return_inverse=True)
+        counts = grams.transform(normal.iloc[texts_of])  # a text is in several pairs
+        first, second = place.reshape(block.shape).T
+        cosine = np.asarray(counts[first].multiply(counts[second]).sum(axis=1)).ravel()
+        keep[block[cosine >= similarity, 1]] = False
     return keep
 
 
@@ -194,12 +197,7 @@ def _tokenised(
     starts_word = starts_of_words(tokenizer)
     for start in progress(range(0, len(sentences), _BLOCK), desc="tokens", unit="block"):
         texts = sentences.iloc[start : start + _BLOCK].tolist()
-        encoded = tokenizer(
-            texts,
-            add_special_tokens=False,
-            return_attention_mask=False,
-            return_offsets_mapping=True,
-        )
+        encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)
         ids = encoded["input_ids"]
         flat = np.fromiter((token for one in ids for token in one), dtype=np.int32)
         lengths = np.array([len(one) for one in ids], dtype=np.int64)
@@ -207,7 +205,7 @@ def _tokenised(
         for row, text in enumerate(texts):
             if has_unspaced(text):
                 inside = slice(offsets[row], offsets[row + 1])
-                starts[inside] = in_unspaced(text, encoded["offset_mapping"][row], starts[inside])
+                starts[inside] = in_unspaced(text, encoded[row].offsets, starts[inside])
         yield flat, starts, lengths
 
 
