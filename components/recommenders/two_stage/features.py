@@ -101,6 +101,9 @@ class ItemFacts:
             log_price = np.log(np.where(price > 0, price, np.nan)).astype(np.float32)
         codes, names = pd.factorize(catalogue.table["main_category"])
         category = np.where(codes < 0, len(names), codes).astype(np.int64)
+        # Of a loaded model they are read-only. numba compiles for each kind of array: for one here.
+        statistics = statistics.view()
+        statistics.flags.writeable = False
         return cls(statistics, log_price, category, len(names) + 1)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from numba import typeof
 
 from components.data.dataset import DAY, Catalogue, Histories, Interactions
 from components.recommenders.two_stage.attribute_features import (
@@ -47,6 +48,18 @@ def test_statistics_count_all_sales_and_recent_ones(facts: ItemFacts) -> None:
     assert np.expm1(found["log_count_28d"]) == pytest.approx([1, 1, 0, 0])
     assert found["age"] == pytest.approx([100, 10, 40, np.nan], nan_ok=True)
     assert found["last_sale"] == pytest.approx([0, 10, 40, np.nan], nan_ok=True)
+
+
+def test_facts_of_a_fitted_and_of_a_loaded_model_are_of_one_type(facts: ItemFacts) -> None:
+    """numba compiles a function once for each type of its arguments, for seconds."""
+    loaded = facts.statistics.copy()
+    loaded.flags.writeable = False
+    table = pd.DataFrame({"price": [1.0] * 4, "main_category": ["a"] * 4})
+    fitted = facts.statistics.copy()
+    made = [ItemFacts.of(Catalogue(table), one).statistics for one in (fitted, loaded)]
+    assert typeof(made[0]) == typeof(made[1])
+    assert np.array_equal(made[0], fitted, equal_nan=True)
+    assert fitted.flags.writeable
 
 
 def test_statistics_count_events_by_their_weights() -> None:
