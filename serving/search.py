@@ -19,6 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.data.attributes import kind_of
 from components.data.dataset import item_text
+from components.data.item_table import joined_lists
 from components.language.meaning import Meaning
 from components.words.analyser import Words
 from components.words.segmentation import letters
@@ -199,5 +200,4 @@ def _texts(table: pd.DataFrame, attributes: Sequence[str]) -> tuple[pd.Series, p
     titles = table["title"].fillna("").astype(str)
     columns = [name for name in ("brand", "description", *attributes) if name in table]
     rest = [table[name].fillna("").astype(str) for name in columns]
-    categories = table["categories"].map(lambda names: " ".join(names) if names is not None else "")
-    return titles.str.cat([*rest, categories], sep=" "), titles
+    return titles.str.cat([*rest, joined_lists(table["categories"])], sep=" "), titles

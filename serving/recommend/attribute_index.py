@@ -13,11 +13,14 @@ from datetime import datetime
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from components.arrays import RealArray
+from components.arrays import IntArray, RealArray
 from components.data.attribute_codes import DAY, numbers_of
 from components.data.attributes import column_of, kind_of
+from components.data.item_table import arrow_column
 from components.settings import AttributeType
 from serving.filters.conditions import Bound
 from serving.recommend.types import Mask
@@ -54,9 +57,7 @@ class ValueIndex:
         return cls._grouped(items, codes, values)
 
     @classmethod
-    def _grouped(
-        cls, items: Items, codes: NDArray[np.int64], spellings: Sequence[str]
-    ) -> ValueIndex:
+    def _grouped(cls, items: Items, codes: IntArray, spellings: Sequence[str]) -> ValueIndex:
         """Return the index of entries: items, and numbers of their values in ``spellings``."""
         folded, names = pd.factorize(
             np.array([one.casefold() for one in spellings], dtype=object), sort=True
@@ -127,12 +128,17 @@ class NumberIndex:
         return self.items[first:last]
 
 
-def _entries(column: pd.Series, items: Items) -> tuple[Items, NDArray[np.int64], Sequence[str]]:
+def _entries(column: pd.Series, items: Items) -> tuple[Items, NDArray[np.int32], Sequence[str]]:
     """Return items and numbers of their values, one an entry, and the values."""
-    single = column.set_axis(pd.RangeIndex(len(column))).explode()
-    codes, values = pd.factorize(single.to_numpy(dtype=object))
-    known = codes >= 0
-    return items[single.index.to_numpy()[known]], codes[known], values.tolist()
+    arrow = arrow_column(column)
+    row = items
+    if pa.types.is_list(arrow.type):
+        lengths = pc.fill_null(pc.list_value_length(arrow), 0).to_numpy()
+        row, arrow = np.repeat(items, lengths), pc.list_flatten(arrow)
+    encoded = arrow.dictionary_encode().combine_chunks()
+    known = np.asarray(encoded.indices.is_valid())
+    codes = pc.fill_null(encoded.indices, 0).to_numpy()
+    return row[known], codes[known], encoded.dictionary.to_pylist()
 
 
 class AttributeIndex:

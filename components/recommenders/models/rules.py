@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.arrays import AnyArray, BoolArray, FloatArray, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
+from components.data.item_table import joined_lists
 from components.recommenders.base import Recommender
 from components.settings import RuleBased as RuleBasedSettings
 from components.words.analyser import Words
@@ -148,7 +149,7 @@ class Items:
         names = [name for name in ("title", "description", "brand") if name in table]
         columns = [table[name].fillna("").astype(str) for name in names]
         if "categories" in table:
-            columns.append(table["categories"].map(lambda n: " ".join(n) if n is not None else ""))
+            columns.append(joined_lists(table["categories"]))
         # In here: the import takes a second, and few processes need it.
         from sklearn.feature_extraction.text import CountVectorizer
 
@@ -169,16 +170,14 @@ class Items:
             if "available" in table
             else np.ones(self.n, dtype=bool)
         )
-        self._brands = (
-            table["brand"].fillna("").astype(str).str.casefold().to_numpy()
-            if "brand" in table
-            else np.full(self.n, "")
-        )
+        brands = table["brand"] if "brand" in table else pd.Series("", index=table.index)
+        numbers, self._brand_names = pd.factorize(brands.fillna("").astype(str).str.casefold())
+        self._brands = numbers.astype(np.int32)
         self._categories: dict[str, IntArray] = {}
         if "categories" in table:
             names = table["categories"].reset_index(drop=True).explode().dropna().astype(str)
             by_name = names.groupby(names.str.casefold()).groups
-            self._categories = {name: codes.to_numpy() for name, codes in by_name.items()}
+            self._categories = {name: codes.to_numpy(np.int32) for name, codes in by_name.items()}
 
     def knows(self, word: str) -> bool:
         """Return whether some product's text has the word, in any form of it."""
@@ -252,7 +251,7 @@ class Items:
         if which.category is not None:
             mask &= self.category(which.category)
         if which.brand is not None:
-            mask &= self._brands == which.brand.casefold()
+            mask &= np.asarray(self._brand_names == which.brand.casefold())[self._brands]
         if which.min_price is not None:
             mask &= self.price >= which.min_price
         if which.max_price is not None:
