@@ -16,11 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from components.data.item_table import arrow_column
+from components.data.item_table import READ, arrow_column, each_text
 from components.recommenders.base import MISSING
 
-READ = 8192
-"""Entries that an iteration has as Python strings at once."""
 MANY = 1_000
 """Ids from which on codes are sought together."""
 LATELY = 65_536
@@ -64,8 +62,7 @@ class Texts(Sequence[str]):
         return str(characters[offsets[row] : offsets[row + 1]], "utf-8")
 
     def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self), READ):
-            yield from self._arrow.slice(start, READ).to_pylist()
+        yield from each_text(self._arrow)
 
     def distinct(self) -> list[str]:
         """Return each text once."""

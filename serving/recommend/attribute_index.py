@@ -13,14 +13,12 @@ from datetime import datetime
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from components.arrays import IntArray, RealArray
 from components.data.attribute_codes import DAY, numbers_of
 from components.data.attributes import column_of, kind_of
-from components.data.item_table import arrow_column
+from components.data.item_table import entries
 from components.settings import AttributeType
 from serving.filters.conditions import Bound
 from serving.recommend.types import Mask
@@ -53,8 +51,7 @@ class ValueIndex:
         >>> index.labels, index.items_of("OAK").tolist()
         (['ash', 'Oak'], [0, 1, 3])
         """
-        items, codes, values = _entries(column, np.arange(len(column), dtype=np.int32))
-        return cls._grouped(items, codes, values)
+        return cls._grouped(*entries(column))
 
     @classmethod
     def _grouped(cls, items: Items, codes: IntArray, spellings: Sequence[str]) -> ValueIndex:
@@ -78,7 +75,8 @@ class ValueIndex:
         """Return the index after the items ``codes`` changed or were added; column: the new one."""
         values = np.repeat(np.arange(len(self.labels)), np.diff(self.starts))
         stays = ~np.isin(self.items, codes)
-        items, found, spellings = _entries(column.iloc[codes], codes.astype(np.int32))
+        rows, found, spellings = entries(column.iloc[codes])
+        items = codes[rows].astype(np.int32)
         return self._grouped(
             np.concatenate([self.items[stays], items]),
             np.concatenate([values[stays], found + len(self.labels)]),
@@ -126,19 +124,6 @@ class NumberIndex:
         if high is not None:
             last = int(np.searchsorted(self.numbers, width(_comparable(high)), "right"))
         return self.items[first:last]
-
-
-def _entries(column: pd.Series, items: Items) -> tuple[Items, NDArray[np.int32], Sequence[str]]:
-    """Return items and numbers of their values, one an entry, and the values."""
-    arrow = arrow_column(column)
-    row = items
-    if pa.types.is_list(arrow.type):
-        lengths = pc.fill_null(pc.list_value_length(arrow), 0).to_numpy()
-        row, arrow = np.repeat(items, lengths), pc.list_flatten(arrow)
-    encoded = arrow.dictionary_encode().combine_chunks()
-    known = np.asarray(encoded.indices.is_valid())
-    codes = pc.fill_null(encoded.indices, 0).to_numpy()
-    return row[known], codes[known], encoded.dictionary.to_pylist()
 
 
 class AttributeIndex:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from components.data.attributes import as_json, kind_of, name_of
 from components.data.dataset import Histories
+from components.data.item_table import rows_by_text
 from components.recommenders.shelves.statistics import FOLDER as SHELVES
 from components.recommenders.shelves.statistics import ShelfStatistics
 from components.recommenders.two_stage.features import ITEM_STATISTICS
@@ -30,7 +31,7 @@ from serving.columns import Ids, Lists, Texts
 from serving.fields import LONGEST_TEXT, LONGEST_VALUE, MOST_VALUES
 from serving.filters.conditions import All
 from serving.profiles.history import History, stack
-from serving.recommend.attribute_index import AttributeIndex, ValueIndex
+from serving.recommend.attribute_index import AttributeIndex
 from serving.recommend.attribute_reasons import AttributeReasons
 from serving.recommend.explanations import Explanations
 from serving.recommend.fallbacks import HOLDOUT, Fallbacks
@@ -105,7 +106,7 @@ class Engine:
         ]
         self.categories = Lists(table["categories"])
         if before is None:
-            self._category_items = _inverted(table["categories"])
+            self._category_items = rows_by_text(table["categories"])
         else:
             self._category_items = dict(before._category_items)
             self._move(before, [] if changed is None else changed.tolist())
@@ -380,12 +381,6 @@ def _brief(value: float | str | list[str] | None, longest: int) -> float | str |
     if isinstance(value, list):
         return [one for one in value if len(one) <= longest][:MOST_VALUES] or None
     return None if isinstance(value, str) and len(value) > longest else value
-
-
-def _inverted(column: pd.Series) -> dict[str, NDArray[np.int32]]:
-    """Return casefolded value → item codes. column: lists of texts."""
-    index = ValueIndex.of(column)
-    return {name: index.items_of(name) for name in index.places}
 
 
 def _top(scores: NDArray[Any], n: int) -> NDArray[np.int64]:
