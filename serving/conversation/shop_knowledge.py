@@ -10,6 +10,7 @@ from components.recommenders.base import ExplainsByRules
 from components.recommenders.models.rules import Found, Items, Request, Rules, satisfy
 from serving.columns import Hashes
 from serving.conversation.dialogue_state import ConversationState, alternatives
+from serving.memory import release_unused_memory
 from serving.recommend.engine import Engine
 from serving.recommend.types import Filters, Mask
 
@@ -47,7 +48,9 @@ class ShopKnowledge:
         It takes seconds for a million products, so a changed product does not wait for it: the
         first message after the change does.
         """
-        return Items(self.engine.model.catalogue.table)
+        found = Items(self.engine.model.catalogue.table)
+        release_unused_memory()
+        return found
 
     def knows(self, word: str) -> bool:
         """Return whether some product has the word."""
