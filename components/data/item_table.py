@@ -93,7 +93,7 @@ def arrow_column(column: pd.Series) -> pa.ChunkedArray:
         found = pa.array(column.array)
     else:
         cells = column.astype(object).where(column.notna(), None)
-        if all(cell is None or not pd.api.types.is_scalar(cell) for cell in cells):
+        if not all(map(pd.api.types.is_scalar, cells)):
             found = pa.array(cells, TEXTS.pyarrow_dtype)
         else:
             texts = [None if cell is None else str(cell) for cell in cells]

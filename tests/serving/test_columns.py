@@ -40,6 +40,12 @@ def test_texts_of_several_chunks_are_those_of_a_list() -> None:
             texts[outside]
 
 
+def test_a_column_without_a_value_is_texts_and_lists() -> None:
+    nothing = pd.Series([None, None], dtype=object)
+    assert (list(Texts(nothing)), list(Lists(nothing))) == (["", ""], [[], []])
+    assert (rows_by_text(nothing), joined_texts([nothing]).to_list()) == ({}, ["", ""])
+
+
 def test_ids_have_the_codes_that_pandas_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "LATELY", 50)
     known = [f"p{n}" for n in np.random.default_rng(0).permutation(5_000)]
