@@ -30,6 +30,7 @@ import pandas as pd
 import psutil
 
 from components.credentials import Credential
+from components.data.item_table import read_item_table
 from components.settings import load_settings
 from serving.api.auth import Auth, Keys
 from serving.backend import Backend
@@ -46,7 +47,7 @@ MB = 1024**2
 
 def make_histories(root: Path, file: Path, users: int) -> int:
     """Write histories of synthetic customers; return the number of events."""
-    items = pd.read_parquet(root / "models/hybrid/items.parquet")["item_id"].to_numpy()
+    items = read_item_table(root / "models/hybrid")["item_id"].to_numpy()
     draw = np.random.default_rng(0)
     lengths = draw.geometric(1 / 20, users)
     n = int(lengths.sum())

@@ -43,6 +43,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from components.data.item_table import read_item_table
 from components.data.profiles import profiles_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -161,7 +162,7 @@ def kinds(folder: Path, n: int, seed: int = 0) -> dict[str, Stream]:
     file = profiles_file(folder.parents[1], folder)
     users = pd.read_parquet(file, columns=["user_id"])["user_id"]
     by_activity = users.value_counts().index.to_numpy()
-    items = pd.read_parquet(folder / "items.parquet", columns=["item_id"])["item_id"].to_numpy()
+    items = read_item_table(folder)["item_id"].to_numpy()
 
     def page(**asker: Any) -> list[Any]:
         return ["POST", "/recommend", {"k": 10, **asker}]
@@ -328,7 +329,7 @@ def main() -> None:
                 make(source, arguments.products)
         (root / "models").symlink_to((source / "models").resolve())
         shutil.copy(REPOSITORY / "params.yaml", root / "params.yaml")
-        items = len(pd.read_parquet(root / "models/hybrid/items.parquet", columns=["item_id"]))
+        items = len(read_item_table(root / "models/hybrid"))
         table, facts = measure(root, arguments.seconds)
     text = report(arguments.catalogue, items, table, facts)
     RESULTS.mkdir(exist_ok=True)

@@ -19,6 +19,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from components.data.attributes import kind_of
 from components.data.dataset import item_text
+from components.data.item_table import each_text, joined_texts
 from components.language.meaning import Meaning
 from components.words.analyser import Words
 from components.words.segmentation import letters
@@ -51,7 +52,9 @@ class Search:
         self._words = _Index.of(
             TfidfVectorizer(sublinear_tf=True, analyzer=list, dtype=np.float32), self._terms(texts)
         )
-        self._letters = _Index.of(TfidfVectorizer(analyzer=letters, dtype=np.float32), titles)
+        self._letters = _Index.of(
+            TfidfVectorizer(analyzer=letters, dtype=np.float32), each_text(titles)
+        )
         self.encoder = encoder
         self._meaning: Meaning | None = None
         if encoder is not None and vectors is not None:
@@ -74,13 +77,13 @@ class Search:
         search = copy.copy(self)
         texts, titles = _texts(table.iloc[codes], self._attributes)
         search._words = self._words.extended(len(table), codes, [*self._terms(texts)])
-        search._letters = self._letters.extended(len(table), codes, titles)
+        search._letters = self._letters.extended(len(table), codes, [*each_text(titles)])
         if self._meaning is not None and vectors is not None:
             search._meaning = self._meaning.extended(codes, np.asarray(vectors))
         return search
 
     def _terms(self, texts: pd.Series) -> Iterable[list[str]]:
-        return self._analyser.of_texts(texts, for_search=True)
+        return self._analyser.of_texts(each_text(texts), for_search=True)
 
     def find(
         self,
@@ -196,8 +199,6 @@ class _Index:
 
 def _texts(table: pd.DataFrame, attributes: Sequence[str]) -> tuple[pd.Series, pd.Series]:
     """Return the searched text of each product, and its title alone."""
-    titles = table["title"].fillna("").astype(str)
     columns = [name for name in ("brand", "description", *attributes) if name in table]
-    rest = [table[name].fillna("").astype(str) for name in columns]
-    categories = table["categories"].map(lambda names: " ".join(names) if names is not None else "")
-    return titles.str.cat([*rest, categories], sep=" "), titles
+    searched = joined_texts([table[name] for name in ("title", *columns, "categories")])
+    return searched, table["title"]

@@ -417,7 +417,8 @@ def item_text(table: pd.DataFrame) -> list[str]:
     """Return the text of each product: title, brand, the shop's categories, description, and
     attributes of the type text."""
     own = category_texts(table)
-    columns = [table["title"], table["brand"].fillna(""), own, table["description"].fillna("")]
+    columns = [table[name].fillna("") for name in ("title", "brand")]
+    columns += [own, table["description"].fillna("")]
     columns += attribute_texts(table)
     parts = pd.concat(columns, axis=1).to_numpy()
     return [". ".join(part for part in row if part).lower() for row in parts]

@@ -94,9 +94,11 @@ class Words:
             self._japanese = None
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Self:
+    def of(cls, texts: Iterable[str] | pd.Series) -> Self:
         """Return the analyser of a catalogue with these texts; of English if none tells."""
-        series = pd.Series(list(texts), dtype=object)
+        series: pd.Series = texts
+        if not isinstance(texts, pd.Series):
+            series = pd.Series(list(texts), dtype=object)
         found = shares(catalogue_languages(series[series != ""].reset_index(drop=True)))
         return cls({code: share for code, share in found.items() if share >= LEAST_SHARE})
 

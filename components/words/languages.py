@@ -80,7 +80,7 @@ def catalogue_languages(texts: pd.Series) -> TextArray:
     characters alone are Japanese where more titles have kana.
     """
     places = np.linspace(0, len(texts) - 1, min(len(texts), TEXTS_READ))
-    texts = texts.iloc[places.astype(np.int64)]
+    texts = texts.iloc[places.astype(np.int64)].astype(object)
     languages = languages_of(texts)
     unclear = np.flatnonzero(languages == UNDETERMINED)
     groups = np.arange(len(unclear)) // _TOGETHER

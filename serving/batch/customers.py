@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,6 +24,7 @@ from components.data.attribute_codes import Vocabulary
 from components.data.attributes import as_json, column_of
 from components.data.profiles import attributes_file
 from components.settings import AttributeType
+from serving.columns import Ids
 from serving.events.database import Database
 from serving.events.tables import EVENTS
 from serving.events.user_table import read_users
@@ -94,7 +94,7 @@ class Histories:
         ValueError: a customer's rows are not together, or the file is damaged.
     """
 
-    def __init__(self, file: Path | None, items: pd.Index, vocabulary: Vocabulary) -> None:
+    def __init__(self, file: Path | None, items: Ids, vocabulary: Vocabulary) -> None:
         self.end = 0
         self._items = items
         self._vocabulary = vocabulary
@@ -117,7 +117,7 @@ class Histories:
     def _scan(self, runs: list[pa.Array], starts: list[NDArray[np.int64]]) -> None:
         """Append the customers, and the first row of each."""
         assert self._file is not None
-        known = pa.array(self._items, pa.string())
+        known = pa.array(self._items, pa.large_string())
         row, last = 0, None
         columns = ["user_id", "item_id", "timestamp"]
         for batch in self._file.iter_batches(ROWS_PER_READ, columns=columns):
@@ -130,7 +130,9 @@ class Histories:
             runs.append(users.take(pa.array(first)))
             starts.append(first + row)
             row += len(batch)
-            times = batch["timestamp"].filter(pc.is_in(batch["item_id"].cast(pa.string()), known))
+            times = batch["timestamp"].filter(
+                pc.is_in(batch["item_id"].cast(pa.large_string()), known)
+            )
             newest = pc.max(times.cast(pa.timestamp("s", "UTC"), safe=False)).cast(pa.int64())
             self.end = max(self.end, newest.as_py() or 0)
 

@@ -8,7 +8,9 @@ from functools import cached_property
 
 from components.recommenders.base import ExplainsByRules
 from components.recommenders.models.rules import Found, Items, Request, Rules, satisfy
+from serving.columns import Hashes
 from serving.conversation.dialogue_state import ConversationState, alternatives
+from serving.memory import release_unused_memory
 from serving.recommend.engine import Engine
 from serving.recommend.types import Filters, Mask
 
@@ -16,6 +18,11 @@ LONGEST_TITLE = 16
 """Words of a title that are looked for in a message."""
 _TITLE_WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
 """A word of a title; each Chinese character, since no blank separates it from what is before."""
+
+
+def _plain(title: str) -> str:
+    """Return the words of a title, in small letters."""
+    return " ".join(_TITLE_WORD.findall(title.casefold())[:LONGEST_TITLE])
 
 
 class ShopKnowledge:
@@ -31,7 +38,7 @@ class ShopKnowledge:
         self.rule_based = next((one for one in models if isinstance(one, ExplainsByRules)), None)
         self.rules: Rules = self.rule_based.rules if self.rule_based else Rules()
         self.needs_by_word = {word: need.name for need in self.rules.needs for word in need.said_as}
-        currencies = {currency for currency in engine.currencies if currency}
+        currencies = {currency for currency in engine.currencies.distinct() if currency}
         self.currency = currencies.pop() if len(currencies) == 1 else None
 
     @cached_property
@@ -41,7 +48,9 @@ class ShopKnowledge:
         It takes seconds for a million products, so a changed product does not wait for it: the
         first message after the change does.
         """
-        return Items(self.engine.model.catalogue.table)
+        found = Items(self.engine.model.catalogue.table)
+        release_unused_memory()
+        return found
 
     def knows(self, word: str) -> bool:
         """Return whether some product has the word."""
@@ -56,16 +65,17 @@ class ShopKnowledge:
         return self.items.nearest(word)
 
     @cached_property
-    def _codes_by_title(self) -> dict[str, list[int]]:
-        """The titles of two words and more, in plain form → item codes."""
-        found: dict[str, list[int]] = {}
-        for code, title in enumerate(self.engine.titles):
-            if not self.engine.listed[code]:
-                continue
-            words = _TITLE_WORD.findall(title.casefold())
-            if len(words) > 1:
-                found.setdefault(" ".join(words[:LONGEST_TITLE]), []).append(code)
-        return found
+    def _titles(self) -> Hashes:
+        """Where the titles are, in plain form; hashes, since each may be another text."""
+        return Hashes(map(_plain, self.engine.titles), self.engine.n_items)
+
+    def _titled(self, plain: str) -> list[int]:
+        """Return the codes of the products with a title of two words or more, in plain form."""
+        if " " not in plain:
+            return []
+        listed, titles = self.engine.listed, self.engine.titles
+        places = self._titles.places(plain)
+        return [code for code in places if listed[code] and _plain(titles[code]) == plain]
 
     def without_titles(self, text: str, stand_in: str) -> tuple[str, list[str]]:
         """Return a text with ``stand_in`` for each title of the catalogue in it, and the ids of
@@ -75,7 +85,7 @@ class ShopKnowledge:
         while start < len(words):
             for stop in range(min(len(words), start + LONGEST_TITLE), start + 1, -1):
                 said = " ".join(word[0].casefold() for word in words[start:stop])
-                codes = self._codes_by_title.get(said)
+                codes = self._titled(said)
                 if codes:
                     best = max(codes, key=lambda code: bool(self.engine.available[code]))
                     items.append(self.engine.ids[best])

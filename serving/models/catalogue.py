@@ -15,12 +15,16 @@ import pandas as pd
 
 from components.data.attributes import attribute_columns, kind_of, name_of
 from components.data.dataset import Catalogue
+from components.data.item_table import TEXT, TEXTS, with_rows, with_values
 from components.recommenders.two_stage.hybrid import Hybrid
+from serving.columns import Ids
 from serving.recommend.engine import DELETED, Engine
 
+ADDRESSES = ("image", "url")
+"""Fields that models of earlier versions do not have."""
 FIELDS = (
     *("title", "description", "brand", "categories", "price", "currency", "available"),
-    *("image", "url"),
+    *ADDRESSES,
 )
 
 
@@ -28,15 +32,19 @@ def overlaid(
     model: Hybrid,
     rows: Sequence[dict[str, Any]],
     vectors_of: Callable[[pd.DataFrame], np.ndarray] | None,
+    ids: Ids | None = None,
 ) -> Hybrid:
     """Return ``model`` with the changes of ``rows`` (as ``read_items``) and its new products.
 
     vectors_of: new products' table → float32 (products, width), in the space of the model's
-    vectors. A new product without a title is left out, and so is a deleted one. A known product
-    keeps its place among the texts even if its title changed: its vector was trained.
+    vectors. ids: of the model's products; None: they are read. A new product without a title is
+    left out, and so is a deleted one. A known product keeps its place among the texts even if its
+    title changed: its vector was trained.
     """
     old = model.catalogue.table
-    place = pd.Index(old["item_id"].astype(str)).get_indexer([row["item_id"] for row in rows])
+    if ids is None:
+        ids = Ids(old["item_id"])
+    place = ids.get_indexer([row["item_id"] for row in rows]).tolist()
     changed = {at: row for at, row in zip(place, rows, strict=True) if at >= 0}
     fresh = [
         row
@@ -52,12 +60,11 @@ def overlaid(
         }
         if name == "categories":
             values |= {at: [] for at, row in changed.items() if row["deleted"]}
-        if values:
-            table[name] = _with_values(_column(table, name), values)
-            if name == "categories":
-                table["main_category"] = table[name].map(
-                    lambda names: names[-1] if names is not None and len(names) else None
-                )
+        if values or (name in ADDRESSES and name not in table):
+            table[name] = with_values(_column(table, name), values)
+        if name == "categories" and values and "main_category" in table:
+            last = {at: names[-1] if names else None for at, names in values.items()}
+            table["main_category"] = with_values(table["main_category"], last)
     attributes = attribute_columns(old.columns)
     for column in attributes:
         name = name_of(column)
@@ -67,8 +74,7 @@ def overlaid(
             if name in (row["attributes"] or ()) or "attributes" in (row["cleared"] or ())
         }
         if values:
-            cells = pd.Series(_with_values(table[column].astype(object), values))
-            table[column] = _typed(column, cells).to_numpy()
+            table[column] = _with_attributes(table[column], values)
     gone = np.zeros(len(table), dtype=bool)
     gone[[at for at, row in changed.items() if row["deleted"]]] = True
     table[DELETED] = gone
@@ -94,9 +100,11 @@ def overlaid(
     for column in attributes:
         cells = [(row["attributes"] or {}).get(name_of(column)) for row in fresh]
         new[column] = _typed(column, pd.Series(cells, dtype=object))
+    if "categories_set" in table:
+        new["categories_set"] = False
     vectors = model.catalogue.vectors
     if fresh:
-        table = pd.concat([table, new], ignore_index=True)
+        table = with_rows(table, new)
         if vectors is not None:
             assert vectors_of is not None
             vectors = np.vstack([vectors, vectors_of(new)])
@@ -104,18 +112,19 @@ def overlaid(
 
 
 def _column(table: pd.DataFrame, name: str) -> pd.Series:
-    """Return a column of the catalogue; models of earlier versions have no image and no url."""
+    """Return a column of the catalogue, without values where the table has none."""
     if name not in table:
-        return pd.Series(None, index=table.index, dtype=object)
+        dtype = TEXT if name in ADDRESSES else object
+        return pd.Series(None, index=table.index, dtype=dtype)
     return table[name].astype(object) if name == "available" else table[name]
 
 
-def _with_values(column: pd.Series, values: Mapping[int, Any]) -> np.ndarray:
-    """Return the column's values with those of ``values`` at their places; None: no value."""
-    cells = column.reset_index(drop=True).copy()
-    cells.iloc[list(values)] = pd.Series([*values.values()], dtype=column.dtype).to_numpy()
-    found: np.ndarray = cells.to_numpy()
-    return found
+def _with_attributes(column: pd.Series, values: Mapping[int, Any]) -> pd.Series:
+    """Return an attribute's column with the values of requests at some rows."""
+    if column.dtype in (TEXT, TEXTS):
+        return with_values(column, values)
+    cells = with_values(column.astype(object), values)
+    return _typed(str(column.name), cells)
 
 
 def _typed(column: str, cells: pd.Series) -> pd.Series:
@@ -134,8 +143,8 @@ def overlaid_engine(
     vectors_of: Callable[[pd.DataFrame], np.ndarray] | None,
 ) -> tuple[Engine, np.ndarray]:
     """Return the engine over ``overlaid``, and the codes of the products added or changed."""
-    model = overlaid(trained.model, rows, vectors_of)
-    items = pd.Index(model.catalogue.table["item_id"].astype(str))
-    codes = items.get_indexer([row["item_id"] for row in rows])
-    codes = np.sort(codes[codes >= 0])
+    model = overlaid(trained.model, rows, vectors_of, trained.items)
+    table = model.catalogue.table
+    known = trained.items.get_indexer([row["item_id"] for row in rows])
+    codes = np.union1d(known[known >= 0], np.arange(trained.n_items, len(table)))
     return Engine(model, trained.version, trained, codes), codes

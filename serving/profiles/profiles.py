@@ -12,7 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain, repeat
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
@@ -25,10 +25,13 @@ from numpy.typing import NDArray
 
 from components.data.attribute_codes import Vocabulary
 from components.data.event_kinds import EventKinds
+from components.data.item_table import read_texts
 from components.data.profiles import attributes_file
 from components.data.schema import EVENTS
 from components.data.sources.spelling import ItemSpelling
 from components.file_erasure import change_table, profiles_named
+from components.recommenders.base import MISSING
+from serving.columns import Ids
 from serving.events.errors import StoreError
 from serving.events.event_erasure import ErasureSnapshot, last_erasure, read_erasures
 from serving.events.history_reader import CHECK_INTERVAL, Event, newest_events_of
@@ -123,12 +126,14 @@ class BaseProfiles:
     end: seconds since 1970 of the newest event known to the model.
     """
 
-    def __init__(self, frame: pd.DataFrame, items: pd.Index) -> None:
+    def __init__(self, frame: pd.DataFrame, items: Ids) -> None:
         """Index ``frame``, the table of ``components.data.profiles``; ``items``: item ids, position
         = code."""
-        codes = items.get_indexer(frame["item_id"])
+        of_rows, distinct = pd.factorize(frame["item_id"])
+        codes = items.get_indexer(distinct.tolist())[of_rows] if len(frame) else NO_CODES
         known = codes >= 0
-        users, self.users = pd.factorize(frame["user_id"].to_numpy()[known])
+        users, names = pd.factorize(frame["user_id"][known])
+        self.users = Ids(pd.Series(names))
         moments = pd.to_datetime(frame["timestamp"], utc=True).astype("datetime64[s, UTC]")
         times = moments.astype("int64").to_numpy()[known]
         order = np.lexsort((times, users))
@@ -142,13 +147,13 @@ class BaseProfiles:
         self.offsets = np.concatenate([[0], np.cumsum(counts)])
         self.end = int(times.max(initial=0))
         self.attributes = BaseAttributes.empty()
-        self._row = {user: row for row, user in enumerate(self.users)}
+        self._forgotten: set[int] = set()
 
     @classmethod
     def load(
         cls,
         file: str | Path,
-        items: pd.Index,
+        items: Ids,
         erased_at: ErasedAt | None = None,
         vocabulary: Vocabulary | None = None,
     ) -> BaseProfiles:
@@ -159,7 +164,7 @@ class BaseProfiles:
         """
         there = pq.read_schema(file).names
         columns = ["user_id", "item_id", "timestamp", *(name for name in COLUMNS if name in there)]
-        frame = pd.read_parquet(file, columns=columns)
+        frame = read_texts(file, columns)
         if erased_at is not None:
             gone = _erased_rows(frame, erased_at)
             if gone.any():
@@ -173,7 +178,7 @@ class BaseProfiles:
         return made
 
     @classmethod
-    def empty(cls, items: pd.Index, end: int) -> BaseProfiles:
+    def empty(cls, items: Ids, end: int) -> BaseProfiles:
         """Return profiles without users; end: of the model's training data."""
         times = pd.to_datetime([], utc=True)
         made = cls(pd.DataFrame({"user_id": [], "item_id": [], "timestamp": times}), items)
@@ -181,24 +186,27 @@ class BaseProfiles:
         return made
 
     def __len__(self) -> int:
-        return len(self._row)
+        return len(self.users) - len(self._forgotten)
 
     def forget(self, erased_at: ErasedAt) -> None:
         """Remove the erased users from memory."""
         self.attributes.forget(erased_at)
-        moments = {user: _erased(user, erased_at) for user in self._row}
-        for user, moment in moments.items():
+        forgotten = set(self._forgotten)
+        for row, user in enumerate(self.users):
+            moment = None if row in forgotten else _erased(user, erased_at)
             if moment is None:
                 continue
-            row = self._row[user]
             part = slice(self.offsets[row], self.offsets[row + 1])
             if self.events.times[part].max(initial=0) * SECOND > moment:
                 continue  # active again since; ``history`` leaves out the earlier events
-            del self._row[user]
-            self.users[row] = ""
+            forgotten.add(row)
             self.events.items[part] = self.events.times[part] = 0
             for name, array in self.events.optional().items():
                 array[part] = ABSENT[name]
+        if len(forgotten) > len(self._forgotten):
+            named = enumerate(self.users)
+            self._forgotten = forgotten
+            self.users = Ids.of(["" if row in forgotten else user for row, user in named])
 
     @property
     def has_strengths(self) -> bool:
@@ -213,8 +221,10 @@ class BaseProfiles:
         return found
 
     def _part(self, user_id: str | None) -> slice:
-        row = self._row.get(user_id, -1)
-        return slice(0, 0) if row < 0 else slice(self.offsets[row], self.offsets[row + 1])
+        row = MISSING if user_id is None else self.users.code(user_id)
+        if row == MISSING or row in self._forgotten:
+            return slice(0, 0)
+        return slice(self.offsets[row], self.offsets[row + 1])
 
 
 MOST_EXCLUDED = 5_000
@@ -532,7 +542,7 @@ class Profiles:
         self,
         base: PastHistories,
         live: LiveProfiles,
-        items: pd.Index,
+        items: Ids,
         max_history: int,
         spelling: ItemSpelling = ItemSpelling([]),
     ) -> None:
@@ -541,16 +551,15 @@ class Profiles:
         self.max_history = max_history
         self.spelling = spelling
         self._items = items
-        self._code = {item: code for code, item in enumerate(items)}
 
     def code(self, item_id: str) -> int:
         """Return the item's code, -1 when the model does not know it, however it is spelled."""
-        found = self._code.get(item_id, -1)
-        return found if found >= 0 else self._code_of_spelling(item_id)
+        found = self._items.code(item_id)
+        return found if found != MISSING else self._code_of_spelling(item_id)
 
     def codes(self, item_ids: Sequence[str]) -> NDArray[np.int32]:
         """Return int32 (n,): as ``code``."""
-        codes = np.fromiter(map(self._code.get, item_ids, repeat(-1)), np.int32, len(item_ids))
+        codes = self._items.get_indexer(item_ids)
         for at in np.flatnonzero(codes < 0).tolist():
             codes[at] = self._code_of_spelling(item_ids[at])
         return codes
@@ -562,8 +571,8 @@ class Profiles:
         return found
 
     def _code_of_spelling(self, item_id: str) -> int:
-        spellings = self.spelling.spellings(item_id)
-        return next((self._code[one] for one in spellings if one in self._code), -1)
+        codes = map(self._items.code, self.spelling.spellings(item_id))
+        return next((code for code in codes if code != MISSING), MISSING)
 
     def past(self, user_id: str | None) -> Events:
         """Return a user's events in the training data."""

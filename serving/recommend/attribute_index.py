@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.arrays import RealArray
+from components.arrays import IntArray, RealArray
 from components.data.attribute_codes import DAY, numbers_of
 from components.data.attributes import column_of, kind_of
+from components.data.item_table import entries
 from components.settings import AttributeType
 from serving.filters.conditions import Bound
 from serving.recommend.types import Mask
@@ -50,13 +51,10 @@ class ValueIndex:
         >>> index.labels, index.items_of("OAK").tolist()
         (['ash', 'Oak'], [0, 1, 3])
         """
-        items, codes, values = _entries(column, np.arange(len(column), dtype=np.int32))
-        return cls._grouped(items, codes, values)
+        return cls._grouped(*entries(column))
 
     @classmethod
-    def _grouped(
-        cls, items: Items, codes: NDArray[np.int64], spellings: Sequence[str]
-    ) -> ValueIndex:
+    def _grouped(cls, items: Items, codes: IntArray, spellings: Sequence[str]) -> ValueIndex:
         """Return the index of entries: items, and numbers of their values in ``spellings``."""
         folded, names = pd.factorize(
             np.array([one.casefold() for one in spellings], dtype=object), sort=True
@@ -77,7 +75,8 @@ class ValueIndex:
         """Return the index after the items ``codes`` changed or were added; column: the new one."""
         values = np.repeat(np.arange(len(self.labels)), np.diff(self.starts))
         stays = ~np.isin(self.items, codes)
-        items, found, spellings = _entries(column.iloc[codes], codes.astype(np.int32))
+        rows, found, spellings = entries(column.iloc[codes])
+        items = codes[rows].astype(np.int32)
         return self._grouped(
             np.concatenate([self.items[stays], items]),
             np.concatenate([values[stays], found + len(self.labels)]),
@@ -125,14 +124,6 @@ class NumberIndex:
         if high is not None:
             last = int(np.searchsorted(self.numbers, width(_comparable(high)), "right"))
         return self.items[first:last]
-
-
-def _entries(column: pd.Series, items: Items) -> tuple[Items, NDArray[np.int64], Sequence[str]]:
-    """Return items and numbers of their values, one an entry, and the values."""
-    single = column.set_axis(pd.RangeIndex(len(column))).explode()
-    codes, values = pd.factorize(single.to_numpy(dtype=object))
-    known = codes >= 0
-    return items[single.index.to_numpy()[known]], codes[known], values.tolist()
 
 
 class AttributeIndex:

@@ -27,8 +27,12 @@ class BusinessRules:
     def __init__(self, settings: Rules, table: pd.DataFrame, vectors: NDArray[Any] | None) -> None:
         self.settings = settings
         self.vectors = vectors
-        self.category = group_codes(table["main_category"]) if "main_category" in table else None
-        self.brand = group_codes(table["brand"]) if "brand" in table else None
+        # Only where a rule needs them: they take 8 bytes of each product.
+        by_category = settings.max_per_category or settings.diversity
+        has_category = by_category and "main_category" in table
+        self.category = group_codes(table["main_category"]) if has_category else None
+        has_brand = settings.max_per_brand and "brand" in table
+        self.brand = group_codes(table["brand"]) if has_brand else None
         self._boosts = [
             (boost.until, boost.weight, _boosted(boost, table)) for boost in settings.boosts
         ]
@@ -115,26 +119,26 @@ class BusinessRules:
         return ((own[:, None] == own) & (own[:, None] >= 0)).astype(np.float64)
 
 
-def group_codes(column: pd.Series) -> NDArray[np.int64]:
-    """Return int64 (items,): one number for each value, -1 where there is none (never capped)."""
-    return pd.factorize(column.replace("", None))[0]
+def group_codes(column: pd.Series) -> NDArray[np.int32]:
+    """Return int32 (items,): one number for each value, -1 where there is none (never capped)."""
+    return pd.factorize(column.replace("", None))[0].astype(np.int32)
 
 
 def _boosted(boost: Boost, table: pd.DataFrame) -> NDArray[np.bool_]:
     """Return bool (items,): the products that a boost names, by any of its conditions."""
-    mask = table["item_id"].isin(boost.items).to_numpy()
+    mask = table["item_id"].isin(boost.items).to_numpy(dtype=bool)
     if boost.category is not None:
         wanted = boost.category.casefold()
         exploded = table["categories"].reset_index(drop=True).explode().dropna()
         hit = exploded.astype(str).str.casefold() == wanted
-        mask[exploded.index[hit].to_numpy()] = True
+        mask[exploded.index[hit.to_numpy(dtype=bool)].to_numpy()] = True
     if boost.brand is not None:
         wanted = boost.brand.casefold()
-        mask |= (table["brand"].fillna("").str.casefold() == wanted).to_numpy()
+        mask |= (table["brand"].fillna("").str.casefold() == wanted).to_numpy(dtype=bool)
     return mask
 
 
-def _within(groups: NDArray[np.int64], keep: NDArray[np.bool_], cap: int) -> NDArray[np.bool_]:
+def _within(groups: NDArray[np.int32], keep: NDArray[np.bool_], cap: int) -> NDArray[np.bool_]:
     """Return bool (n,): false from the (cap + 1)th kept member of a group on; -1 is no group."""
     counted = keep & (groups >= 0)
     place = pd.Series(groups[counted]).groupby(groups[counted]).cumcount().to_numpy()

@@ -8,7 +8,7 @@ that the hybrid leaves free, ``explanations`` makes the reasons.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 
 from components.data.attributes import as_json, kind_of, name_of
 from components.data.dataset import Histories
+from components.data.item_table import rows_by_text
 from components.recommenders.shelves.statistics import FOLDER as SHELVES
 from components.recommenders.shelves.statistics import ShelfStatistics
 from components.recommenders.two_stage.features import ITEM_STATISTICS
 from components.recommenders.two_stage.hybrid import Hybrid
 from components.web_addresses import is_web_address
 from serving import metrics
+from serving.columns import Ids, Lists, Texts
 from serving.fields import LONGEST_TEXT, LONGEST_VALUE, MOST_VALUES
 from serving.filters.conditions import All
 from serving.profiles.history import History, stack
@@ -42,7 +44,9 @@ POPULAR_SHARE = 0.02
 """Share of the catalogue that is called popular in a reason."""
 
 MASKS, DESCRIBED = 256, 100_000
-"""Entries of the caches of filters' masks and of items' descriptions."""
+"""Entries of the caches of filters' masks and of items' descriptions, at most."""
+MASK_BYTES = 1 << 28
+"""The most that masks of filters take."""
 
 NO_FILTERS = Filters()
 
@@ -79,11 +83,12 @@ class Engine:
         self.version = version
         table = model.catalogue.table
         self.n_items = len(table)
-        self.items = pd.Index(table["item_id"].astype(str))
-        self.ids: list[str] = self.items.tolist()
-        self.titles: list[str] = table["title"].fillna("").astype(str).tolist()
+        self.items: Ids = (
+            Ids(table["item_id"]) if before is None else before._items_of(table["item_id"])
+        )
+        self.titles = Texts(table["title"])
         self.prices = table["price"].to_numpy(dtype=np.float64, na_value=np.nan)
-        self.currencies: list[str] = table["currency"].fillna("").astype(str).tolist()
+        self.currencies = Texts(table["currency"])
         # False of what was deleted: in no list, whatever the filters.
         self.listed: Mask = np.ones(self.n_items, dtype=bool)
         if DELETED in table:
@@ -99,21 +104,19 @@ class Engine:
         self.shown_attributes = [
             column for column in self._described_attributes if kind_of(column) != "text"
         ]
-        self.categories: list[list[str]]
+        self.categories = Lists(table["categories"])
         if before is None:
-            self.categories = [_names(names) for names in table["categories"]]
-            self._category_items = _inverted(self.categories)
+            self._category_items = rows_by_text(table["categories"])
         else:
-            self.categories = [*before.categories, *([] for _ in range(before.n_items, len(table)))]
             self._category_items = dict(before._category_items)
-            self._move([] if changed is None else changed.tolist())
+            self._move(before, [] if changed is None else changed.tolist())
         main = table["main_category"] if "main_category" in table else pd.Series(index=table.index)
         # As a plain view of the mapped file: numpy takes ten times as long to index a memmap.
         vectors = model.catalogue.vectors
         self.vectors = None if vectors is None else np.asarray(vectors)
         statistics = dict(zip(ITEM_STATISTICS, model.item_statistics.T, strict=True))
         order = (statistics["log_count"], statistics["log_count_28d"], statistics["log_count_7d"])
-        self.by_popularity = np.lexsort(order)[::-1]
+        self.by_popularity = np.lexsort(order)[::-1].astype(np.int32)
         lately = statistics["log_count_7d"] + statistics["log_count_28d"]
         self.sold = statistics["log_count"] > 0
         top = self.by_popularity[: max(1, int(self.n_items * POPULAR_SHARE))]
@@ -124,11 +127,13 @@ class Engine:
             AttributeReasons(table, model.attributes, self.shown),
             model.repeat_model(),
         )
-        self.fallbacks = Fallbacks(model, self.by_popularity, pd.factorize(main)[0])
+        main_category = pd.factorize(main)[0].astype(np.int32)
+        self.fallbacks = Fallbacks(model, self.by_popularity, main_category)
         model.count_proposed(lambda name, n: metrics.CANDIDATES.labels(name).inc(n))
         flags = {"available": self.available, "new": ~self.sold}
         self.masks = Masks(self.items, self.attributes, self._category_items, self.prices, flags)
         self._masks: dict[Filters, Mask] = {}
+        self._max_masks = int(np.clip(MASK_BYTES // max(1, self.n_items), 8, MASKS))
         self._described: dict[int, bytes] = {}
         scored = model.settings.exact_items if model.generator.indexes else self.n_items
         self.max_batch = int(np.clip(4_000_000 // max(1, scored), 1, 32))
@@ -154,20 +159,28 @@ class Engine:
         engine.recommend([Request(empty, 10)])
         return engine
 
-    def _move(self, changed: list[int]) -> None:
-        """Put the products ``changed`` into the categories that the table now names."""
-        column = self.model.catalogue.table["categories"]
+    @property
+    def ids(self) -> Ids:
+        """The products' ids by their codes: ``items``."""
+        return self.items
+
+    def _items_of(self, column: pd.Series) -> Ids:
+        """Return the ids of this engine's products and of those after them in the column."""
+        return self.items.extended(Texts(column.iloc[self.n_items :])[:])
+
+    def _move(self, before: Engine, changed: list[int]) -> None:
+        """Put the products ``changed`` since ``before`` into the categories that they have now."""
         moved: dict[str, dict[int, bool]] = {}  # category → code → whether it is in it
         for code in changed:
-            old, self.categories[code] = self.categories[code], _names(column.iloc[code])
+            old = before.categories[code] if code < before.n_items else []
             inside = dict.fromkeys((name.casefold() for name in old), False)
             inside |= dict.fromkeys((name.casefold() for name in self.categories[code]), True)
             for name, there in inside.items():
                 moved.setdefault(name, {})[code] = there
         for name, codes in moved.items():
-            stay = np.setdiff1d(self._category_items.get(name, []), list(codes)).astype(np.int64)
+            stay = np.setdiff1d(self._category_items.get(name, []), list(codes)).astype(np.int32)
             come = [code for code, there in codes.items() if there]
-            self._category_items[name] = np.union1d(stay, come).astype(np.int64)
+            self._category_items[name] = np.union1d(stay, come).astype(np.int32)
             if not len(self._category_items[name]):
                 del self._category_items[name]
 
@@ -178,7 +191,7 @@ class Engine:
 
     def mask(self, filters: Filters) -> Mask:
         """Return bool (items,): true where an item meets the filters."""
-        return cached(self._masks, filters, self.uncached_mask, MASKS)
+        return cached(self._masks, filters, self.uncached_mask, self._max_masks)
 
     def uncached_mask(self, filters: Filters) -> Mask:
         """Return ``mask(filters)``, computed and not kept."""
@@ -368,19 +381,6 @@ def _brief(value: float | str | list[str] | None, longest: int) -> float | str |
     if isinstance(value, list):
         return [one for one in value if len(one) <= longest][:MOST_VALUES] or None
     return None if isinstance(value, str) and len(value) > longest else value
-
-
-def _names(names: Iterable[Any] | None) -> list[str]:
-    return [] if names is None else [str(name) for name in names]
-
-
-def _inverted(values: list[list[str]]) -> dict[str, NDArray[np.int64]]:
-    """Return casefolded value → item codes. values: of each item."""
-    found: dict[str, list[int]] = {}
-    for code, names in enumerate(values):
-        for name in {name.casefold() for name in names}:
-            found.setdefault(name, []).append(code)
-    return {name: np.array(codes, dtype=np.int64) for name, codes in found.items()}
 
 
 def _top(scores: NDArray[Any], n: int) -> NDArray[np.int64]:

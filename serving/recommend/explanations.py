@@ -6,7 +6,7 @@ value of an attribute that the shopper often chooses, popularity, newness.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +39,8 @@ class Explanations:
     None: no reason names one.
     """
 
-    titles: list[str]
-    categories: list[list[str]]
+    titles: Sequence[str]
+    categories: Sequence[list[str]]
     vectors: NDArray[Any] | None
     sold: NDArray[np.bool_]
     popular: NDArray[np.bool_]

@@ -30,7 +30,7 @@ def drawn_scores(scores: Sequence[float]) -> NDArray[np.float64]:
 
 
 def draw(
-    response: Response, explorer: Explorer, item_ids: list[str], random: np.random.Generator
+    response: Response, explorer: Explorer, item_ids: Sequence[str], random: np.random.Generator
 ) -> Response:
     """Return the response with its last places drawn, each with its propensity.
 

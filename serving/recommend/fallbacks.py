@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from components.arrays import IntArray
 from components.recommenders.two_stage.hybrid import Hybrid
 from serving.profiles.history import stack
 from serving.recommend.types import Mask, RankedList, Request
@@ -26,7 +27,7 @@ class Fallbacks:
     """
 
     def __init__(
-        self, model: Hybrid, by_popularity: NDArray[np.int64], main_category: NDArray[np.int64]
+        self, model: Hybrid, by_popularity: NDArray[np.int32], main_category: NDArray[np.int32]
     ) -> None:
         self._model = model
         self._by_popularity = by_popularity
@@ -75,9 +76,7 @@ class Fallbacks:
         _append(ranked, popular, np.zeros(len(popular)), source)
 
 
-def _append(
-    ranked: RankedList, items: NDArray[np.int64], scores: NDArray[np.float64], source: str
-) -> None:
+def _append(ranked: RankedList, items: IntArray, scores: NDArray[np.float64], source: str) -> None:
     ranked.items.extend(items.tolist())
     ranked.scores.extend(scores.tolist())
     ranked.sources.extend([source] * len(items))

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from components.arrays import IntArray, RealArray
 from components.settings import AttributeType
+from serving.columns import Ids
 from serving.filters.conditions import (
     All,
     AnyOf,
@@ -57,7 +57,7 @@ class Masks:
 
     def __init__(
         self,
-        items: pd.Index,
+        items: Ids,
         attributes: AttributeIndex,
         categories: Mapping[str, IntArray],
         prices: RealArray,

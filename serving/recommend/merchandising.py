@@ -59,7 +59,7 @@ class _Cap:
     """Counts the products of each value. groups: int (items,), -1 without a value. members: which
     products count."""
 
-    groups: NDArray[np.int64]
+    groups: NDArray[np.int32]
     members: NDArray[np.uint8]
     most: int
     counts: Counter[int]
@@ -98,7 +98,7 @@ class Merchandiser:
         self._engine = engine
         self._boosts: dict[tuple[Step, ...], NDArray[np.float32]] = {}
         self._bits: dict[Condition, NDArray[np.uint8]] = {}
-        self._groups: dict[str, NDArray[np.int64]] = {}
+        self._groups: dict[str, NDArray[np.int32]] = {}
 
     def boosted(
         self, request: Request, ranked: RankedList, scores: NDArray[Any]
@@ -305,10 +305,10 @@ class Merchandiser:
         groups = cached(self._groups, step.by, self._groups_of, BOOSTS)
         return _Cap(groups, self._members(step.condition), int(step.amount), Counter())
 
-    def _groups_of(self, attribute: str) -> NDArray[np.int64]:
+    def _groups_of(self, attribute: str) -> NDArray[np.int32]:
         values = values_of(self._engine, attribute)
         if values is None:
-            return np.full(self._engine.n_items, -1, dtype=np.int64)
+            return np.full(self._engine.n_items, -1, dtype=np.int32)
         return group_codes(values)
 
     def _members(self, condition: Condition) -> NDArray[np.uint8]:

@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 
 import httpx
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
+from components.data.item_table import read_item_table, write_item_table
 from components.manifest import write_manifest
 from components.rollout import read_rollout
 from tests.end_to_end.conftest import House
@@ -140,11 +140,11 @@ def test_a_bad_model_is_gone_by_itself_and_the_operator_knows(
     root = shop.root
     champion = json.loads((root / "var/serving/champion.json").read_text())["version"]
     shop.run("bowerbird", "promote", champion, "--now")
-    items = root / "models/served/items.parquet"
-    table = pd.read_parquet(items)
+    folder = root / "models/served"
+    table = read_item_table(folder)
     mixed = table.iloc[np.random.default_rng(0).permutation(len(table))].reset_index(drop=True)
-    mixed.to_parquet(items)
-    write_manifest(items.parent)
+    write_item_table(mixed, folder)
+    write_manifest(folder)
     shop.run("bowerbird", "register")
     bad = json.loads((root / "reports/registration.json").read_text())["version"]
     assert bad != champion

@@ -18,10 +18,10 @@ from typing import Any
 from unittest.mock import patch
 
 import httpx
-import pandas as pd
 import pytest
 import uvicorn
 
+from components.data.item_table import read_item_table, write_item_table
 from components.manifest import write_manifest
 from components.settings import Settings, load_settings
 from serving.api.auth import Auth, Keys
@@ -239,11 +239,11 @@ def with_hostile_title(trained: Path, root: Path, title: str) -> None:
     """Write a shop's folder whose best-selling product has a hostile title."""
     shutil.copytree(trained / "models/hybrid", root / "models/hybrid")
     shutil.copy(trained / "params.yaml", root / "params.yaml")
-    file = root / "models/hybrid/items.parquet"
-    table = pd.read_parquet(file)
+    folder = root / "models/hybrid"
+    table = read_item_table(folder)
     table.loc[table["popularity"].idxmax(), "title"] = title
-    table.to_parquet(file)
-    write_manifest(file.parent)
+    write_item_table(table, folder)
+    write_manifest(folder)
 
 
 @pytest.fixture(scope="session")

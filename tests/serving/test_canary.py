@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from components import registry
 from components.alerts import open_alerts
+from components.data.item_table import read_item_table, write_item_table
 from components.evaluation import report
 from components.manifest import write_manifest
 from components.rollout import read_rollout
@@ -42,11 +42,11 @@ def shop(trained: tuple[Path, Settings], tmp_path: Path) -> Path:
     settings = settings.model_copy(update={"evaluate": evaluate, "register_": superior})
     report.run(settings, tmp_path)
     registry.run(settings, tmp_path)
-    file = tmp_path / "models/served/items.parquet"
-    table = pd.read_parquet(file)
+    folder = tmp_path / "models/served"
+    table = read_item_table(folder)
     mixed = table.iloc[np.random.default_rng(0).permutation(len(table))].reset_index(drop=True)
-    mixed.to_parquet(file)
-    write_manifest(file.parent)
+    write_item_table(mixed, folder)
+    write_manifest(folder)
     registry.run(settings, tmp_path)
     return tmp_path
 

@@ -20,6 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from components.data.item_table import read_item_table, write_item_table
 from components.manifest import write_manifest
 from components.settings import Settings, load_settings
 from serving.fields import LONGEST_VALUE, MOST_VALUES
@@ -57,8 +58,8 @@ def root(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     train, catalogue = colour_shop()
     catalogue.table["category:batch"] = [f"lot {n % 3}" for n in range(N_ITEMS)]  # as the colours
     colour_hybrid(train, catalogue, settings, FEW).save(root / "models/hybrid")
-    file = root / "models/hybrid/items.parquet"
-    table = pd.read_parquet(file)
+    folder = root / "models/hybrid"
+    table = read_item_table(folder)
     table["category:maker"] = [f"maker {n % 40:02}" for n in range(N_ITEMS)]
     table.loc[[7, 8, 9], "category:maker"] = HOSTILE
     table.loc[3, "category:colour"] = "BLUE"
@@ -68,8 +69,8 @@ def root(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     table["text:care"] = "wash by hand"
     table["text:supplier"] = SECRET["supplier"]
     table.loc[:4, "available"] = False
-    table.to_parquet(file)
-    write_manifest(file.parent)
+    write_item_table(table, folder)
+    write_manifest(folder)
     values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     items = {"path": "i.csv", "columns": {"item_id": "i", "title": "t"}}
     values["ingest"]["items"] = [items | {"attributes": HIDDEN | TYPES}]
@@ -81,7 +82,7 @@ def root(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def table(root: Path) -> pd.DataFrame:
     """The catalogue of that root."""
-    return pd.read_parquet(root / "models/hybrid/items.parquet")
+    return read_item_table(root / "models/hybrid")
 
 
 @pytest.fixture(scope="module")

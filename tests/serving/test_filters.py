@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from components.data.item_table import read_item_table, write_item_table
 from components.manifest import write_manifest
 from components.settings import Settings
 from tests.colour_shop import N_ITEMS, write_colour_model
@@ -40,8 +41,8 @@ def root(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with the colour shop, in which products are sold by region."""
     root = tmp_path_factory.mktemp("filters")
     write_colour_model(root, settings)
-    file = root / "models/hybrid/items.parquet"
-    table = pd.read_parquet(file)
+    folder = root / "models/hybrid"
+    table = read_item_table(folder)
     table["set:regions"] = [REGIONS[n // 3 % 3] for n in range(N_ITEMS)]
     days = pd.Timestamp.now("UTC").normalize() - pd.to_timedelta(np.arange(N_ITEMS), unit="D")
     table["date:launched"] = days
@@ -49,8 +50,8 @@ def root(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     table["categories"] = [["Home", "Mug" if n % 2 else "Cup"] for n in range(N_ITEMS)]
     table["main_category"] = ["Mug" if n % 2 else "Cup" for n in range(N_ITEMS)]
     table["price"] = np.float32(1) + np.arange(N_ITEMS, dtype=np.float32) / 10
-    table.to_parquet(file)
-    write_manifest(file.parent)
+    write_item_table(table, folder)
+    write_manifest(folder)
     values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     values["ingest"] |= {"items": [ITEMS], "users": [USERS]}
     values["serve"]["hidden_attributes"] = ["margin"]

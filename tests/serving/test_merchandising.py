@@ -20,6 +20,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from components.data.item_table import read_item_table, write_item_table
 from components.manifest import write_manifest
 from components.settings import Settings
 from serving.events.export import export_impressions
@@ -49,14 +50,14 @@ OWN = {
 def root(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("merchandising")
     write_colour_model(root, settings)
-    file = root / "models/hybrid/items.parquet"
-    table = pd.read_parquet(file)
+    folder = root / "models/hybrid"
+    table = read_item_table(folder)
     table["title"] = [
         f"{one} cup {n}".capitalize() for n, one in enumerate(table["category:colour"])
     ]
     table["price"] = np.float32(1) + np.arange(N_ITEMS, dtype=np.float32) / 10
-    table.to_parquet(file)
-    write_manifest(file.parent)
+    write_item_table(table, folder)
+    write_manifest(folder)
     values = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     values["ingest"] |= OWN
     (root / "params.yaml").write_text(yaml.safe_dump(values))

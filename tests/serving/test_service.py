@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
+from components.data.item_table import read_item_table
 from tests.serving.conftest import served_root
 
 Client = httpx.Client
@@ -41,7 +42,7 @@ def served(process: Any) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def items(trained: tuple[Path, Any]) -> list[str]:
-    table = pd.read_parquet(trained[0] / "models/hybrid/items.parquet")
+    table = read_item_table(trained[0] / "models/hybrid")
     return table.sort_values("popularity", ascending=False)["item_id"].tolist()
 
 

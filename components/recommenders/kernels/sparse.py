@@ -34,9 +34,12 @@ def csr_arrays(matrix: sp.csr_matrix) -> dict[str, AnyArray]:
 
 def csr_of(arrays: dict[str, AnyArray]) -> sp.csr_matrix:
     """Return the CSR matrix of the arrays that ``csr_arrays`` returned."""
-    return sp.csr_matrix(
-        (arrays["data"], arrays["indices"], arrays["indptr"]), shape=tuple(arrays["shape"])
-    )
+    matrix = sp.csr_matrix(tuple(arrays["shape"]), dtype=np.float32)
+    # The constructor would copy arrays that are mapped from a file.
+    kind = sp.get_index_dtype(maxval=len(arrays["data"]))
+    matrix.data, matrix.indices = arrays["data"], arrays["indices"].astype(kind, copy=False)
+    matrix.indptr = arrays["indptr"].astype(matrix.indices.dtype)
+    return matrix
 
 
 def summed_rows(

@@ -8,6 +8,7 @@ Knowledge-based recommendation with constraint relaxation: Felfernig and Burke, 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,8 +19,9 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from components.arrays import AnyArray, BoolArray, FloatArray, IntArray
+from components.arrays import AnyArray, BoolArray, FloatArray, Int32Array, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
+from components.data.item_table import each_text, joined_texts, rows_by_text
 from components.recommenders.base import Recommender
 from components.settings import RuleBased as RuleBasedSettings
 from components.words.analyser import Words
@@ -139,6 +141,9 @@ def load_rules(file: str | Path) -> Rules:
         raise RulesError(f"{file}: {wrong}") from error
 
 
+_LETTER = re.compile(r"[^\W_]")
+
+
 class Items:
     """Inverted index of the catalogue: words, categories and brands → item codes."""
 
@@ -146,18 +151,17 @@ class Items:
         """words: the analyser of the texts; None: that of their own languages."""
         self.n = len(table)
         names = [name for name in ("title", "description", "brand") if name in table]
-        columns = [table[name].fillna("").astype(str) for name in names]
         if "categories" in table:
-            columns.append(table["categories"].map(lambda n: " ".join(n) if n is not None else ""))
+            names.append("categories")
         # In here: the import takes a second, and few processes need it.
         from sklearn.feature_extraction.text import CountVectorizer
 
-        texts = columns[0].str.cat(columns[1:], sep=" ")
+        texts = joined_texts([table[name] for name in names])
         self.words = Words.of(texts) if words is None else words
         counter = CountVectorizer(analyzer=self.words.surfaces, binary=True, dtype=np.int8)
-        if not texts.str.contains(r"[^\W_]").any():
+        if not any(map(_LETTER.search, each_text(texts))):
             texts = pd.Series(["nothing"])  # scikit-learn refuses to count no word at all
-        self._by_word = counter.fit_transform(texts).tocsc()
+        self._by_word = counter.fit_transform(each_text(texts)).tocsc()
         self._names = counter.get_feature_names_out()
         self._columns: dict[str, list[int]] = {}
         for word, column in counter.vocabulary_.items():
@@ -169,16 +173,9 @@ class Items:
             if "available" in table
             else np.ones(self.n, dtype=bool)
         )
-        self._brands = (
-            table["brand"].fillna("").astype(str).str.casefold().to_numpy()
-            if "brand" in table
-            else np.full(self.n, "")
-        )
-        self._categories: dict[str, IntArray] = {}
-        if "categories" in table:
-            names = table["categories"].reset_index(drop=True).explode().dropna().astype(str)
-            by_name = names.groupby(names.str.casefold()).groups
-            self._categories = {name: codes.to_numpy() for name, codes in by_name.items()}
+        brands = table["brand"].fillna("") if "brand" in table else pd.Series([""] * self.n)
+        self._brands = rows_by_text(brands)
+        self._categories = rows_by_text(table["categories"]) if "categories" in table else {}
 
     def knows(self, word: str) -> bool:
         """Return whether some product's text has the word, in any form of it."""
@@ -240,8 +237,11 @@ class Items:
 
     def category(self, name: str) -> BoolArray:
         """Return bool (items,): in the category, at any level."""
+        return self._at(self._categories, name)
+
+    def _at(self, rows: dict[str, Int32Array], name: str) -> BoolArray:
         mask = np.zeros(self.n, dtype=bool)
-        mask[self._categories.get(name.casefold(), [])] = True
+        mask[rows.get(name.casefold(), [])] = True
         return mask
 
     def meets(self, which: Which) -> BoolArray:
@@ -252,7 +252,7 @@ class Items:
         if which.category is not None:
             mask &= self.category(which.category)
         if which.brand is not None:
-            mask &= self._brands == which.brand.casefold()
+            mask &= self._at(self._brands, which.brand)
         if which.min_price is not None:
             mask &= self.price >= which.min_price
         if which.max_price is not None:

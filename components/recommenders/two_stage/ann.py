@@ -55,7 +55,8 @@ class VectorIndex:
         Raises:
             ValueError: the file is not an index.
         """
-        index = Index.restore(str(file), view=True)
+        # Rows are their own keys: a table of keys would take 40 bytes of each process and item.
+        index = Index.restore(str(file), view=True, enable_key_lookups=False)
         if index is None:
             raise ValueError(f"{file} is not an index of vectors: train and save the model again")
         index.expansion_search = EXPANSION_SEARCH  # type: ignore[misc]  # it has a setter

@@ -103,7 +103,7 @@ class CandidateGenerator:
         """Called with a model's name and how many items it proposed, for statistics."""
         known = (one for one in models.values() if isinstance(one, HasItemPopularity))
         popularity = next((one.item_popularity() for one in known), item_counts)
-        self._by_popularity = np.argsort(-popularity, kind="stable")
+        self._by_popularity = np.argsort(-popularity, kind="stable").astype(np.int32)
 
     def with_indexes(self) -> CandidateGenerator:
         """Return the generator with an index of each model that has item vectors, if there are

@@ -85,12 +85,12 @@ class ItemFacts:
     """What the features need of each item.
 
     statistics: float32 (items, len(ITEM_STATISTICS)). log_price: float32 (items,), NaN without a
-    price. category: int64 (items,), below ``n_categories``.
+    price. category: int32 (items,), below ``n_categories``.
     """
 
     statistics: FloatArray
     log_price: FloatArray
-    category: Int64Array
+    category: Int32Array
     n_categories: int
 
     @classmethod
@@ -100,7 +100,7 @@ class ItemFacts:
         with np.errstate(divide="ignore", invalid="ignore"):
             log_price = np.log(np.where(price > 0, price, np.nan)).astype(np.float32)
         codes, names = pd.factorize(catalogue.table["main_category"])
-        category = np.where(codes < 0, len(names), codes).astype(np.int64)
+        category = np.where(codes < 0, len(names), codes).astype(np.int32)
         # Of a loaded model they are read-only. numba compiles for each kind of array: for one here.
         statistics = statistics.view()
         statistics.flags.writeable = False

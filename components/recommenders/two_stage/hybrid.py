@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from components.arrays import AnyArray, BoolArray, FloatArray, Int32Array, Int64Array, IntArray
 from components.data.dataset import Catalogue, Histories, Interactions
+from components.data.item_table import read_item_table, write_item_table
 from components.manifest import verify_manifest, write_manifest
 from components.progress import progress
 from components.recommenders.base import (
@@ -305,7 +305,7 @@ class Hybrid(Recommender):
             self.ranker.save(folder / "ranker.txt")
         for name, model in self.candidates.items():
             model.save(folder / "candidates" / name)
-        self.catalogue.table.to_parquet(folder / "items.parquet")
+        write_item_table(self.catalogue.table, folder)
         if self.catalogue.vectors is not None:
             np.save(folder / "vectors.npy", self.catalogue.vectors)
         for name, index in self.generator.indexes.items():
@@ -314,7 +314,7 @@ class Hybrid(Recommender):
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Return the model of a folder that ``save`` wrote; vectors are memory-mapped.
+        """Return the model of a folder that ``save`` wrote; vectors and texts are memory-mapped.
 
         Folders with the candidates' names of the version before are read, with one warning.
 
@@ -334,7 +334,7 @@ class Hybrid(Recommender):
             raise FileNotFoundError(f"{folder} has no ranker.txt, and its rank.form is ranker")
         vectors = folder / "vectors.npy"
         catalogue = Catalogue(
-            pd.read_parquet(folder / "items.parquet"),
+            read_item_table(folder),
             np.load(vectors, mmap_mode="r") if vectors.exists() else None,
         )
         indexes = {

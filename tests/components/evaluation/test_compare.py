@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from components.data.dataset import Prepared, load_prepared
 from components.data.holdout import window_task
+from components.data.item_table import read_item_table, write_item_table
 from components.evaluation.compare import compare, eligible
 from components.manifest import write_manifest
 from components.settings import Settings
@@ -72,9 +72,9 @@ def test_a_gain_of_few_users_is_not_enough(
     """The champion knows no product: any model is better, by far more than chance."""
     root, settings = trained
     shutil.copytree(root / "models/hybrid", tmp_path / "old")
-    table = pd.read_parquet(tmp_path / "old/items.parquet")
+    table = read_item_table(tmp_path / "old")
     table["item_id"] = [f"unknown {code}" for code in range(len(table))]
-    table.to_parquet(tmp_path / "old/items.parquet")
+    write_item_table(table, tmp_path / "old")
     write_manifest(tmp_path / "old")
     found = compare(tmp_path / "old", root / "models/hybrid", prepared, settings)
     assert found.low > 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from components.data.item_table import read_item_table
 from components.json_files import write_json
 from components.manifest import write_manifest
 from components.registry.folders import (
@@ -27,9 +28,11 @@ def test_no_version_holds_a_person(shop) -> None:
     (reference / "calibration.json").write_text("{}")
     register(shop)
     places = [root / "var/serving/models", root / "var/serving/judged", root / "var/mlflow"]
-    tables = [file for place in places for file in place.rglob("*.parquet")]
+    tables = [file for place in places for file in place.rglob("items.arrow")]
     assert tables
-    assert [file for file in tables if "user_id" in pq.read_schema(file).names] == []
+    assert [file for file in tables if "user_id" in read_item_table(file.parent)] == []
+    others = [file for place in places for file in place.rglob("*.parquet")]
+    assert [file for file in others if "user_id" in pq.read_schema(file).names] == []
     assert (root / "var/serving/models/1/reference/calibration.json").exists()
     profiles = root / "var/serving/profiles/1.parquet"
     readable = [path for path in (root / "var/serving").rglob("*") if path.stat().st_mode & 0o077]

@@ -7,10 +7,10 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from components.data.dataset import load_prepared
+from components.data.item_table import read_item_table, write_item_table
 from components.evaluation.compare import SeenEvents, compare
 from components.evaluation.promotion_hold import hold_promotions, release_promotions
 from components.manifest import write_manifest
@@ -271,9 +271,9 @@ def test_models_of_other_vocabularies_can_be_compared(shop) -> None:
     assert same.users > 20
     other = root / "models/other"
     shutil.copytree(folder, other)
-    table = pd.read_parquet(other / "items.parquet")
+    table = read_item_table(other)
     table["item_id"] = [f"unknown {code}" for code in range(len(table))]
-    table.to_parquet(other / "items.parquet")
+    write_item_table(table, other)
     write_manifest(other)
     stranger = compare(other, folder, prepared, settings)
     assert stranger.champion == 0

@@ -21,6 +21,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys as Press
 from selenium.webdriver.support.ui import WebDriverWait
 
+from components.data.item_table import read_item_table
 from serving.api.auth import SECRET_FILE, Auth, Caller, Keys, SecretError, load_secret
 from serving.api.peers import Peer, network_of
 
@@ -177,7 +178,7 @@ def keyed(root: Path, make_server: Any) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def items(root: Path) -> list[str]:
-    table = pd.read_parquet(root / "models/hybrid/items.parquet")
+    table = read_item_table(root / "models/hybrid")
     return table.sort_values("popularity", ascending=False)["item_id"].tolist()
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from components.data.item_table import read_item_table, write_item_table
 from components.manifest import write_manifest
 from components.recommenders.models.rules import RuleBased, load_rules
 from serving.conversation.dialogue import Conversation, Reply
@@ -29,9 +30,9 @@ def talk(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Conversation
     """The trained model with the shop's rules, every fifth product not available."""
     folder = tmp_path_factory.mktemp("talk") / "hybrid"
     shutil.copytree(trained[0] / "models/hybrid", folder)
-    table = pd.read_parquet(folder / "items.parquet")
+    table = read_item_table(folder)
     table["available"] = np.arange(len(table)) % 5 != 0
-    table.to_parquet(folder / "items.parquet")
+    write_item_table(table, folder)
     write_manifest(folder)
     engine = Engine.load(folder, "test")
     catalogue = engine.model.catalogue

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from components.data.event_kinds import EventKinds
 from components.settings import Preprocess, Settings
+from serving.columns import Ids
 from serving.events.catalogue_table import put_items
 from serving.events.errors import StoreDown, StoreError
 from serving.events.event_erasure import erase
@@ -31,7 +32,7 @@ from tests.conftest import REPOSITORY
 from tests.postgres import Postgres
 from tests.processes import wait_until
 
-ITEMS = pd.Index(["a", "b", "c", "d"])
+ITEMS = Ids.of(["a", "b", "c", "d"])
 KINDS = EventKinds.of(Preprocess())
 NOON = 1_795_521_600_000_000
 SLOW = 2.5

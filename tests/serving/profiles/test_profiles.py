@@ -19,6 +19,7 @@ from components.recommenders.models.als import RatingFactorisation
 from components.recommenders.models.sasrec.model import Sequential
 from components.settings import Preprocess
 from components.settings import RatingFactorisation as RatingSettings
+from serving.columns import Ids
 from serving.events.event_erasure import erase
 from serving.events.store import EventStore
 from serving.profiles.history import stack
@@ -26,7 +27,7 @@ from serving.profiles.profiles import BaseProfiles, LiveProfiles, Profiles
 from serving.recommend.types import Request
 from tests.components.recommenders.models.sasrec.ring import SMALL
 
-ITEMS = pd.Index(["a", "b", "c", "d"])
+ITEMS = Ids.of(["a", "b", "c", "d"])
 KINDS = EventKinds.of(Preprocess())
 END = 1_700_000_000
 

@@ -75,7 +75,7 @@ def test_the_folder_is_whole_and_holds_no_pickle(trained, tmp_path: Path, prepar
     folder = tmp_path / "model"
     shutil.copytree(trained[0] / "models/hybrid", folder)
     kinds = {file.suffix for file in folder.rglob("*") if file.is_file()}
-    assert kinds <= {".json", ".safetensors", ".txt", ".parquet", ".npy"}
+    assert kinds <= {".arrow", ".json", ".safetensors", ".txt", ".npy"}
     task = window_task(prepared, "test", exclude_seen=True)
     histories = task.histories.take(slice(0, 50))
     expected = Hybrid.load(trained[0] / "models/hybrid").recommend(histories, 5)
@@ -102,7 +102,8 @@ def plain_features(model: Hybrid, histories: Histories) -> dict[tuple[int, int],
     found: dict[tuple[int, int], list[float]] = {}
     n, unsold = model.settings.candidates_per_model, model.item_statistics[:, 0] == 0
     price = model.catalogue.table["price"].to_numpy(dtype=np.float64, na_value=np.nan)
-    category = model.catalogue.table["main_category"].tolist()
+    main = model.catalogue.table["main_category"].astype(object)
+    category = main.where(main.notna(), None).tolist()
     all_scores = [one.score(histories).astype(np.float64) for one in model.candidates.values()]
     for row in range(len(histories)):
         one = histories.take(slice(row, row + 1))

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pandas as pd
 import pytest
 
+from components.data.item_table import read_item_table
 from serving.api import jobs
 
 Client = httpx.Client
@@ -24,7 +24,7 @@ Client = httpx.Client
 
 @pytest.fixture(scope="module")
 def items(trained: tuple[Path, Any]) -> list[str]:
-    table = pd.read_parquet(trained[0] / "models/hybrid/items.parquet")
+    table = read_item_table(trained[0] / "models/hybrid")
     return table.sort_values("popularity", ascending=False)["item_id"].tolist()
 
 
@@ -98,7 +98,7 @@ def test_a_new_product_is_found_at_once_and_stays(
     serve: Callable[..., Any], shop_root: Path, items: list[str]
 ) -> None:
     server = serve(shop_root, {"BOWERBIRD_SERVE__MAX_K": "1000"}).start()
-    table = pd.read_parquet(shop_root / "models/hybrid/items.parquet").set_index("item_id")
+    table = read_item_table(shop_root / "models/hybrid").set_index("item_id")
     holder = next(item for item in items if "T-LIGHT HOLDER" in table.loc[item, "title"])
     new = {
         "item_id": "NEW 1",
