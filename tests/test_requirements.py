@@ -19,7 +19,7 @@ from components.lockfile import exact_requirements
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
 PYTHON = PROJECT["requires-python"]
-UNLOCKED = {"gs", "s3", "spark"}  # extras that neither a run nor a fast test needs
+UNLOCKED = {"gs", "ray", "s3", "spark"}  # extras that neither a run nor a fast test needs
 EXTRAS = PROJECT["optional-dependencies"]
 LISTS = [PROJECT["dependencies"], *(EXTRAS[name] for name in sorted(EXTRAS.keys() - UNLOCKED))]
 DEPENDENCIES = [Requirement(one) for listed in LISTS for one in listed]
