@@ -17,8 +17,6 @@ from benchmarks.side_by_side.contenders import HYBRID, OURS, title_of
 from benchmarks.side_by_side.data import Data
 
 Records = dict[str, dict[str, Any]]
-OLD_NAMES = {"collective": "cease", "linear": "ease"}
-"""Of models on pages that were written before they were renamed."""
 
 
 def quoted_title(name: str) -> str:
@@ -55,8 +53,7 @@ def of_leave_one_out(file: Path) -> Records:
     for row in pd.read_csv(file).query("form == 'with'").to_dict("records"):
         score = {"mean": row["ndcg@10"], "low": row["low"], "high": row["high"]}
         rate = {"mean": row["hr@10"]}  # of one target, recall is the hit rate
-        name = OLD_NAMES.get(row["model"], row["model"])
-        found[name] = {"ndcg": score, "recall": rate, "hit_rate": rate}
+        found[row["model"]] = {"ndcg": score, "recall": rate, "hit_rate": rate}
     return found
 
 
