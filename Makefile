@@ -9,7 +9,7 @@ SPARK  := $(VENV)/.spark
 RAY    := $(VENV)/.ray
 S3     := $(VENV)/.s3
 POT    := $(VENV)/messages.pot
-# Python compiles the modules that are imported; compiling all took half of the installation.
+# pip compiles on one core; what follows it compiles on all of them.
 INSTALL := $(BIN)/pip install --quiet --no-compile
 CODE   := components flows serving monitoring bowerbird.py
 
@@ -34,6 +34,7 @@ $(STAMP): requirements/lock.txt requirements/torch.txt pyproject.toml
 	$(INSTALL) -r requirements/torch.txt
 	$(INSTALL) --no-deps --require-hashes -r requirements/lock.txt
 	$(INSTALL) --no-deps -e .
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # some packages have templates of modules
 	touch $(STAMP)
 
 $(MODELS): $(STAMP) requirements/models.txt
