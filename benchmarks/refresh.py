@@ -5,7 +5,7 @@
 
 With a folder (of ``make run``): a copy is served, a week of the second year is added to the shop's
 file, and ``bowerbird refresh`` runs while the endpoint answers. Reported: the wall-clock seconds of
-each part, until the endpoint serves the new version, and requests that failed meanwhile.
+each part, until the endpoint serves the new version, and requests that failed until then.
 
 With ``--millions``: the synthetic shop of ``benchmarks.growth``. Each default candidate is
 refreshed (``sequential`` and ``rules`` excepted, which only carry a table over), then the hybrid's

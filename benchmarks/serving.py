@@ -124,7 +124,7 @@ class Service:
         """Return what the service has used of the processors, user and system."""
         seconds = 0.0
         for process in self.processes():
-            with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            with suppress(psutil.NoSuchProcess):  # it has ended
                 seconds += sum(process.cpu_times()[:2])
         return seconds
 

@@ -127,8 +127,8 @@ def diversity(ids: IntArray, vectors: FloatArray) -> float:
     total = (vectors[np.maximum(ids, 0)] * kept).sum(axis=1)  # (users, d)
     n = kept.sum(axis=(1, 2))
     pairs = n * (n - 1)
-    alike = (total**2).sum(axis=1) - n
-    return float(1 - (alike[pairs > 0] / pairs[pairs > 0]).mean())
+    similarity = (total**2).sum(axis=1) - n
+    return float(1 - (similarity[pairs > 0] / pairs[pairs > 0]).mean())
 
 
 def serendipity(ids: IntArray, targets: sp.csr_matrix, obvious: IntArray) -> float:

@@ -70,10 +70,10 @@ def _several_products(values: pd.DataFrame, chosen: str) -> Iterator[str]:
         one for one in values.columns if likeness("item_id", _stem(one).removesuffix("s")) > PART
     ]
     for column in [chosen] if chosen else named:
-        alike = [one for one in values.columns if column != _stem(column) == _stem(one) != one]
-        if len(alike) > 1:
+        numbered = [one for one in values.columns if column != _stem(column) == _stem(one) != one]
+        if len(numbered) > 1:
             yield (
-                f"the columns {', '.join(map(repr, alike[:5]))} each hold a product: a `query` "
+                f"the columns {', '.join(map(repr, numbered[:5]))} each hold a product: a `query` "
                 "makes a row of each (UNPIVOT)"
             )
             return

@@ -244,7 +244,7 @@ def _check(model: Hybrid, prepared: Prepared, guardrails: tuple[Guardrail, ...],
 def _publish(
     registry: Registry, model: Hybrid, prepared: Prepared, report: Refresh, data_version: str
 ) -> None:
-    """Register the model and make it the champion, unless the champion was replaced meanwhile."""
+    """Register the model and make it the champion, unless the champion was replaced since."""
     folders, root = registry.folders, registry.root
     with registry.lock():
         champion = registry.alias(CHAMPION)

@@ -53,7 +53,7 @@ LOOK_SECONDS = 10.0
 LOOK_SHARE = 0.05
 """Most of the time that looking may take: after a slow look the next one is later."""
 TELL_SECONDS = 300.0
-"""Seconds until the registry is told again that its champion was rolled back."""
+"""Seconds until the registry is sent again that its champion was rolled back."""
 LOCK = Path("var/serving/.canary.lock")
 BY = "endpoint"
 KINDS: dict[str, Kind] = {

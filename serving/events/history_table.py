@@ -68,8 +68,8 @@ def share_histories(
 ) -> int:
     """Write a version's histories to the store; return the number of customers.
 
-    Nothing is written where they are there already. Other processes may write events meanwhile. An
-    erased person's rows are left out, also where the erasure happens now.
+    Nothing is written where they are there already. Other processes may write events at the same
+    time. An erased person's rows are left out, also where the erasure happens now.
 
     file: of the version's histories. kept: versions whose rows stay; others are removed.
 

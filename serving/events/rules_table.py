@@ -19,7 +19,7 @@ MOST_RULES = 500
 
 
 class RuleConflict(ValueError):
-    """A rule cannot be changed: it was changed meanwhile, or there are too many."""
+    """A rule cannot be changed: another change came first, or there are too many."""
 
 
 @dataclass(frozen=True)

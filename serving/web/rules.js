@@ -5,7 +5,7 @@ import { N_, _, moment, number, percent, titled } from "./messages.js";
 
 const at = (id) => document.getElementById(id);
 const ACTIONS = [N_("pin"), N_("boost"), N_("bury"), N_("exclude"), N_("cap"), N_("share"), N_("objective"), N_("exposure")];
-// The fields of the form beside those that every rule has.
+// The fields of the form besides those that every rule has.
 const FIELDS = { pin: ["items", "where", "position"], boost: ["items", "where", "weight"], bury: ["items", "where", "weight"],
   exclude: ["items", "where"], cap: ["where", "by", "most"], share: ["items", "where", "share"],
   objective: ["where", "by", "weight", "objective"], exposure: ["items", "where", "by", "at_least", "at_most"] };

@@ -103,7 +103,7 @@ def test_arms_are_stable_and_of_the_set_size() -> None:
     arms = [arm_of(spring, f"user:{n}") for n in range(10_000)]
     assert arms == [arm_of(spring, f"user:{n}") for n in range(10_000)]
     assert arms.count(TREATMENT) / len(arms) == pytest.approx(0.3, abs=0.02)
-    # Another experiment deals anew: who was treated before is not treated again.
+    # Another experiment draws its own arms: who was treated before is not treated again.
     again = [arm_of(Experiment(name="summer", share=0.3), f"user:{n}") for n in range(10_000)]
     both = sum(a == b == TREATMENT for a, b in zip(arms, again, strict=True))
     assert both / 10_000 == pytest.approx(0.09, abs=0.02)

@@ -104,12 +104,12 @@ def test_complements_are_of_other_categories_than_similar_products(
 ) -> None:
     item = best_seller(engine)
     own = engine.categories[engine.ids.index(item)][-1]
-    beside = ask(shop, surface="goes_with", page_items=[item], k=8)
-    assert beside["sources"] == {"goes_with": 8}
-    assert all(one["categories"][-1:] != [own] for one in beside["items"])
+    goes_with = ask(shop, surface="goes_with", page_items=[item], k=8)
+    assert goes_with["sources"] == {"goes_with": 8}
+    assert all(one["categories"][-1:] != [own] for one in goes_with["items"])
     like = ask(shop, surface="product", page_items=[item], k=8)
     assert set(like["sources"]) == {"similar"}
-    assert ids(like) != ids(beside)
+    assert ids(like) != ids(goes_with)
 
 
 def test_buy_again_by_the_customers_own_interval(shop: httpx.Client, root: Path) -> None:

@@ -76,13 +76,13 @@ def page(trained: Any, tmp_path_factory: pytest.TempPathFactory, in_thread: Any)
 
 
 def shelf(browser: webdriver.Chrome) -> list[str]:
-    # In one step: between two the page may have drawn the shelf anew.
+    # In one step: between two the page may have drawn the shelf again.
     script = "return [...document.querySelectorAll('#shelf li')].map(li => li.dataset.item)"
     return browser.execute_script(script)
 
 
 def until(browser: webdriver.Chrome, condition: Any) -> Any:
-    """Return what ``condition`` returns once it is true; the page may be drawn anew meanwhile."""
+    """Return what ``condition`` returns once it is true; the page may be drawn again before."""
     patient = WebDriverWait(
         browser, 20, ignored_exceptions=[NoSuchElementException, StaleElementReferenceException]
     )
@@ -369,7 +369,7 @@ def test_the_operator_promotes_and_rolls_back_in_a_real_registry(
         button.click()
         agree()
         patient.until(lambda _: httpx.get(f"{server.url}/model").json()["version"] == version)
-        shown = "document.querySelector('#model dd')?.textContent"  # drawn anew meanwhile
+        shown = "document.querySelector('#model dd')?.textContent"  # may be drawn again
         patient.until(lambda _: browser.execute_script(f"return {shown}") == version)
         says("message", f"done: {done}")  # one job at a time
 

@@ -92,7 +92,7 @@ def bought() -> Interactions:
     return Interactions.from_arrays(users, np.where(users < 10, 0, 3), users, n_items=len(TITLES))
 
 
-def test_rare_products_get_buyers_of_what_reads_alike(catalogue: Catalogue) -> None:
+def test_rare_products_get_buyers_of_similar_texts(catalogue: Catalogue) -> None:
     train = bought()
     always = Augment(min_confidence=0.3, rare=1, per_item=4, weight=1.0)
     joined, made = purchases(train, catalogue, always, 0)
@@ -120,7 +120,7 @@ def test_weight_is_how_often_a_made_up_purchase_counts(catalogue: Catalogue) -> 
     assert lengths[0.5] == pytest.approx(lengths[1.0] / 2, rel=0.25)
 
 
-def test_nothing_is_made_where_nothing_is_alike(catalogue: Catalogue) -> None:
+def test_nothing_is_made_where_nothing_is_similar(catalogue: Catalogue) -> None:
     joined, made = purchases(bought(), catalogue, Augment(min_confidence=1.0, rare=1), 0)
     assert made.empty
     assert len(joined) == 20

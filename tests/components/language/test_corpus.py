@@ -97,8 +97,8 @@ def test_many_texts_are_compared_with_those_that_can_be_near() -> None:
     titles = lines["Description"].dropna().drop_duplicates().str.strip().head(1500)
     titles = titles[titles.str.len() > 8].reset_index(drop=True)
     grams = CountVectorizer(analyzer="char_wb", ngram_range=(5, 5)).fit_transform(titles)
-    alike = np.triu(cosine_similarity(grams) >= 0.9, k=1)
-    doubles = alike.any(axis=0)
+    near = np.triu(cosine_similarity(grams) >= 0.9, k=1)
+    doubles = near.any(axis=0)
     assert doubles.sum() > 20
     kept = corpus.distinct(titles, 0.9)
     assert (~kept & doubles).sum() >= 0.99 * doubles.sum()

@@ -161,7 +161,7 @@ def test_whole_words_are_asked_about_as_often_as_wished(family: str, shops) -> N
     assert asked / total == pytest.approx(ours.mask_probability, abs=0.06)
 
 
-def test_roberta_masks_a_text_anew_each_time(shops) -> None:
+def test_roberta_masks_other_tokens_each_time(shops) -> None:
     ours = objective(*shops("roberta"))
     ours.documents = ours.documents[:1]
     asked = [(ours.draw(n, 4)["labels"] != IGNORED).numpy() for n in range(8)]

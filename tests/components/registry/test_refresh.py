@@ -199,12 +199,12 @@ def test_a_refresh_that_must_not_be_served_leaves_the_champion(
         refresh(settings, root)
     frame.drop(index=frame.index[0]).to_parquet(file)
 
-    def promoted_meanwhile(*arguments: object) -> object:
+    def promoted_during_the_comparison(*arguments: object) -> object:
         promote(registry, "1")
         return compare_lists(*arguments)
 
     compare_lists = refreshing.compare_lists
-    monkeypatch.setattr(refreshing, "compare_lists", promoted_meanwhile)
+    monkeypatch.setattr(refreshing, "compare_lists", promoted_during_the_comparison)
     report = refresh(settings, root)
     assert report["version"] is None
     assert "version 1 became the champion" in report["reason"]

@@ -75,7 +75,7 @@ def test_what_is_there_is_replaced_only_if_told_so(tmp_path: Path) -> None:
             Folder(place, "csv", overwrite=True).check()
 
 
-def test_one_that_appeared_meanwhile_is_kept(tmp_path: Path) -> None:
+def test_one_that_appeared_during_the_run_is_kept(tmp_path: Path) -> None:
     output = Folder(tmp_path / "lists", "csv", overwrite=False)
     output.check()
     output.begin()

@@ -115,11 +115,11 @@ def test_cheaper_than_the_cheapest_stays_where_it_was(talk: Conversation) -> Non
 def test_like_the_second_and_why(talk: Conversation) -> None:
     first = say(talk, "a candle under 5 pounds")
     liked = first.items[1]
-    alike = say(talk, "a candle under 5 pounds", "more like the second one")
-    assert liked not in alike.items
+    similar = say(talk, "a candle under 5 pounds", "more like the second one")
+    assert liked not in similar.items
     cosine = talk.engine.vectors @ talk.engine.vectors[liked]
-    assert cosine[alike.items].mean() > np.quantile(cosine, 0.95)
-    assert (talk.engine.prices[alike.items] <= 5).all()
+    assert cosine[similar.items].mean() > np.quantile(cosine, 0.95)
+    assert (talk.engine.prices[similar.items] <= 5).all()
     why = say(talk, "a candle under 5 pounds", "why the second one?")
     assert why.items == [liked]
     assert talk.engine.titles[liked].lower() in why.text.lower()

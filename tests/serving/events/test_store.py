@@ -365,7 +365,7 @@ def test_activity_counts_what_was_shown_done_and_followed_by_the_hour(store: Eve
     assert [one["impressions"] for one in hours[:3]] == [2, 0, 1]
     assert hours[0]["events"] == {}
     done = {"click": 0, "purchase": 0}
-    for one in hours[2:]:  # the clock may have struck meanwhile
+    for one in hours[2:]:  # the hour may have changed
         for name, count in one["events"].items():
             done[name] += count
     assert done == {"click": 2, "purchase": 1}

@@ -333,7 +333,7 @@ def test_what_a_filter_depends_on_is_known() -> None:
     assert segment.bound({}) == FALSE
 
 
-def test_conditions_that_look_alike_differ() -> None:
+def test_conditions_of_similar_text_differ() -> None:
     """They are keys of the cache of masks."""
     assert TRUE != FALSE
     assert len({TRUE, FALSE, *conjuncts(compiled("new and available", SCHEMA).bound())}) == 4

@@ -1,4 +1,4 @@
-"""A catalogue that grows: what is carried over is what would be made anew."""
+"""A catalogue that grows: what is carried over is what would be built from the whole."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def grown(engine: Engine) -> tuple[Engine, np.ndarray, list[dict]]:
     return Engine(model, "grown"), items.get_indexer([row["item_id"] for row in rows]), rows
 
 
-def test_the_engine_carried_over_is_the_engine_made_anew(engine: Engine, grown) -> None:
-    anew, codes, _ = grown
+def test_the_engine_carried_over_is_the_engine_built_from_the_whole(engine: Engine, grown) -> None:
+    whole, codes, _ = grown
     before = [list(names) for names in engine.categories]
-    over = Engine(anew.model, "grown", engine, np.sort(codes))
-    assert list(over.categories) == list(anew.categories)
-    assert over.category_names() == anew.category_names()
+    over = Engine(whole.model, "grown", engine, np.sort(codes))
+    assert list(over.categories) == list(whole.categories)
+    assert over.category_names() == whole.category_names()
     for category in ("lamps", "n", before[7][0], before[11][-1]):
-        one, other = over.mask(Filters(category=category)), anew.mask(Filters(category=category))
+        one, other = over.mask(Filters(category=category)), whole.mask(Filters(category=category))
         assert (one == other).all()
-    assert list(engine.categories) == before  # the old one goes on serving meanwhile
+    assert list(engine.categories) == before  # the old engine still serves
 
 
 @pytest.mark.parametrize("twice", [False, True])
 def test_search_reads_what_came_and_what_changed(engine: Engine, grown, twice: bool) -> None:
-    anew, codes, _ = grown
-    table = anew.model.catalogue.table
+    whole, codes, _ = grown
+    table = whole.model.catalogue.table
     first = Search(engine.model.catalogue.table)
     codes = np.sort(codes)
     if twice:  # what was laid over before does not stay

@@ -90,7 +90,7 @@ def test_late_events_are_put_in_their_place(store: EventStore) -> None:
     add(store, "d", END + 30)
     add(store, "b", END - 30)
     assert codes(profiles) == [0, 1, 2, 3]
-    assert codes(profiles_of(store)) == [0, 1, 2, 3]  # read anew: the same
+    assert codes(profiles_of(store)) == [0, 1, 2, 3]  # read again: the same
 
 
 def test_times_before_1970_and_after_2038_keep_their_order(store: EventStore) -> None:

@@ -145,12 +145,12 @@ def test_who_is_erased_while_the_rows_are_written_is_in_none(
     monkeypatch.setattr(history_table, "ROWS_PER_COMMIT", 50)
     done: list[int] = []
 
-    def meanwhile(users: int) -> None:
+    def written(users: int) -> None:
         if not done:
             erase(store, f"user:{user}")
         done.append(users)
 
-    share_histories(store.database, file, "7", (), meanwhile)
+    share_histories(store.database, file, "7", (), written)
     assert len(done) > 1
     assert not store.history.trained(str(user))
 

@@ -59,7 +59,7 @@ def test_no_page_breaks_a_cap(cap: int, brand: int, diversity: float, k: int) ->
 
 def test_diversity_brings_unlike_products_forward() -> None:
     vectors = np.eye(8, dtype=np.float32)
-    vectors[:4] = vectors[0]  # the first four read alike
+    vectors[:4] = vectors[0]  # the first four have the same text
     assert ordered(Rules(diversity=0.5), 3, vectors) == [0, 4, 5]
     assert ordered(Rules(diversity=0.01), 3, vectors) == [0, 1, 2]
 

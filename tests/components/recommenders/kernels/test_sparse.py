@@ -78,7 +78,7 @@ def test_inner_products(batch: int) -> None:
     )
 
 
-def test_what_is_mapped_from_a_file_and_cannot_be_written_is_read_alike() -> None:
+def test_what_is_mapped_from_a_file_and_cannot_be_written_gives_the_same() -> None:
     random = np.random.default_rng(0)
     matrix = random.random((20, 9), dtype=np.float32)
     index, weights = np.array([3, 3, 7]), np.ones(3, dtype=np.float32)

@@ -49,7 +49,7 @@ def test_solve_is_the_dense_solution_of_each_row() -> None:
 
 
 def test_implicit_minimises_its_loss_over_all_items() -> None:
-    """Against least squares written out over met and unmet items alike."""
+    """Against least squares written out over all items, met or not."""
     random = np.random.default_rng(1)
     factors = random.standard_normal((25, 4)).astype(np.float32)
     met = np.zeros((1, 25), dtype=np.float32)

@@ -55,7 +55,7 @@ def test_the_nearest_items_are_those_with_the_highest_scores(shop) -> None:
     assert sorted(found) == sorted(np.argsort(-model.score(history)[0])[:4])
 
 
-def test_users_alike_recommend_what_they_have(shop) -> None:
+def test_similar_users_recommend_what_they_have(shop) -> None:
     train, catalogue = shop
     model = UserNeighbours(Neighbours(neighbours=1, weighting="cosine", decay=1.0)).fit(
         train, catalogue

@@ -121,7 +121,7 @@ def test_a_product_without_a_known_word_is_taken_for_no_other(model: Hybrid) -> 
     assert len(nobody & silent) > len(nobody & twin)
 
 
-def test_a_new_product_suits_who_likes_those_alike(model: Hybrid) -> None:
+def test_a_new_product_suits_users_of_similar_ones(model: Hybrid) -> None:
     known, sold = len(model.catalogue), best_sellers(model, 40)
     grown = twins(model, sold)
     nearest = grown.generator.nearest_warm

@@ -47,7 +47,7 @@ def test_it_streams(served: httpx.Client) -> None:
     assert data[1]["text"] == data[2]["text"]
 
 
-def test_an_old_conversation_is_begun_anew_and_wrong_states_are_named(
+def test_an_old_conversation_is_started_again_and_wrong_states_are_named(
     served: httpx.Client,
 ) -> None:
     state = served.post("/conversation", json={"message": "a mug"}).json()["state"]

@@ -97,7 +97,7 @@ def test_before_it_has_learned_it_is_its_base(shop: Shop, base: ItemNeighbours, 
     assert (found == expected).mean() > 0.99
 
 
-def test_a_saved_policy_scores_alike_with_its_base(
+def test_a_saved_policy_has_the_same_scores_with_its_base(
     shop: Shop, fitted: dict[str, Policy], tmp_path: Path
 ) -> None:
     fitted["top_k"].save(tmp_path)
